@@ -1,0 +1,56 @@
+# Two commands for everybody: `make demo` and `make test`. The rest is for those who change the program.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint types generated bench soak mutants transcripts lock clean
+
+demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an auditor
+	@$(BIN)/exchange demo
+
+test: .venv/dev.stamp ## everything that proves it
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: .venv/dev.stamp ## style, types, layers, schemas
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python proto/generate.py --check
+	@$(BIN)/python proto/generate.py --lint
+
+bench: .venv/dev.stamp ## figures as shares of bounds computed in the same run
+	@$(BIN)/python -m bench $(ARGS)
+
+soak: .venv/dev.stamp ## the long runs
+	@EXCHANGE_TEST_SCALE=$${EXCHANGE_TEST_SCALE:-15} $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 $(ARGS)
+
+mutants: .venv/dev.stamp ## removes each numbered check of the acts; fails if the tests stay green
+	@$(BIN)/python tests/mutants.py $(ARGS)
+
+transcripts: .venv/dev.stamp ## regenerates the command transcripts
+	@$(BIN)/python tests/transcripts.py $(ARGS)
+
+lock: ## the three lock files, from pyproject.toml (needs uv)
+	@uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-emit-index-url pyproject.toml -o requirements/run.txt
+	@uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@printf 'hatchling==1.33.0\neditables>=0.5\n' | uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -c requirements/dev.txt - -o requirements/build.txt
+
+clean:
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# A fresh Debian has no ensurepip; only root may put it there.
+.venv/made.stamp:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy python3-venv; \
+	  else echo 'sudo apt-get install -y python3-venv' >&2; exit 1; fi
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/run.stamp: .venv/made.stamp requirements/run.txt requirements/build.txt pyproject.toml
+	@$(PIP) install -q --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	@$(PIP) install -q --require-hashes -r requirements/dev.txt
+	@touch $@
