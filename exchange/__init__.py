@@ -1,1 +1,1 @@
-
+"""Bulletins between agencies: values, acts, the node, its clients."""

@@ -1,1 +1,1 @@
-
+"""Who may say what: algorithms, signatures, sealing, key files, certificates, rosters, manifests."""
