@@ -1,0 +1,101 @@
+"""Who is meant: agencies, officers, owners, and the digests that name keys, records and federations.
+
+Every digest here is SHA-256 over a label of its own, so that no digest of one thing can pass for another's
+(design, sections 4 and 6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from enum import IntEnum
+from typing import NewType
+
+from keys.errors import RefusedError
+
+AgencyId = NewType("AgencyId", str)  # upper-case code, e.g. "HK-IMMD"; its DNS label is the lower case
+
+DIGEST_BYTES = 32
+
+_AGENCY = re.compile(r"[A-Z]{2}(-[A-Z0-9]{2,8}){1,3}")
+_OFFICER = re.compile(r"[a-z0-9](-?[a-z0-9]){0,30}")
+
+
+class Usage(IntEnum):
+    """What a key may be used for; part of its key id. A key has one usage for ever."""
+
+    OFFICER = 1
+    SYSTEM = 2
+    AGENCY = 3
+    ENCRYPTION = 4
+    LOG = 5
+    WITNESS = 6
+    AGENCY_ROOT = 7
+    ROSTER_ROOT = 8
+
+
+def parse_agency(text: str) -> AgencyId:
+    """Take an agency's code, e.g. ``HK-IMMD``; RefusedError MALFORMED for anything else."""
+    if not _AGENCY.fullmatch(text):
+        raise RefusedError("MALFORMED", f"{_shown(text)} is not an agency's code")
+    return AgencyId(text)
+
+
+def parse_officer(text: str) -> str:
+    """Take an officer's or a system's id within the agency; RefusedError MALFORMED for anything else."""
+    if not _OFFICER.fullmatch(text):
+        raise RefusedError("MALFORMED", f"{_shown(text)} is not an officer's id")
+    return text
+
+
+def split_owner(owner: str) -> tuple[AgencyId, str | None]:
+    """Split ``AGENCY`` or ``AGENCY/officer``; RefusedError MALFORMED for anything else."""
+    agency, slash, officer = owner.partition("/")
+    return parse_agency(agency), parse_officer(officer) if slash else None
+
+
+def dns_label(agency: AgencyId) -> str:
+    """Give the agency's label in dNSNames and log origins."""
+    return agency.lower()
+
+
+def key_id(usage: int, suite: int, owner: str, public_key: bytes) -> bytes:
+    """Name a public key: 32 bytes over usage, suite, owner and key, so that none of them can be exchanged.
+
+    Source: design, section 4. All integers big-endian.
+    """
+    name = owner.encode()
+    return hashlib.sha256(
+        b"exchange/v1/key-id\0"
+        + usage.to_bytes(1, "big")
+        + suite.to_bytes(2, "big")
+        + len(name).to_bytes(1, "big")
+        + name
+        + len(public_key).to_bytes(4, "big")
+        + public_key
+    ).digest()
+
+
+def record_digest(record: str, payload: bytes) -> bytes:
+    """Digest a record's payload (signatures left out), a wrap or a ciphertext: 32 bytes.
+
+    Args:
+        record: Its name in the formats: statement, dispatch, delivery, lane-head, roster, wrap, ciphertext …
+        payload: The bytes exactly as received or made.
+    """
+    return hashlib.sha256(b"exchange/v1/" + record.encode() + b"\0" + payload).digest()
+
+
+def federation_id(roster1_payload: bytes) -> bytes:
+    """Name a federation by its first roster, which carries 32 zero bytes in that field itself."""
+    return record_digest("federation", roster1_payload)
+
+
+def short(digest: bytes) -> str:
+    """Show a digest to people: its first eight hex digits."""
+    return digest[:4].hex()
+
+
+def _shown(text: str) -> str:
+    """Quote a stranger's text for an error message: ASCII, short."""
+    return ascii(text if len(text) <= 40 else text[:40] + "…")
