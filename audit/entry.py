@@ -1,0 +1,115 @@
+"""A log entry to the byte: a head of 52 bytes that chains, and a body that says what happened.
+
+``entry = head || body``; ``head = magic 4 | index 8 | time 8 | previous 32``, big-endian, at fixed offsets, so that
+the chain is checked without protobuf. ``previous`` is the leaf hash of the entry before: one hash serves the chain
+and the tree. Bytes are the truth: hash what was stored, parse after verification.
+"""
+
+import struct
+from dataclasses import dataclass
+from hashlib import sha256
+
+from audit.body import Body, parse_body
+from audit.kinds import Kind, Outcome, Role
+from keys.errors import RefusedError
+
+__all__ = [
+    "HEAD_LENGTH",
+    "MAGIC",
+    "MAX_ENTRY_BYTES",
+    "Body",
+    "Entry",
+    "Head",
+    "Kind",
+    "Outcome",
+    "Role",
+    "genesis_previous",
+    "leaf_hash",
+    "parse_body",
+    "parse_entry",
+    "parse_head",
+]
+
+MAGIC = b"exl1"  # one version, one constant; a change is a new magic
+HEAD_LENGTH = 52
+MAX_ENTRY_BYTES = 4096  # far above any body of known fields, far below the 65,535 of an entry bundle
+_HEAD = struct.Struct(">4sQQ32s")
+_MAX_NUMBER = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where an entry stands in its log."""
+
+    index: int  # from 0, the leaf index
+    time_us: int  # microseconds UTC, never smaller than the entry before it
+    previous: bytes  # 32 bytes, leaf hash of the entry before; of entry 0 see genesis_previous
+
+    def encode(self) -> bytes:
+        """Return the 52 bytes."""
+        return _HEAD.pack(MAGIC, self.index, self.time_us, self.previous)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry, its body still in bytes; ``parse_body`` reads them."""
+
+    index: int
+    time_us: int
+    previous: bytes
+    body: bytes
+
+    def encode(self) -> bytes:
+        """Return the bytes that are stored, hashed and shown.
+
+        Raises:
+            ValueError: A number does not fit, or the entry is too long or has no body.
+        """
+        if len(self.previous) != 32 or not 0 <= self.index <= _MAX_NUMBER or not 0 <= self.time_us <= _MAX_NUMBER:
+            raise ValueError("the head of an entry is out of its bounds")
+        data = _HEAD.pack(MAGIC, self.index, self.time_us, self.previous) + self.body
+        if not HEAD_LENGTH + 2 <= len(data) <= MAX_ENTRY_BYTES:
+            raise ValueError(f"an entry of {len(data)} bytes")
+        return data
+
+
+def parse_head(data: bytes) -> Head:
+    """Read the head of an entry, length and magic checked.
+
+    Raises:
+        RefusedError: MALFORMED.
+    """
+    if not HEAD_LENGTH + 2 <= len(data) <= MAX_ENTRY_BYTES:
+        raise RefusedError("MALFORMED", f"entry: {len(data)} bytes instead of 54 to {MAX_ENTRY_BYTES}")
+    magic, index, time_us, previous = _HEAD.unpack_from(data)
+    if magic != MAGIC:
+        raise RefusedError("MALFORMED", f"entry: begins with {magic.hex()} instead of {MAGIC.hex()}")
+    return Head(index=index, time_us=time_us, previous=previous)
+
+
+def parse_entry(data: bytes) -> Entry:
+    """Split an entry into its head's fields and its body's bytes.
+
+    Raises:
+        RefusedError: MALFORMED; the length or the magic is wrong. The body is not looked at.
+    """
+    head = parse_head(data)
+    return Entry(index=head.index, time_us=head.time_us, previous=head.previous, body=bytes(data[HEAD_LENGTH:]))
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Return SHA-256(0x00 || entry): the link of the chain and the leaf of the tree.
+
+    Source: RFC 6962, section 2.1.
+    """
+    return sha256(b"\0" + entry).digest()
+
+
+def genesis_previous(origin: str, final_root: bytes | None = None) -> bytes:
+    """Return the ``previous`` of entry 0, which binds the log to its name and to the epoch before.
+
+    Args:
+        origin: The checkpoint's origin.
+        final_root: Root hash of the previous epoch's last checkpoint, 32 bytes; None in the first epoch.
+    """
+    return sha256(b"exl1 genesis\n" + origin.encode() + b"\n" + (final_root or bytes(32))).digest()
