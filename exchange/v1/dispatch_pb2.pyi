@@ -459,3 +459,44 @@ class Receipt(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class Equivocation(_message.Message):
+    """Two heads of one lane that sign for two different deliveries under one number: proof to anybody who has the
+    sender's operations keys. Of each side the deliveries from the difference up to its head, or none where the head
+    itself names it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_A_FIELD_NUMBER: _builtins.int
+    DELIVERIES_A_FIELD_NUMBER: _builtins.int
+    HEAD_B_FIELD_NUMBER: _builtins.int
+    DELIVERIES_B_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def head_a(self) -> _signed_pb2.SignedPayload:
+        """type lane-head; the one that was held first"""
+
+    @_builtins.property
+    def deliveries_a(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """exchange.v1.Delivery, consecutive, the last is the head's"""
+
+    @_builtins.property
+    def head_b(self) -> _signed_pb2.SignedPayload: ...
+    @_builtins.property
+    def deliveries_b(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        head_a: _signed_pb2.SignedPayload | None = ...,
+        deliveries_a: _abc.Iterable[_builtins.bytes] | None = ...,
+        head_b: _signed_pb2.SignedPayload | None = ...,
+        deliveries_b: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head_a", b"head_a", "head_b", b"head_b"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries_a", b"deliveries_a", "deliveries_b", b"deliveries_b", "head_a", b"head_a", "head_b", b"head_b"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Equivocation: _TypeAlias = Equivocation  # noqa: Y015
