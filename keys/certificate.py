@@ -1,0 +1,360 @@
+"""Certificates for mutual TLS: one small profile, and nothing outside it is believed.
+
+P-256 throughout (gRPC refuses other leaves). Each agency's CA is constrained, critically, to its own suffix; a node's
+leaf has exactly one dNSName and nothing else in its SAN, because a dNSName constraint does not cover URIs; officers'
+and systems' leaves have no name at all and are known by their pin alone. What is trusted is the pin in the key sheet;
+the certificate only carries it through the handshake (design, section 4 "mTLS"; security, 2.4 and 3.2).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import verification
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from keys.errors import RefusedError
+from keys.identity import AgencyId, dns_label
+
+CA_DAYS = 3650  # a new one takes a new roster
+LEAF_DAYS = 365  # the pin, not the date, is what is withdrawn
+_MAX_LEAF_DAYS = 366
+_BACKDATED = dt.timedelta(minutes=10)  # clocks of new members differ
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_BOTH = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
+
+PrivateKey = ec.EllipticCurvePrivateKey
+PublicKey = ec.EllipticCurvePublicKey
+_T = TypeVar("_T", bound=x509.ExtensionType)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """An agency's CA with its key; lies with the agency root, offline."""
+
+    agency: AgencyId
+    federation_name: str
+    certificate: x509.Certificate
+    private: PrivateKey = field(repr=False, compare=False)
+
+    @property
+    def der(self) -> bytes:
+        """The certificate as it stands in the roster."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+
+def suffix(agency: AgencyId, federation_name: str) -> str:
+    """Give the agency's own part of the federation's names: ``hk-immd.exercise.example``."""
+    return f"{dns_label(agency)}.{federation_name}"
+
+
+def node_name(agency: AgencyId, federation_name: str) -> str:
+    """Give the one dNSName of an agency's node: ``node.hk-immd.exercise.example``."""
+    return f"node.{suffix(agency, federation_name)}"
+
+
+def new_private_key(random_bytes: Callable[[int], bytes]) -> PrivateKey:
+    """Make a P-256 key; at rest it is its 32-byte scalar."""
+    while True:
+        scalar = int.from_bytes(random_bytes(32), "big")
+        if 0 < scalar < _P256_ORDER:  # all but one draw in 2^32
+            return ec.derive_private_key(scalar, ec.SECP256R1())
+
+
+def private_bytes(private: PrivateKey) -> bytes:
+    """Give the 32-byte scalar."""
+    return private.private_numbers().private_value.to_bytes(32, "big")
+
+
+def private_from_bytes(scalar: bytes) -> PrivateKey:
+    """Make the key of a 32-byte scalar."""
+    return ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP256R1())
+
+
+def private_pem(private: PrivateKey) -> bytes:
+    """Give the key as gRPC takes it; for memory only, never for a file."""
+    return private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def to_pem(der: bytes) -> bytes:
+    """Give a DER certificate as PEM."""
+    return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+
+
+def spki_of(public: PublicKey) -> bytes:
+    """Pin a public key: SHA-256 of its SubjectPublicKeyInfo, 32 bytes."""
+    return hashlib.sha256(
+        public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    ).digest()
+
+
+def spki_sha256(certificate: bytes) -> bytes:
+    """Pin a certificate's public key; takes DER or PEM; RefusedError PEER_UNTRUSTED if it is no P-256 key."""
+    return spki_of(_p256(_load(certificate)))
+
+
+def make_ca(
+    agency: AgencyId,
+    federation_name: str,
+    private: PrivateKey,
+    now_ms: int,
+    random_bytes: Callable[[int], bytes],
+) -> Authority:
+    """Make an agency's CA: path length 0, names under its own suffix only, both critical."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{agency} {federation_name}"[:64])])
+    permitted = [x509.DNSName(suffix(agency, federation_name))]
+    usage = _key_usage(signs_certificates=True)
+    builder = (
+        _begin(name, name, private.public_key(), now_ms, CA_DAYS, random_bytes)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), critical=True)
+    )
+    return Authority(
+        agency=agency, federation_name=federation_name, certificate=_sign(builder, private), private=private
+    )
+
+
+def load_authority(der: bytes, private: PrivateKey, agency: AgencyId, federation_name: str) -> Authority:
+    """Bring a CA certificate and its key together again; RefusedError PEER_UNTRUSTED if they do not match."""
+    check_ca(der, agency, federation_name)
+    certificate = x509.load_der_x509_certificate(der)
+    if spki_of(private.public_key()) != spki_sha256(der):
+        raise RefusedError("PEER_UNTRUSTED", f"the CA key is not the one of {agency}'s certificate")
+    return Authority(agency=agency, federation_name=federation_name, certificate=certificate, private=private)
+
+
+def make_node_leaf(ca: Authority, public: PublicKey, now_ms: int, random_bytes: Callable[[int], bytes]) -> bytes:
+    """Issue a node's leaf (DER): no subject, one dNSName, for client and server use."""
+    name = x509.SubjectAlternativeName([x509.DNSName(node_name(ca.agency, ca.federation_name))])
+    builder = _leaf(ca, public, now_ms, sorted(_BOTH, key=lambda oid: oid.dotted_string), random_bytes)
+    # Critical, because the subject is empty (RFC 5280, 4.2.1.6).
+    return _der(_sign(builder.add_extension(name, critical=True), ca.private))
+
+
+def make_officer_leaf(ca: Authority, public: PublicKey, now_ms: int, random_bytes: Callable[[int], bytes]) -> bytes:
+    """Issue an officer's or a system's leaf (DER): no subject, no SAN, for client use only."""
+    builder = _leaf(ca, public, now_ms, [ExtendedKeyUsageOID.CLIENT_AUTH], random_bytes)
+    return _der(_sign(builder, ca.private))
+
+
+def make_request(private: PrivateKey) -> bytes:
+    """Ask for a leaf by file (PEM): the public key and a signature by it, no names; the CA's side decides those."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    request = builder.sign(private, hashes.SHA256(), ecdsa_deterministic=True)
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
+def read_request(pem: bytes) -> PublicKey:
+    """Take the public key of a request; RefusedError MALFORMED unless it is P-256 and signed by itself."""
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        public, signed = request.public_key(), request.is_signature_valid
+    except ValueError:
+        raise RefusedError("MALFORMED", "this is not a certificate request") from None
+    if not signed or not _is_p256(public):
+        raise RefusedError("MALFORMED", "the request is not signed by its own P-256 key")
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return public
+
+
+def check_ca(der: bytes, agency: AgencyId, federation_name: str) -> None:
+    """Check that a CA certificate has our profile for this agency, before it enters a roster.
+
+    Raises:
+        RefusedError: PEER_UNTRUSTED.
+    """
+    certificate = _load(der)
+    _p256(certificate)
+    wanted = x509.NameConstraints([x509.DNSName(suffix(agency, federation_name))], None)
+    constraints = _extension(certificate, x509.NameConstraints)
+    basic = _extension(certificate, x509.BasicConstraints)
+    if constraints is None or not constraints.critical or constraints.value != wanted:
+        raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA is not constrained to its own suffix")
+    if basic is None or basic.value != x509.BasicConstraints(ca=True, path_length=0):
+        raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA may issue further CAs, or nothing")
+    if certificate.public_bytes(serialization.Encoding.DER) != der:
+        raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA certificate has bytes to spare")
+
+
+def peer_agency_name(certificate: bytes) -> str:
+    """Give the one dNSName of a peer's leaf, PEM or DER; identity never comes from a URI or a common name.
+
+    Raises:
+        RefusedError: PEER_UNTRUSTED unless the SAN holds exactly one dNSName and nothing else.
+    """
+    names = _extension(_load(certificate), x509.SubjectAlternativeName)
+    if names is None or len(list(names.value)) != 1 or not isinstance(next(iter(names.value)), x509.DNSName):
+        raise RefusedError("PEER_UNTRUSTED", "the certificate does not have exactly one dNSName as its name")
+    return str(next(iter(names.value)).value)
+
+
+def verify_node_leaf(certificate: bytes, ca_der: bytes, now_ms: int) -> str:
+    """Verify a node's leaf against one agency's CA.
+
+    1. exactly one dNSName, 2. P-256, client and server use, at most a year, 3. the chain with dates and name
+    constraint. Roster membership and the pin are the caller's to check.
+
+    Args:
+        certificate: The peer's, PEM or DER.
+        ca_der: The CA of the member that the dNSName belongs to, from the roster.
+        now_ms: Milliseconds UTC.
+
+    Returns:
+        The dNSName.
+
+    Raises:
+        RefusedError: PEER_UNTRUSTED.
+    """
+    name = peer_agency_name(certificate)
+    leaf = _load(certificate)
+    _check_leaf(leaf, _BOTH)
+    store = verification.Store([x509.load_der_x509_certificate(ca_der)])
+    builder = verification.PolicyBuilder().store(store).time(_at(now_ms))
+    try:
+        builder.build_server_verifier(x509.DNSName(name)).verify(leaf, [])
+    except (verification.VerificationError, ValueError):
+        raise RefusedError("PEER_UNTRUSTED", "the certificate does not verify under the agency's CA") from None
+    return name
+
+
+def verify_client_leaf(certificate: bytes, ca_der: bytes, now_ms: int) -> bytes:
+    """Verify an officer's or a system's leaf against the own CA: no names, client use only, dates, signature.
+
+    Returns:
+        Its pin; who that is, the own key sheet says.
+
+    Raises:
+        RefusedError: PEER_UNTRUSTED.
+    """
+    leaf, ca = _load(certificate), x509.load_der_x509_certificate(ca_der)
+    _check_leaf(leaf, {ExtendedKeyUsageOID.CLIENT_AUTH})
+    if len(list(leaf.subject)) or _extension(leaf, x509.SubjectAlternativeName) is not None:
+        raise RefusedError("PEER_UNTRUSTED", "an officer's certificate carries a name")
+    if not leaf.not_valid_before_utc <= _at(now_ms) <= leaf.not_valid_after_utc:
+        raise RefusedError("PEER_UNTRUSTED", "the certificate is not valid now")
+    try:
+        leaf.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        raise RefusedError("PEER_UNTRUSTED", "the certificate is not issued by the own CA") from None
+    return spki_sha256(certificate)
+
+
+def _check_leaf(leaf: x509.Certificate, uses: set[x509.ObjectIdentifier]) -> None:
+    _p256(leaf)
+    extended = _extension(leaf, x509.ExtendedKeyUsage)
+    basic = _extension(leaf, x509.BasicConstraints)
+    if extended is None or set(extended.value) != uses:
+        raise RefusedError("PEER_UNTRUSTED", "the certificate is for another use")
+    if basic is None or basic.value.ca:
+        raise RefusedError("PEER_UNTRUSTED", "a CA certificate stands where a leaf belongs")
+    if leaf.not_valid_after_utc - leaf.not_valid_before_utc > dt.timedelta(days=_MAX_LEAF_DAYS):
+        raise RefusedError("PEER_UNTRUSTED", "the certificate lives longer than a year")
+
+
+def _begin(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public: PublicKey,
+    now_ms: int,
+    days: int,
+    random_bytes: Callable[[int], bytes],
+) -> x509.CertificateBuilder:
+    start = _at(now_ms) - _BACKDATED
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(int.from_bytes(random_bytes(20), "big") >> 1 | 1)
+        .not_valid_before(start)
+        .not_valid_after(start + dt.timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def _leaf(
+    ca: Authority,
+    public: PublicKey,
+    now_ms: int,
+    uses: list[x509.ObjectIdentifier],
+    random_bytes: Callable[[int], bytes],
+) -> x509.CertificateBuilder:
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private.public_key())
+    return (
+        _begin(x509.Name([]), ca.certificate.subject, public, now_ms, LEAF_DAYS, random_bytes)
+        .add_extension(issuer, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _sign(builder: x509.CertificateBuilder, private: PrivateKey) -> x509.Certificate:
+    return builder.sign(private, hashes.SHA256(), ecdsa_deterministic=True)
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def _load(data: bytes) -> x509.Certificate:
+    try:
+        if data.startswith(b"-----BEGIN"):
+            return x509.load_pem_x509_certificate(data)
+        return x509.load_der_x509_certificate(data)
+    except ValueError:
+        raise RefusedError("PEER_UNTRUSTED", "this is not a certificate") from None
+
+
+def _extension(certificate: x509.Certificate, kind: type[_T]) -> x509.Extension[_T] | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind)
+    except x509.ExtensionNotFound:
+        return None
+    except ValueError:
+        raise RefusedError("PEER_UNTRUSTED", "the certificate's extensions cannot be read") from None
+
+
+def _p256(certificate: x509.Certificate) -> PublicKey:
+    try:
+        public = certificate.public_key()
+    except ValueError:
+        raise RefusedError("PEER_UNTRUSTED", "the certificate's key cannot be read") from None
+    if not _is_p256(public):
+        raise RefusedError("PEER_UNTRUSTED", "the certificate's key is not P-256")
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return public
+
+
+def _is_p256(public: object) -> bool:
+    return isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1)
+
+
+def _at(now_ms: int) -> dt.datetime:
+    """Round milliseconds down to the second, as X.509 counts."""
+    return dt.datetime.fromtimestamp(now_ms // 1000, dt.UTC)
