@@ -1,0 +1,70 @@
+"""Writing files so that a crash leaves the old one or the new one, and reading key files only if they are private."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from keys.errors import RefusedError
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+def write_file(path: Path, data: bytes, *, mode: int, replace: bool = False) -> None:
+    """Write a file durably: temporary file, fsync, rename, fsync of the folder.
+
+    Raises:
+        FileExistsError: There is such a file and *replace* is not set; it stays as it is.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)  # left by a crash; it was never the file
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)  # unlike a rename, this never overwrites
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def overwrite_in_place(path: Path, data: bytes) -> None:
+    """Replace the very blocks of a small file, so that no old copy stays in a freed one (as far as the disk obeys)."""
+    with path.open("r+b") as file:
+        file.write(data)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """Read a file of ours that nobody else may read.
+
+    Raises:
+        FileNotFoundError: There is none.
+        RefusedError: NOT_ALLOWED if others may read or write it, TOO_LARGE above *limit* bytes.
+    """
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise RefusedError("NOT_ALLOWED", f"{path.name} has mode {mode:04o}, 0600 is the most it may have")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise RefusedError("TOO_LARGE", f"{path.name} has more than {limit} bytes")
+    return data
