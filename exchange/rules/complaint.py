@@ -1,0 +1,29 @@
+"""What is wrong with a bulletin, where, and what would be right.
+
+Codes and paths are a public contract: ``Y-`` reading, ``S-`` schema, ``R-`` registry, ``P-`` policy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+WHOLE = "-"  # the path of a complaint about the bulletin as a whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """One defect. *path* starts at the root (``persons[0].label``); *line* counts from 1 in the officer's file."""
+
+    code: str
+    path: str
+    message: str
+    hint: str | None = None
+    line: int | None = None
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """Say which of *words* was probably meant: ``did you mean 'addressees'?``, or nothing."""
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"did you mean '{found[0]}'?" if found else None
