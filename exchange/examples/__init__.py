@@ -1,0 +1,1 @@
+"""Twenty-five bulletins rebuilt from three public documents; every kind occurs, every file names its source."""
