@@ -1,0 +1,267 @@
+"""Layer P: who may say what to whom, how it must be marked, and what cannot be true together.
+
+Each rule is a function named for its code; ``RULES`` is their order. A rule that meets an agency unknown to the
+directory is silent: layer R has said it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from exchange.bulletin import Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
+from exchange.rules.catalogue import Catalogue, KindPolicy
+from exchange.rules.codes import SPECIMEN
+from exchange.rules.complaint import Complaint
+from exchange.v1 import bulletin_pb2 as pb
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+# Year-ends fall within these offsets from UTC; the number's year is the one on the officer's wall.
+_EARLIEST, _LATEST = dt.timedelta(hours=-12), dt.timedelta(hours=14)
+_UNIX = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+_CHILD = {pb.MINOR_YES, pb.MINOR_PRESUMED}
+_VICTIM = {pb.PERSON_CATEGORY_POSSIBLE_VICTIM, pb.PERSON_CATEGORY_VICTIM}
+_VICTIM_STATUS = {pb.VICTIM_STATUS_POSSIBLE, pb.VICTIM_STATUS_ACTUAL}
+_FOR_VICTIMS = {pb.LOOKOUT_ACTION_LOCATE_AND_REPORT, pb.LOOKOUT_ACTION_CHECK_WELFARE}
+_OVERRIDES = {pb.LEGAL_BASIS_TYPE_VITAL_INTERESTS, pb.LEGAL_BASIS_TYPE_COURT_ORDER}
+_NO_CONSENT = {pb.CONSENT_STATUS_REFUSED, pb.CONSENT_STATUS_WITHDRAWN}
+_UNDOES = {pb.RELATION_TYPE_CORRECTS, pb.RELATION_TYPE_RECALLS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One bulletin with what it is judged by."""
+
+    bulletin: pb.Bulletin
+    kind: str
+    policy: KindPolicy
+    catalogue: Catalogue
+    targets: Mapping[str, pb.Bulletin]  # bulletin_id -> bulletin, as far as they are at hand
+
+
+Rule = Callable[[Case], Iterator[Complaint]]
+
+
+def check_policy(
+    bulletin: pb.Bulletin, catalogue: Catalogue, targets: Mapping[str, pb.Bulletin]
+) -> tuple[Complaint, ...]:
+    """Run layer P over a bulletin that passed layer S; a kind without a policy row is not judged."""
+    kind = kind_of(bulletin)
+    policy = catalogue.kinds.get(kind)
+    if policy is None:
+        return ()
+    case = Case(bulletin=bulletin, kind=kind, policy=policy, catalogue=catalogue, targets=targets)
+    return tuple(complaint for rule in RULES for complaint in rule(case))
+
+
+def _issuer(case: Case) -> Iterator[Complaint]:
+    originator = case.bulletin.header.originator
+    agency_type = case.catalogue.type_of(originator)
+    if agency_type and not case.catalogue.may_issue(case.kind, agency_type):
+        allowed = ", ".join(sorted(case.policy.issue))
+        message = f"{originator} ({agency_type}) may not issue a bulletin of kind {case.kind}"
+        yield _complain("P-ISSUER", "header.originator", message, f"allowed: {allowed}")
+
+
+def _addressee(case: Case) -> Iterator[Complaint]:
+    for index, addressee in enumerate(case.bulletin.header.addressees):
+        agency_type = case.catalogue.type_of(addressee.agency)
+        if agency_type and not case.catalogue.may_receive(case.kind, agency_type):
+            message = f"{addressee.agency} ({agency_type}) may not receive a bulletin of kind {case.kind}"
+            yield _complain("P-ADDRESSEE", f"header.addressees[{index}]", message, "leave it out")
+
+
+def _number(case: Case) -> Iterator[Complaint]:
+    header = case.bulletin.header
+    _, code, year, _ = header.number.split("/")
+    years = {str(_moment(case, offset).year) for offset in (_EARLIEST, _LATEST)}
+    if code != case.policy.code:
+        hint = f"write {case.policy.code} for {case.kind}"
+        yield _complain("P-NUMBER", "header.number", f"the number says {code}, the body is {case.kind}", hint)
+    elif year not in years:
+        message = f"the number says {year}, issued_at {'/'.join(sorted(years))}"
+        yield _complain("P-NUMBER", "header.number", message, None)
+
+
+def _marking(case: Case) -> Iterator[Complaint]:
+    """One complaint where both fit: the child's asks for more."""
+    persons, tlp = case.bulletin.persons, tlp_of(case.bulletin)
+    if tlp < Tlp.AMBER_STRICT and any(person.minor in _CHILD for person in persons):
+        message = "a (presumed) child may not travel below TLP:AMBER+STRICT"
+        yield _complain("P-MINOR", "header.marking.tlp", message, "write amber-strict or red")
+    elif tlp == Tlp.CLEAR and persons:
+        message = "data about persons may not travel under TLP:CLEAR"
+        yield _complain("P-MARKING", "header.marking.tlp", message, f"usual for {case.kind}: {case.policy.tlp}")
+
+
+def _expiry(case: Case) -> Iterator[Complaint]:
+    header, days = case.bulletin.header, case.policy.max_days
+    if days is None or not header.HasField("expires_at"):
+        return
+    if milliseconds(header.expires_at) > milliseconds(header.issued_at) + days * DAY_MS:
+        message = f"a bulletin of kind {case.kind} lives {days} days at most"
+        yield _complain("P-EXPIRY", "header.expires_at", message, "set an earlier day and renew it in time")
+
+
+def _victim(case: Case) -> Iterator[Complaint]:
+    if case.kind != "lookout" or case.bulletin.lookout.action in _FOR_VICTIMS:
+        return
+    subjects = set(case.bulletin.lookout.subjects)
+    victims = [person.id for person in case.bulletin.persons if person.id in subjects and _is_victim(person)]
+    if victims:
+        message = f"{', '.join(victims)}: a (possible) victim may only be located or checked on"
+        yield _complain("P-VICTIM", "lookout.subjects", message, "action: locate-and-report or check-welfare")
+
+
+def _consent(case: Case) -> Iterator[Complaint]:
+    header = case.bulletin.header
+    overridden = any(basis.type in _OVERRIDES for basis in header.legal_basis)
+    outside: set[int] = set()
+    for index, person in enumerate(case.bulletin.persons):
+        if person.consent.status in _NO_CONSENT and not overridden:
+            message = f"{person.id} did not agree to this being shared"
+            hint = "only vital interests or a court order (header.legal_basis) override that"
+            yield _complain("P-CONSENT", f"persons[{index}].consent", message, hint)
+        if person.consent.status == pb.CONSENT_STATUS_GIVEN:
+            allowed = person.consent.share_with
+            for place, addressee in enumerate(header.addressees):
+                if addressee.agency != header.originator and not _covers(allowed, addressee.agency):
+                    outside.add(place)
+    for place in sorted(outside):
+        message = f"{header.addressees[place].agency} is on no list that the persons agreed to"
+        yield _complain("P-CONSENT", f"header.addressees[{place}]", message, "ask the person, or leave it out")
+
+
+def _specimen(case: Case) -> Iterator[Complaint]:
+    if case.bulletin.header.status != pb.MESSAGE_STATUS_ACTUAL:
+        return
+    for index, person in enumerate(case.bulletin.persons):
+        if any(document.issuer == SPECIMEN for document in person.documents):
+            message = "UTO is the issuer of ICAO's specimen; it cannot be an actual document"
+            yield _complain("P-SPECIMEN", f"persons[{index}].documents", message, "status: exercise or test")
+
+
+def _sum(case: Case) -> Iterator[Complaint]:
+    measures = case.bulletin.statistics_return.measures
+    for measure in measures:
+        if measure.unit == pb.UNIT_PERCENT and measure.value > 100:
+            yield _complain("P-SUM", "statistics_return.measures", f"{measure.code} is over 100 per cent", None)
+        parts = [part for part in measures if part.part_of == measure.code]
+        if measure.exhaustive and parts and not _may_agree(measure, parts):
+            total = sum(part.value for part in parts)
+            message = f"the parts of {measure.code} add up to {total}, not {measure.value}"
+            yield _complain("P-SUM", "statistics_return.measures", message, "or take exhaustive: true away")
+
+
+def _level(case: Case) -> Iterator[Complaint]:
+    order = case.catalogue.levels.get(case.bulletin.travel_alert.scheme, ())
+    for index, area in enumerate(case.bulletin.travel_alert.areas):
+        if area.level not in order or area.level_before not in order:
+            continue
+        step = order.index(area.level) - order.index(area.level_before)
+        raised = area.change == pb.ALERT_CHANGE_RAISED and step <= 0
+        if raised or (area.change == pb.ALERT_CHANGE_LOWERED and step >= 0):
+            word = "above" if raised else "below"
+            message = f"{area.level} is not {word} {area.level_before}"
+            yield _complain("P-LEVEL", f"travel_alert.areas[{index}]", message, f"in order: {', '.join(order)}")
+
+
+def _state(case: Case) -> Iterator[Complaint]:
+    """Each change is one step; without ``from`` it goes on from the person's change before it, or begins a case."""
+    enum, before = pb.CaseState.DESCRIPTOR, dict[str, str]()
+    for index, change in enumerate(case.bulletin.status_update.changes):
+        to = enum_word(enum, change.to)
+        since = enum_word(enum, getattr(change, "from")) or before.get(change.person, "")
+        before[change.person] = to
+        allowed = case.catalogue.steps.get(since, frozenset()) if since else case.catalogue.first_states
+        if to not in allowed:
+            message = f"no step from {since} to {to}" if since else f"{to} cannot be the first state; say from which"
+            hint = f"allowed: {', '.join(sorted(allowed))}"
+            yield _complain("P-STATE", f"status_update.changes[{index}]", message, hint)
+
+
+def _owner(case: Case) -> Iterator[Complaint]:
+    if not case.policy.same_originator:
+        return
+    header = case.bulletin.header
+    for index, relation in enumerate(header.relations):
+        target = case.targets.get(relation.bulletin_id) if relation.type in _UNDOES else None
+        if target is not None and target.header.originator != header.originator:
+            message = f"{relation.bulletin_id} is {target.header.originator}'s; only it may correct or recall it"
+            yield _complain("P-OWNER", f"header.relations[{index}]", message, "send it an information_request")
+
+
+def _deadline(case: Case) -> Iterator[Complaint]:
+    header = case.bulletin.header
+    hours = case.catalogue.deadline_hours.get(enum_word(pb.Urgency.DESCRIPTOR, header.urgency))
+    if case.kind != "information_request" or hours is None or not header.HasField("reply_by"):
+        return
+    # A day more, because calendar days are the receiver's.
+    if milliseconds(header.reply_by) > milliseconds(header.issued_at) + hours * HOUR_MS + DAY_MS:
+        message = f"this urgency asks for an answer within {hours} hours"
+        yield _complain("P-DEADLINE", "header.reply_by", message, "set it earlier, or lower the urgency")
+
+
+def _id_time(case: Case) -> Iterator[Complaint]:
+    header = case.bulletin.header
+    if abs(uuid7_ms(header.bulletin_id) - milliseconds(header.issued_at)) > DAY_MS:
+        message = "the time in bulletin_id is over a day from issued_at"
+        yield _complain("P-IDTIME", "header.bulletin_id", message, "'exchange draft' writes one of today")
+
+
+RULES: tuple[Rule, ...] = (
+    _issuer,
+    _addressee,
+    _number,
+    _marking,
+    _expiry,
+    _victim,
+    _consent,
+    _specimen,
+    _sum,
+    _level,
+    _state,
+    _owner,
+    _deadline,
+    _id_time,
+)
+
+
+def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint:
+    return Complaint(code=code, path=path, message=message, hint=hint)
+
+
+def _moment(case: Case, offset: dt.timedelta) -> dt.datetime:
+    """Give issued_at on a wall clock at *offset*, within what a calendar can hold."""
+    seconds = case.bulletin.header.issued_at.seconds + int(offset.total_seconds())
+    return _UNIX + dt.timedelta(seconds=min(max(seconds, -62_135_596_800), 253_402_300_799))
+
+
+def _is_victim(person: pb.Person) -> bool:
+    return person.victim_status in _VICTIM_STATUS or any(one in _VICTIM for one in person.categories)
+
+
+def _covers(allowed: Iterable[str], agency: str) -> bool:
+    """Tell whether a list names an agency, itself or by a prefix (``HK``); a group covers nobody in version 1."""
+    return any(agency == one or agency.startswith(f"{one}-") for one in allowed)
+
+
+def _may_agree(total: pb.Measure, parts: list[pb.Measure]) -> bool:
+    """Tell whether parts can add up to their total, given what "at least" or "about" leave open."""
+    ranges = [_range(part) for part in parts]
+    low, high = sum(one[0] for one in ranges), sum(one[1] for one in ranges)
+    total_low, total_high = _range(total)
+    return low <= total_high and total_low <= high
+
+
+def _range(measure: pb.Measure) -> tuple[float, float]:
+    value = measure.value
+    return {
+        pb.QUALIFIER_EXACT: (value, value),
+        pb.QUALIFIER_AT_LEAST: (value, float("inf")),
+        pb.QUALIFIER_MORE_THAN: (value + 1, float("inf")),
+        pb.QUALIFIER_AT_MOST: (0, value),
+    }.get(measure.qualifier, (0, float("inf")))

@@ -1,0 +1,326 @@
+"""Layer R: characters, dates, codes and references, field by field.
+
+``CHECKS`` is the table: what a string field holds besides text. One walk over the fields that are set runs the checks;
+whatever needs several fields of one object stands in ``_OBJECTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from exchange.rules import codes
+from exchange.rules.catalogue import Catalogue
+from exchange.rules.characters import text_fault
+from exchange.rules.complaint import Complaint, nearest
+from exchange.rules.edtf import is_date, is_edtf
+from exchange.rules.mrz import mrz_fault
+from exchange.v1.bulletin_pb2 import AccountType, Bulletin, ContactType
+
+# Running text; every other string is one line without isolates.
+PROSE = frozenset(
+    (
+        *("LangText.text", "Question.text", "Offence.text", "Place.address", "Recall.explanation"),
+        *("Header.urgency_reason", "Marking.handling_text", "Person.best_interests", "Person.non_punishment_review"),
+        *("InterventionRequest.do_not", "Handover.risk_assessment", "InformationRequest.purpose_text"),
+        *("InformationRequest.why_you", "InformationRequest.use_limits"),
+        *("FieldChange.old", "FieldChange.new", "FieldChange.reason"),
+    )
+)
+_LINES = frozenset(["TravelDocument.mrz"])
+_KIND_NAMES = {"P": "person", "V": "vehicle", "L": "place", "C": "contact", "A": "account", "O": "organisation"}
+_ANYTHING = "PVLCAO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a field's check may look at besides the field."""
+
+    catalogue: Catalogue
+    objects: frozenset[str]  # ids that this bulletin defines
+
+
+Fault = tuple[str, str, str | None]  # code, sentence, hint
+Check = Callable[[str, Context], Fault | None]
+
+
+def _edtf(text: str, _: Context) -> Fault | None:
+    hint = "as 2022-08-29, 2022-08, 2022-08-XX, 2022-08~, 2022-03/2022-07 or ../2022-08"
+    return None if is_edtf(text) else ("R-EDTF", "no date of the EDTF profile", hint)
+
+
+def _date(text: str, _: Context) -> Fault | None:
+    return None if is_date(text) else ("R-DATE", "no day of the calendar", "as 2026-01-24")
+
+
+def _language(text: str, _: Context) -> Fault | None:
+    hint = text.replace("_", "-") if "_" in text else "as en, zh-Hant or my-Latn"
+    return None if codes.is_language(text) else ("R-LANG", "no BCP 47 language tag", hint)
+
+
+def _country(text: str, _: Context) -> Fault | None:
+    return None if text in codes.countries() else ("R-COUNTRY", f"{text} is no ISO 3166-1 code", None)
+
+
+def _travel_country(text: str, _: Context) -> Fault | None:
+    return None if text in codes.travel_countries() else ("R-COUNTRY", f"{text} is no ICAO 9303 code", None)
+
+
+def _agency(text: str, context: Context) -> Fault | None:
+    if text in context.catalogue.agencies:
+        return None
+    if text.startswith("@"):
+        return "R-AGENCY", "groups are not in use yet", "name each agency"
+    return "R-AGENCY", f"{text} is not in the directory", nearest(text, context.catalogue.agencies)
+
+
+def _mrz(text: str, _: Context) -> Fault | None:
+    fault = mrz_fault(text)
+    return ("R-MRZ", fault, "compare it with the document") if fault else None
+
+
+def _industry(text: str, _: Context) -> Fault | None:
+    known = len(text) == 1 and "A" <= text <= "U"
+    return None if known else ("R-CODE", f"'{text[:40]}' is no ISIC section", "one letter from A to U")
+
+
+def _code(name: str) -> Check:
+    def check(text: str, context: Context) -> Fault | None:
+        known = context.catalogue.codes.get(name, frozenset())
+        if text in known:
+            return None
+        return "R-CODE", f"'{text[:40]}' is not in the list {name}", nearest(text, sorted(known))
+
+    return check
+
+
+def _reference(kinds: str) -> Check:
+    names = " or ".join(_KIND_NAMES[kind] for kind in kinds) if kinds != _ANYTHING else "object"
+
+    def check(text: str, context: Context) -> Fault | None:
+        if text not in context.objects:
+            return "R-REF", f"this bulletin has no '{text[:40]}'", nearest(text, sorted(context.objects))
+        return None if text[0] in kinds else ("R-REF", f"{text} is no {names}", None)
+
+    return check
+
+
+def _fields(check: Check, *names: str) -> dict[str, Check]:
+    return dict.fromkeys(names, check)
+
+
+CHECKS: dict[str, Check] = (
+    _fields(_edtf, "Header.as_of", "Source.published", "Assertion.as_of", "Person.birth_date", "Consent.obtained_on")
+    | _fields(_edtf, "AssistanceRequest.reported_on", "AssistanceRequest.last_contact", "Sighting.at")
+    | _fields(_edtf, "StatusChange.effective", "Warrant.issued", "ArrestNotice.at", "AreaLevel.effective")
+    | _fields(_edtf, "CaseOutcome.decided", "CooperationNote.date", "StatisticsReturn.period", "Measure.period")
+    | _fields(_date, "Retention.review_by", "TravelDocument.expires")
+    | _fields(_language, "Header.lang", "LangText.lang", "PersonName.lang", "Person.languages")
+    | _fields(_country, "Person.residence", "Place.country", "Vehicle.plate_country", "Contact.dial_from")
+    | _fields(_country, "Advisory.destinations", "RatingChange.country")
+    | _fields(_travel_country, "Person.nationalities", "TravelDocument.issuer")
+    | _fields(_agency, "Header.originator", "Header.on_behalf_of", "Addressee.agency", "CaseRef.owner")
+    | _fields(_agency, "Handover.from_agency", "Handover.to_agency")
+    | _fields(_mrz, "TravelDocument.mrz")
+    | {f"Exploitation.{name}": _code(name) for name in ("acts", "means", "purposes", "recruitment")}
+    | _fields(_industry, "Exploitation.industries")
+    | _fields(_code("indicators"), "AssistanceRequest.indicators")
+    | _fields(_code("assistance"), "AssistanceRequest.assistance")
+    | _fields(_code("actions"), "InterventionRequest.actions")
+    | _fields(_code("services"), "ProtectionReferral.services")
+    | _fields(_code("dangers"), "Lookout.dangers")
+    | _fields(_code("mo_tags"), "Advisory.mo_tags")
+    | _fields(_code("channels"), "Advisory.channels")
+    | _fields(_reference(_ANYTHING), "Assertion.about")
+    | _fields(_reference("P"), "AssistanceRequest.persons", "InterventionRequest.persons", "ArrestNotice.persons")
+    | _fields(_reference("P"), "Handover.persons", "ProtectionReferral.persons", "StatusChange.person")
+    | _fields(_reference("P"), "PersonOutcome.person")
+    | _fields(_reference("L"), "AssistanceRequest.last_known_place", "InterventionRequest.place", "Sighting.place")
+    | _fields(_reference("L"), "StatusChange.place", "ArrestNotice.place", "AreaLevel.place", "Handover.place")
+    | _fields(_reference("L"), "CooperationNote.place")
+    | _fields(_reference("PVCAO"), "Sighting.subject", "Lookout.subjects")
+    | _fields(_reference("V"), "ArrestNotice.vehicles")
+    | _fields(_reference("C"), "Advisory.hotlines")
+)
+
+
+def check_registry(bulletin: Bulletin, catalogue: Catalogue) -> tuple[Complaint, ...]:
+    """Run layer R over a bulletin that passed layer S."""
+    pools = (
+        bulletin.persons,
+        bulletin.vehicles,
+        bulletin.places,
+        bulletin.contacts,
+        bulletin.accounts,
+        bulletin.organisations,
+    )
+    objects = frozenset(one.id for pool in pools for one in pool)
+    return tuple(_walk(bulletin, "", Context(catalogue=catalogue, objects=objects)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """How to check one field, looked up once for each field of the schema."""
+
+    name: str
+    repeated: bool
+    message: bool
+    prose: bool
+    lines: bool
+    check: Check | None
+
+
+@cache
+def _plan(descriptor: Descriptor) -> dict[str, _Plan]:
+    """Plan the fields of one message: strings to check, messages to enter."""
+    plans = {}
+    for field in descriptor.fields:
+        known = f"{descriptor.name}.{field.name}"
+        inside = field.message_type is not None and field.message_type.name != "Timestamp"
+        if inside or field.type == FieldDescriptor.TYPE_STRING:
+            plans[field.name] = _Plan(
+                name=field.name,
+                repeated=field.is_repeated,
+                message=inside,
+                prose=known in PROSE,
+                lines=known in _LINES,
+                check=CHECKS.get(known),
+            )
+    return plans
+
+
+def _walk(message: Message, path: str, context: Context) -> Iterator[Complaint]:
+    descriptor = message.DESCRIPTOR
+    plans = _plan(descriptor)
+    for field, value in message.ListFields():
+        plan = plans.get(field.name)
+        if plan is None:
+            continue
+        here = f"{path}.{plan.name}" if path else plan.name
+        if not plan.repeated:
+            yield from _value(plan, value, here, context)
+            continue
+        for index, item in enumerate(value):
+            yield from _value(plan, item, f"{here}[{index}]", context)
+    several = _OBJECTS.get(descriptor.name)
+    if several:
+        for name, (code, sentence, hint) in several(message, context):
+            yield Complaint(code=code, path=f"{path}.{name}", message=sentence, hint=hint)
+
+
+def _value(plan: _Plan, value: Any, path: str, context: Context) -> Iterator[Complaint]:
+    """Check one value: a message is entered, a text is looked at; the first fault of a text counts."""
+    if plan.message:
+        yield from _walk(value, path, context)
+        return
+    fault: Fault | None = None
+    if not value.isprintable():
+        found = text_fault(value, prose=plan.prose, lines=plan.lines)
+        fault = ("R-TEXT", found, "type the text anew instead of pasting it") if found else None
+    if fault is None and plan.check is not None and value:
+        fault = plan.check(value, context)
+    if fault:
+        yield Complaint(code=fault[0], path=path, message=fault[1], hint=fault[2])
+
+
+Found = Iterator[tuple[str, Fault]]  # field of the object, fault
+
+
+def _place(place: Any, context: Context) -> Found:
+    """A subdivision lies in the place's country, and a P-code in both."""
+    if place.country not in codes.countries():
+        return  # R-COUNTRY says it
+    if place.subdivision:
+        if place.subdivision not in codes.subdivisions():
+            yield "subdivision", ("R-PLACE", f"{place.subdivision} is no ISO 3166-2 code", None)
+            return
+        if not place.subdivision.startswith(f"{place.country}-"):
+            yield "subdivision", ("R-PLACE", f"{place.subdivision} does not lie in {place.country}", None)
+            return
+    if place.pcode:
+        known = context.catalogue.places.get(place.pcode)
+        if known is None:
+            hint = nearest(place.pcode, context.catalogue.places)
+            yield "pcode", ("R-PLACE", f"the gazetteer has no P-code {place.pcode}", hint)
+        elif known.country != place.country or (place.subdivision and known.subdivision != place.subdivision):
+            lies = known.subdivision or known.country
+            yield "pcode", ("R-PLACE", f"P-code {place.pcode} lies in {lies}", f"write subdivision: {lies}")
+
+
+def _contact(contact: Any, _: Context) -> Found:
+    """A telephone number is E.164; a hotline is what one dials, and from where."""
+    if contact.type == ContactType.CONTACT_TYPE_PHONE and not codes.is_phone(contact.value):
+        yield "value", ("R-PHONE", "no possible number in E.164 form", "as +85212345678; short numbers are hotlines")
+    if contact.type == ContactType.CONTACT_TYPE_HOTLINE:
+        if not codes.is_dialled(contact.value):
+            yield "value", ("R-PHONE", "no number that one can dial", None)
+        if not contact.dial_from:
+            yield "dial_from", ("R-PHONE", "a hotline needs dial_from: where it can be dialled", "as HK")
+
+
+_ACCOUNTS: dict[int, tuple[str, Callable[[str], bool]]] = {
+    AccountType.ACCOUNT_TYPE_IBAN: ("IBAN", codes.is_iban),
+    AccountType.ACCOUNT_TYPE_BTC: ("Bitcoin address", codes.is_bitcoin),
+    AccountType.ACCOUNT_TYPE_EVM: ("EVM address", codes.is_evm),
+    AccountType.ACCOUNT_TYPE_TRON: ("Tron address", codes.is_tron),
+}
+
+
+def _account(account: Any, _: Context) -> Found:
+    """Check digits, where the kind of account has any."""
+    name, is_right = _ACCOUNTS.get(account.type, ("", bool))
+    if name and not is_right(account.value):
+        yield "value", ("R-ACCOUNT", f"no {name}: its form or check digits do not fit", None)
+
+
+def _travel_alert(alert: Any, context: Context) -> Found:
+    """The scheme is known, and every level belongs to it."""
+    levels = context.catalogue.levels.get(alert.scheme)
+    if levels is None:
+        yield "scheme", ("R-CODE", f"'{alert.scheme[:40]}' is no known scheme", _listed(context.catalogue.levels))
+        return
+    for index, area in enumerate(alert.areas):
+        for name in ("level", "level_before"):
+            level = getattr(area, name)
+            if level and level not in levels:
+                fault = ("R-CODE", f"'{level[:40]}' is no level of {alert.scheme}", _listed(levels))
+                yield f"areas[{index}].{name}", fault
+
+
+def _rating(rating: Any, context: Context) -> Found:
+    """The scheme is known, and both ratings belong to it."""
+    ratings = context.catalogue.ratings.get(rating.scheme)
+    if ratings is None:
+        yield "scheme", ("R-CODE", f"'{rating.scheme[:40]}' is no known scheme", _listed(context.catalogue.ratings))
+        return
+    for name in ("from", "to"):
+        if getattr(rating, name) not in ratings:
+            yield name, ("R-CODE", f"no rating of {rating.scheme}", _listed(ratings))
+
+
+def _statistics(statistics: Any, _: Context) -> Found:
+    """A part names a measure of this return."""
+    known = {measure.code for measure in statistics.measures}
+    for measure in statistics.measures:
+        if measure.part_of and measure.part_of not in known:
+            sentence = f"{measure.code} is part of '{measure.part_of[:40]}', which is no measure here"
+            yield "measures", ("R-REF", sentence, nearest(measure.part_of, known))
+
+
+def _listed(words: Any) -> str:
+    return f"one of: {', '.join(words)}"
+
+
+_OBJECTS: dict[str, Callable[[Any, Context], Found]] = {
+    "Place": _place,
+    "Contact": _contact,
+    "Account": _account,
+    "TravelAlert": _travel_alert,
+    "RatingChange": _rating,
+    "StatisticsReturn": _statistics,
+}
