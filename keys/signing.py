@@ -184,19 +184,25 @@ class KeyRecord:
 
     @classmethod
     def from_message(cls, message: signed_pb2.KeyRecord) -> KeyRecord:
-        """Take a record from a scanned message; RefusedError MALFORMED if usage or owner are none."""
+        """Take a record from a scanned message.
+
+        Raises:
+            RefusedError: MALFORMED if usage, owner or length are none of ours, SUITE_UNKNOWN.
+        """
         if message.usage not in _SUITES:
             raise RefusedError("MALFORMED", f"usage {message.usage} is not known")
         if len(message.owner) > MAX_OWNER_BYTES:
             raise RefusedError("MALFORMED", "a key's owner is too long")
         split_owner(message.owner)
-        return cls(
+        record = cls(
             usage=message.usage,
             suite=message.suite,
             owner=message.owner,
             public_key=message.public_key,
             proof=message.proof,
         )
+        _check_suite(record)
+        return record
 
 
 def make_record(signer: Signer) -> KeyRecord:
@@ -239,11 +245,20 @@ def check_place(record: KeyRecord, *, owner: str, usage: Set[Usage]) -> PublicKe
         raise RefusedError("WRONG_TYPE", f"a key of usage {record.usage} stands where it may not")
     if record.owner != owner:
         raise RefusedError("WRONG_MAKER", f"a key of {record.owner} stands in a list of {owner}")
+    _check_suite(record)
+    return public_key(record)
+
+
+def public_key(record: KeyRecord) -> PublicKey:
+    """Make the public key of a record that stands, or will stand, in a verified list; ``register`` is the check."""
+    return PublicKey(usage=Usage(record.usage), suite=record.suite, owner=record.owner, public_key=record.public_key)
+
+
+def _check_suite(record: KeyRecord) -> None:
     if record.suite != _SUITES[Usage(record.usage)]:
         raise RefusedError("SUITE_UNKNOWN", f"suite {record.suite} is not for keys of usage {record.usage}")
     if len(record.public_key) != suites.suite(record.suite).public_key_bytes:
-        raise RefusedError("MALFORMED", f"a key of {owner} has {len(record.public_key)} bytes")
-    return PublicKey(usage=Usage(record.usage), suite=record.suite, owner=record.owner, public_key=record.public_key)
+        raise RefusedError("MALFORMED", f"a key of {record.owner} has {len(record.public_key)} bytes")
 
 
 def _halves(suite: int, public_key: bytes) -> tuple[bytes, ...]:

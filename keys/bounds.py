@@ -1,0 +1,59 @@
+"""Bounds that every record of ours is checked against when it is parsed, in one voice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from keys.errors import RefusedError
+from keys.identity import DIGEST_BYTES
+from keys.scan import scan
+
+MAX_RECORD_BYTES = 1 << 20  # rosters and manifests
+
+
+def parse_record(payload: bytes, kind: type[Any]) -> Any:
+    """Parse a record of ours: size, strict scan, then the parser; MALFORMED, TOO_LARGE or NOT_UNDERSTOOD."""
+    if len(payload) > MAX_RECORD_BYTES:
+        raise RefusedError("TOO_LARGE", f"a record has {len(payload)} bytes, {MAX_RECORD_BYTES} may be")
+    scan(payload, kind.DESCRIPTOR)
+    try:
+        return kind.FromString(payload)
+    except DecodeError:
+        raise RefusedError("MALFORMED", f"a {kind.DESCRIPTOR.full_name} cannot be parsed") from None
+
+
+def encode_record(message: Message) -> bytes:
+    """Encode a record of ours to its canonical bytes."""
+    return message.SerializeToString(deterministic=True)
+
+
+def require(holds: bool, what: str, code: str = "MALFORMED") -> None:
+    """Refuse unless a condition holds; *what* says what was found."""
+    if not holds:
+        raise RefusedError(code, what)
+
+
+def digest_field(value: bytes, what: str) -> bytes:
+    """Take a field that must be a digest of 32 bytes."""
+    require(len(value) == DIGEST_BYTES, f"{what} has {len(value)} bytes, a digest has {DIGEST_BYTES}")
+    return value
+
+
+def ascending(places: Sequence[Any], what: str) -> None:
+    """Refuse a list that does not ascend or has doubles."""
+    require(all(one < two for one, two in pairwise(places)), f"{what} do not ascend, or one stands twice")
+
+
+def count(items: Sequence[Any], least: int, most: int, what: str) -> None:
+    """Refuse a list that is shorter or longer than may be."""
+    require(least <= len(items) <= most, f"there are {len(items)} {what}, {least} to {most} may be")
+
+
+def window(from_ms: int, until_ms: int, what: str, *, open_end: bool = False) -> None:
+    """Refuse a span of time without a beginning, or that ends before it begins."""
+    ends = until_ms > from_ms or (open_end and until_ms == 0)
+    require(from_ms > 0 and ends, f"the window of {what} holds no time")

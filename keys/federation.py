@@ -1,0 +1,196 @@
+"""What a node believes at one moment: rosters, manifests, key sheets, in one immutable value with fast look-ups.
+
+Adoption makes a new value after verification; versions only rise, and two digests for one version are equivocation.
+Who is not a member that takes part, and whose manifest has expired, has no keys here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+from keys.bounds import require
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import AgencyId, federation_id, record_digest, short
+from keys.manifest import (
+    KeySheet,
+    Manifest,
+    Officer,
+    TlsPin,
+    parse_key_sheet,
+    parse_manifest,
+    verify_key_sheet,
+    verify_manifest,
+)
+from keys.roster import Member, Roster, claim_raw_keys, verify_first_roster
+from keys.signing import PublicKey
+
+GRACE_MS = 30 * 86_400_000  # traffic under an expired roster goes on so long, under alarm
+
+_R = TypeVar("_R", Roster, Manifest, KeySheet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted(Generic[_R]):
+    """A verified record with its digest and its bytes as received."""
+
+    record: _R
+    digest: bytes
+    signed: SignedPayload
+
+    def __iter__(self) -> Iterator[object]:
+        """Unpack as (record, digest, signed)."""
+        return iter((self.record, self.digest, self.signed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """Everything adopted; look-ups are dictionary reads, because each message needs several."""
+
+    federation_id: bytes
+    rosters: tuple[Adopted[Roster], ...]  # oldest first
+    manifests: Mapping[AgencyId, Adopted[Manifest]] = field(default_factory=dict)
+    key_sheets: Mapping[AgencyId, Adopted[KeySheet]] = field(default_factory=dict)
+    raw_keys: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)  # raw key → key id, for ever
+
+    @classmethod
+    def found(cls, signed: SignedPayload) -> Federation:
+        """Begin with roster 1, whose digest a person has compared; errors as ``verify_first_roster``."""
+        roster = verify_first_roster(signed)
+        adopted = Adopted(record=roster, digest=record_digest("roster", signed.payload), signed=signed)
+        return cls(
+            federation_id=federation_id(signed.payload),
+            rosters=(adopted,),
+            raw_keys=claim_raw_keys({}, roster.records),
+        )
+
+    @property
+    def roster(self) -> Roster:
+        """The newest roster."""
+        return self.rosters[-1].record
+
+    @property
+    def roster_digest(self) -> bytes:
+        """The newest roster's digest."""
+        return self.rosters[-1].digest
+
+    @property
+    def name(self) -> str:
+        """The federation's name, a dNSName."""
+        return self.roster.federation_name
+
+    def roster_by_digest(self, digest: bytes) -> Roster:
+        """Find the roster that a statement names; RefusedError ROSTER_UNKNOWN."""
+        for each in self.rosters:
+            if each.digest == digest:
+                return each.record
+        raise RefusedError("ROSTER_UNKNOWN", f"roster {short(digest)} is not held here")
+
+    def check_traffic(self, now_ms: int) -> None:
+        """Refuse traffic 30 days after the newest roster has expired: ROSTER_EXPIRED."""
+        late = now_ms >= self.roster.expires_ms + GRACE_MS
+        require(not late, "the roster has expired more than 30 days ago", "ROSTER_EXPIRED")
+
+    def member(self, agency: str, now_ms: int) -> Member:
+        """Find a member that takes part now; RefusedError NOT_A_MEMBER if it is unknown, suspended or left."""
+        found = self.roster.member(agency)
+        if found is None or not found.takes_part(now_ms):
+            raise RefusedError("NOT_A_MEMBER", f"{agency} does not take part in roster {self.roster.version}")
+        return found
+
+    def manifest(self, agency: str, now_ms: int) -> Manifest:
+        """Give a member's manifest; RefusedError NOT_A_MEMBER, SIGNER_UNKNOWN (none held), MANIFEST_EXPIRED."""
+        member = self.member(agency, now_ms)
+        held = self.manifests.get(member.agency)
+        if held is None:
+            raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {agency} is held here")
+        require(now_ms < held.record.expires_ms, f"the manifest of {agency} has expired", "MANIFEST_EXPIRED")
+        return held.record
+
+    def key_sheet(self, agency: str, now_ms: int) -> KeySheet:
+        """Give a member's key sheet; RefusedError NOT_A_MEMBER, KEY_SHEET_EXPIRED (none held counts as expired)."""
+        member = self.member(agency, now_ms)
+        held = self.key_sheets.get(member.agency)
+        if held is None or now_ms >= held.record.expires_ms:
+            raise RefusedError("KEY_SHEET_EXPIRED", f"no key sheet of {agency} holds now")
+        return held.record
+
+    def operations_key(self, agency: str, key_id: bytes, now_ms: int) -> PublicKey:
+        """Find an agency's operations key; errors as ``manifest``, and SIGNER_UNKNOWN, KEY_EXPIRED."""
+        return self.manifest(agency, now_ms).operations_key(key_id, now_ms)
+
+    def person(self, agency: str, key_id: bytes, now_ms: int) -> tuple[Officer, PublicKey]:
+        """Find an officer or a system by the key; errors as ``manifest``, and SIGNER_UNKNOWN, KEY_EXPIRED."""
+        return self.manifest(agency, now_ms).person(key_id, now_ms)
+
+    def encryption_key(self, agency: str, now_ms: int) -> PublicKey | None:
+        """Give the key to wrap for now, or None where the agency has no key sheet in force or no window holds.
+
+        Raises:
+            RefusedError: NOT_A_MEMBER.
+        """
+        self.member(agency, now_ms)
+        held = self.key_sheets.get(AgencyId(agency))
+        if held is None or now_ms >= held.record.expires_ms:
+            return None
+        return held.record.encryption_key(now_ms)
+
+    def pin(self, agency: str, spki_sha256: bytes) -> TlsPin | None:
+        """Find a pin in an agency's newest key sheet; whether the sheet and the member hold, others ask."""
+        held = self.key_sheets.get(AgencyId(agency))
+        return held.record.pins_by_spki.get(spki_sha256) if held is not None else None
+
+    def with_manifest(self, signed: SignedPayload, now_ms: int) -> Federation:
+        """Adopt a manifest after verification; the same one again changes nothing.
+
+        Raises:
+            RefusedError: As ``verify_manifest``; ROSTER_EXPIRED, NOT_A_MEMBER, REPLAYED for a lower version,
+                EQUIVOCATION for another one of the same version, MALFORMED for a raw key under a second key id.
+        """
+        self._check_adopting(now_ms)
+        member = self.member(parse_manifest(signed.payload).agency, now_ms)
+        manifest = verify_manifest(signed, member, self.federation_id, now_ms)
+        digest = record_digest("manifest", signed.payload)
+        if _same(self.manifests.get(member.agency), manifest.version, digest):
+            return self
+        adopted = Adopted(record=manifest, digest=digest, signed=signed)
+        return replace(
+            self,
+            manifests={**self.manifests, member.agency: adopted},
+            raw_keys=claim_raw_keys(self.raw_keys, manifest.records),
+        )
+
+    def with_key_sheet(self, signed: SignedPayload, now_ms: int) -> Federation:
+        """Adopt a key sheet after verification; the same one again changes nothing.
+
+        Raises:
+            RefusedError: As ``verify_key_sheet`` and ``manifest``; ROSTER_EXPIRED, REPLAYED, EQUIVOCATION.
+        """
+        self._check_adopting(now_ms)
+        agency = parse_key_sheet(signed.payload).agency
+        manifest = self.manifest(agency, now_ms)
+        sheet = verify_key_sheet(signed, manifest, self.federation_id, now_ms)
+        digest = record_digest("key-sheet", signed.payload)
+        if _same(self.key_sheets.get(agency), sheet.version, digest):
+            return self
+        adopted = Adopted(record=sheet, digest=digest, signed=signed)
+        return replace(self, key_sheets={**self.key_sheets, agency: adopted})
+
+    def _check_adopting(self, now_ms: int) -> None:
+        require(now_ms < self.roster.expires_ms, "an expired roster adopts nothing new", "ROSTER_EXPIRED")
+
+
+def _same(held: Adopted[Manifest] | Adopted[KeySheet] | None, version: int, digest: bytes) -> bool:
+    """Say whether a record is the one held; refuse it if it is older, or another one of the same version."""
+    if held is None or version > held.record.version:
+        return False
+    if digest == held.digest:
+        return True
+    maker = held.record.agency
+    if version == held.record.version:
+        raise RefusedError(
+            "EQUIVOCATION", f"{maker} has signed {short(digest)} and {short(held.digest)} as version {version}"
+        )
+    raise RefusedError("REPLAYED", f"version {version} of {maker} is below {held.record.version}, held here")
