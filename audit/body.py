@@ -7,6 +7,7 @@ understood*; anything else is refused. Bytes are the truth: a stored body is nev
 
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from audit.kinds import Kind, Outcome, Role
@@ -27,9 +28,10 @@ class Field(NamedTuple):
     enum: type[IntEnum] | None = None
 
     @property
-    def tag(self) -> bytes:
-        """Return field number and wire type as they stand in the body."""
-        return varint(self.number << 3 | (2 if self.length else 0))
+    def prefix(self) -> bytes:
+        """Return what stands in the body before the value: number and wire type, and the length of bytes."""
+        tag = varint(self.number << 3 | (2 if self.length else 0))
+        return tag + bytes([self.length]) if self.length else tag
 
 
 FIELDS = (
@@ -97,10 +99,16 @@ class Body:
         if not self.understood:
             raise ValueError("a body that was not understood is never written anew")
         parts: list[bytes] = []
-        for field, tag in _TAGGED:
-            value = getattr(self, field.name)
+        for value, (field, prefix) in zip(_VALUES(self), _PREFIXED, strict=True):
             if value:
-                parts += (tag, _encode_value(field, value))
+                if field.length:
+                    if len(value) != field.length:
+                        raise ValueError(f"{field.name} has {len(value)} bytes instead of {field.length}")
+                    parts += (prefix, value)
+                else:
+                    if not 0 < value <= field.limit:
+                        raise ValueError(f"{field.name} is out of its bounds: {value}")
+                    parts += (prefix, _ONE_BYTE[value] if value < 0x80 else varint(value))
         return b"".join(parts)
 
     def present(self) -> dict[str, Any]:
@@ -118,18 +126,10 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-_TAGGED = tuple((field, field.tag) for field in FIELDS)
 _BY_NUMBER = {field.number: field for field in FIELDS}
-
-
-def _encode_value(field: Field, value: Any) -> bytes:
-    if field.length:
-        if len(value) != field.length:
-            raise ValueError(f"{field.name} has {len(value)} bytes instead of {field.length}")
-        return bytes([field.length]) + bytes(value)
-    if not 0 < value <= field.limit:
-        raise ValueError(f"{field.name} is out of its bounds: {value}")
-    return varint(value)
+_VALUES = attrgetter(*(field.name for field in FIELDS))
+_PREFIXED = tuple((field, field.prefix) for field in FIELDS)
+_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
 
 
 def parse_body(data: bytes) -> Body:

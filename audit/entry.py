@@ -23,6 +23,7 @@ __all__ = [
     "Kind",
     "Outcome",
     "Role",
+    "encode_entry",
     "genesis_previous",
     "leaf_hash",
     "parse_body",
@@ -65,12 +66,20 @@ class Entry:
         Raises:
             ValueError: A number does not fit, or the entry is too long or has no body.
         """
-        if len(self.previous) != 32 or not 0 <= self.index <= _MAX_NUMBER or not 0 <= self.time_us <= _MAX_NUMBER:
-            raise ValueError("the head of an entry is out of its bounds")
-        data = _HEAD.pack(MAGIC, self.index, self.time_us, self.previous) + self.body
-        if not HEAD_LENGTH + 2 <= len(data) <= MAX_ENTRY_BYTES:
-            raise ValueError(f"an entry of {len(data)} bytes")
-        return data
+        return encode_entry(self.index, self.time_us, self.previous, self.body)
+
+
+def encode_entry(index: int, time_us: int, previous: bytes, body: bytes) -> bytes:
+    """Return ``Entry(…).encode()`` without the object: the writer makes a hundred thousand a second.
+
+    Raises:
+        ValueError: A number does not fit, or the entry is too long or has no body.
+    """
+    if len(previous) != 32 or not 0 <= index <= _MAX_NUMBER or not 0 <= time_us <= _MAX_NUMBER:
+        raise ValueError("the head of an entry is out of its bounds")
+    if not 2 <= len(body) <= MAX_ENTRY_BYTES - HEAD_LENGTH:
+        raise ValueError(f"an entry whose body has {len(body)} bytes")
+    return _HEAD.pack(MAGIC, index, time_us, previous) + body
 
 
 def parse_head(data: bytes) -> Head:

@@ -1,0 +1,166 @@
+"""The lock: what this log has signed last, in a file of its own that no backup ever restores.
+
+Before a checkpoint is signed, (origin, size, root) move here in one compare-and-swap, durable before the signature
+exists. At start the database must reach the lock and have its root there: an older copy, a second copy or a missing
+lock are caught before they fork the log.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+
+from audit.checkpoint import Checkpoint
+from audit.log import Log, LogStore, verify_entries
+from audit.merkle import EMPTY_ROOT
+from keys.errors import IntegrityError
+
+_FORMAT = 1  # PRAGMA user_version
+_BUSY_MILLISECONDS = 2000  # another process of ours looks at it for a moment
+
+
+class Lock(Protocol):
+    """Where the last signed size and root are kept."""
+
+    @property
+    def name(self) -> str:
+        """Return what to call it in messages: a file's path."""
+
+    def read(self, origin: str) -> tuple[int, bytes] | None:
+        """Return (size, root) of the last checkpoint signed, or None for an origin that it does not know."""
+
+    def compare_and_swap(self, origin: str, old_size: int, new: Checkpoint) -> None:
+        """Move from *old_size* to *new*, durably before returning; IntegrityError where it is elsewhere."""
+
+
+class SqliteLock:
+    """The lock as a SQLite file. WAL with ``synchronous=FULL``: one flush a swap, and the swap survives power loss."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self._path = path
+        self._connection = connection
+
+    @property
+    def name(self) -> str:
+        """Return the file's path."""
+        return str(self._path)
+
+    @classmethod
+    def create(cls, path: Path, origin: str) -> "SqliteLock":
+        """Make the lock at size 0. Only ``exchange node init`` does this, for a home without any log.
+
+        Raises:
+            IntegrityError: The file is there already.
+        """
+        if path.exists():
+            raise IntegrityError(f"{path} exists already: it is never made anew")
+        path.touch(mode=0o600, exist_ok=False)
+        connection = _connect(path)
+        with connection:
+            connection.execute(
+                "CREATE TABLE head (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT"
+            )
+            connection.execute("INSERT INTO head VALUES (?, 0, ?)", (origin, EMPTY_ROOT))
+            connection.pragma("user_version", _FORMAT)
+        return cls(path, connection)
+
+    @classmethod
+    def open(cls, path: Path) -> "SqliteLock":
+        """Open an existing lock.
+
+        Raises:
+            IntegrityError: It is missing, not a lock, or of a later format.
+        """
+        if not path.is_file():
+            raise IntegrityError(
+                f"{path} is missing: without it nothing shows which entries were already signed, so nothing is"
+                " signed; bring this very file back from the disk it was on, or open a new epoch"
+            )
+        try:
+            connection = _connect(path)
+            version = connection.pragma("user_version")
+        except apsw.Error as error:
+            raise IntegrityError(f"{path} is not a lock file: {error}") from error
+        if version != _FORMAT:
+            raise IntegrityError(f"{path} has format {version} instead of {_FORMAT}")
+        return cls(path, connection)
+
+    def read(self, origin: str) -> tuple[int, bytes] | None:
+        """Return (size, root) of the last checkpoint signed, or None for an unknown origin."""
+        try:
+            row = self._connection.execute("SELECT size, root FROM head WHERE origin = ?", (origin,)).fetchone()
+        except apsw.Error as error:
+            raise IntegrityError(f"{self._path} cannot be read: {error}") from error
+        return None if row is None else (row[0], row[1])
+
+    def compare_and_swap(self, origin: str, old_size: int, new: Checkpoint) -> None:
+        """Move from *old_size* to *new*, durably before returning.
+
+        Raises:
+            IntegrityError: The lock is elsewhere (another copy of this node signs), *new* goes back or names another
+                origin, or the file cannot be written. Sign nothing.
+        """
+        if new.origin != origin or new.size < old_size:
+            raise IntegrityError(f"{self._path}: from size {old_size} of {origin} to {new.size} of {new.origin}")
+        try:
+            self._connection.execute(
+                "UPDATE head SET size = ?, root = ? WHERE origin = ? AND size = ?",
+                (new.size, new.root, origin, old_size),
+            )
+            changed = self._connection.changes()
+        except apsw.Error as error:
+            raise IntegrityError(f"{self._path} cannot be written: {error}") from error
+        if changed != 1:
+            found = self.read(origin)
+            raise IntegrityError(
+                f"{self._path} is at size {found[0] if found else 'none'}, not {old_size}: another copy of this node"
+                " signs; stop one of them"
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def check_start(log: Log, lock: Lock, store: LogStore, database: str) -> None:
+    """Compare the database with the lock before anything is signed, and bring the lock up to the database.
+
+    1. The lock knows this origin.
+    2. The database holds at least the entries that were signed.
+    3. Its root at that size is the one that was signed.
+    4. Entries after it, a group whose lock was not reached before a crash, are verified; then the lock moves on.
+
+    Args:
+        log: Just opened from *store*.
+        lock: Just opened.
+        store: The log's tables.
+        database: What to call them in messages: a file's path.
+
+    Raises:
+        IntegrityError: The message says which file, which size, and what to do.
+    """
+    found = lock.read(log.origin)
+    if found is None:
+        raise IntegrityError(f"{lock.name} knows nothing of {log.origin}: nothing is signed; it is another log's lock")
+    size, root = found
+    if log.size < size:
+        raise IntegrityError(
+            f"{database} holds {log.size} entries, but {lock.name} says that {size} were signed: {database} is an"
+            " older copy; bring back the newest one, or open a new epoch; nothing is signed"
+        )
+    if log.root(size) != root:
+        raise IntegrityError(
+            f"{database} has another history than was signed: its root at size {size} is not the one in {lock.name};"
+            " keep both files as evidence and open a new epoch; nothing is signed"
+        )
+    if log.size > size:
+        verify_entries(store, size, log.size, log.genesis)
+        lock.compare_and_swap(log.origin, size, log.checkpoint())
+
+
+def _connect(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+    connection.set_busy_timeout(_BUSY_MILLISECONDS)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    return connection
