@@ -14,16 +14,27 @@ from exchange.rules.policy import check_policy
 from exchange.rules.registry import check_registry
 from exchange.rules.schema import check_schema
 from exchange.v1.bulletin_pb2 import Bulletin
+from keys.errors import RefusedError
 
 __all__ = [
     "WHOLE",
     "Catalogue",
     "Complaint",
+    "RulesError",
     "check_bulletin",
     "packaged_catalogue",
     "parse_catalogue",
     "refusing",
 ]
+
+class RulesError(RefusedError):
+    """The bulletin breaks a rule; the complaints say which, the message names only codes and fields."""
+
+    def __init__(self, complaints: tuple[Complaint, ...]) -> None:
+        named = ", ".join(f"{one.code} {one.path}" for one in complaints[:5])
+        super().__init__("RULES", f"{len(complaints)} complaints: {named}")
+        self.complaints = complaints
+
 
 _NO_TARGETS: dict[str, Bulletin] = {}
 
