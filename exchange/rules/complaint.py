@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from keys.errors import RefusedError
+
 WHOLE = "-"  # the path of a complaint about the bulletin as a whole
 
 
@@ -21,6 +23,16 @@ class Complaint:
     message: str
     hint: str | None = None
     line: int | None = None
+
+
+class RulesError(RefusedError):
+    """A bulletin that breaks rules: refusal code RULES, with every complaint that a client may show its author."""
+
+    def __init__(self, complaints: tuple[Complaint, ...]) -> None:
+        first = complaints[0]
+        more = f" and {len(complaints) - 1} more" if len(complaints) > 1 else ""
+        super().__init__("RULES", f"{first.code} at {first.path}{more}")
+        self.complaints = complaints
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

@@ -1,0 +1,141 @@
+"""The directory: which rosters, manifests and key sheets a node has adopted, and how it came to them.
+
+A record is verified, written down and logged before it is used. Own records come first, in the order GENESIS,
+ROSTER_ADOPTED, MANIFEST_ADOPTED, KEY_SHEET_ADOPTED; a lower version than the one held is refused, two digests for one
+version are evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+from audit.entry import Body, Kind
+from exchange.house import House
+from exchange.store import AdoptedRecord, Reads
+from exchange.writing import Writing
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.federation import Federation
+from keys.identity import AgencyId, record_digest, short
+from keys.manifest import parse_key_sheet, parse_manifest
+
+
+class RecordKind(IntEnum):
+    """The numbers of ``exchange.v1.RecordKind``."""
+
+    ROSTER = 1
+    MANIFEST = 2
+    KEY_SHEET = 3
+    REVOCATION = 4
+
+
+_NAMES = {RecordKind.ROSTER: "roster", RecordKind.MANIFEST: "manifest", RecordKind.KEY_SHEET: "key-sheet"}
+_KINDS = {
+    RecordKind.ROSTER: Kind.ROSTER_ADOPTED,
+    RecordKind.MANIFEST: Kind.MANIFEST_ADOPTED,
+    RecordKind.KEY_SHEET: Kind.KEY_SHEET_ADOPTED,
+}
+
+
+def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
+    """Give the digest of a record: its payload's, signatures left out."""
+    return record_digest(_NAMES[kind], signed.payload)
+
+
+def begin(
+    writing: Writing,
+    *,
+    roster: SignedPayload,
+    manifest: SignedPayload,
+    key_sheet: SignedPayload,
+    catalogue: Mapping[str, bytes],
+    federation: Federation,
+    agency: AgencyId,
+) -> None:
+    """Write the first four entries of a log: GENESIS and our own records.
+
+    Args:
+        writing: The first transaction of an empty log.
+        roster: Version 1, as signed.
+        manifest: Ours.
+        key_sheet: Ours.
+        catalogue: The files that the roster's digest is of.
+        federation: What the three amount to; they are verified.
+        agency: Ours.
+    """
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
+    genesis = digest_of(RecordKind.ROSTER, roster)
+    writing.log.add(Body(kind=Kind.GENESIS, digest=genesis))
+    _write(writing, RecordKind.ROSTER, "", federation.roster.version, roster, 0)
+    writing.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
+    _write(writing, RecordKind.MANIFEST, agency, federation.manifests[agency].record.version, manifest, member.number)
+    _write(
+        writing, RecordKind.KEY_SHEET, agency, federation.key_sheets[agency].record.version, key_sheet, member.number
+    )
+
+
+def adopt(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House) -> Federation:
+    """Verify a manifest or a key sheet, write it down, log it.
+
+    Returns:
+        The federation with it; it is in force once the transaction is durable.
+
+    Raises:
+        RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a version held, which is
+            kept; MALFORMED for an older version.
+    """
+    federation, agency, version = _verify(kind, signed, house, writing.now_ms)
+    held = find(writing.rows, kind, agency)
+    check_version(held, version, digest_of(kind, signed), agency)  # 1
+    _write(writing, kind, agency, version, signed, house.member_number(agency))
+    return federation
+
+
+def _verify(kind: RecordKind, signed: SignedPayload, house: House, now_ms: int) -> tuple[Federation, str, int]:
+    if kind is RecordKind.MANIFEST:
+        federation = house.federation.with_manifest(signed, now_ms)
+        manifest = parse_manifest(signed.payload)
+        return federation, manifest.agency, manifest.version
+    if kind is RecordKind.KEY_SHEET:
+        federation = house.federation.with_key_sheet(signed, now_ms)
+        sheet = parse_key_sheet(signed.payload)
+        return federation, sheet.agency, sheet.version
+    raise RefusedError("NOT_UNDERSTOOD", f"records of kind {int(kind)} are not adopted")
+
+
+def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
+    """Give the newest version that is held."""
+    found = [record for record in reads.records() if record.kind == kind and record.agency == agency]
+    return max(found, key=lambda record: record.version, default=None)
+
+
+def check_version(held: AdoptedRecord | None, version: int, digest: bytes, agency: str) -> None:
+    """Refuse what does not go forward.
+
+    Raises:
+        RefusedError: EQUIVOCATION, MALFORMED.
+    """
+    if held is None or version > held.version:
+        return
+    if version == held.version and digest != held.digest:
+        text = f"{agency}: version {version} is {short(held.digest)} and {short(digest)}"
+        raise RefusedError("EQUIVOCATION", text)
+    raise RefusedError("MALFORMED", f"{agency}: version {version}, {held.version} is held already")
+
+
+def _write(writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int) -> None:
+    digest = digest_of(kind, signed)
+    record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
+    writing.rows.add_record(record)
+    writing.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest))
+
+
+def adopted(reads: Reads) -> list[AdoptedRecord]:
+    """List the newest version of every record, ascending by kind and agency."""
+    newest: dict[tuple[int, str], AdoptedRecord] = {}
+    for record in reads.records():
+        newest[record.kind, record.agency] = record
+    return [newest[key] for key in sorted(newest)]

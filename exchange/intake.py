@@ -1,0 +1,331 @@
+"""Intake: a message of a lane becomes received bulletins, or refusals that say why.
+
+``check_message`` judges a whole message outside the transaction; ``take_message`` enters the verdicts inside it.
+What is wrong with the message as such ends the stream and moves nothing. What is wrong with one bulletin is refused,
+logged, and moves the lane, so that no bulletin can block those behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from audit.entry import Body, Kind, Outcome
+from exchange.dispatch import Dispatch
+from exchange.equivocation import Equivocation
+from exchange.facts import retention_of
+from exchange.house import House
+from exchange.lane import (
+    EquivocationError,
+    LaneHead,
+    LaneId,
+    Position,
+    Step,
+    advance,
+    check_head,
+    lane_head_digest,
+    parse_delivery,
+    parse_lane_head,
+)
+from exchange.notices import apply_notices
+from exchange.parcel import Accepted, Parcel, check_parcel, read_dispatch
+from exchange.statement import opening
+from exchange.store import Content, HeldBulletin, InboundRow, LaneState, Reads
+from exchange.writing import RandomBytes, Writing
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import AgencyId, short
+
+MAX_PARCELS = 64  # of one message
+MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
+QUARANTINE_AFTER = 2  # intakes that died on one delivery
+ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Consecutive deliveries of one lane and the head that covers them."""
+
+    parcels: tuple[Parcel, ...]
+    head: SignedPayload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of one delivery: accepted, refused with a code, withdrawn by its sender, or known already."""
+
+    step: Step
+    parcel: Parcel
+    dispatch: Dispatch
+    accepted: Accepted | None = None
+    refusal: RefusedError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A message that may be entered."""
+
+    lane: LaneId
+    head: LaneHead
+    signed_head: SignedPayload
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The entry that answers a delivery; for a duplicate also the RECEIVED that it repeats."""
+
+    sequence: int
+    entry_index: int
+    original_index: int = 0
+    refusal: RefusedError | None = None
+    new: bool = True
+
+
+def check_message(
+    message: Message,
+    *,
+    peer: AgencyId,
+    house: House,
+    reads: Reads,
+    now_ms: int,
+    random_bytes: RandomBytes,
+    given_up: Collection[tuple[int, int]] = (),
+) -> Checked:
+    """Judge a message of a lane into us.
+
+    1 size and number; 2 the head is of a lane from the peer to us in an epoch of the peer's log, and signed by an
+    operations key of the peer; 3 the lane is not stopped; then the lane's rules (gap, fork, equivocation), then each
+    delivery's own checks (``exchange.parcel``).
+
+    Args:
+        message: As received.
+        peer: Whose certificate brought it.
+        house: Ours, now.
+        reads: What is committed.
+        now_ms: Milliseconds UTC.
+        random_bytes: For storing content keys.
+        given_up: (class, sequence) of deliveries that came damaged too often: they are refused now.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE, LANE_HEAD_INVALID and those of signatures; LANE_GAP, LANE_FORK,
+            EQUIVOCATION, DAMAGED. Nothing moves.
+    """
+    check_size(message)  # 1
+    lane = lane_of(message, peer, house)
+    head = check_head(message.head, lane, lambda key_id: house.federation.operations_key(peer, key_id, now_ms))  # 2
+    state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    check_not_stopped(state)  # 3
+    steps = advance(
+        position_of(state),
+        lane,
+        head,
+        [parcel.delivery for parcel in message.parcels],
+        lambda sequence: _held_digest(reads, state, sequence),
+    )
+    verdicts = tuple(
+        judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up)
+        for step, parcel in zip(steps, message.parcels, strict=True)
+    )
+    return Checked(lane=head.lane, head=head, signed_head=message.head, verdicts=verdicts)
+
+
+def check_size(message: Message) -> None:
+    if len(message.parcels) > MAX_PARCELS:
+        raise RefusedError("TOO_LARGE", f"{len(message.parcels)} deliveries in a message, at most {MAX_PARCELS}")
+    for parcel in message.parcels:
+        size = len(parcel.delivery) + len(parcel.dispatch.payload) + len(parcel.wrap) + len(parcel.body)
+        if size > MAX_PARCEL_BYTES:
+            raise RefusedError("TOO_LARGE", f"a delivery of {size} bytes, at most {MAX_PARCEL_BYTES}")
+
+
+def lane_of(message: Message, peer: AgencyId, house: House) -> LaneId:
+    """Name the lane that a message must be of: the peer's to us, in the class and epoch that its head claims."""
+    claimed = parse_lane_head(message.head.payload).lane
+    house.check_epoch(peer, claimed.epoch)
+    return replace(claimed, federation_id=house.federation.federation_id, sender=peer, recipient=house.agency)
+
+
+def check_not_stopped(state: LaneState | None) -> None:
+    if state is not None and state.stopped:
+        raise RefusedError("LANE_STOPPED", f"the lane from {state.peer} is stopped: it contradicts itself")
+
+
+def position_of(state: LaneState | None) -> Position:
+    """Say where we stand in a lane."""
+    if state is None:
+        return Position()
+    return Position(
+        epoch=state.epoch,
+        sequence=state.sequence,
+        digest=state.digest,
+        latest_head_time_ms=state.head_time_ms,
+        head_digest=lane_head_digest(SignedPayload.decode(state.head).payload) if state.head else b"",
+    )
+
+
+def _held_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
+    row = reads.inbound(state.row, sequence) if state is not None else None
+    return row.digest if row is not None else None
+
+
+def judge(
+    step: Step,
+    parcel: Parcel,
+    head: LaneHead,
+    house: House,
+    reads: Reads,
+    now_ms: int,
+    random_bytes: RandomBytes,
+    state: LaneState | None,
+    given_up: Collection[tuple[int, int]],
+) -> Verdict:
+    """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
+    dispatch = read_dispatch(step, parcel, head, house, now_ms)
+    verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
+    if not step.new or step.withdrawn is not None:
+        return verdict
+    if state is not None and reads.attempts(state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
+        gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
+        return replace(verdict, refusal=gone)
+    try:
+        return replace(verdict, accepted=check_parcel(step, parcel, dispatch, house, reads, now_ms, random_bytes))
+    except RefusedError as refusal:
+        place = (int(head.lane.lane_class), step.delivery.sequence)
+        if refusal.code in ENDS_STREAM and place not in given_up:
+            raise
+        return replace(verdict, refusal=refusal)
+
+
+def take_message(writing: Writing, checked: Checked, *, peer: AgencyId, house: House) -> list[Answer]:
+    """Enter a checked message: one entry for each new delivery, and the lane's new position.
+
+    Raises:
+        UnavailableError: The lane has moved since it was checked; check again.
+    """
+    lane = checked.lane
+    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    answers = []
+    for verdict in checked.verdicts:
+        delivery = verdict.step.delivery
+        if not verdict.step.new:
+            answers.append(_answered(writing, state, delivery.sequence))
+            continue
+        if delivery.sequence != state.sequence + 1 or delivery.previous != state.digest:
+            raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
+        answers.append(_take(writing, verdict, state, peer, house))
+        state = replace(state, sequence=delivery.sequence, digest=verdict.step.digest)
+    if checked.head.time_ms > state.head_time_ms:
+        state = replace(state, head=checked.signed_head.encode(), head_time_ms=checked.head.time_ms)
+    writing.rows.move_lane(state)
+    return answers
+
+
+def _answered(writing: Writing, state: LaneState, sequence: int) -> Answer:
+    row = writing.rows.inbound(state.row, sequence)
+    if row is None:
+        raise UnavailableError(f"delivery {sequence} from {state.peer} is not committed yet", 0.1)
+    return Answer(sequence=sequence, entry_index=row.entry_index, original_index=row.original_index, new=False)
+
+
+def _take(writing: Writing, verdict: Verdict, state: LaneState, peer: AgencyId, house: House) -> Answer:
+    """Write the one entry that answers a delivery, and what hangs on it."""
+    delivery, dispatch = verdict.step.delivery, verdict.dispatch
+    base = Body(
+        kind=Kind.REFUSED,
+        peer=house.member_number(peer),
+        bulletin_id=dispatch.bulletin_id,
+        dispatch_digest=delivery.dispatch_digest,
+        delivery_digest=verdict.step.digest,
+    )
+    held = writing.rows.find(peer, dispatch.bulletin_id)
+    refusal, original = verdict.refusal, 0
+    if verdict.step.withdrawn is not None:
+        index = writing.log.add(replace(base, kind=Kind.WITHDRAWN))
+    elif refusal is None and held is not None and held.statement_digest == dispatch.statement_digest:
+        original = held.entry_index
+        index = writing.log.add(replace(base, kind=Kind.DUPLICATE, refers_to=original))
+    elif refusal is None and verdict.accepted is not None and held is None:
+        index = _receive(writing, verdict, verdict.accepted, base, peer)
+    else:
+        refusal = refusal or RefusedError("EQUIVOCATION", f"bulletin {short(dispatch.bulletin_id)} came as another")
+        index = writing.log.add(replace(base, outcome=Outcome[refusal.code]))
+        if refusal.code == "EQUIVOCATION":
+            writing.rows.add_evidence(index, "dispatch", verdict.parcel.dispatch.encode())
+    writing.rows.add_inbound(
+        InboundRow(
+            lane=state.row,
+            sequence=delivery.sequence,
+            delivery=verdict.parcel.delivery,
+            digest=verdict.step.digest,
+            entry_index=index,
+            original_index=original,
+        )
+    )
+    return Answer(sequence=delivery.sequence, entry_index=index, original_index=original, refusal=refusal)
+
+
+def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, base: Body, peer: AgencyId) -> int:
+    rule, day = retention_of(accepted.bulletin)
+    index = writing.log.add(
+        replace(
+            base,
+            kind=Kind.RECEIVED,
+            opening=opening(accepted.statement.salt, verdict.step.digest),
+            retain_until_day=day,
+            retention_rule=rule,
+        )
+    )
+    writing.rows.add_bulletin(
+        HeldBulletin(
+            entry_index=index,
+            sender=peer,
+            bulletin_id=accepted.bulletin_id,
+            statement_digest=verdict.dispatch.statement_digest,
+            facts=accepted.facts,
+            at_ms=writing.now_ms,
+        ),
+        Content(
+            dispatch=verdict.parcel.dispatch.encode(),
+            body=verdict.parcel.body,
+            wrap=verdict.parcel.wrap,
+            stored_key=accepted.stored_key,
+        ),
+    )
+    apply_notices(writing, accepted.bulletin, peer, accepted.bulletin_id, index)
+    return index
+
+
+def stop_lane(writing: Writing, message: Message, found: EquivocationError, *, peer: AgencyId, house: House) -> int:
+    """Keep the proof that a peer contradicted itself, and stop its lane.
+
+    Args:
+        writing: The open transaction.
+        message: The one that contradicts what is held; its head is verified.
+        found: By ``check_message``.
+        peer: Who said both.
+        house: Ours.
+
+    Returns:
+        The index of the REFUSED entry.
+    """
+    lane = lane_of(message, peer, house)
+    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    held = writing.rows.inbound_after(state.row, found.sequence - 1, MAX_PARCELS * MAX_PARCELS)
+    ours = SignedPayload.decode(state.head)
+    upto = parse_lane_head(ours.payload).sequence
+    evidence = Equivocation(
+        head_a=ours,
+        deliveries_a=tuple(row.delivery for row in held if row.sequence <= upto),
+        head_b=message.head,
+        deliveries_b=tuple(
+            parcel.delivery for parcel in message.parcels if parse_delivery(parcel.delivery).sequence >= found.sequence
+        ),
+    )
+    body = Body(
+        kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=house.member_number(peer), delivery_digest=found.shown
+    )
+    index = writing.log.add(body)
+    writing.rows.add_evidence(index, "lane", evidence.encode())
+    writing.rows.move_lane(replace(state, stopped=True))
+    return index

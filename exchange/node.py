@@ -1,0 +1,249 @@
+"""A node: the store, the log, the lock and the keys of one agency, brought together and kept in their order.
+
+Everything that changes state goes through ``writer``; the five acts are the only things it runs. Sockets are not
+here: ``exchange.rpc`` puts services in front of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from audit.tiles import publish
+
+from audit.checkpoint import VerifierKey
+from audit.entry import Body, Kind
+from audit.lock import SqliteLock, check_start
+from audit.log import Log
+from exchange import directory
+from exchange.directory import RecordKind
+from exchange.house import House
+from exchange.publishing import Queued
+from exchange.rules.catalogue import Catalogue, parse_catalogue
+from exchange.sqlite import SqliteStore
+from exchange.store import Reads
+from exchange.writer import Group, Writer
+from exchange.writing import Writing
+from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError
+from keys.federation import Federation
+from keys.identity import AgencyId
+
+DATABASE, LOCK, LOG_FOLDER, PEERS_FOLDER = "node.db", "lock.db", "log", "peers"
+PUBLISH_SECONDS = 0.5  # the log's files follow a commit within a second
+
+RandomBytes = Callable[[int], bytes]
+OnGroup = Callable[[Group, "list[Queued]"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where a home keeps what."""
+
+    home: Path
+
+    @property
+    def database(self) -> Path:
+        return self.home / DATABASE
+
+    @property
+    def lock(self) -> Path:
+        return self.home / LOCK
+
+    @property
+    def log(self) -> Path:
+        return self.home / LOG_FOLDER
+
+    def peer_checkpoint(self, peer: str) -> Path:
+        return self.home / PEERS_FOLDER / peer / "checkpoint"
+
+
+def create(
+    home: Path,
+    *,
+    agency: AgencyId,
+    roster: SignedPayload,
+    manifest: SignedPayload,
+    key_sheet: SignedPayload,
+    catalogue: Mapping[str, bytes],
+    pseudonym_key: bytes,
+    now_us: int,
+) -> None:
+    """Make database, lock and the first four entries. Nothing of the three may be there.
+
+    Raises:
+        IntegrityError: Home holds a database, lock or log already.
+        RefusedError: The records do not verify.
+    """
+    paths = Paths(home=home)
+    for path in (paths.database, paths.lock, paths.log):
+        if path.exists():
+            raise IntegrityError(f"{path} is there already; a node is made only in a home without one")
+    now_ms = now_us // 1000
+    federation = Federation.found(roster).with_manifest(manifest, now_ms).with_key_sheet(key_sheet, now_ms)
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
+    origin = member.origin(1)
+    SqliteLock.create(paths.lock, origin).close()
+    store = SqliteStore(paths.database, create=True)
+    try:
+        log = Log.open(origin, store.reader())
+        stage = log.begin(now_us)
+        with store.transaction() as rows:
+            rows.set_meta("agency", agency.encode())
+            rows.set_meta("pseudonym-key", pseudonym_key)
+            directory.begin(
+                Writing(rows, stage, now_ms),
+                roster=roster,
+                manifest=manifest,
+                key_sheet=key_sheet,
+                catalogue=catalogue,
+                federation=federation,
+                agency=agency,
+            )
+            stage.write(rows)
+        log.commit(stage)
+    finally:
+        store.close()
+
+
+def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[bytes, Catalogue]]:
+    """Rebuild what was adopted from the store; every signature is verified again.
+
+    Raises:
+        IntegrityError: The store has no roster, or records that do not verify.
+    """
+    records = reads.records()
+    rosters = [record for record in records if record.kind == RecordKind.ROSTER]
+    if not rosters:
+        raise IntegrityError("the database holds no roster")
+    federation = Federation.found(SignedPayload.decode(rosters[0].signed))
+    for record in records:
+        signed = SignedPayload.decode(record.signed)
+        try:
+            if record.kind == RecordKind.MANIFEST:
+                federation = federation.with_manifest(signed, now_ms)
+            elif record.kind == RecordKind.KEY_SHEET:
+                federation = federation.with_key_sheet(signed, now_ms)
+        except RefusedError as error:
+            if error.code not in ("MANIFEST_EXPIRED", "KEY_SHEET_EXPIRED", "ROSTER_EXPIRED"):
+                raise IntegrityError(f"record of {record.agency}, version {record.version}: {error}") from error
+    digests = {each.record.catalogue_digest for each in federation.rosters}
+    return federation, {digest: parse_catalogue(reads.catalogue(digest)) for digest in digests}
+
+
+class Node:
+    """A running node, without its sockets."""
+
+    def __init__(
+        self, home: Path, house: House, store: SqliteStore, lock: SqliteLock, random_bytes: RandomBytes
+    ) -> None:
+        self.paths = Paths(home=home)
+        self.house = house
+        self.store = store
+        self.random_bytes = random_bytes
+        self._lock = lock
+        self.log = Log.open(house.origin, store.reader())
+        check_start(self.log, lock, store.reader(), str(self.paths.database))
+        self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
+        self.writer = Writer(store, self.log, lock, house.log_signer, now_us, self._after_group)
+        self.on_group: list[OnGroup] = []
+        self.started_ms = now_ms()
+        self._published = (0, "")  # size and note of what the files hold
+        self._newest = (0, "")
+        self._publish_wanted = threading.Event()
+        self._stopping = False
+        self._publisher = threading.Thread(target=self._publish_forever, name="tiles", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write; NODE_STARTED is the first entry of this run."""
+        self.writer.start()
+        self._publisher.start()
+        digest = self.house.federation.roster_digest
+        self.writer.run(lambda writing: writing.log.add(Body(kind=Kind.NODE_STARTED, digest=digest)), _nothing)
+
+    def stop(self) -> None:
+        """Commit what waits, publish the last checkpoint, let go of the files."""
+        self.writer.stop()
+        self._stopping = True
+        self._publish_wanted.set()
+        if self._publisher.is_alive():
+            self._publisher.join()
+        self.store.close()
+        self._lock.close()
+
+    @property
+    def note(self) -> str:
+        """The newest signed checkpoint."""
+        return self.writer.note
+
+    @property
+    def reads(self) -> Reads:
+        """This thread's reader."""
+        return self.store.reads()
+
+    def entry(self, index: int) -> bytes:
+        """Read one entry."""
+        return self.reads.read_entries(index, 1)[0]
+
+    def set_federation(self, federation: Federation) -> None:
+        """Take a federation into use whose newest record is durable."""
+        self.house = replace(self.house, federation=federation)
+
+    async def adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
+        """Adopt a manifest or a key sheet; in force when this returns.
+
+        Raises:
+            RefusedError: As ``directory.adopt``.
+        """
+        federation = await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.house), _same)
+        self.set_federation(federation)
+
+    def adopt_now(self, kind: RecordKind, signed: SignedPayload) -> None:
+        """As ``adopt``, for callers without an event loop."""
+        self.set_federation(self.writer.run(lambda w: directory.adopt(w, kind, signed, self.house), _same))
+
+    def _after_group(self, group: Group) -> None:
+        self._newest = (group.checkpoint.size, group.note)
+        self._publish_wanted.set()
+        for tell in self.on_group:
+            tell(group, group.queued)
+
+    def _publish_forever(self) -> None:
+        """Write the log's files after commits, at most twice a second, and once more at the end."""
+        reader = self.store.reader()
+        while not self._stopping:
+            self._publish_wanted.wait()
+            self._publish_wanted.clear()
+            self._publish(reader)
+            if not self._stopping:
+                time.sleep(PUBLISH_SECONDS)
+        self._publish(reader)
+
+    def _publish(self, reader: Reads) -> None:
+        size, note = self._newest
+        if note and size != self._published[0]:
+            publish(self.paths.log, reader, self._published[0], note, self.vkey)
+            self._published = (size, note)
+
+
+def now_us() -> int:
+    """Read the wall clock: microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+def now_ms() -> int:
+    """Read the wall clock: milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def _nothing(value: object, group: Group) -> None:
+    return None
+
+
+def _same(value: Federation, group: Group) -> Federation:
+    return value

@@ -1,0 +1,132 @@
+"""The SQLite engine: one file, one writer, readers beside it.
+
+Write-ahead log with ``synchronous=FULL``, so that a commit that returned is on disk. The library is apsw's own,
+because the interpreter's SQLite lies in the range of the WAL-reset fault. A schema that is not ours is refused at the
+start: a restored or tampered file could otherwise bring its own triggers and views.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+
+from exchange.sqlite_reads import SqliteReads
+from exchange.sqlite_writes import SqliteTransaction
+from keys.errors import IntegrityError, UnavailableError
+
+SCHEMA_VERSION = 1
+PAGE_CACHE_KIB = 8192  # enough for the indexes' right edges; memory stays flat
+WAL_PAGES = 4000  # a checkpoint of 16 MiB now and then, rather than a small one each commit
+
+
+class SqliteStore:
+    """A node's database in one file.
+
+    Raises:
+        IntegrityError: The file is newer than this program or its schema was changed.
+        UnavailableError: The file cannot be opened or is held by another node.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._readers: list[apsw.Connection] = []
+        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+        try:
+            self._writer = _connect(path, flags)
+        except apsw.CantOpenError as error:
+            raise IntegrityError(f"{path}: no database here; exchange node init makes one") from error
+        except apsw.NotADBError as error:
+            raise IntegrityError(f"{path}: this is not a database") from error
+        if create:
+            self._create()
+        self._check_schema()
+
+    def _create(self) -> None:
+        if self._writer.pragma("user_version"):
+            raise IntegrityError(f"{self._path}: a database is here already")
+        with self._writer:
+            self._writer.execute(_schema())
+            self._writer.pragma("user_version", SCHEMA_VERSION)
+
+    def _check_schema(self) -> None:
+        found = self._writer.pragma("user_version")
+        if found != SCHEMA_VERSION:
+            raise IntegrityError(f"{self._path}: schema {found}, this program knows {SCHEMA_VERSION}")
+        if _described(self._writer) != _expected():
+            raise IntegrityError(
+                f"{self._path}: the schema was changed by somebody else; restore it or rebuild the node"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteTransaction]:
+        """Open the one transaction; durable when this returns, undone if it raises."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError as error:
+            raise UnavailableError(f"{self._path}: held by another process") from error
+        transaction = SqliteTransaction(self._writer)
+        try:
+            yield transaction
+            transaction.flush()
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if not self._writer.get_autocommit():
+                self._writer.execute("ROLLBACK")
+            raise
+
+    def reads(self) -> SqliteReads:
+        """Return this thread's reader."""
+        reader: SqliteReads | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = self.reader()
+        return reader
+
+    def reader(self) -> SqliteReads:
+        """Open a reader of its own, for whoever is handed from thread to thread."""
+        connection = _connect(self._path, apsw.SQLITE_OPEN_READWRITE)
+        connection.pragma("query_only", True)
+        self._readers.append(connection)
+        return SqliteReads(connection)
+
+    def evidence(self) -> Iterator[tuple[int, str, bytes]]:
+        """Yield what was kept as evidence: entry index, what it is, its bytes."""
+        yield from self.reads().evidence()
+
+    def close(self) -> None:
+        for connection in (*self._readers, self._writer):
+            connection.close()
+
+
+def _connect(path: Path, flags: int) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+    connection.set_busy_timeout(5000)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "FULL")
+    connection.pragma("trusted_schema", False)
+    connection.pragma("cell_size_check", True)
+    connection.pragma("secure_delete", True)
+    connection.pragma("foreign_keys", True)
+    connection.pragma("cache_size", -PAGE_CACHE_KIB)
+    connection.wal_autocheckpoint(WAL_PAGES)
+    return connection
+
+
+def _schema() -> str:
+    return files("exchange").joinpath("schema.sql").read_text("utf-8")
+
+
+def _described(connection: apsw.Connection) -> list[tuple[str, str, str]]:
+    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
+    return [(str(kind), str(name), str(sql)) for kind, name, sql in rows if not str(name).startswith("sqlite_")]
+
+
+def _expected() -> list[tuple[str, str, str]]:
+    fresh = apsw.Connection(":memory:")
+    fresh.execute(_schema())
+    return _described(fresh)
