@@ -1,0 +1,213 @@
+"""The formats can be read from their prose alone: another reader opens our vectors and refuses altered ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exchange.dispatch import Dispatch, Recipient, ciphertext_digest, dispatch_digest, parse_dispatch, wrap_digest
+from exchange.lane import delivery_digest, parse_delivery
+from keys.dsse import Signature, SignedPayload, sign
+from keys.identity import AgencyId
+from keys.sealing import pad, seal_body, wrap, wrap_info
+from tests.exchange import formats as world
+from tests.independent.conftest import Read, link_libraries, start_reader
+
+FOLDER = Path(__file__).parents[1] / "vectors" / "formats"
+Job = dict[str, Any]
+
+
+def envelope(name: str = "envelope-released.json") -> Job:
+    job: Job = json.loads((FOLDER / name).read_text())
+    return {"what": "envelope", **job}
+
+
+def receipt(name: str = "received", file: str = "receipts.json") -> Job:
+    job: Job = json.loads((FOLDER / file).read_text())
+    origin = world.ORIGIN if name != "second epoch" else world.ORIGIN[:-1] + "2"
+    return {"what": "receipt", "origin": origin, **job, **job["receipts"][name]}
+
+
+def decoded(job: Job, name: str) -> SignedPayload:
+    return SignedPayload.decode(bytes.fromhex(job[name]))
+
+
+def dispatch_of(job: Job) -> Dispatch:
+    return parse_dispatch(decoded(job, "dispatch").payload)
+
+
+def resent(job: Job, dispatch: Dispatch, **changes: Any) -> Job:
+    """Sign an altered dispatch and everything above it anew: a malicious member can."""
+    signed = sign(dispatch.encode(), ("dispatch", world.OPERATIONS))
+    return carried(job | changes | {"dispatch": signed.encode().hex()}, dispatch_digest(signed.payload))
+
+
+def carried(job: Job, digest: bytes) -> Job:
+    """Put a dispatch digest into the delivery and sign the lane head for it."""
+    delivery = replace(parse_delivery(bytes.fromhex(job["delivery"])), dispatch_digest=digest).encode()
+    head = world.sign_head(world.head_of([delivery], 1))
+    return job | {"delivery": delivery.hex(), "lane_head": head.encode().hex()}
+
+
+def resealed(job: Job, padded: bytes) -> Job:
+    """Seal other bytes under the same content key."""
+    dispatch = dispatch_of(job)
+    body = seal_body(bytes.fromhex(job["content_key"]), world.FEDERATION, dispatch.statement_digest, padded)
+    other = replace(dispatch, ciphertext_digest=ciphertext_digest(body), ciphertext_size=len(body))
+    return resent(job, other, sealed_body=body.hex())
+
+
+def flipped(text: str, place: int = -1) -> str:
+    data = bytearray.fromhex(text)
+    data[place] ^= 1
+    return data.hex()
+
+
+def dispatch_typed_as_lane_head(job: Job) -> Job:
+    signed = decoded(job, "dispatch")
+    kind = "application/vnd.exchange.lane-head.v1+protobuf"
+    other = Signature(payload_type=kind, key_id=signed.signatures[0].key_id, signature=signed.signatures[0].signature)
+    return job | {"dispatch": SignedPayload(payload=signed.payload, signatures=(other,)).encode().hex()}
+
+
+def dispatch_with_a_varint_too_long(job: Job) -> Job:
+    payload = decoded(job, "dispatch").payload.replace(b"\x40\x20", b"\x40\xa0\x00", 1)
+    signed = sign(payload, ("dispatch", world.OPERATIONS))
+    return carried(job, dispatch_digest(payload)) | {"dispatch": signed.encode().hex()}
+
+
+def ghost_recipient(job: Job) -> Job:
+    dispatch = dispatch_of(job)
+    ghost = Recipient(agency=AgencyId("ZZ-GHOST"), key_id=bytes(32), wrap_digest=bytes(32))
+    return resent(job, replace(dispatch, recipients=(*dispatch.recipients, ghost)))
+
+
+def releaser_dropped(job: Job) -> Job:
+    signed = decoded(job, "statement")
+    author = tuple(each for each in signed.signatures if "statement" in each.payload_type)
+    return resealed(job, pad(SignedPayload(payload=signed.payload, signatures=author).encode()))
+
+
+def filler_byte_set(job: Job) -> Job:
+    padded = bytearray(pad(bytes.fromhex(job["statement"])))
+    padded[-1] = 1
+    return resealed(job, bytes(padded))
+
+
+def wrap_for_another_statement(job: Job) -> Job:
+    dispatch, key = dispatch_of(job), world.ENCRYPTION[world.PEER].public
+    other = wrap(bytes.fromhex(job["content_key"]), key, wrap_info(world.FEDERATION, bytes(32), key.key_id))
+    recipients = tuple(
+        replace(each, wrap_digest=wrap_digest(other)) if each.agency == world.PEER else each
+        for each in dispatch.recipients
+    )
+    return resent(job, replace(dispatch, recipients=recipients), wrap=other.hex())
+
+
+def other_federation(job: Job) -> Job:
+    return resent(job, replace(dispatch_of(job), federation_id=bytes(32)))
+
+
+def head_of_another_lane(job: Job) -> Job:
+    lane = replace(world.LANE, recipient=world.OTHER)
+    delivery = replace(parse_delivery(bytes.fromhex(job["delivery"])), lane=lane).encode()
+    head = replace(world.head_of([delivery], 1), lane=lane, delivery_digest=delivery_digest(delivery))
+    return job | {"delivery": delivery.hex(), "lane_head": world.sign_head(head).encode().hex()}
+
+
+# The ten altered envelopes, each with the one reason for which it must be refused.
+ENVELOPES: dict[str, tuple[Callable[[Job], Job], str]] = {
+    "dispatch-signature-bit": (lambda job: job | {"dispatch": flipped(job["dispatch"])}, "dispatch: signature"),
+    "dispatch-typed-as-lane-head": (dispatch_typed_as_lane_head, "dispatch: a signature of another type"),
+    "dispatch-varint-too-long": (
+        dispatch_with_a_varint_too_long,
+        "not canonical: a number in more bytes than it needs",
+    ),
+    "dispatch-of-another-federation": (other_federation, "dispatch: another federation"),
+    "head-of-another-lane": (head_of_another_lane, "lane head: of another lane"),
+    "wrap-for-another-statement": (wrap_for_another_statement, "wrap: does not open"),
+    "body-bit": (lambda job: job | {"sealed_body": flipped(job["sealed_body"])}, "body: digest"),
+    "filler-byte-set": (filler_byte_set, "padding: a byte that is not zero"),
+    "releaser-dropped": (releaser_dropped, "statement: signers differ"),
+    "ghost-recipient": (ghost_recipient, "statement: recipients differ"),
+}
+
+# And altered receipts.
+RECEIPTS: dict[str, tuple[Callable[[Job], Job], str]] = {
+    "entry-bit": (lambda job: job | {"entry": flipped(job["entry"], 20)}, "inclusion: another root"),
+    "index-plus-one": (
+        lambda job: job | {"proof": job["proof"].replace("index 1\n", "index 2\n")},
+        "receipt: the proof is for another index",
+    ),
+    "proof-trailing-hash": (
+        lambda job: job | {"proof": job["proof"].replace("\n\n", f"\n{'A' * 43}=\n\n", 1)},
+        "inclusion: too many hashes",
+    ),
+    "checkpoint-of-another-log-key": (
+        lambda job: job | {"log_key": world.STRANGER.key.public_key.hex()},
+        "checkpoint: no signature by this log",
+    ),
+    "size-plus-one": (
+        lambda job: job | {"proof": job["proof"].replace("\n8\n", "\n9\n")},
+        "checkpoint: signature",
+    ),
+    "opening-under-another-salt": (lambda job: job | {"salt": "00" * 32}, "receipt: opening"),
+    "for-another-member": (lambda job: job | {"peer": 4}, "receipt: for another member"),
+}
+
+
+@pytest.mark.parametrize("name", ["envelope.json", "envelope-released.json"])
+def test_the_independent_reader_opens_our_envelopes(read: Read, name: str) -> None:
+    job = envelope(name)
+    answer = read(job)
+    assert answer["statement"] == job["statement"]
+    assert bytes.fromhex(answer["bulletin"]) == world.bulletin()
+    assert answer["recipients"] == ["KH-GDI", "MY-PDRM", "TH-DSI"]
+
+
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_the_independent_reader_refuses_an_altered_envelope_for_its_own_reason(read: Read, name: str) -> None:
+    alter, reason = ENVELOPES[name]
+    assert read(alter(envelope())) == {"refused": reason}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "understood"),
+    [
+        ("received", 12, True),
+        ("refused", 15, True),
+        ("duplicate", 16, True),
+        ("withdrawn", 17, True),
+        ("unknown kind", 99, False),
+        ("unknown field", 12, False),
+        ("second epoch", 12, True),
+    ],
+)
+def test_the_independent_reader_takes_our_receipts(read: Read, name: str, kind: int, understood: bool) -> None:
+    answer = read(receipt(name))
+    assert (answer["kind"], answer["understood"]) == (kind, understood)
+
+
+@pytest.mark.parametrize("name", RECEIPTS)
+def test_the_independent_reader_refuses_an_altered_receipt_for_its_own_reason(read: Read, name: str) -> None:
+    alter, reason = RECEIPTS[name]
+    assert read(alter(receipt())) == {"refused": reason}
+
+
+def test_every_alteration_is_refused_for_a_reason_of_its_own() -> None:
+    reasons = [reason for _, reason in [*ENVELOPES.values(), *RECEIPTS.values()]]
+    assert len(set(reasons)) == len(reasons)
+    assert len(ENVELOPES) == 10
+
+
+def test_the_reader_does_not_run_where_our_packages_can_be_imported(tmp_path: Path) -> None:
+    link_libraries(tmp_path / "libraries")
+    root = Path(__file__).parents[2]
+    done = start_reader(tmp_path, envelope(), tmp_path / "libraries", root)
+    assert done.returncode != 0
+    assert "keys can be imported here" in done.stderr

@@ -1,0 +1,219 @@
+"""Make the vectors of the formats, once: ``python -m tests.vectors.make_formats`` from the root of the repository.
+
+They freeze the formats, so existing files are never overwritten: a change of format carries a new version. What is
+sealed in them differs with each making; it is for opening and verifying only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass, replace
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from audit.entry import Kind, Outcome
+from exchange.dispatch import dispatch_digest, parse_dispatch
+from exchange.equivocation import Equivocation
+from exchange.lane import LaneHead, Withdrawn, WithdrawnReason, delivery_digest, lane_head_digest, parse_delivery
+from exchange.receipt import Receipt, format_receipt
+from exchange.statement import (
+    ReadPurpose,
+    ReadRequest,
+    Statement,
+    opened_digest,
+    opening,
+    read_digest,
+    statement_digest,
+)
+from keys.dsse import SignedPayload
+from keys.identity import key_id
+from tests.exchange import formats as world
+
+FOLDER = Path(__file__).parent / "formats"
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into JSON: bytes in hex, enums as numbers, values as objects."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, IntEnum):
+        return int(value)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def record(value: Any, digest: Any) -> dict[str, Any]:
+    payload = value.encode()
+    return {"fields": plain(value), "payload": payload.hex(), "digest": digest(payload).hex()}
+
+
+def read_requests() -> dict[str, ReadRequest]:
+    opens = ReadRequest(
+        federation_id=world.FEDERATION,
+        agency=world.PEER,
+        officer="noor",
+        purpose=ReadPurpose.CASE_WORK,
+        case="PDRM-2026-117",
+        reason="the person was named by a witness",
+        nonce=world.seed("nonce")[:16],
+        time_ms=world.NOW_MS,
+        sender=world.SENDER,
+        bulletin_id=world.BULLETIN_ID,
+        statement_digest=statement_digest(world.STATEMENT.encode()),
+        log_head=world.STATEMENT.log_head,
+    )
+    listed = ((world.SENDER, world.BULLETIN_ID), (world.OTHER, world.BULLETIN_ID))
+    lists = replace(opens, sender="", bulletin_id=b"", statement_digest=b"", log_head=None, listed=listed)
+    return {"read: opens": opens, "read: lists": replace(lists, purpose=ReadPurpose.TRIAGE)}
+
+
+def records() -> dict[str, Any]:
+    bare = Statement(
+        federation_id=world.FEDERATION,
+        salt=world.seed("another salt"),
+        bulletin=b"\x01",
+        roster_digest=world.seed("roster"),
+        recipients=(world.PEER,),
+    )
+    deliveries = world.chain(2)
+    empty = LaneHead(lane=world.LANE, sequence=0, delivery_digest=bytes(32), latest=0, time_ms=world.NOW_MS)
+    withdrawn = (Withdrawn(sequence=2, reason=WithdrawnReason.RECALLED),)
+    sealed = world.seal()
+    made = {
+        "statement": record(world.STATEMENT, statement_digest),
+        "statement: first of a log": record(bare, statement_digest),
+        "dispatch": record(parse_dispatch(sealed.dispatch.payload), dispatch_digest),
+        "delivery": record(parse_delivery(deliveries[0]), delivery_digest),
+        "lane-head": record(world.head_of(deliveries, 2, latest=7, withdrawn=withdrawn), lane_head_digest),
+        "lane-head: empty lane": record(empty, lane_head_digest),
+    }
+    made |= {name: record(value, read_digest) for name, value in read_requests().items()}
+    return {"records": made, "derived": derived(delivery_digest(deliveries[0]))}
+
+
+def derived(delivery: bytes) -> dict[str, Any]:
+    salt, blind, request = world.STATEMENT.salt, world.seed("blind"), world.seed("request")
+    key = world.AUTHOR.key
+    return {
+        "key_id": {
+            "usage": int(key.usage),
+            "suite": key.suite,
+            "owner": key.owner,
+            "public_key": key.public_key.hex(),
+            "key_id": key_id(key.usage, key.suite, key.owner, key.public_key).hex(),
+        },
+        "opening": {"salt": salt.hex(), "delivery_digest": delivery.hex(), "opening": opening(salt, delivery).hex()},
+        "opened": {"blind": blind.hex(), "request": request.hex(), "digest": opened_digest(blind, request).hex()},
+    }
+
+
+def public(signer: Any) -> dict[str, Any]:
+    key = signer.key
+    return {"usage": int(key.usage), "suite": key.suite, "owner": key.owner, "public_key": key.public_key.hex()}
+
+
+def envelope(*, released: bool) -> tuple[dict[str, Any], bytes, bytes]:
+    """Return an envelope as it reaches one recipient, and its dispatch and delivery digests."""
+    signed = world.signed_statement(released=released)
+    sealed = world.seal(signed)
+    digest = dispatch_digest(sealed.dispatch.payload)
+    delivery = replace(parse_delivery(world.chain(1)[0]), dispatch_digest=digest).encode()
+    head = world.sign_head(world.head_of([delivery], 1))
+    key = world.ENCRYPTION[world.PEER]
+    made = {
+        "federation_id": world.FEDERATION.hex(),
+        "recipient": world.PEER,
+        "encryption_seed": world.seed(world.PEER).hex(),
+        "encryption_key_id": key.public.key_id.hex(),
+        "operations": public(world.OPERATIONS),
+        "author": public(world.AUTHOR),
+        "releaser": public(world.RELEASER) if released else None,
+        "lane_head": head.encode().hex(),
+        "delivery": delivery.hex(),
+        "dispatch": sealed.dispatch.encode().hex(),
+        "wrap": sealed.wraps[world.PEER].hex(),
+        "sealed_body": sealed.body.hex(),
+        "statement": signed.encode().hex(),
+        "content_key": sealed.content_key.hex(),
+    }
+    return made, digest, delivery_digest(delivery)
+
+
+def receipts(dispatch: bytes, delivery: bytes) -> dict[str, Any]:
+    log = world.SmallLog()
+    earlier = world.seed("an earlier delivery")
+    bodies = {
+        "received": world.answer(Kind.RECEIVED, dispatch, delivery).encode(),
+        "refused": world.answer(Kind.REFUSED, dispatch, delivery, outcome=Outcome.STALE_ROSTER).encode(),
+        "original": world.answer(Kind.RECEIVED, dispatch, earlier).encode(),
+        "withdrawn": world.answer(Kind.WITHDRAWN, dispatch, delivery).encode(),
+    }
+    at = {name: log.append(body) for name, body in bodies.items()}
+    duplicate = world.answer(Kind.DUPLICATE, dispatch, delivery, refers_to=at["original"])
+    at["duplicate"] = log.append(duplicate.encode())
+    # A later version's: kind 99, and RECEIVED with a field 40 (row 71).
+    at["unknown kind"] = log.append(world.answer(99, dispatch, delivery).encode())  # type: ignore[arg-type]
+    at["unknown field"] = log.append(bodies["received"] + bytes([40 << 3 & 127 | 128, 40 >> 4, 1]))
+    made = {name: receipt(log.receipt(index)) for name, index in at.items()}
+    second = world.SmallLog("my-pdrm.exercise.example/log/2", final_root=world.seed("final root of epoch 1"))
+    made["second epoch"] = receipt(second.receipt(second.append(bodies["received"])))
+    key = world.LOG.key.public_key.hex()
+    return {
+        "log_key": key,
+        "dispatch_digest": dispatch.hex(),
+        "delivery_digest": delivery.hex(),
+        "earlier_delivery_digest": earlier.hex(),
+        "salt": world.STATEMENT.salt.hex(),
+        "peer": world.OUR_NUMBER,
+        "receipts": made,
+    }
+
+
+def receipt(made: Receipt) -> dict[str, Any]:
+    return {
+        "entry": made.entry.hex(),
+        "proof": made.proof,
+        "encoded": made.encode().hex(),
+        "file": format_receipt(made),
+    }
+
+
+def equivocation() -> dict[str, Any]:
+    shared = world.chain(2)
+    last = delivery_digest(shared[-1])
+    sides = [
+        shared[:2] + world.chain(count, first=3, previous=last, mark=mark) for mark, count in (("", 2), ("other ", 1))
+    ]
+    heads: list[SignedPayload] = [
+        world.sign_head(world.head_of(side, len(side), time_ms=world.NOW_MS + place))
+        for place, side in enumerate(sides)
+    ]
+    evidence = Equivocation(
+        head_a=heads[0], deliveries_a=tuple(sides[0][2:]), head_b=heads[1], deliveries_b=tuple(sides[1][2:])
+    )
+    return {"operations": public(world.OPERATIONS), "sequence": 3, "evidence": evidence.encode().hex()}
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    one, dispatch, delivery = envelope(released=False)
+    two, _, _ = envelope(released=True)
+    files = {
+        "records.json": records(),
+        "envelope.json": one,
+        "envelope-released.json": two,
+        "receipts.json": receipts(dispatch, delivery),
+        "equivocation.json": equivocation(),
+    }
+    for name, content in files.items():
+        path = FOLDER / name
+        if not path.exists():
+            path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
