@@ -63,6 +63,10 @@ class TimedKey:
         """Say whether the window holds this time."""
         return self.from_ms <= now_ms < self.until_ms
 
+    def encode(self) -> bytes:
+        """Encode by itself, as a file of the ceremony."""
+        return bounds.encode_record(_timed_message(self))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Officer:
@@ -87,6 +91,10 @@ class Officer:
     def holds_at(self, now_ms: int) -> bool:
         """Say whether the person may act at this time."""
         return self.from_ms <= now_ms < self.until_ms
+
+    def encode(self) -> bytes:
+        """Encode by itself, as a file of the ceremony."""
+        return bounds.encode_record(_officer_message(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +260,16 @@ def parse_manifest(payload: bytes) -> Manifest:
         endpoints=endpoints,
         log_epochs=_epochs(message),
     )
+
+
+def parse_operations(data: bytes, agency: AgencyId) -> TimedKey:
+    """Parse the file ``operations``: an operations key with its window; errors as ``parse_manifest``."""
+    return _timed(bounds.parse_record(data, manifest_pb2.TimedKey), agency, Usage.AGENCY)
+
+
+def parse_officer_entry(data: bytes, agency: AgencyId) -> Officer:
+    """Parse the file ``officer``: one person's entry; errors as ``parse_manifest``."""
+    return _officer(bounds.parse_record(data, manifest_pb2.Officer), agency)
 
 
 def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes, now_ms: int) -> Manifest:

@@ -29,6 +29,7 @@ from keys.words import words
 
 __all__ = [
     "FIRST_ID",
+    "Application",
     "LogKey",
     "Member",
     "MemberStatus",
@@ -44,7 +45,7 @@ __all__ = [
 FIRST_ID = bytes(DIGEST_BYTES)  # stands in roster 1, whose digest the id is
 MAX_NAME_BYTES = 180  # leaves room for "node.<label>." in 253
 MAX_ROOTS = 32
-MAX_MEMBERS = 256  # 8 KiB each at most, within 1 MiB with their hybrid roots
+MAX_MEMBERS = 256  # about 6 KiB each with a hybrid root; the limit of 1 MiB comes first
 MAX_LOG_KEYS = 64
 MAX_CA_BYTES = 4096
 MAX_EPOCH = (1 << 31) - 1
@@ -172,6 +173,37 @@ class Roster:
             witness_quorum=self.witness_quorum,
         )
         return bounds.encode_record(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """What an agency sends to whoever puts a roster together; not signed, but each key has signed its key id."""
+
+    federation_name: str
+    member: Member  # number 0, which the roster replaces
+    roster_root: KeyRecord | None = None
+
+    def encode(self) -> bytes:
+        """Encode to the file ``application``."""
+        root = self.roster_root.to_message() if self.roster_root is not None else None
+        return bounds.encode_record(
+            roster_pb2.Application(
+                federation_name=self.federation_name, member=_to_message(self.member), roster_root=root
+            )
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Application:
+        """Parse such a file and check the member's bounds; errors as ``parse_roster``."""
+        message = bounds.parse_record(data, roster_pb2.Application)
+        name = parse_federation_name(message.federation_name)
+        bounds.require(message.member.number == 0, "an application numbers itself")
+        member = _from_message(message.member)
+        _check_member(member, name)
+        root = KeyRecord.from_message(message.roster_root) if message.HasField("roster_root") else None
+        if root is not None:
+            bounds.require(root.usage == Usage.ROSTER_ROOT, "a root is a key of another usage", "WRONG_TYPE")
+        return cls(federation_name=name, member=member, roster_root=root)
 
 
 def parse_roster(payload: bytes) -> Roster:
@@ -324,7 +356,6 @@ def _check_roots(roster: Roster) -> None:
 
 
 def _check_member(member: Member, federation_name: str) -> None:
-    bounds.require(member.number >= 1, "a member has no number")
     bounds.require(
         member.log_name == f"{dns_label(member.agency)}.{federation_name}/log",
         f"the log of {member.agency} has another name than its agency's",

@@ -201,3 +201,38 @@ class LogKey(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogKey: _TypeAlias = LogKey  # noqa: Y015
+
+@_typing.final
+class Application(_message.Message):
+    """What an agency sends to whoever puts a roster together. Not signed: each key in it has signed its own key id, and
+    the roster's signers compare what they sign.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEDERATION_NAME_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    ROSTER_ROOT_FIELD_NUMBER: _builtins.int
+    federation_name: _builtins.str
+    @_builtins.property
+    def member(self) -> Global___Member:
+        """without number, which the roster gives"""
+
+    @_builtins.property
+    def roster_root(self) -> _signed_pb2.KeyRecord:
+        """usage 8; absent where the agency holds no roster root"""
+
+    def __init__(
+        self,
+        *,
+        federation_name: _builtins.str = ...,
+        member: Global___Member | None = ...,
+        roster_root: _signed_pb2.KeyRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "roster_root", b"roster_root"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["federation_name", b"federation_name", "member", b"member", "roster_root", b"roster_root"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Application: _TypeAlias = Application  # noqa: Y015

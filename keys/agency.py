@@ -1,0 +1,264 @@
+"""An agency's keys, made together and shared out among its holders.
+
+Beside the key files lie public halves as files, so that a ceremony opens no key that it does not need: ``ca.der`` and
+``tls.der`` (certificates), ``officer`` and ``operations`` (entries for the manifest), ``application`` (the entry for
+the roster).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keys import certificate
+from keys.certificate import Authority
+from keys.files import PUBLIC, write_file
+from keys.holders import (
+    OFFICER_FILE,
+    ROOT_FILE,
+    ROOT_FOLDER,
+    NodeKeys,
+    OfficerKeys,
+    RootKeys,
+    load_root,
+    officer_folder,
+    open_node,
+    open_officer,
+    open_root,
+    stored_storage,
+    stored_tls,
+    stored_window,
+)
+from keys.identity import AgencyId, Usage, dns_label, parse_officer
+from keys.keystore import (
+    INTERACTIVE,
+    NODE_FILE,
+    ROOT,
+    Profile,
+    StoredKey,
+    save_keystore,
+    save_sealing_keys,
+    stored_signer,
+)
+from keys.manifest import CLOCK_SKEW_MS, Officer, TimedKey
+from keys.roster import Application, LogKey, Member, MemberStatus, parse_federation_name
+from keys.secret import Secret
+from keys.signing import make_record, seed_length, signer_from_seed, suite_of
+from keys.suites import COBBLESTONE, ED25519, HYBRID_KEM
+
+DAY_MS = 86_400_000
+YEAR_MS = 365 * DAY_MS
+CA_FILE, TLS_FILE = "ca.der", "tls.der"
+ENTRY_FILE, OPERATIONS_FILE, APPLICATION_FILE = "officer", "operations", "application"
+FOLDER_MODE = 0o700
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """An officer or a system to be made. ``ceiling`` is a number of exchange.v1.Classification."""
+
+    id: str
+    roles: tuple[str, ...] = ("author", "reader")
+    ceiling: int = 2
+    system: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeOfficer:
+    """A person's keys with what the manifest and the key sheet say of them."""
+
+    keys: OfficerKeys
+    entry: Officer
+    tls_leaf: bytes  # DER
+    stored: Mapping[str, StoredKey] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgencyKeys:
+    """Everything that an agency has made, in memory, before it is shared out among its holders."""
+
+    root: RootKeys
+    authority: Authority
+    node: NodeKeys
+    tls_leaf: bytes  # the node's, DER
+    operations: TimedKey
+    officers: tuple[MadeOfficer, ...]  # ascending by id
+    application: Application
+    stored: Mapping[str, Mapping[str, StoredKey]] = field(repr=False, compare=False)  # root, node, sealing
+
+    @property
+    def agency(self) -> AgencyId:
+        """Its code."""
+        return self.root.agency
+
+
+def make_agency(
+    agency: AgencyId,
+    federation_name: str,
+    people: Sequence[Person],
+    *,
+    now_ms: int,
+    random_bytes: Random,
+    roster_root: bool = True,
+    windows: int = 14,
+) -> AgencyKeys:
+    """Make every key of an agency, its CA and its leaves, in memory.
+
+    Args:
+        agency: Its code, parsed.
+        federation_name: A lower-case dNSName; it never changes.
+        people: Officers and systems to begin with.
+        now_ms: The ceremony's time, milliseconds UTC; what is made holds from ten minutes before it, for a year.
+        random_bytes: The source of all seeds.
+        roster_root: Whether the agency holds a root of the roster, owned by itself.
+        windows: Encryption keys of a day each, today's included.
+    """
+    parse_federation_name(federation_name)
+    roots = {"agency-root": Usage.AGENCY_ROOT} | ({"roster-root": Usage.ROSTER_ROOT} if roster_root else {})
+    uses = {"operations": Usage.AGENCY, "log": Usage.LOG, "witness": Usage.WITNESS}
+    root_stored = {name: _signing(usage, agency, random_bytes) for name, usage in roots.items()}
+    root_stored["ca"] = stored_tls(certificate.new_private_key(random_bytes), agency)
+    node_stored = {name: _signing(usage, agency, random_bytes) for name, usage in uses.items()}
+    node_stored["tls"] = stored_tls(certificate.new_private_key(random_bytes), agency)
+    sealing = {
+        **make_windows(agency, now_ms, windows, random_bytes),
+        f"storage-{now_ms}": stored_storage(random_bytes(32), agency, now_ms),
+    }
+    root, node = open_root(root_stored), open_node(node_stored, sealing, Secret(b""))
+    ca = certificate.make_ca(agency, federation_name, root.ca_private, now_ms, random_bytes)
+    start = now_ms - CLOCK_SKEW_MS
+    people = sorted(people, key=lambda each: each.id)
+    return AgencyKeys(
+        root=root,
+        authority=ca,
+        node=node,
+        tls_leaf=certificate.make_node_leaf(ca, node.tls_private.public_key(), now_ms, random_bytes),
+        operations=TimedKey(key=make_record(node.operations), from_ms=start, until_ms=start + YEAR_MS),
+        officers=tuple(make_officer(ca, each, now_ms=now_ms, random_bytes=random_bytes) for each in people),
+        application=_application(root, node, ca, now_ms),
+        stored={"root": root_stored, "node": node_stored, "sealing": sealing},
+    )
+
+
+def make_officer(ca: Authority, person: Person, *, now_ms: int, random_bytes: Random) -> MadeOfficer:
+    """Make the keys of one officer or system of the CA's agency, and issue the leaf."""
+    owner = f"{ca.agency}/{parse_officer(person.id)}"
+    usage = Usage.SYSTEM if person.system else Usage.OFFICER
+    stored = {
+        "sign": _signing(usage, owner, random_bytes),
+        "tls": stored_tls(certificate.new_private_key(random_bytes), owner),
+    }
+    keys = open_officer(stored)
+    start = now_ms - CLOCK_SKEW_MS
+    entry = Officer(
+        id=person.id,
+        key=make_record(keys.signer),
+        roles=tuple(sorted(person.roles)),
+        ceiling=person.ceiling,
+        from_ms=start,
+        until_ms=start + YEAR_MS,
+    )
+    leaf = certificate.make_officer_leaf(ca, keys.tls_private.public_key(), now_ms, random_bytes)
+    return MadeOfficer(keys=keys, entry=entry, tls_leaf=leaf, stored=stored)
+
+
+def make_windows(agency: AgencyId, now_ms: int, days: int, random_bytes: Random) -> dict[str, StoredKey]:
+    """Make encryption keys for consecutive days, today's first, by their names in the store.
+
+    Each window runs ten minutes into the next day, and the first begins ten minutes early, for clocks that differ.
+    """
+    today = now_ms - now_ms % DAY_MS
+    made = {}
+    for day in range(days):
+        begin = today + day * DAY_MS
+        start = begin if day else begin - CLOCK_SKEW_MS
+        end = begin + DAY_MS + CLOCK_SKEW_MS
+        made[f"encryption-{start}"] = stored_window(agency, random_bytes(seed_length(HYBRID_KEM)), start, end)
+    return made
+
+
+def save_agency(
+    home: Path,
+    keys: AgencyKeys,
+    passphrases: Callable[[str], bytes],
+    random_bytes: Random,
+    *,
+    root_profile: Profile = ROOT,
+    profile: Profile = INTERACTIVE,
+) -> None:
+    """Write an agency's keys into a home folder, one derivation for each holder.
+
+    Args:
+        home: Made, if it is not there; files that are there stay, and end the writing.
+        passphrases: Gives the passphrase of a holder: ``root``, ``node`` or an officer's id.
+        root_profile: What one guess at the root's passphrase costs.
+        profile: The same for node and officers.
+
+    Raises:
+        FileExistsError: One of the files is there.
+    """
+    root = home / ROOT_FOLDER
+    for folder in (home, root):
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    save_keystore(root / ROOT_FILE, passphrases("root"), keys.stored["root"], root_profile, random_bytes)
+    node = save_keystore(home / NODE_FILE, passphrases("node"), keys.stored["node"], profile, random_bytes)
+    save_sealing_keys(home, node.derived, keys.stored["sealing"], random_bytes)
+    write_file(home / CA_FILE, keys.authority.der, mode=PUBLIC)
+    write_file(home / TLS_FILE, keys.tls_leaf, mode=PUBLIC)
+    write_file(home / OPERATIONS_FILE, keys.operations.encode(), mode=PUBLIC)
+    write_file(home / APPLICATION_FILE, keys.application.encode(), mode=PUBLIC)
+    for each in keys.officers:
+        save_officer(home, each, passphrases(each.entry.id), random_bytes, profile=profile)
+
+
+def save_officer(
+    home: Path, made: MadeOfficer, passphrase: bytes, random_bytes: Random, *, profile: Profile = INTERACTIVE
+) -> None:
+    """Write one officer's or system's keys into the home folder; FileExistsError if they are there."""
+    folder = officer_folder(home, made.entry.id)
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    save_keystore(folder / OFFICER_FILE, passphrase, made.stored, profile, random_bytes)
+    write_file(folder / ENTRY_FILE, made.entry.encode(), mode=PUBLIC)
+    write_file(folder / TLS_FILE, made.tls_leaf, mode=PUBLIC)
+
+
+def load_authority(home: Path, passphrase: bytes) -> tuple[RootKeys, Authority]:
+    """Open an agency's root with its CA; errors as ``load_keystore`` and PEER_UNTRUSTED."""
+    root = load_root(home, passphrase)
+    name = load_application(home).federation_name
+    der = (home / CA_FILE).read_bytes()
+    return root, certificate.load_authority(der, root.ca_private, root.agency, name)
+
+
+def load_application(home: Path) -> Application:
+    """Read the agency's own application to the roster; RefusedError MALFORMED."""
+    return Application.decode((home / APPLICATION_FILE).read_bytes())
+
+
+def _application(root: RootKeys, node: NodeKeys, ca: Authority, now_ms: int) -> Application:
+    member = Member(
+        number=0,
+        agency=root.agency,
+        status=MemberStatus.ACTIVE,
+        root=make_record(root.root),
+        tls_ca=ca.der,
+        log_name=f"{dns_label(root.agency)}.{ca.federation_name}/log",
+        log_keys=(LogKey(key=make_record(node.log), first_epoch=1),),
+        witness=make_record(node.witness),
+        minimum_suites=(ED25519, HYBRID_KEM, COBBLESTONE),
+        from_ms=now_ms - CLOCK_SKEW_MS,
+    )
+    return Application(
+        federation_name=ca.federation_name,
+        member=member,
+        roster_root=make_record(root.roster_root) if root.roster_root is not None else None,
+    )
+
+
+def _signing(usage: Usage, owner: str, random_bytes: Random) -> StoredKey:
+    suite = suite_of(usage)
+    seed = random_bytes(seed_length(suite))
+    return stored_signer(signer_from_seed(usage, suite, owner, seed), seed)

@@ -1,0 +1,258 @@
+"""How a federation begins, as functions of values: each step takes what the step before handed out.
+
+1. The federation's name and its catalogue. 2. Each agency makes its keys (``make_agency``) and sends its application.
+3. Somebody puts roster 1 together. 4. Every roster root signs it. 5. Its digest is the federation's id; people compare
+its twelve words. 6. Each agency's root signs the manifest, 7. its operations key the key sheet. 8. Each node's log
+begins with GENESIS, whose digest is the roster's; that step is the node's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from keys import certificate
+from keys.agency import (
+    ENTRY_FILE,
+    OPERATIONS_FILE,
+    TLS_FILE,
+    YEAR_MS,
+    AgencyKeys,
+    MadeOfficer,
+    Person,
+    load_application,
+    load_authority,
+    make_agency,
+    make_officer,
+    make_windows,
+    save_agency,
+    save_officer,
+)
+from keys.dsse import SignedPayload, add, sign
+from keys.errors import RefusedError
+from keys.holders import OFFICERS_FOLDER, NodeKeys
+from keys.identity import AgencyId, federation_id, short
+from keys.manifest import (
+    KeySheet,
+    LogEpoch,
+    Manifest,
+    Officer,
+    PinKind,
+    TimedKey,
+    TlsPin,
+    parse_key_sheet,
+    parse_manifest,
+    parse_officer_entry,
+    parse_operations,
+)
+from keys.roster import FIRST_ID, Application, Roster, load_signed, parse_roster, save_signed
+from keys.signing import Signer
+
+__all__ = [
+    "AgencyKeys",
+    "MadeOfficer",
+    "Person",
+    "agency_key_sheet",
+    "agency_manifest",
+    "load_application",
+    "load_authority",
+    "load_signed",
+    "make_agency",
+    "make_key_sheet",
+    "make_manifest",
+    "make_officer",
+    "make_roster_1",
+    "make_windows",
+    "member_of",
+    "read_entries",
+    "read_pins",
+    "save_agency",
+    "save_officer",
+    "save_signed",
+    "sign_roster",
+]
+
+FIRST_EPOCH = (LogEpoch(epoch=1),)
+
+
+def member_of(keys: AgencyKeys) -> Application:
+    """Give what the agency sends to whoever puts the roster together."""
+    return keys.application
+
+
+def make_roster_1(
+    applications: Sequence[Application],
+    *,
+    catalogue_digest: bytes,
+    now_ms: int,
+    valid_ms: int = YEAR_MS,
+    threshold: int | None = None,
+    witness_quorum: int | None = None,
+) -> SignedPayload:
+    """Put the first roster together, unsigned: members numbered by their codes' order, from 1.
+
+    Args:
+        applications: One for each agency, all for one federation name.
+        catalogue_digest: Of the catalogue in force.
+        now_ms: Issued, milliseconds UTC.
+        valid_ms: From then until it expires.
+        threshold: Owners of roots that later versions need; more than half of them if not given.
+        witness_quorum: Cosignatures that make a checkpoint witnessed; if not given more than half of the other
+            members, or all of them where they are fewer than three.
+
+    Raises:
+        RefusedError: MALFORMED where names differ, no agency brings a root, or anything is out of bounds.
+    """
+    names = {each.federation_name for each in applications}
+    if len(names) != 1:
+        raise RefusedError("MALFORMED", f"the applications name {len(names)} federations")
+    ordered = sorted(applications, key=lambda each: each.member.agency)
+    roots = sorted((each.roster_root for each in ordered if each.roster_root is not None), key=lambda root: root.key_id)
+    others = len(ordered) - 1
+    quorum = others if others < 3 else others // 2 + 1
+    roster = Roster(
+        federation_id=FIRST_ID,
+        version=1,
+        federation_name=names.pop(),
+        issued_ms=now_ms,
+        expires_ms=now_ms + valid_ms,
+        roots=tuple(roots),
+        threshold=threshold if threshold is not None else len({each.owner for each in roots}) // 2 + 1,
+        catalogue_digest=catalogue_digest,
+        members=tuple(replace(each.member, number=number) for number, each in enumerate(ordered, start=1)),
+        witness_quorum=witness_quorum if witness_quorum is not None else quorum,
+    )
+    payload = roster.encode()
+    parse_roster(payload)
+    return SignedPayload(payload=payload)
+
+
+def sign_roster(signed: SignedPayload, signer: Signer) -> SignedPayload:
+    """Add a root's signature, after a person has compared the twelve words.
+
+    Raises:
+        RefusedError: SIGNER_UNKNOWN if the roster does not name this root.
+    """
+    if signer.key.key_id not in {each.key_id for each in parse_roster(signed.payload).roots}:
+        raise RefusedError("SIGNER_UNKNOWN", f"root {short(signer.key.key_id)} does not stand in this roster")
+    return add(signed, "roster", signer)
+
+
+def make_manifest(
+    root: Signer,
+    *,
+    agency: AgencyId,
+    federation: bytes,
+    operations: Sequence[TimedKey],
+    officers: Sequence[Officer],
+    endpoints: Sequence[str],
+    now_ms: int,
+    version: int = 1,
+    valid_ms: int = YEAR_MS,
+    log_epochs: Sequence[LogEpoch] = FIRST_EPOCH,
+) -> SignedPayload:
+    """Make and sign a manifest; *federation* is the id, *endpoints* are host:port of the peers' listener.
+
+    Raises:
+        RefusedError: As ``parse_manifest``; nothing is signed that nobody would adopt.
+    """
+    manifest = Manifest(
+        federation_id=federation,
+        agency=agency,
+        version=version,
+        issued_ms=now_ms,
+        expires_ms=now_ms + valid_ms,
+        operations_keys=tuple(sorted(operations, key=lambda each: (each.from_ms, each.public.key_id))),
+        officers=tuple(sorted(officers, key=lambda each: each.id)),
+        endpoints=tuple(endpoints),
+        log_epochs=tuple(log_epochs),
+    )
+    payload = manifest.encode()
+    parse_manifest(payload)
+    return sign(payload, ("manifest", root))
+
+
+def make_key_sheet(
+    operations: Signer,
+    *,
+    agency: AgencyId,
+    federation: bytes,
+    encryption: Sequence[TimedKey],
+    pins: Sequence[TlsPin],
+    now_ms: int,
+    version: int = 1,
+    valid_ms: int | None = None,
+) -> SignedPayload:
+    """Make and sign a key sheet; without *valid_ms* it holds as long as its last encryption key.
+
+    Raises:
+        RefusedError: As ``parse_key_sheet``.
+    """
+    last = max((each.until_ms for each in encryption), default=now_ms + YEAR_MS)
+    sheet = KeySheet(
+        federation_id=federation,
+        agency=agency,
+        version=version,
+        issued_ms=now_ms,
+        expires_ms=last if valid_ms is None else now_ms + valid_ms,
+        encryption_keys=tuple(sorted(encryption, key=lambda each: (each.from_ms, each.public.key_id))),
+        pins=tuple(sorted(pins, key=lambda each: (each.owner, each.spki_sha256))),
+    )
+    payload = sheet.encode()
+    parse_key_sheet(payload)
+    return sign(payload, ("key-sheet", operations))
+
+
+def agency_manifest(keys: AgencyKeys, roster: SignedPayload, endpoints: Sequence[str], now_ms: int) -> SignedPayload:
+    """Make the first manifest of an agency whose keys are all at hand."""
+    return make_manifest(
+        keys.root.root,
+        agency=keys.agency,
+        federation=federation_id(roster.payload),
+        operations=[keys.operations],
+        officers=[each.entry for each in keys.officers],
+        endpoints=endpoints,
+        now_ms=now_ms,
+    )
+
+
+def agency_key_sheet(keys: AgencyKeys, roster: SignedPayload, now_ms: int) -> SignedPayload:
+    """Make the first key sheet of an agency whose keys are all at hand."""
+    pins = [_pin(keys.agency, PinKind.NODE, keys.tls_leaf)]
+    for each in keys.officers:
+        kind = PinKind.SYSTEM if each.entry.is_system else PinKind.OFFICER
+        pins.append(_pin(each.entry.key.owner, kind, each.tls_leaf))
+    return make_key_sheet(
+        keys.node.operations,
+        agency=keys.agency,
+        federation=federation_id(roster.payload),
+        encryption=window_keys(keys.node),
+        pins=pins,
+        now_ms=now_ms,
+    )
+
+
+def window_keys(node: NodeKeys) -> list[TimedKey]:
+    """Give the public halves of a node's encryption keys, as the key sheet lists them."""
+    return [each.timed() for each in node.encryption]
+
+
+def read_entries(home: Path, agency: AgencyId) -> tuple[TimedKey, list[Officer]]:
+    """Read what a manifest needs from a home folder without opening a key; errors as ``parse_manifest``."""
+    operations = parse_operations((home / OPERATIONS_FILE).read_bytes(), agency)
+    files = sorted((home / OFFICERS_FOLDER).glob(f"*/{ENTRY_FILE}"))
+    return operations, [parse_officer_entry(each.read_bytes(), agency) for each in files]
+
+
+def read_pins(home: Path, agency: AgencyId) -> list[TlsPin]:
+    """Read the pins of all leaves in a home folder; errors as ``parse_manifest``."""
+    pins = [_pin(agency, PinKind.NODE, (home / TLS_FILE).read_bytes())]
+    for each in read_entries(home, agency)[1]:
+        kind = PinKind.SYSTEM if each.is_system else PinKind.OFFICER
+        pins.append(_pin(each.key.owner, kind, (home / OFFICERS_FOLDER / each.id / TLS_FILE).read_bytes()))
+    return pins
+
+
+def _pin(owner: str, kind: PinKind, leaf: bytes) -> TlsPin:
+    return TlsPin(owner=owner, kind=kind, spki_sha256=certificate.spki_sha256(leaf))
