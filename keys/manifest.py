@@ -1,4 +1,4 @@
-"""What an agency says of itself: its people, and its encryption keys and pins.
+"""What an agency says of itself: its people, in the manifest; the key sheet beside it has a module of its own.
 
 The **manifest** is signed by the agency's root, which stands in the roster: operations keys, officers and systems,
 endpoints, log epochs. The **key sheet** is signed by an operations key of the manifest and changes often: encryption
@@ -11,61 +11,61 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from keys import bounds
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
-from keys.identity import AgencyId, Usage, parse_agency, parse_officer, record_digest, short, split_owner
+from keys.identity import AgencyId, Usage, parse_agency, parse_officer, record_digest, short
+from keys.key_sheet import (
+    KeySheet,
+    PinKind,
+    TlsPin,
+    key_sheet_digest,
+    parse_key_sheet,
+    verify_key_sheet,
+)
+from keys.listed import (
+    CLOCK_SKEW_MS,
+    TimedKey,
+    check_head,
+    check_maker,
+    check_time,
+    parse_timed,
+    require_in_window,
+    timed_message,
+)
 from keys.roster import Member
-from keys.sealing import register_encryption
 from keys.signing import KeyRecord, PublicKey, public_key, register
 from keys.v1 import manifest_pb2
+
+__all__ = [
+    "CLOCK_SKEW_MS",
+    "KeySheet",
+    "LogEpoch",
+    "Manifest",
+    "Officer",
+    "PinKind",
+    "TimedKey",
+    "TlsPin",
+    "key_sheet_digest",
+    "manifest_digest",
+    "parse_key_sheet",
+    "parse_manifest",
+    "parse_officer_entry",
+    "parse_operations",
+    "verify_key_sheet",
+    "verify_manifest",
+]
 
 MAX_OPERATIONS_KEYS = 32
 MAX_OFFICERS = 4000  # about 200 bytes each, within 1 MiB
 MAX_ENDPOINTS = 8
 MAX_LOG_EPOCHS = 256
-MAX_ENCRYPTION_KEYS = 400  # a year of daily windows and the old ones
-MAX_PINS = 4000
 MAX_CEILING = 15  # exchange.v1.Classification has fewer values; what they mean is the catalogue's
-CLOCK_SKEW_MS = 600_000  # ten minutes: a record may be issued so much after our clock
 
 ROLES = frozenset({"auditor", "author", "reader", "releaser"})
 
 _ENDPOINT = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):[1-9][0-9]{0,4}")
-
-
-class PinKind(IntEnum):
-    """Whose TLS leaf a pin is for; a node's is refused at the desk, a person's at the peers' listener."""
-
-    NODE = 1
-    OFFICER = 2
-    SYSTEM = 3
-
-
-_PIN_KINDS = frozenset(each.value for each in PinKind)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedKey:
-    """A key and its window; ``until_ms`` is the first millisecond without it."""
-
-    key: KeyRecord
-    from_ms: int
-    until_ms: int
-    public: PublicKey = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "public", public_key(self.key))
-
-    def holds_at(self, now_ms: int) -> bool:
-        """Say whether the window holds this time."""
-        return self.from_ms <= now_ms < self.until_ms
-
-    def encode(self) -> bytes:
-        """Encode by itself, as a file of the ceremony."""
-        return bounds.encode_record(_timed_message(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class Manifest:
         found = self.operations_by_id.get(key_id)
         if found is None:
             raise RefusedError("SIGNER_UNKNOWN", f"key {short(key_id)} is no operations key of {self.agency}")
-        _require_in_window(found.holds_at(now_ms), key_id, self.agency)
+        require_in_window(found.holds_at(now_ms), key_id, self.agency)
         return found.public
 
     def person(self, key_id: bytes, now_ms: int) -> tuple[Officer, PublicKey]:
@@ -148,7 +148,7 @@ class Manifest:
         found = self.officers_by_key.get(key_id)
         if found is None:
             raise RefusedError("SIGNER_UNKNOWN", f"key {short(key_id)} is nobody's of {self.agency}")
-        _require_in_window(found.holds_at(now_ms), key_id, self.agency)
+        require_in_window(found.holds_at(now_ms), key_id, self.agency)
         return found, found.public
 
     def encode(self) -> bytes:
@@ -160,7 +160,7 @@ class Manifest:
                 version=self.version,
                 issued_ms=self.issued_ms,
                 expires_ms=self.expires_ms,
-                operations_keys=[_timed_message(each) for each in self.operations_keys],
+                operations_keys=[timed_message(each) for each in self.operations_keys],
                 officers=[_officer_message(each) for each in self.officers],
                 endpoints=self.endpoints,
                 log_epochs=[
@@ -176,58 +176,6 @@ class Manifest:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsPin:
-    """The public key of a TLS leaf, and whose it is."""
-
-    owner: str  # AGENCY for a node, AGENCY/id for a person or a system
-    kind: PinKind
-    spki_sha256: bytes  # 32 bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeySheet:
-    """An agency's encryption keys and pins, in one version."""
-
-    federation_id: bytes
-    agency: AgencyId
-    version: int
-    issued_ms: int
-    expires_ms: int
-    encryption_keys: tuple[TimedKey, ...]  # ascending by (from_ms, key id)
-    pins: tuple[TlsPin, ...]  # ascending by (owner, spki)
-    pins_by_spki: Mapping[bytes, TlsPin] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "pins_by_spki", {each.spki_sha256: each for each in self.pins})
-
-    def encryption_key(self, now_ms: int) -> PublicKey | None:
-        """Give the key whose window holds this time and began last."""
-        holding = [each for each in self.encryption_keys if each.holds_at(now_ms)]
-        return holding[-1].public if holding else None
-
-    def encode(self) -> bytes:
-        """Encode to the payload that an operations key signs."""
-        return bounds.encode_record(
-            manifest_pb2.KeySheet(
-                federation_id=self.federation_id,
-                agency=self.agency,
-                version=self.version,
-                issued_ms=self.issued_ms,
-                expires_ms=self.expires_ms,
-                encryption_keys=[_timed_message(each) for each in self.encryption_keys],
-                pins=[
-                    manifest_pb2.TlsPin(
-                        owner=each.owner,
-                        kind=manifest_pb2.PinKind.ValueType(each.kind),
-                        spki_sha256=each.spki_sha256,
-                    )
-                    for each in self.pins
-                ],
-            )
-        )
-
-
 def parse_manifest(payload: bytes) -> Manifest:
     """Parse a manifest and check every bound, order and rule that needs no signature.
 
@@ -236,8 +184,8 @@ def parse_manifest(payload: bytes) -> Manifest:
     """
     message = bounds.parse_record(payload, manifest_pb2.Manifest)
     agency = parse_agency(message.agency)
-    _check_head(message, agency)
-    operations = tuple(_timed(each, agency, Usage.AGENCY) for each in message.operations_keys)
+    check_head(message, agency)
+    operations = tuple(parse_timed(each, agency, Usage.AGENCY) for each in message.operations_keys)
     bounds.count(operations, 1, MAX_OPERATIONS_KEYS, "operations keys")
     bounds.ascending([(each.from_ms, each.public.key_id) for each in operations], "operations keys")
     officers = tuple(_officer(each, agency) for each in message.officers)
@@ -264,7 +212,7 @@ def parse_manifest(payload: bytes) -> Manifest:
 
 def parse_operations(data: bytes, agency: AgencyId) -> TimedKey:
     """Parse the file ``operations``: an operations key with its window; errors as ``parse_manifest``."""
-    return _timed(bounds.parse_record(data, manifest_pb2.TimedKey), agency, Usage.AGENCY)
+    return parse_timed(bounds.parse_record(data, manifest_pb2.TimedKey), agency, Usage.AGENCY)
 
 
 def parse_officer_entry(data: bytes, agency: AgencyId) -> Officer:
@@ -290,8 +238,8 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
     """
     verify(signed, "manifest", {member.root_key.key_id: member.root_key}.get)
     manifest = parse_manifest(signed.payload)
-    _check_maker(manifest, member.agency, federation_id)
-    _check_time(manifest, now_ms, "MANIFEST_EXPIRED")
+    check_maker(manifest, member.agency, federation_id)
+    check_time(manifest, now_ms, "MANIFEST_EXPIRED")
     for each in manifest.operations_keys:
         register(each.key, owner=member.agency, usage={Usage.AGENCY})
     for officer in manifest.officers:
@@ -303,99 +251,6 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
 def manifest_digest(signed: SignedPayload) -> bytes:
     """Give the digest by which logs and peers name this manifest."""
     return record_digest("manifest", signed.payload)
-
-
-def parse_key_sheet(payload: bytes) -> KeySheet:
-    """Parse a key sheet and check every bound, order and rule that needs no signature.
-
-    Raises:
-        RefusedError: MALFORMED, TOO_LARGE, NOT_UNDERSTOOD, WRONG_MAKER, WRONG_TYPE, SUITE_UNKNOWN.
-    """
-    message = bounds.parse_record(payload, manifest_pb2.KeySheet)
-    agency = parse_agency(message.agency)
-    _check_head(message, agency)
-    keys = tuple(_timed(each, agency, Usage.ENCRYPTION) for each in message.encryption_keys)
-    bounds.count(keys, 0, MAX_ENCRYPTION_KEYS, "encryption keys")
-    bounds.ascending([(each.from_ms, each.public.key_id) for each in keys], "encryption keys")
-    pins = tuple(_pin(each, agency) for each in message.pins)
-    bounds.count(pins, 0, MAX_PINS, "pins")
-    bounds.ascending([(each.owner, each.spki_sha256) for each in pins], "pins")
-    bounds.require(len({each.spki_sha256 for each in pins}) == len(pins), "one pin stands for two owners")
-    return KeySheet(
-        federation_id=message.federation_id,
-        agency=agency,
-        version=message.version,
-        issued_ms=message.issued_ms,
-        expires_ms=message.expires_ms,
-        encryption_keys=keys,
-        pins=pins,
-    )
-
-
-def verify_key_sheet(signed: SignedPayload, manifest: Manifest, federation_id: bytes, now_ms: int) -> KeySheet:
-    """Verify an agency's key sheet.
-
-    1. the signature, by an operations key of the manifest whose window holds now, 2. form and bounds, 3. federation
-    and agency, 4. time, 5. each encryption key takes a trial wrap.
-
-    Args:
-        signed: As received.
-        manifest: The agency's newest, verified.
-        federation_id: Ours.
-        now_ms: The receiver's clock, milliseconds UTC.
-
-    Raises:
-        RefusedError: SIGNERS_DIFFER, WRONG_TYPE, SIGNER_UNKNOWN, KEY_EXPIRED, SIGNATURE_INVALID, WRONG_FEDERATION,
-            WRONG_MAKER, KEY_SHEET_EXPIRED, CLOCK_DIFFERS, and as ``parse_key_sheet``.
-    """
-    verify(signed, "key-sheet", lambda key_id: manifest.operations_key(key_id, now_ms))
-    sheet = parse_key_sheet(signed.payload)
-    _check_maker(sheet, manifest.agency, federation_id)
-    _check_time(sheet, now_ms, "KEY_SHEET_EXPIRED")
-    for each in sheet.encryption_keys:
-        register_encryption(each.key, owner=manifest.agency)
-    return sheet
-
-
-def key_sheet_digest(signed: SignedPayload) -> bytes:
-    """Give the digest by which logs and peers name this key sheet."""
-    return record_digest("key-sheet", signed.payload)
-
-
-def _check_head(message: manifest_pb2.Manifest | manifest_pb2.KeySheet, agency: AgencyId) -> None:
-    bounds.digest_field(message.federation_id, "the federation id")
-    bounds.require(message.version >= 1, f"a record of {agency} has no version")
-    bounds.window(message.issued_ms, message.expires_ms, f"a record of {agency}")
-
-
-def _check_maker(record: Manifest | KeySheet, agency: AgencyId, federation_id: bytes) -> None:
-    bounds.require(
-        record.federation_id == federation_id,
-        f"a record of federation {short(record.federation_id)} in {short(federation_id)}",
-        "WRONG_FEDERATION",
-    )
-    bounds.require(record.agency == agency, f"a record of {record.agency} signed for {agency}", "WRONG_MAKER")
-
-
-def _check_time(record: Manifest | KeySheet, now_ms: int, expired: str) -> None:
-    bounds.require(now_ms < record.expires_ms, f"a record of {record.agency} has expired", expired)
-    bounds.require(
-        record.issued_ms <= now_ms + CLOCK_SKEW_MS,
-        f"a record of {record.agency} is issued in the future",
-        "CLOCK_DIFFERS",
-    )
-
-
-def _require_in_window(holds: bool, key_id: bytes, agency: str) -> None:
-    bounds.require(holds, f"key {short(key_id)} of {agency} is outside its window", "KEY_EXPIRED")
-
-
-def _timed(message: manifest_pb2.TimedKey, agency: AgencyId, usage: Usage) -> TimedKey:
-    record = KeyRecord.from_message(message.key)
-    bounds.require(record.usage == usage, "a key of another usage stands in this list", "WRONG_TYPE")
-    bounds.require(record.owner == agency, f"a key of {agency} has another owner", "WRONG_MAKER")
-    bounds.window(message.from_ms, message.until_ms, f"key {short(record.key_id)}")
-    return TimedKey(key=record, from_ms=message.from_ms, until_ms=message.until_ms)
 
 
 def _officer(message: manifest_pb2.Officer, agency: AgencyId) -> Officer:
@@ -436,19 +291,6 @@ def _epochs(message: manifest_pb2.Manifest) -> tuple[LogEpoch, ...]:
         )
         for each in message.log_epochs
     )
-
-
-def _pin(message: manifest_pb2.TlsPin, agency: AgencyId) -> TlsPin:
-    bounds.require(message.kind in _PIN_KINDS, "a pin has no kind of ours")
-    kind = PinKind(message.kind)
-    owner, person = split_owner(message.owner)
-    bounds.require(owner == agency, f"a pin of {agency} has another owner", "WRONG_MAKER")
-    bounds.require((person is None) == (kind is PinKind.NODE), "a pin's owner and kind do not fit")
-    return TlsPin(owner=message.owner, kind=kind, spki_sha256=bounds.digest_field(message.spki_sha256, "a pin"))
-
-
-def _timed_message(each: TimedKey) -> manifest_pb2.TimedKey:
-    return manifest_pb2.TimedKey(key=each.key.to_message(), from_ms=each.from_ms, until_ms=each.until_ms)
 
 
 def _officer_message(each: Officer) -> manifest_pb2.Officer:
