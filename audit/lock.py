@@ -11,7 +11,7 @@ from typing import Protocol
 import apsw
 
 from audit.checkpoint import Checkpoint
-from audit.log import Log, LogStore, verify_entries
+from audit.log import Log, LogReads, verify_entries
 from audit.merkle import EMPTY_ROOT
 from keys.errors import IntegrityError
 
@@ -122,7 +122,7 @@ class SqliteLock:
         self._connection.close()
 
 
-def check_start(log: Log, lock: Lock, store: LogStore, database: str) -> None:
+def check_start(log: Log, lock: Lock, store: LogReads, database: str) -> None:
     """Compare the database with the lock before anything is signed, and bring the lock up to the database.
 
     1. The lock knows this origin.

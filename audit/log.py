@@ -25,14 +25,8 @@ Row = tuple[int, bytes, bytes]
 """(index, entry, leaf hash) as the store keeps them."""
 
 
-class LogStore(Protocol):
-    """What a database keeps of one log. Rows are only ever added; each call runs in the caller's transaction."""
-
-    def append_entries(self, rows: Sequence[Row]) -> None:
-        """Add entries; indices go on where the table ends."""
-
-    def put_tiles(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
-        """Add complete hash tiles: (level, index, 8,192 bytes)."""
+class LogReads(Protocol):
+    """What may be asked of a database that keeps a log."""
 
     def read_entries(self, first: int, count: int) -> list[bytes]:
         """Return the bytes of at most *count* entries from *first* on, in order."""
@@ -45,6 +39,16 @@ class LogStore(Protocol):
 
     def size(self) -> int:
         """Return the number of entries."""
+
+
+class LogStore(LogReads, Protocol):
+    """What a database keeps of one log. Rows are only ever added; each call runs in the caller's transaction."""
+
+    def append_entries(self, rows: Sequence[Row]) -> None:
+        """Add entries; indices go on where the table ends."""
+
+    def put_tiles(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        """Add complete hash tiles: (level, index, 8,192 bytes)."""
 
 
 class Stage:
@@ -125,7 +129,7 @@ class Stage:
         if tiles:
             store.put_tiles(tiles)
 
-    def verify_read_back(self, store: LogStore) -> None:
+    def verify_read_back(self, store: LogReads) -> None:
         """Read the group back, hash it again, compare.
 
         Raises:
@@ -149,7 +153,7 @@ class Log:
         self._stage: Stage | None = None
 
     @classmethod
-    def open(cls, origin: str, store: LogStore, final_root: bytes | None = None) -> "Log":
+    def open(cls, origin: str, store: LogReads, final_root: bytes | None = None) -> "Log":
         """Rebuild the head from the store and re-verify its last, incomplete tile.
 
         Args:
@@ -258,7 +262,7 @@ class Log:
         self._stage = None
 
 
-def verify_entries(store: LogStore, first: int, end: int, genesis: bytes) -> None:
+def verify_entries(store: LogReads, first: int, end: int, genesis: bytes) -> None:
     """Re-hash entries *first* to *end* - 1 and compare with their leaf hashes, numbers and links.
 
     Args:

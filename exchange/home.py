@@ -10,8 +10,8 @@ from exchange.house import House
 from exchange.node import Node, Paths, now_ms, restore_federation
 from exchange.sqlite import SqliteStore
 from exchange.storage import StorageKeys
-from keys.agency import NodeKeys, load_node
 from keys.errors import IntegrityError
+from keys.holders import NodeKeys, load_node
 from keys.identity import AgencyId
 
 
@@ -43,7 +43,6 @@ def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
     member = federation.roster.member(agency.decode())
     if member is None:
         raise IntegrityError(f"{paths.database}: {agency.decode()} is not in its own roster")
-    present = list(keys.storage)[-1]
     return House(
         agency=AgencyId(agency.decode()),
         number=member.number,
@@ -53,6 +52,6 @@ def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
         operations=keys.operations,
         log_signer=keys.log,
         encryption={each.key.public.key_id: each.key for each in keys.encryption},
-        storage=StorageKeys(present, {key_id: secret.reveal() for key_id, secret in keys.storage.items()}),
+        storage=StorageKeys.of(*(secret.reveal() for secret in keys.storage)),
         pseudonym_key=pseudonym_key,
     )

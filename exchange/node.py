@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audit.tiles import publish
+from audit.tiles import Publisher
 
 from audit.checkpoint import VerifierKey
 from audit.entry import Body, Kind
@@ -215,19 +215,19 @@ class Node:
 
     def _publish_forever(self) -> None:
         """Write the log's files after commits, at most twice a second, and once more at the end."""
-        reader = self.store.reader()
+        publisher = Publisher(self.paths.log, self.store.reader(), self.vkey)
         while not self._stopping:
             self._publish_wanted.wait()
             self._publish_wanted.clear()
-            self._publish(reader)
+            self._publish(publisher)
             if not self._stopping:
                 time.sleep(PUBLISH_SECONDS)
-        self._publish(reader)
+        self._publish(publisher)
 
-    def _publish(self, reader: Reads) -> None:
+    def _publish(self, publisher: Publisher) -> None:
         size, note = self._newest
         if note and size != self._published[0]:
-            publish(self.paths.log, reader, self._published[0], note, self.vkey)
+            publisher.publish(note)
             self._published = (size, note)
 
 

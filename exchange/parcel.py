@@ -193,7 +193,7 @@ def check_urgency(bulletin: Bulletin, dispatch: Dispatch) -> None:
 
 
 def check_addressees(statement: Statement, bulletin: Bulletin, dispatch: Dispatch) -> None:
-    expected = recipients_of([addressee.agency for addressee in bulletin.header.addressees], dispatch.sender)
+    expected = recipients_of(bulletin.header.addressees, dispatch.sender)
     if statement.recipients != expected:
         raise RefusedError("RECIPIENTS_DIFFER", "the statement's recipients are not the bulletin's addressees")
 

@@ -146,7 +146,7 @@ def check_caller(author: Author, caller: str) -> None:
 
 
 def check_recipients(statement: Statement, bulletin: Bulletin, house: House) -> None:
-    expected = recipients_of([addressee.agency for addressee in bulletin.header.addressees], house.agency)
+    expected = recipients_of(bulletin.header.addressees, house.agency)
     if statement.recipients != expected:
         raise RefusedError("RECIPIENTS_DIFFER", f"signed for {len(statement.recipients)} agencies, addressed to others")
     for agency in expected:

@@ -1,0 +1,280 @@
+"""A federation in memory: real keys, real SQLite, a clock that the test sets; no sockets.
+
+Changed by assignment and by the acts themselves. Making keys is the slow part, so agencies are made once a session and
+their houses are rebuilt for every world.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from audit.entry import Body, Kind, parse_body, parse_entry
+from audit.lock import SqliteLock
+from exchange import delivery, intake, node, publishing
+from exchange.bulletin import encode_bulletin, uuid7
+from exchange.delivery import lane_id, outgoing_after, sign_head
+from exchange.draft import read_draft
+from exchange.house import House
+from exchange.intake import Message
+from exchange.lane import Withdrawn
+from exchange.parcel import Parcel
+from exchange.rules import packaged_catalogue
+from exchange.rules.catalogue import Catalogue
+from exchange.sqlite import SqliteStore
+from exchange.statement import Statement, recipients_of
+from exchange.storage import StorageKeys
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys import dsse
+from keys.agency import AgencyKeys, Person, make_agency
+from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
+from keys.dsse import SignedPayload
+from keys.federation import Federation
+from keys.identity import AgencyId
+from keys.roster import catalogue_digest
+
+FEDERATION = "exercise.example"
+NOW_MS = 1_800_000_000_000  # 2027-01-15
+AGENCIES = ("HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC")
+PEOPLE = (
+    Person(id="officer-1", roles=("author", "reader"), ceiling=4),
+    Person(id="officer-2", roles=("author", "reader"), ceiling=1),
+    Person(id="reader-1", roles=("reader",), ceiling=4),
+    Person(id="writer-1", roles=("author",), ceiling=4),
+)
+
+
+@cache
+def _keys(agency: str, federation: str) -> AgencyKeys:
+    return make_agency(AgencyId(agency), federation, PEOPLE, now_ms=NOW_MS, random_bytes=os.urandom)
+
+
+def keys_of(agency: str, federation: str = FEDERATION) -> AgencyKeys:
+    """Make an agency's keys, once a session."""
+    return _keys(agency, federation)
+
+
+@cache
+def catalogue() -> Catalogue:
+    return packaged_catalogue()
+
+
+@dataclass(frozen=True)
+class Records:
+    """Roster 1 and everybody's manifest and key sheet."""
+
+    roster: SignedPayload
+    manifests: dict[str, SignedPayload]
+    key_sheets: dict[str, SignedPayload]
+
+    def federation(self) -> Federation:
+        made = Federation.found(self.roster)
+        for agency in self.manifests:
+            made = made.with_manifest(self.manifests[agency], NOW_MS)
+            made = made.with_key_sheet(self.key_sheets[agency], NOW_MS)
+        return made
+
+
+def records(agencies: tuple[str, ...] = AGENCIES, federation: str = FEDERATION) -> Records:
+    """Hold the ceremony, once a session."""
+    return _records(agencies, federation)
+
+
+@cache
+def _records(agencies: tuple[str, ...], federation: str) -> Records:
+    made = [keys_of(agency, federation) for agency in agencies]
+    digest = catalogue_digest(catalogue().files)
+    roster = make_roster_1([each.application for each in made], catalogue_digest=digest, now_ms=NOW_MS)
+    for each in made:
+        assert each.root.roster_root is not None
+        roster = sign_roster(roster, each.root.roster_root)
+    return Records(
+        roster,
+        {each.agency: agency_manifest(each, roster, ["127.0.0.1:1"], NOW_MS) for each in made},
+        {each.agency: agency_key_sheet(each, roster, NOW_MS) for each in made},
+    )
+
+
+def house_of(agency: str, made: Records | None = None) -> House:
+    """Build an agency's house with everything adopted."""
+    keys = keys_of(agency)
+    federation = (made or records()).federation()
+    member = federation.roster.member(agency)
+    assert member is not None
+    return House(
+        agency=AgencyId(agency),
+        number=member.number,
+        epoch=1,
+        federation=federation,
+        catalogues={federation.roster.catalogue_digest: catalogue()},
+        operations=keys.node.operations,
+        log_signer=keys.node.log,
+        encryption={each.key.public.key_id: each.key for each in keys.node.encryption},
+        storage=StorageKeys.of(*(secret.reveal() for secret in keys.node.storage)),
+        pseudonym_key=bytes(32),
+    )
+
+
+class Desk:
+    """One agency's node with its writer running, and its officers' keys at hand."""
+
+    def __init__(self, agency: str, home: Path) -> None:
+        self.agency = AgencyId(agency)
+        self.home = home
+        home.mkdir(parents=True, exist_ok=True)
+        made = records()
+        node.create(
+            home,
+            agency=self.agency,
+            roster=made.roster,
+            manifest=made.manifests[agency],
+            key_sheet=made.key_sheets[agency],
+            catalogue=catalogue().files,
+            pseudonym_key=bytes(32),
+            now_us=NOW_MS * 1000,
+        )
+        self.node = self.open()
+        self._heads = itertools.count(NOW_MS)
+
+    def open(self) -> node.Node:
+        """Open the node anew from its files."""
+        store = SqliteStore(self.home / node.DATABASE)
+        lock = SqliteLock.open(self.home / node.LOCK)
+        self.node = node.Node(self.home, house_of(self.agency), store, lock, os.urandom)
+        self.node.start()
+        return self.node
+
+    @property
+    def house(self) -> House:
+        return self.node.house
+
+    def bodies(self, *kinds: Kind) -> list[Body]:
+        """Read the log, all of it or these kinds."""
+        reads = self.node.reads
+        found = [parse_body(parse_entry(entry).body) for entry in reads.read_entries(0, reads.size())]
+        return [body for body in found if not kinds or body.kind in kinds]
+
+    def sign(self, statement: Statement, officer: str = "officer-1", role: str = "statement") -> SignedPayload:
+        """Sign as one of our officers would on his own machine."""
+        return dsse.sign(statement.encode(), (role, signer(self.agency, officer)))
+
+    def statement(self, message: Bulletin) -> Statement:
+        """Make the statement that an author's client makes."""
+        return Statement(
+            federation_id=self.house.federation.federation_id,
+            salt=os.urandom(32),
+            bulletin=encode_bulletin(message),
+            roster_digest=self.house.federation.roster_digest,
+            recipients=recipients_of(message.header.addressees, self.agency),
+        )
+
+    def prepare(self, signed: SignedPayload, caller: str = "", now_ms: int = NOW_MS) -> publishing.Prepared:
+        """Check and seal as the node does."""
+        found = publishing.prepare(
+            signed,
+            caller=caller or f"{self.agency}/officer-1",
+            house=self.house,
+            reads=self.node.reads,
+            now_ms=now_ms,
+            random_bytes=os.urandom,
+        )
+        assert isinstance(found, publishing.Prepared)
+        return found
+
+    def enter(self, prepared: publishing.Prepared) -> publishing.Published:
+        """Enter a prepared statement into log and lanes."""
+        return self.node.writer.run(lambda w: publishing.publish(w, prepared, self.house), lambda value, group: value)
+
+    def publish(self, message: Bulletin, officer: str = "officer-1") -> publishing.Published:
+        """Do all of it."""
+        message.header.author = officer
+        signed = self.sign(self.statement(message), officer)
+        return self.enter(self.prepare(signed, f"{self.agency}/{officer}"))
+
+    def message_for(self, peer: str, lane_class: int = 2, after: int = 0, now_ms: int = NOW_MS) -> Message:
+        """Make the next message of a lane of ours."""
+        state = self.node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=1)
+        assert state is not None
+        batch = outgoing_after(self.node.reads, state, after, now_ms)
+        last = (batch[-1].sequence, batch[-1].digest) if batch else (state.sequence, state.digest)
+        gone = [Withdrawn(sequence=item.sequence, reason=item.withdrawn) for item in batch if item.withdrawn]
+        head = sign_head(lane_id(state, self.house), last, state.sequence, gone, self.house, next(self._heads))
+        return Message(parcels=tuple(parcel_of(item) for item in batch), head=head)
+
+    def check(self, message: Message, peer: str, now_ms: int = NOW_MS, **more: object) -> intake.Checked:
+        """Judge a peer's message."""
+        return intake.check_message(
+            message,
+            peer=AgencyId(peer),
+            house=self.house,
+            reads=self.node.reads,
+            now_ms=now_ms,
+            random_bytes=os.urandom,
+            **more,  # type: ignore[arg-type] # given_up alone
+        )
+
+    def take(self, checked: intake.Checked, peer: str) -> list[tuple[intake.Answer, object]]:
+        """Enter a judged message; answers with their receipts."""
+        return self.node.writer.run(
+            lambda w: intake.take_message(w, checked, peer=AgencyId(peer), house=self.house),
+            lambda answers, group: [(answer, group.receipt(answer.entry_index, self.node.entry)) for answer in answers],
+        )
+
+    def receive(self, message: Message, peer: str) -> list[tuple[intake.Answer, object]]:
+        """Judge and enter."""
+        return self.take(self.check(message, peer), peer)
+
+    def settle(self, receipts: list, peer: str, lane_class: int = 2) -> int:
+        """Record a peer's receipts: (sequence, receipt, original)."""
+        state = self.node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=1)
+        assert state is not None
+        settled = delivery.check_receipts(receipts, lane=state, peer=AgencyId(peer), house=self.house, reads=self.node.reads)
+        return self.node.writer.run(
+            lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=peer), lambda value, group: value
+        )
+
+    def close(self) -> None:
+        self.node.stop()
+
+
+def signer(agency: str, officer: str):  # type: ignore[no-untyped-def] # the signer of a person
+    return next(each.keys.signer for each in keys_of(agency).officers if each.entry.id == officer)
+
+
+def parcel_of(item: delivery.Outgoing) -> Parcel:
+    return Parcel(
+        delivery=item.delivery, dispatch=SignedPayload.decode(item.dispatch), wrap=item.wrap, body=item.body
+    )
+
+
+def bulletin(name: str, **header: object) -> Bulletin:
+    """Read one of the real bulletins and change its header, by the beginning of its file's name."""
+    folder = Path(__file__).resolve().parents[1] / "exchange" / "examples"
+    path = next(folder.glob(f"{name}*.yaml"))
+    draft = read_draft(path.read_bytes())
+    message = draft.message
+    for field, value in header.items():
+        setattr(message.header, field, value)
+    return message
+
+
+def advisory(sender: str, *recipients: str, serial: int = 1, text: str = "Beware of paid tickets") -> Bulletin:
+    """Make a small routine bulletin from one agency to others."""
+    message = bulletin("11-advisory")
+    header = message.header
+    header.originator = sender
+    header.number = f"{sender}/ADV/2025/{serial:06d}"
+    header.bulletin_id = uuid7(header.issued_at.ToMilliseconds(), serial.to_bytes(10, "big"))
+    header.subject[0].text = text
+    header.ClearField("case")
+    del header.relations[:]
+    del header.addressees[:]
+    for agency in recipients:
+        header.addressees.add(agency=agency, role=1)
+    return message
+
+
+__all__ = ["Desk", "advisory", "bulletin", "house_of", "keys_of", "records", "replace", "signer"]
