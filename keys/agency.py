@@ -41,7 +41,7 @@ from keys.keystore import (
     save_sealing_keys,
     stored_signer,
 )
-from keys.manifest import CLOCK_SKEW_MS, Officer, TimedKey
+from keys.manifest import CLOCK_SKEW_MS, Officer, TimedKey, parse_officer_entry
 from keys.roster import Application, LogKey, Member, MemberStatus, parse_federation_name
 from keys.secret import Secret
 from keys.signing import make_record, seed_length, signer_from_seed, suite_of
@@ -144,7 +144,7 @@ def make_agency(
 
 
 def make_officer(ca: Authority, person: Person, *, now_ms: int, random_bytes: Random) -> MadeOfficer:
-    """Make the keys of one officer or system of the CA's agency, and issue the leaf."""
+    """Make the keys of one officer or system of the CA's agency, and issue the leaf; errors as ``parse_manifest``."""
     owner = f"{ca.agency}/{parse_officer(person.id)}"
     usage = Usage.SYSTEM if person.system else Usage.OFFICER
     stored = {
@@ -161,6 +161,7 @@ def make_officer(ca: Authority, person: Person, *, now_ms: int, random_bytes: Ra
         from_ms=start,
         until_ms=start + YEAR_MS,
     )
+    parse_officer_entry(entry.encode(), ca.agency)  # what nobody would adopt is not made
     leaf = certificate.make_officer_leaf(ca, keys.tls_private.public_key(), now_ms, random_bytes)
     return MadeOfficer(keys=keys, entry=entry, tls_leaf=leaf, stored=stored)
 
