@@ -1,0 +1,139 @@
+"""What a person may set for a home: ``HOME/node.toml``, one file, one value, every key explained here.
+
+It holds names and addresses. Key material stays in key files; a passphrase comes from the terminal, a file descriptor
+or a systemd credential, never from here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+
+from keys.errors import RefusedError
+from keys.identity import AgencyId, parse_agency
+
+CONFIG_FILE = "node.toml"
+PEERS_PORT, DESK_PORT = 7443, 7444
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+class ConfigError(RefusedError):
+    """The file and the key at fault, and where possible the right word."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__("MALFORMED", message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """One home's settings.
+
+    Attributes:
+        agency: Whose node it is, as ``HK-IMMD``. The only key that must be there.
+        listen: Where peers dial us, host:port; ``0.0.0.0:7443`` if not given. Port 0 takes any free one.
+        desk: Where our own officers and systems dial us; ``127.0.0.1:7444`` if not given.
+        admin: Reflection and health for operators, loopback only; no such listener if not given.
+        peers: Where to dial a peer instead of the endpoint in its manifest: a table of agency = "host:port".
+    """
+
+    agency: AgencyId
+    listen: str = f"0.0.0.0:{PEERS_PORT}"
+    desk: str = f"127.0.0.1:{DESK_PORT}"
+    admin: str = ""
+    peers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def load_config(home: Path) -> NodeConfig:
+    """Read a home's settings.
+
+    Raises:
+        FileNotFoundError: There is no such home, or no ``node.toml`` in it.
+        ConfigError: Not TOML, an unknown key, a value of another form.
+    """
+    path = home / CONFIG_FILE
+    try:
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse_config(read, str(path))
+
+
+def parse_config(read: Mapping[str, object], name: str) -> NodeConfig:
+    """Take settings from a parsed file; *name* is the file's, for complaints."""
+    known = [each.name for each in fields(NodeConfig)]
+    for key in read:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+            raise ConfigError(f"{name}: there is no key {_shown(key)}", hint)
+    if "agency" not in read:
+        raise ConfigError(f"{name}: agency is missing", 'write agency = "HK-IMMD" with your own code')
+    text = {key: _text(value, name, key) for key, value in read.items() if key != "peers"}
+    for key in ("listen", "desk", "admin"):
+        if key in text:
+            _check_address(text[key], name, key)
+    if text.get("admin") and text["admin"].rpartition(":")[0] not in _LOOPBACK:
+        raise ConfigError(f"{name}: admin is {_shown(text['admin'])}", "it may listen on 127.0.0.1 only")
+    return NodeConfig(
+        agency=_agency(text.pop("agency"), name, "agency"), peers=_peers(read.get("peers", {}), name), **text
+    )
+
+
+def format_config(config: NodeConfig) -> str:
+    """Write settings as ``exchange node init`` leaves them, each key with its meaning."""
+    lines = [
+        f'agency = "{config.agency}"',
+        "",
+        "# where peers dial us",
+        f'listen = "{config.listen}"',
+        "",
+        "# where our own officers and systems dial us",
+        f'desk = "{config.desk}"',
+    ]
+    if config.admin:
+        lines += ["", "# reflection and health for operators, loopback only", f'admin = "{config.admin}"']
+    lines += ["", "# where to dial a peer instead of the endpoint in its manifest", "[peers]"]
+    lines += [f'{agency} = "{address}"' for agency, address in sorted(config.peers.items())]
+    return "\n".join([*lines, ""])
+
+
+def _peers(value: object, name: str) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}: peers is no table", '[peers] with lines of AGENCY = "host:port"')
+    found = {}
+    for agency, address in value.items():
+        key = f"peers.{agency}"
+        found[_agency(agency, name, key)] = _text(address, name, key)
+        _check_address(found[AgencyId(agency)], name, key)
+    return MappingProxyType(found)
+
+
+def _agency(text: str, name: str, key: str) -> AgencyId:
+    try:
+        return parse_agency(text)
+    except RefusedError as error:
+        raise ConfigError(f"{name}: {key}: {error}", "a code reads HK-IMMD") from error
+
+
+def _text(value: object, name: str, key: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: {key} is no text", "put the value in double quotes")
+    return value
+
+
+def _check_address(text: str, name: str, key: str) -> None:
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[2]) > 65535:
+        raise ConfigError(f"{name}: {key} is {_shown(text)}", "an address reads host:port, as 127.0.0.1:7443")
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 60 else text[:60] + "...")
