@@ -1,6 +1,7 @@
 """A log's tables in SQLite, the least that keeps the ``LogStore`` contract, and bodies to fill it with."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import apsw
@@ -48,7 +49,7 @@ class TableStore:
 
 def digest(number: int, salt: int = 0) -> bytes:
     """Return 32 bytes that no other pair of numbers gives."""
-    return salt.to_bytes(16, "big") + number.to_bytes(16, "big")
+    return sha256(salt.to_bytes(8, "big") + number.to_bytes(8, "big")).digest()
 
 
 def first_bodies() -> list[Body]:

@@ -1,0 +1,194 @@
+"""Verify a run of entry bundles: the part of a verification that costs time, fit for a second process.
+
+Every entry is framed, numbered, chained, hashed, compared with its tile, and its body matched against the rule of its
+kind. What needs the rest of the log (references before the run, answers to one delivery) is handed back as arrays.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+from audit.entry import HEAD_LENGTH, MAGIC, MAX_ENTRY_BYTES
+from audit.grammar import ANSWERS, PATTERNS, REFERS, explain, read_number
+from audit.kinds import Kind
+from audit.merkle import TILE_WIDTH, root_of
+from audit.tiles import TileFolder, tile_name
+from keys.errors import RefusedError
+
+ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6
+CHUNK_BUNDLES = 128  # 32,768 entries: a tenth of a second's work
+UNKNOWN_KINDS_SHOWN = 10
+_FRAME = Struct(">H4sQQ32s")  # a bundle's length prefix and an entry's head
+_MATCH = [PATTERNS[kind].fullmatch if kind in PATTERNS else None for kind in range(256)]
+_HAS_REFERENCE = frozenset(int(kind) for kind, pattern in PATTERNS.items() if "refers" in pattern.groupindex)
+_IS_ANSWER = frozenset(int(kind) for kind in ANSWERS)
+_TARGETS = {int(kind): frozenset(map(int, targets)) for kind, targets in REFERS.items()}
+
+
+class Finding(NamedTuple):
+    """What refutes the log, and where: the step that found it, and the entry, where it is one entry's."""
+
+    step: int
+    entry: int | None
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Chunk:
+    """What a run of bundles contains; every index counts from the log's beginning."""
+
+    first: int
+    count: int = 0
+    first_previous: bytes = b""
+    first_time: int = 0
+    last_leaf: bytes = b""
+    last_time: int = 0
+    kinds: bytearray = field(default_factory=bytearray)  # one byte an entry; 0 where not understood
+    roots: list[bytes] = field(default_factory=list)  # of complete level-0 tiles
+    tail: list[bytes] = field(default_factory=list)  # leaf hashes of the incomplete one
+    references: array[int] = field(default_factory=lambda: array("Q"))  # pairs: index, what it refers to before here
+    answers: bytearray = field(default_factory=bytearray)  # first eight bytes of each answered delivery's digest
+    answer_indices: array[int] = field(default_factory=lambda: array("Q"))
+    strangers: list[int] = field(default_factory=list)  # entries that are not understood; the first few
+    stranger_count: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+def verify_chunk(root: Path, size: int, first_bundle: int, bundles: int) -> Chunk:
+    """Verify bundles of a log folder whose checkpoint has *size*; stop after the first bundle with a finding."""
+    folder = TileFolder(root)
+    chunk = Chunk(first=first_bundle * TILE_WIDTH)
+    for index in range(first_bundle, first_bundle + bundles):
+        width = min(TILE_WIDTH, size - index * TILE_WIDTH)
+        leaves = _verify_bundle(chunk, folder, index, width)
+        if len(leaves) == width:
+            _compare_tile(chunk, folder, index, leaves)
+        if chunk.findings:
+            break
+    return chunk
+
+
+def _verify_bundle(chunk: Chunk, folder: TileFolder, index: int, width: int) -> list[bytes]:
+    leaves: list[bytes] = []
+    try:
+        name, data, held = folder.bundle(index, width)
+    except RefusedError as error:
+        chunk.findings.append(Finding(ENTRIES_STEP, index * TILE_WIDTH, str(error)))
+        return leaves
+    try:
+        end = _walk(chunk, data, leaves, width)
+        if held == width and end != len(data):
+            raise _WrongError(f"{len(data) - end} bytes after the last entry")
+    except _WrongError as wrong:
+        at = index * TILE_WIDTH + len(leaves)
+        chunk.findings.append(Finding(ENTRIES_STEP, min(at, index * TILE_WIDTH + width - 1), f"{name}: {wrong}"))
+        _compare_tile(chunk, folder, index, leaves)
+    return leaves
+
+
+class _WrongError(Exception):
+    """What is wrong with the entry being read."""
+
+
+def _walk(chunk: Chunk, data: bytes, leaves: list[bytes], width: int) -> int:
+    """Read *width* entries; *leaves* grows with each one that is whole and in its place."""
+    position, total, link, time_us = 0, len(data), chunk.last_leaf, chunk.last_time
+    number = chunk.first + chunk.count
+    unpack, kinds, match_of = _FRAME.unpack_from, chunk.kinds, _MATCH
+    for expected in range(number, number + width):
+        if position + 2 + HEAD_LENGTH > total:
+            raise _WrongError("the bundle ends before the entry does")
+        length, magic, index, now, previous = unpack(data, position)
+        stop = position + 2 + length
+        if not HEAD_LENGTH + 2 <= length <= MAX_ENTRY_BYTES or stop > total:
+            raise _WrongError(f"the entry's length of {length} does not fit")
+        if magic != MAGIC or index != expected or now < time_us:
+            raise _WrongError(_head_fault(magic, index, expected))
+        if previous != link:
+            if expected != chunk.first:
+                raise _WrongError("its link is not the hash of the entry before")
+            chunk.first_previous, chunk.first_time = previous, now
+        link, time_us = sha256(b"\0" + data[position + 2 : stop]).digest(), now
+        leaves.append(link)
+        kind = data[position + 55]
+        matcher = match_of[kind]
+        match = matcher(data, position + 54, stop) if matcher else None
+        if match is None:
+            kind = _stranger(chunk, data[position + 54 : stop], expected)
+        elif kind in _HAS_REFERENCE:
+            _reference(chunk, kind, expected, *match.group("refers", "epoch"))
+        kinds.append(kind)
+        if kind in _IS_ANSWER and match is not None and (delivery := match["delivery"]) is not None:
+            chunk.answers += delivery[:8]
+            chunk.answer_indices.append(expected)
+        chunk.count, chunk.last_leaf, chunk.last_time = chunk.count + 1, link, time_us
+        position = stop
+    return position
+
+
+def _head_fault(magic: bytes, index: int, expected: int) -> str:
+    if magic != MAGIC:
+        return f"the entry begins with {magic.hex()} instead of {MAGIC.hex()}"
+    if index != expected:
+        return f"its index is {index}"
+    return "its time is before that of the entry before"
+
+
+def _compare_tile(chunk: Chunk, folder: TileFolder, index: int, leaves: list[bytes]) -> None:
+    """Compare leaf hashes with level 0 and keep what the tree needs of them."""
+    width = len(leaves)
+    try:
+        stored = folder.tile(0, index, max(width, 1))
+    except RefusedError as error:
+        chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH, str(error)))
+        return
+    if stored[: 32 * width] != b"".join(leaves):
+        wrong = next(i for i, leaf in enumerate(leaves) if stored[32 * i : 32 * i + 32] != leaf)
+        message = f"{tile_name(0, index)}: the entry's hash is not the one in the tile"
+        chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH + wrong, message))
+    if width == TILE_WIDTH:
+        chunk.roots.append(root_of(leaves))
+    else:
+        chunk.tail = leaves
+
+
+def _stranger(chunk: Chunk, body: bytes, index: int) -> int:
+    """Judge a body that matched no rule: refuted, or not understood and counted as kind 0."""
+    try:
+        reason = explain(body)
+    except RefusedError as error:
+        reason = str(error)
+    if reason is not None:
+        chunk.findings.append(Finding(BODIES_STEP, index, reason))
+    else:
+        chunk.stranger_count += 1
+        if len(chunk.strangers) < UNKNOWN_KINDS_SHOWN:
+            chunk.strangers.append(index)
+    return 0
+
+
+def _reference(chunk: Chunk, kind: int, index: int, refers: bytes | None, epoch: bytes | None) -> None:
+    if refers is None or epoch is not None:  # another epoch's entries are in another log
+        return
+    target = read_number(refers)
+    if not chunk.first <= target < index:
+        if target >= index:
+            chunk.findings.append(Finding(BODIES_STEP, index, f"it refers to entry {target}, which is not before it"))
+        else:
+            chunk.references.extend((index, target))
+        return
+    fault = reference_fault(kind, target, chunk.kinds[target - chunk.first])
+    if fault:
+        chunk.findings.append(Finding(BODIES_STEP, index, fault))
+
+
+def reference_fault(kind: int, target: int, found: int) -> str | None:
+    """Say what is wrong with a reference from an entry of *kind* to one of kind *found*; 0 is not understood."""
+    if found == 0 or found in _TARGETS[kind]:
+        return None
+    return f"{Kind(kind).name} refers to entry {target}, which is {Kind(found).name}"

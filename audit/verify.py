@@ -1,0 +1,324 @@
+"""Verify a log folder offline, in eight numbered steps, and say what was examined and what was not.
+
+1 key · 2 checkpoint · 3 entries · 4 tiles · 5 root · 6 bodies · 7 outside · 8 rules. A step is ``ok``, ``refuted`` or
+``not checked``; what follows a refuted step is not checked. A cut tail can only be seen from outside, so without an
+outside checkpoint a log is never plainly verified. Nothing but the folder and what was handed in is read.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audit.checkpoint import Checkpoint, VerifierKey, parse_note, parse_verifier_key, verify_note
+from audit.chunk import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
+from audit.entry import genesis_previous
+from audit.grammar import FIRST_KINDS
+from audit.kinds import Kind
+from audit.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
+from audit.outside import Outside, check_outside
+from audit.sweep import Sweep, sweep
+from audit.tiles import CHECKPOINT, KEY_FILE, MissingError, TileFolder, parse_tile_name, tile_name, tiles_at
+from keys.errors import RefusedError
+
+EXIT_VERIFIED, EXIT_REFUTED, EXIT_INCOMPLETE = 0, 6, 7
+OK, REFUTED, NOT_CHECKED = "ok", "refuted", "not checked"
+NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules")
+OWN_KEY = "key taken from the log itself"
+_LATER_EPOCH = re.compile(r".*/(?:[2-9]|[1-9][0-9]+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The result of one step."""
+
+    step: int
+    name: str
+    result: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a verification found."""
+
+    verdict: str
+    origin: str | None
+    size: int | None
+    root: bytes | None
+    steps: tuple[Step, ...]
+    anchored: int | None = None  # size of the newest outside checkpoint that the log agrees with
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 verified, 6 refuted, 7 something was not checked."""
+        results = {step.result for step in self.steps}
+        if REFUTED in results:
+            return EXIT_REFUTED
+        return EXIT_INCOMPLETE if NOT_CHECKED in results else EXIT_VERIFIED
+
+
+class _RefutedError(Exception):
+    """Ends a verification: the findings of the earliest entry."""
+
+    def __init__(self, *findings: Finding) -> None:
+        super().__init__(findings[0].message)
+        self.findings = findings
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Collects results in order."""
+
+    done: dict[int, Step] = field(default_factory=dict)
+
+    def put(self, number: int, result: str, detail: str) -> None:
+        self.done[number] = Step(step=number, name=NAMES[number - 1], result=result, detail=detail)
+
+    def all(self) -> tuple[Step, ...]:
+        for number in range(1, len(NAMES) + 1):
+            if number not in self.done:
+                self.put(number, NOT_CHECKED, "the log was refuted before")
+        return tuple(self.done[number] for number in sorted(self.done))
+
+
+def verify_log(
+    root: Path,
+    *,
+    key: VerifierKey | None = None,
+    key_source: str = "given",
+    outside: Sequence[Outside] = (),
+    processes: int = 1,
+) -> Report:
+    """Verify the log in folder *root*.
+
+    Args:
+        root: The log folder, which exists.
+        key: The log's key, from outside the folder; None takes the folder's own and says so.
+        key_source: Where *key* is from, for the report: ``given``, ``roster 1 …``.
+        outside: Checkpoints and receipts that somebody else kept.
+        processes: 2 uses a second core for large logs.
+
+    Raises:
+        Nothing for whatever the folder holds: everything malformed is a refutation in the report.
+    """
+    steps, folder = _Steps(), TileFolder(root)
+    checkpoint: Checkpoint | None = None
+    anchored: int | None = None
+    try:
+        key = _step_key(steps, folder, key, key_source)
+        checkpoint = _step_checkpoint(steps, folder, key)
+        swept = sweep(root, checkpoint.size, processes)
+        _step_entries(steps, checkpoint, swept)
+        _step_tiles(steps, folder, checkpoint, swept)
+        _step_root(steps, checkpoint, swept)
+        _step_bodies(steps, checkpoint, swept)
+        anchored = _step_outside(steps, folder, checkpoint, key, outside)
+        _step_rules(steps, checkpoint, swept)
+    except _RefutedError as refuted:
+        for finding in refuted.findings:
+            steps.put(finding.step, REFUTED, _where(finding))
+        return _report(steps, checkpoint, None, refuted.findings)
+    return _report(steps, checkpoint, anchored, ())
+
+
+def _report(steps: _Steps, checkpoint: Checkpoint | None, anchored: int | None, findings: Sequence[Finding]) -> Report:
+    verdict = "verified" if anchored is not None else "verified, end not anchored"
+    if findings:
+        first = min(findings, key=lambda f: (f.entry is None, f.entry or 0, f.step))
+        verdict = f"refuted {_where(first)}" if first.entry is not None else f"refuted: {first.message}"
+    return Report(
+        verdict=verdict,
+        origin=checkpoint.origin if checkpoint else None,
+        size=checkpoint.size if checkpoint else None,
+        root=checkpoint.root if checkpoint else None,
+        steps=steps.all(),
+        anchored=anchored,
+    )
+
+
+def _where(finding: Finding) -> str:
+    return finding.message if finding.entry is None else f"at entry {finding.entry}: {finding.message}"
+
+
+def _step_key(steps: _Steps, folder: TileFolder, key: VerifierKey | None, source: str) -> VerifierKey:
+    """1: the key, from outside or from the folder; the folder's own must be the same."""
+    try:
+        own = parse_verifier_key(folder.key_text())
+    except MissingError as error:
+        if key is None:
+            raise _RefutedError(Finding(1, None, f"{KEY_FILE}: missing, and no other key was given")) from error
+        own = key
+    except RefusedError as error:
+        raise _RefutedError(Finding(1, None, f"{KEY_FILE}: {_plain(error, KEY_FILE)}")) from error
+    if key is None:
+        steps.put(1, NOT_CHECKED, OWN_KEY)
+        return own
+    if own != key:
+        raise _RefutedError(
+            Finding(1, None, f"{KEY_FILE}: key {own.key_hash.hex()} of {own.name}, not the one {source}")
+        )
+    steps.put(1, OK, f"key {key.key_hash.hex()} of {key.name}, {source}")
+    return key
+
+
+def _step_checkpoint(steps: _Steps, folder: TileFolder, key: VerifierKey) -> Checkpoint:
+    """2: strict form, the key's signature, its origin."""
+    try:
+        checkpoint = verify_note(folder.note(), key)
+    except RefusedError as error:
+        raise _RefutedError(Finding(2, None, f"{CHECKPOINT}: {_plain(error, CHECKPOINT)}")) from error
+    steps.put(2, OK, f"size {checkpoint.size:,}, root {checkpoint.root.hex()[:8]}, signed by key {key.key_hash.hex()}")
+    return checkpoint
+
+
+def _step_entries(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+    """3: framing, magic, indices without a gap, every link, times that never go back."""
+    findings = list(swept.findings)
+    later_epoch = bool(_LATER_EPOCH.fullmatch(checkpoint.origin))
+    if swept.count and not later_epoch and swept.first_previous != genesis_previous(checkpoint.origin):
+        findings.append(Finding(ENTRIES_STEP, 0, f"it does not begin a log of {checkpoint.origin}"))
+    if findings:
+        if all(finding.step > ENTRIES_STEP for finding in findings):
+            steps.put(ENTRIES_STEP, OK, f"{checkpoint.size:,} entries, numbered and chained")
+        raise _RefutedError(*findings)
+    detail = f"{checkpoint.size:,} entries, indices from 0 without a gap, each chained to the one before"
+    if later_epoch:
+        steps.put(ENTRIES_STEP, NOT_CHECKED, f"{detail}; entry 0's link to the epoch before was not checked")
+    else:
+        steps.put(ENTRIES_STEP, OK, detail)
+
+
+def _step_tiles(steps: _Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
+    """4: level 0 is the entries' hashes (compared in the sweep), each level above is made from the one below."""
+    level, hashes = 1, swept.roots
+    try:
+        while hashes:
+            above: list[bytes] = []
+            for index in range(-(-len(hashes) // TILE_WIDTH)):
+                part = hashes[index * TILE_WIDTH : (index + 1) * TILE_WIDTH]
+                if folder.tile(level, index, len(part)) != b"".join(part):
+                    first = index * TILE_WIDTH << 8 * level
+                    message = f"{tile_name(level, index, len(part))}: not made from the tiles below it"
+                    raise _RefutedError(Finding(TILES_STEP, first, message))
+                if len(part) == TILE_WIDTH:
+                    above.append(root_of(part))
+            level, hashes = level + 1, above
+        detail = _census(folder, checkpoint.size)
+    except RefusedError as error:
+        raise _RefutedError(Finding(TILES_STEP, None, str(error))) from error
+    steps.put(TILES_STEP, NOT_CHECKED if "nothing of this log" in detail else OK, detail)
+
+
+def _census(folder: TileFolder, size: int) -> str:
+    """Count the files that the checkpoint commits to, and name what else lies there."""
+    expected, later, strange = 0, 0, []
+    partial = {level: (index, width) for level, index, width in tiles_at(size)}
+    for name in folder.names():
+        tile = parse_tile_name(name)
+        if name in (CHECKPOINT, KEY_FILE):
+            continue
+        if tile is None:
+            strange.append(name)
+            continue
+        level = 0 if tile[0] == "entries" else int(tile[0])
+        if tile[1] * TILE_WIDTH + tile[2] <= size >> 8 * level and (
+            tile[2] == TILE_WIDTH or partial.get(level) == tile[1:]
+        ):
+            expected += 1
+        else:
+            later += 1
+    detail = f"{expected} files agree with the entries, level by level"
+    if later:
+        detail += f"; {later} that the checkpoint does not commit to were left out"
+    if strange:
+        detail += f"; {len(strange)} that are nothing of this log were not read: {_printable(strange[0])}"
+    return detail
+
+
+def _step_root(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+    """5: the root over all entries is the one that was signed."""
+    if tree_root(swept.roots, swept.tail) != checkpoint.root:
+        raise _RefutedError(Finding(5, None, "the entries' root is not the one that the checkpoint signs"))
+    steps.put(5, OK, "recomputed from the entries, and the one that was signed")
+
+
+def tree_root(roots: list[bytes], tail: list[bytes]) -> bytes:
+    """Return the root of a tree from its complete level-0 tiles' roots and the leaf hashes after them."""
+    ragged = [root_of(tail)] if tail else []
+    while len(roots) >= TILE_WIDTH:
+        whole = len(roots) - len(roots) % TILE_WIDTH
+        part = roots[whole:] + ragged
+        ragged = [root_of(part)] if part else []
+        roots = [root_of(roots[i : i + TILE_WIDTH]) for i in range(0, whole, TILE_WIDTH)]
+    return root_of(roots + ragged) if roots or ragged else EMPTY_ROOT
+
+
+def _step_bodies(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+    """6: bodies read in one way, by their kind's rule, references to the right kind (all in the sweep); counts."""
+    counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(swept.counts.items()) if kind)
+    detail = f"{checkpoint.size:,} bodies read in one way: {counts or 'none'}"
+    if swept.stranger_count:
+        places = ", ".join(map(str, swept.strangers))
+        detail += f"; {swept.stranger_count:,} not understood, at {places}: newer than this program"
+        steps.put(BODIES_STEP, NOT_CHECKED, detail)
+    else:
+        steps.put(BODIES_STEP, OK, detail)
+
+
+def _step_outside(
+    steps: _Steps, folder: TileFolder, checkpoint: Checkpoint, key: VerifierKey, outside: Sequence[Outside]
+) -> int | None:
+    """7: what others kept of this log is still in it; returns the largest size that agrees."""
+    if not outside:
+        steps.put(7, NOT_CHECKED, "no outside checkpoint was given: entries cut off the end cannot be seen")
+        return None
+    try:
+        result = check_outside(folder, checkpoint, key, outside)
+    except (RefusedError, LookupError) as error:
+        raise _RefutedError(Finding(7, None, f"the log changed while it was read: {error}")) from error
+    if result.findings:
+        raise _RefutedError(*result.findings)
+    steps.put(7, NOT_CHECKED if result.unusable or result.anchored is None else OK, result.detail)
+    return result.anchored
+
+
+def _step_rules(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+    """8: how a log begins and ends, one answer a delivery, and what everybody must be told."""
+    kinds = swept.kinds
+    problem = _beginning(kinds)
+    if problem is None and swept.doubles:
+        first, second = swept.doubles
+        problem = Finding(8, second, f"the delivery that entry {first} answered is answered again")
+    closed = kinds.find(Kind.EPOCH_CLOSED)
+    if problem is None and 0 <= closed < len(kinds) - 1:
+        problem = Finding(8, closed + 1, f"entry {closed} closed this epoch")
+    if problem:
+        raise _RefutedError(problem)
+    detail = f"begins as a log must; {len(swept.answers):,} deliveries answered, each once"
+    if alone := kinds.count(Kind.STARTED_ALONE):
+        detail += f"; {alone} times the node started alone, first at entry {kinds.find(Kind.STARTED_ALONE)}"
+    steps.put(8, OK, detail)
+
+
+def _beginning(kinds: bytearray) -> Finding | None:
+    """GENESIS, ROSTER_ADOPTED, one or more MANIFEST_ADOPTED, KEY_SHEET_ADOPTED; GENESIS never again."""
+    for index, kind in enumerate(FIRST_KINDS[:3]):
+        if index < len(kinds) and kinds[index] not in (kind, 0):
+            return Finding(8, index, f"{Kind(kinds[index]).name} where {kind.name} belongs")
+    after = next((i for i in range(3, len(kinds)) if kinds[i] != Kind.MANIFEST_ADOPTED), len(kinds))
+    if after < len(kinds) and kinds[after] not in (Kind.KEY_SHEET_ADOPTED, 0):
+        return Finding(8, after, f"{Kind(kinds[after]).name} where KEY_SHEET_ADOPTED belongs")
+    again = kinds.find(Kind.GENESIS, 1)
+    return Finding(8, again, "GENESIS in the middle of a log") if again > 0 else None
+
+
+def _plain(error: RefusedError, name: str) -> str:
+    return str(error).removeprefix(f"{name}: ").removeprefix("checkpoint: ")
+
+
+def _printable(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode() if text.isprintable() else ascii(text)
+
+
+__all__ = ["Outside", "Report", "Step", "parse_note", "tree_root", "verify_log"]
