@@ -92,6 +92,7 @@ class Outcome(IntEnum):
     EQUIVOCATION = 77
     TARGET_MISSING = 78
     NEEDS_RELEASE = 79
+    TARGET_DIFFERS = 80
     DAMAGED = 90
     UNOPENABLE = 91
     KEY_GONE = 92

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from exchange.authorship import check_author_named, check_role, check_signature, find_author
 from exchange.bulletin import is_understood, parse_bulletin
+from exchange.corrections import check_correction
 from exchange.dispatch import Dispatch, check_recipients, check_signers, dispatch_digest, parse_dispatch, recipient_of
 from exchange.envelope import check_envelope, open_sealed, unwrap_content_key
 from exchange.facts import bulletin_id_of, facts_of
+from exchange.held import corrected_by
 from exchange.house import House
 from exchange.lane import LaneHead, LaneId, Step, check_class
 from exchange.rules import check_bulletin, refusing
@@ -94,7 +96,7 @@ def check_parcel(
     9 class; 10 transport not expired; 11 we are a recipient; wrap and body are those named; 12 no other statement has
     its id; then it is opened: 13 federation; 14 signers; 15 roster; 16 originator; 17 bulletin id; 18 urgency;
     19 author; 20 role and ceiling; 21 the author's signature; 22 the statement's recipients are the addressees;
-    23 and those of the dispatch; 24 no attachments; 25 the bulletin's rules.
+    23 and those of the dispatch; 24 no attachments; 25 the bulletin's rules; 26 a correction's old values stand in its target.
 
     Returns:
         What is accepted; None where this statement is held already.
@@ -130,6 +132,7 @@ def check_parcel(
     check_recipients(statement, dispatch)  # 23
     check_attachments(bulletin)  # 24
     check_rules(bulletin, house, statement)  # 25
+    check_old_values(bulletin, dispatch, house, reads)  # 26
     return Accepted(
         bulletin=bulletin,
         bulletin_id=dispatch.bulletin_id,
@@ -208,3 +211,9 @@ def check_rules(bulletin: Bulletin, house: House, statement: Statement) -> None:
     complaints = refusing(check_bulletin(bulletin, catalogue), newer_minor=catalogue.schema_minor > 0)
     if complaints:
         raise RulesError(complaints)
+
+
+def check_old_values(bulletin: Bulletin, dispatch: Dispatch, house: House, reads: Reads) -> None:
+    target = corrected_by(bulletin, dispatch.sender, reads, house.storage)
+    if target is not None:
+        check_correction(bulletin, target)

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from audit.entry import Body, Kind, Role
 from exchange.authorship import Author, check_author_named, check_role, check_signature, find_author
 from exchange.bulletin import id_bytes, parse_bulletin
+from exchange.corrections import check_correction
 from exchange.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
 from exchange.envelope import Sealed, seal_statement
 from exchange.facts import bulletin_id_of, facts_of, needs_target, retention_of
+from exchange.held import corrected_by
 from exchange.house import House
 from exchange.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
 from exchange.notices import apply_notices
@@ -76,7 +78,7 @@ def prepare(
 
     1 size; 2 federation; 3 roster in force; 4 originator is this agency; 5 the caller is the author; 6 the bulletin
     names the author; 7 role and ceiling; 8 exactly the author's signature; 9 recipients are the addressees; 10 the
-    targets of relations are known; 11 the bulletin's rules. Uniqueness is checked again when it is entered.
+    targets of relations are known; 11 the bulletin's rules; 12 a correction's old values stand there. Uniqueness is checked again when it is entered.
 
     Args:
         signed: As the client sent it.
@@ -111,6 +113,7 @@ def prepare(
     check_recipients(statement, bulletin, house)  # 9
     check_targets(bulletin, house, reads)  # 10
     check_rules(bulletin, statement, house)  # 11
+    check_old_values(bulletin, house, reads)  # 12
     return _seal(signed, statement, bulletin, author, digest, bulletin_id, house, now_ms, random_bytes)
 
 
@@ -166,6 +169,12 @@ def check_rules(bulletin: Bulletin, statement: Statement, house: House) -> None:
     complaints = check_bulletin(bulletin, house.catalogue(statement.roster_digest))
     if complaints:
         raise RulesError(complaints)
+
+
+def check_old_values(bulletin: Bulletin, house: House, reads: Reads) -> None:
+    target = corrected_by(bulletin, house.agency, reads, house.storage)
+    if target is not None:
+        check_correction(bulletin, target)
 
 
 def _seal(
@@ -227,7 +236,7 @@ def _serve(agency: AgencyId, house: House, now_ms: int) -> tuple[AbsentReason, P
 def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
     """Enter a prepared statement into the log and its recipients' lanes.
 
-    12 (sender, bulletin_id) is unique for ever.
+    13 (sender, bulletin_id) is unique for ever.
 
     Raises:
         RefusedError: EQUIVOCATION, another statement has this id.
@@ -235,7 +244,7 @@ def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
     held = writing.rows.find(house.agency, prepared.bulletin_id)
     if held is not None and held.statement_digest == prepared.digest:
         return Published(entry_index=held.entry_index, statement_digest=prepared.digest, queued=())
-    check_unique(held, prepared)  # 12
+    check_unique(held, prepared)  # 13
     index = _log_published(writing, prepared, house)
     writing.rows.add_bulletin(
         HeldBulletin(

@@ -9,15 +9,14 @@ import hashlib
 from dataclasses import dataclass
 
 from audit.entry import Body, Kind, Outcome, Role
-from exchange.dispatch import parse_dispatch
-from exchange.envelope import open_sealed
+from exchange.held import open_content
 from exchange.house import House
 from exchange.statement import OPENED_LABEL, ReadRequest, parse_read
-from exchange.store import Content, HeldBulletin, Reads
+from exchange.store import HeldBulletin, Reads
 from exchange.writing import RandomBytes, Writing
 from keys import dsse
 from keys.dsse import SignedPayload
-from keys.errors import IntegrityError, RefusedError
+from keys.errors import RefusedError
 from keys.identity import record_digest, short
 from keys.manifest import Officer
 from keys.signing import PublicKey
@@ -195,22 +194,7 @@ def open_bulletin(granted: Granted, held: HeldBulletin, house: House, reads: Rea
         raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")
     return OpenedBulletin(
         held=held,
-        statement=open_content(content, held, house),
+        statement=open_content(content, held, house.storage),
         dispatch=SignedPayload.decode(content.dispatch),
         granted=granted,
     )
-
-
-def open_content(content: Content, held: HeldBulletin, house: House) -> SignedPayload:
-    """Open stored bytes under the storage key.
-
-    Raises:
-        RefusedError: KEY_GONE.
-        IntegrityError: They are not what was stored.
-    """
-    dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
-    content_key = house.storage.recover(content.stored_key, held.statement_digest)
-    try:
-        return open_sealed(dispatch, content.body, content_key)
-    except RefusedError as error:
-        raise IntegrityError(f"bulletin {short(held.bulletin_id)} does not open as it was stored: {error}") from error

@@ -181,6 +181,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """a relation without its digest"""
     OUTCOME_NEEDS_RELEASE: _Outcome.ValueType  # 79
     """two persons are needed"""
+    OUTCOME_TARGET_DIFFERS: _Outcome.ValueType  # 80
+    """a correction whose old value is not what stands there"""
     OUTCOME_DAMAGED: _Outcome.ValueType  # 90
     """sealing
     bytes that do not hash to what is signed
@@ -267,6 +269,8 @@ OUTCOME_TARGET_MISSING: Outcome.ValueType  # 78
 """a relation without its digest"""
 OUTCOME_NEEDS_RELEASE: Outcome.ValueType  # 79
 """two persons are needed"""
+OUTCOME_TARGET_DIFFERS: Outcome.ValueType  # 80
+"""a correction whose old value is not what stands there"""
 OUTCOME_DAMAGED: Outcome.ValueType  # 90
 """sealing
 bytes that do not hash to what is signed

@@ -1,0 +1,46 @@
+"""Stored bulletins, opened under the storage key: for a reader whose entry is durable, and to check a correction."""
+
+from __future__ import annotations
+
+from exchange.bulletin import id_bytes, parse_bulletin
+from exchange.dispatch import parse_dispatch
+from exchange.envelope import open_sealed
+from exchange.statement import parse_statement
+from exchange.storage import StorageKeys
+from exchange.store import Content, HeldBulletin, Reads
+from exchange.v1 import bulletin_pb2
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError
+from keys.identity import short
+
+
+def open_content(content: Content, held: HeldBulletin, storage: StorageKeys) -> SignedPayload:
+    """Open stored bytes under the storage key.
+
+    Raises:
+        RefusedError: KEY_GONE.
+        IntegrityError: They are not what was stored.
+    """
+    dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
+    content_key = storage.recover(content.stored_key, held.statement_digest)
+    try:
+        return open_sealed(dispatch, content.body, content_key)
+    except RefusedError as error:
+        raise IntegrityError(f"bulletin {short(held.bulletin_id)} does not open as it was stored: {error}") from error
+
+
+def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: StorageKeys) -> Bulletin | None:
+    """Open what a correction is about; None where it is no correction or its target has not come yet.
+
+    The node looks at its own bytes to compare one value; nobody is shown anything.
+    """
+    for relation in bulletin.header.relations:
+        if relation.type != bulletin_pb2.RELATION_TYPE_CORRECTS or not relation.bulletin_id:
+            continue
+        held = reads.find(sender, id_bytes(relation.bulletin_id))
+        content = reads.content(held.entry_index) if held is not None else None
+        if held is not None and content is not None:
+            signed = open_content(content, held, storage)
+            return parse_bulletin(parse_statement(signed.payload).bulletin, newer_minor=held.facts.not_understood)
+    return None
