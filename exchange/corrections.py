@@ -52,9 +52,11 @@ def value_at(bulletin: Bulletin, path: str) -> str | None:
 
 
 def _written(value: Any, field: FieldDescriptor | None) -> str | None:
-    if field is None or field.message_type is not None:
-        is_instant = field is not None and field.message_type.full_name == "google.protobuf.Timestamp"
-        return value.ToJsonString() if is_instant else None
+    if field is None:
+        return None
+    if field.message_type is not None:
+        is_instant = field.message_type.full_name == "google.protobuf.Timestamp"
+        return str(value.ToJsonString()) if is_instant else None
     if field.enum_type is not None:
         return enum_word(field.enum_type, value)
     if isinstance(value, bool):

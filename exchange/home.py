@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -10,9 +11,13 @@ from exchange.house import House
 from exchange.node import Node, Paths, now_ms, restore_federation
 from exchange.sqlite import SqliteStore
 from exchange.storage import StorageKeys
-from keys.errors import IntegrityError
+from keys.errors import IntegrityError, UnavailableError
 from keys.holders import NodeKeys, load_node
 from keys.identity import AgencyId
+
+
+RUNNING = "running"  # holds the process number; locked as long as it runs
+_occupied: list[int] = []  # kept open: closing the file lets the home go
 
 
 def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
@@ -24,6 +29,7 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
     """
     paths = Paths(home=home)
     keys = load_node(home, passphrase)
+    occupy(home)
     store = SqliteStore(paths.database)
     try:
         house = _house(store, keys, paths)
@@ -32,6 +38,24 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
     except BaseException:
         store.close()
         raise
+
+
+def occupy(home: Path) -> None:
+    """Take a home for this process, until it ends; two nodes on one home would fork the log.
+
+    Raises:
+        UnavailableError: Another process has it; the message says which.
+    """
+    handle = os.open(home / RUNNING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(handle, 20).decode("ascii", "replace").strip()
+        os.close(handle)
+        raise UnavailableError(f"{home}: a node is running here already, process {owner}", 5) from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    _occupied.append(handle)
 
 
 def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:

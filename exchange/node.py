@@ -215,14 +215,17 @@ class Node:
 
     def _publish_forever(self) -> None:
         """Write the log's files after commits, at most twice a second, and once more at the end."""
-        publisher = Publisher(self.paths.log, self.store.reader(), self.vkey)
-        while not self._stopping:
-            self._publish_wanted.wait()
-            self._publish_wanted.clear()
+        try:
+            publisher = Publisher(self.paths.log, self.store.reader(), self.vkey)
+            while not self._stopping:
+                self._publish_wanted.wait()
+                self._publish_wanted.clear()
+                self._publish(publisher)
+                if not self._stopping:
+                    time.sleep(PUBLISH_SECONDS)
             self._publish(publisher)
-            if not self._stopping:
-                time.sleep(PUBLISH_SECONDS)
-        self._publish(publisher)
+        except Exception as error:  # noqa: BLE001 - what cannot be published is signed no further
+            self.writer.fail(error)
 
     def _publish(self, publisher: Publisher) -> None:
         size, note = self._newest

@@ -88,6 +88,10 @@ class Writer:
         if self._thread.is_alive():
             self._thread.join()
 
+    def fail(self, error: BaseException) -> None:
+        """Stop signing: something after the signature went wrong, and only a new start verifies what stands."""
+        self.failure = self.failure or error
+
     def run(self, act: Callable[[Writing], T], finish: Callable[[T, Group], U]) -> U:
         """Run one act and wait for it; for callers without an event loop."""
         future: Future[U] = Future()
