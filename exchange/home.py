@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from audit.lock import SqliteLock
@@ -15,9 +16,7 @@ from keys.errors import IntegrityError, UnavailableError
 from keys.holders import NodeKeys, load_node
 from keys.identity import AgencyId
 
-
 RUNNING = "running"  # holds the process number; locked as long as it runs
-_occupied: list[int] = []  # kept open: closing the file lets the home go
 
 
 def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
@@ -29,19 +28,24 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
     """
     paths = Paths(home=home)
     keys = load_node(home, passphrase)
-    occupy(home)
-    store = SqliteStore(paths.database)
-    try:
-        house = _house(store, keys, paths)
+    with ExitStack() as undo:
+        occupied = occupy(home)
+        undo.callback(os.close, occupied)
+        store = SqliteStore(paths.database)
+        undo.callback(store.close)
         lock = SqliteLock.open(paths.lock)
-        return Node(home, house, store, lock, os.urandom), keys
-    except BaseException:
-        store.close()
-        raise
+        undo.callback(lock.close)
+        node = Node(home, _house(store, keys, paths), store, lock, os.urandom)
+        undo.pop_all()
+        node.at_stop.append(lambda: os.close(occupied))
+    return node, keys
 
 
-def occupy(home: Path) -> None:
-    """Take a home for this process, until it ends; two nodes on one home would fork the log.
+def occupy(home: Path) -> int:
+    """Take a home for this process; two nodes on one home would fork the log.
+
+    Returns:
+        A file descriptor; closing it lets the home go.
 
     Raises:
         UnavailableError: Another process has it; the message says which.
@@ -55,7 +59,7 @@ def occupy(home: Path) -> None:
         raise UnavailableError(f"{home}: a node is running here already, process {owner}", 5) from error
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    _occupied.append(handle)
+    return handle
 
 
 def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audit.tiles import Publisher
-
 from audit.checkpoint import VerifierKey
 from audit.entry import Body, Kind
 from audit.lock import SqliteLock, check_start
 from audit.log import Log
+from audit.tiles import Publisher
 from exchange import directory
 from exchange.directory import RecordKind
 from exchange.house import House
@@ -152,6 +151,7 @@ class Node:
         self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
         self.writer = Writer(store, self.log, lock, house.log_signer, now_us, self._after_group)
         self.on_group: list[OnGroup] = []
+        self.at_stop: list[Callable[[], None]] = []
         self.started_ms = now_ms()
         self._published = (0, "")  # size and note of what the files hold
         self._newest = (0, "")
@@ -175,6 +175,8 @@ class Node:
             self._publisher.join()
         self.store.close()
         self._lock.close()
+        for let_go in self.at_stop:
+            let_go()
 
     @property
     def note(self) -> str:
