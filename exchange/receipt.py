@@ -169,20 +169,6 @@ def check_exchange_receipt(
     return verified
 
 
-def check_original(duplicate: VerifiedReceipt, original: VerifiedReceipt) -> None:
-    """Check that a DUPLICATE counts: it refers to the RECEIVED whose receipt was sent beside it.
-
-    The original itself is checked with ``check_exchange_receipt`` for the earlier delivery.
-
-    Raises:
-        RefusedError: RECEIPT_INVALID.
-    """
-    if original.body.kind != Kind.RECEIVED or original.checkpoint.origin != duplicate.checkpoint.origin:
-        raise _invalid(f"duplicate {duplicate.entry.index}: what it refers to is no RECEIVED of the same log")
-    if duplicate.body.refers_to != original.entry.index or duplicate.body.refers_to_epoch:
-        raise _invalid(f"duplicate {duplicate.entry.index}: it refers to {duplicate.body.refers_to}")
-
-
 @lru_cache(maxsize=256)  # one checkpoint covers a whole group of receipts
 def _verified(note: str, vkey: VerifierKey) -> Checkpoint:
     return verify_note(note, vkey)

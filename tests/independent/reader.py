@@ -227,6 +227,7 @@ def open_wrap(seed, wrapped, info):
 def open_body(content_key, body, context):
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+    need(len(content_key) == 32, "body: a content key has 32 bytes")
     salt, commitment, chunks = body[:24], body[24:56], body[56:]
     info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0" + salt + context
     derived = expand("sha512", content_key, info, 76)

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
 
-from exchange.dispatch import Dispatch, Recipient, ciphertext_digest, dispatch_digest, parse_dispatch, wrap_digest
-from exchange.lane import delivery_digest, parse_delivery
+from audit.entry import MAX_ENTRY_BYTES, Outcome
+from audit.proof import MAX_PROOF_HASHES
+from exchange.dispatch import (
+    CIPHERTEXT_SIZES,
+    MAX_DISPATCH_BYTES,
+    Dispatch,
+    Recipient,
+    ciphertext_digest,
+    dispatch_digest,
+    parse_dispatch,
+    wrap_digest,
+)
+from exchange.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, delivery_digest, parse_delivery
+from exchange.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES
+from exchange.wire import MAX_RECIPIENTS
 from keys.dsse import Signature, SignedPayload, sign
 from keys.identity import AgencyId
 from keys.sealing import pad, seal_body, wrap, wrap_info
 from tests.exchange import formats as world
+from tests.independent import reader
 from tests.independent.conftest import Read, link_libraries, start_reader
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "formats"
@@ -211,3 +229,35 @@ def test_the_reader_does_not_run_where_our_packages_can_be_imported(tmp_path: Pa
     done = start_reader(tmp_path, envelope(), tmp_path / "libraries", root)
     assert done.returncode != 0
     assert "keys can be imported here" in done.stderr
+
+
+def test_the_cobblestone_of_the_prose_is_that_of_wycheproof() -> None:
+    path = Path(__file__).parents[2] / "../shared/vectors/wycheproof/c2sp_chunked_encryption_aes_256_gcm_test.json"
+    if not path.exists():
+        pytest.skip("../shared/vectors is missing")
+    cases = [case for group in json.loads(path.read_text())["testGroups"] for case in group["tests"]]
+    for case in cases:
+        key, context = bytes.fromhex(case["key"]), bytes.fromhex(case["ctx"])
+        try:
+            opened = reader.open_body(key, zlib.decompress(bytes.fromhex(case["ct"])), context)
+        except (reader.Refused, InvalidTag, ValueError):
+            assert case["result"] == "invalid", case["tcId"]
+            continue
+        assert case["result"] == "valid", case["tcId"]
+        assert hashlib.sha512(opened).hexdigest() == case["msgSha512"]
+    assert len(cases) == 35
+
+
+def test_every_refusal_code_has_its_sentence_and_number_in_the_prose() -> None:
+    prose = (Path(__file__).parents[2] / "proto" / "README.md").read_text()
+    rows = dict(re.findall(r"^\| ([A-Z_]+) \| (\d+) \| [A-Z].+\. \|$", prose, re.MULTILINE))
+    assert rows == {each.name: str(int(each)) for each in Outcome if each is not Outcome.DONE}
+
+
+def test_the_limits_of_the_prose_are_those_of_the_program() -> None:
+    prose = (Path(__file__).parents[2] / "proto" / "README.md").read_text()
+    assert all(f"{size:,}" in prose for size in CIPHERTEXT_SIZES)
+    assert f"| recipients and absent together | {MAX_RECIPIENTS} |" in prose
+    assert f"{MAX_ENTRY_BYTES:,} bytes; 64 KiB; {MAX_PROOF_HASHES}" in prose
+    assert (MAX_DISPATCH_BYTES, MAX_LANE_HEAD_BYTES, MAX_READ_BYTES) == (64 << 10,) * 3
+    assert (MAX_STATEMENT_BYTES, MAX_DELIVERY_BYTES) == (1 << 20, 1 << 10)
