@@ -1035,6 +1035,7 @@ class FollowResponse(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     TAKEN_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___FollowStarted:
         """the first message, and only it"""
@@ -1043,16 +1044,21 @@ class FollowResponse(_message.Message):
     def batch(self) -> Global___LaneBatch: ...
     @_builtins.property
     def taken(self) -> Global___ReceiptsTaken: ...
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdoptedRecord]:
+        """what we have adopted since the stream opened"""
+
     def __init__(
         self,
         *,
         started: Global___FollowStarted | None = ...,
         batch: Global___LaneBatch | None = ...,
         taken: Global___ReceiptsTaken | None = ...,
+        records: _abc.Iterable[Global___AdoptedRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "started", b"started", "taken", b"taken"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "started", b"started", "taken", b"taken"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "records", b"records", "started", b"started", "taken", b"taken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
