@@ -231,7 +231,9 @@ class Desk:
         """Record a peer's receipts: (sequence, receipt, original)."""
         state = self.node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=1)
         assert state is not None
-        settled = delivery.check_receipts(receipts, lane=state, peer=AgencyId(peer), house=self.house, reads=self.node.reads)
+        settled = delivery.check_receipts(
+            receipts, lane=state, peer=AgencyId(peer), house=self.house, reads=self.node.reads
+        )
         return self.node.writer.run(
             lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=peer), lambda value, group: value
         )
@@ -245,9 +247,7 @@ def signer(agency: str, officer: str):  # type: ignore[no-untyped-def] # the sig
 
 
 def parcel_of(item: delivery.Outgoing) -> Parcel:
-    return Parcel(
-        delivery=item.delivery, dispatch=SignedPayload.decode(item.dispatch), wrap=item.wrap, body=item.body
-    )
+    return Parcel(delivery=item.delivery, dispatch=SignedPayload.decode(item.dispatch), wrap=item.wrap, body=item.body)
 
 
 def bulletin(name: str, **header: object) -> Bulletin:
