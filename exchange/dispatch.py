@@ -19,6 +19,7 @@ from exchange.wire import (
     MAX_RECIPIENTS,
     encode,
     malformed,
+    need_agency,
     need_ascending,
     need_bytes,
     need_count,
@@ -27,7 +28,7 @@ from exchange.wire import (
 )
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
-from keys.identity import AgencyId, parse_agency, record_digest, short
+from keys.identity import AgencyId, record_digest, short
 from keys.sealing import BUCKET_BYTES, MAX_PADDED_BYTES
 from keys.suites import COBBLESTONE
 
@@ -162,7 +163,7 @@ def parse_dispatch(payload: bytes) -> Dispatch:
     dispatch = Dispatch(
         federation_id=message.federation_id,
         bulletin_id=message.bulletin_id,
-        sender=parse_agency(message.sender),
+        sender=need_agency(message.sender),
         statement_digest=message.statement_digest,
         signers=tuple(_parse_signer(signer) for signer in message.signers),
         recipients=tuple(_parse_recipient(recipient) for recipient in message.recipients),
@@ -252,7 +253,8 @@ def _check_lists(dispatch: Dispatch) -> None:
     """Bound the three lists; one author, at most one releaser; recipients and absent apart, the sender in none."""
     need_count("dispatch", "signers", len(dispatch.signers), 1, 2)
     need_ascending("dispatch", "signers", [_signer_order(signer) for signer in dispatch.signers])
-    if sum(signer.role is SignerRole.AUTHOR for signer in dispatch.signers) != 1:
+    roles = [signer.role for signer in dispatch.signers]
+    if roles.count(SignerRole.AUTHOR) != 1:
         raise malformed("dispatch", "signers name not exactly one author")
     served = [recipient.agency for recipient in dispatch.recipients]
     absent = [absent.agency for absent in dispatch.absent]
@@ -277,14 +279,15 @@ def _parse_signer(message: dispatch_pb2.Signer) -> DispatchSigner:
 
 
 def _parse_recipient(message: dispatch_pb2.Recipient) -> Recipient:
-    need_bytes("dispatch", "recipients.key_id", message.key_id)
-    need_bytes("dispatch", "recipients.wrap_digest", message.wrap_digest)
-    return Recipient(agency=parse_agency(message.agency), key_id=message.key_id, wrap_digest=message.wrap_digest)
+    key_id, digest = message.key_id, message.wrap_digest
+    need_bytes("dispatch", "recipients.key_id", key_id)
+    need_bytes("dispatch", "recipients.wrap_digest", digest)
+    return Recipient(agency=need_agency(message.agency), key_id=key_id, wrap_digest=digest)
 
 
 def _parse_absent(message: dispatch_pb2.Absent) -> Absent:
     reason = need_enum("dispatch", "absent.reason", message.reason, AbsentReason)
-    return Absent(agency=parse_agency(message.agency), reason=reason)
+    return Absent(agency=need_agency(message.agency), reason=reason)
 
 
 def _signer_message(signer: DispatchSigner) -> dispatch_pb2.Signer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from exchange.dispatch import Urgency
 from exchange.v1 import dispatch_pb2
@@ -65,7 +66,7 @@ class LaneForkError(RefusedError):
 
 
 class LaneHeadInvalidError(RefusedError):
-    """A head that does not fit its own message, its lane or the heads before: the stream ends, nothing moves."""
+    """A head that does not fit its message, its lane or the heads before: the stream ends, nothing moves."""
 
     def __init__(self, message: str) -> None:
         super().__init__("LANE_HEAD_INVALID", message)
@@ -145,7 +146,7 @@ class LaneHead:
                 sequence=self.sequence,
                 delivery_digest=self.delivery_digest,
                 latest=self.latest,
-                withdrawn=[_withdrawn_message(withdrawn) for withdrawn in self.withdrawn],
+                withdrawn=[_withdrawn_message(each) for each in self.withdrawn],
                 time_ms=self.time_ms,
             )
         )
@@ -191,11 +192,7 @@ def class_of(urgency: int) -> LaneClass:
 
 
 def check_class(lane: LaneId, urgency: int) -> None:
-    """Refuse a dispatch in the wrong lane; an intake check, after the lane has moved.
-
-    Raises:
-        RefusedError: LANE_CLASS.
-    """
+    """Refuse a dispatch in the wrong lane as LANE_CLASS: an intake check, after the lane has moved."""
     if class_of(urgency) is not lane.lane_class:
         raise RefusedError("LANE_CLASS", f"{lane}: urgency {urgency} belongs into the other lane")
 
@@ -235,7 +232,7 @@ def parse_lane_head(payload: bytes) -> LaneHead:
         raise malformed("lane head", "sequence, digest and latest contradict each other")
     withdrawn = tuple(_parse_withdrawn(item) for item in message.withdrawn)
     need_count("lane head", "withdrawn", len(withdrawn), 0, MAX_WITHDRAWN)
-    need_ascending("lane head", "withdrawn", [item.sequence for item in withdrawn])
+    need_ascending("lane head", "withdrawn", [0, *(item.sequence for item in withdrawn)])
     return LaneHead(
         lane=_parse_lane("lane head", message.lane),
         sequence=message.sequence,
@@ -339,7 +336,7 @@ def advance(
 def _check_message(lane: LaneId, head: LaneHead, parsed: Sequence[Delivery], digests: Sequence[bytes]) -> None:
     """Check that a message is what its head signs for (1 to 4 of ``advance``)."""
     for delivery in parsed:
-        if delivery.lane != lane:
+        if delivery.lane is not lane and delivery.lane != lane:
             raise LaneHeadInvalidError(f"{lane}: holds a delivery of {delivery.lane}")
     for (before, digest), delivery in zip(zip(parsed, digests, strict=True), parsed[1:], strict=False):
         if delivery.sequence != before.sequence + 1 or delivery.previous != digest:
@@ -366,17 +363,21 @@ def _known(at: Position, lane: LaneId, sequence: int, digest: bytes, held: Calla
 
 
 def _parse_lane(record: str, message: dispatch_pb2.LaneId) -> LaneId:
-    need_bytes(record, "lane.federation_id", message.federation_id)
-    if not message.epoch:
-        raise malformed(record, "no lane.epoch")
-    if message.sender == message.recipient:
-        raise malformed(record, "a lane leads to its own sender")
+    number = getattr(message, "class")  # a word of Python's own
+    return _lane(record, message.federation_id, message.sender, message.recipient, number, message.epoch)
+
+
+@lru_cache(maxsize=1024)  # every delivery of a message names the same lane
+def _lane(record: str, federation_id: bytes, sender: str, recipient: str, number: int, epoch: int) -> LaneId:
+    need_bytes(record, "lane.federation_id", federation_id)
+    if not epoch or sender == recipient:
+        raise malformed(record, "no lane.epoch, or a lane that leads to its own sender")
     return LaneId(
-        federation_id=message.federation_id,
-        sender=parse_agency(message.sender),
-        recipient=parse_agency(message.recipient),
-        lane_class=need_enum(record, "lane.class", getattr(message, "class"), LaneClass),
-        epoch=message.epoch,
+        federation_id=federation_id,
+        sender=parse_agency(sender),
+        recipient=parse_agency(recipient),
+        lane_class=need_enum(record, "lane.class", number, LaneClass),
+        epoch=epoch,
     )
 
 
@@ -384,13 +385,11 @@ def _lane_message(lane: LaneId) -> dispatch_pb2.LaneId:
     message = dispatch_pb2.LaneId(
         federation_id=lane.federation_id, sender=lane.sender, recipient=lane.recipient, epoch=lane.epoch
     )
-    setattr(message, "class", dispatch_pb2.LaneClass.ValueType(lane.lane_class))  # a word of Python's own
+    setattr(message, "class", dispatch_pb2.LaneClass.ValueType(lane.lane_class))
     return message
 
 
 def _parse_withdrawn(message: dispatch_pb2.Withdrawn) -> Withdrawn:
-    if not message.sequence:
-        raise malformed("lane head", "no withdrawn.sequence")
     reason = need_enum("lane head", "withdrawn.reason", message.reason, WithdrawnReason)
     return Withdrawn(sequence=message.sequence, reason=reason)
 

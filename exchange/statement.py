@@ -20,6 +20,7 @@ from exchange.wire import (
     MAX_RECIPIENTS,
     encode,
     malformed,
+    need_agency,
     need_ascending,
     need_bytes,
     need_count,
@@ -27,7 +28,7 @@ from exchange.wire import (
     parse,
 )
 from keys.errors import RefusedError
-from keys.identity import DIGEST_BYTES, AgencyId, parse_agency, parse_officer, record_digest
+from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
 
 MAX_STATEMENT_BYTES = 1 << 20  # with its signatures it must fit the largest bucket
 MAX_READ_BYTES = 64 << 10  # 500 listed bulletins of at most 51 bytes, and the words
@@ -134,7 +135,7 @@ def parse_statement(payload: bytes) -> Statement:
     need_bytes("statement", "roster_digest", message.roster_digest)
     if not message.bulletin:
         raise malformed("statement", "no bulletin")
-    recipients = tuple(parse_agency(agency) for agency in message.recipients)
+    recipients = tuple(need_agency(agency) for agency in message.recipients)
     need_count("statement", "recipients", len(recipients), 1, MAX_RECIPIENTS)
     need_ascending("statement", "recipients", recipients)
     return Statement(
@@ -163,18 +164,18 @@ def parse_read(payload: bytes) -> ReadRequest:
     _check_aim(message)
     return ReadRequest(
         federation_id=message.federation_id,
-        agency=parse_agency(message.agency),
+        agency=need_agency(message.agency),
         officer=parse_officer(message.officer),
         purpose=need_enum("read", "purpose", message.purpose, ReadPurpose),
         case=message.case,
         reason=message.reason,
         nonce=message.nonce,
         time_ms=message.time_ms,
-        sender=parse_agency(message.sender) if message.sender else "",
+        sender=need_agency(message.sender) if message.sender else "",
         bulletin_id=message.bulletin_id,
         statement_digest=message.statement_digest,
         log_head=_parse_head("read", message.log_head) if message.HasField("log_head") else None,
-        listed=tuple((parse_agency(item.sender), item.bulletin_id) for item in message.listed),
+        listed=tuple((need_agency(item.sender), item.bulletin_id) for item in message.listed),
     )
 
 
@@ -211,7 +212,7 @@ def recipients_of(addressees: Iterable[bulletin_pb2.Addressee], sender: str) -> 
     Raises:
         RefusedError: NO_RECIPIENT if nobody is left; MALFORMED for what is no agency.
     """
-    found = {parse_agency(addressee.agency) for addressee in addressees}
+    found = {need_agency(addressee.agency) for addressee in addressees}
     recipients = tuple(sorted(agency for agency in found if agency != sender))
     if not recipients:
         raise RefusedError("NO_RECIPIENT", f"nobody but {sender} is addressed")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
@@ -16,7 +17,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from keys.errors import RefusedError
-from keys.identity import DIGEST_BYTES
+from keys.identity import DIGEST_BYTES, AgencyId, parse_agency
 from keys.scan import scan
 
 ID_BYTES = 16
@@ -63,6 +64,12 @@ def need_bytes(record: str, field: str, value: bytes, length: int = DIGEST_BYTES
     """Refuse a field of another length."""
     if len(value) != length:
         raise malformed(record, f"{field} has {len(value)} bytes, {length} expected")
+
+
+@lru_cache(maxsize=4096)  # the same few agencies stand in every record
+def need_agency(text: str) -> AgencyId:
+    """Return an agency's code; refuse anything else as MALFORMED."""
+    return parse_agency(text)
 
 
 def need_ascending(record: str, field: str, keys: Sequence[Any]) -> None:
