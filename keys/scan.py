@@ -22,7 +22,7 @@ from keys.errors import RefusedError
 MAX_FIELDS = 20_000  # a parsed field costs up to sixteen times its bytes in memory
 MAX_DEPTH = 8  # twice what our deepest record needs; deeper is an attack on the parser's stack
 
-_VARINT, _FIXED32, _FIXED64, _TEXT, _BYTES, _MESSAGE, _PACKED, _PACKED_FIXED = range(8)
+_VARINT, _FIXED, _TEXT, _BYTES, _MESSAGE, _PACKED, _PACKED_FIXED = range(7)
 _U64 = (1 << 64) - 1
 _F = FieldDescriptor
 # Largest value on the wire, and the first of the sign-extended negative ones (2^64: there are none).
@@ -36,7 +36,7 @@ _VARINTS = {
     _F.TYPE_ENUM: ((1 << 31) - 1, (1 << 64) - (1 << 31)),
     _F.TYPE_BOOL: (1, 1 << 64),
 }
-_FIXED = {
+_WIDTHS = {
     _F.TYPE_FIXED32: 4,
     _F.TYPE_SFIXED32: 4,
     _F.TYPE_FLOAT: 4,
@@ -103,12 +103,16 @@ class _State:
     unknown: bool
     seen: bool
 
+    def add(self, count: int, table: _Table) -> None:
+        self.fields += count
+        if self.fields > MAX_FIELDS:
+            raise RefusedError("MALFORMED", f"{table.name} has more than {MAX_FIELDS} fields")
+
 
 def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _State) -> None:
-    """Scan one message, which lies in ``data[at:end]``.
+    """Scan one message, ``data[at:end]``; in one piece, because it runs for every field of every signed thing.
 
-    A read beyond ``end`` is found after the loop: ``at`` is then larger. Written for speed, in one piece, because it
-    runs for every field of every signed thing.
+    A read beyond ``end`` is found after the loop: ``at`` is then larger.
     """
     if depth <= 0:
         raise RefusedError("MALFORMED", f"{table.name} is nested too deeply")
@@ -122,42 +126,31 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
             tag, at = _varint(data, at - 1, end)
         rule = rules.get(tag)
         if rule is None:
-            at = _skip(data, at, end, tag, last, table, state)
-            last = tag
+            at, last = _skip(data, at, end, tag, last, table, state), tag
             continue
-        kind, repeated, default, largest, negative, width, member, inside = rule
         # Known numbers have one wire type each, so tags ascend as numbers do.
-        if tag <= last and not (tag == last and repeated):
-            raise _malformed(table, tag, "is out of order or stands twice")
-        last = tag
-        if member:
-            if members & member:
-                raise _malformed(table, tag, "is a second member of its oneof")
-            members |= member
+        kind, repeated, default, largest, negative, width, member, inside = rule
+        if (tag <= last and not (tag == last and repeated)) or members & member:
+            raise _malformed(table, tag, "is out of order, stands twice or is a second member of its oneof")
+        last, members = tag, members | member
+        if kind == _FIXED:
+            at += width
+            if not default and not any(data[at - width : at]):
+                raise _malformed(table, tag, "writes a default value")
+            continue
+        value = data[at]  # a number, or the size of what follows
+        at += 1
+        if value > 127:
+            value, at = _varint(data, at - 1, end)
+        if not (value or default):
+            raise _malformed(table, tag, "writes a default value")
         if kind == _VARINT:
-            value = data[at]
-            at += 1
-            if value > 127:
-                value, at = _varint(data, at - 1, end)
             if largest < value < negative:
                 raise _malformed(table, tag, "is out of its range")
-            if not value and not default:
-                raise _malformed(table, tag, "writes a default value")
             continue
-        if width and kind != _PACKED_FIXED:
-            if not default and not any(data[at : at + width]):
-                raise _malformed(table, tag, "writes a default value")
-            at += width
-            continue
-        size = data[at]
-        at += 1
-        if size > 127:
-            size, at = _varint(data, at - 1, end)
-        start, at = at, at + size
+        start, at = at, at + value
         if at > end:
             raise _malformed(table, tag, "is longer than its message")
-        if not size and not default:
-            raise _malformed(table, tag, "writes a default value")
         if kind == _TEXT:
             data[start:at].decode()
         elif inside is not None:
@@ -166,9 +159,7 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
             count += _packed(data, start, at, rule, table, tag)
     if at != end:
         raise RefusedError("MALFORMED", f"{table.name} ends in the middle of a field")
-    state.fields += count
-    if state.fields > MAX_FIELDS:
-        raise RefusedError("MALFORMED", f"{table.name} has more than {MAX_FIELDS} fields")
+    state.add(count, table)
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
@@ -254,12 +245,12 @@ def _rule(each: FieldDescriptor, bits: dict[str, int], made: dict[str, _Table]) 
     """Give a field's one tag and its rule."""
     oneof = each.containing_oneof
     member = bits.get(oneof.name, 0) if oneof is not None else 0
-    repeated, inside, width = each.is_repeated, None, _FIXED.get(each.type, 0)
+    repeated, inside, width = each.is_repeated, None, _WIDTHS.get(each.type, 0)
     largest, negative = _VARINTS.get(each.type, (0, 0))
     # An element of a list may be zero or empty, and `optional` says "stated"; a real oneof's numbers never.
     default = repeated or (each.has_presence and not member)
     if largest or width:
-        kind = _VARINT if largest else (_FIXED32 if width == 4 else _FIXED64)
+        kind = _VARINT if largest else _FIXED
         wire = 0 if largest else (5 if width == 4 else 1)
         if repeated:
             kind, wire, default = (_PACKED if largest else _PACKED_FIXED), 2, False
