@@ -6,6 +6,7 @@ kind. What needs the rest of the log (references before the run, answers to one 
 
 from __future__ import annotations
 
+import re
 from array import array
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,8 +14,8 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-from audit.entry import HEAD_LENGTH, MAGIC, MAX_ENTRY_BYTES
-from audit.grammar import ANSWERS, PATTERNS, REFERS, explain, read_number
+from audit.entry import MAGIC, MAX_ENTRY_BYTES
+from audit.grammar import ANSWERS, PATTERNS, REFERS, explain
 from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH, root_of
 from audit.tiles import TileFolder, tile_name
@@ -23,10 +24,8 @@ from keys.errors import RefusedError
 ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6
 CHUNK_BUNDLES = 128  # 32,768 entries: a tenth of a second's work
 UNKNOWN_KINDS_SHOWN = 10
-_FRAME = Struct(">H4sQQ32s")  # a bundle's length prefix and an entry's head
-_MATCH = [PATTERNS[kind].fullmatch if kind in PATTERNS else None for kind in range(256)]
-_HAS_REFERENCE = frozenset(int(kind) for kind, pattern in PATTERNS.items() if "refers" in pattern.groupindex)
-_IS_ANSWER = frozenset(int(kind) for kind in ANSWERS)
+_FRAME = Struct(">HIQQ32s")  # a bundle's length prefix and an entry's head
+_MAGIC = int.from_bytes(MAGIC, "big")
 _TARGETS = {int(kind): frozenset(map(int, targets)) for kind, targets in REFERS.items()}
 
 
@@ -96,44 +95,45 @@ class _WrongError(Exception):
 
 
 def _walk(chunk: Chunk, data: bytes, leaves: list[bytes], width: int) -> int:
-    """Read *width* entries; *leaves* grows with each one that is whole and in its place."""
+    """Read *width* entries; *leaves* grows with each one that is whole and in its place.
+
+    This loop is the cost of a verification: what every entry needs stands here, what some need is called.
+    """
     position, total, link, time_us = 0, len(data), chunk.last_leaf, chunk.last_time
     number = chunk.first + chunk.count
-    unpack, kinds, match_of = _FRAME.unpack_from, chunk.kinds, _MATCH
-    for expected in range(number, number + width):
-        if position + 2 + HEAD_LENGTH > total:
-            raise _WrongError("the bundle ends before the entry does")
-        length, magic, index, now, previous = unpack(data, position)
-        stop = position + 2 + length
-        if not HEAD_LENGTH + 2 <= length <= MAX_ENTRY_BYTES or stop > total:
-            raise _WrongError(f"the entry's length of {length} does not fit")
-        if magic != MAGIC or index != expected or now < time_us:
-            raise _WrongError(_head_fault(magic, index, expected))
-        if previous != link:
-            if expected != chunk.first:
-                raise _WrongError("its link is not the hash of the entry before")
-            chunk.first_previous, chunk.first_time = previous, now
-        link, time_us = sha256(b"\0" + data[position + 2 : stop]).digest(), now
-        leaves.append(link)
-        kind = data[position + 55]
-        matcher = match_of[kind]
-        match = matcher(data, position + 54, stop) if matcher else None
-        if match is None:
-            kind = _stranger(chunk, data[position + 54 : stop], expected)
-        elif kind in _HAS_REFERENCE:
-            _reference(chunk, kind, expected, *match.group("refers", "epoch"))
-        kinds.append(kind)
-        if kind in _IS_ANSWER and match is not None and (delivery := match["delivery"]) is not None:
-            chunk.answers += delivery[:8]
-            chunk.answer_indices.append(expected)
-        chunk.count, chunk.last_leaf, chunk.last_time = chunk.count + 1, link, time_us
-        position = stop
+    unpack, matchers, handlers, kinds, append = _FRAME.unpack_from, _MATCH, _HANDLE, chunk.kinds, leaves.append
+    try:
+        for expected in range(number, number + width):
+            if position + 56 > total:
+                raise _WrongError("the bundle ends before the entry does")
+            length, magic, index, now, previous = unpack(data, position)
+            stop = position + 2 + length
+            if not 54 <= length <= MAX_ENTRY_BYTES or stop > total:
+                raise _WrongError(f"the entry's length of {length} does not fit")
+            if magic != _MAGIC or index != expected or now < time_us:
+                raise _WrongError(_head_fault(magic, index, expected))
+            if previous != link:
+                if expected != chunk.first:
+                    raise _WrongError("its link is not the hash of the entry before")
+                chunk.first_previous, chunk.first_time = previous, now
+            kind = data[position + 55]
+            match = matchers[kind](data, position + 54, stop)
+            if match is None:
+                kind = _stranger(chunk, data[position + 54 : stop], expected)
+            elif (handle := handlers[kind]) is not None:
+                handle(chunk, kind, expected, match)
+            kinds.append(kind)
+            link, time_us = sha256(b"\0" + data[position + 2 : stop]).digest(), now
+            append(link)
+            position = stop
+    finally:
+        chunk.count, chunk.last_leaf, chunk.last_time = len(kinds), link, time_us
     return position
 
 
-def _head_fault(magic: bytes, index: int, expected: int) -> str:
-    if magic != MAGIC:
-        return f"the entry begins with {magic.hex()} instead of {MAGIC.hex()}"
+def _head_fault(magic: int, index: int, expected: int) -> str:
+    if magic != _MAGIC:
+        return f"the entry begins with {magic:08x} instead of {MAGIC.hex()}"
     if index != expected:
         return f"its index is {index}"
     return "its time is before that of the entry before"
@@ -172,19 +172,31 @@ def _stranger(chunk: Chunk, body: bytes, index: int) -> int:
     return 0
 
 
-def _reference(chunk: Chunk, kind: int, index: int, refers: bytes | None, epoch: bytes | None) -> None:
-    if refers is None or epoch is not None:  # another epoch's entries are in another log
+def _reference(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> None:
+    """Check what an entry refers to, where that lies in this run; hand it back where it lies before."""
+    refers = match["refers"]
+    if refers is None or match["epoch"] is not None:  # another epoch's entries are in another log
         return
-    target = read_number(refers)
-    if not chunk.first <= target < index:
-        if target >= index:
-            chunk.findings.append(Finding(BODIES_STEP, index, f"it refers to entry {target}, which is not before it"))
-        else:
-            chunk.references.extend((index, target))
-        return
-    fault = reference_fault(kind, target, chunk.kinds[target - chunk.first])
-    if fault:
+    target, shift = 0, 0
+    for byte in refers:
+        target |= (byte & 0x7F) << shift
+        shift += 7
+    if target >= index:
+        chunk.findings.append(Finding(BODIES_STEP, index, f"it refers to entry {target}, which is not before it"))
+    elif target < chunk.first:
+        chunk.references.extend((index, target))
+    elif fault := reference_fault(kind, target, chunk.kinds[target - chunk.first]):
         chunk.findings.append(Finding(BODIES_STEP, index, fault))
+
+
+def _answer(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> None:
+    """Keep a part of the digest of an answered delivery."""
+    delivery = match["delivery"]
+    if delivery is not None:
+        chunk.answers += delivery[:8]
+        chunk.answer_indices.append(index)
+    if kind == Kind.DUPLICATE:
+        _reference(chunk, kind, index, match)
 
 
 def reference_fault(kind: int, target: int, found: int) -> str | None:
@@ -192,3 +204,11 @@ def reference_fault(kind: int, target: int, found: int) -> str | None:
     if found == 0 or found in _TARGETS[kind]:
         return None
     return f"{Kind(kind).name} refers to entry {target}, which is {Kind(found).name}"
+
+
+def _no_match(_data: bytes, _start: int, _stop: int) -> None:
+    """Stand in for the pattern of a kind that does not exist."""
+
+
+_MATCH = [PATTERNS[kind].fullmatch if kind in PATTERNS else _no_match for kind in range(256)]
+_HANDLE = [_answer if kind in ANSWERS else _reference if kind in REFERS else None for kind in range(256)]

@@ -33,10 +33,11 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     """Return the root over *hashes* (leaf hashes, or a tile's), each of 32 bytes, in any number."""
     if not hashes:
         return EMPTY_ROOT
-    row = list(hashes)
+    row, hash_of = list(hashes), sha256
     while len(row) > 1:
-        pairs = [node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
-        row = pairs + row[len(pairs) * 2 :]
+        data = b"".join(row)
+        pairs = [hash_of(b"\1" + data[i : i + 64]).digest() for i in range(0, len(data) - 32, 64)]
+        row = [*pairs, row[-1]] if len(row) & 1 else pairs
     return row[0]
 
 

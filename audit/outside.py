@@ -45,9 +45,8 @@ class Agreement:
         """Return one sentence for the report."""
         parts = []
         if self.anchored is not None:
-            parts.append(
-                f"{self.checkpoints} checkpoints and {self.receipts} receipts agree, the newest at size {self.anchored:,}"
-            )
+            both = (_counted(self.checkpoints, "checkpoint"), _counted(self.receipts, "receipt"))
+            parts.append(f"{' and '.join(filter(None, both))} agree, the newest at size {self.anchored:,}")
         parts += self.unusable
         return "; ".join(parts)
 
@@ -146,3 +145,7 @@ def _entry_differs(proof: TlogProof | None, other: Checkpoint, folder: TileFolde
     except InclusionError as error:
         return Finding(OUTSIDE_STEP, proof.index, str(error))
     return None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''}" if number else ""

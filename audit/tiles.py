@@ -276,9 +276,13 @@ class TileFolder:
     def read(self, name: str, limit: int) -> bytes:
         """Return a file of at most *limit* bytes."""
         try:
-            descriptor = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                data = file.read(limit + 1)
+            descriptor = os.open(f"{self.root}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                data = os.read(descriptor, limit + 1)
+                while len(data) <= limit and (more := os.read(descriptor, limit + 1 - len(data))):
+                    data += more
+            finally:
+                os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise MissingError(name) from error
         except OSError as error:
