@@ -9,7 +9,7 @@ another previous digest is a fork. Nothing numbered can be lost, doubled or held
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
@@ -137,6 +137,7 @@ class LaneHead:
     latest: int  # the lane's highest number; 0 in an empty lane
     withdrawn: tuple[Withdrawn, ...] = ()  # ascending by sequence
     time_ms: int  # milliseconds UTC, later with each head
+    digest: bytes = field(default=b"", compare=False)  # of the payload as received; empty in one that we make
 
     def encode(self) -> bytes:
         """Write the payload of type ``lane-head``."""
@@ -172,7 +173,7 @@ class Position:
             sequence=fresh[-1].delivery.sequence if fresh else (self.sequence if begun else 0),
             digest=fresh[-1].digest if fresh else self.digest,
             latest_head_time_ms=head.time_ms if newer else self.latest_head_time_ms,
-            head_digest=lane_head_digest(head.encode()) if newer else self.head_digest,
+            head_digest=head.digest if newer else self.head_digest,
         )
 
 
@@ -240,6 +241,7 @@ def parse_lane_head(payload: bytes) -> LaneHead:
         latest=message.latest,
         withdrawn=withdrawn,
         time_ms=message.time_ms,
+        digest=lane_head_digest(payload),
     )
 
 
@@ -303,8 +305,7 @@ def advance(
         One step for each delivery. ``position.after(head, steps)`` says where the lane then stands.
 
     Raises:
-        RefusedError: MALFORMED; LaneHeadInvalidError, EquivocationError, LaneGapError, LaneForkError.
-        IntegrityError: We do not hold what our own position says.
+        RefusedError: MALFORMED, and the four of this module. IntegrityError: we lack what our position says.
     """
     if lane.epoch < position.epoch:
         raise LaneHeadInvalidError(f"{lane}: it began anew in epoch {position.epoch}")
@@ -324,7 +325,7 @@ def advance(
     if head.latest < at.sequence and head.time_ms > at.latest_head_time_ms:  # 8
         raise LaneHeadInvalidError(f"{lane}: latest is {head.latest}, we hold {at.sequence}")
     replayed = bool(parsed) and not fresh  # changes nothing and is answered as before
-    if head.time_ms <= at.latest_head_time_ms and not replayed and lane_head_digest(head.encode()) != at.head_digest:
+    if head.time_ms <= at.latest_head_time_ms and not replayed and head.digest != at.head_digest:
         raise LaneHeadInvalidError(f"{lane}: head of {head.time_ms} after one of {at.latest_head_time_ms}")  # 9
     reasons = {item.sequence: item.reason for item in head.withdrawn}
     return [

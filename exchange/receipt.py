@@ -169,7 +169,7 @@ def check_exchange_receipt(
     return verified
 
 
-@lru_cache(maxsize=256)  # one checkpoint covers a whole group of receipts
+@lru_cache(maxsize=64)  # one checkpoint covers a whole group of receipts; a note has at most 64 KiB
 def _verified(note: str, vkey: VerifierKey) -> Checkpoint:
     return verify_note(note, vkey)
 

@@ -68,6 +68,7 @@ class Taker:
 
     def take(self, payloads: list[bytes], head: LaneHead, lane: LaneId = LANE) -> list[Step]:
         """Judge a message and hold what is new."""
+        head = parse_lane_head(head.encode())
         steps = advance(self.position, lane, head, payloads, self.digests.get)
         self.position = self.position.after(head, steps)
         self.digests |= {step.delivery.sequence: step.digest for step in steps if step.new}
