@@ -24,6 +24,7 @@ from keys.identity import Usage
 from keys.sealing import EncryptionKey
 from keys.signing import Ed25519Signer, KeyRecord, PublicKey, make_record, register
 from keys.suites import ED25519
+from tests.keys import cobblestone
 from tests.keys.world import PUBLIC, published
 
 
@@ -123,6 +124,7 @@ def test_row_11_and_13_cobblestone_vectors() -> None:
                 assert case["result"] == "invalid", case["tcId"]
             else:
                 assert case["result"] == "valid", case["tcId"]
+                assert cobblestone.decrypt(bytes.fromhex(case["key"]), bytes.fromhex(case["ctx"]), sealed) == opened
                 assert hashlib.sha512(opened).hexdigest() == case["msgSha512"]
     assert seen == {"valid": 10, "invalid": 25}
 
