@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from audit.checkpoint import Checkpoint, VerifierKey, verify_note
-from audit.entry import Body, Kind
+from audit.entry import Body, Kind, Outcome
 from audit.proof import verify_consistency
 from exchange.dispatch import parse_dispatch
 from exchange.house import House
@@ -28,7 +28,8 @@ MAX_BATCH_COUNT = 64
 MAX_BATCH_BYTES = 256 << 10  # a message; one bulletin may exceed it alone
 MAX_RECEIPTS = 1000  # of one message
 
-_STATES = {
+_OUTCOMES = frozenset(Outcome)
+_STATES: dict[int, DeliveryState] = {
     Kind.RECEIVED: DeliveryState.RECEIVED,
     Kind.REFUSED: DeliveryState.REFUSED,
     Kind.DUPLICATE: DeliveryState.DUPLICATE,
@@ -295,7 +296,7 @@ def record_receipts(
                 bulletin_id=body.bulletin_id,
                 dispatch_digest=body.dispatch_digest,
                 delivery_digest=row.digest,
-                outcome=body.outcome,
+                outcome=body.outcome if body.outcome in _OUTCOMES else 0,
                 peer_index=item.proven.entry.index,
                 peer_leaf_hash=item.proven.leaf_hash,
                 peer_size=item.proven.checkpoint.size,
@@ -306,7 +307,7 @@ def record_receipts(
         rows.append(
             replace(
                 row,
-                state=_STATES[Kind(body.kind)],
+                state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
                 reason=body.outcome if body.kind == Kind.REFUSED else 0,
                 receipt=item.receipt.encode(),
                 since_ms=writing.now_ms,

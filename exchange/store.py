@@ -60,6 +60,7 @@ class DeliveryState(IntEnum):
     REFUSED = 3
     DUPLICATE = 4
     WITHDRAWN = 5
+    NOT_UNDERSTOOD = 7  # answered by a kind of entry that is newer than this program; 6 is absent, never a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

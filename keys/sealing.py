@@ -148,7 +148,7 @@ def unpad(padded: bytes) -> bytes:
     """Take the bytes out of their bucket; RefusedError UNOPENABLE for another bucket or a non-zero filler byte."""
     length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
     end = _LENGTH_BYTES + length
-    if len(padded) != _bucket(length) or len(padded) > MAX_PADDED_BYTES or any(padded[end:]):
+    if len(padded) != _bucket(length) or len(padded) > MAX_PADDED_BYTES or padded[end:].strip(b"\0"):
         raise unopenable()
     return padded[_LENGTH_BYTES:end]
 

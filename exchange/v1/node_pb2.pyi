@@ -38,6 +38,8 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_WITHDRAWN: _DeliveryState.ValueType  # 5
     DELIVERY_STATE_ABSENT: _DeliveryState.ValueType  # 6
     """not served; the reason says why"""
+    DELIVERY_STATE_NOT_UNDERSTOOD: _DeliveryState.ValueType  # 7
+    """answered by a kind of entry that is newer than this node"""
 
 class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper): ...
 
@@ -50,6 +52,8 @@ DELIVERY_STATE_DUPLICATE: DeliveryState.ValueType  # 4
 DELIVERY_STATE_WITHDRAWN: DeliveryState.ValueType  # 5
 DELIVERY_STATE_ABSENT: DeliveryState.ValueType  # 6
 """not served; the reason says why"""
+DELIVERY_STATE_NOT_UNDERSTOOD: DeliveryState.ValueType  # 7
+"""answered by a kind of entry that is newer than this node"""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 class _RecordKind:
