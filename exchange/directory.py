@@ -14,7 +14,7 @@ from audit.entry import Body, Kind
 from exchange.house import House
 from exchange.store import AdoptedRecord, Reads
 from exchange.writing import Writing
-from keys.dsse import SignedPayload
+from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, record_digest, short
@@ -87,22 +87,36 @@ def adopt(writing: Writing, kind: RecordKind, signed: SignedPayload, house: Hous
         RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a version held, which is
             kept; MALFORMED for an older version.
     """
-    federation, agency, version = _verify(kind, signed, house, writing.now_ms)
+    return adopt_into(writing, kind, signed, house.federation)
+
+
+def adopt_into(writing: Writing, kind: RecordKind, signed: SignedPayload, before: Federation) -> Federation:
+    """As ``adopt``, where a node is only being made."""
+    federation, agency, version = _verify(kind, signed, before, writing.now_ms)
     held = find(writing.rows, kind, agency)
     check_version(held, version, digest_of(kind, signed), agency)  # 1
-    _write(writing, kind, agency, version, signed, house.member_number(agency))
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
+    _write(writing, kind, agency, version, signed, member.number)
     return federation
 
 
-def _verify(kind: RecordKind, signed: SignedPayload, house: House, now_ms: int) -> tuple[Federation, str, int]:
+def kind_of_record(signed: SignedPayload) -> RecordKind:
+    """Tell a record's kind by its signatures' payload type; RefusedError WRONG_TYPE where it has none of ours."""
+    for kind, name in _NAMES.items():
+        if signed.signatures and signed.signatures[0].payload_type == payload_type(name):
+            return kind
+    raise RefusedError("WRONG_TYPE", "neither a roster, a manifest nor a key sheet")
+
+
+def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> tuple[Federation, str, int]:
     if kind is RecordKind.MANIFEST:
-        federation = house.federation.with_manifest(signed, now_ms)
         manifest = parse_manifest(signed.payload)
-        return federation, manifest.agency, manifest.version
+        return before.with_manifest(signed, now_ms), manifest.agency, manifest.version
     if kind is RecordKind.KEY_SHEET:
-        federation = house.federation.with_key_sheet(signed, now_ms)
         sheet = parse_key_sheet(signed.payload)
-        return federation, sheet.agency, sheet.version
+        return before.with_key_sheet(signed, now_ms), sheet.agency, sheet.version
     raise RefusedError("NOT_UNDERSTOOD", f"records of kind {int(kind)} are not adopted")
 
 

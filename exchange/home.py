@@ -26,8 +26,13 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
         IntegrityError: Something is missing, older than what was signed, or contradicts the rest.
         RefusedError: The passphrase does not open the keys.
     """
-    paths = Paths(home=home)
     keys = load_node(home, passphrase)
+    return open_home(home, keys), keys
+
+
+def open_home(home: Path, keys: NodeKeys) -> Node:
+    """As ``open_node``, where the keys are open already."""
+    paths = Paths(home=home)
     with ExitStack() as undo:
         occupied = occupy(home)
         undo.callback(os.close, occupied)
@@ -38,7 +43,7 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
         node = Node(home, _house(store, keys, paths), store, lock, os.urandom)
         undo.pop_all()
         node.at_stop.append(lambda: os.close(occupied))
-    return node, keys
+    return node
 
 
 def occupy(home: Path) -> int:

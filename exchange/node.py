@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,8 +70,12 @@ def create(
     catalogue: Mapping[str, bytes],
     pseudonym_key: bytes,
     now_us: int,
+    records: Sequence[SignedPayload] = (),
 ) -> None:
     """Make database, lock and the first four entries. Nothing of the three may be there.
+
+    Args:
+        records: Manifests and key sheets of others that are adopted at once, each agency's manifest before its sheet.
 
     Raises:
         IntegrityError: Home holds a database, lock or log already.
@@ -104,6 +108,9 @@ def create(
                 federation=federation,
                 agency=agency,
             )
+            for record in records:
+                kind = directory.kind_of_record(record)
+                federation = directory.adopt_into(Writing(rows, stage, now_ms), kind, record, federation)
             stage.write(rows)
         log.commit(stage)
     finally:
@@ -151,6 +158,7 @@ class Node:
         self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
         self.writer = Writer(store, self.log, lock, house.log_signer, now_us, self._after_group)
         self.on_group: list[OnGroup] = []
+        self.on_house: list[Callable[[House], None]] = []  # told when a record has come into force
         self.at_stop: list[Callable[[], None]] = []
         self.started_ms = now_ms()
         self._published = (0, "")  # size and note of what the files hold
@@ -195,6 +203,8 @@ class Node:
     def set_federation(self, federation: Federation) -> None:
         """Take a federation into use whose newest record is durable."""
         self.house = replace(self.house, federation=federation)
+        for tell in self.on_house:
+            tell(self.house)
 
     async def adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
         """Adopt a manifest or a key sheet; in force when this returns.
