@@ -159,7 +159,7 @@ def change_lines(change: pb.FieldChange) -> Iterator[str]:
     for word, text in (("was", change.old), ("now", change.new), ("why", change.reason)):
         first, *rest = prose(text, width=84) or ["(nothing)"]
         yield f"    {word}  {first}"
-        yield from (f"         {line}" for line in rest)
+        yield from (f"         {line}".rstrip() for line in rest)
 
 
 def _statements(bulletin: pb.Bulletin) -> Iterator[str]:

@@ -57,7 +57,7 @@ def instant(at_ms: int) -> str:
 def prose(text: str, width: int = WIDTH) -> list[str]:
     """Break running text into lines; scripts without blanks stay in one piece."""
     lines = []
-    for line in safe_text(text, None, lines=True).split("\n"):
+    for line in safe_text(text.rstrip("\n"), None, lines=True).split("\n"):
         lines += textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
     return lines
 
@@ -71,7 +71,7 @@ def lang_lines(texts: Iterable[pb.LangText], indent: str) -> Iterator[str]:
         note = f"({how} translation) " if how in ("human", "machine") else f"({how}) " if how else ""
         first, *rest = prose(text.text)
         yield f"{indent}{tag}{note}{first}"
-        yield from (f"{indent}{line}" for line in rest)
+        yield from (f"{indent}{line}".rstrip() for line in rest)
 
 
 def token(text: str) -> str:
@@ -128,7 +128,9 @@ def _scalar(field: Any, value: Any, objects: Objects) -> str:
         return "yes" if value else "no"
     if isinstance(value, bytes):
         return value.hex()
-    return objects.get(value) or safe_text(value, None, lines=True) if isinstance(value, str) else f"{value:g}"
+    if isinstance(value, str):
+        return objects.get(value) or safe_text(value, None, lines=True)
+    return str(value)
 
 
 def _message(message: Message, objects: Objects) -> list[str]:

@@ -61,7 +61,7 @@ def read_tree(data: bytes) -> Node:
         raise StopError("Y-SYNTAX", WHOLE, f"not YAML: {error.problem or error.context}", line) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"not YAML: the character U+{ord(str(error.character)):04X} may not stand in a file"
+        message = f"not YAML: the character U+{ord(text[error.position]):04X} may not stand in a file"
         raise StopError("Y-SYNTAX", WHOLE, message, line) from error
     except (ValueError, OverflowError) as error:  # an escape beyond U+10FFFF
         raise StopError("Y-SYNTAX", WHOLE, "not YAML: an escape that is no character", None) from error

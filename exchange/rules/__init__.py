@@ -27,6 +27,7 @@ __all__ = [
     "refusing",
 ]
 
+
 class RulesError(RefusedError):
     """The bulletin breaks a rule; the complaints say which, the message names only codes and fields."""
 

@@ -128,7 +128,9 @@ def _consent(case: Case) -> Iterator[Complaint]:
         if person.consent.status == pb.CONSENT_STATUS_GIVEN:
             allowed = person.consent.share_with
             for place, addressee in enumerate(header.addressees):
-                if addressee.agency != header.originator and not _covers(allowed, addressee.agency):
+                stranger = addressee.agency not in case.catalogue.agencies
+                own = addressee.agency == header.originator
+                if not stranger and not own and not _covers(allowed, addressee.agency):
                     outside.add(place)
     for place in sorted(outside):
         message = f"{header.addressees[place].agency} is on no list that the persons agreed to"
@@ -146,6 +148,9 @@ def _specimen(case: Case) -> Iterator[Complaint]:
 
 def _sum(case: Case) -> Iterator[Complaint]:
     measures = case.bulletin.statistics_return.measures
+    known = {"", *(measure.code for measure in measures)}
+    if any(measure.part_of not in known for measure in measures):
+        return  # R-REF says it, and without that part no sum can be judged
     for measure in measures:
         if measure.unit == pb.UNIT_PERCENT and measure.value > 100:
             yield _complain("P-SUM", "statistics_return.measures", f"{measure.code} is over 100 per cent", None)

@@ -29,7 +29,8 @@ PROSE = frozenset(
         *("Header.urgency_reason", "Marking.handling_text", "Person.best_interests", "Person.non_punishment_review"),
         *("InterventionRequest.do_not", "Handover.risk_assessment", "InformationRequest.purpose_text"),
         *("InformationRequest.why_you", "InformationRequest.use_limits"),
-        *("FieldChange.old", "FieldChange.new", "FieldChange.reason"),
+        *("FieldChange.old", "FieldChange.new", "FieldChange.reason", "LegalBasis.cite", "Source.locator"),
+        *("AssistanceRequest.promised_job", "Warrant.offence", "ProtectionReferral.receiving"),
     )
 )
 _LINES = frozenset(["TravelDocument.mrz"])
