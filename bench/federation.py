@@ -1,0 +1,158 @@
+"""A federation for measuring: real keys, homes on disk, every record adopted, bulletins of a wanted size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from exchange import node
+from exchange.bulletin import encode_bulletin, uuid7
+from exchange.directory import RecordKind
+from exchange.draft import read_draft
+from exchange.home import open_node
+from exchange.house import House
+from exchange.node import Node
+from exchange.rules import packaged_catalogue
+from exchange.statement import Statement, recipients_of
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys import dsse
+from keys.agency import AgencyKeys, Person, make_agency, save_agency
+from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
+from keys.dsse import SignedPayload
+from keys.identity import AgencyId, federation_id, record_digest
+from keys.keystore import INTERACTIVE
+from keys.roster import catalogue_digest
+
+NAME = "bench.example"
+SENDER, READERS, ABSENT = "HK-IMMD", ("HK-SB", "TH-DSI"), "TW-NHRC"
+AGENCIES = (SENDER, *READERS, ABSENT)
+OFFICER = "officer-1"
+PASSPHRASE = b"bench"
+EXAMPLES = Path(node.__file__).parent / "examples"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """Everybody's keys and the records that they signed."""
+
+    folder: Path
+    keys: dict[str, AgencyKeys]
+    roster: SignedPayload
+    manifests: dict[str, SignedPayload]
+    key_sheets: dict[str, SignedPayload]
+
+    def home(self, agency: str) -> Path:
+        return self.folder / agency
+
+    @property
+    def id(self) -> bytes:
+        return federation_id(self.roster.payload)
+
+
+def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, endpoints: dict[str, str] | None = None) -> Federation:
+    """Hold the ceremony and write one home for each agency."""
+    now_ms = node.now_ms()
+    people = (Person(id=OFFICER, ceiling=4),)
+    keys = {
+        each: make_agency(AgencyId(each), NAME, people, now_ms=now_ms, random_bytes=os.urandom) for each in agencies
+    }
+    catalogue = packaged_catalogue().files
+    roster = make_roster_1(
+        [each.application for each in keys.values()], catalogue_digest=catalogue_digest(catalogue), now_ms=now_ms
+    )
+    for each in keys.values():
+        assert each.root.roster_root is not None
+        roster = sign_roster(roster, each.root.roster_root)
+    made = Federation(
+        folder=folder,
+        keys=keys,
+        roster=roster,
+        manifests={
+            a: agency_manifest(k, roster, [(endpoints or {}).get(a, "127.0.0.1:1")], now_ms) for a, k in keys.items()
+        },
+        key_sheets={a: agency_key_sheet(k, roster, now_ms) for a, k in keys.items()},
+    )
+    for agency in agencies:
+        _settle(made, agency)
+    return made
+
+
+def _settle(made: Federation, agency: str) -> None:
+    """Write one home and adopt everybody's records in it."""
+    home = made.home(agency)
+    save_agency(home, made.keys[agency], lambda _: PASSPHRASE, os.urandom, root_profile=INTERACTIVE)
+    node.create(
+        home,
+        agency=AgencyId(agency),
+        roster=made.roster,
+        manifest=made.manifests[agency],
+        key_sheet=made.key_sheets[agency],
+        catalogue=packaged_catalogue().files,
+        pseudonym_key=os.urandom(32),
+        now_us=node.now_us(),
+    )
+    with opened(made, agency) as made_node:
+        for other in made.manifests:
+            if other != agency:
+                made_node.adopt_now(RecordKind.MANIFEST, made.manifests[other])
+                made_node.adopt_now(RecordKind.KEY_SHEET, made.key_sheets[other])
+
+
+@contextmanager
+def opened(made: Federation, agency: str) -> Iterator[Node]:
+    """Run one node without sockets."""
+    running, _ = open_node(made.home(agency), PASSPHRASE)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def bulletins(number: int, size: int, *recipients: str, first: int = 1) -> list[Bulletin]:
+    """Make so many advisories of about *size* encoded bytes, all different."""
+    template = read_draft(next(EXAMPLES.glob("11-advisory*.yaml")).read_bytes()).message
+    header = template.header
+    header.originator, header.author = SENDER, OFFICER
+    header.ClearField("case")
+    del header.relations[:]
+    del header.addressees[:]
+    for agency in recipients:
+        header.addressees.add(agency=agency, role=1)
+    # As many findings as fit, then one that fills up: a long bulletin says many things, not one thing at length.
+    finding = template.statements[0]
+    while (missing := size - len(encode_bulletin(_numbered(template, first)))) > finding.ByteSize() + 2:
+        template.statements.add().CopyFrom(finding)
+    finding.text[0].text += " and so on"[: max(0, missing)].ljust(max(0, missing - 8), ".")
+    return [_numbered(template, serial) for serial in range(first, first + number)]
+
+
+def _numbered(template: Bulletin, serial: int) -> Bulletin:
+    made = Bulletin()
+    made.CopyFrom(template)
+    made.header.number = f"{SENDER}/ADV/2025/{serial:06d}"
+    made.header.bulletin_id = uuid7(made.header.issued_at.ToMilliseconds(), serial.to_bytes(10, "big"))
+    return made
+
+
+def statement_of(message: Bulletin, made: Federation) -> Statement:
+    """Make the statement that an author's client makes."""
+    return Statement(
+        federation_id=made.id,
+        salt=os.urandom(32),
+        bulletin=encode_bulletin(message),
+        roster_digest=record_digest("roster", made.roster.payload),
+        recipients=recipients_of(message.header.addressees, SENDER),
+    )
+
+
+def sign(message: Bulletin, made: Federation) -> SignedPayload:
+    """Sign as the author does."""
+    signer = made.keys[SENDER].officers[0].keys.signer
+    return dsse.sign(statement_of(message, made).encode(), ("statement", signer))
+
+
+__all__ = ["House", "bulletins", "found", "opened", "sign"]
