@@ -314,7 +314,8 @@ def record_receipts(
             )
         )
     writing.rows.settle_outbound(rows)
-    if newer is not None:
+    held = writing.rows.peer_checkpoint(peer)
+    if newer is not None and (held is None or held[0] < newer.size):
         writing.rows.set_peer_checkpoint(peer, newer.size, note)
     if rows:
         state = replace(state, taken=rows[-1].sequence)

@@ -73,13 +73,15 @@ class House:
                 raise RefusedError("STALE_ROSTER", f"roster {short(roster_digest)} was replaced over 30 days before")
 
     def check_epoch(self, peer: AgencyId, epoch: int) -> None:
-        """Refuse an epoch for which the roster names no log key of the peer.
+        """Refuse an epoch for which the roster names no log key of the peer, or that its manifest has not opened.
 
         Raises:
             RefusedError: LANE_UNKNOWN.
         """
         member = self.federation.roster.member(peer)
-        if member is None or member.log_key(epoch) is None:
+        manifest = self.federation.manifests.get(peer)
+        opened = manifest is None or any(each.epoch == epoch for each in manifest.record.log_epochs)
+        if member is None or member.log_key(epoch) is None or not opened:
             raise RefusedError("LANE_UNKNOWN", f"{peer} has no log of epoch {epoch}")
 
     def log_key(self, peer: AgencyId, epoch: int = 1) -> VerifierKey:

@@ -38,6 +38,7 @@ from keys.identity import AgencyId, short
 
 MAX_PARCELS = 64  # of one message
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
+END_MS = 253_402_300_800_000  # the year 10000
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
 ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
 
@@ -95,7 +96,7 @@ def check_message(
     """Judge a message of a lane into us.
 
     1 size and number; 2 the head is of a lane from the peer to us in an epoch of the peer's log, and signed by an
-    operations key of the peer; 3 the lane is not stopped; then the lane's rules (gap, fork, equivocation), then each
+    operations key of the peer; 3 its time is one; 4 the lane is not stopped; then the lane's rules (gap, fork, equivocation), then each
     delivery's own checks (``exchange.parcel``).
 
     Args:
@@ -114,8 +115,9 @@ def check_message(
     check_size(message)  # 1
     lane = lane_of(message, peer, house)
     head = check_head(message.head, lane, lambda key_id: house.federation.operations_key(peer, key_id, now_ms))  # 2
+    check_hour(head)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
-    check_not_stopped(state)  # 3
+    check_not_stopped(state)  # 4
     steps = advance(
         position_of(state),
         lane,
@@ -144,6 +146,12 @@ def lane_of(message: Message, peer: AgencyId, house: House) -> LaneId:
     claimed = parse_lane_head(message.head.payload).lane
     house.check_epoch(peer, claimed.epoch)
     return replace(claimed, federation_id=house.federation.federation_id, sender=peer, recipient=house.agency)
+
+
+def check_hour(head: LaneHead) -> None:
+    """Refuse a head from beyond the end of time: no later one could ever follow, and no database would hold it."""
+    if head.time_ms >= END_MS:
+        raise RefusedError("LANE_HEAD_INVALID", f"{head.lane}: a head of {head.time_ms} ms")
 
 
 def check_not_stopped(state: LaneState | None) -> None:
@@ -215,7 +223,8 @@ def take_message(writing: Writing, checked: Checked, *, peer: AgencyId, house: H
             raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
         answers.append(_take(writing, verdict, state, peer, house))
         state = replace(state, sequence=delivery.sequence, digest=verdict.step.digest)
-    if checked.head.time_ms > state.head_time_ms:
+    # Only a head of the very place where the lane stands is kept: evidence of equivocation needs one that covers it.
+    if checked.head.time_ms > state.head_time_ms and checked.head.sequence == state.sequence:
         state = replace(state, head=checked.signed_head.encode(), head_time_ms=checked.head.time_ms)
     writing.rows.move_lane(state)
     return answers
@@ -322,9 +331,8 @@ def stop_lane(writing: Writing, message: Message, found: EquivocationError, *, p
             parcel.delivery for parcel in message.parcels if parse_delivery(parcel.delivery).sequence >= found.sequence
         ),
     )
-    body = Body(
-        kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=house.member_number(peer), delivery_digest=found.shown
-    )
+    # Not as the delivery's digest: that delivery has its one answer, or belongs to nobody's numbering but the peer's.
+    body = Body(kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=house.member_number(peer), digest=found.shown)
     index = writing.log.add(body)
     writing.rows.add_evidence(index, "lane", evidence.encode())
     writing.rows.move_lane(replace(state, stopped=True))
