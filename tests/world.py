@@ -15,9 +15,10 @@ from pathlib import Path
 from audit.entry import Body, Kind, parse_body, parse_entry
 from audit.lock import SqliteLock
 from exchange import delivery, intake, node, publishing
-from exchange.bulletin import encode_bulletin, uuid7
+from exchange.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
 from exchange.delivery import lane_id, outgoing_after, sign_head
 from exchange.draft import read_draft
+from exchange.held import open_content
 from exchange.house import House
 from exchange.intake import Message
 from exchange.lane import Withdrawn
@@ -25,7 +26,7 @@ from exchange.parcel import Parcel
 from exchange.rules import packaged_catalogue
 from exchange.rules.catalogue import Catalogue
 from exchange.sqlite import SqliteStore
-from exchange.statement import Statement, recipients_of
+from exchange.statement import Statement, parse_statement, recipients_of
 from exchange.storage import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
@@ -136,10 +137,10 @@ class Desk:
             pseudonym_key=bytes(32),
             now_us=NOW_MS * 1000,
         )
-        self.node = self.open()
+        self.node = self.start()
         self._heads = itertools.count(NOW_MS)
 
-    def open(self) -> node.Node:
+    def start(self) -> node.Node:
         """Open the node anew from its files."""
         store = SqliteStore(self.home / node.DATABASE)
         lock = SqliteLock.open(self.home / node.LOCK)
@@ -237,6 +238,15 @@ class Desk:
         return self.node.writer.run(
             lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=peer), lambda value, group: value
         )
+
+    def open(self, sender: str, bulletin_id: str) -> Bulletin:
+        """Look into a bulletin that is held, without asking."""
+        held = self.node.reads.find(sender, id_bytes(bulletin_id))
+        assert held is not None
+        content = self.node.reads.content(held.entry_index)
+        assert content is not None
+        signed = open_content(content, held, self.house.storage)
+        return parse_bulletin(parse_statement(signed.payload).bulletin)
 
     def close(self) -> None:
         self.node.stop()

@@ -1,0 +1,514 @@
+"""A message of a lane at its recipient: its own checks, the lane's rules, and what each verdict leaves in the log."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from audit.entry import Kind, Outcome, parse_entry
+from exchange import intake
+from exchange.bulletin import uuid7
+from exchange.dispatch import parse_dispatch
+from exchange.equivocation import parse_equivocation, verify_equivocation
+from exchange.intake import MAX_PARCEL_BYTES, MAX_PARCELS, QUARANTINE_AFTER, Message
+from exchange.lane import (
+    EquivocationError,
+    LaneGapError,
+    Withdrawn,
+    WithdrawnReason,
+    delivery_digest,
+)
+from exchange.receipt import check_exchange_receipt, verify_receipt
+from exchange.statement import opening, statement_digest
+from exchange.v1 import bulletin_pb2
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys import dsse
+from keys.errors import RefusedError
+from keys.identity import AgencyId
+from tests.acts.forge import Forger, Made
+from tests.scale import SCALE
+from tests.world import NOW_MS, Desk, advisory, bulletin, house_of
+
+_serials = itertools.count(1)
+
+
+def note(*recipients: str, sender: str = "HK-IMMD") -> Bulletin:
+    return advisory(sender, *(recipients or ("TH-DSI",)), serial=next(_serials))
+
+
+@pytest.fixture(scope="module")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A second TH-DSI, for tests that read its whole log or stop its lanes."""
+    desk = Desk("TH-DSI", tmp_path_factory.mktemp("spare"))
+    yield desk
+    desk.close()
+
+
+def code_of(receiver: Desk, message: Message, peer: str = "HK-IMMD", **more: object) -> str:
+    with pytest.raises(RefusedError) as raised:
+        receiver.check(message, peer, **more)
+    return raised.value.code
+
+
+# 1 to 3: the message
+
+
+def test_1_more_deliveries_than_a_message_may_hold_are_refused(receiver: Desk, forger: Forger) -> None:
+    made = forger.seal(note())
+    full = forger.deliver(receiver, *[made] * MAX_PARCELS)
+    assert len(receiver.check(full, "HK-IMMD").verdicts) == MAX_PARCELS
+    assert code_of(receiver, forger.deliver(receiver, *[made] * (MAX_PARCELS + 1))) == "TOO_LARGE"
+
+
+def test_1_a_delivery_with_more_bytes_than_the_largest_bulletin_is_refused(receiver: Desk, forger: Forger) -> None:
+    made = forger.seal(note())
+    message = forger.deliver(receiver, made)
+    [parcel] = message.parcels
+    rest = len(parcel.delivery) + len(parcel.dispatch.payload) + len(parcel.wrap)
+    for surplus, code in ((0, "DAMAGED"), (1, "TOO_LARGE")):
+        large = replace(parcel, body=bytes(MAX_PARCEL_BYTES - rest + surplus))
+        assert code_of(receiver, replace(message, parcels=(large,))) == code
+
+
+def test_2_a_head_signed_by_another_member_is_refused_row_59(receiver: Desk, forger: Forger, thief: Forger) -> None:
+    message = forger.deliver(receiver, forger.seal(note()))
+    forged = dsse.sign(message.head.payload, ("lane-head", thief.house.operations))
+    assert code_of(receiver, replace(message, head=forged)) == "SIGNER_UNKNOWN"
+
+
+def test_2_a_head_with_a_bad_signature_is_refused_and_stops_nothing_row_59(receiver: Desk, forger: Forger) -> None:
+    message = forger.deliver(receiver, forger.seal(note()))
+    [signature] = message.head.signatures
+    bad = replace(signature, signature=bytes(64))
+    assert code_of(receiver, replace(message, head=replace(message.head, signatures=(bad,)))) == "SIGNATURE_INVALID"
+    assert receiver.receive(message, "HK-IMMD")[0][0].new
+
+
+def test_2_a_head_for_another_lane_is_refused_row_58(receiver: Desk, forger: Forger) -> None:
+    empty = Message(parcels=(), head=forger.head(forger.lane("HK-SB"), 0, bytes(32)))
+    assert code_of(receiver, empty) == "LANE_HEAD_INVALID"
+
+
+def test_2_a_head_of_another_federation_is_refused_row_6(receiver: Desk, forger: Forger) -> None:
+    lane = replace(forger.lane("TH-DSI"), federation_id=bytes(range(32)))
+    assert code_of(receiver, Message(parcels=(), head=forger.head(lane, 0, bytes(32)))) == "LANE_HEAD_INVALID"
+
+
+def test_2_a_lane_of_an_epoch_that_the_roster_does_not_know_is_refused(receiver: Desk, forger: Forger) -> None:
+    head = forger.head(forger.lane("TH-DSI", epoch=2), 0, bytes(32))
+    assert code_of(receiver, Message(parcels=(), head=head)) == "LANE_UNKNOWN"
+
+
+def test_2_a_peer_whose_manifest_has_expired_is_not_heard(receiver: Desk, forger: Forger) -> None:
+    message = forger.deliver(receiver, forger.seal(note()))
+    year = 366 * 86_400_000
+    assert code_of(receiver, message, now_ms=NOW_MS + year) == "MANIFEST_EXPIRED"
+
+
+def test_a_message_of_garbage_is_refused(receiver: Desk, forger: Forger) -> None:
+    message = forger.deliver(receiver, forger.seal(note()))
+    for payload in (b"\xff", b"\x0a\x00", os.urandom(64)):
+        head = dsse.sign(payload, ("lane-head", forger.house.operations))
+        assert code_of(receiver, replace(message, head=head)) in {"MALFORMED", "NOT_UNDERSTOOD"}
+
+
+# the lane's rules, as the act applies them
+
+
+def test_dropping_any_one_delivery_is_seen_at_once_row_15(receiver: Desk, forger: Forger) -> None:
+    made = [forger.seal(note()) for _ in range(8)]
+    whole = forger.deliver(receiver, *made)
+    for place in range(len(made)):
+        holed = replace(whole, parcels=whole.parcels[:place] + whole.parcels[place + 1 :])
+        assert code_of(receiver, holed) in {"LANE_HEAD_INVALID", "LANE_GAP"}
+    assert len(receiver.check(whole, "HK-IMMD").verdicts) == len(made)
+
+
+def test_any_one_of_a_thousand_left_out_by_the_sender_itself_is_a_gap_row_15(receiver: Desk, forger: Forger) -> None:
+    made = forger.seal(note())
+    sequence, digest = forger.position(receiver)
+    for skipped in range(1, 101 * SCALE):
+        with pytest.raises(LaneGapError) as raised:
+            receiver.check(forger.deliver(receiver, made, at=(sequence + skipped, digest)), "HK-IMMD")
+        assert raised.value.expected == sequence + 1
+
+
+def test_what_the_head_calls_latest_and_does_not_send_is_known_to_be_missing_row_15(
+    receiver: Desk, forger: Forger
+) -> None:
+    sequence, digest = forger.position(receiver)
+    silent = Message(parcels=(), head=forger.head(forger.lane("TH-DSI"), sequence, digest, latest=sequence + 3))
+    assert receiver.check(silent, "HK-IMMD").head.latest == sequence + 3
+
+
+def test_a_delivery_that_follows_another_than_the_one_held_is_a_fork(receiver: Desk, forger: Forger) -> None:
+    sequence, _ = forger.position(receiver)
+    message = forger.deliver(receiver, forger.seal(note()), at=(sequence, bytes(range(32))))
+    assert code_of(receiver, message) == "LANE_FORK"
+
+
+def test_ten_thousand_replays_change_nothing_and_get_the_same_receipt_row_14(spare: Desk, forger: Forger) -> None:
+    message = forger.deliver(spare, forger.seal(note()))
+    [(first, receipt)] = spare.receive(message, "HK-IMMD")
+    size, note_before = spare.node.reads.size(), spare.node.note
+    state = spare.node.reads.lane(outgoing=False, peer="HK-IMMD", lane_class=2, epoch=1)
+    checked = spare.check(message, "HK-IMMD")
+    for _ in range(10 * SCALE):
+        answers = spare.node.writer.run(
+            lambda w: [
+                intake.take_message(w, spare.check(message, "HK-IMMD"), peer=AgencyId("HK-IMMD"), house=spare.house)
+                for _ in range(100)
+            ],
+            lambda value, group: [(a, group.receipt(a.entry_index, spare.node.entry)) for [a] in value],
+        )
+        assert {(a.entry_index, a.new, r) for a, r in answers} == {(first.entry_index, False, receipt)}
+    for _ in range(9 * SCALE):
+        spare.node.writer.run(
+            lambda w: [
+                intake.take_message(w, checked, peer=AgencyId("HK-IMMD"), house=spare.house) for _ in range(1000)
+            ],
+            lambda value, group: None,
+        )
+    assert spare.node.reads.size() == size
+    assert spare.node.note == note_before
+    assert spare.node.reads.lane(outgoing=False, peer="HK-IMMD", lane_class=2, epoch=1) == state
+
+
+def test_surreptitious_forwarding_is_refused_in_a_thousand_random_cases_row_1(
+    receiver: Desk, forger: Forger, thief: Forger
+) -> None:
+    chance = random.Random(1)
+    honest = [(m, forger.seal(m)) for m in (note("TW-NHRC"), note("TW-NHRC", "HK-SB"), note("HK-SB", "TW-NHRC"))]
+    found: dict[str, int] = {}
+    for _ in range(1000):
+        message, made = chance.choice(honest)
+        forged, peer = forward(chance, message, made, forger, thief)
+        sender = thief if peer == "TW-NHRC" else forger
+        try:
+            verdict = receiver.check(sender.deliver(receiver, forged), peer).verdicts[0]
+            assert verdict.accepted is None
+            assert verdict.refusal is not None
+            code = verdict.refusal.code
+        except RefusedError as refusal:
+            code = refusal.code
+        found[code] = found.get(code, 0) + 1
+    assert set(found) == {"NOT_FOR_US", "WRONG_MAKER", "SENDER_DIFFERS", "SIGNER_UNKNOWN"}
+
+
+def forward(chance: random.Random, message: Bulletin, made: Made, forger: Forger, thief: Forger) -> tuple[Made, str]:
+    """TW-NHRC holds HK-IMMD's statement and would like TH-DSI to believe that it was for TH-DSI."""
+    us = (AgencyId("TH-DSI"),)
+    way = chance.randrange(5)
+    if way == 0:  # the very dispatch, in the sender's own lane
+        return made, "HK-IMMD"
+    if way == 1:  # the very dispatch, in the thief's lane
+        return made, "TW-NHRC"
+    if way == 2:  # the dispatch signed anew
+        return replace(made, dispatch=dsse.sign(made.dispatch.payload, ("dispatch", thief.house.operations))), "TW-NHRC"
+    served = us if way == 3 else (*us, AgencyId("HK-SB"))  # the statement sealed anew
+    return thief.seal(message, signed=made.signed, served=served, statement={"recipients": us}), "TW-NHRC"
+
+
+# what a verdict leaves
+
+
+def test_a_received_bulletin_gets_one_entry_whose_receipt_proves_that_it_was_opened_row_32(
+    spare: Desk, forger: Forger
+) -> None:
+    made = forger.seal(note())
+    message = forger.deliver(spare, made)
+    [(answer, receipt)] = spare.receive(message, "HK-IMMD")
+    digest = delivery_digest(message.parcels[0].delivery)
+    proven = check_exchange_receipt(
+        receipt,
+        house_of("HK-IMMD").log_key(AgencyId("TH-DSI")),
+        dispatch_digest=parse_entry_body(spare, answer.entry_index).dispatch_digest,
+        delivery_digest=digest,
+        expected_opening=opening(made.statement.salt, digest),
+        peer_number=house_of("HK-IMMD").number,
+    )
+    assert proven.body.kind == Kind.RECEIVED
+
+
+def parse_entry_body(desk: Desk, index: int):  # type: ignore[no-untyped-def] # the body of one entry
+    from audit.entry import parse_body
+
+    return parse_body(parse_entry(desk.node.entry(index)).body)
+
+
+def test_a_refused_bulletin_gets_one_entry_with_the_reason_and_moves_the_lane(spare: Desk, forger: Forger) -> None:
+    bad = note()
+    bad.header.subject[0].text = "bidi \u202e override"
+    before, _ = forger.position(spare)
+    answers = spare.receive(forger.deliver(spare, forger.seal(bad), forger.seal(note())), "HK-IMMD")
+    bodies = [parse_entry_body(spare, answer.entry_index) for answer, _ in answers]
+    assert [(body.kind, body.outcome) for body in bodies] == [(Kind.REFUSED, Outcome.RULES), (Kind.RECEIVED, 0)]
+    assert forger.position(spare)[0] == before + 2
+    held = spare.node.reads.find("HK-IMMD", b"".join([bodies[0].bulletin_id]))
+    assert held is None
+
+
+def test_the_same_statement_by_another_delivery_is_a_duplicate_of_the_received(spare: Desk, forger: Forger) -> None:
+    message = note()
+    made = forger.seal(message)
+    [(first, original)] = spare.receive(forger.deliver(spare, made), "HK-IMMD")
+    [(again, receipt)] = spare.receive(forger.deliver(spare, forger.seal(message, signed=made.signed)), "HK-IMMD")
+    assert again.original_index == first.entry_index
+    body = parse_entry_body(spare, again.entry_index)
+    assert (body.kind, body.refers_to, body.opening) == (Kind.DUPLICATE, first.entry_index, b"")
+    key = spare.house.log_key(AgencyId("TH-DSI"))
+    assert verify_receipt(receipt, key).body.delivery_digest != verify_receipt(original, key).body.delivery_digest
+
+
+def test_the_same_statement_twice_in_one_message_is_received_once(spare: Desk, forger: Forger) -> None:
+    message = note()
+    made = forger.seal(message)
+    (one, _), (two, _) = spare.receive(forger.deliver(spare, made, made), "HK-IMMD")
+    assert (one.original_index, two.original_index) == (0, one.entry_index)
+
+
+def test_two_statements_of_one_id_in_one_message_the_second_is_refused_and_kept_row_66(
+    spare: Desk, forger: Forger
+) -> None:
+    message = note()
+    one, two = forger.seal(message), forger.seal(message)
+    (_, _), (refused, _) = spare.receive(forger.deliver(spare, one, two), "HK-IMMD")
+    assert refused.refusal.code == "EQUIVOCATION"
+    kept = [content for index, what, content in spare.node.store.evidence() if index == refused.entry_index]
+    assert kept == [two.dispatch.encode()]
+
+
+@pytest.mark.parametrize("reason", list(WithdrawnReason))
+def test_a_delivery_whose_content_was_withdrawn_is_receipted_as_that(
+    spare: Desk, forger: Forger, reason: WithdrawnReason
+) -> None:
+    made = replace(forger.seal(note()), body=b"", wraps={})
+    gone = Withdrawn(sequence=forger.position(spare)[0] + 1, reason=reason)
+    [(answer, _)] = spare.receive(forger.deliver(spare, made, withdrawn=[gone]), "HK-IMMD")
+    assert parse_entry_body(spare, answer.entry_index).kind == Kind.WITHDRAWN
+    missing = forger.deliver(spare, made)
+    assert code_of(spare, missing) == "DAMAGED"  # without the head's word it is simply missing
+
+
+def test_an_intake_that_died_twice_on_a_delivery_refuses_it_unopened_row_69(spare: Desk, forger: Forger) -> None:
+    spare.receive(forger.deliver(spare, forger.seal(note())), "HK-IMMD")
+    message = forger.deliver(spare, forger.seal(note()))
+    state = spare.node.reads.lane(outgoing=False, peer="HK-IMMD", lane_class=2, epoch=1)
+    for deaths in range(QUARANTINE_AFTER):
+        assert spare.check(message, "HK-IMMD").verdicts[0].accepted is not None, deaths
+        spare.node.writer.run(lambda w: w.rows.add_attempts([(state.row, state.sequence + 1)]), lambda v, g: None)
+    [(answer, _)] = spare.receive(message, "HK-IMMD")
+    assert answer.refusal.code == "QUARANTINED"
+    assert spare.receive(forger.deliver(spare, forger.seal(note())), "HK-IMMD")[0][0].refusal is None
+
+
+# equivocation
+
+
+def test_two_deliveries_under_one_number_are_kept_as_proof_and_stop_the_lane_row_16(
+    tmp_path: Path, forger: Forger
+) -> None:
+    desk = Desk("TH-DSI", tmp_path / "home")
+    try:
+        start = forger.position(desk)
+        for _ in range(3):
+            desk.receive(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
+        other = forger.deliver(desk, forger.seal(note()), at=start)
+        index = stop(desk, other)
+        assert_proven(desk, index, forger, sequence=1)
+        body = parse_entry_body(desk, index)
+        assert (body.kind, body.outcome) == (Kind.REFUSED, Outcome.EQUIVOCATION)
+        good = forger.deliver(desk, forger.seal(note()))
+        assert code_of(desk, good) == "LANE_STOPPED"  # check 3
+        urgent = note()
+        urgent.header.urgency = 2
+        assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].new
+    finally:
+        desk.close()
+
+
+def test_a_head_that_contradicts_what_is_held_is_proof_enough_row_16(tmp_path: Path, forger: Forger) -> None:
+    desk = Desk("TH-DSI", tmp_path / "home")
+    try:
+        for _ in range(2):
+            desk.receive(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
+        head = forger.head(forger.lane("TH-DSI"), 1, bytes(range(32)), latest=2)
+        assert_proven(desk, stop(desk, Message(parcels=(), head=head)), forger, sequence=1)
+    finally:
+        desk.close()
+
+
+def test_a_sender_cannot_spoil_the_proof_by_signing_an_older_place_later_row_16(tmp_path: Path, forger: Forger) -> None:
+    desk = Desk("TH-DSI", tmp_path / "home")
+    try:
+        start = forger.position(desk)
+        one = forger.deliver(desk, forger.seal(note()))
+        desk.receive(one, "HK-IMMD")
+        held = forger.position(desk)
+        desk.receive(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
+        later = forger.head(forger.lane("TH-DSI"), held[0], held[1], latest=2)
+        desk.receive(Message(parcels=(), head=later), "HK-IMMD")
+        other = forger.deliver(desk, forger.seal(note()), at=held)
+        assert start == (0, bytes(32))
+        assert_proven(desk, stop(desk, other), forger, sequence=2)
+    finally:
+        desk.close()
+
+
+def stop(desk: Desk, message: Message) -> int:
+    """Do what the lane's service does when a peer contradicts itself."""
+    with pytest.raises(EquivocationError) as raised:
+        desk.check(message, "HK-IMMD")
+    return desk.node.writer.run(
+        lambda w: intake.stop_lane(w, message, raised.value, peer=AgencyId("HK-IMMD"), house=desk.house),
+        lambda value, group: value,
+    )
+
+
+def assert_proven(desk: Desk, index: int, forger: Forger, *, sequence: int) -> None:
+    """A third party that has the sender's key alone verifies the evidence."""
+    [content] = [content for at, what, content in desk.node.store.evidence() if at == index and what == "lane"]
+    lane, number = verify_equivocation(parse_equivocation(content), forger.house.operations.key)
+    assert (lane, number) == (forger.lane("TH-DSI"), sequence)
+
+
+# what a member might send to stop a node
+
+
+@pytest.mark.parametrize("time_ms", [(1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_a_head_from_the_end_of_time_does_not_stop_the_node(tmp_path: Path, forger: Forger, time_ms: int) -> None:
+    desk = Desk("TH-DSI", tmp_path / "home")
+    try:
+        head = forger.head(forger.lane("TH-DSI"), 0, bytes(32), time_ms=time_ms)
+        try:
+            desk.receive(Message(parcels=(), head=head), "HK-IMMD")
+        except RefusedError as refusal:
+            assert refusal.code == "LANE_HEAD_INVALID"  # noqa: PT017
+        urgent = note()
+        urgent.header.urgency = 2
+        assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].new
+    finally:
+        desk.close()
+
+
+# corrections and recalls, in either order
+
+
+def recall(of: Bulletin, statement: bytes, relation: int = bulletin_pb2.RELATION_TYPE_RECALLS) -> Bulletin:
+    message = bulletin("22-recall")
+    header = message.header
+    header.originator, header.number = "HK-IMMD", f"HK-IMMD/RCL/2025/{next(_serials):06d}"
+    header.issued_at.CopyFrom(of.header.issued_at)
+    header.bulletin_id = uuid7(header.issued_at.ToMilliseconds(), os.urandom(10))
+    header.ClearField("case")
+    header.ClearField("expires_at")
+    header.marking.CopyFrom(of.header.marking)
+    del header.relations[:]
+    header.relations.add(type=relation, bulletin_id=of.header.bulletin_id, statement_digest=statement)
+    del header.addressees[:]
+    header.addressees.add(agency="TH-DSI", role=1)
+    return message
+
+
+@pytest.mark.parametrize("recall_first", [False, True])
+def test_a_recall_applies_whether_its_bulletin_came_before_or_comes_after(
+    tmp_path: Path, forger: Forger, recall_first: bool
+) -> None:
+    desk = Desk("TH-DSI", tmp_path / "home")
+    try:
+        message = note()
+        made = forger.seal(message)
+        called_back = recall(message, statement_digest(made.signed.payload))
+        urgent = 1 if called_back.header.urgency <= 2 else 2
+        in_order = [(made, 2), (forger.seal(called_back), urgent)]
+        for each, lane_class in reversed(in_order) if recall_first else in_order:
+            [(answer, _)] = desk.receive(forger.deliver(desk, each, lane_class=lane_class), "HK-IMMD")
+            assert answer.refusal is None, answer.refusal
+        [entry] = desk.bodies(Kind.RECALLED)
+        held = desk.node.reads.find("HK-IMMD", parse_dispatch(made.dispatch.payload).bulletin_id)
+        assert (entry.bulletin_id, entry.refers_to) == (held.bulletin_id, held.entry_index)
+    finally:
+        desk.close()
+
+
+def test_a_member_cannot_recall_anothers_bulletin(tmp_path: Path, forger: Forger, thief: Forger) -> None:
+    desk = Desk("TH-DSI", tmp_path / "home")
+    try:
+        message = note()
+        made = forger.seal(message)
+        desk.receive(forger.deliver(desk, made), "HK-IMMD")
+        hostile = recall(message, statement_digest(made.signed.payload))
+        hostile.header.originator = "TW-NHRC"
+        hostile.header.number = "TW-NHRC/RCL/2025/000001"
+        lane_class = 1 if hostile.header.urgency <= 2 else 2
+        desk.receive(thief.deliver(desk, thief.seal(hostile), lane_class=lane_class), "TW-NHRC")
+        assert desk.bodies(Kind.RECALLED) == []
+        held = desk.node.reads.find("HK-IMMD", parse_dispatch(made.dispatch.payload).bulletin_id)
+        assert desk.node.reads.notices(held.sender, held.bulletin_id) == []
+    finally:
+        desk.close()
+
+
+# text that would like to be more than text
+
+
+def test_text_with_sql_in_it_survives_as_text_row_48(spare: Desk, forger: Forger) -> None:
+    for text in ("'; DROP TABLE bulletins; --", '" OR ""="', "%_\\", "x'00'", "?1 :a @b $c", "'' OR 1=1"):
+        message = note()
+        message.header.subject[0].text = text
+        message.statements[0].text[0].text = text
+        [(answer, _)] = spare.receive(forger.deliver(spare, forger.seal(message)), "HK-IMMD")
+        assert answer.refusal is None, answer.refusal
+        assert spare.open("HK-IMMD", message.header.bulletin_id).header.subject[0].text == text
+
+
+def test_sql_in_a_peers_name_or_a_records_name_is_only_a_value_row_48(spare: Desk) -> None:
+    hostile = "x' OR '1'='1"
+    reads = spare.node.reads
+    assert reads.find(hostile, bytes(16)) is None
+    assert reads.lane(outgoing=False, peer=hostile, lane_class=2, epoch=1) is None
+    assert reads.peer_checkpoint(hostile) is None
+    assert reads.meta(hostile) is None
+    assert reads.notices(hostile, bytes(16)) == []
+
+
+def test_what_is_planted_in_a_bulletin_stands_nowhere_in_the_log_row_49(spare: Desk, forger: Forger) -> None:
+    canary = "CANARY-7f3a"
+    message = note()
+    message.header.subject[0].text = canary
+    message.header.number = "HK-IMMD/ADV/2025/777777"
+    spare.receive(forger.deliver(spare, forger.seal(message)), "HK-IMMD")
+    refused = note()
+    refused.header.subject[0].text = f"{canary} \u202e"
+    [(answer, _)] = spare.receive(forger.deliver(spare, forger.seal(refused)), "HK-IMMD")
+    reads = spare.node.reads
+    log = b"".join(reads.read_entries(0, reads.size()))
+    for planted in (canary, "777777", "HK-IMMD", "officer-1", "TH-DSI"):
+        for form in (
+            planted.encode(),
+            planted.encode("utf-16-le"),
+            planted.encode().hex().encode(),
+            planted.lower().encode(),
+        ):
+            assert form not in log
+    assert canary not in str(answer.refusal)
+
+
+def test_each_refusal_code_in_the_program_has_a_number_in_the_log() -> None:
+    """An unknown code would stop the node at the moment of refusing."""
+    import re
+
+    names = {outcome.name for outcome in Outcome}
+    root = Path(__file__).resolve().parents[2]
+    for path in [*(root / "exchange").glob("*.py"), *(root / "keys").glob("*.py"), *(root / "audit").glob("*.py")]:
+        for code in re.findall(r'RefusedError\(\s*"([A-Z_]+)"', path.read_text()):
+            assert code in names or code in NEVER_IN_A_LOG, f"{path.name}: {code}"
+
+
+NEVER_IN_A_LOG = {"NO_SUCH_BULLETIN", "PASSPHRASE_WRONG"}
