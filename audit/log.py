@@ -16,7 +16,7 @@ from typing import Protocol
 
 from audit.body import Body
 from audit.checkpoint import Checkpoint
-from audit.entry import HEAD_LENGTH, MAX_ENTRY_BYTES, encode_entry, genesis_previous, leaf_hash, parse_head
+from audit.entry import encode_entry, genesis_previous, leaf_hash, parse_head
 from audit.grammar import PATTERNS, explain, read_number
 from audit.merkle import TILE_WIDTH, Tree
 from keys.errors import IntegrityError, RefusedError
@@ -198,13 +198,12 @@ class Log:
 
     def commit(self, stage: Stage) -> None:
         """Adopt a written stage, after its transaction is durable."""
+        if len(stage) and not stage.written:
+            raise IntegrityError("a group is committed before it was written")
         self._close(stage)
-        if len(stage):
-            if not stage.written:
-                raise IntegrityError("a group is committed before it was written")
-            self.tip, self.time_us = stage.tip()
-            self.size = self._tree.size
-            self._tree.prune()
+        self.tip, self.time_us = stage.tip()
+        self.size = self._tree.size
+        self._tree.prune()
 
     def rollback(self, stage: Stage) -> None:
         """Forget a stage whose transaction did not take place."""
@@ -281,10 +280,17 @@ def verify_entries(store: LogReads, first: int, end: int, genesis: bytes) -> Non
         if len(entries) != count or len(leaves) != count:
             raise IntegrityError(f"entries {start} to {start + count - 1} are not all in the database")
         for index, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), start):
-            head = parse_head(entry) if HEAD_LENGTH < len(entry) <= MAX_ENTRY_BYTES else None
-            if head is None or head.index != index or head.previous != link or leaf_hash(entry) != leaf:
+            if leaf_hash(entry) != leaf or not _follows(entry, index, link):
                 raise IntegrityError(f"entry {index} is not the one that was logged")
             link = leaf
+
+
+def _follows(entry: bytes, index: int, link: bytes) -> bool:
+    try:
+        head = parse_head(entry)
+    except RefusedError:
+        return False
+    return head.index == index and head.previous == link
 
 
 def _check(data: bytes, index: int) -> None:

@@ -1,0 +1,272 @@
+"""Appending: groups, refusals inside a group, crashes, and the lock before a signature."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+import pytest
+
+from audit.checkpoint import Checkpoint
+from audit.entry import Body, Kind, leaf_hash, parse_entry
+from audit.lock import SqliteLock, check_start
+from audit.log import Log, Row
+from audit.merkle import EMPTY_ROOT
+from audit.proof import verify_inclusion
+from keys.errors import IntegrityError
+from tests.audit.store import ORIGIN, START_US, TableStore, digest, exchange_bodies, first_bodies, grow
+
+
+class FaultyStore(TableStore):
+    """Keeps the store's contract and breaks at a named step."""
+
+    def __init__(self, fail: str = "") -> None:
+        super().__init__()
+        self.fail = fail
+
+    def append_entries(self, rows: Sequence[Row]) -> None:
+        if self.fail == "before-append":
+            raise apsw.IOError("disk I/O error")
+        super().append_entries(rows)
+        if self.fail == "after-append":
+            raise apsw.IOError("disk I/O error")
+
+
+def a_log(size: int = 0) -> tuple[Log, TableStore]:
+    store = TableStore()
+    log = Log.open(ORIGIN, store)
+    grow(log, store, size)
+    return log, store
+
+
+def test_entries_are_numbered_chained_and_dated() -> None:
+    log, store = a_log()
+    stage = log.begin(START_US)
+    indices = [stage.add(body) for body in first_bodies()]
+    stage.add(Body(kind=Kind.HEARTBEAT), START_US - 5)
+    with store.connection:
+        stage.write(store)
+    stage.verify_read_back(store)
+    log.commit(stage)
+    entries = [parse_entry(entry) for entry in store.read_entries(0, 9)]
+    assert indices == [0, 1, 2, 3]
+    assert [entry.index for entry in entries] == [0, 1, 2, 3, 4]
+    assert {entry.time_us for entry in entries} == {START_US}  # the clock never goes back
+    assert [entry.previous for entry in entries[1:]] == [leaf_hash(e) for e in store.read_entries(0, 4)]
+
+
+def test_an_act_that_is_refused_takes_its_entries_back_and_its_neighbours_stay() -> None:
+    log, store = a_log(4)
+    stage = log.begin(START_US)
+    first = stage.add(exchange_bodies(1, 4)[0])
+    mark = stage.mark()
+    stage.add(Body(kind=Kind.HEARTBEAT))
+    stage.add(Body(kind=Kind.HEARTBEAT))
+    stage.undo(mark)
+    second = stage.add(exchange_bodies(1, first)[1])
+    assert (first, second, len(stage)) == (4, 5, 2)
+    with store.connection:
+        stage.write(store)
+    log.commit(stage)
+    assert Log.open(ORIGIN, store).checkpoint() == log.checkpoint()
+    assert parse_entry(stage.entry(5)).previous == leaf_hash(stage.entry(4))
+
+
+def test_a_body_that_breaks_its_rule_is_never_staged() -> None:
+    log, _ = a_log(4)
+    stage = log.begin(START_US)
+    received = exchange_bodies(1, 4)[3]
+    for bad in (
+        Body(kind=Kind.GENESIS),
+        Body(kind=Kind.HEARTBEAT, opening=digest(1)),
+        Body(**{**received.present(), "opening": b""}),
+        Body(**{**received.present(), "kind": Kind.WITHDRAWN}),
+        b"\x08\x22",
+        b"",
+    ):
+        with pytest.raises(IntegrityError, match="would break its rule"):
+            stage.add(bad)
+    with pytest.raises(IntegrityError, match="would refer to 4"):
+        stage.add(exchange_bodies(1, 4)[1])
+    assert stage.add(received) == 4
+
+
+@pytest.mark.parametrize("fail", ["before-append", "after-append"])
+def test_a_failed_transaction_leaves_the_log_as_it_was(fail: str) -> None:
+    store = FaultyStore()
+    log = Log.open(ORIGIN, store)
+    grow(log, store, 300)
+    before = log.checkpoint()
+    store.fail = fail
+    stage = log.begin(START_US)
+    for _ in range(300):
+        stage.add(Body(kind=Kind.HEARTBEAT))
+    with pytest.raises(apsw.IOError), store.connection:
+        stage.write(store)
+    log.rollback(stage)
+    assert (log.checkpoint(), log.root(300)) == (before, before.root)
+    store.fail = ""
+    grow(log, store, 900)
+    assert Log.open(ORIGIN, store).checkpoint() == log.checkpoint()
+
+
+def test_bytes_that_come_back_changed_are_seen_before_signing() -> None:
+    log, store = a_log(10)
+    stage = log.begin(START_US)
+    stage.add(Body(kind=Kind.HEARTBEAT))
+    with store.connection:
+        stage.write(store)
+    stage.verify_read_back(store)  # control
+    store.execute("UPDATE entries SET entry = CAST(substr(entry, 1, length(entry) - 1) || x'21' AS BLOB) WHERE i = 10")
+    with pytest.raises(IntegrityError, match="other bytes than were written"):
+        stage.verify_read_back(store)
+
+
+def test_a_group_has_its_proofs_from_memory() -> None:
+    log, store = a_log(70_000)
+    checkpoint = log.checkpoint()
+    for index in [*range(69_000, 70_000, 9), 0, 255, 256, 65_535, 65_536]:
+        [entry] = store.read_entries(index, 1)
+        verify_inclusion(leaf_hash(entry), index, log.inclusion(index, log.size), checkpoint)
+    assert len(log.hash_tile(0, 273, 112)) == 112 * 32
+    assert log.hash_tile(1, 0, 256) == store.get_tile(1, 0)
+    with pytest.raises(LookupError):
+        log.hash_tile(0, 273, 113)
+    with pytest.raises(LookupError):
+        log.inclusion(5, 70_001)
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("UPDATE entries SET entry = CAST(x'00' || substr(entry, 2) AS BLOB) WHERE i = 290", "entry 290"),
+        ("UPDATE entries SET leaf = zeroblob(32) WHERE i = 290", "entry 290"),
+        ("DELETE FROM entries WHERE i = 290", "270|289|290|299|43 of the last 44|tables"),
+        ("DELETE FROM tiles", "tile 0/0 is missing"),
+    ],
+)
+def test_row_19_damage_in_the_newest_tile_is_seen_when_the_log_is_opened(damage: str, found: str) -> None:
+    _, store = a_log(300)
+    Log.open(ORIGIN, store)  # control
+    store.execute(damage)
+    with pytest.raises(IntegrityError, match=found):
+        Log.open(ORIGIN, store)
+
+
+def locked(tmp_path: Path, size: int) -> tuple[Log, TableStore, SqliteLock]:
+    log, store = a_log(size)
+    lock = SqliteLock.create(tmp_path / "lock.db", ORIGIN)
+    lock.compare_and_swap(ORIGIN, 0, log.checkpoint())
+    return log, store, lock
+
+
+def test_an_older_database_is_refused_and_both_sizes_are_said(tmp_path: Path) -> None:
+    log, store, lock = locked(tmp_path, 50)
+    check_start(log, lock, store, "node.db")  # control
+    older, older_store = a_log(42)
+    with pytest.raises(IntegrityError, match=r"node\.db holds 42 entries, .*lock\.db says that 50 were signed"):
+        check_start(older, lock, older_store, "node.db")
+    assert lock.read(ORIGIN) == (50, log.root(50))
+
+
+def test_a_lock_ahead_by_one_is_refused(tmp_path: Path) -> None:
+    log, store, lock = locked(tmp_path, 50)
+    lock.compare_and_swap(ORIGIN, 50, Checkpoint(origin=ORIGIN, size=51, root=digest(1)))
+    with pytest.raises(IntegrityError, match=r"node\.db holds 50 entries, .*lock\.db says that 51 were signed"):
+        check_start(log, lock, store, "node.db")
+
+
+def test_a_database_with_another_history_is_refused(tmp_path: Path) -> None:
+    _, _, lock = locked(tmp_path, 50)
+    store = TableStore()
+    other = Log.open(ORIGIN, store)
+    stage = other.begin(START_US + 1)
+    for body in first_bodies() + [Body(kind=Kind.HEARTBEAT)] * 46:
+        stage.add(body)
+    with store.connection:
+        stage.write(store)
+    other.commit(stage)
+    with pytest.raises(IntegrityError, match=r"node\.db has another history than was signed: its root at size 50"):
+        check_start(other, lock, store, "node.db")
+
+
+def test_a_missing_lock_is_refused_and_never_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "lock.db"
+    with pytest.raises(IntegrityError, match=r"lock\.db is missing.*nothing is signed"):
+        SqliteLock.open(path)
+    assert not path.exists()
+    SqliteLock.create(path, ORIGIN).close()
+    assert SqliteLock.open(path).read(ORIGIN) == (0, EMPTY_ROOT)  # control
+    with pytest.raises(IntegrityError, match="exists already"):
+        SqliteLock.create(path, ORIGIN)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database, by far long enough to be read as one" * 20])
+def test_a_file_that_is_no_lock_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lock.db"
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"lock\.db"):
+        SqliteLock.open(path)
+
+
+def test_the_lock_of_another_log_is_refused(tmp_path: Path) -> None:
+    log, store = a_log(5)
+    lock = SqliteLock.create(tmp_path / "lock.db", "somebody.example/log/1")
+    with pytest.raises(IntegrityError, match=r"knows nothing of hk-sb"):
+        check_start(log, lock, store, "node.db")
+
+
+def test_a_group_whose_lock_was_not_reached_is_verified_and_taken_over(tmp_path: Path) -> None:
+    log, store, lock = locked(tmp_path, 50)
+    grow(log, store, 350)
+    again = Log.open(ORIGIN, store)
+    check_start(again, lock, store, "node.db")
+    assert lock.read(ORIGIN) == (350, again.root(350))
+
+
+def test_a_damaged_group_after_the_lock_is_not_taken_over(tmp_path: Path) -> None:
+    log, store, lock = locked(tmp_path, 50)
+    grow(log, store, 350)
+    store.execute("UPDATE entries SET entry = CAST(substr(entry, 1, 60) || x'00' AS BLOB) WHERE i = 60")
+    with pytest.raises(IntegrityError, match="entry 60 is not the one that was logged"):
+        check_start(Log.open(ORIGIN, store), lock, store, "node.db")
+    assert lock.read(ORIGIN) is not None
+    assert lock.read(ORIGIN)[0] == 50  # type: ignore[index]
+
+
+def test_two_copies_of_a_node_cannot_both_move_the_lock(tmp_path: Path) -> None:
+    log, store, lock = locked(tmp_path, 50)
+    second = SqliteLock.open(tmp_path / "lock.db")
+    grow(log, store, 60)
+    lock.compare_and_swap(ORIGIN, 50, log.checkpoint())
+    with pytest.raises(IntegrityError, match=r"is at size 60, not 50: another copy of this node signs"):
+        second.compare_and_swap(ORIGIN, 50, log.checkpoint())
+
+
+def test_row_14_replayed_checkpoints_never_move_the_lock(tmp_path: Path) -> None:
+    log, store, lock = locked(tmp_path, 50)
+    old = log.checkpoint()
+    grow(log, store, 60)
+    lock.compare_and_swap(ORIGIN, 50, log.checkpoint())  # control: a newer one does
+    for _ in range(1000):
+        with pytest.raises(IntegrityError):
+            lock.compare_and_swap(ORIGIN, 60, old)
+        with pytest.raises(IntegrityError):
+            lock.compare_and_swap(ORIGIN, 50, old)
+    assert lock.read(ORIGIN) == (60, log.root(60))
+
+
+def test_groups_are_one_at_a_time_and_in_order() -> None:
+    log, store = a_log(4)
+    stage = log.begin(START_US)
+    with pytest.raises(IntegrityError, match="two groups"):
+        log.begin(START_US)
+    stage.add(Body(kind=Kind.HEARTBEAT))
+    with pytest.raises(IntegrityError, match="before it was written"):
+        log.commit(stage)
+    log.rollback(stage)
+    stage = log.begin(START_US)
+    stage.write(store)
+    with pytest.raises(IntegrityError, match="after its group was written"):
+        stage.add(Body(kind=Kind.HEARTBEAT))
+    log.commit(stage)
+    assert log.size == 4
