@@ -6,7 +6,8 @@ singular field twice, varints longer than needed, wrong wire types, unpacked or 
 of a oneof, written default values, invalid UTF-8, numbers out of their type's range, more than ``MAX_FIELDS``
 fields, deeper nesting than ``MAX_DEPTH``, and unknown fields, unless the caller admits them.
 
-The tables are made from the descriptors, so they cannot drift from the schema.
+The tables are made from the descriptors, so they cannot drift from the schema. Short bytes that equal their own
+parsed and rewritten form pass without the walk (``canonical``); everything else is walked, and the walk alone refuses.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from keys.canonical import is_canonical
 from keys.errors import RefusedError
 
 MAX_FIELDS = 20_000  # a parsed field costs up to sixteen times its bytes in memory
@@ -85,6 +87,14 @@ def scan(data: bytes, descriptor: Descriptor, *, unknown: bool = False, depth: i
 
     Source: design, sections 5 and 6; security, 3.6.
     """
+    # No more fields than bytes, so what is as short as this cannot have too many of them.
+    if len(data) <= MAX_FIELDS and is_canonical(data, descriptor, depth):
+        return False
+    return walk(data, descriptor, unknown=unknown, depth=depth)
+
+
+def walk(data: bytes, descriptor: Descriptor, *, unknown: bool = False, depth: int = MAX_DEPTH) -> bool:
+    """Scan field by field, whatever the bytes are; arguments, result and errors as ``scan``."""
     state = _State(fields=0, unknown=unknown, seen=False)
     try:
         _walk(data, 0, len(data), _table(descriptor), depth, state)

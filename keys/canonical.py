@@ -1,0 +1,58 @@
+"""The quick way to know that bytes are a message's canonical encoding: parse, write anew, compare.
+
+Written deterministically and without unknown fields, a message has one encoding; bytes that equal it hold no field
+out of order or twice, no longer varint, no written default, no second member of a oneof and nothing unknown, because
+the parser would have to invent them anew. So the strict scan need not walk them field by field. The answer is only
+ever "canonical" or "cannot say": whatever is not equal goes to the scan, which finds the fault and names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+_Parse = Callable[[bytes], Message]
+
+
+def is_canonical(data: bytes, descriptor: Descriptor, depth: int) -> bool:
+    """Tell whether the scan would pass these bytes; False also where it might.
+
+    Args:
+        data: The encoded message, as received; short, because it is parsed before anything is known about it.
+        descriptor: Its type.
+        depth: Levels of messages that may be, the outermost counted.
+    """
+    if not _is_plain(descriptor, depth):
+        return False
+    try:
+        message = _parser(descriptor)(data)
+    except DecodeError:
+        return False
+    message.DiscardUnknownFields()
+    return message.SerializeToString(deterministic=True) == data
+
+
+@cache
+def _parser(descriptor: Descriptor) -> _Parse:
+    return GetMessageClass(descriptor).FromString
+
+
+@cache
+def _is_plain(descriptor: Descriptor, depth: int) -> bool:
+    """Tell whether equal bytes are proof enough for this type.
+
+    Not where a real oneof has a number or a text among its members, whose written default the parser keeps, nor where
+    the type nests deeper than may be, or in itself.
+    """
+    if depth <= 0:
+        return False
+    for oneof in descriptor.oneofs:
+        synthetic = len(oneof.fields) == 1 and oneof.name.startswith("_")
+        if not synthetic and any(field.message_type is None for field in oneof.fields):
+            return False
+    inside = {field.message_type for field in descriptor.fields if field.message_type is not None}
+    return all(_is_plain(each, depth - 1) for each in inside)
