@@ -7,13 +7,13 @@ Level 0 and part of level 1 of ISO 8601-2: ``2022``, ``202X``, ``2022-08``, ``20
 from __future__ import annotations
 
 import calendar
-import datetime as dt
 import re
 
 _DATE = re.compile(
     r"(?:(\d{4})(?:-(\d\d)(?:-(\d\d|XX))?|-XX(?:-XX)?)?|\d{3}X|\d\dXX)[?~%]?",
     re.ASCII,
 )
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def is_edtf(text: str) -> bool:
@@ -30,10 +30,7 @@ def is_edtf(text: str) -> bool:
 
 def is_date(text: str) -> bool:
     """Tell whether *text* is a plain calendar date, as 2025-01-24."""
-    try:
-        return len(text) == 10 and text.isascii() and bool(dt.date.fromisoformat(text))
-    except ValueError:
-        return False
+    return _DAY.fullmatch(text) is not None and _is_date(text)
 
 
 def _is_date(text: str) -> bool:
