@@ -6,8 +6,8 @@ whatever needs several fields of one object stands in ``_OBJECTS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -161,75 +161,91 @@ def check_registry(bulletin: Bulletin, catalogue: Catalogue) -> tuple[Complaint,
         bulletin.organisations,
     )
     objects = frozenset(one.id for pool in pools for one in pool)
-    return tuple(_walk(bulletin, "", Context(catalogue=catalogue, objects=objects)))
+    return tuple(_walk(bulletin, _table(Bulletin.DESCRIPTOR), Context(catalogue=catalogue, objects=objects)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """How to check one field, looked up once for each field of the schema."""
+    """How to check one field: a text, or a message to enter."""
 
     name: str
     repeated: bool
-    message: bool
+    inside: _Table | None
     prose: bool
     lines: bool
     check: Check | None
 
 
+@dataclass(slots=True)
+class _Table:
+    """The plans of one message type by field number; what needs no look at all is not in it."""
+
+    plans: dict[int, _Plan]
+    several: Several | None  # what needs several fields of the object
+
+
 @cache
-def _plan(descriptor: Descriptor) -> dict[str, _Plan]:
-    """Plan the fields of one message: strings to check, messages to enter."""
+def _table(descriptor: Descriptor) -> _Table:
+    """Plan the fields of one message type and of those inside it, once. No type of ours holds itself."""
     plans = {}
     for field in descriptor.fields:
         known = f"{descriptor.name}.{field.name}"
-        inside = field.message_type is not None and field.message_type.name != "Timestamp"
-        if inside or field.type == FieldDescriptor.TYPE_STRING:
-            plans[field.name] = _Plan(
+        inside = _table(field.message_type) if field.message_type is not None else None
+        if field.type == FieldDescriptor.TYPE_STRING or (inside and (inside.plans or inside.several)):
+            plans[field.number] = _Plan(
                 name=field.name,
                 repeated=field.is_repeated,
-                message=inside,
+                inside=inside,
                 prose=known in PROSE,
                 lines=known in _LINES,
                 check=CHECKS.get(known),
             )
-    return plans
+    return _Table(plans, _OBJECTS.get(descriptor.name))
 
 
-def _walk(message: Message, path: str, context: Context) -> Iterator[Complaint]:
-    descriptor = message.DESCRIPTOR
-    plans = _plan(descriptor)
+def _walk(message: Message, table: _Table, context: Context) -> list[Complaint]:
+    """Check one message; paths begin at it, and are made only where something is wrong."""
+    found: list[Complaint] = []
+    plans = table.plans
     for field, value in message.ListFields():
-        plan = plans.get(field.name)
+        plan = plans.get(field.number)
         if plan is None:
             continue
-        here = f"{path}.{plan.name}" if path else plan.name
         if not plan.repeated:
-            yield from _value(plan, value, here, context)
+            wrong = _value(plan, value, context)
+            if wrong:
+                found += _under(plan.name, wrong)
             continue
         for index, item in enumerate(value):
-            yield from _value(plan, item, f"{here}[{index}]", context)
-    several = _OBJECTS.get(descriptor.name)
-    if several:
-        for name, (code, sentence, hint) in several(message, context):
-            yield Complaint(code=code, path=f"{path}.{name}", message=sentence, hint=hint)
+            wrong = _value(plan, item, context)
+            if wrong:
+                found += _under(f"{plan.name}[{index}]", wrong)
+    if table.several is not None:
+        for name, (code, sentence, hint) in table.several(message, context):
+            found.append(Complaint(code=code, path=name, message=sentence, hint=hint))
+    return found
 
 
-def _value(plan: _Plan, value: Any, path: str, context: Context) -> Iterator[Complaint]:
+def _value(plan: _Plan, value: Any, context: Context) -> Sequence[Complaint]:
     """Check one value: a message is entered, a text is looked at; the first fault of a text counts."""
-    if plan.message:
-        yield from _walk(value, path, context)
-        return
+    if plan.inside is not None:
+        return _walk(value, plan.inside, context)
     fault: Fault | None = None
     if not value.isprintable():
         found = text_fault(value, prose=plan.prose, lines=plan.lines)
         fault = ("R-TEXT", found, "type the text anew instead of pasting it") if found else None
     if fault is None and plan.check is not None and value:
         fault = plan.check(value, context)
-    if fault:
-        yield Complaint(code=fault[0], path=path, message=fault[1], hint=fault[2])
+    return (Complaint(code=fault[0], path="", message=fault[1], hint=fault[2]),) if fault else ()
+
+
+def _under(name: str, complaints: Sequence[Complaint]) -> list[Complaint]:
+    """Let paths begin one message further out."""
+    return [replace(one, path=f"{name}.{one.path}" if one.path else name) for one in complaints]
 
 
 Found = Iterator[tuple[str, Fault]]  # field of the object, fault
+Several = Callable[[Any, Context], Found]
 
 
 def _place(place: Any, context: Context) -> Found:
@@ -317,7 +333,7 @@ def _listed(words: Any) -> str:
     return f"one of: {', '.join(words)}"
 
 
-_OBJECTS: dict[str, Callable[[Any, Context], Found]] = {
+_OBJECTS: dict[str, Several] = {
     "Place": _place,
     "Contact": _contact,
     "Account": _account,
