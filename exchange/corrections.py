@@ -1,68 +1,57 @@
-"""A correction says what stood there before; it applies only if that is what stands there.
+"""A correction names a field, what stood there and what should: the three must fit the bulletin it corrects.
 
-Paths are those of complaints and of the officer's file: ``persons[0].names[1].full``. Values are compared as the
-officer writes them: enum words in kebab-case, numbers in decimal, instants as RFC 3339.
+A correction never edits. Readers see old and new, so ``old`` must be the very text that was signed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.bulletin import enum_word
-from exchange.v1.bulletin_pb2 import Bulletin, FieldChange
-from keys.errors import RefusedError
+from exchange.v1 import bulletin_pb2 as pb
 
-_STEP = re.compile(r"([a-z][a-z0-9_]*)(?:\[([0-9]{1,3})\])?")
+_STEP = re.compile(r"([a-z][a-z0-9_]*)(?:\[(0|[1-9][0-9]{0,3})\])?")
 
 
-def check_correction(correction: Bulletin, target: Bulletin) -> None:
-    """Refuse a correction whose old values are not those of its target.
+def value_at(bulletin: pb.Bulletin, path: str) -> str | None:
+    """Read one value as an officer would have typed it, or None where the path leads nowhere.
 
-    Raises:
-        RefusedError: TARGET_DIFFERS, naming the path.
+    Args:
+        bulletin: The one that is corrected.
+        path: As complaints and screens name fields: ``statements[2].text[0].text``.
     """
-    for change in correction.correction.changes:
-        found = value_at(target, change.path)
-        if found is None:
-            raise RefusedError("TARGET_DIFFERS", f"the bulletin to be corrected has nothing at {_shown(change)}")
-        if found != change.old:
-            raise RefusedError("TARGET_DIFFERS", f"the old value at {_shown(change)} is not what stands there")
-
-
-def value_at(bulletin: Bulletin, path: str) -> str | None:
-    """Read one value as an officer writes it; None where the path leads nowhere or to more than a value."""
-    value: Any = bulletin
-    field: FieldDescriptor | None = None
+    here: Any = bulletin
     for step in path.split("."):
-        match = _STEP.fullmatch(step)
-        field = value.DESCRIPTOR.fields_by_name.get(match[1]) if match and hasattr(value, "DESCRIPTOR") else None
-        if match is None or field is None:
+        found = _STEP.fullmatch(step)
+        field: Any = here.DESCRIPTOR.fields_by_name.get(found[1]) if found and isinstance(here, Message) else None
+        if found is None or field is None or field.is_repeated != (found[2] is not None):
             return None
-        value = getattr(value, match[1])
-        if field.is_repeated != (match[2] is not None):
-            return None
-        if match[2] is not None:
-            if int(match[2]) >= len(value):
+        value = getattr(here, found[1])
+        if found[2] is not None:
+            if int(found[2]) >= len(value):
                 return None
-            value = value[int(match[2])]
-    return _written(value, field)
+            value = value[int(found[2])]
+        here = enum_word(field.enum_type, value) if field.enum_type is not None else value
+    return _typed(here)
 
 
-def _written(value: Any, field: FieldDescriptor | None) -> str | None:
-    if field is None:
+def mismatches(correction: pb.Bulletin, target: pb.Bulletin) -> Iterator[str]:
+    """Name the paths whose ``old`` is not what *target* says; none if the correction fits."""
+    for change in correction.correction.changes:
+        if value_at(target, change.path) != change.old:
+            yield change.path
+
+
+def _typed(value: Any) -> str | None:
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
+    if isinstance(value, Message):
         return None
-    if field.message_type is not None:
-        is_instant = field.message_type.full_name == "google.protobuf.Timestamp"
-        return str(value.ToJsonString()) if is_instant else None
-    if field.enum_type is not None:
-        return enum_word(field.enum_type, value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return None if isinstance(value, bytes) else str(value)
-
-
-def _shown(change: FieldChange) -> str:
-    return ascii(change.path[:80])
+    return value.hex() if isinstance(value, bytes) else str(value)
