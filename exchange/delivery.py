@@ -14,7 +14,7 @@ from audit.entry import Body, Kind, Outcome
 from audit.proof import verify_consistency
 from exchange.dispatch import parse_dispatch
 from exchange.house import House
-from exchange.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason
+from exchange.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
 from exchange.notices import RECALLS
 from exchange.receipt import Receipt, VerifiedReceipt, check_exchange_receipt
 from exchange.store import DeliveryState, HeldBulletin, LaneState, OutboundRow, Reads
@@ -35,6 +35,8 @@ _STATES: dict[int, DeliveryState] = {
     Kind.DUPLICATE: DeliveryState.DUPLICATE,
     Kind.WITHDRAWN: DeliveryState.WITHDRAWN,
 }
+
+_KNOWN = frozenset(Outcome)  # our own log says nothing that we do not understand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ def check_receipts(
     """Hold a peer's receipts against what we sent.
 
     1 number; 2 they go on where we stand; 3 each proves an entry in the peer's log about this very delivery;
-    4 a duplicate comes with the receipt of the RECEIVED that it repeats.
+    4 that is not the log's first entry; 5 a duplicate comes with the receipt of the RECEIVED that it repeats.
 
     Args:
         receipts: Sequence, receipt, and for a duplicate the original's receipt.
@@ -198,7 +200,8 @@ def check_receipts(
             expected_opening=row.opening,
             peer_number=house.number,
         )  # 3
-        check_original(proven, original, row, key, house, reads)  # 4
+        check_not_first(proven)  # 4
+        check_original(proven, original, row, key, house, reads)  # 5
         settled.append(
             Settled(row=row, held=None, receipt=receipt, proven=proven, peer_number=house.member_number(peer))
         )
@@ -206,8 +209,6 @@ def check_receipts(
 
 
 def _dispatch_digest(row: OutboundRow) -> bytes:
-    from exchange.lane import parse_delivery
-
     return parse_delivery(row.delivery).dispatch_digest
 
 
@@ -219,6 +220,12 @@ def check_number(receipts: Sequence[object]) -> None:
 def check_order(sequences: Sequence[int], lane: LaneState) -> None:
     if list(sequences) != list(range(lane.taken + 1, lane.taken + 1 + len(sequences))):
         raise RefusedError("RECEIPT_INVALID", f"receipts from {sequences[0]}, {lane.taken + 1} is next")
+
+
+def check_not_first(proven: VerifiedReceipt) -> None:
+    """Refuse an answer in the place of GENESIS: no log of ours has one there, and our own entry could not name it."""
+    if proven.entry.index == 0:
+        raise RefusedError("RECEIPT_INVALID", "the first entry of a log answers no delivery")
 
 
 def check_original(

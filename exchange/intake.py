@@ -7,7 +7,7 @@ logged, and moves the lane, so that no bulletin can block those behind it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from audit.entry import Body, Kind, Outcome
@@ -34,13 +34,25 @@ from exchange.store import Content, HeldBulletin, InboundRow, LaneState, Reads
 from exchange.writing import RandomBytes, Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
-from keys.identity import AgencyId, short
+from keys.identity import AgencyId
 
 MAX_PARCELS = 64  # of one message
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
 END_MS = 253_402_300_800_000  # the year 10000
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
 ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
+# Of a dispatch: what another attempt may cure, once we hold the maker's newest records.
+CURABLE = frozenset({"SIGNER_UNKNOWN", "KEY_EXPIRED", "MANIFEST_EXPIRED", "NOT_A_MEMBER"})
+
+Opening = Callable[[int, int, int], None]
+
+
+class DamagedError(RefusedError):
+    """A delivery whose bytes are not what its sender signed: the stream ends, and the third time it is refused."""
+
+    def __init__(self, place: tuple[int, int], refusal: RefusedError) -> None:
+        super().__init__(refusal.code, str(refusal))
+        self.place = place  # class, sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +69,7 @@ class Verdict:
 
     step: Step
     parcel: Parcel
-    dispatch: Dispatch
+    dispatch: Dispatch | None  # None where it is not its maker's
     accepted: Accepted | None = None
     refusal: RefusedError | None = None
 
@@ -92,6 +104,7 @@ def check_message(
     now_ms: int,
     random_bytes: RandomBytes,
     given_up: Collection[tuple[int, int]] = (),
+    on_open: Opening | None = None,
 ) -> Checked:
     """Judge a message of a lane into us.
 
@@ -107,6 +120,7 @@ def check_message(
         now_ms: Milliseconds UTC.
         random_bytes: For storing content keys.
         given_up: (class, sequence) of deliveries that came damaged too often: they are refused now.
+        on_open: Told (class, epoch, sequence) of each delivery before it is opened.
 
     Raises:
         RefusedError: MALFORMED, TOO_LARGE, LANE_HEAD_INVALID and those of signatures; LANE_GAP, LANE_FORK,
@@ -126,7 +140,7 @@ def check_message(
         lambda sequence: _held_digest(reads, state, sequence),
     )
     verdicts = tuple(
-        judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up)
+        judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up, on_open)
         for step, parcel in zip(steps, message.parcels, strict=True)
     )
     return Checked(lane=head.lane, head=head, signed_head=message.head, verdicts=verdicts)
@@ -187,21 +201,31 @@ def judge(
     random_bytes: RandomBytes,
     state: LaneState | None,
     given_up: Collection[tuple[int, int]],
+    on_open: Opening | None = None,
 ) -> Verdict:
     """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
-    dispatch = read_dispatch(step, parcel, head, house, now_ms)
+    place = (int(head.lane.lane_class), step.delivery.sequence)
+    try:
+        dispatch = read_dispatch(step, parcel, head, house, now_ms)
+    except RefusedError as refusal:
+        if refusal.code in CURABLE:
+            raise
+        if place not in given_up or not step.new:
+            raise DamagedError(place, refusal) from refusal
+        return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
     verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
     if not step.new or step.withdrawn is not None:
         return verdict
     if state is not None and reads.attempts(state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
         gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
         return replace(verdict, refusal=gone)
+    if on_open is not None:
+        on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
     try:
         return replace(verdict, accepted=check_parcel(step, parcel, dispatch, house, reads, now_ms, random_bytes))
     except RefusedError as refusal:
-        place = (int(head.lane.lane_class), step.delivery.sequence)
         if refusal.code in ENDS_STREAM and place not in given_up:
-            raise
+            raise DamagedError(place, refusal) from refusal
         return replace(verdict, refusal=refusal)
 
 
@@ -243,21 +267,21 @@ def _take(writing: Writing, verdict: Verdict, state: LaneState, peer: AgencyId, 
     base = Body(
         kind=Kind.REFUSED,
         peer=house.member_number(peer),
-        bulletin_id=dispatch.bulletin_id,
+        bulletin_id=dispatch.bulletin_id if dispatch is not None else b"",
         dispatch_digest=delivery.dispatch_digest,
         delivery_digest=verdict.step.digest,
     )
-    held = writing.rows.find(peer, dispatch.bulletin_id)
+    held = writing.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
     refusal, original = verdict.refusal, 0
     if verdict.step.withdrawn is not None:
         index = writing.log.add(replace(base, kind=Kind.WITHDRAWN))
-    elif refusal is None and held is not None and held.statement_digest == dispatch.statement_digest:
+    elif refusal is None and held is not None and dispatch is not None and _same(held, dispatch):
         original = held.entry_index
         index = writing.log.add(replace(base, kind=Kind.DUPLICATE, refers_to=original))
     elif refusal is None and verdict.accepted is not None and held is None:
         index = _receive(writing, verdict, verdict.accepted, base, peer)
     else:
-        refusal = refusal or RefusedError("EQUIVOCATION", f"bulletin {short(dispatch.bulletin_id)} came as another")
+        refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
         index = writing.log.add(replace(base, outcome=Outcome[refusal.code]))
         if refusal.code == "EQUIVOCATION":
             writing.rows.add_evidence(index, "dispatch", verdict.parcel.dispatch.encode())
@@ -272,6 +296,10 @@ def _take(writing: Writing, verdict: Verdict, state: LaneState, peer: AgencyId, 
         )
     )
     return Answer(sequence=delivery.sequence, entry_index=index, original_index=original, refusal=refusal)
+
+
+def _same(held: HeldBulletin, dispatch: Dispatch) -> bool:
+    return held.statement_digest == dispatch.statement_digest
 
 
 def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, base: Body, peer: AgencyId) -> int:
@@ -290,7 +318,7 @@ def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, base: Body,
             entry_index=index,
             sender=peer,
             bulletin_id=accepted.bulletin_id,
-            statement_digest=verdict.dispatch.statement_digest,
+            statement_digest=accepted.statement_digest,
             facts=accepted.facts,
             at_ms=writing.now_ms,
         ),

@@ -47,6 +47,7 @@ class Accepted:
     bulletin: Bulletin
     bulletin_id: bytes
     statement: Statement
+    statement_digest: bytes
     facts: Facts
     stored_key: bytes
 
@@ -137,6 +138,7 @@ def check_parcel(
         bulletin=bulletin,
         bulletin_id=dispatch.bulletin_id,
         statement=statement,
+        statement_digest=dispatch.statement_digest,
         facts=facts_of(bulletin, catalogue, now_ms, understood=understood),
         stored_key=house.storage.store(content_key, dispatch.statement_digest, random_bytes),
     )
