@@ -27,7 +27,7 @@ from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 
 from keys.errors import RefusedError
-from keys.files import PRIVATE, overwrite_in_place, read_private, write_file
+from keys.files import PRIVATE, overwrite_in_place, read_private, sync_folder, write_file
 from keys.identity import Usage
 from keys.sealing import EncryptionKey
 from keys.secret import Secret
@@ -163,12 +163,9 @@ def save_sealing_keys(
     # A crash from here on leaves a second file that opens with one of the two; loading takes the one that fits.
     data = _seal({"kdf": "hmac-sha256"}, keys, _sealing_key(derived, fresh), random_bytes)
     write_file(target, data, mode=PRIVATE, replace=True)
-    if current.exists():
-        overwrite_in_place(current, fresh)
-    else:
+    if not current.exists():
         write_file(current, fresh, mode=PRIVATE)
-    overwrite_in_place(following, bytes(_KEY_BYTES))
-    following.unlink()
+    _finish(folder, fresh)
 
 
 def load_sealing_keys(folder: Path, derived: Secret) -> dict[str, StoredKey]:
@@ -187,9 +184,17 @@ def load_sealing_keys(folder: Path, derived: Secret) -> dict[str, StoredKey]:
                 raise
             continue
         if candidate.name == _NEXT_FILE:  # a crash came between: finish what was begun
-            write_file(folder / RANDOM_FILE, random, mode=PRIVATE, replace=True)
+            _finish(folder, random)
         return keys
     raise _closed(SEALING_FILE)
+
+
+def _finish(folder: Path, random: bytes) -> None:
+    """Let the random bytes that the second file was written under take the old ones' very place."""
+    overwrite_in_place(folder / RANDOM_FILE, random)
+    overwrite_in_place(folder / _NEXT_FILE, bytes(_KEY_BYTES))
+    (folder / _NEXT_FILE).unlink()
+    sync_folder(folder)
 
 
 def _sealing_key(derived: Secret, random: bytes) -> bytes:

@@ -139,6 +139,7 @@ def parse_roster(payload: bytes) -> Roster:
     bounds.ascending([each.number for each in roster.members], "members")
     bounds.require(len({each.agency for each in roster.members}) == len(roster.members), "an agency is listed twice")
     for member in roster.members:
+        bounds.require(member.number >= 1, f"{member.agency} has no number")
         check_member(member, roster.federation_name)
     bounds.require(roster.witness_quorum <= len(roster.members), "the witness quorum is above the number of members")
     claim_raw_keys({}, roster.records)

@@ -1,0 +1,388 @@
+"""Manifests and key sheets, and what a node believes after adopting them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from keys import ceremony, dsse
+from keys.agency import AgencyKeys
+from keys.certificate import spki_sha256
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.federation import Federation
+from keys.identity import AgencyId, Usage, record_digest
+from keys.manifest import (
+    KeySheet,
+    LogEpoch,
+    Manifest,
+    Officer,
+    PinKind,
+    TimedKey,
+    TlsPin,
+    key_sheet_digest,
+    manifest_digest,
+    parse_key_sheet,
+    parse_manifest,
+    verify_key_sheet,
+    verify_manifest,
+)
+from keys.roster import MemberStatus
+from keys.sealing import EncryptionKey
+from keys.signing import Ed25519Signer, HybridSigner, make_record, record_of
+from keys.v1 import manifest_pb2
+from tests.keys import world
+from tests.keys.world import NOW, refused
+
+DAY = 86_400_000
+YEAR = 365 * DAY
+HK = AgencyId("HK-SB")
+
+
+@pytest.fixture(scope="module")
+def manifest(federation: Federation) -> Manifest:
+    return federation.manifests[HK].record
+
+
+@pytest.fixture(scope="module")
+def sheet(federation: Federation) -> KeySheet:
+    return federation.key_sheets[HK].record
+
+
+@pytest.fixture
+def sign_manifest(agencies: list[AgencyKeys]) -> Callable[[Manifest], SignedPayload]:
+    return lambda manifest: dsse.sign(manifest.encode(), ("manifest", agencies[0].root.root))
+
+
+@pytest.fixture
+def sign_sheet(agencies: list[AgencyKeys]) -> Callable[[KeySheet], SignedPayload]:
+    return lambda sheet: dsse.sign(sheet.encode(), ("key-sheet", agencies[0].node.operations))
+
+
+Sign = Callable[[object], SignedPayload]
+
+
+def test_everything_is_found_again(federation: Federation, agencies: list[AgencyKeys], roster: SignedPayload) -> None:
+    ours = agencies[0]
+    operations = ours.node.operations.key
+    assert federation.operations_key("HK-SB", operations.key_id, NOW) == operations
+    for made in ours.officers:
+        officer, key = federation.person("HK-SB", made.keys.signer.key.key_id, NOW)
+        assert (officer, key) == (made.entry, made.keys.signer.key)
+    assert federation.encryption_key("HK-SB", NOW) == ours.node.encryption[0].key.public
+    assert federation.encryption_key("HK-SB", NOW + DAY) == ours.node.encryption[1].key.public
+    assert federation.roster_by_digest(record_digest("roster", roster.payload)) is federation.roster
+    record, digest, signed = federation.manifests[HK]
+    assert (record, digest) == (federation.manifest("HK-SB", NOW), manifest_digest(federation.manifests[HK].signed))
+    assert signed == federation.manifests[HK].signed
+    assert federation.key_sheets[HK].digest == key_sheet_digest(federation.key_sheets[HK].signed)
+    assert federation.key_sheet("HK-SB", NOW) is federation.key_sheets[HK].record
+
+
+def test_pins_say_whose_leaf_it_is(federation: Federation, agencies: list[AgencyKeys]) -> None:
+    ours = agencies[0]
+    pin = federation.pin("HK-SB", spki_sha256(ours.tls_leaf))
+    assert pin == TlsPin(owner="HK-SB", kind=PinKind.NODE, spki_sha256=spki_sha256(ours.tls_leaf))
+    kinds = {}
+    for each in ours.officers:
+        found = federation.pin("HK-SB", spki_sha256(each.tls_leaf))
+        assert found is not None
+        kinds[found.owner] = found.kind
+    assert kinds == {"HK-SB/chief": PinKind.OFFICER, "HK-SB/duty": PinKind.OFFICER, "HK-SB/gate": PinKind.SYSTEM}
+    assert federation.pin("HK-SB", bytes(32)) is None
+    assert federation.pin("TH-DSI", spki_sha256(ours.tls_leaf)) is None
+    assert federation.pin("XI-IOM", bytes(32)) is None
+
+
+def test_strangers_are_not_found(federation: Federation, agencies: list[AgencyKeys]) -> None:
+    ours, theirs = agencies[0].node.operations.key.key_id, agencies[1].node.operations.key.key_id
+    duty = agencies[0].officers[1].keys.signer.key.key_id
+    refused("SIGNER_UNKNOWN", lambda: federation.operations_key("HK-SB", theirs, NOW))
+    refused("SIGNER_UNKNOWN", lambda: federation.operations_key("HK-SB", duty, NOW))
+    refused("SIGNER_UNKNOWN", lambda: federation.person("HK-SB", ours, NOW))
+    refused("SIGNER_UNKNOWN", lambda: federation.person("TH-DSI", duty, NOW))
+    refused("NOT_A_MEMBER", lambda: federation.operations_key("XI-IOM", ours, NOW))
+    refused("NOT_A_MEMBER", lambda: federation.encryption_key("XI-IOM", NOW))
+    refused("ROSTER_UNKNOWN", lambda: federation.roster_by_digest(bytes(32)))
+
+
+def test_before_adoption_nothing_is_known(roster: SignedPayload, agencies: list[AgencyKeys]) -> None:
+    federation = Federation.found(roster)
+    refused("SIGNER_UNKNOWN", lambda: federation.manifest("HK-SB", NOW))
+    refused("KEY_SHEET_EXPIRED", lambda: federation.key_sheet("HK-SB", NOW))
+    assert federation.encryption_key("HK-SB", NOW) is None
+    sheet = ceremony.agency_key_sheet(agencies[0], roster, NOW)
+    refused("SIGNER_UNKNOWN", lambda: federation.with_key_sheet(sheet, NOW))
+
+
+def test_what_has_expired_is_not_believed(federation: Federation, agencies: list[AgencyKeys]) -> None:
+    operations = agencies[0].node.operations.key.key_id
+    duty = agencies[0].officers[1].keys.signer.key.key_id
+    refused("KEY_EXPIRED", lambda: federation.operations_key("HK-SB", operations, NOW + YEAR - 1))
+    refused("KEY_EXPIRED", lambda: federation.person("HK-SB", duty, NOW + YEAR - 1))
+    refused("MANIFEST_EXPIRED", lambda: federation.operations_key("HK-SB", operations, NOW + YEAR))
+    refused("NOT_A_MEMBER", lambda: federation.operations_key("HK-SB", operations, NOW - 11 * 60_000))
+    assert federation.encryption_key("HK-SB", NOW + 4 * DAY) is None
+    refused("KEY_SHEET_EXPIRED", lambda: federation.key_sheet("HK-SB", NOW + 4 * DAY))
+
+
+def test_an_expired_roster_adopts_nothing_and_stops_traffic_after_30_days(federation: Federation) -> None:
+    expires = federation.roster.expires_ms
+    manifest, sheet = federation.manifests[HK].signed, federation.key_sheets[HK].signed
+    refused("ROSTER_EXPIRED", lambda: federation.with_manifest(manifest, expires))
+    refused("ROSTER_EXPIRED", lambda: federation.with_key_sheet(sheet, expires))
+    federation.check_traffic(expires + 30 * DAY - 1)
+    refused("ROSTER_EXPIRED", lambda: federation.check_traffic(expires + 30 * DAY))
+
+
+def test_suspended_members_have_no_keys(federation: Federation, agencies: list[AgencyKeys]) -> None:
+    members = (replace(federation.roster.members[0], status=MemberStatus.SUSPENDED), *federation.roster.members[1:])
+    newest = replace(federation.rosters[-1], record=replace(federation.roster, members=members))
+    after = replace(federation, rosters=(newest,))
+    operations = agencies[0].node.operations.key.key_id
+    refused("NOT_A_MEMBER", lambda: after.operations_key("HK-SB", operations, NOW))
+    refused("NOT_A_MEMBER", lambda: after.with_manifest(federation.manifests[HK].signed, NOW))
+    refused("NOT_A_MEMBER", lambda: after.encryption_key("HK-SB", NOW))
+
+
+def test_versions_only_rise(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, sign_manifest: Sign, sign_sheet: Sign
+) -> None:
+    assert federation.with_manifest(federation.manifests[HK].signed, NOW) is federation
+    assert federation.with_key_sheet(federation.key_sheets[HK].signed, NOW) is federation
+    third = federation.with_manifest(sign_manifest(replace(manifest, version=3)), NOW)
+    assert third.manifests[HK].record.version == 3
+    assert federation.manifests[HK].record.version == 1  # a value; the old one stands
+    refused("REPLAYED", lambda: third.with_manifest(sign_manifest(replace(manifest, version=2)), NOW))
+    third = third.with_key_sheet(sign_sheet(replace(sheet, version=3)), NOW)
+    refused("REPLAYED", lambda: third.with_key_sheet(federation.key_sheets[HK].signed, NOW))
+
+
+def test_row_60_two_records_of_one_version_are_equivocation(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, sign_manifest: Sign, sign_sheet: Sign
+) -> None:
+    other = sign_manifest(replace(manifest, endpoints=("10.0.0.1:7001",)))
+    refused("EQUIVOCATION", lambda: federation.with_manifest(other, NOW))
+    second = sign_sheet(replace(sheet, expires_ms=sheet.expires_ms + 1))
+    refused("EQUIVOCATION", lambda: federation.with_key_sheet(second, NOW))
+
+
+def test_row_54_a_key_of_another_list_is_refused(
+    federation: Federation, manifest: Manifest, agencies: list[AgencyKeys], sign_manifest: Sign
+) -> None:
+    """The log key's raw key as an operations key: one raw key would serve two purposes."""
+    seed = agencies[0].stored["node"]["log"].secret.reveal()
+    record = make_record(Ed25519Signer.from_seed(Usage.AGENCY, "HK-SB", seed))
+    keys = (*manifest.operations_keys, TimedKey(key=record, from_ms=NOW, until_ms=NOW + DAY))
+    refused(
+        "MALFORMED",
+        lambda: federation.with_manifest(sign_manifest(replace(manifest, version=2, operations_keys=keys)), NOW),
+    )
+
+
+def test_row_55_a_person_s_key_of_another_agency_is_refused(
+    federation: Federation, manifest: Manifest, agencies: list[AgencyKeys], sign_manifest: Sign
+) -> None:
+    theirs = agencies[1].officers[1].entry
+    refused("WRONG_MAKER", lambda: parse_manifest(replace(manifest, officers=(theirs,)).encode()))
+    claimed = replace(theirs, key=replace(theirs.key, owner="HK-SB/duty"))
+    signed = sign_manifest(replace(manifest, version=2, officers=(claimed,)))
+    refused("SIGNATURE_INVALID", lambda: federation.with_manifest(signed, NOW))
+
+
+def test_a_manifest_must_be_its_own_agency_s_and_federation_s(
+    federation: Federation, manifest: Manifest, agencies: list[AgencyKeys], roster: SignedPayload, sign_manifest: Sign
+) -> None:
+    member, theirs = federation.roster.members[0], federation.roster.members[1]
+    good = federation.manifests[HK].signed
+    assert verify_manifest(good, member, federation.federation_id, NOW) == manifest
+    refused("SIGNER_UNKNOWN", lambda: verify_manifest(good, theirs, federation.federation_id, NOW))
+    refused("WRONG_FEDERATION", lambda: verify_manifest(good, member, b"F" * 32, NOW))
+    foreign = dsse.sign(manifest.encode(), ("manifest", agencies[1].root.root))
+    refused("WRONG_MAKER", lambda: verify_manifest(foreign, theirs, federation.federation_id, NOW))
+    refused("SIGNER_UNKNOWN", lambda: federation.with_manifest(foreign, NOW))
+    other = HybridSigner.from_seed(Usage.AGENCY_ROOT, "HK-SB", bytes(64))
+    refused("SIGNER_UNKNOWN", lambda: federation.with_manifest(dsse.sign(manifest.encode(), ("manifest", other)), NOW))
+    sheet_type = replace(
+        good,
+        signatures=(
+            replace(good.signatures[0], payload_type=federation.key_sheets[HK].signed.signatures[0].payload_type),
+        ),
+    )
+    refused("WRONG_TYPE", lambda: federation.with_manifest(sheet_type, NOW))
+    refused("MANIFEST_EXPIRED", lambda: verify_manifest(good, member, federation.federation_id, manifest.expires_ms))
+    refused("CLOCK_DIFFERS", lambda: verify_manifest(good, member, federation.federation_id, NOW - 600_001))
+    assert verify_manifest(good, member, federation.federation_id, NOW - 600_000) == manifest
+
+
+def test_a_key_sheet_must_be_its_own_agency_s_and_federation_s(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, agencies: list[AgencyKeys], sign_sheet: Sign
+) -> None:
+    good, theirs = federation.key_sheets[HK].signed, federation.manifests[AgencyId("TH-DSI")].record
+    assert verify_key_sheet(good, manifest, federation.federation_id, NOW) == sheet
+    refused("SIGNER_UNKNOWN", lambda: verify_key_sheet(good, theirs, federation.federation_id, NOW))
+    refused("WRONG_FEDERATION", lambda: verify_key_sheet(good, manifest, b"F" * 32, NOW))
+    foreign = dsse.sign(sheet.encode(), ("key-sheet", agencies[2].node.operations))
+    refused("WRONG_MAKER", lambda: verify_key_sheet(foreign, theirs, federation.federation_id, NOW))
+    refused("KEY_SHEET_EXPIRED", lambda: verify_key_sheet(good, manifest, federation.federation_id, sheet.expires_ms))
+    refused("KEY_EXPIRED", lambda: verify_key_sheet(good, manifest, federation.federation_id, NOW - 600_001))
+    late = sign_sheet(replace(sheet, issued_ms=NOW + 600_001))
+    refused("CLOCK_DIFFERS", lambda: verify_key_sheet(late, manifest, federation.federation_id, NOW))
+
+
+def test_row_10_a_key_sheet_with_a_bad_key_is_refused(
+    federation: Federation, sheet: KeySheet, sign_sheet: Sign
+) -> None:
+    record = sheet.encryption_keys[0].key
+    weak = replace(record, public_key=record.public_key[:1184] + bytes(32))
+    keys = (TimedKey(key=weak, from_ms=NOW, until_ms=NOW + DAY),)
+    refused(
+        "MALFORMED", lambda: federation.with_key_sheet(sign_sheet(replace(sheet, version=2, encryption_keys=keys)), NOW)
+    )
+
+
+def test_the_key_whose_window_began_last_is_taken() -> None:
+    seeds = [bytes([number]) * 32 for number in range(3)]
+    keys = [EncryptionKey.from_seed("HK-SB", seed).public for seed in seeds]
+    windows = [(100, 200), (150, 250), (240, 300)]
+    timed = tuple(
+        TimedKey(key=record_of(key), from_ms=begin, until_ms=end)
+        for key, (begin, end) in zip(keys, windows, strict=True)
+    )
+    sheet = KeySheet(
+        federation_id=bytes(32), agency=HK, version=1, issued_ms=1, expires_ms=999, encryption_keys=timed, pins=()
+    )
+    chosen = {now: sheet.encryption_key(now) for now in (99, 100, 149, 150, 199, 239, 240, 299, 300)}
+    expected = [None, 0, 0, 1, 1, 1, 2, 2, None]
+    assert list(chosen.values()) == [None if each is None else keys[each] for each in expected]
+
+
+def _manifests(manifest: Manifest) -> dict[str, tuple[str, Manifest]]:
+    operations, officer = manifest.operations_keys[0], manifest.officers[0]
+    first, second = (
+        LogEpoch(epoch=1),
+        LogEpoch(epoch=2, previous_origin="x/1", previous_size=9, previous_root=bytes(32)),
+    )
+
+    def one(code: str = "MALFORMED", **fields: object) -> tuple[str, Manifest]:
+        return code, replace(manifest, **fields)  # type: ignore[arg-type]
+
+    def person(code: str = "MALFORMED", **fields: object) -> tuple[str, Manifest]:
+        return one(code, officers=(replace(officer, **fields),))  # type: ignore[arg-type]
+
+    return {
+        "federation-id-of-31-bytes": one(federation_id=bytes([1]) * 31),
+        "agency-in-small-letters": one(agency="hk-sb"),
+        "version-zero": one(version=0),
+        "never-issued": one(issued_ms=0),
+        "expired-when-issued": one(expires_ms=manifest.issued_ms),
+        "no-operations-key": one(operations_keys=()),
+        "operations-key-twice": one(operations_keys=(operations, operations)),
+        "operations-keys-descend": one(operations_keys=(operations, replace(operations, from_ms=1))),
+        "operations-key-holds-no-time": one(operations_keys=(replace(operations, until_ms=operations.from_ms),)),
+        "operations-key-of-a-person": one("WRONG_TYPE", operations_keys=(replace(operations, key=officer.key),)),
+        "operations-key-of-another-agency": one("WRONG_MAKER", operations_keys=(replace(operations, key=replace(operations.key, owner="TH-DSI")),)),
+        "too-many-operations-keys": one(operations_keys=tuple(replace(operations, from_ms=number) for number in range(1, 40))),
+        "officer-twice": one(officers=(officer, officer)),
+        "officers-descend": one(officers=manifest.officers[::-1]),
+        "officer-without-an-id": person(id=""),
+        "officer-of-another-name": person("WRONG_MAKER", id="other"),
+        "officer-with-the-operations-key": person("WRONG_TYPE", key=operations.key),
+        "officer-without-a-role": person(roles=()),
+        "officer-of-an-unknown-role": person(roles=("author", "boss")),
+        "roles-descend": person(roles=("reader", "author")),
+        "role-twice": person(roles=("author", "author")),
+        "officer-without-a-ceiling": person(ceiling=0),
+        "officer-above-all-ceilings": person(ceiling=16),
+        "officer-holds-no-time": person(until_ms=officer.from_ms),
+        "endpoint-without-a-port": one(endpoints=("node",)),
+        "endpoint-with-a-path": one(endpoints=("node:1/x",)),
+        "endpoint-twice": one(endpoints=("node:1", "node:1")),
+        "too-many-endpoints": one(endpoints=tuple(f"node:{number}" for number in range(1, 10))),
+        "no-log-epoch": one(log_epochs=()),
+        "log-epoch-twice": one(log_epochs=(first, first)),
+        "log-epochs-descend": one(log_epochs=(second, first)),
+        "log-epoch-zero": one(log_epochs=(LogEpoch(epoch=0),)),
+        "first-epoch-with-a-predecessor": one(log_epochs=(replace(second, epoch=1),)),
+        "second-epoch-without-one": one(log_epochs=(first, LogEpoch(epoch=2))),
+        "second-epoch-without-a-root": one(log_epochs=(first, replace(second, previous_root=b""))),
+        "second-epoch-without-a-size": one(log_epochs=(first, replace(second, previous_size=0))),
+    }  # fmt: skip
+
+
+def _sheets(sheet: KeySheet) -> dict[str, tuple[str, KeySheet]]:
+    key, pin = sheet.encryption_keys[0], sheet.pins[0]
+
+    def one(code: str = "MALFORMED", **fields: object) -> tuple[str, KeySheet]:
+        return code, replace(sheet, **fields)  # type: ignore[arg-type]
+
+    def pinned(code: str = "MALFORMED", **fields: object) -> tuple[str, KeySheet]:
+        return one(code, pins=(replace(pin, **fields),))  # type: ignore[arg-type]
+
+    signing = make_record(Ed25519Signer.from_seed(Usage.AGENCY, "HK-SB", bytes(32)))
+    return {
+        "version-zero": one(version=0),
+        "expired-when-issued": one(expires_ms=sheet.issued_ms),
+        "keys-descend": one(encryption_keys=sheet.encryption_keys[::-1]),
+        "key-twice": one(encryption_keys=(key, key)),
+        "key-holds-no-time": one(encryption_keys=(replace(key, until_ms=key.from_ms),)),
+        "signing-key-as-encryption-key": one("WRONG_TYPE", encryption_keys=(replace(key, key=signing),)),
+        "key-of-another-agency": one("WRONG_MAKER", encryption_keys=(replace(key, key=replace(key.key, owner="TH-DSI")),)),
+        "key-too-short": one(encryption_keys=(replace(key, key=replace(key.key, public_key=b"short")),)),
+        "pins-descend": one(pins=sheet.pins[::-1]),
+        "pin-twice": one(pins=(pin, pin)),
+        "one-pin-for-two": one(pins=(pin, TlsPin(owner="HK-SB/duty", kind=PinKind.OFFICER, spki_sha256=pin.spki_sha256))),
+        "pin-of-another-agency": pinned("WRONG_MAKER", owner="TH-DSI"),
+        "node-s-pin-of-a-person": pinned(owner="HK-SB/duty"),
+        "person-s-pin-of-the-agency": pinned(kind=PinKind.OFFICER),
+        "pin-of-31-bytes": pinned(spki_sha256=bytes([1]) * 31),
+        "pin-without-an-owner": pinned(owner=""),
+    }  # fmt: skip
+
+
+_WORLD = [world.agency(code) for code in world.CODES]
+_ROSTER = world.roster_of(_WORLD)
+_MANIFEST = parse_manifest(ceremony.agency_manifest(_WORLD[0], _ROSTER, ["127.0.0.1:7001"], NOW).payload)
+_SHEET = parse_key_sheet(ceremony.agency_key_sheet(_WORLD[0], _ROSTER, NOW).payload)
+
+
+@pytest.mark.parametrize("name", sorted(_manifests(_MANIFEST)))
+def test_a_manifest_out_of_bounds_is_refused(name: str) -> None:
+    code, altered = _manifests(_MANIFEST)[name]
+    refused(code, lambda: parse_manifest(altered.encode()))
+
+
+@pytest.mark.parametrize("name", sorted(_sheets(_SHEET)))
+def test_a_key_sheet_out_of_bounds_is_refused(name: str) -> None:
+    code, altered = _sheets(_SHEET)[name]
+    refused(code, lambda: parse_key_sheet(altered.encode()))
+
+
+def test_a_pin_of_an_unknown_kind_is_refused() -> None:
+    message = manifest_pb2.KeySheet.FromString(_SHEET.encode())
+    message.pins[0].kind = 9  # type: ignore[assignment]
+    refused("MALFORMED", lambda: parse_key_sheet(message.SerializeToString(deterministic=True)))
+
+
+def test_records_survive_encoding() -> None:
+    assert parse_manifest(_MANIFEST.encode()) == _MANIFEST
+    assert parse_key_sheet(_SHEET.encode()) == _SHEET
+    epochs = (LogEpoch(epoch=1), LogEpoch(epoch=2, previous_origin="x/1", previous_size=9, previous_root=bytes(32)))
+    later = replace(_MANIFEST, log_epochs=epochs)
+    assert parse_manifest(later.encode()).log_epochs == epochs
+
+
+@pytest.mark.parametrize("parse", [parse_manifest, parse_key_sheet])
+@pytest.mark.parametrize("garbage", [b"", b"\x00", b"\x0a\x20" + bytes(32), b"\xff" * 40, bytes((1 << 20) + 1)])
+def test_garbage_is_refused(parse: Callable[[bytes], object], garbage: bytes) -> None:
+    with pytest.raises(RefusedError):
+        parse(garbage)
+
+
+def test_people_are_told_apart(manifest: Manifest) -> None:
+    by_id: dict[str, Officer] = dict(manifest.officers_by_id)
+    assert by_id["gate"].is_system
+    assert not by_id["duty"].is_system
+    assert by_id["chief"].roles == ("author", "reader", "releaser")
