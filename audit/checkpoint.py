@@ -197,10 +197,10 @@ def decode_base64(text: str, where: str) -> bytes:
         RefusedError: MALFORMED; *where* begins the message.
     """
     try:
-        raw = base64.b64decode(text.encode("ascii"), validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as error:  # binascii.Error, or text that is not ASCII
         raise _malformed(f"{where}: not base64") from error
-    if base64.b64encode(raw).decode() != text:
+    if binascii.b2a_base64(raw, newline=False).decode() != text:
         raise _malformed(f"{where}: base64 with other padding bits than it should have")
     return raw
 
