@@ -8,10 +8,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from keys.errors import RefusedError
 
 WHOLE = "-"  # the path of a complaint about the bulletin as a whole
+MOST = 200  # complaints of one layer; nobody reads more, and a peer must not make us write them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,5 +39,6 @@ class RulesError(RefusedError):
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Say which of *words* was probably meant: ``did you mean 'addressees'?``, or nothing."""
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    few = list(islice(words, 100))
+    found = difflib.get_close_matches(word, few, n=1, cutoff=0.6) if len(word) <= 60 else []
     return f"did you mean '{found[0]}'?" if found else None

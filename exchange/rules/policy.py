@@ -7,7 +7,7 @@ directory is silent: layer R has said it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exchange.bulletin import Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
@@ -126,7 +126,7 @@ def _consent(case: Case) -> Iterator[Complaint]:
             hint = "only vital interests or a court order (header.legal_basis) override that"
             yield _complain("P-CONSENT", f"persons[{index}].consent", message, hint)
         if person.consent.status == pb.CONSENT_STATUS_GIVEN:
-            allowed = person.consent.share_with
+            allowed = frozenset(person.consent.share_with)
             for place, addressee in enumerate(header.addressees):
                 stranger = addressee.agency not in case.catalogue.agencies
                 own = addressee.agency == header.originator
@@ -249,9 +249,10 @@ def _is_victim(person: pb.Person) -> bool:
     return person.victim_status in _VICTIM_STATUS or any(one in _VICTIM for one in person.categories)
 
 
-def _covers(allowed: Iterable[str], agency: str) -> bool:
+def _covers(allowed: frozenset[str], agency: str) -> bool:
     """Tell whether a list names an agency, itself or by a prefix (``HK``); a group covers nobody in version 1."""
-    return any(agency == one or agency.startswith(f"{one}-") for one in allowed)
+    parts = agency.split("-")
+    return any("-".join(parts[:count]) in allowed for count in range(1, len(parts) + 1))
 
 
 def _may_agree(total: pb.Measure, parts: list[pb.Measure]) -> bool:

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from exchange.rules import codes
 from exchange.rules.catalogue import Catalogue
 from exchange.rules.characters import text_fault
-from exchange.rules.complaint import Complaint, nearest
+from exchange.rules.complaint import MOST, Complaint, nearest
 from exchange.rules.edtf import is_date, is_edtf
 from exchange.rules.mrz import mrz_fault
 from exchange.v1.bulletin_pb2 import AccountType, Bulletin, ContactType
@@ -161,7 +161,8 @@ def check_registry(bulletin: Bulletin, catalogue: Catalogue) -> tuple[Complaint,
         bulletin.organisations,
     )
     objects = frozenset(one.id for pool in pools for one in pool)
-    return tuple(_walk(bulletin, _table(Bulletin.DESCRIPTOR), Context(catalogue=catalogue, objects=objects)))
+    found = _walk(bulletin, _table(Bulletin.DESCRIPTOR), Context(catalogue=catalogue, objects=objects))
+    return tuple(found[:MOST])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

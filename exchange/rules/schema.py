@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from exchange.bulletin import enum_words
-from exchange.rules.complaint import WHOLE, Complaint
+from exchange.rules.complaint import MOST, WHOLE, Complaint
 from exchange.v1.bulletin_pb2 import Bulletin
 
 # Which fields of its message a rule compares: it is silent when one of them has a complaint of its own.
@@ -68,19 +68,20 @@ _MISSING = {"required", "enum.not_in", "string.min_len", "repeated.min_items"}
 
 
 def check_schema(bulletin: Bulletin) -> tuple[Complaint, ...]:
-    """Run the schema's rules; complaints in the order of the fields."""
-    found = [_read(violation.proto) for violation in _validator().collect_violations(bulletin)]
-    wrong = [one.path for one in found if one.code[2:] not in COMPARES]
+    """Run the schema's rules; the first complaints, as protovalidate orders them."""
+    found = [_read(violation.proto) for violation in _validator().collect_violations(bulletin)[:MOST]]
+    wrong = {one.path for one in found if one.code[2:] not in COMPARES}
+    wrong |= {path[: path.rindex("[")] for path in wrong if path.endswith("]")}
+    wrong |= {"header.relations" for path in wrong if path.startswith("header.relations[")}
     return tuple(one for one in found if not _follows(one, wrong))
 
 
-def _follows(complaint: Complaint, wrong: list[str]) -> bool:
+def _follows(complaint: Complaint, wrong: set[str]) -> bool:
     """Tell whether a complaint only repeats that a field it compares is wrong."""
     if complaint.code == "S-ids.unique":
         return any(path.endswith("].id") for path in wrong)
     base = "" if complaint.path == WHOLE else f"{complaint.path}."
-    fields = [base + field for field in COMPARES.get(complaint.code[2:], ())]
-    return any(path == field or path.startswith(f"{field}[") for path in wrong for field in fields)
+    return any(base + field in wrong for field in COMPARES.get(complaint.code[2:], ()))
 
 
 @cache

@@ -10,6 +10,7 @@ from exchange.bulletin import encode_bulletin, parse_bulletin
 from exchange.rules import RulesError, check_bulletin, packaged_catalogue, parse_catalogue, refusing
 from exchange.rules.characters import text_fault
 from exchange.rules.codes import is_bitcoin, is_language, is_phone
+from exchange.rules.complaint import MOST
 from exchange.rules.edtf import is_date, is_edtf
 from exchange.rules.mrz import check_digit, mrz_fault
 from exchange.rules.registry import CHECKS, PROSE
@@ -292,6 +293,21 @@ def test_hostile_instants_are_complaints() -> None:
             one.header.issued_at.seconds = seconds
             again = parse_bulletin(encode_bulletin(one))
             assert ("S-timestamp.gte_lte", "header.issued_at") in codes(again)
+
+
+def test_a_bulletin_full_of_faults_costs_little() -> None:
+    one = bulletin("19")
+    for _ in range(4000):
+        one.statements.add(basis=pb.BASIS_ASSESSMENT)
+    two = bulletin("19")
+    for _ in range(99):
+        two.statements.add(basis=pb.BASIS_FACT, about=[f"P{index}" for index in range(900, 950)]).text.add(
+            lang="xx_YY", text="\u202e" * 9000
+        )
+    start = time.perf_counter()
+    assert 0 < len(check_bulletin(one, CATALOGUE)) <= MOST
+    assert len([code for code, _ in codes(two) if code.startswith("R-")]) == MOST
+    assert time.perf_counter() - start < 5
 
 
 def test_a_usual_bulletin_is_judged_within_a_few_milliseconds() -> None:
