@@ -15,19 +15,17 @@ is wrong, try again), IntegrityError (the node's log contradicts what was seen o
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from audit.entry import Kind
 from exchange.agent import open_keys
-from exchange.bulletin import encode_bulletin, id_bytes
-from exchange.client_compose import Source, check_rules, complete_draft, fill_targets, needs, read_source
-from exchange.client_gather import Gatherer
-from exchange.client_trust import Trust
+from exchange.bulletin import id_bytes
+from exchange.client_compose import Source
+from exchange.client_line import PAGE, Line, translate, wall_clock_ms
+from exchange.client_publishing import Publishing
 from exchange.client_values import (
     Composed,
     Opened,
@@ -39,13 +37,11 @@ from exchange.client_values import (
     sent_of,
     uuid_text,
 )
-from exchange.enrolment import Enrolment, load_enrolment, load_seen, save_seen
-from exchange.receipt import VerifiedReceipt, receipt_from_message
-from exchange.rpc.channel import desk_channel
-from exchange.rpc.status import error_of
-from exchange.statement import LogHead, ReadPurpose, ReadRequest, Statement, recipients_of, statement_digest
-from exchange.v1 import node_pb2, node_pb2_grpc
-from keys import dsse
+from exchange.enrolment import Enrolment, load_enrolment
+from exchange.receipt import receipt_from_message
+from exchange.rules.complaint import RulesError
+from exchange.statement import ReadPurpose
+from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.holders import OfficerKeys
@@ -60,43 +56,24 @@ __all__ = [
     "ReadPurpose",
     "Received",
     "RefusedError",
+    "RulesError",
     "Sent",
     "SentState",
     "UnavailableError",
 ]
 
 DEADLINE_SECONDS = 10.0
-PUBLISH_SECONDS = 60.0  # a publishing call may wait behind a full group
-PAGE = 500
 MIN_PREFIX = 8  # characters of an id that people may type
-RETRIES = 3  # of a publishing call that broke; the node takes the same statement once
 WAIT_SECONDS = 0.2
-
-R = TypeVar("R")
 
 
 class Client:
-    """One person's or system's line to the own node."""
+    """What one person or system can do at the own node."""
 
-    def __init__(
-        self,
-        enrolment: Enrolment,
-        keys: OfficerKeys,
-        channel: Any,
-        *,
-        clock_ms: Callable[[], int],
-        random_bytes: Callable[[int], bytes] = os.urandom,
-        deadline_seconds: float = DEADLINE_SECONDS,
-    ) -> None:
-        self.enrolment = enrolment
-        self._keys, self._channel = keys, channel
-        self._stub = node_pb2_grpc.DeskStub(channel)
-        self._clock_ms, self._random, self._deadline = clock_ms, random_bytes, deadline_seconds
-        self._seen = load_seen(enrolment)
-        self._saved = self._seen
-        self._lock = threading.Lock()
-        self._gatherer: Gatherer | None = None
-        self.trust = self._begin()
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._publishing = Publishing(line)
+        self.trust = line.trust
 
     @classmethod
     def connect(
@@ -107,7 +84,8 @@ class Client:
         passphrase: Callable[[], bytes] | None = None,
         keys: OfficerKeys | None = None,
         desk: str | None = None,
-        clock_ms: Callable[[], int] | None = None,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+        random_bytes: Callable[[int], bytes] = os.urandom,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> Client:
         """Open somebody's keys, dial the node, and check that it is the node of the federation that was compared.
@@ -118,28 +96,27 @@ class Client:
             passphrase: Asked only where no agent holds the keys and none are given.
             keys: Already opened ones.
             desk: host:port instead of the one in the settings.
-            clock_ms: Milliseconds UTC; the wall clock if not given.
+            clock_ms: Milliseconds UTC.
+            random_bytes: For salts, nonces and bulletin ids.
             deadline_seconds: For each call but publishing.
 
         Raises:
-            RefusedError: UNOPENABLE, PEER_UNTRUSTED, NOT_A_MEMBER and others; IntegrityError; UnavailableError.
+            RefusedError: UNOPENABLE, PEER_UNTRUSTED, NOT_A_MEMBER and others.
+            IntegrityError: The node's log is behind what was seen of it.
+            UnavailableError: The node does not answer.
         """
         enrolment = load_enrolment(home, officer)
         opened = keys if keys is not None else open_keys(enrolment, passphrase)
-        channel = desk_channel(
-            desk or enrolment.desk,
-            agency=enrolment.agency,
-            ca=enrolment.ca,
-            leaf=enrolment.leaf,
-            private=opened.tls_private,
-        )
-        try:
-            return cls(
-                enrolment, opened, channel, clock_ms=clock_ms or _wall_clock_ms, deadline_seconds=deadline_seconds
+        return cls(
+            Line(
+                enrolment,
+                opened,
+                address=desk or enrolment.desk,
+                clock_ms=clock_ms,
+                random_bytes=random_bytes,
+                deadline_seconds=deadline_seconds,
             )
-        except BaseException:
-            channel.close()
-            raise
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -149,147 +126,44 @@ class Client:
 
     def close(self) -> None:
         """Wait for answers that are owed, write down the newest checkpoint seen, hang up."""
-        if self._gatherer is not None:
-            self._gatherer.close()
-        self._save()
-        self._channel.close()
+        self._publishing.close()
+        self._line.close()
 
     @property
     def agency(self) -> AgencyId:
         """Ours."""
-        return self.enrolment.agency
+        return self._line.enrolment.agency
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """Who we are in which home."""
+        return self._line.enrolment
+
+    @property
+    def now_ms(self) -> int:
+        """The client's clock, milliseconds UTC."""
+        return self._line.clock_ms()
 
     # ------------------------------------------------------------------ publishing
 
     def compose(self, source: Source) -> Composed:
-        """Make a bulletin ready to be signed: read, complete, judge, compute its audience. Nothing is sent.
-
-        Args:
-            source: A YAML file's path, its bytes, or a bulletin message. What of the header nobody needs to type is
-                filled in; a number is reserved at the node only for a bulletin that is right.
-
-        Raises:
-            RulesError: With every complaint.
-            RefusedError: SENDER_DIFFERS, TARGET_MISSING, NO_RECIPIENT.
-        """
-        draft = read_source(source)
-        bulletin = complete_draft(
-            draft.message,
-            agency=self.agency,
-            author=self.enrolment.officer,
-            now_ms=self._clock_ms(),
-            random_bytes=self._random,
-            catalogue=self.trust.catalogue,
-        )
-        check_rules(bulletin, self.trust.catalogue, draft)
-        if bulletin.header.originator != self.agency:
-            raise RefusedError(
-                "SENDER_DIFFERS", f"originator {bulletin.header.originator}, you write for {self.agency}"
-            )
-        wanted = needs(draft.message, bulletin, self.trust.catalogue)
-        if wanted is not None:
-            request = node_pb2.ReserveNumberRequest(kind_code=wanted[0], year=wanted[1])
-            bulletin.header.number = self._call(self._stub.ReserveNumber, request).number
-        fill_targets(bulletin, self._digest_of)
-        return Composed(
-            bulletin=bulletin,
-            kind=bulletin.WhichOneof("body") or "",
-            recipients=recipients_of(bulletin.header.addressees, self.agency),
-        )
+        """Make a bulletin ready to be signed, as ``Publishing.compose``; nothing is sent."""
+        return self._publishing.compose(source)
 
     def publish(self, source: Source | Composed) -> Published:
-        """Sign a bulletin, hand it to the node, verify the receipt. Callers in many threads share messages.
-
-        Raises:
-            RefusedError: As ``compose``; what the node refuses; RECEIPT_INVALID for an answer that proves nothing.
-            UnavailableError: After a few tries with the very same bytes; whether it was taken, ``outbox`` says.
-        """
-        statement, signed, composed = self._sign(source)
-        for left in reversed(range(RETRIES)):
-            try:
-                return self._accept(self._submit(signed).result(PUBLISH_SECONDS), statement, signed, composed)
-            except UnavailableError as error:
-                if not left:
-                    raise
-                time.sleep(min(error.retry_after_seconds, WAIT_SECONDS * (RETRIES - left)))
-            except TimeoutError as error:
-                raise UnavailableError("the node did not answer; exchange outbox says whether it was taken") from error
-        raise AssertionError("a loop that returns or raises")
+        """Sign a bulletin, hand it to the node, verify the receipt, as ``Publishing.publish``."""
+        return self._publishing.publish(source)
 
     def publish_many(self, sources: Iterable[Source | Composed]) -> Iterator[Published | RefusedError]:
-        """Publish many, gathered into few messages; answers in their order, a refusal in place of its answer.
-
-        Raises:
-            UnavailableError: The node went away; what was answered before is durable.
-        """
-        waiting: list[tuple[Statement, SignedPayload, Composed, Future[node_pb2.PublishResult]]] = []
-        for source in sources:
-            statement, signed, composed = self._sign(source)
-            waiting.append((statement, signed, composed, self._submit(signed)))
-            if len(waiting) >= PAGE:
-                yield self._settled(*waiting.pop(0))
-        for each in waiting:
-            yield self._settled(*each)
-
-    def _settled(
-        self, statement: Statement, signed: SignedPayload, composed: Composed, future: Future[node_pb2.PublishResult]
-    ) -> Published | RefusedError:
-        try:
-            return self._accept(future.result(PUBLISH_SECONDS), statement, signed, composed)
-        except RefusedError as refusal:
-            return refusal
-
-    def _sign(self, source: Source | Composed) -> tuple[Statement, SignedPayload, Composed]:
-        composed = source if isinstance(source, Composed) else self.compose(source)
-        statement = Statement(
-            federation_id=self.trust.federation.federation_id,
-            salt=self._random(32),
-            bulletin=encode_bulletin(composed.bulletin),
-            roster_digest=self.trust.federation.roster_digest,
-            recipients=composed.recipients,
-            log_head=self._seen,
-        )
-        return statement, dsse.sign(statement.encode(), ("statement", self._keys.signer)), composed
-
-    def _submit(self, signed: SignedPayload) -> Future[node_pb2.PublishResult]:
-        with self._lock:
-            if self._gatherer is None or self._gatherer.broken:
-                self._gatherer = Gatherer(self._stub.Publish, _translate)
-            return self._gatherer.submit(signed)
-
-    def _accept(
-        self, result: node_pb2.PublishResult, statement: Statement, signed: SignedPayload, composed: Composed
-    ) -> Published:
-        if result.HasField("refusal"):
-            raise _refusal(result.refusal)
-        bulletin_id = composed.bulletin.header.bulletin_id
-        proven, dispatch = self.trust.check_published(result, statement, signed, id_bytes(bulletin_id))
-        self._saw(proven)
-        return Published(
-            number=composed.number,
-            bulletin_id=bulletin_id,
-            statement_digest=statement_digest(signed.payload),
-            log_index=proven.entry.index,
-            receipt=receipt_from_message(result.receipt),
-            recipients=tuple(each.agency for each in dispatch.recipients),
-            absent={each.agency: each.reason.name.lower().replace("_", " ") for each in dispatch.absent},
-        )
-
-    def _digest_of(self, bulletin_id: bytes, *, own: bool) -> bytes:
-        """Find the statement that a relation is about: among our own first, or among what came first."""
-        sent = [item.statement_digest for item in self._outbox_page(0, bulletin_id).items]
-        got = [item.statement_digest for item in self._inbox_page(0, bulletin_id).items]
-        found = sent + got if own else got + sent
-        if not found:
-            raise RefusedError("TARGET_MISSING", f"bulletin {uuid_text(bulletin_id)} is neither in the inbox nor sent")
-        return found[0]
+        """Publish many, gathered into few messages, as ``Publishing.publish_many``."""
+        return self._publishing.publish_many(sources)
 
     # ------------------------------------------------------------------ inbox
 
     def inbox(self, after: int = 0) -> Iterator[Received]:
         """Give what was received after a cursor, oldest first, then end."""
         while True:
-            page = self._inbox_page(after)
+            page = self._line.inbox_page(after)
             yield from map(received_of, page.items)
             if len(page.items) < PAGE:
                 return
@@ -306,13 +180,13 @@ class Client:
         """
         while True:
             try:
-                for page in self._stub.Watch(node_pb2.WatchRequest(after=after)):
+                for page in self._line.stub.Watch(node_pb2.WatchRequest(after=after)):
                     for item in page.items:
                         yield received_of(item)
                         after = item.index
                     after = max(after, page.cursor)
             except Exception as raised:
-                error = _translate(raised)
+                error = translate(raised)
                 if not isinstance(error, UnavailableError):
                     raise error from raised
                 time.sleep(max(error.retry_after_seconds, WAIT_SECONDS))
@@ -341,13 +215,12 @@ class Client:
         listed = tuple(sorted({(each.sender, id_bytes(each.bulletin_id)) for each in items}))
         if not listed:
             return {}
-        request = self._request(ReadPurpose.TRIAGE, case, because, listed=listed)
-        signed = dsse.sign(request.encode(), ("read", self._keys.signer))
-        answer = self._call(self._stub.ListSubjects, node_pb2.ListSubjectsRequest(read=signed.to_message()))
+        signed = self._line.sign_request(ReadPurpose.TRIAGE, case, because, listed=listed)
+        answer = self._line.call(self._line.stub.ListSubjects, node_pb2.ListSubjectsRequest(read=signed.to_message()))
         proven = self.trust.check_own(receipt_from_message(answer.receipt), Kind.LISTED)
         if proven.body.count != len(listed):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} lists {proven.body.count} bulletins")
-        self._saw(proven)
+        self._line.saw(proven)
         return {
             (line.sender, uuid_text(line.bulletin_id)): next((each.text for each in line.subject), "")
             for line in answer.subjects
@@ -369,21 +242,16 @@ class Client:
                 AUTHOR_DIFFERS, RECIPIENTS_DIFFER, STATEMENT_DIFFERS, RECEIPT_INVALID and others.
         """
         sender = item.sender if isinstance(item, Received) else self.agency
-        request = self._request(
-            purpose,
-            case,
-            because,
-            sender=sender,
-            bulletin_id=id_bytes(item.bulletin_id),
-            statement_digest=item.statement_digest,
+        bulletin_id = id_bytes(item.bulletin_id)
+        signed = self._line.sign_request(
+            purpose, case, because, sender=sender, bulletin_id=bulletin_id, statement_digest=item.statement_digest
         )
-        signed = dsse.sign(request.encode(), ("read", self._keys.signer))
-        answer = self._call(self._stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
+        answer = self._line.call(self._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
         receipt = receipt_from_message(answer.receipt)
         proven = self.trust.check_own(receipt, Kind.OPENED)
-        if (proven.body.bulletin_id, proven.body.refers_to) != (request.bulletin_id, item.cursor):
+        if (proven.body.bulletin_id, proven.body.refers_to) != (bulletin_id, item.cursor):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another bulletin")
-        self._saw(proven)
+        self._line.saw(proven)
         statement = SignedPayload.from_message(answer.statement)
         verified = self.trust.check_statement(
             statement,
@@ -422,98 +290,14 @@ class Client:
 
     def _outbox_items(self, after: int) -> Iterator[node_pb2.OutboxItem]:
         while True:
-            page = self._outbox_page(after)
+            page = self._line.outbox_page(after)
             yield from page.items
             if len(page.items) < PAGE:
                 return
             after = page.cursor
-
-    # ------------------------------------------------------------------ inside
-
-    def _begin(self) -> Trust:
-        profile = self._call(self._stub.Profile, node_pb2.ProfileRequest())
-        if (profile.agency, profile.owner) != (self.agency, self.enrolment.owner):
-            raise RefusedError(
-                "PEER_UNTRUSTED", f"the node of {profile.agency[:30]!a} takes you for {profile.owner[:70]!a}"
-            )
-        trust = Trust.found(
-            SignedPayload.from_message(profile.roster),
-            SignedPayload.from_message(profile.manifest),
-            pin=self.enrolment.pin,
-            agency=self.agency,
-            now_ms=self._clock_ms(),
-        )
-        head = trust.check_head(profile.checkpoint, self._seen)
-        self._seen = LogHead(origin=head.origin, size=head.size, root=head.root)
-        return trust
-
-    def _request(self, purpose: ReadPurpose, case: str, because: str, **aim: Any) -> ReadRequest:
-        return ReadRequest(
-            federation_id=self.trust.federation.federation_id,
-            agency=self.agency,
-            officer=self.enrolment.officer,
-            purpose=purpose,
-            case=case,
-            reason=because,
-            nonce=self._random(16),
-            time_ms=self._clock_ms(),
-            log_head=self._seen,
-            **aim,
-        )
-
-    def _inbox_page(self, after: int, bulletin_id: bytes = b"") -> node_pb2.InboxResponse:
-        return self._call(self._stub.Inbox, node_pb2.InboxRequest(after=after, limit=PAGE, bulletin_id=bulletin_id))
-
-    def _outbox_page(self, after: int, bulletin_id: bytes = b"") -> node_pb2.OutboxResponse:
-        return self._call(self._stub.Outbox, node_pb2.OutboxRequest(after=after, limit=PAGE, bulletin_id=bulletin_id))
-
-    def _call(self, method: Callable[..., R], request: object) -> R:
-        try:
-            return method(request, timeout=self._deadline)
-        except Exception as raised:
-            error = _translate(raised)
-            if error is raised:
-                raise
-            raise error from raised
-
-    def _saw(self, proven: VerifiedReceipt) -> None:
-        """Remember the newest checkpoint of our log; written down when the client closes."""
-        head = proven.checkpoint
-        with self._lock:
-            if self._seen is None or head.size > self._seen.size:
-                self._seen = LogHead(origin=head.origin, size=head.size, root=head.root)
-
-    def _save(self) -> None:
-        if self._seen is not None and self._seen != self._saved:
-            save_seen(self.enrolment, self._seen)
-            self._saved = self._seen
 
 
 def _names(wanted: str, item: Received | Sent) -> bool:
     if wanted in (item.number, item.bulletin_id):
         return True
     return len(wanted) >= MIN_PREFIX and item.bulletin_id.startswith(wanted.lower())
-
-
-def _refusal(refusal: node_pb2.Refusal) -> RefusedError:
-    """Make the node's refusal of a statement the error that it is."""
-    from exchange.rules.complaint import Complaint, RulesError
-
-    if refusal.complaints:
-        return RulesError(
-            tuple(
-                Complaint(code=each.code, path=each.path, message=each.message, hint=each.hint or None)
-                for each in refusal.complaints
-            )
-        )
-    return RefusedError(refusal.code, refusal.message)
-
-
-def _translate(raised: Exception) -> Exception:
-    import grpc
-
-    return error_of(raised) if isinstance(raised, grpc.RpcError) else raised
-
-
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -108,11 +108,11 @@ def format_config(config: NodeConfig) -> str:
 def _peers(value: object, name: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise ConfigError(f"{name}: peers is no table", '[peers] with lines of AGENCY = "host:port"')
-    found = {}
+    found: dict[str, str] = {}
     for agency, address in value.items():
         key = f"peers.{agency}"
         found[_agency(agency, name, key)] = _text(address, name, key)
-        _check_address(found[AgencyId(agency)], name, key)
+        _check_address(found[agency], name, key)
     return MappingProxyType(found)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from exchange.config import load_config
 from exchange.statement import LogHead
+from keys import certificate
 from keys.agency import CA_FILE, TLS_FILE
 from keys.errors import IntegrityError, RefusedError
 from keys.files import PRIVATE, PUBLIC, write_file
@@ -31,6 +32,7 @@ class Enrolment:
     agency: AgencyId
     officer: str
     desk: str  # host:port
+    node_name: str  # the one dNSName of the own node's leaf
     ca: bytes = field(repr=False)  # DER, the own agency's
     leaf: bytes = field(repr=False)  # DER, of this person
     pin: bytes  # 32 bytes, of the roster compared at enrolment
@@ -72,6 +74,7 @@ def load_enrolment(home: Path, officer: str) -> Enrolment:
         agency=config.agency,
         officer=officer,
         desk=config.desk,
+        node_name=certificate.peer_agency_name(_read(home / TLS_FILE)),
         ca=_read(home / CA_FILE),
         leaf=_read(folder / TLS_FILE),
         pin=_load_pin(folder / PIN_FILE, officer),

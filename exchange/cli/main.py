@@ -94,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def tell(failure: Failure, as_json: bool) -> int:
     """Say how a command ended; words for people go to stderr, the one object for programs to stdout."""
-    from exchange.text import safe_text  # noqa: PLC0415 - only where something failed
+    from exchange.text import safe_text
 
     if as_json:
         print(json.dumps(failure.to_json()))

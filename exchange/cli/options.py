@@ -53,12 +53,12 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Write JSON for programs, on failure too.")(command)
 
 
-def officer_options(command: F) -> F:
+def officer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--home``, ``--as`` and ``--passphrase-fd`` and hand the command a connected client as ``node``."""
 
     @wraps(command)
     def run(home: Path, officer: str | None, passphrase_fd: int | None, **given: Any) -> Any:
-        from exchange.client import Client  # noqa: PLC0415 - heavy; only for commands that talk to a node
+        from exchange.client import Client
 
         whose = officer or only_officer(home)
         with Client.connect(home, whose, passphrase=lambda: read_passphrase(passphrase_fd, whose)) as node:
@@ -67,8 +67,7 @@ def officer_options(command: F) -> F:
     named = click.option(
         "--as", "officer", envvar="EXCHANGE_AS", metavar="OFFICER", help="Who you are.  [env: EXCHANGE_AS]"
     )
-    wrapped: F = passphrase_option(home_option(named(run)))  # type: ignore[type-var]
-    return wrapped
+    return passphrase_option(home_option(named(run)))
 
 
 def only_officer(home: Path) -> str:
