@@ -1,0 +1,211 @@
+"""The commands as an auditor types them: exact exit codes, one object with --json, no network, no traceback."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audit.checkpoint import VerifierKey
+from audit.entry import parse_entry
+from audit.tlogproof import parse_proof, verify_proof
+from keys.signing import Ed25519Signer
+from tests.audit.forge import read_log, sign
+
+ROOT = Path(__file__).resolve().parents[2]
+OFFLINE = """
+import socket, sys
+def refuse(event, args):
+    if event.startswith("socket."):
+        raise RuntimeError("the network was touched: " + event)
+sys.addaudithook(refuse)
+from audit.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    heavy = {"grpc", "rich", "structlog", "protovalidate", "exchange"} & set(sys.modules)
+    assert not heavy, heavy
+"""
+
+
+def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", OFFLINE, *map(str, words)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd or ROOT, env={"PYTHONPATH": str(ROOT)}, check=False
+    )
+
+
+def verify_json(*words: str | Path) -> tuple[int, dict[str, object]]:
+    done = run("verify", "--json", *words)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("\n") == 1
+    told = json.loads(done.stdout)
+    assert list(told) == ["verdict", "origin", "size", "root", "steps"]
+    return done.returncode, told
+
+
+@pytest.fixture
+def kept(template: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "kept.txt"
+    shutil.copy(template / "checkpoint", path)
+    return path
+
+
+def test_verify_ends_in_0_only_with_an_outside_key_and_an_outside_checkpoint(
+    folder: Path, key: VerifierKey, kept: Path
+) -> None:
+    code, told = verify_json(folder, "--key", str(key), "--against", kept)
+    assert (code, told["verdict"], told["origin"], told["size"]) == (0, "verified", key.name, 300)
+    assert [(s["step"], s["result"]) for s in told["steps"]] == [(n, "ok") for n in range(1, 9)]  # type: ignore[attr-defined]
+    assert all(set(step) == {"step", "name", "result", "detail"} for step in told["steps"])  # type: ignore[attr-defined]
+    assert verify_json(folder, "--against", kept)[0] == 7
+    assert verify_json(folder, "--key", str(key))[0] == 7
+    assert verify_json(folder)[0] == 7
+
+
+def test_the_words_for_people_say_what_was_and_what_was_not_checked(folder: Path) -> None:
+    done = run("verify", folder)
+    assert done.returncode == 7
+    assert "  1 key         not checked: key taken from the log itself\n" in done.stdout
+    assert "  5 root        recomputed from the entries, and the one that was signed  ok\n" in done.stdout
+    assert "\nVerified, end not anchored. Not checked here: whether an entry's content is true; " in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_nodes_home_is_a_log_folders_parent_and_nothing_else_in_it_is_read(
+    folder: Path, key: VerifierKey, kept: Path
+) -> None:
+    (folder.parent / "node.db").mkdir()  # would fail if it were opened
+    assert verify_json(folder.parent, "--key", str(key), "--against", kept)[0] == 0
+
+
+def test_against_takes_many_values_before_or_after_the_folder(
+    folder: Path, key: VerifierKey, kept: Path, tmp_path: Path
+) -> None:
+    proof = tmp_path / "e.tlog-proof"
+    assert run("prove", folder, "299", "-o", proof).returncode == 0
+    for words in (
+        (folder, "--key", str(key), "--against", kept, proof),
+        ("--against", kept, proof, folder, "--key", str(key)),
+        ("--key", str(key), "--against", kept, proof, "--", folder),
+        (folder, "--against", kept, "--against", proof, "--key", str(key)),
+        ("--key", str(key), "--against", proof, "--against", kept, folder),
+    ):
+        code, told = verify_json(*words)
+        assert (code, told["verdict"]) == (0, "verified"), words
+        assert "1 checkpoint and 1 receipt agree" in told["steps"][6]["detail"]  # type: ignore[index]
+
+
+def test_a_changed_byte_ends_in_6_and_names_the_entry(folder: Path, key: VerifierKey, kept: Path) -> None:
+    path = folder / "tile/entries/000"
+    data = bytearray(path.read_bytes())
+    data[data.index(parse_entry(read_log(folder, 300)[77]).body) + 9] ^= 0x20
+    path.write_bytes(data)
+    done = run("verify", folder, "--key", str(key), "--against", kept)
+    assert done.returncode == 6
+    assert "Refuted at entry 77: tile/0/000: the entry's hash is not the one in the tile." in done.stdout
+    code, told = verify_json(folder, "--key", str(key), "--against", kept)
+    assert (code, str(told["verdict"]).startswith("refuted at entry 77: ")) == (6, True)
+
+
+def test_no_such_folder_ends_in_5(tmp_path: Path, folder: Path) -> None:
+    for missing in (tmp_path / "nowhere", folder / "checkpoint"):
+        assert verify_json(missing)[0] == 5
+        done = run("verify", missing)
+        assert (done.returncode, done.stderr) == (5, f"exchange-audit: error: {missing}: no such folder\n")
+    assert verify_json(folder, "--roster", tmp_path / "none")[0] == 5
+    assert verify_json(folder, "--against", tmp_path / "none")[0] == 5
+
+
+def test_a_folder_without_a_log_is_never_verified(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert verify_json(tmp_path / "empty")[0] == 6
+
+
+def test_the_logs_own_checkpoint_is_not_from_outside(folder: Path, key: VerifierKey) -> None:
+    code, told = verify_json(folder, "--key", str(key), "--against", folder / "checkpoint")
+    assert (code, told["verdict"]) == (7, "verified, end not anchored")
+
+
+def test_row_25_malformed_outside_files_end_in_one_line_and_never_in_0(
+    folder: Path, key: VerifierKey, signer: Ed25519Signer, tmp_path: Path, kept: Path
+) -> None:
+    bad = tmp_path / "bad.txt"
+    for content in (b"", b"\xff", b"a\nb\nc\n\n", b"x" * 500_000, sign([], signer, "bee.example/log/1").encode()):
+        bad.write_bytes(content)
+        done = run("verify", folder, "--key", str(key), "--against", kept, bad)
+        assert done.returncode == 7
+        assert sum("bad.txt" in line for line in done.stdout.splitlines()) == 1
+        assert done.stderr == ""
+
+
+def test_row_25_malformed_keys_and_rosters_end_in_one_line(folder: Path, tmp_path: Path) -> None:
+    done = run("verify", folder, "--key", "nonsense")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    bad = tmp_path / "roster"
+    for content in (b"", b"garbage", bytes(10_000)):
+        bad.write_bytes(content)
+        done = run("verify", folder, "--roster", bad)
+        assert done.returncode == 6
+        assert done.stderr.startswith(f"exchange-audit: error: {bad}: ")
+        assert done.stderr.count("\n") == 1
+    assert run("verify", folder, "--roster", bad, "--key", "x").returncode == 2
+
+
+def test_nothing_a_file_says_steers_the_terminal(folder: Path) -> None:
+    (folder / "tile/0/\x1b[2Jx\u202e").write_text("")
+    done = run("verify", folder)
+    assert done.returncode == 7
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+def test_show_prints_entries_by_index_and_kind(folder: Path) -> None:
+    done = run("show", folder, "--from", "0", "--to", "4")
+    assert [line.split()[2] for line in done.stdout.splitlines()] == [
+        "GENESIS",
+        "ROSTER_ADOPTED",
+        "MANIFEST_ADOPTED",
+        "KEY_SHEET_ADOPTED",
+        "PUBLISHED",
+    ]
+    rows = [json.loads(line) for line in run("show", folder, "--kind", "received", "--json").stdout.splitlines()]
+    assert {row["kind"] for row in rows} == {"RECEIVED"}
+    assert [row["index"] for row in rows] == list(range(7, 300, 8))
+    assert len(rows[0]["delivery_digest"]) == 64
+    assert run("show", folder, "--kind", "NOPE").returncode == 2
+    assert run("show", folder, "--from", "900").stdout == ""
+
+
+def test_show_of_a_broken_folder_ends_in_6(folder: Path) -> None:
+    (folder / "tile/entries/001.p/44").write_bytes(b"\0\1x")
+    done = run("show", folder)
+    assert (done.returncode, done.stderr.count("\n")) == (6, 1)
+    assert "tile/entries/001.p/44" in done.stderr
+
+
+def test_prove_writes_a_proof_that_anyone_with_the_key_can_verify(
+    folder: Path, key: VerifierKey, tmp_path: Path
+) -> None:
+    entries = read_log(folder, 300)
+    for index in (0, 255, 256, 299):
+        text = run("prove", folder, str(index)).stdout
+        proof = parse_proof(text)
+        assert proof.extra == entries[index]
+        assert verify_proof(proof, entries[index], key).size == 300
+    out = tmp_path / "p.tlog-proof"
+    out.write_text("mine")
+    assert run("prove", folder, "1", "-o", out).returncode == 2
+    assert out.read_text() == "mine"
+    assert run("prove", folder, "300").returncode == 5
+    (folder / "tile/0/000").write_bytes(bytes(8192))
+    assert run("prove", folder, "1").returncode == 6
+
+
+def test_help_is_said_without_the_heavy_libraries() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in ("verify", "show", "prove"))
+    assert run("verify").returncode == 2
