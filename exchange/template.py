@@ -156,7 +156,7 @@ def make_template(
     lines = [
         f"# {kind} ({policy.code}): {usual.about}",
         f"# Fill in every line marked {BLANK[2:]}  Lines that begin with # are optional: take the # away to use one.",
-        "# Then: exchange check FILE, exchange publish FILE.   One of each kind to look at: exchange/examples/",
+        "# Then: exchange check FILE, and exchange publish FILE",
         "header:",
         _line("bulletin_id:", bulletin_id),
         *_identity(kind, policy, originator, now_ms, catalogue),

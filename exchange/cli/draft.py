@@ -13,13 +13,21 @@ from exchange.bulletin import KINDS, uuid7
 from exchange.rules.catalogue import packaged_catalogue
 from exchange.rules.complaint import nearest
 from exchange.template import USUAL, make_template
+from exchange.text import safe_text
+from keys.errors import RefusedError
 
 WRONG_USE = 2
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file instead of the terminal.")
-@click.option("--originator", metavar="AGENCY", help="Your agency, as HK-IMMD.")
+@click.option("--originator", metavar="AGENCY", help="Your agency, as HK-IMMD; the home's, if not given.")
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="EXCHANGE_HOME",
+    help="The node's home folder.  [env: EXCHANGE_HOME]",
+)
 @click.option(
     "--status",
     type=click.Choice(["actual", "exercise", "test"]),
@@ -31,7 +39,13 @@ WRONG_USE = 2
 @click.argument("kind", required=False, metavar="KIND")
 @click.pass_context
 def draft(
-    ctx: click.Context, kind: str | None, output: Path | None, originator: str | None, status: str, force: bool
+    ctx: click.Context,
+    kind: str | None,
+    output: Path | None,
+    originator: str | None,
+    home: Path | None,
+    status: str,
+    force: bool,
 ) -> None:
     """Write a template for a bulletin of this KIND; without one, list the kinds.
 
@@ -46,6 +60,8 @@ def draft(
     name = by_code.get(name, name)
     if name not in catalogue.kinds:
         _refuse(ctx, f"there is no kind '{kind[:40]}'", nearest(name, KINDS) or "'exchange draft' lists them")
+    if originator is None and home is not None:
+        originator = _agency_of(ctx, home)
     if originator is not None:
         _check_originator(ctx, originator, name)
     now_ms = time.time_ns() // 1_000_000
@@ -67,7 +83,18 @@ def draft(
         _refuse(ctx, f"{output} exists", "--force replaces it")
     except OSError as error:
         _refuse(ctx, f"{output} cannot be written: {error.strerror}", "-o takes another name")
-    click.echo(f"exchange: fill in the lines marked ←, then: exchange check {output}", err=True)
+    click.echo(f"exchange: fill in the lines marked ←, then: exchange check {safe_text(str(output))}", err=True)
+
+
+def _agency_of(ctx: click.Context, home: Path) -> str | None:
+    """Read whose home it is."""
+    from exchange.config import load_config
+
+    try:
+        return str(load_config(home).agency)
+    except (OSError, RefusedError) as error:
+        _refuse(ctx, f"{home} is no home: {error}", "--originator names your agency")
+        return None
 
 
 def _check_originator(ctx: click.Context, originator: str, kind: str) -> None:
@@ -82,7 +109,7 @@ def _check_originator(ctx: click.Context, originator: str, kind: str) -> None:
 
 
 def _refuse(ctx: click.Context, message: str, hint: str | None) -> None:
-    print(f"exchange: error: {message}", file=sys.stderr)
+    print(f"exchange: error: {safe_text(message)}", file=sys.stderr)
     if hint:
         print(f"exchange: hint: {hint}", file=sys.stderr)
     ctx.exit(WRONG_USE)

@@ -147,3 +147,17 @@ def test_the_command_says_at_once_what_the_check_would_say(words: list[str], err
     assert done.exit_code == 2
     assert done.stdout == ""
     assert done.stderr == f"exchange: error: {error}\nexchange: hint: {hint}\n"
+
+
+def test_the_command_takes_the_agency_of_a_home(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text('agency = "TH-DSI"\n', encoding="utf-8")
+    done = CliRunner().invoke(draft, ["lookout", "--home", str(tmp_path)])
+    assert "\n  originator: TH-DSI\n" in done.stdout
+    lost = CliRunner().invoke(draft, ["lookout", "--home", str(tmp_path / "none")])
+    assert lost.exit_code == 2
+    assert lost.stderr.endswith("exchange: hint: --originator names your agency\n")
+
+
+def test_the_terminal_is_told_nothing_that_it_obeys() -> None:
+    done = CliRunner().invoke(draft, ["tra\x1b[2J\u202e"])
+    assert done.stderr.startswith("exchange: error: there is no kind 'tra⟨U+001B⟩[2J⟨U+202E⟩'\n")
