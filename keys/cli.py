@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Exit codes as everywhere: 2 wrong use or form, 4 needs a key or passphrase, 5 no such thing, 6 verification failed.
 _EXITS = {"MALFORMED": 2, "TOO_LARGE": 2, "NOT_UNDERSTOOD": 2, "SUITE_UNKNOWN": 2, "NOT_ALLOWED": 4, "UNOPENABLE": 4}
 _VERIFICATION_FAILED = 6
+_LINES = "keys.cli.passphrases"
+_MAX_LINES_BYTES = 1 << 16
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -307,9 +309,6 @@ def show_command(file: Path, roster: Path | None, manifest: Path | None) -> None
         sys.exit(_VERIFICATION_FAILED)
 
 
-_READ: dict[int, list[bytes]] = {}  # a descriptor can be read once; several holders may share its lines
-
-
 @dataclass(slots=True)
 class Passphrases:
     """Where passphrases come from: lines of a descriptor (the last serves all the rest), or the terminal."""
@@ -322,10 +321,13 @@ class Passphrases:
         """Read the descriptor, if one is given; *fresh* asks twice at the terminal."""
         if descriptor is None:
             return cls(fresh=fresh)
-        if descriptor not in _READ:
+        read = click.get_current_context().meta  # a descriptor can be read once; holders share its lines
+        if _LINES not in read:
             with os.fdopen(descriptor, "rb", closefd=False) as file:
-                _READ[descriptor] = file.read(1 << 16).splitlines()
-        return cls(fresh=fresh, lines=_READ[descriptor])
+                read[_LINES] = file.read(_MAX_LINES_BYTES).splitlines()
+        if not read[_LINES]:
+            raise RefusedError("NOT_ALLOWED", f"file descriptor {descriptor} holds no passphrase")
+        return cls(fresh=fresh, lines=read[_LINES])
 
     def __call__(self, holder: str) -> bytes:
         """Give the passphrase of ``root``, ``node`` or a person."""
