@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exchange.bulletin import id_bytes, parse_bulletin
+from exchange.corrections import mismatches
 from exchange.dispatch import parse_dispatch
 from exchange.envelope import open_sealed
 from exchange.statement import parse_statement
@@ -44,3 +45,13 @@ def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: Storage
             signed = open_content(content, held, storage)
             return parse_bulletin(parse_statement(signed.payload).bulletin, newer_minor=held.facts.not_understood)
     return None
+
+
+def check_correction(correction: Bulletin, target: Bulletin) -> None:
+    """Refuse a correction whose old values are not those of its target.
+
+    Raises:
+        RefusedError: TARGET_DIFFERS, naming the path.
+    """
+    for path in mismatches(correction, target):
+        raise RefusedError("TARGET_DIFFERS", f"the old value at {path[:80]!a} is not what stands there")

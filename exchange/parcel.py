@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from exchange.authorship import check_author_named, check_role, check_signature, find_author
 from exchange.bulletin import is_understood, parse_bulletin
-from exchange.corrections import check_correction
 from exchange.dispatch import Dispatch, check_recipients, check_signers, dispatch_digest, parse_dispatch, recipient_of
 from exchange.envelope import check_envelope, open_sealed, unwrap_content_key
 from exchange.facts import bulletin_id_of, facts_of
-from exchange.held import corrected_by
+from exchange.held import check_correction, corrected_by
 from exchange.house import House
 from exchange.lane import LaneHead, LaneId, Step, check_class
 from exchange.rules import check_bulletin, refusing

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from audit.entry import Body, Kind, Role
 from exchange.authorship import Author, check_author_named, check_role, check_signature, find_author
 from exchange.bulletin import id_bytes, parse_bulletin
-from exchange.corrections import check_correction
 from exchange.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
 from exchange.envelope import Sealed, seal_statement
 from exchange.facts import bulletin_id_of, facts_of, needs_target, retention_of
-from exchange.held import corrected_by
+from exchange.held import check_correction, corrected_by
 from exchange.house import House
 from exchange.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
 from exchange.notices import apply_notices
@@ -32,7 +31,7 @@ from keys.identity import AgencyId, short
 from keys.roster import MemberStatus
 from keys.signing import PublicKey
 
-MAX_STATEMENT_BYTES = 1 << 20  # with wraps and dispatch it must stay below a gRPC message of 2 MiB
+MAX_STATEMENT_BYTES = (1 << 20) - 4096  # with its signature and length it must fit the largest bucket
 TRANSPORT_MS = 14 * 86_400_000  # the recipients' encryption keys are published so far ahead
 
 

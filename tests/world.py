@@ -271,14 +271,18 @@ def bulletin(name: str, **header: object) -> Bulletin:
     return message
 
 
-def advisory(sender: str, *recipients: str, serial: int = 1, text: str = "Beware of paid tickets") -> Bulletin:
-    """Make a small routine bulletin from one agency to others."""
+def advisory(
+    sender: str, *recipients: str, serial: int = 1, text: str = "Beware of paid tickets", urgency: int = 4
+) -> Bulletin:
+    """Make a small bulletin from one agency to others, routine by default."""
     message = bulletin("11-advisory")
     header = message.header
     header.originator = sender
     header.number = f"{sender}/ADV/2025/{serial:06d}"
     header.bulletin_id = uuid7(header.issued_at.ToMilliseconds(), serial.to_bytes(10, "big"))
     header.subject[0].text = text
+    header.urgency = urgency
+    header.urgency_reason = "" if urgency == 4 else "live pursuit"
     header.ClearField("case")
     del header.relations[:]
     del header.addressees[:]

@@ -38,8 +38,8 @@ from tests.world import NOW_MS, Desk, advisory, bulletin, house_of
 _serials = itertools.count(1)
 
 
-def note(*recipients: str, sender: str = "HK-IMMD") -> Bulletin:
-    return advisory(sender, *(recipients or ("TH-DSI",)), serial=next(_serials))
+def note(*recipients: str, sender: str = "HK-IMMD", urgency: int = 4) -> Bulletin:
+    return advisory(sender, *(recipients or ("TH-DSI",)), serial=next(_serials), urgency=urgency)
 
 
 @pytest.fixture(scope="module")
@@ -326,9 +326,8 @@ def test_two_deliveries_under_one_number_are_kept_as_proof_and_stop_the_lane_row
         assert (body.kind, body.outcome) == (Kind.REFUSED, Outcome.EQUIVOCATION)
         good = forger.deliver(desk, forger.seal(note()))
         assert code_of(desk, good) == "LANE_STOPPED"  # check 3
-        urgent = note()
-        urgent.header.urgency = 2
-        assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].new
+        urgent = note(urgency=2)
+        assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].refusal is None
     finally:
         desk.close()
 
@@ -390,9 +389,8 @@ def test_a_head_from_the_end_of_time_does_not_stop_the_node(tmp_path: Path, forg
             desk.receive(Message(parcels=(), head=head), "HK-IMMD")
         except RefusedError as refusal:
             assert refusal.code == "LANE_HEAD_INVALID"  # noqa: PT017
-        urgent = note()
-        urgent.header.urgency = 2
-        assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].new
+        urgent = note(urgency=2)
+        assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].refusal is None
     finally:
         desk.close()
 

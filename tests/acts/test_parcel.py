@@ -28,9 +28,9 @@ _serials = itertools.count(1)
 OTHER_FEDERATION = bytes(range(32))
 
 
-def note(*recipients: str, sender: str = "HK-IMMD") -> Bulletin:
+def note(*recipients: str, sender: str = "HK-IMMD", urgency: int = 4) -> Bulletin:
     """A fresh small bulletin, by default to TH-DSI alone."""
-    return advisory(sender, *(recipients or ("TH-DSI",)), serial=next(_serials))
+    return advisory(sender, *(recipients or ("TH-DSI",)), serial=next(_serials), urgency=urgency)
 
 
 def verdict(receiver: Desk, message: Message, peer: str = "HK-IMMD", **more: object) -> Verdict:
@@ -139,8 +139,7 @@ def test_9_a_routine_bulletin_in_the_urgent_lane_is_refused(receiver: Desk, forg
 
 
 def test_9_an_urgent_bulletin_in_the_routine_lane_is_refused(receiver: Desk, forger: Forger) -> None:
-    message = note()
-    message.header.urgency = 2
+    message = note(urgency=2)
     refused(receiver, forger.deliver(receiver, forger.seal(message)), "LANE_CLASS")
 
 

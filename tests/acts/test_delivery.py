@@ -1,0 +1,403 @@
+"""What leaves a lane, and what its receipts prove: each numbered check against a peer that signs what it likes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from audit.entry import Body, Kind, Outcome
+from exchange import delivery
+from exchange.bulletin import uuid7
+from exchange.delivery import MAX_BATCH_COUNT, MAX_RECEIPTS, check_peer_position, check_ratchet, outgoing_after
+from exchange.dispatch import parse_dispatch
+from exchange.lane import Withdrawn, WithdrawnReason, parse_lane_head
+from exchange.publishing import TRANSPORT_MS
+from exchange.receipt import Receipt
+from exchange.statement import opening
+from exchange.store import DeliveryState, LaneState, OutboundRow
+from exchange.v1 import bulletin_pb2
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import AgencyId
+from tests.acts.forged_log import ForgedLog
+from tests.world import NOW_MS, Desk, advisory, bulletin
+
+_serials = itertools.count(1)
+PEER = AgencyId("TH-DSI")
+
+
+@pytest.fixture
+def peer_log() -> ForgedLog:
+    return ForgedLog(PEER)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """HK-IMMD, whose receipts from others these tests forge."""
+    made = Desk("HK-IMMD", tmp_path_factory.mktemp("sender"))
+    yield made
+    made.close()
+
+
+def lane(desk: Desk, peer: str = PEER, lane_class: int = 2) -> LaneState:
+    found = desk.node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=1)
+    assert found is not None
+    return found
+
+
+def publish(desk: Desk, *recipients: str, count: int = 1) -> list[OutboundRow]:
+    """Publish some more to the peer, nothing else waiting, and return its rows."""
+    settle_all(desk)
+    before = desk.node.reads.lane(outgoing=True, peer=PEER, lane_class=2, epoch=1)
+    for _ in range(count):
+        desk.publish(advisory("HK-IMMD", *(recipients or (PEER,)), serial=next(_serials)))
+    return desk.node.reads.outbound(lane(desk).row, before.sequence if before else 0, count)
+
+
+def received(desk: Desk, row: OutboundRow, **changes: object) -> Body:
+    """Say what an honest RECEIVED says."""
+    content = desk.node.reads.content(row.entry_index)
+    assert content is not None
+    payload = SignedPayload.decode(content.dispatch).payload
+    honest = Body(
+        kind=Kind.RECEIVED,
+        peer=desk.house.number,
+        bulletin_id=parse_dispatch(payload).bulletin_id,
+        dispatch_digest=delivery.parse_delivery(row.delivery).dispatch_digest,
+        delivery_digest=row.digest,
+        opening=row.opening,
+    )
+    return replace(honest, **changes)
+
+
+def check(desk: Desk, *receipts: tuple[int, Receipt, Receipt | None]) -> list[delivery.Settled]:
+    return delivery.check_receipts(list(receipts), lane=lane(desk), peer=PEER, house=desk.house, reads=desk.node.reads)
+
+
+def invalid(desk: Desk, *receipts: tuple[int, Receipt, Receipt | None], code: str = "RECEIPT_INVALID") -> None:
+    before = lane(desk)
+    with pytest.raises(RefusedError) as raised:
+        check(desk, *receipts)
+    assert raised.value.code == code, raised.value
+    assert lane(desk) == before
+
+
+def settle_all(desk: Desk) -> None:
+    """Leave the lane receipted up to its end, as an honest peer would."""
+    state = desk.node.reads.lane(outgoing=True, peer=PEER, lane_class=2, epoch=1)
+    if state is None:
+        return
+    log = ForgedLog(PEER)
+    rows = desk.node.reads.outbound(state.row, state.taken, 1000)
+    places = [(row.sequence, log.add(received(desk, row).encode())) for row in rows]
+    desk.settle([(sequence, log.receipt(index), None) for sequence, index in places], PEER)
+
+
+def test_a_receipt_settles_its_delivery_and_is_logged(desk: Desk, peer_log: ForgedLog) -> None:
+    [row] = publish(desk)
+    index = peer_log.add(received(desk, row).encode())
+    assert desk.settle([(row.sequence, peer_log.receipt(index), None)], PEER) == row.sequence
+    [settled] = desk.node.reads.outbound(row.lane, row.sequence - 1, 1)
+    assert (settled.state, settled.reason) == (DeliveryState.RECEIVED, 0)
+    recorded = desk.bodies(Kind.RECEIPT_RECORDED)[-1]
+    assert (recorded.delivery_digest, recorded.peer_index, recorded.refers_to) == (row.digest, index, row.queued_index)
+
+
+def test_a_refusal_settles_with_its_reason(desk: Desk, peer_log: ForgedLog) -> None:
+    [row] = publish(desk)
+    body = received(desk, row, kind=Kind.REFUSED, outcome=Outcome.RULES, opening=b"")
+    desk.settle([(row.sequence, peer_log.receipt(peer_log.add(body.encode())), None)], PEER)
+    [settled] = desk.node.reads.outbound(row.lane, row.sequence - 1, 1)
+    assert (settled.state, settled.reason) == (DeliveryState.REFUSED, Outcome.RULES)
+
+
+def test_1_more_receipts_than_a_message_may_hold_are_refused_even_if_all_are_held(
+    desk: Desk, peer_log: ForgedLog
+) -> None:
+    [row] = publish(desk)
+    receipt = peer_log.receipt(peer_log.add(received(desk, row).encode()))
+    desk.settle([(row.sequence, receipt, None)], PEER)
+    assert check(desk, *[(row.sequence, receipt, None)] * MAX_RECEIPTS) == []  # row 14: replayed, nothing changes
+    invalid(desk, *[(row.sequence, receipt, None)] * (MAX_RECEIPTS + 1), code="TOO_MANY")
+
+
+def test_2_receipts_out_of_order_are_refused(desk: Desk, peer_log: ForgedLog) -> None:
+    one, two = publish(desk, count=2)
+    indices = [peer_log.add(received(desk, row).encode()) for row in (one, two)]
+    first, second = (
+        (row.sequence, peer_log.receipt(index), None) for row, index in zip((one, two), indices, strict=True)
+    )
+    invalid(desk, second, first)
+    invalid(desk, second)
+    invalid(desk, first, first)
+    assert len(check(desk, first, second)) == 2
+    desk.settle([first, second], PEER)
+
+
+def test_a_receipt_for_what_was_never_sent_is_refused(desk: Desk, peer_log: ForgedLog) -> None:
+    [row] = publish(desk)
+    receipt = peer_log.receipt(peer_log.add(received(desk, row).encode()))
+    invalid(desk, (row.sequence, receipt, None), (row.sequence + 1, receipt, None))
+    desk.settle([(row.sequence, receipt, None)], PEER)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"delivery_digest": bytes(range(32))},
+        {"dispatch_digest": bytes(range(32))},
+        {"peer": 4},
+        {"opening": bytes(range(32))},
+        {"opening": b""},
+        {"kind": Kind.REFUSED, "outcome": Outcome.RULES},
+        {"kind": Kind.REFUSED, "opening": b""},
+        {"kind": Kind.QUEUED, "opening": b""},
+    ],
+    ids=["delivery", "dispatch", "peer", "opening", "no-opening", "opening-in-a-refusal", "no-reason", "no-answer"],
+)
+def test_3_a_receipt_that_does_not_say_exactly_what_it_must_is_refused(
+    desk: Desk, peer_log: ForgedLog, changes: dict[str, object]
+) -> None:
+    [row] = publish(desk)
+    index = peer_log.add(received(desk, row, **changes).encode())
+    invalid(desk, (row.sequence, peer_log.receipt(index), None))
+
+
+def test_3_a_receipt_from_another_members_log_is_refused_row_33(desk: Desk, peer_log: ForgedLog) -> None:
+    [row] = publish(desk)
+    other = ForgedLog("TW-NHRC")
+    invalid(desk, (row.sequence, other.receipt(other.add(received(desk, row).encode())), None))
+
+
+def test_3_a_receipt_for_an_entry_that_is_not_in_the_tree_is_refused(desk: Desk, peer_log: ForgedLog) -> None:
+    [row] = publish(desk)
+    peer_log.add(b"\x08\x02")
+    index = peer_log.add(received(desk, row).encode())
+    honest = peer_log.receipt(index)
+    twin = ForgedLog(PEER)
+    twin.add(b"\x08\x02")
+    twin.add(received(desk, row, peer=2).encode())
+    invalid(desk, (row.sequence, replace(honest, proof=twin.receipt(index).proof), None))
+
+
+def test_4_a_receipt_in_the_place_of_genesis_is_refused_and_stops_nothing(desk: Desk, peer_log: ForgedLog) -> None:
+    [row] = publish(desk)
+    empty = ForgedLog(PEER, filler=0)
+    invalid(desk, (row.sequence, empty.receipt(empty.add(received(desk, row).encode())), None))
+
+
+def redelivered(desk: Desk, row: OutboundRow) -> OutboundRow:
+    """The same dispatch under one more number, as after a lane that began anew."""
+    state = lane(desk)
+    again = delivery.parse_delivery(row.delivery)
+    encoded = replace(again, sequence=state.sequence + 1, previous=state.digest).encode()
+    from exchange.lane import delivery_digest
+
+    digest = delivery_digest(encoded)
+    second = replace(
+        row,
+        sequence=state.sequence + 1,
+        delivery=encoded,
+        digest=digest,
+        opening=opening(bytes(32), digest),
+        state=DeliveryState.WAITING,
+        receipt=b"",
+    )
+
+    def act(writing):  # type: ignore[no-untyped-def]
+        writing.rows.add_outbound([second])
+        writing.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
+
+    desk.node.writer.run(act, lambda value, group: None)
+    return second
+
+
+def test_5_a_duplicate_counts_only_with_the_receipt_of_what_it_repeats(desk: Desk, peer_log: ForgedLog) -> None:
+    first, unrelated = publish(desk, count=2)
+    original = peer_log.add(received(desk, first).encode())
+    other = peer_log.add(received(desk, unrelated).encode())
+    refused = peer_log.add(received(desk, first, kind=Kind.REFUSED, outcome=Outcome.RULES, opening=b"").encode())
+    desk.settle([(r.sequence, peer_log.receipt(i), None) for r, i in ((first, original), (unrelated, other))], PEER)
+    second = redelivered(desk, first)
+
+    def duplicate(refers_to: int) -> Receipt:
+        body = received(desk, second, kind=Kind.DUPLICATE, refers_to=refers_to, opening=b"")
+        return peer_log.receipt(peer_log.add(body.encode()))
+
+    invalid(desk, (second.sequence, duplicate(original), None))
+    invalid(desk, (second.sequence, duplicate(original), peer_log.receipt(other)))
+    invalid(desk, (second.sequence, duplicate(other), peer_log.receipt(other)))
+    invalid(desk, (second.sequence, duplicate(refused), peer_log.receipt(refused)))
+    invalid(desk, (second.sequence, duplicate(other), peer_log.receipt(original)))
+    desk.settle([(second.sequence, duplicate(original), peer_log.receipt(original))], PEER)
+    [settled] = desk.node.reads.outbound(second.lane, second.sequence - 1, 1)
+    assert settled.state == DeliveryState.DUPLICATE
+
+
+@pytest.mark.parametrize(
+    "body", [{"kind": 99, "opening": b""}, {"kind": Kind.REFUSED, "outcome": 4000, "opening": b""}]
+)
+def test_a_kind_or_reason_of_a_newer_program_is_recorded_and_stops_nothing_row_71(
+    desk: Desk, peer_log: ForgedLog, body: dict[str, object]
+) -> None:
+    [row] = publish(desk)
+    index = peer_log.add(received(desk, row, **body).encode())
+    assert desk.settle([(row.sequence, peer_log.receipt(index), None)], PEER) == row.sequence
+    assert desk.bodies(Kind.RECEIPT_RECORDED)[-1].outcome == 0
+    assert publish(desk) != []
+
+
+def test_receipts_that_were_checked_before_the_lane_moved_are_checked_again(desk: Desk, peer_log: ForgedLog) -> None:
+    [row] = publish(desk)
+    receipt = peer_log.receipt(peer_log.add(received(desk, row).encode()))
+    stale = lane(desk)
+    settled = check(desk, (row.sequence, receipt, None))
+    desk.settle([(row.sequence, receipt, None)], PEER)
+    count = len(desk.bodies(Kind.RECEIPT_RECORDED))
+    with pytest.raises(UnavailableError):
+        desk.node.writer.run(
+            lambda w: delivery.record_receipts(w, settled, "", None, lane=stale, peer=PEER), lambda value, group: value
+        )
+    assert len(desk.bodies(Kind.RECEIPT_RECORDED)) == count
+
+
+# the peer's checkpoints only go forward
+
+
+def test_the_ratchet_takes_a_longer_log_that_extends_the_one_held(desk: Desk, peer_log: ForgedLog) -> None:
+    def ratchet(log: ForgedLog, proof: list[bytes]):  # type: ignore[no-untyped-def]
+        return check_ratchet(log.note(), proof, peer=PEER, house=desk.house, reads=desk.node.reads)
+
+    for _ in range(4):
+        peer_log.add(b"\x08\x02")
+    assert ratchet(peer_log, []) == peer_log.checkpoint()
+    old = len(peer_log.entries)
+    keep(desk, peer_log)
+    assert ratchet(peer_log, []) is None  # as new as ours
+    peer_log.add(b"\x08\x02")
+    assert ratchet(peer_log, peer_log.consistency(old)) == peer_log.checkpoint()
+    shorter = ForgedLog(PEER)
+    assert ratchet(shorter, []) is None
+    forks = ForgedLog(PEER, filler=old)
+    with pytest.raises(RefusedError):
+        ratchet(forks, [])
+    forks.add(b"\x08\x03")
+    with pytest.raises(RefusedError):
+        ratchet(forks, forks.consistency(old))
+    with pytest.raises(RefusedError):
+        ratchet(peer_log, [])
+
+
+def test_the_ratchet_refuses_a_note_of_another_log(desk: Desk) -> None:
+    with pytest.raises(RefusedError):
+        check_ratchet(ForgedLog("TW-NHRC").note(), [], peer=PEER, house=desk.house, reads=desk.node.reads)
+
+
+def keep(desk: Desk, log: ForgedLog) -> None:
+    size, note = log.checkpoint().size, log.note()
+    desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, size, note), lambda value, group: None)
+
+
+# what leaves
+
+
+def test_a_lane_leaves_in_batches_from_any_place(desk: Desk) -> None:
+    rows = publish(desk, "TW-NHRC", "TH-DSI", count=3)
+    state = lane(desk)
+    batch = outgoing_after(desk.node.reads, state, rows[0].sequence - 1, NOW_MS)
+    assert [item.sequence for item in batch] == [row.sequence for row in rows]
+    assert all(item.body and item.wrap and item.withdrawn is None for item in batch)
+    assert outgoing_after(desk.node.reads, state, state.sequence, NOW_MS) == []
+    assert len(outgoing_after(desk.node.reads, state, 0, NOW_MS)) <= MAX_BATCH_COUNT
+
+
+def test_each_recipient_is_sent_its_own_wrap_only(desk: Desk) -> None:
+    publish(desk, "TW-NHRC", "TH-DSI")
+    theirs, ours = (
+        outgoing_after(desk.node.reads, lane(desk, peer), lane(desk, peer).sequence - 1, NOW_MS)[0]
+        for peer in ("TW-NHRC", PEER)
+    )
+    assert theirs.dispatch == ours.dispatch
+    assert theirs.wrap != ours.wrap
+
+
+def test_content_past_its_transport_leaves_as_withdrawn_and_is_receipted_as_that(desk: Desk, receiver: Desk) -> None:
+    rows = publish(desk)
+    late = NOW_MS + TRANSPORT_MS
+    [item] = outgoing_after(desk.node.reads, lane(desk), rows[0].sequence - 1, late)
+    assert (item.withdrawn, item.wrap, item.body) == (WithdrawnReason.EXPIRED, b"", b"")
+    assert outgoing_after(desk.node.reads, lane(desk), rows[0].sequence - 1, late - 1)[0].withdrawn is None
+    message = desk.message_for(PEER, after=0, now_ms=late)
+    while message.parcels:
+        answers = receiver.receive(message, "HK-IMMD")
+        after = answers[-1][0].sequence
+        message = desk.message_for(PEER, after=after, now_ms=late)
+    assert {body.kind for body in receiver.bodies() if body.delivery_digest} == {Kind.WITHDRAWN}
+
+
+def test_what_was_recalled_before_it_left_leaves_without_its_content(desk: Desk) -> None:
+    message = advisory("HK-IMMD", PEER, serial=next(_serials))
+    published = desk.publish(message)
+    recall = bulletin("22-recall")
+    recall.header.originator, recall.header.number = "HK-IMMD", "HK-IMMD/RCL/2025/000001"
+    recall.header.issued_at.CopyFrom(message.header.issued_at)
+    recall.header.bulletin_id = uuid7(message.header.issued_at.ToMilliseconds(), os.urandom(10))
+    recall.header.ClearField("case")
+    recall.header.ClearField("expires_at")
+    recall.header.marking.CopyFrom(message.header.marking)
+    del recall.header.relations[:]
+    recall.header.relations.add(
+        type=bulletin_pb2.RELATION_TYPE_RECALLS,
+        bulletin_id=message.header.bulletin_id,
+        statement_digest=published.statement_digest,
+    )
+    del recall.header.addressees[:]
+    recall.header.addressees.add(agency=PEER, role=1)
+    before = outgoing_after(desk.node.reads, lane(desk), lane(desk).sequence - 1, NOW_MS)[0]
+    desk.publish(recall)
+    [after] = outgoing_after(desk.node.reads, lane(desk), before.sequence - 1, NOW_MS)[:1]
+    assert before.withdrawn is None
+    assert (after.withdrawn, after.body) == (WithdrawnReason.RECALLED, b"")
+    assert after.digest == before.digest  # the lane itself does not change
+
+
+def test_a_rescue_does_not_wait_behind_a_backlog_row_57(desk: Desk) -> None:
+    publish(desk, count=3)
+    urgent = advisory("HK-IMMD", PEER, serial=next(_serials), urgency=1)
+    before = desk.node.reads.lane(outgoing=True, peer=PEER, lane_class=1, epoch=1)
+    desk.publish(urgent)
+    batch = outgoing_after(desk.node.reads, lane(desk, lane_class=1), before.sequence if before else 0, NOW_MS)
+    assert [item.sequence for item in batch] == [before.sequence + 1 if before else 1]
+
+
+def test_the_head_says_where_the_lane_stands(desk: Desk) -> None:
+    publish(desk)
+    state = lane(desk)
+    gone = [Withdrawn(sequence=state.sequence, reason=WithdrawnReason.EXPIRED)]
+    signed = delivery.sign_head(
+        delivery.lane_id(state, desk.house), (state.sequence, state.digest), state.sequence, gone, desk.house, NOW_MS
+    )
+    head = parse_lane_head(signed.payload)
+    assert (head.sequence, head.delivery_digest, head.latest) == (state.sequence, state.digest, state.sequence)
+    assert head.withdrawn == tuple(gone)
+
+
+def test_a_peer_that_holds_more_or_other_deliveries_than_we_sent_is_told_so(desk: Desk) -> None:
+    publish(desk, count=2)
+    state, reads = lane(desk), desk.node.reads
+    [before] = reads.outbound(state.row, state.sequence - 2, 1)
+    for sequence, digest in ((0, b"anything"), (state.sequence, state.digest), (state.sequence - 1, before.digest)):
+        check_peer_position(reads, state, sequence, digest)
+    for found, sequence, digest in (
+        (state, state.sequence + 1, state.digest),
+        (state, state.sequence, before.digest),
+        (state, state.sequence - 1, state.digest),
+        (None, 1, state.digest),
+    ):
+        with pytest.raises(RefusedError) as raised:
+            check_peer_position(reads, found, sequence, digest)
+        assert raised.value.code == "LANE_FORK"
