@@ -115,6 +115,7 @@ def opened(made: Federation, agency: str) -> Iterator[Node]:
 def bulletins(number: int, size: int, *recipients: str, first: int = 1) -> list[Bulletin]:
     """Make so many advisories of about *size* encoded bytes, all different."""
     template = read_draft(next(EXAMPLES.glob("11-advisory*.yaml")).read_bytes()).message
+    assert template is not None
     header = template.header
     header.originator, header.author = SENDER, OFFICER
     header.ClearField("case")
