@@ -1,0 +1,74 @@
+"""The demo's nodes: eighteen in one process and one event loop, over real mutual TLS on loopback.
+
+The event loop has a thread of its own, so that officers' programs, which wait, can run beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import exchange.rpc  # first of all: it settles how grpc does TLS
+from exchange.demo_world import DemoAgency, World
+from exchange.home import open_home
+from exchange.node import Node
+from exchange.rpc.service import RunningNode, serve
+
+exchange.rpc.check_transport()
+START_SECONDS = 60.0
+T = TypeVar("T")
+
+
+class Nodes:
+    """Every node of a world, running."""
+
+    def __init__(self, world: World) -> None:
+        """Open all homes, listen on the ports that were held for them, follow one another."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="nodes", daemon=True)
+        self._thread.start()
+        with ThreadPoolExecutor(2) as pool:
+            opened = list(pool.map(_open, world.agencies))
+        world.held_ports.close()
+        self._running = self._run(_serve_all(world.agencies, opened))
+
+    def stop(self) -> None:
+        """Drain them all: streams end, everything is committed, the last checkpoints are published."""
+        self._run(_drain_all(self._running))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def streams(self) -> int:
+        """Count the lanes' streams that are open."""
+        return sum(each.followed for each in self._running)
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)
+
+
+def _open(agency: DemoAgency) -> Node:
+    node = open_home(agency.home, agency.node_keys)
+    node.start()
+    return node
+
+
+async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node]) -> list[RunningNode]:
+    return [
+        await serve(
+            node,
+            agency.node_keys,
+            peers_address=agency.config.listen,
+            desk_address=agency.config.desk,
+            endpoints=agency.config.peers,
+        )
+        for agency, node in zip(agencies, opened, strict=True)
+    ]
+
+
+async def _drain_all(running: list[RunningNode]) -> None:
+    await asyncio.gather(*(each.drain() for each in running))
