@@ -55,7 +55,9 @@ _NUMBERS = {status: status.value[0] for status in grpc.StatusCode}
 class Aborts(Protocol):
     """What of a servicer's context is needed to end a call."""
 
-    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, bytes], ...]) -> NoReturn:
+    async def abort(
+        self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, bytes], ...]
+    ) -> NoReturn:
         """End the call; raises."""
 
 

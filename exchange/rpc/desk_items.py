@@ -1,0 +1,98 @@
+"""Rows of the store as Desk shows them: facts, states and proofs, never text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from audit.entry import Outcome
+from exchange.dispatch import parse_dispatch
+from exchange.house import House
+from exchange.receipt import decode_receipt
+from exchange.store import HeldBulletin, LaneState, OutboundRow, Reads
+from exchange.v1 import node_pb2
+from keys.dsse import SignedPayload
+from keys.identity import AgencyId
+
+
+def inbox_item(held: HeldBulletin, reads: Reads) -> node_pb2.InboxItem:
+    """Show what may be shown of a received bulletin without a reason."""
+    facts = held.facts
+    return node_pb2.InboxItem(
+        index=held.entry_index,
+        sender=held.sender,
+        bulletin_id=held.bulletin_id,
+        statement_digest=held.statement_digest,
+        kind=facts.kind,
+        number=facts.number,
+        tlp=facts.tlp,
+        classification=facts.classification,
+        urgency=facts.urgency,
+        status=facts.status,
+        received_ms=held.at_ms,
+        reply_due_ms=facts.reply_due_ms,
+        expires_ms=facts.expires_ms,
+        opened=held.opened,
+        notices=[
+            node_pb2.AppliedNotice(relation=notice.relation, bulletin_id=notice.bulletin_id)
+            for notice in reads.notices(held.sender, held.bulletin_id)
+        ],
+        not_understood=facts.not_understood,
+    )
+
+
+def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], house: House, reads: Reads) -> node_pb2.OutboxItem:
+    """Show what became of a bulletin of ours: one state and one reason for each recipient."""
+    facts, content = held.facts, reads.content(held.entry_index)
+    item = node_pb2.OutboxItem(
+        index=held.entry_index,
+        bulletin_id=held.bulletin_id,
+        statement_digest=held.statement_digest,
+        kind=facts.kind,
+        number=facts.number,
+        tlp=facts.tlp,
+        classification=facts.classification,
+        urgency=facts.urgency,
+        status=facts.status,
+        published_ms=held.at_ms,
+    )
+    states = [_state(row, lanes[row.lane].peer, house) for row in reads.outbound_of(held.entry_index)]
+    if content is not None:
+        signed = SignedPayload.decode(content.dispatch)
+        item.dispatch.CopyFrom(signed.to_message())
+        states += [
+            node_pb2.OutboxState(
+                agency=absent.agency,
+                state=node_pb2.DELIVERY_STATE_ABSENT,
+                reason=absent.reason.name,
+                since_ms=held.at_ms,
+            )
+            for absent in parse_dispatch(signed.payload).absent
+        ]
+    item.recipients.extend(sorted(states, key=lambda state: state.agency))
+    return item
+
+
+def lanes_by_row(reads: Reads) -> dict[int, LaneState]:
+    """Give our lanes by the engine's numbers."""
+    return {lane.row: lane for lane in reads.lanes() if lane.outgoing}
+
+
+def _state(row: OutboundRow, peer: str, house: House) -> node_pb2.OutboxState:
+    state = node_pb2.OutboxState(
+        agency=peer,
+        state=node_pb2.DeliveryState.ValueType(int(row.state)),
+        reason=Outcome(row.reason).name if row.reason else "",
+        sequence=row.sequence,
+        delivery=row.delivery,
+        opening=row.opening,
+        since_ms=row.since_ms,
+        log_key=str(house.log_key(AgencyId(peer))),
+    )
+    if row.receipt:
+        state.receipt.CopyFrom(decode_receipt(row.receipt).to_message())
+    return state
+
+
+def cursor(items: Iterable[HeldBulletin], after: int) -> int:
+    """Say from where to ask on."""
+    return max((item.entry_index for item in items), default=after)

@@ -1,0 +1,47 @@
+"""Directory: what this node has adopted, for any member; each record carries its own maker's signature."""
+
+from __future__ import annotations
+
+import grpc.aio
+
+from exchange import directory
+from exchange.node import Node
+from exchange.rpc.records import record_messages
+from exchange.v1 import node_pb2
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import short
+
+
+class Directory:
+    """The servicer of ``exchange.v1.Directory``."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def Adopted(  # noqa: N802
+        self, request: node_pb2.AdoptedRequest, context: grpc.aio.ServicerContext
+    ) -> node_pb2.AdoptedResponse:
+        """List the newest version of every record."""
+        return node_pb2.AdoptedResponse(records=record_messages(directory.adopted(self._node.reads)))
+
+    async def Record(  # noqa: N802
+        self, request: node_pb2.RecordRequest, context: grpc.aio.ServicerContext
+    ) -> node_pb2.RecordResponse:
+        """Give one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
+        wanted = (request.kind, request.agency, request.version)
+        for record in self._node.reads.records():
+            if (record.kind, record.agency, record.version) == wanted:
+                return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
+        raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
+
+    async def Catalogue(  # noqa: N802
+        self, request: node_pb2.CatalogueRequest, context: grpc.aio.ServicerContext
+    ) -> node_pb2.CatalogueResponse:
+        """Give a catalogue's files by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
+        files = self._node.reads.catalogue(request.digest)
+        if not files:
+            raise RefusedError("ROSTER_UNKNOWN", f"catalogue {short(request.digest)} is not here")
+        return node_pb2.CatalogueResponse(
+            files=[node_pb2.CatalogueFile(name=name, content=content) for name, content in sorted(files.items())]
+        )

@@ -1,0 +1,223 @@
+"""One open stream from a peer that we follow: messages in, receipts out.
+
+A message is judged in the loop and entered by the writer; nothing is answered before it is durable. What is wrong with
+a message ends the stream, and the next one begins where we stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import grpc.aio
+
+from exchange import directory, intake
+from exchange.intake import Answer, Message
+from exchange.lane import EquivocationError, LaneClass
+from exchange.node import Node
+from exchange.parcel import Parcel
+from exchange.rpc import wire
+from exchange.rpc.answering import Answering
+from exchange.rpc.logs import Log
+from exchange.rpc.marker import Marker
+from exchange.rpc.records import record_messages
+from exchange.rpc.refusals import Refusals
+from exchange.store import LaneState
+from exchange.v1 import node_pb2
+from exchange.writer import Group
+from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.identity import AgencyId
+
+DAMAGED_TIMES = 3  # then it is refused, so that one broken delivery cannot stop a lane
+ATTEMPTS = 3  # at entering a message while the lane moves under it
+
+
+class Following:
+    """What we know of one peer's lanes beyond single streams, and how its messages are taken."""
+
+    def __init__(self, node: Node, peer: AgencyId, now_ms: Callable[[], int], refusals: Refusals, log: Log) -> None:
+        self._node, self.peer, self._now_ms, self._refusals, self._log = node, peer, now_ms, refusals, log
+        self._damaged: Counter[tuple[int, int]] = Counter()
+        self._marker = Marker(node.paths.home, peer)
+        self.heard = time.monotonic()
+
+    def close(self) -> None:
+        """Let the marker go."""
+        self._marker.close()
+
+    def start(self) -> node_pb2.FollowRequest:
+        """Say where we stand."""
+        held = self._node.reads.peer_checkpoint(self.peer)
+        lanes = [
+            wire.lane_position(lane_class, state.epoch, state.sequence, state.digest)
+            for lane_class in LaneClass
+            if (state := self._lane(lane_class)) is not None
+        ]
+        return node_pb2.FollowRequest(
+            start=node_pb2.FollowStart(
+                lanes=lanes,
+                records=record_messages(directory.adopted(self._node.reads)),
+                echo=held[1] if held is not None else "",
+            )
+        )
+
+    def answering(self, started: node_pb2.FollowStarted, peer_size: int) -> Answering:
+        """Begin the way back: what the sender lacks is due first.
+
+        Raises:
+            RefusedError: MALFORMED.
+            IntegrityError: The sender has receipts of ours for what we do not hold: we were rolled back.
+        """
+        answering = Answering(self._node, self.peer, peer_size)
+        for taken in started.lanes:
+            number = wire.class_of(taken)
+            if number not in LaneClass.__members__.values():
+                raise RefusedError("MALFORMED", "a lane of no class")
+            state = self._lane(LaneClass(number))
+            position = state.sequence if state is not None else 0
+            if taken.sequence > position:
+                raise IntegrityError(f"{self.peer} has our receipts up to {taken.sequence}, we hold {position}")
+            if state is not None:
+                answering.resume(LaneClass(number), taken.sequence, state.row, position)
+        return answering
+
+    async def take(self, batch: node_pb2.LaneBatch, answering: Answering) -> None:
+        """Take one message of a lane.
+
+        Raises:
+            RefusedError: What ends the stream.
+        """
+        self.heard = time.monotonic()
+        message = _message(batch)
+        try:
+            lane_class, answers = await self._enter(message)
+        except EquivocationError as found:
+            await self._stop_lane(message, found)
+            return
+        except RefusedError as refusal:
+            if refusal.code == "LANE_STOPPED":
+                self._refusals.count(self._number(), refusal.code)
+                return  # the peer's other lane goes on
+            self._note_damage(refusal)
+            raise
+        answering.answered(lane_class, answers)
+        self._report(lane_class, answers)
+
+    async def _enter(self, message: Message) -> tuple[LaneClass, list[Answer]]:
+        for attempt in range(ATTEMPTS):
+            house = self._node.house
+            try:
+                checked = intake.check_message(
+                    message,
+                    peer=self.peer,
+                    house=house,
+                    reads=self._node.reads,
+                    now_ms=self._now_ms(),
+                    random_bytes=self._node.random_bytes,
+                    given_up=[place for place, times in self._damaged.items() if times >= DAMAGED_TIMES],
+                    on_open=self._marker.opening,
+                )
+            finally:
+                self._marker.clear()
+            try:
+                answers = await self._node.writer.submit(
+                    partial(intake.take_message, checked=checked, peer=self.peer, house=house), _same
+                )
+            except UnavailableError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                continue
+            return checked.lane.lane_class, answers
+        raise AssertionError("the last attempt returns or raises")
+
+    def _note_damage(self, refusal: RefusedError) -> None:
+        if isinstance(refusal, intake.DamagedError):
+            self._damaged[refusal.place] += 1
+
+    async def _stop_lane(self, message: Message, found: EquivocationError) -> None:
+        house = self._node.house
+        await self._node.writer.submit(
+            lambda writing: intake.stop_lane(writing, message, found, peer=self.peer, house=house), _nothing
+        )
+        self._log.alarm("lane-contradicts-itself", peer=self.peer, sequence=found.sequence)
+
+    def _report(self, lane_class: LaneClass, answers: list[Answer]) -> None:
+        fresh = [each for each in answers if each.new]
+        if not fresh:
+            return
+        self._log.write("received", peer=self.peer, lane=lane_class.name.lower(), count=len(fresh))
+        refused = Counter(each.refusal.code for each in fresh if each.refusal is not None)
+        for code, count in sorted(refused.items()):
+            self._log.write("refused", peer=self.peer, code=code, count=count)
+
+    def _lane(self, lane_class: LaneClass) -> LaneState | None:
+        """Give the newest epoch of a lane of the peer's."""
+        lanes = [
+            each
+            for each in self._node.reads.lanes()
+            if not each.outgoing and each.peer == self.peer and each.lane_class == lane_class
+        ]
+        return max(lanes, key=lambda each: each.epoch, default=None)
+
+    def _number(self) -> int:
+        member = self._node.house.federation.roster.member(self.peer)
+        return member.number if member is not None else 0
+
+
+async def converse(call: Any, following: Following, answering: Answering, announce: Callable[[Any], Any]) -> None:
+    """Read a stream to its end, and send receipts beside it.
+
+    Raises:
+        RefusedError: What ended it on our side.
+        grpc.RpcError: What ended it on the other.
+    """
+    sending = asyncio.create_task(answering.run(call))
+    sending.add_done_callback(lambda task: _end_with(task, call))
+    try:
+        while (response := await call.read()) is not grpc.aio.EOF:
+            if response.HasField("batch"):
+                await following.take(response.batch, answering)
+            elif response.HasField("taken"):
+                following.heard = time.monotonic()
+                answering.acknowledged(response.taken)
+            elif response.records:
+                await announce(response.records)
+            else:
+                raise RefusedError("MALFORMED", "a message of a lane that says nothing")
+        if sending.done() and not sending.cancelled():
+            sending.result()
+    finally:
+        sending.cancel()
+
+
+def _end_with(task: asyncio.Task[None], call: Any) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        call.cancel()
+
+
+def _message(batch: node_pb2.LaneBatch) -> Message:
+    return Message(
+        parcels=tuple(
+            Parcel(
+                delivery=each.delivery,
+                dispatch=SignedPayload.from_message(each.dispatch),
+                wrap=each.wrap,
+                body=each.sealed_body,
+            )
+            for each in batch.parcels
+        ),
+        head=SignedPayload.from_message(batch.head),
+    )
+
+
+def _same(value: list[Answer], group: Group) -> list[Answer]:
+    return value
+
+
+def _nothing(value: object, group: Group) -> None:
+    return None

@@ -1,0 +1,94 @@
+"""The gate before every method of a listener, health included: who calls, how much, and what becomes of errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from exchange.rpc import status
+from exchange.rpc.limits import Quota
+from exchange.rpc.logs import Log
+from exchange.rpc.peer import Caller, Identities
+from exchange.rpc.refusals import Refusals
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+
+DIRECTORY = "/exchange.v1.Directory/"
+_CALLER: ContextVar[Caller] = ContextVar("caller")
+_Behaviour = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+
+
+def caller() -> Caller:
+    """Give whom the present call is from; the gate has found out."""
+    return _CALLER.get()
+
+
+class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Admits a call or ends it, and turns whatever its method raises into a status."""
+
+    def __init__(self, identities: Identities, refusals: Refusals, quota: Quota | None, log: Log) -> None:
+        self.identities, self._refusals, self._quota, self._log = identities, refusals, quota, log
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Put the gate before a method; a method that is not there stays UNIMPLEMENTED."""
+        handler = await continuation(details)
+        if handler is None:
+            return handler
+        pinned = not str(details.method).startswith(DIRECTORY)
+        kinds = (
+            ("unary_unary", grpc.unary_unary_rpc_method_handler),
+            ("unary_stream", grpc.unary_stream_rpc_method_handler),
+            ("stream_unary", grpc.stream_unary_rpc_method_handler),
+            ("stream_stream", grpc.stream_stream_rpc_method_handler),
+        )
+        for name, make in kinds:
+            behaviour = getattr(handler, name)
+            if behaviour is not None:
+                return make(
+                    self._guarded(behaviour, pinned),
+                    request_deserializer=handler.request_deserializer,
+                    response_serializer=handler.response_serializer,
+                )
+        return handler
+
+    def _guarded(self, behaviour: _Behaviour, pinned: bool) -> _Behaviour:
+        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            async with self._errors(context):
+                found = self.identities.of(context, pinned=pinned)
+                _CALLER.set(found)
+                if self._quota is not None:
+                    self._quota.call(found.agency)
+                    if hasattr(request, "ByteSize"):
+                        self._quota.bytes(found.agency, request.ByteSize())
+                return await behaviour(request, context)
+
+        return guarded
+
+    @contextlib.asynccontextmanager
+    async def _errors(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+        try:
+            yield
+        except RefusedError as error:
+            found = _CALLER.get(None)
+            self._refusals.count(found.number if found is not None else 0, error.code)
+            await status.abort(context, error)
+        except (UnavailableError, IntegrityError) as error:
+            await status.abort(context, error)
+        except (grpc.aio.AbortError, grpc.RpcError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours must reach the log, not the peer
+            self._log.fault("call", error)
+            await status.abort(context, error)
+
+    def spend(self, amount: int) -> None:
+        """Count what the present caller sent on an open stream; TooManyError."""
+        if self._quota is not None:
+            self._quota.bytes(caller().agency, amount)

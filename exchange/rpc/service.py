@@ -1,0 +1,229 @@
+"""A node with its sockets: started, running, drained. Everything hangs on one ``RunningNode``; there are no globals,
+so a whole federation runs in one process and one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+import grpc.aio
+
+from exchange.node import Node, now_ms
+from exchange.rpc import check_transport, server
+from exchange.rpc.auditlog import AuditLog
+from exchange.rpc.checkpoints import Checkpoints
+from exchange.rpc.desk import Desk
+from exchange.rpc.directory import Directory
+from exchange.rpc.fanout import Fanout
+from exchange.rpc.follower import Endpoints, Follower, Identity
+from exchange.rpc.gate import Gate
+from exchange.rpc.lanes import Lanes
+from exchange.rpc.limits import Quota, Settings
+from exchange.rpc.logs import Log
+from exchange.rpc.marker import count_deaths
+from exchange.rpc.peer import Identities
+from exchange.rpc.records import Adopting
+from exchange.rpc.refusals import FLUSH_SECONDS, Refusals
+from keys.agency import TLS_FILE
+from keys.certificate import private_pem
+from keys.errors import IntegrityError
+from keys.holders import NodeKeys
+
+DRAIN_SECONDS = 5.0
+LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+
+
+@dataclass(kw_only=True)
+class RunningNode:
+    """A node that serves."""
+
+    node: Node
+    peers_port: int
+    desk_port: int
+    admin_port: int = 0
+    _servers: list[grpc.aio.Server] = field(default_factory=list)
+    _health: list[Any] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _followers: list[Follower] = field(default_factory=list)
+    _lanes: Lanes
+    _desk: Desk
+    _refusals: Refusals
+    _checkpoints: Checkpoints
+    _log: Log
+    _drained: bool = False
+
+    @property
+    def followed(self) -> int:
+        """Count the peers that we follow now."""
+        return sum(follower.connected for follower in self._followers)
+
+    @property
+    def following(self) -> int:
+        """Count the peers that follow us now."""
+        return self._lanes.following
+
+    async def drain(self, grace_seconds: float = DRAIN_SECONDS) -> None:
+        """Stop in order: 1 health says so, 2 streams end where they stand, 3 calls finish, 4 the node commits,
+        publishes its last checkpoint and lets its files go.
+        """
+        if self._drained:
+            return
+        self._drained = True
+        self._log.write("stopping")
+        for servicer in self._health:
+            await servicer.enter_graceful_shutdown()  # 1
+        self._lanes.stop()  # 2
+        self._desk.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(each.stop(grace_seconds) for each in self._servers))  # 3
+        await self._refusals.flush()
+        self._checkpoints.flush()
+        await asyncio.to_thread(self.node.stop)  # 4
+        self._log.write("stopped")
+
+    async def run_until_signal(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain."""
+        told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told.set)
+        try:
+            await told.wait()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+            await self.drain()
+
+
+async def serve(
+    node: Node,
+    keys: NodeKeys,
+    *,
+    peers_address: str = "127.0.0.1:0",
+    desk_address: str = "127.0.0.1:0",
+    admin_address: str | None = None,
+    endpoints: Endpoints | None = None,
+    settings: Settings | None = None,
+    log: TextIO | None = None,
+) -> RunningNode:
+    """Put sockets in front of a node that was started, and follow every other member.
+
+    Args:
+        node: After ``node.start()``.
+        keys: Its keys; the leaf is read from its home.
+        peers_address: host:port for peers; port 0 takes a free one.
+        desk_address: host:port for the own officers and systems.
+        admin_address: host:port on loopback, without TLS, for health and reflection; none if not given.
+        endpoints: Where members are, by agency; what is not in it is taken from their manifests. It is looked up
+            at each attempt, so that it may be filled later.
+        settings: Limits; the published ones if not given.
+        log: Where the program's log goes, one JSON object a line; nowhere if not given.
+
+    Raises:
+        IntegrityError: grpc was imported too early, or the home has no leaf.
+        UnavailableError: An address cannot be had.
+        ValueError: The admin address is not on loopback.
+    """
+    check_transport()
+    settings = settings or Settings()
+    identity = _identity(node, keys)
+    parts = _Parts(node, settings, Log(log, node.house.agency))
+    await asyncio.to_thread(count_deaths, node)
+    peers = server.new_server(settings, parts.peers_gate)
+    server.add_peer_services(peers, parts.lanes, Directory(node), AuditLog(node))
+    desk = server.new_server(settings, parts.desk_gate)
+    server.add_desk_services(desk, parts.desk)
+    running = RunningNode(
+        node=node,
+        peers_port=server.bind(peers, peers_address, server.credentials(_house(node), identity, server.peers_roots)),
+        desk_port=server.bind(desk, desk_address, server.credentials(_house(node), identity, server.desk_roots)),
+        _servers=[peers, desk],
+        _lanes=parts.lanes,
+        _desk=parts.desk,
+        _refusals=parts.refusals,
+        _checkpoints=parts.checkpoints,
+        _log=parts.log,
+    )
+    running._health += [await server.add_health(peers, server.PEER_SERVICES)]
+    running._health += [await server.add_health(desk, server.DESK_SERVICES)]
+    if admin_address is not None:
+        running.admin_port = await _admin(running, admin_address, settings)
+    for each in running._servers:
+        await each.start()
+    node.on_group.append(parts.fanout.on_group)
+    _follow_all(running, parts, identity, {} if endpoints is None else endpoints)
+    parts.log.write("started", port=running.peers_port, desk_port=running.desk_port, size=node.reads.size())
+    return running
+
+
+class _Parts:
+    """What the pieces share."""
+
+    def __init__(self, node: Node, settings: Settings, log: Log) -> None:
+        self.node, self.settings, self.log = node, settings, log
+        self.refusals = Refusals(node)
+        self.fanout = Fanout()
+        self.checkpoints = Checkpoints(node, log)
+        self.adopting = Adopting(node, log)
+        house = _house(node)
+        self.peers_gate = Gate(Identities(house, now_ms, desk=False), self.refusals, Quota(settings), log)
+        self.desk_gate = Gate(Identities(house, now_ms, desk=True), self.refusals, None, log)
+        self.lanes = Lanes(node, self.fanout, self.peers_gate, self.checkpoints, settings, now_ms, log)
+        self.desk = Desk(node, self.fanout, self.refusals, now_ms)
+
+
+def _follow_all(running: RunningNode, parts: _Parts, identity: Identity, endpoints: Endpoints) -> None:
+    node = running.node
+    dials = asyncio.Semaphore(parts.settings.dials)
+    for member in node.house.federation.roster.members:
+        if member.agency == node.house.agency:
+            continue
+        follower = Follower(
+            node,
+            member.agency,
+            identity,
+            endpoints,
+            dials,
+            parts.adopting,
+            parts.checkpoints,
+            parts.refusals,
+            parts.settings,
+            now_ms,
+            parts.log,
+        )
+        running._followers.append(follower)
+        running._tasks.append(asyncio.create_task(follower.run()))
+    running._tasks.append(asyncio.create_task(_flush_forever(parts.refusals)))
+
+
+async def _flush_forever(refusals: Refusals) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        await refusals.flush()
+
+
+async def _admin(running: RunningNode, address: str, settings: Settings) -> int:
+    if address.rpartition(":")[0] not in LOOPBACK:
+        raise ValueError(f"{address}: reflection and health without TLS are for loopback alone")
+    admin = server.new_server(settings, None)
+    running._health.append(await server.add_health(admin, (*server.PEER_SERVICES, *server.DESK_SERVICES)))
+    server.add_reflection(admin)
+    running._servers.append(admin)
+    return int(admin.add_insecure_port(address))
+
+
+def _identity(node: Node, keys: NodeKeys) -> Identity:
+    try:
+        leaf = (node.paths.home / TLS_FILE).read_bytes()
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{node.paths.home / TLS_FILE}: the node has no TLS leaf") from error
+    return Identity(leaf=leaf, private_pem=private_pem(keys.tls_private))
+
+
+def _house(node: Node) -> Any:
+    return lambda: node.house

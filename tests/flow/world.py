@@ -1,0 +1,284 @@
+"""A federation over real mutual TLS on loopback: real keys, real SQLite, every node in this process and event loop.
+
+Unlike ``tests/world.py`` it runs on the machine's clock, because the certificates are judged by TLS libraries. Making
+keys is the slow part and is done once a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from audit.entry import Body, Kind, parse_body, parse_entry
+from audit.lock import SqliteLock
+from exchange import home as homes
+from exchange import node as nodes
+from exchange.bulletin import encode_bulletin, id_bytes
+from exchange.directory import RecordKind
+from exchange.node import Node
+from exchange.rpc import channel, service  # before anything else imports grpc
+from exchange.rpc.limits import Settings
+from exchange.rpc.service import RunningNode
+from exchange.rules import packaged_catalogue
+from exchange.sqlite import SqliteStore
+from exchange.statement import ReadPurpose, ReadRequest, Statement, recipients_of
+from exchange.v1 import node_pb2, node_pb2_grpc
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys import dsse
+from keys.agency import TLS_FILE, AgencyKeys, MadeOfficer, Person, make_agency
+from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
+from keys.certificate import node_name, private_pem
+from keys.dsse import SignedPayload
+from keys.identity import AgencyId
+from keys.roster import catalogue_digest
+from tests.world import advisory
+
+FEDERATION = "exercise.example"
+AGENCIES = ("HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC")
+PEOPLE = (
+    Person(id="officer-1", roles=("author", "reader"), ceiling=4),
+    Person(id="robot-1", roles=("author", "reader"), ceiling=4, system=True),
+)
+MADE_MS = time.time_ns() // 1_000_000
+_SERIALS = itertools.count(1)
+# Quick enough for tests, and the same code.
+QUICK = Settings(head_seconds=0.3, recheck_seconds=0.5, retry_seconds=0.05, retry_most_seconds=0.4)
+
+
+@cache
+def keys_of(agency: str) -> AgencyKeys:
+    """Make an agency's keys, once a session."""
+    return make_agency(AgencyId(agency), FEDERATION, PEOPLE, now_ms=MADE_MS, random_bytes=os.urandom)
+
+
+@dataclass(frozen=True)
+class Records:
+    """Roster 1 and everybody's manifest and key sheet."""
+
+    roster: SignedPayload
+    manifests: dict[str, SignedPayload]
+    key_sheets: dict[str, SignedPayload]
+
+
+@cache
+def records(agencies: tuple[str, ...]) -> Records:
+    """Hold the ceremony, once a session."""
+    made = [keys_of(agency) for agency in agencies]
+    digest = catalogue_digest(packaged_catalogue().files)
+    roster = make_roster_1([each.application for each in made], catalogue_digest=digest, now_ms=MADE_MS)
+    for each in made:
+        assert each.root.roster_root is not None
+        roster = sign_roster(roster, each.root.roster_root)
+    return Records(
+        roster,
+        {each.agency: agency_manifest(each, roster, ["127.0.0.1:1"], MADE_MS) for each in made},
+        {each.agency: agency_key_sheet(each, roster, MADE_MS) for each in made},
+    )
+
+
+@dataclass
+class Member:
+    """One agency: its home, its node while it runs, its people."""
+
+    agency: AgencyId
+    home: Path
+    records: Records
+    endpoints: dict[str, list[str]]
+    settings: Settings
+    running: RunningNode | None = None
+    log: io.StringIO = field(default_factory=io.StringIO)
+
+    @property
+    def keys(self) -> AgencyKeys:
+        return keys_of(self.agency)
+
+    @property
+    def node(self) -> Node:
+        assert self.running is not None
+        return self.running.node
+
+    def make(self) -> None:
+        """Make the home: database, lock, the first entries, the leaf."""
+        self.home.mkdir(parents=True)
+        nodes.create(
+            self.home,
+            agency=self.agency,
+            roster=self.records.roster,
+            manifest=self.records.manifests[self.agency],
+            key_sheet=self.records.key_sheets[self.agency],
+            catalogue=packaged_catalogue().files,
+            pseudonym_key=bytes(32),
+            now_us=time.time_ns() // 1000,
+        )
+        (self.home / TLS_FILE).write_bytes(self.keys.tls_leaf)
+
+    def adopt(self, others: Sequence[str]) -> None:
+        """Adopt others' records from files, before the node serves."""
+        node = self.open()
+        node.start()
+        for other in others:
+            if other != self.agency:
+                node.adopt_now(RecordKind.MANIFEST, self.records.manifests[other])
+                node.adopt_now(RecordKind.KEY_SHEET, self.records.key_sheets[other])
+        node.stop()
+
+    def open(self) -> Node:
+        """Open the node from its files, with keys from memory."""
+        store = SqliteStore(self.home / nodes.DATABASE)
+        paths = nodes.Paths(home=self.home)
+        house = homes._house(store, self.keys.node, paths)
+        return Node(self.home, house, store, SqliteLock.open(paths.lock), os.urandom)
+
+    async def start(self) -> RunningNode:
+        """Serve, and tell the others where."""
+        node = self.open()
+        await asyncio.to_thread(node.start)
+        self.running = await service.serve(
+            node, self.keys.node, endpoints=self.endpoints, settings=self.settings, log=self.log
+        )
+        self.endpoints[self.agency] = [f"127.0.0.1:{self.running.peers_port}"]
+        return self.running
+
+    async def stop(self) -> None:
+        """Drain; the home stays."""
+        if self.running is not None:
+            await self.running.drain(0.5)
+            self.running = None
+
+    @property
+    def ca(self) -> bytes:
+        return self.keys.authority.der
+
+    def person(self, name: str = "officer-1") -> MadeOfficer:
+        return next(each for each in self.keys.officers if each.entry.id == name)
+
+    @asynccontextmanager
+    async def desk(self, name: str = "officer-1") -> AsyncIterator[node_pb2_grpc.DeskAsyncStub]:
+        """Open Desk as one of our people."""
+        assert self.running is not None
+        person = self.person(name)
+        opened = channel.desk_channel(
+            f"127.0.0.1:{self.running.desk_port}",
+            self.ca,
+            person.tls_leaf,
+            private_pem(person.keys.tls_private),
+            node_name(self.agency, FEDERATION),
+        )
+        async with opened:
+            yield node_pb2_grpc.DeskStub(opened)
+
+    @asynccontextmanager
+    async def dial(self, other: Member, *, leaf: bytes = b"", pem: bytes = b"") -> AsyncIterator[grpc.aio.Channel]:
+        """Open a channel to another member's peers' listener, as our node or with another leaf."""
+        assert other.running is not None
+        opened = channel.peer_channel(
+            f"127.0.0.1:{other.running.peers_port}",
+            other.ca,
+            leaf or self.keys.tls_leaf,
+            pem or private_pem(self.keys.node.tls_private),
+            node_name(other.agency, FEDERATION),
+        )
+        async with opened:
+            yield opened
+
+    def statement(self, message: Bulletin) -> SignedPayload:
+        """Sign as officer-1's client does."""
+        message.header.author = "officer-1"
+        house = self.node.house
+        statement = Statement(
+            federation_id=house.federation.federation_id,
+            salt=os.urandom(32),
+            bulletin=encode_bulletin(message),
+            roster_digest=house.federation.roster_digest,
+            recipients=recipients_of(message.header.addressees, self.agency),
+        )
+        return dsse.sign(statement.encode(), ("statement", self.person().keys.signer))
+
+    def read_request(self, item: node_pb2.InboxItem, **changes: Any) -> SignedPayload:
+        """Sign a request to read as officer-1's client does."""
+        fields: dict[str, Any] = {
+            "federation_id": self.node.house.federation.federation_id,
+            "agency": self.agency,
+            "officer": "officer-1",
+            "purpose": ReadPurpose.CASE_WORK,
+            "case": "case-1",
+            "reason": "named in the report",
+            "nonce": os.urandom(16),
+            "time_ms": time.time_ns() // 1_000_000,
+            "sender": item.sender,
+            "bulletin_id": item.bulletin_id,
+            "statement_digest": item.statement_digest,
+        }
+        request = ReadRequest(**(fields | changes))
+        return dsse.sign(request.encode(), ("read", self.person().keys.signer))
+
+    def bodies(self, *kinds: Kind) -> list[Body]:
+        """Read the log, all of it or these kinds."""
+        reads = self.node.reads
+        found = [parse_body(parse_entry(entry).body) for entry in reads.read_entries(0, reads.size())]
+        return [body for body in found if not kinds or body.kind in kinds]
+
+
+class World:
+    """Some agencies, made but not started."""
+
+    def __init__(self, folder: Path, agencies: Sequence[str] = AGENCIES, *, settings: Settings = QUICK) -> None:
+        self.endpoints: dict[str, list[str]] = {}
+        made = records(tuple(agencies))
+        self.members = {
+            agency: Member(AgencyId(agency), folder / agency, made, self.endpoints, settings) for agency in agencies
+        }
+        for member in self.members.values():
+            member.make()
+
+    def __getitem__(self, agency: str) -> Member:
+        return self.members[agency]
+
+    def introduce(self) -> None:
+        """Let everybody adopt everybody's records from files."""
+        for member in self.members.values():
+            member.adopt(tuple(self.members))
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[World]:
+        """Start every node, and drain them at the end."""
+        try:
+            for member in self.members.values():
+                await member.start()
+            yield self
+        finally:
+            await asyncio.gather(*(member.stop() for member in self.members.values()))
+
+    async def connected(self, seconds: float = 20.0) -> None:
+        """Wait until everybody follows everybody who runs."""
+        running = [member.running for member in self.members.values() if member.running is not None]
+        await until(lambda: all(each.followed == len(running) - 1 for each in running), seconds)
+
+
+async def until(met: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait until something holds; fail if it does not."""
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "what was waited for did not come"
+        await asyncio.sleep(0.01)
+
+
+def bulletin(sender: str, *recipients: str, urgency: int = 4) -> Bulletin:
+    """Make a new small bulletin; urgency 4 is routine, 2 urgent."""
+    return advisory(sender, *recipients, serial=next(_SERIALS), urgency=urgency)
+
+
+def bulletin_id(message: Bulletin) -> bytes:
+    """Give the 16 bytes of a bulletin's id."""
+    return id_bytes(message.header.bulletin_id)
