@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from audit.entry import Body, Kind
+from audit.entry import Body, Kind, Outcome
 from exchange.house import House
 from exchange.store import AdoptedRecord, Reads
 from exchange.writing import Writing
@@ -84,8 +84,8 @@ def adopt(writing: Writing, kind: RecordKind, signed: SignedPayload, house: Hous
         The federation with it; it is in force once the transaction is durable.
 
     Raises:
-        RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a version held, which is
-            kept; MALFORMED for an older version.
+        RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a version held, for
+            ``keep``; REPLAYED for an older version, MALFORMED for the very record that is held.
     """
     return adopt_into(writing, kind, signed, house.federation)
 
@@ -100,6 +100,33 @@ def adopt_into(writing: Writing, kind: RecordKind, signed: SignedPayload, before
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
     _write(writing, kind, agency, version, signed, member.number)
     return federation
+
+
+def with_record(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> Federation:
+    """Give the federation with a record that is durable by now; others may have been adopted beside it."""
+    return _verify(kind, signed, before, now_ms)[0]
+
+
+def keep(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House) -> None:
+    """Keep the second of two records of one version, both signed by their maker; of each maker the first such pair.
+
+    Args:
+        writing: The open transaction, not the one in which ``adopt`` refused.
+        kind: Manifest or key sheet.
+        signed: What ``adopt`` refused as EQUIVOCATION.
+        house: Ours.
+    """
+    agency = (parse_manifest if kind is RecordKind.MANIFEST else parse_key_sheet)(signed.payload).agency
+    what = f"{_NAMES[kind]} {agency}"
+    if any(kept == what for _, kept, _ in writing.rows.evidence()):
+        return
+    body = Body(
+        kind=Kind.REFUSED,
+        peer=house.member_number(agency),
+        outcome=Outcome.EQUIVOCATION,
+        digest=digest_of(kind, signed),
+    )
+    writing.rows.add_evidence(writing.log.add(body), what, signed.encode())
 
 
 def kind_of_record(signed: SignedPayload) -> RecordKind:

@@ -128,6 +128,7 @@ def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[byte
     if not rosters:
         raise IntegrityError("the database holds no roster")
     federation = Federation.found(SignedPayload.decode(rosters[0].signed))
+    newest = {(each.kind, each.agency, each.version) for each in directory.adopted(reads)}
     for record in records:
         signed = SignedPayload.decode(record.signed)
         try:
@@ -136,7 +137,9 @@ def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[byte
             elif record.kind == RecordKind.KEY_SHEET:
                 federation = federation.with_key_sheet(signed, now_ms)
         except RefusedError as error:
-            if error.code not in ("MANIFEST_EXPIRED", "KEY_SHEET_EXPIRED", "ROSTER_EXPIRED"):
+            # An older version may be signed by a key that a newer manifest no longer names.
+            older = (record.kind, record.agency, record.version) not in newest
+            if not older and error.code not in ("MANIFEST_EXPIRED", "KEY_SHEET_EXPIRED", "ROSTER_EXPIRED"):
                 raise IntegrityError(f"record of {record.agency}, version {record.version}: {error}") from error
     digests = {each.record.catalogue_digest for each in federation.rosters}
     return federation, {digest: parse_catalogue(reads.catalogue(digest)) for digest in digests}
@@ -210,14 +213,29 @@ class Node:
         """Adopt a manifest or a key sheet; in force when this returns.
 
         Raises:
-            RefusedError: As ``directory.adopt``.
+            RefusedError: As ``directory.adopt``; what proves equivocation is kept.
         """
-        federation = await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.house), _same)
-        self.set_federation(federation)
+        try:
+            await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.house), _nothing)
+        except RefusedError as refusal:
+            if refusal.code == "EQUIVOCATION":
+                await self.writer.submit(lambda w: directory.keep(w, kind, signed, self.house), _nothing)
+            raise
+        self._take_into_use(kind, signed)
 
     def adopt_now(self, kind: RecordKind, signed: SignedPayload) -> None:
         """As ``adopt``, for callers without an event loop."""
-        self.set_federation(self.writer.run(lambda w: directory.adopt(w, kind, signed, self.house), _same))
+        try:
+            self.writer.run(lambda w: directory.adopt(w, kind, signed, self.house), _nothing)
+        except RefusedError as refusal:
+            if refusal.code == "EQUIVOCATION":
+                self.writer.run(lambda w: directory.keep(w, kind, signed, self.house), _nothing)
+            raise
+        self._take_into_use(kind, signed)
+
+    def _take_into_use(self, kind: RecordKind, signed: SignedPayload) -> None:
+        # From the house of this moment: another record may have been adopted in the same group.
+        self.set_federation(directory.with_record(kind, signed, self.house.federation, now_ms()))
 
     def _after_group(self, group: Group) -> None:
         self._newest = (group.checkpoint.size, group.note)
@@ -258,7 +276,3 @@ def now_ms() -> int:
 
 def _nothing(value: object, group: Group) -> None:
     return None
-
-
-def _same(value: Federation, group: Group) -> Federation:
-    return value
