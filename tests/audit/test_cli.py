@@ -11,8 +11,12 @@ import pytest
 from audit.checkpoint import VerifierKey
 from audit.entry import parse_entry
 from audit.tlogproof import parse_proof, verify_proof
+from keys.agency import AgencyKeys
+from keys.roster import save_signed
 from keys.signing import Ed25519Signer
-from tests.audit.forge import read_log, sign
+from tests.audit.forge import chain, read_log, sign, write_log
+from tests.audit.store import first_bodies
+from tests.keys.world import agency, roster_of
 
 ROOT = Path(__file__).resolve().parents[2]
 OFFLINE = """
@@ -44,6 +48,11 @@ def verify_json(*words: str | Path) -> tuple[int, dict[str, object]]:
     told = json.loads(done.stdout)
     assert list(told) == ["verdict", "origin", "size", "root", "steps"]
     return done.returncode, told
+
+
+@pytest.fixture(scope="module")
+def agencies() -> list[AgencyKeys]:
+    return [agency("HK-SB"), agency("KH-NCCT")]
 
 
 @pytest.fixture
@@ -152,6 +161,26 @@ def test_row_25_malformed_keys_and_rosters_end_in_one_line(folder: Path, tmp_pat
         assert done.stderr.startswith(f"exchange-audit: error: {bad}: ")
         assert done.stderr.count("\n") == 1
     assert run("verify", folder, "--roster", bad, "--key", "x").returncode == 2
+
+
+def test_a_roster_gives_the_key_of_the_agency_that_the_origin_names(agencies: list[AgencyKeys], tmp_path: Path) -> None:
+    roster = tmp_path / "roster"
+    save_signed(roster, roster_of(agencies))
+    signer = agencies[0].node.log
+    origin = "hk-sb.exercise.example/log/1"
+    log_key = VerifierKey(name=origin, key=signer.key.public_key)
+    entries = chain(first_bodies())
+    kept = tmp_path / "kept"
+    kept.write_text(sign(entries, signer))
+    log = write_log(tmp_path / "log", entries, sign(entries, signer), log_key)
+    code, told = verify_json(log, "--roster", roster, "--against", kept)
+    assert (code, told["verdict"]) == (0, "verified")
+    assert ", from roster 1, " in told["steps"][0]["detail"]  # type: ignore[index]
+    other = agencies[1].node.log  # control: another agency's key signs nothing here
+    write_log(log, entries, sign(entries, other), VerifierKey(name=origin, key=other.key.public_key))
+    assert verify_json(log, "--roster", roster)[0] == 6
+    write_log(log, chain(first_bodies(), "bee.example/log/1"), sign(entries, signer, "bee.example/log/1"))
+    assert verify_json(log, "--roster", roster)[0] == 6
 
 
 def test_nothing_a_file_says_steers_the_terminal(folder: Path) -> None:
