@@ -15,14 +15,14 @@ from keys.scan import scan
 MAX_RECORD_BYTES = 1 << 20  # rosters and manifests
 
 
-def parse_record(payload: bytes, kind: type[Any]) -> Any:
+def parse_record(payload: bytes, kind: type[Any], *, limit: int = MAX_RECORD_BYTES) -> Any:
     """Parse a record of ours: size, strict scan, then the parser; MALFORMED, TOO_LARGE or NOT_UNDERSTOOD."""
-    if len(payload) > MAX_RECORD_BYTES:
-        raise RefusedError("TOO_LARGE", f"a record has {len(payload)} bytes, {MAX_RECORD_BYTES} may be")
+    if len(payload) > limit:
+        raise RefusedError("TOO_LARGE", f"a {kind.DESCRIPTOR.name} has {len(payload)} bytes, {limit} may be")
     scan(payload, kind.DESCRIPTOR)
     try:
         return kind.FromString(payload)
-    except DecodeError:
+    except DecodeError:  # what passes the scan parses; a parser that thinks otherwise still ends in a refusal
         raise RefusedError("MALFORMED", f"a {kind.DESCRIPTOR.full_name} cannot be parsed") from None
 
 

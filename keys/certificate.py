@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
@@ -29,6 +29,7 @@ LEAF_DAYS = 365  # the pin, not the date, is what is withdrawn
 _MAX_LEAF_DAYS = 366
 _BACKDATED = dt.timedelta(minutes=10)  # clocks of new members differ
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_PEM = b"-----BEGIN"
 _BOTH = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
 
 PrivateKey = ec.EllipticCurvePrivateKey
@@ -174,6 +175,8 @@ def check_ca(der: bytes, agency: AgencyId, federation_name: str) -> None:
     Raises:
         RefusedError: PEER_UNTRUSTED.
     """
+    if der.startswith(_PEM):
+        raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA is not in DER")
     certificate = _load(der)
     _p256(certificate)
     wanted = x509.NameConstraints([x509.DNSName(suffix(agency, federation_name))], None)
@@ -183,8 +186,6 @@ def check_ca(der: bytes, agency: AgencyId, federation_name: str) -> None:
         raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA is not constrained to its own suffix")
     if basic is None or basic.value != x509.BasicConstraints(ca=True, path_length=0):
         raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA may issue further CAs, or nothing")
-    if certificate.public_bytes(serialization.Encoding.DER) != der:
-        raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA certificate has bytes to spare")
 
 
 def peer_agency_name(certificate: bytes) -> str:
@@ -324,7 +325,7 @@ def _der(certificate: x509.Certificate) -> bytes:
 
 def _load(data: bytes) -> x509.Certificate:
     try:
-        if data.startswith(b"-----BEGIN"):
+        if data.startswith(_PEM):
             return x509.load_pem_x509_certificate(data)
         return x509.load_der_x509_certificate(data)
     except ValueError:
@@ -343,7 +344,7 @@ def _extension(certificate: x509.Certificate, kind: type[_T]) -> x509.Extension[
 def _p256(certificate: x509.Certificate) -> PublicKey:
     try:
         public = certificate.public_key()
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise RefusedError("PEER_UNTRUSTED", "the certificate's key cannot be read") from None
     if not _is_p256(public):
         raise RefusedError("PEER_UNTRUSTED", "the certificate's key is not P-256")

@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from google.protobuf.message import DecodeError
-
 from keys import suites
+from keys.bounds import parse_record
 from keys.errors import RefusedError
 from keys.frame import pae, payload_type
 from keys.identity import DIGEST_BYTES, Usage, short
-from keys.scan import scan
 from keys.signing import PublicKey, Signer
 from keys.v1 import signed_pb2
 
@@ -73,13 +71,7 @@ class SignedPayload:
     @classmethod
     def decode(cls, data: bytes, *, limit: int = MAX_SIGNED_BYTES) -> SignedPayload:
         """Decode canonical bytes; RefusedError TOO_LARGE, MALFORMED or NOT_UNDERSTOOD."""
-        if len(data) > limit:
-            raise RefusedError("TOO_LARGE", f"a signed payload has {len(data)} bytes, {limit} may be")
-        scan(data, signed_pb2.SignedPayload.DESCRIPTOR)
-        try:
-            return cls.from_message(signed_pb2.SignedPayload.FromString(data))
-        except DecodeError:
-            raise RefusedError("MALFORMED", "a signed payload cannot be parsed") from None
+        return cls.from_message(parse_record(data, signed_pb2.SignedPayload, limit=limit))
 
     @classmethod
     def from_message(cls, message: signed_pb2.SignedPayload) -> SignedPayload:

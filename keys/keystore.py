@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
@@ -179,9 +180,7 @@ def load_sealing_keys(folder: Path, derived: Secret) -> dict[str, StoredKey]:
         random = read_private(candidate, _KEY_BYTES)
         try:
             keys = _open(SEALING_FILE, data, _sealing_key(derived, random))
-        except RefusedError as error:
-            if error.code != "UNOPENABLE":
-                raise
+        except RefusedError:
             continue
         if candidate.name == _NEXT_FILE:  # a crash came between: finish what was begun
             _finish(folder, random)
@@ -273,14 +272,12 @@ def _open(name: str, data: bytes, key: bytes) -> dict[str, StoredKey]:
         plain = crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, data[:start], nonce, key)
     except CryptoError:
         raise _closed(name) from None
-    listed = head["keys"]
-    if not isinstance(listed, list):
-        raise RefusedError("MALFORMED", f"{name} lists no keys")
+    listed = cast("list[dict[str, object]]", head["keys"])  # the file opened, so it is as we wrote it
     return {str(row["name"]): key for row, key in zip(listed, _entries(listed, plain), strict=True)}
 
 
 def _entries(listed: Sequence[Mapping[str, object]], plain: bytes) -> list[StoredKey]:
-    """Pair the listed keys with their seeds. The file opened, so it is as we wrote it."""
+    """Pair the listed keys with their seeds."""
     found, at = [], 0
     for row in listed:
         end = at + 2 + int.from_bytes(plain[at : at + 2], "big")

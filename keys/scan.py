@@ -24,7 +24,7 @@ from keys.errors import RefusedError
 MAX_FIELDS = 20_000  # a parsed field costs up to sixteen times its bytes in memory
 MAX_DEPTH = 8  # twice what our deepest record needs; deeper is an attack on the parser's stack
 
-_VARINT, _FIXED, _TEXT, _BYTES, _MESSAGE, _PACKED, _PACKED_FIXED = range(7)
+_VARINT, _FIXED, _TEXT, _BYTES, _MESSAGE, _PACKED = range(6)
 _U64 = (1 << 64) - 1
 _F = FieldDescriptor
 # Largest value on the wire, and the first of the sign-extended negative ones (2^64: there are none).
@@ -165,7 +165,7 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
             data[start:at].decode()
         elif inside is not None:
             _walk(data, start, at, inside, depth - 1, state)
-        elif kind >= _PACKED:
+        elif kind == _PACKED:
             count += _packed(data, start, at, rule, table, tag)
     if at != end:
         raise RefusedError("MALFORMED", f"{table.name} ends in the middle of a field")
@@ -191,10 +191,6 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 def _packed(data: bytes, at: int, end: int, rule: _Rule, table: _Table, tag: int) -> int:
     """Scan a packed list of numbers; return how many there are."""
-    if rule.kind == _PACKED_FIXED:
-        if (end - at) % rule.width:
-            raise _malformed(table, tag, "ends in the middle of a number")
-        return (end - at) // rule.width
     count = 0
     while at < end:
         value, at = _varint(data, at, end)
@@ -259,12 +255,10 @@ def _rule(each: FieldDescriptor, bits: dict[str, int], made: dict[str, _Table]) 
     largest, negative = _VARINTS.get(each.type, (0, 0))
     # An element of a list may be zero or empty, and `optional` says "stated"; a real oneof's numbers never.
     default = repeated or (each.has_presence and not member)
-    if largest or width:
-        kind = _VARINT if largest else _FIXED
-        wire = 0 if largest else (5 if width == 4 else 1)
-        if repeated:
-            kind, wire, default = (_PACKED if largest else _PACKED_FIXED), 2, False
-        repeated = False
+    if largest and repeated and each.is_packed:
+        kind, wire, repeated, default = _PACKED, 2, False, False
+    elif (largest or width) and not repeated:
+        kind, wire = (_VARINT, 0) if largest else (_FIXED, 5 if width == 4 else 1)
     elif each.type == _F.TYPE_MESSAGE and each.message_type is not None:
         kind, wire, default = _MESSAGE, 2, True
         inside = _compile(each.message_type, made)

@@ -55,11 +55,6 @@ class PublicKey:
     def __post_init__(self) -> None:
         object.__setattr__(self, "key_id", key_id(self.usage, self.suite, self.owner, self.public_key))
 
-    @property
-    def raw_keys(self) -> tuple[bytes, ...]:
-        """The raw signing keys in it, each half of a hybrid one; each may have one key id only, for ever."""
-        return _halves(self.suite, self.public_key)
-
     def verify(self, frame: bytes, signature: bytes) -> None:
         """Check a signature over *frame*; both halves where there are two.
 
@@ -169,7 +164,7 @@ class KeyRecord:
 
     @property
     def raw_keys(self) -> tuple[bytes, ...]:
-        """The raw signing keys in it; none in an encryption key."""
+        """The raw signing keys in it, each half of a hybrid one; none in an encryption key."""
         return _halves(self.suite, self.public_key)
 
     def to_message(self) -> signed_pb2.KeyRecord:

@@ -58,6 +58,26 @@ def leaf(
     return made.public_bytes(serialization.Encoding.DER)
 
 
+P256 = bytes.fromhex("2a8648ce3d030107")  # the curve's object identifier, as it stands in a certificate
+
+
+def garbled_san() -> bytes:
+    """A certificate whose SAN is not what RFC 5280 makes of it."""
+    garbled = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"garbage")
+    start = dt.datetime.fromtimestamp(NOW // 1000, dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(CA.certificate.subject)
+        .public_key(KEY.public_key())
+        .serial_number(8)
+        .not_valid_before(start)
+        .not_valid_after(start + dt.timedelta(days=9))
+        .add_extension(garbled, True)
+    )
+    return builder.sign(CA.private, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
 NODE = x509.DNSName("node.hk-sb.exercise.example")
 
 
@@ -106,6 +126,8 @@ def test_leaves_live_a_year_and_not_longer() -> None:
         ("garbage", lambda: b"not a certificate"),
         ("garbage in PEM", lambda: b"-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n"),
         ("bytes to spare", lambda: LEAF + b"x"),
+        ("a SAN that cannot be read", lambda: garbled_san()),
+        ("a curve that nobody knows", lambda: LEAF.replace(P256, P256[:-1] + b"\x7f")),
     ],
 )
 def test_row_23_other_leaves_are_refused_as_nodes(name: str, make: Callable[[], bytes]) -> None:
@@ -127,6 +149,10 @@ def test_row_74_other_leaves_are_refused_at_the_desk(name: str, make: Callable[[
     refused("PEER_UNTRUSTED", lambda: c.verify_client_leaf(make(), CA.der, NOW))
 
 
+def test_a_key_that_cannot_be_read_has_no_pin() -> None:
+    refused("PEER_UNTRUSTED", lambda: c.spki_sha256(LEAF.replace(P256, P256[:-1] + b"\x7f")))
+
+
 def test_row_23_a_stolen_ca_cannot_speak_for_another_agency() -> None:
     forged = leaf(names=[x509.DNSName("node.hk-sb.exercise.example")], issuer=OTHER)
     refused("PEER_UNTRUSTED", lambda: c.verify_node_leaf(forged, OTHER.der, NOW))
@@ -137,7 +163,8 @@ def test_a_ca_outside_the_profile_enters_no_roster() -> None:
     refused("PEER_UNTRUSTED", lambda: c.check_ca(CA.der, TH, NAME))
     refused("PEER_UNTRUSTED", lambda: c.check_ca(CA.der, HK, "other.example"))
     refused("PEER_UNTRUSTED", lambda: c.check_ca(LEAF, HK, NAME))
-    refused("PEER_UNTRUSTED", lambda: c.check_ca(b"", HK, NAME))
+    for other in (b"", CA.der + b"x", c.to_pem(CA.der)):
+        refused("PEER_UNTRUSTED", lambda other=other: c.check_ca(other, HK, NAME))
     constraints = x509.NameConstraints([x509.DNSName("hk-sb.exercise.example")], None)
     wide = x509.NameConstraints([x509.DNSName("exercise.example")], None)
     for length, names, critical in (

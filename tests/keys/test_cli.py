@@ -11,6 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from keys.cli import keys
+from keys.dsse import sign
+from keys.identity import Usage
+from keys.show import moment
+from keys.signing import Ed25519Signer
 
 Type = Callable[..., Result]
 
@@ -210,3 +214,16 @@ def test_an_empty_descriptor_holds_no_passphrase(folder: Path) -> None:
     result = typed("make", "officer", "eve", "--home", folder / "HK-SB", "--passphrase-fd", "{fd}", lines=b"")
     assert result.exit_code == 4
     assert "holds no passphrase" in result.stderr
+
+
+def test_other_signed_payloads_are_not_shown(tmp_path: Path) -> None:
+    signer = Ed25519Signer.from_seed(Usage.AGENCY, "HK-SB", bytes(32))
+    (tmp_path / "dispatch").write_bytes(sign(b"payload", ("dispatch", signer)).encode())
+    result = typed("show", tmp_path / "dispatch")
+    assert result.exit_code == 6
+    assert "neither a roster nor a manifest nor a key sheet (WRONG_TYPE)" in result.stderr
+
+
+def test_times_beyond_every_calendar_are_shown_as_numbers() -> None:
+    assert moment(1_795_000_000_000) == "2026-11-18T11:06Z"
+    assert moment(2**64 - 1) == "18446744073709551615 ms"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.v1 import bulletin_pb2, dispatch_pb2
 from keys.errors import RefusedError
-from keys.scan import MAX_FIELDS, scan
+from keys.scan import MAX_DEPTH, MAX_FIELDS, scan, walk
 from keys.v1 import roster_pb2, signed_pb2
 from tests.keys.world import refused
 
@@ -124,6 +125,101 @@ def test_known_field_with_another_wire_type_is_not_an_unknown_field() -> None:
     refused("MALFORMED", lambda: scan(b"\x0d\x01\x00\x00\x00", RECORD, unknown=True))
 
 
+def _made_up() -> descriptor_pool.DescriptorPool:
+    """Give a schema with every kind of field that ours may come to use, and some that they may not."""
+    file = descriptor_pb2.FileDescriptorProto(name="made/up.proto", package="made", syntax="proto3")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    message = file.message_type.add(name="All")
+    message.oneof_decl.add(name="choice")
+    message.oneof_decl.add(name="_stated")
+    types = [
+        kinds.TYPE_INT32,
+        kinds.TYPE_INT64,
+        kinds.TYPE_SINT32,
+        kinds.TYPE_BOOL,
+        kinds.TYPE_FIXED32,
+        kinds.TYPE_FIXED64,
+    ]
+    for number, each in enumerate(types, start=1):
+        message.field.add(name=f"f{number}", number=number, type=each, label=1)
+    message.field.add(name="one", number=7, type=kinds.TYPE_UINT32, label=1, oneof_index=0)
+    message.field.add(name="two", number=8, type=kinds.TYPE_STRING, label=1, oneof_index=0)
+    message.field.add(name="stated", number=9, type=kinds.TYPE_UINT32, label=1, oneof_index=1, proto3_optional=True)
+    message.field.add(name="self", number=10, type=kinds.TYPE_MESSAGE, type_name=".made.All", label=1)
+    message.field.add(name="signed", number=11, type=kinds.TYPE_SINT64, label=3)
+    other = file.message_type.add(name="Doubles")
+    other.field.add(name="many", number=1, type=kinds.TYPE_DOUBLE, label=3)
+    other = file.message_type.add(name="Unpacked")
+    other.field.add(name="many", number=1, type=kinds.TYPE_UINT32, label=3, options={"packed": False})
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool
+
+
+POOL = _made_up()
+ALL = POOL.FindMessageTypeByName("made.All")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x01",
+        b"\x08" + b"\xff" * 9 + b"\x01",  # int32 -1, sign-extended
+        b"\x10" + b"\xff" * 9 + b"\x01",
+        b"\x18\x01",
+        b"\x20\x01",
+        b"\x2d\x01\x00\x00\x00",
+        b"\x31\x01" + bytes(7),
+        b"\x38\x01",
+        b"\x42\x01x",
+        b"\x48\x00",  # optional: stated, and zero
+        b"\x52\x00",
+        b"\x52\x02\x52\x00",
+        b"\x5a\x02\x00\x01",
+    ],
+)
+def test_every_kind_of_field_has_one_canonical_form(data: bytes) -> None:
+    assert scan(data, ALL) is walk(data, ALL) is False
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x80\x80\x80\x80\x08",  # int32 of 2^31
+        b"\x08\xff\xff\xff\xff\x0f",  # int32 -1, not sign-extended
+        b"\x18\x80\x80\x80\x80\x10",
+        b"\x20\x02",
+        b"\x20\x00",
+        b"\x2d" + bytes(4),
+        b"\x2d\x01\x00",
+        b"\x31" + bytes(8),
+        b"\x38\x00",  # a oneof's number is never zero
+        b"\x42\x00",
+        b"\x38\x01\x42\x01x",
+        b"\x5a\x00",
+        b"\x52\x02\x52\x02",
+        b"\x52\x00\x52\x00",
+    ],
+)
+def test_every_other_form_of_it_is_refused(data: bytes) -> None:
+    refused("MALFORMED", lambda: scan(data, ALL))
+    refused("MALFORMED", lambda: walk(data, ALL))
+
+
+def test_a_type_that_holds_itself_is_followed_to_the_limit() -> None:
+    nested = b""
+    for _ in range(MAX_DEPTH - 1):
+        nested = b"\x52" + _tag(len(nested)) + nested
+    scan(nested, ALL)
+    refused("MALFORMED", lambda: scan(b"\x52" + _tag(len(nested)) + nested, ALL))
+
+
+@pytest.mark.parametrize("name", ["made.Doubles", "made.Unpacked"])
+def test_types_that_our_schemas_do_not_use_cannot_be_scanned(name: str) -> None:
+    with pytest.raises(TypeError):
+        walk(b"", POOL.FindMessageTypeByName(name))
+
+
 digests = st.binary(min_size=32, max_size=32)
 codes = st.sampled_from(["HK-SB", "TH-DSI", "KH-NCCT"])
 recipients = st.builds(dispatch_pb2.Recipient, agency=codes, key_id=digests, wrap_digest=digests)
@@ -150,7 +246,8 @@ members = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(dispatches, members))
 def test_what_we_encode_passes(message: dispatch_pb2.Dispatch | roster_pb2.Member) -> None:
-    assert scan(message.SerializeToString(deterministic=True), message.DESCRIPTOR) is False
+    data = message.SerializeToString(deterministic=True)
+    assert scan(data, message.DESCRIPTOR) is walk(data, message.DESCRIPTOR) is False
 
 
 @settings(max_examples=200, deadline=None)
@@ -164,9 +261,12 @@ def test_altered_bytes_are_refused_or_are_canonical(
         original[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(min_size=1, max_size=2))
     altered = bytes(original)
     try:
-        scan(altered, message.DESCRIPTOR)
+        walk(altered, message.DESCRIPTOR)
     except RefusedError:
+        with pytest.raises(RefusedError):
+            scan(altered, message.DESCRIPTOR)
         return
+    scan(altered, message.DESCRIPTOR)
     # Whatever passes is exactly what our own encoder would write of it.
     assert type(message).FromString(altered).SerializeToString(deterministic=True) == altered
 

@@ -18,7 +18,7 @@ from keys.federation import Federation
 from keys.identity import AgencyId
 
 NAME = "exercise.example"
-NOW = 1_795_000_000_000  # 2026-11-18T09:06:40Z
+NOW = 1_795_000_000_000  # 2026-11-18T11:06:40Z
 CODES = ("HK-SB", "KH-NCCT", "TH-DSI")
 PUBLIC = Path(__file__).resolve().parents[2] / "../shared/vectors"
 OWN = Path(__file__).resolve().parents[1] / "vectors/keys"
