@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from exchange.failpoint import failpoint
 from exchange.intake import Answer
 from exchange.lane import LaneClass
 from exchange.node import Node
 from exchange.rpc import wire
+from exchange.rpc.calls import FollowCall
 from exchange.store import InboundRow
 from exchange.v1 import node_pb2
 from exchange.writer import Group
@@ -94,7 +94,7 @@ class Answering:
         self._peer_size = taken.peer_size
         self._acknowledged.set()
 
-    async def run(self, call: Any) -> None:
+    async def run(self, call: FollowCall) -> None:
         """Send what is due, urgent first, until cancelled."""
         while True:
             lane_class = next((each for each in LaneClass if self._due[each]), None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import grpc.aio
-
 from audit.tiles import MissingError, TileFolder, parse_tile_name
 from exchange.node import Node
+from exchange.rpc.calls import Context
 from exchange.rpc.gate import caller
 from exchange.v1 import node_pb2
 from exchange.writer import Group
@@ -23,7 +22,7 @@ class AuditLog:
         self._node = node
 
     async def Checkpoint(  # noqa: N802
-        self, request: node_pb2.CheckpointRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.CheckpointRequest, context: Context
     ) -> node_pb2.CheckpointResponse:
         """Give our newest checkpoint, or the newest that we hold of the caller's own log; empty if none.
 
@@ -40,7 +39,7 @@ class AuditLog:
         return node_pb2.CheckpointResponse(note=held[1] if held is not None else "")
 
     async def Tile(  # noqa: N802
-        self, request: node_pb2.TileRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.TileRequest, context: Context
     ) -> node_pb2.TileResponse:
         """Give a hash tile as it is published.
 
@@ -59,7 +58,7 @@ class AuditLog:
         return node_pb2.TileResponse(content=content)
 
     async def Consistency(  # noqa: N802
-        self, request: node_pb2.ConsistencyRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.ConsistencyRequest, context: Context
     ) -> node_pb2.ConsistencyResponse:
         """Prove that one size of our log extends another.
 

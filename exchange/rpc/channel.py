@@ -21,6 +21,7 @@ from keys.certificate import to_pem
 from keys.errors import UnavailableError
 
 PROBE_SECONDS = 5.0
+Channel = grpc.aio.Channel
 
 exchange.rpc.check_transport()
 

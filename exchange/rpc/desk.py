@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-import grpc.aio
-
 from exchange import reading
 from exchange.bulletin import parse_bulletin
 from exchange.failpoint import failpoint
 from exchange.node import Node
 from exchange.reading import Granted, Reader
 from exchange.receipt import Receipt
+from exchange.rpc.calls import Context
 from exchange.rpc.desk_items import cursor, inbox_item, lanes_by_row, outbox_item
 from exchange.rpc.fanout import Fanout
 from exchange.rpc.gate import caller
@@ -44,7 +43,7 @@ class Desk:
         self._fanout.wake_all()
 
     async def Profile(  # noqa: N802
-        self, request: node_pb2.ProfileRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.ProfileRequest, context: Context
     ) -> node_pb2.ProfileResponse:
         """Tell a client what it must know before it signs."""
         house = self._node.house
@@ -58,7 +57,7 @@ class Desk:
         )
 
     async def ReserveNumber(  # noqa: N802
-        self, request: node_pb2.ReserveNumberRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.ReserveNumberRequest, context: Context
     ) -> node_pb2.ReserveNumberResponse:
         """Give the next number of a kind and a year; RefusedError MALFORMED for a kind that there is not."""
         house, code, year = self._node.house, request.kind_code, request.year
@@ -71,20 +70,20 @@ class Desk:
         return node_pb2.ReserveNumberResponse(number=f"{house.agency}/{code}/{year}/{number:06d}")
 
     async def Publish(  # noqa: N802
-        self, requests: AsyncIterator[node_pb2.PublishRequest], context: grpc.aio.ServicerContext
+        self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context
     ) -> None:
         """Publish statements in batches; answers in order, refusals among them."""
         await self._posting.stream(requests, context, caller())
 
     async def PublishOne(  # noqa: N802
-        self, request: node_pb2.PublishOneRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.PublishOneRequest, context: Context
     ) -> node_pb2.PublishOneResponse:
         """Publish one statement; the same path."""
         (result,) = await self._posting.batch([request.statement], caller())
         return node_pb2.PublishOneResponse(result=result)
 
     async def Inbox(  # noqa: N802
-        self, request: node_pb2.InboxRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.InboxRequest, context: Context
     ) -> node_pb2.InboxResponse:
         """List received bulletins after a cursor, or one by its id."""
         held = self._page(request.after, request.limit, request.bulletin_id, sent=False)
@@ -92,7 +91,7 @@ class Desk:
         return node_pb2.InboxResponse(items=items, cursor=cursor(held, request.after))
 
     async def Watch(  # noqa: N802
-        self, request: node_pb2.WatchRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.WatchRequest, context: Context
     ) -> None:
         """List received bulletins after a cursor and go on with what arrives; pulled from the store, never queued."""
         event, after = self._fanout.watch(), request.after
@@ -111,13 +110,15 @@ class Desk:
         raise UnavailableError("the node is stopping; go on from the last cursor", 5)
 
     async def Outbox(  # noqa: N802
-        self, request: node_pb2.OutboxRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.OutboxRequest, context: Context
     ) -> node_pb2.OutboxResponse:
         """List what was published, with one state and one reason for each recipient."""
         held = self._page(request.after, request.limit, request.bulletin_id, sent=True)
         reads = self._node.reads
         lanes = lanes_by_row(reads)
-        items, size, shown = [], 0, []
+        items: list[node_pb2.OutboxItem] = []
+        shown: list[HeldBulletin] = []
+        size = 0
         for each in held:
             item = outbox_item(each, lanes, self._node.house, reads)
             size += item.ByteSize()
@@ -128,7 +129,7 @@ class Desk:
         return node_pb2.OutboxResponse(items=items, cursor=cursor(shown, request.after))
 
     async def ListSubjects(  # noqa: N802
-        self, request: node_pb2.ListSubjectsRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.ListSubjectsRequest, context: Context
     ) -> node_pb2.ListSubjectsResponse:
         """Show subjects of the bulletins that a signed request lists, once LISTED is committed."""
         reader = self._check(request.read)
@@ -139,7 +140,7 @@ class Desk:
         return node_pb2.ListSubjectsResponse(subjects=lines, receipt=receipt.to_message())
 
     async def Read(  # noqa: N802
-        self, request: node_pb2.ReadRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.ReadRequest, context: Context
     ) -> node_pb2.ReadResponse:
         """Open one bulletin, once OPENED is committed."""
         reader = self._check(request.read)

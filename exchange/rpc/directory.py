@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import grpc.aio
-
 from exchange import directory
 from exchange.node import Node
+from exchange.rpc.calls import Context
 from exchange.rpc.records import record_messages
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -20,13 +19,13 @@ class Directory:
         self._node = node
 
     async def Adopted(  # noqa: N802
-        self, request: node_pb2.AdoptedRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.AdoptedRequest, context: Context
     ) -> node_pb2.AdoptedResponse:
         """List the newest version of every record."""
         return node_pb2.AdoptedResponse(records=record_messages(directory.adopted(self._node.reads)))
 
     async def Record(  # noqa: N802
-        self, request: node_pb2.RecordRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.RecordRequest, context: Context
     ) -> node_pb2.RecordResponse:
         """Give one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
         wanted = (request.kind, request.agency, request.version)
@@ -36,7 +35,7 @@ class Directory:
         raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
 
     async def Catalogue(  # noqa: N802
-        self, request: node_pb2.CatalogueRequest, context: grpc.aio.ServicerContext
+        self, request: node_pb2.CatalogueRequest, context: Context
     ) -> node_pb2.CatalogueResponse:
         """Give a catalogue's files by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
         files = self._node.reads.catalogue(request.digest)

@@ -19,6 +19,7 @@ from audit.checkpoint import parse_note
 from exchange.directory import RecordKind
 from exchange.node import Node
 from exchange.rpc import channel, status
+from exchange.rpc.calls import FollowCall
 from exchange.rpc.checkpoints import Checkpoints
 from exchange.rpc.following import Following, converse
 from exchange.rpc.limits import Settings
@@ -175,17 +176,15 @@ class Follower:
         told = await node_pb2_grpc.DirectoryStub(opened).Adopted(node_pb2.AdoptedRequest(), timeout=CALL_SECONDS)
         await self._adopting.compare(told.records, partial(_fetch, opened))
 
-    async def _begin(self, call: grpc.aio.StreamStreamCall) -> node_pb2.FollowStarted:
+    async def _begin(self, call: FollowCall) -> node_pb2.FollowStarted:
         async with asyncio.timeout(CALL_SECONDS):
             await call.write(self._following.start())
             first = await call.read()
-        if first is grpc.aio.EOF or not first.HasField("started"):
+        if not isinstance(first, node_pb2.FollowResponse) or not first.HasField("started"):
             raise RefusedError("MALFORMED", f"the stream of {self._peer} does not begin with its start")
         return first.started
 
-    async def _follow(
-        self, call: grpc.aio.StreamStreamCall, opened: grpc.aio.Channel, started: node_pb2.FollowStarted
-    ) -> None:
+    async def _follow(self, call: FollowCall, opened: grpc.aio.Channel, started: node_pb2.FollowStarted) -> None:
         """Take the stream's start and go on until it ends."""
         await self._checkpoints.check_echo(started.echo)
         await self._adopting.compare(started.records, partial(_fetch, opened))
@@ -204,7 +203,7 @@ class Follower:
             watch.cancel()
             call.cancel()
 
-    async def _watch(self, call: grpc.aio.StreamStreamCall) -> None:
+    async def _watch(self, call: FollowCall) -> None:
         """End a stream that says nothing: lane heads are due, and silence is not allowed."""
         limit = SILENT_HEADS * self._settings.head_seconds
         while time.monotonic() - self._following.heard < limit:

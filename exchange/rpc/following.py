@@ -13,8 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import grpc.aio
-
 from exchange import directory, intake
 from exchange.intake import Answer, Message
 from exchange.lane import EquivocationError, LaneClass
@@ -22,6 +20,7 @@ from exchange.node import Node
 from exchange.parcel import Parcel
 from exchange.rpc import wire
 from exchange.rpc.answering import Answering
+from exchange.rpc.calls import FollowCall
 from exchange.rpc.logs import Log
 from exchange.rpc.marker import Marker
 from exchange.rpc.records import record_messages
@@ -169,7 +168,9 @@ class Following:
         return member.number if member is not None else 0
 
 
-async def converse(call: Any, following: Following, answering: Answering, announce: Callable[[Any], Any]) -> None:
+async def converse(
+    call: FollowCall, following: Following, answering: Answering, announce: Callable[[Any], Any]
+) -> None:
     """Read a stream to its end, and send receipts beside it.
 
     Raises:
@@ -179,7 +180,7 @@ async def converse(call: Any, following: Following, answering: Answering, announ
     sending = asyncio.create_task(answering.run(call))
     sending.add_done_callback(lambda task: _end_with(task, call))
     try:
-        while (response := await call.read()) is not grpc.aio.EOF:
+        while isinstance(response := await call.read(), node_pb2.FollowResponse):
             if response.HasField("batch"):
                 await following.take(response.batch, answering)
             elif response.HasField("taken"):
@@ -195,7 +196,7 @@ async def converse(call: Any, following: Following, answering: Answering, announ
         sending.cancel()
 
 
-def _end_with(task: asyncio.Task[None], call: Any) -> None:
+def _end_with(task: asyncio.Task[None], call: FollowCall) -> None:
     if not task.cancelled() and task.exception() is not None:
         call.cancel()
 

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from exchange.rpc import status
+from exchange.rpc.calls import Context
 from exchange.rpc.limits import Quota
 from exchange.rpc.logs import Log
 from exchange.rpc.peer import Caller, Identities
@@ -19,7 +20,7 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 
 DIRECTORY = "/exchange.v1.Directory/"
 _CALLER: ContextVar[Caller] = ContextVar("caller")
-_Behaviour = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+_Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
 
 def caller() -> Caller:
@@ -27,7 +28,7 @@ def caller() -> Caller:
     return _CALLER.get()
 
 
-class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class Gate(grpc.aio.ServerInterceptor):
     """Admits a call or ends it, and turns whatever its method raises into a status."""
 
     def __init__(self, identities: Identities, refusals: Refusals, quota: Quota | None, log: Log) -> None:
@@ -35,9 +36,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> Any:
         """Put the gate before a method; a method that is not there stays UNIMPLEMENTED."""
         handler = await continuation(details)
         if handler is None:
@@ -60,7 +61,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return handler
 
     def _guarded(self, behaviour: _Behaviour, pinned: bool) -> _Behaviour:
-        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def guarded(request: Any, context: Context) -> Any:
             async with self._errors(context):
                 found = self.identities.of(context, pinned=pinned)
                 _CALLER.set(found)
@@ -73,7 +74,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return guarded
 
     @contextlib.asynccontextmanager
-    async def _errors(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    async def _errors(self, context: Context) -> AsyncIterator[None]:
         try:
             yield
         except RefusedError as error:

@@ -7,8 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
-import grpc.aio
-
 from audit.tlogproof import parse_proof
 from exchange import delivery, directory
 from exchange.house import House
@@ -16,6 +14,7 @@ from exchange.lane import LaneClass, LaneId
 from exchange.node import Node
 from exchange.receipt import Receipt, receipt_from_message
 from exchange.rpc import wire
+from exchange.rpc.calls import Context
 from exchange.rpc.checkpoints import Checkpoints
 from exchange.rpc.fanout import Fanout, Queue
 from exchange.rpc.gate import Gate, caller
@@ -54,7 +53,7 @@ class Lanes:
         self._stopping = False
         node.on_house.append(self._adopted)
 
-    async def Follow(self, requests: Requests, context: grpc.aio.ServicerContext) -> None:  # noqa: N802
+    async def Follow(self, requests: Requests, context: Context) -> None:  # noqa: N802
         """Send deliveries from where the peer stands, and take its receipts.
 
         1 the first message says where it stands; 2 it holds no more than we sent, and the same; then both directions
@@ -153,7 +152,7 @@ class Lanes:
             )
         )
 
-    def _check(self, context: grpc.aio.ServicerContext, peer: AgencyId) -> None:
+    def _check(self, context: Context, peer: AgencyId) -> None:
         if self._gate.identities.of(context).agency != peer:
             raise RefusedError("PEER_UNTRUSTED", f"the certificate is not {peer}'s any more")
 

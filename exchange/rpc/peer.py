@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import grpc.aio
-
 from exchange.house import House
+from exchange.rpc.calls import Context
 from keys.certificate import node_name, peer_agency_name, spki_sha256, verify_client_leaf, verify_node_leaf
 from keys.errors import RefusedError
 from keys.federation import Federation
@@ -97,7 +96,7 @@ class Identities:
         self._known: dict[tuple[bytes, bool], tuple[Caller, int]] = {}
         self._of: Federation | None = None
 
-    def of(self, context: grpc.aio.ServicerContext, *, pinned: bool = True) -> Caller:
+    def of(self, context: Context, *, pinned: bool = True) -> Caller:
         """Say whom a call is from, by the leaf of its connection.
 
         Raises:

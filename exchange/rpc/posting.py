@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
-import grpc.aio
-
 from exchange import publishing
 from exchange.node import Node
 from exchange.publishing import Prepared, Published
+from exchange.rpc.calls import Context
 from exchange.rpc.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES
 from exchange.rpc.peer import Caller
 from exchange.rpc.refusals import Refusals
@@ -39,9 +38,7 @@ class Posting:
     def __init__(self, node: Node, refusals: Refusals, now_ms: Callable[[], int]) -> None:
         self._node, self._refusals, self._now_ms = node, refusals, now_ms
 
-    async def stream(
-        self, requests: AsyncIterator[node_pb2.PublishRequest], context: grpc.aio.ServicerContext, caller: Caller
-    ) -> None:
+    async def stream(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context, caller: Caller) -> None:
         """Take batches until the client ends.
 
         Raises:
@@ -146,7 +143,7 @@ def check_batch(request: node_pb2.PublishRequest) -> None:
         raise RefusedError("TOO_LARGE", f"a message of {request.ByteSize()} bytes, at most {MAX_STATEMENTS_BYTES}")
 
 
-async def _answer(waiting: asyncio.Queue[list[Waiting] | None], context: grpc.aio.ServicerContext) -> None:
+async def _answer(waiting: asyncio.Queue[list[Waiting] | None], context: Context) -> None:
     while (batch := await waiting.get()) is not None:
         await context.write(node_pb2.PublishResponse(results=await _settled(batch)))
 

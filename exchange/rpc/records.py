@@ -65,7 +65,7 @@ class Adopting:
         check_number(told)
         async with self._one:
             for kind in ADOPTABLE:
-                for each in sorted((one for one in told if one.kind == kind), key=lambda one: one.agency):
+                for each in sorted((one for one in told if int(one.kind) == kind), key=lambda one: one.agency):
                     await self._compare(kind, each, fetch)
 
     async def _compare(self, kind: RecordKind, told: node_pb2.AdoptedRecord, fetch: Fetch) -> None:

@@ -13,14 +13,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import grpc.aio
-
 from exchange import delivery
 from exchange.delivery import MAX_BATCH_BYTES, MAX_BATCH_COUNT
 from exchange.lane import LaneClass, LaneId, Withdrawn
 from exchange.node import Node
 from exchange.publishing import Queued
 from exchange.rpc import wire
+from exchange.rpc.calls import Context
 from exchange.rpc.fanout import Queue
 from exchange.rpc.limits import Settings
 from exchange.rpc.records import record_messages
@@ -123,7 +122,7 @@ class Sending:
         )
         self.wake.set()
 
-    async def run(self, context: grpc.aio.ServicerContext) -> None:
+    async def run(self, context: Context) -> None:
         """Send until told to stop.
 
         Raises:

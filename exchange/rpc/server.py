@@ -64,7 +64,11 @@ def credentials(
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(house()))
 
     first = grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(house()))
-    return grpc.dynamic_ssl_server_credentials(first, renewed, require_client_authentication=True)
+    return grpc.dynamic_ssl_server_credentials(  # None from the fetcher means: as before
+        first,
+        renewed,  # type: ignore[arg-type]
+        require_client_authentication=True,
+    )
 
 
 def bind(server: grpc.aio.Server, address: str, made: grpc.ServerCredentials) -> int:
@@ -90,13 +94,13 @@ def add_peer_services(server: grpc.aio.Server, lanes: Lanes, directory: Director
         response_serializer=wire.serialize,  # batches are bytes already
     )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("exchange.v1.Lane", {"Follow": follow}),))
-    node_pb2_grpc.add_DirectoryServicer_to_server(directory, server)  # type: ignore[no-untyped-call]
-    node_pb2_grpc.add_AuditLogServicer_to_server(auditlog, server)  # type: ignore[no-untyped-call]
+    node_pb2_grpc.add_DirectoryServicer_to_server(directory, server)  # type: ignore[arg-type]
+    node_pb2_grpc.add_AuditLogServicer_to_server(auditlog, server)  # type: ignore[arg-type]
 
 
 def add_desk_services(server: grpc.aio.Server, desk: Desk) -> None:
     """Add what the own people may call."""
-    node_pb2_grpc.add_DeskServicer_to_server(desk, server)  # type: ignore[no-untyped-call]
+    node_pb2_grpc.add_DeskServicer_to_server(desk, server)  # type: ignore[arg-type]
 
 
 async def add_health(server: grpc.aio.Server, services: Sequence[str]) -> Any:

@@ -18,8 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
-
 from audit.entry import Body, Kind, parse_body, parse_entry
 from audit.lock import SqliteLock
 from exchange import home as homes
@@ -27,7 +25,7 @@ from exchange import node as nodes
 from exchange.bulletin import encode_bulletin, id_bytes
 from exchange.directory import RecordKind
 from exchange.node import Node
-from exchange.rpc import channel, service  # before anything else imports grpc
+from exchange.rpc import channel, service
 from exchange.rpc.limits import Settings
 from exchange.rpc.service import RunningNode
 from exchange.rules import packaged_catalogue
@@ -179,7 +177,7 @@ class Member:
             yield node_pb2_grpc.DeskStub(opened)
 
     @asynccontextmanager
-    async def dial(self, other: Member, *, leaf: bytes = b"", pem: bytes = b"") -> AsyncIterator[grpc.aio.Channel]:
+    async def dial(self, other: Member, *, leaf: bytes = b"", pem: bytes = b"") -> AsyncIterator[channel.Channel]:
         """Open a channel to another member's peers' listener, as our node or with another leaf."""
         assert other.running is not None
         opened = channel.peer_channel(
