@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from audit.checkpoint import VerifierKey
-from audit.entry import Kind
+from audit.entry import Kind, parse_body, parse_entry
 from audit.outside import Outside
+from audit.show import read_range
 from audit.tiles import TileFolder
 from audit.verify import Report, verify_log
 from exchange.client import Client, Sent
@@ -27,7 +28,7 @@ from exchange.node import DATABASE, LOG_FOLDER, PEERS_FOLDER
 from exchange.sqlite import SqliteStore
 from exchange.store import DeliveryState
 from keys.identity import AgencyId
-from keys.roster import parse_roster, words
+from keys.roster import parse_roster, roster_digest, words
 
 ARRIVE_SECONDS = 40.0  # for the receipts of one wave; they take milliseconds once the streams are open
 LOOK_SECONDS = 0.05
@@ -46,6 +47,7 @@ class Outcome:
     bulletins: int
     deliveries: int
     receipts: int
+    example: tuple[AgencyId, str]  # somebody who both sent and received, and the number of what was received
     tampered: AgencyId  # whose log's copy was altered
     reports: Mapping[AgencyId, Report]
     refuted: Report
@@ -100,8 +102,6 @@ def _tell_founding(world: World, tell: Tell) -> None:
     roster = parse_roster(world.roster.payload)
     tell(f"{len(world.agencies)} agencies found a federation, {roster.federation_name}, under {world.folder}.")
     tell("Each makes its keys, all sign roster 1; its twelve words, compared over the telephone, are:")
-    from keys.roster import roster_digest
-
     tell(f"  {' '.join(words(roster_digest(world.roster)))}")
 
 
@@ -192,13 +192,16 @@ def _audit(world: World, tell: Tell) -> Outcome:
     tell(f"  The verifier says: {refuted.verdict}")
     deliveries, receipts, bulletins = _count(world)
     tell("")
-    tell(f"{bulletins} bulletins, {deliveries} deliveries, {receipts} receipts, each in two logs that prove each other.")
+    tell(
+        f"{bulletins} bulletins, {deliveries} deliveries, {receipts} receipts, each in two logs that prove each other."
+    )
     return Outcome(
         folder=world.folder,
         agencies=tuple((each, str(reports[each.id].origin), reports[each.id].size or 0) for each in world.agencies),
         bulletins=bulletins,
         deliveries=deliveries,
         receipts=receipts,
+        example=find_example(world.examples),
         tampered=victim.id,
         reports=reports,
         refuted=refuted,
@@ -222,22 +225,18 @@ def _verify(world: World, agency: DemoAgency, folder: Path | None = None) -> Rep
 def seen_by_others(folder: Path, agency: str) -> list[Path]:
     """List the checkpoints of an agency's log that other agencies hold."""
     return sorted(
-        path for path in folder.glob(f"*/{PEERS_FOLDER}/{agency}/checkpoint") if path.parts[-4] not in (agency, TAMPERED)
+        path
+        for path in folder.glob(f"*/{PEERS_FOLDER}/{agency}/checkpoint")
+        if path.parts[-4] not in (agency, TAMPERED)
     )
 
 
 def _tamper(world: World, victim: DemoAgency) -> tuple[Report, int]:
     """Copy a log, alter one byte of an OPENED entry in the copy, verify the copy."""
-    from audit.entry import parse_body, parse_entry
-
     source, copy = victim.home / LOG_FOLDER, world.folder / TAMPERED / victim.id / LOG_FOLDER
     shutil.copytree(source, copy)
     log = TileFolder(source)
-    wanted = next(
-        entry
-        for entry in read_entries(log)
-        if parse_body(parse_entry(entry).body).kind == Kind.OPENED
-    )
+    wanted = next(entry for entry in read_entries(log) if parse_body(parse_entry(entry).body).kind == Kind.OPENED)
     for path in (copy / "tile" / "entries").rglob("*"):
         if not path.is_file():
             continue
@@ -255,10 +254,18 @@ def _tamper(world: World, victim: DemoAgency) -> tuple[Report, int]:
 
 def read_entries(log: TileFolder) -> Iterator[bytes]:
     """Give a log's entries from its files."""
-    from audit.show import read_range
-
     for _, entry in read_range(log, 0, None):
         yield entry
+
+
+def find_example(examples: Sequence[Example]) -> tuple[AgencyId, str]:
+    """Choose a bulletin about persons whose reader also writes; it is worth a look."""
+    writers = {each.bulletin.header.originator for each in examples}
+    for each in examples:
+        for addressee in each.bulletin.header.addressees:
+            if each.bulletin.persons and addressee.agency in writers:
+                return AgencyId(addressee.agency), each.bulletin.header.number
+    raise RuntimeError("nobody both sends and receives")
 
 
 def _count(world: World) -> tuple[int, int, int]:

@@ -15,10 +15,13 @@ import exchange.rpc  # first of all: it settles how grpc does TLS
 from exchange.demo_world import DemoAgency, World
 from exchange.home import open_home
 from exchange.node import Node
+from exchange.rpc.limits import Settings
 from exchange.rpc.service import RunningNode, serve
 
 exchange.rpc.check_transport()
 START_SECONDS = 60.0
+# Eighteen nodes in one process make 306 connections at once; who finds no room comes back soon.
+SETTINGS = Settings(retry_most_seconds=2.0)
 T = TypeVar("T")
 
 
@@ -65,6 +68,7 @@ async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node]) -> li
             peers_address=agency.config.listen,
             desk_address=agency.config.desk,
             endpoints=agency.config.peers,
+            settings=SETTINGS,
         )
         for agency, node in zip(agencies, opened, strict=True)
     ]

@@ -67,6 +67,21 @@ def occupy(home: Path) -> int:
     return handle
 
 
+def running_process(home: Path) -> int | None:
+    """Tell which process runs a home's node; None where nobody does."""
+    try:
+        handle = os.open(home / RUNNING, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.read(handle, 20).decode("ascii", "replace").strip() or 0) or None
+    finally:
+        os.close(handle)
+    return None
+
+
 def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
     reads = store.reads()
     agency, pseudonym_key = reads.meta("agency"), reads.meta("pseudonym-key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import click
 
@@ -45,7 +46,11 @@ def _codes() -> dict[str, str]:
     return {each.name: HINTS.get(each.name, "") for each in Outcome if each is not Outcome.DONE}
 
 
-_TOPICS = {"exit-codes": _exit_codes, "codes": _codes, "environment": lambda: _ENVIRONMENT}
+_TOPICS: dict[str, Callable[[], dict[str, str]]] = {
+    "exit-codes": _exit_codes,
+    "codes": _codes,
+    "environment": lambda: _ENVIRONMENT,
+}
 
 
 def _tell(table: dict[str, str], as_json: bool) -> None:

@@ -1,0 +1,77 @@
+"""``exchange demo``: the whole thing on this machine, told as it happens, with the next commands to type at its end."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exchange.cli import shown
+from exchange.cli.options import json_option
+
+if TYPE_CHECKING:
+    from exchange.demo import Outcome
+
+
+@click.command()
+@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep everything in this new folder.")
+@json_option
+def demo(keep: Path | None, as_json: bool) -> None:
+    """Send the 25 packaged bulletins between 18 agencies on this machine, then have an auditor look.
+
+    All is real but the people: keys, mutual TLS, officers' programs, logs. Takes about half a minute.
+    """
+    if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise FileExistsError(17, "it is there already", str(keep))
+    folder = (keep or Path(tempfile.mkdtemp(prefix="exchange-demo-"))).absolute()
+    try:
+        from exchange.demo import run_demo
+
+        outcome = run_demo(folder, _quiet if as_json else click.echo)
+        if as_json:
+            shown.print_json(outcome.to_json())
+        else:
+            click.echo("\n".join(["", *next_commands(outcome, kept=keep)]))
+    finally:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quiet(line: str) -> None:
+    """Say nothing: programs want the one object at the end."""
+
+
+def next_commands(outcome: Outcome, *, kept: Path | None) -> list[str]:
+    """Write what to type next; every line that begins with two blanks is a command, usable as it stands."""
+    if kept is None:
+        return ["Everything was removed again. To look round in it:", "  exchange demo --keep exchange-demo"]
+    from exchange.demo import TAMPERED, seen_by_others
+    from exchange.demo_world import OFFICER, PASSPHRASE_FILE, ROSTER_FILE
+
+    folder = shlex.quote(str(kept))
+    reader, bulletin = outcome.example
+    home, log = f"{folder}/{reader}", outcome.tampered
+    officer = f"--home {home} --as {OFFICER} --passphrase-fd 3 3<{home}/{PASSPHRASE_FILE}"
+    outside = " ".join(shlex.quote(str(path)) for path in seen_by_others(kept, log)[:2])
+    tampered = " ".join(shlex.quote(str(path)) for path in seen_by_others(kept, log)[:1])
+    return [
+        f"Everything is in {kept}. Type next, for instance:",
+        "",
+        f"Start the node of {reader}, in a terminal of its own:",
+        f"  exchange node serve --home {home} --passphrase-fd 3 3<{home}/{PASSPHRASE_FILE}",
+        "In another terminal: be its officer, open your keys for a sitting, look what has come, read one:",
+        f"  exchange unlock {officer}",
+        f"  exchange inbox --home {home} --as {OFFICER}",
+        f"  exchange read {bulletin} --home {home} --as {OFFICER} --for 'EXERCISE 7' --because 'to see one'",
+        f"  exchange outbox --home {home} --as {OFFICER}",
+        f"  exchange lock --home {home} --as {OFFICER}",
+        "Be the auditor; neither node nor network is needed:",
+        f"  exchange audit verify {folder}/{log} --roster {folder}/{ROSTER_FILE} --against {outside}",
+        f"  exchange audit show {folder}/{log} --kind OPENED",
+        "The altered copy; this one ends with 6:",
+        f"  exchange audit verify {folder}/{TAMPERED}/{log} --roster {folder}/{ROSTER_FILE} --against {tampered}",
+    ]

@@ -1,0 +1,246 @@
+"""``exchange node``: made, run, looked at. The node itself is ``exchange.node``; its sockets are ``exchange.rpc``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exchange.cli import shown
+from exchange.cli.exits import UNTRUSTED
+from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
+from keys.errors import RefusedError
+
+if TYPE_CHECKING:
+    from keys.dsse import SignedPayload
+
+FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
+WORDS = 12
+
+
+class WordsError(RefusedError):
+    """The roster is not the one whose words were told."""
+
+    exit_code = UNTRUSTED
+
+    def __init__(self, found: str) -> None:
+        super().__init__("PEER_UNTRUSTED", f"the roster's words are: {found}")
+        self.hint = "these are not the words that you were told; go no further, ask who sent you the file"
+
+
+@click.group()
+def node() -> None:
+    """Make, run and examine a node."""
+
+
+@node.command()
+@home_option
+@click.option("--agency", required=True, metavar="AGENCY", help="Whose node it is, as HK-IMMD.")
+@click.option("--roster", "roster_file", type=FILE, required=True, help="Roster 1, signed by all its roots.")
+@click.option("--manifest", "manifest_file", type=FILE, required=True, help="Our own manifest.")
+@click.option("--key-sheet", "sheet_file", type=FILE, required=True, help="Our own key sheet.")
+@click.option(
+    "--record", "records", type=FILE, multiple=True, help="Another member's manifest or key sheet; repeat it."
+)
+@click.option("--listen", default="0.0.0.0:7443", show_default=True, help="Where peers dial us.")
+@click.option("--desk", default="127.0.0.1:7444", show_default=True, help="Where our own officers dial us.")
+@click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
+def init(
+    home: Path,
+    agency: str,
+    roster_file: Path,
+    manifest_file: Path,
+    sheet_file: Path,
+    records: tuple[Path, ...],
+    listen: str,
+    desk: str,
+    told: str | None,
+) -> None:
+    """Make a home with keys in it into a node's: database, lock, log, settings; enrol its officers.
+
+    Nothing is trusted on first use: the roster's twelve words are compared with what you were told by another way.
+    """
+    from exchange.config import parse_config
+    from exchange.rules.catalogue import packaged_catalogue
+    from exchange.settling import settle
+    from keys.roster import load_signed
+
+    config = parse_config({"agency": agency, "listen": listen, "desk": desk}, "the options")
+    roster = load_signed(roster_file)
+    compare_words(roster, told)
+    enrolled = settle(
+        home,
+        config,
+        roster=roster,
+        manifest=load_signed(manifest_file),
+        key_sheet=load_signed(sheet_file),
+        records=in_order([load_signed(each) for each in records]),
+        catalogue=packaged_catalogue().files,
+        now_us=time.time_ns() // 1000,
+        random_bytes=os.urandom,
+    )
+    click.echo(f"{config.agency}: a node in {home}; its log has begun")
+    click.echo(f"enrolled: {', '.join(enrolled) or 'nobody'}")
+    click.echo(f"exchange: next: exchange node serve --home {home}", err=True)
+
+
+@node.command()
+@home_option
+@click.option("--as", "officer", required=True, envvar="EXCHANGE_AS", metavar="OFFICER", help="Who is enrolled.")
+@click.option("--roster", "roster_file", type=FILE, required=True, help="Roster 1.")
+@click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
+def enrol(home: Path, officer: str, roster_file: Path, told: str | None) -> None:
+    """Write down for an officer which roster was compared, so that no node can show another one."""
+    from exchange.enrolment import save_pin
+    from keys.roster import load_signed, roster_digest, verify_first_roster
+
+    roster = load_signed(roster_file)
+    verify_first_roster(roster)
+    compare_words(roster, told)
+    save_pin(home, officer, roster_digest(roster))
+    click.echo(f"enrolled: {officer}")
+
+
+def compare_words(roster: SignedPayload, told: str | None) -> None:
+    """Compare a roster's twelve words with those that somebody was told, or ask for two of them.
+
+    Raises:
+        WordsError: They differ.
+    """
+    from keys.roster import roster_digest
+    from keys.words import words
+
+    found = words(roster_digest(roster))
+    if told is not None:
+        if told.lower().split() != found:
+            raise WordsError(" ".join(found))
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to compare the roster's words; say --words")
+    click.echo(f"The roster's words:  {' '.join(found)}", err=True)
+    if not click.confirm("Are these the words that you were told by another way?", err=True):
+        raise WordsError(" ".join(found))
+
+
+def in_order(records: list[SignedPayload]) -> list[SignedPayload]:
+    """Put manifests before key sheets, which they verify."""
+    from exchange.directory import RecordKind, kind_of_record
+
+    return sorted(records, key=lambda each: RecordKind(kind_of_record(each)))
+
+
+@node.command()
+@home_option
+@passphrase_option
+@click.option("--quiet", is_flag=True, help="No log lines on stderr.")
+def serve(home: Path, passphrase_fd: int | None, quiet: bool) -> None:
+    """Run the node until it is told to stop (SIGTERM, Ctrl-C); then it drains and commits what waits."""
+    import asyncio
+
+    import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
+    from exchange.config import load_config
+    from exchange.home import open_node
+    from exchange.rpc.service import serve as start
+
+    config = load_config(home)
+    opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
+
+    async def run() -> None:
+        running = await start(
+            opened,
+            keys,
+            peers_address=config.listen,
+            desk_address=config.desk,
+            admin_address=config.admin or None,
+            endpoints=config.peers,
+            log=None if quiet else sys.stderr,
+        )
+        click.echo(f"{config.agency} serves: peers at {config.listen}, its officers at {config.desk}")
+        await running.run_until_signal()
+
+    opened.start()
+    asyncio.run(run())
+    click.echo(f"{config.agency} stopped; its log is complete at {opened.log.size} entries")
+
+
+@node.command()
+@home_option
+@json_option
+def status(home: Path, as_json: bool) -> None:
+    """Say what a node holds, running or not; no key is needed."""
+    from exchange.cli.node_status import read_status, to_lines
+
+    told: dict[str, Any] = read_status(home, time.time_ns() // 1_000_000)
+    if as_json:
+        shown.print_json({"ok": True, **told})
+        return
+    for line in to_lines(told):
+        click.echo(line)
+
+
+@node.command()
+@home_option
+@passphrase_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, home: Path, passphrase_fd: int | None, as_json: bool) -> None:
+    """Examine everything that a node needs, and say what to do where something is not right.
+
+    Ends with 0 if all is well, with 6 if the node itself is not in order, with 7 if a peer cannot be reached.
+    """
+    from exchange.cli.node_check import examine, exit_code
+
+    findings = examine(home, lambda whose: read_passphrase(passphrase_fd, whose), time.time_ns() // 1_000_000)
+    if as_json:
+        shown.print_json(
+            {
+                "ok": exit_code(findings) == 0,
+                "findings": [
+                    {
+                        "number": place,
+                        "result": each.result,
+                        "name": each.name,
+                        "detail": each.detail,
+                        "hint": each.hint,
+                    }
+                    for place, each in enumerate(findings, start=1)
+                ],
+            }
+        )
+    else:
+        width = max(len(each.name) for each in findings)
+        for place, each in enumerate(findings, start=1):
+            click.echo(f"{place:>3}  {each.result:<4}  {each.name:<{width}}  {each.detail}")
+            if each.hint:
+                click.echo(f"{'':>9}  {'':<{width}}  → {each.hint}")
+    ctx.exit(exit_code(findings))
+
+
+@node.command()
+@home_option
+@passphrase_option
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE…")
+def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...]) -> None:
+    """Adopt other members' manifests and key sheets from files; a running node learns them from its peers."""
+    from exchange.config import load_config
+    from exchange.directory import RecordKind, kind_of_record
+    from exchange.home import open_node
+    from keys.identity import short
+    from keys.roster import load_signed
+
+    records = in_order([load_signed(each) for each in files])
+    opened, _ = open_node(home, read_passphrase(passphrase_fd, str(load_config(home).agency)))
+    opened.start()
+    try:
+        for record in records:
+            kind = kind_of_record(record)
+            opened.adopt_now(kind, record)
+            click.echo(
+                f"adopted: {RecordKind(kind).name.lower().replace('_', ' ')} {short(record.signatures[0].key_id)}"
+            )
+    finally:
+        opened.stop()

@@ -1,0 +1,89 @@
+"""What a node holds, read from its files while it runs or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audit.checkpoint import parse_note
+from exchange.cli import shown
+from exchange.config import load_config
+from exchange.home import running_process
+from exchange.node import Paths, restore_federation
+from exchange.sqlite import SqliteStore
+from exchange.store import Reads
+
+DAY_MS = 86_400_000
+PAGE = 1000
+
+
+def read_status(home: Path, now_ms: int) -> dict[str, Any]:
+    """Count what a home's database holds.
+
+    Raises:
+        FileNotFoundError: There is no such home.
+        IntegrityError: It has no database, or one that is not ours.
+    """
+    config, paths = load_config(home), Paths(home=home)
+    store = SqliteStore(paths.database)
+    try:
+        reads = store.reads()
+        federation, _ = restore_federation(reads, now_ms)
+        members = [each.agency for each in federation.roster.members if each.agency != config.agency]
+        received, unread, sent = _bulletins(reads)
+        return {
+            "agency": config.agency,
+            "process": running_process(home),
+            "federation": federation.name,
+            "roster": federation.roster.version,
+            "roster_days_left": (federation.roster.expires_ms - now_ms) // DAY_MS,
+            "listen": config.listen,
+            "desk": config.desk,
+            "log_size": reads.size(),
+            "published_size": _published(paths),
+            "received": received,
+            "not_opened": unread,
+            "sent": sent,
+            "waiting": sum(each.sequence - each.taken for each in reads.lanes() if each.outgoing),
+            "stopped_lanes": [each.peer for each in reads.lanes() if each.stopped],
+            "peers": {peer: (reads.peer_checkpoint(peer) or (0, ""))[0] for peer in members},
+        }
+    finally:
+        store.close()
+
+
+def to_lines(told: dict[str, Any]) -> list[str]:
+    """Write it for people."""
+    process = told["process"]
+    seen = [peer for peer, size in told["peers"].items() if size]
+    rows = [
+        ("node", f"{told['agency']}, {f'running, process {process}' if process else 'not running'}"),
+        ("addresses", f"peers {told['listen']}, officers {told['desk']}"),
+        ("federation", f"{told['federation']}, roster {told['roster']}, {told['roster_days_left']} days left"),
+        ("log", f"{told['log_size']:,} entries, {told['published_size']:,} published as files"),
+        ("inbox", f"{told['received']} received, {told['not_opened']} not opened yet"),
+        ("outbox", f"{told['sent']} sent, {told['waiting']} deliveries on their way"),
+        ("peers", f"{len(seen)} of {len(told['peers'])} have shown us their log"),
+    ]
+    if told["stopped_lanes"]:
+        rows.append(("ALARM", f"lanes stopped: {', '.join(told['stopped_lanes'])}"))
+    return shown.columns(rows, indent="")
+
+
+def _bulletins(reads: Reads) -> tuple[int, int, int]:
+    counts = {True: 0, False: 0}
+    unread = 0
+    for sent in counts:
+        after = 0
+        while page := reads.held_since(after, PAGE, sent=sent):
+            counts[sent] += len(page)
+            unread += 0 if sent else sum(1 for each in page if not each.opened)
+            after = page[-1].entry_index
+    return counts[False], unread, counts[True]
+
+
+def _published(paths: Paths) -> int:
+    try:
+        return parse_note((paths.log / "checkpoint").read_text()).checkpoint.size
+    except FileNotFoundError:
+        return 0
