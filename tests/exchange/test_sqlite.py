@@ -1,0 +1,156 @@
+"""The SQLite engine keeps the contract of stores, and refuses a file that somebody else has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from exchange.sqlite import SqliteStore
+from exchange.store import NodeStore
+from keys.errors import IntegrityError
+from tests.faulty_store import FaultyStore
+from tests.store_contract import StoreContract, content, entries, held
+
+
+class Sqlite:
+    """One file in a folder."""
+
+    def make(self, folder: Path) -> NodeStore:
+        return SqliteStore(folder / "node.db", create=True)
+
+    def reopen(self, folder: Path) -> NodeStore:
+        store = SqliteStore(folder / "node.db")
+        store._writer.set_busy_timeout(100)  # milliseconds; a second writer is turned away sooner
+        return store
+
+
+class FaultySqlite(Sqlite):
+    """The same behind a wrapper that breaks nothing."""
+
+    def make(self, folder: Path) -> NodeStore:
+        return FaultyStore(super().make(folder))
+
+
+class TestSqlite(StoreContract):
+    """SQLite through apsw."""
+
+    engine = Sqlite()
+
+
+class TestFaultyStoreWithoutAFault(StoreContract):
+    """What the fault tests put around a store changes nothing by itself."""
+
+    engine = FaultySqlite()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A closed database with three entries."""
+    store = SqliteStore(tmp_path / "node.db", create=True)
+    with store.transaction() as rows:
+        rows.append_entries(entries(0, 3))
+        rows.put_tiles([(0, 0, b"t")])
+        rows.add_bulletin(held(1), content(1))
+    store.close()
+    return tmp_path / "node.db"
+
+
+def execute(path: Path, statement: str) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET entry = x'00' WHERE idx = 1",
+        "DELETE FROM entries WHERE idx = 2",
+        "UPDATE tiles SET hashes = x'00'",
+        "DELETE FROM tiles",
+        "UPDATE entries SET idx = 9 WHERE idx = 2",
+    ],
+)
+def test_entries_and_tiles_are_never_changed_or_removed(database: Path, statement: str) -> None:
+    with pytest.raises(apsw.ConstraintError, match="never"):
+        execute(database, statement)
+    assert SqliteStore(database).reads().size() == 3
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TRIGGER entries_stay",
+        "CREATE TRIGGER mine AFTER INSERT ON entries BEGIN SELECT 1; END",
+        "CREATE VIEW mine AS SELECT * FROM entries",
+        "CREATE TABLE mine (a)",
+        "CREATE INDEX mine ON entries (entry)",
+        "DROP INDEX bulletins_once",
+        "ALTER TABLE meta ADD COLUMN mine TEXT",
+    ],
+)
+def test_a_schema_that_somebody_changed_is_refused_row_48(database: Path, statement: str) -> None:
+    SqliteStore(database).close()  # control: it opens as it was
+    execute(database, statement)
+    with pytest.raises(IntegrityError, match="schema") as raised:
+        SqliteStore(database)
+    assert str(database) in str(raised.value)
+
+
+@pytest.mark.parametrize("version", [0, 2, 1000])
+def test_a_database_of_another_schema_number_is_refused(database: Path, version: int) -> None:
+    execute(database, f"PRAGMA user_version = {version}")
+    with pytest.raises(IntegrityError, match=f"schema {version}"):
+        SqliteStore(database)
+
+
+def test_a_missing_database_is_not_made_in_passing(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="no database here"):
+        SqliteStore(tmp_path / "node.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "node.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
+    with pytest.raises(IntegrityError, match="not a database"):
+        SqliteStore(tmp_path / "node.db")
+
+
+def test_a_database_is_made_once(database: Path) -> None:
+    with pytest.raises(IntegrityError, match="already"):
+        SqliteStore(database, create=True)
+
+
+def test_readers_cannot_write(database: Path) -> None:
+    store = SqliteStore(database)
+    reader = store.reader()
+    with pytest.raises(apsw.ReadOnlyError):
+        reader._db.execute("INSERT INTO meta VALUES ('a', x'00')")  # the connection itself refuses
+    store.close()
+
+
+def test_each_commit_is_flushed_before_it_returns(database: Path) -> None:
+    store = SqliteStore(database)
+    assert store._writer.pragma("synchronous") == 2  # FULL
+    assert store._writer.pragma("journal_mode") == "wal"
+    assert store._writer.pragma("trusted_schema") == 0
+    assert store._writer.pragma("cell_size_check") == 1
+    store.close()
+
+
+def test_the_library_is_newer_than_the_wal_reset_fault() -> None:
+    assert tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) >= (3, 51, 3)
+
+
+def test_statements_are_constants_and_take_parameters_row_48() -> None:
+    """No statement is put together from values: every f-string, format or % in the engine would be a place for one."""
+    import ast
+
+    root = Path(__file__).resolve().parents[2] / "exchange"
+    for name in ("sqlite_reads.py", "sqlite_writes.py"):
+        tree = ast.parse((root / name).read_text())
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod)]
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "format"]
