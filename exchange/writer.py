@@ -73,6 +73,7 @@ class Writer:
         self._jobs: deque[_Job[Any, Any]] = deque()
         self._wake = threading.Event()
         self._stopping = False
+        self._ended = False
         self.failure: BaseException | None = None
         self.note = ""  # of the newest signed checkpoint
         self.groups = 0
@@ -111,6 +112,17 @@ class Writer:
             return
         self._jobs.append(job)
         self._wake.set()
+        if self._ended:  # it came in while the thread went out
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        while self._jobs:
+            try:
+                job = self._jobs.popleft()
+            except IndexError:  # another thread was faster
+                return
+            job.error = UnavailableError("the node is stopping", 30)
+            _settle([job])
 
     def _run(self) -> None:
         while True:
@@ -119,6 +131,8 @@ class Writer:
             while self._jobs:
                 self._run_group([self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))])
             if self._stopping:
+                self._ended = True
+                self._turn_away()
                 return
 
     def _run_group(self, jobs: list[_Job[Any, Any]]) -> None:
