@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from audit.checkpoint import VerifierKey
 from audit.entry import Body, Kind, parse_entry
@@ -310,6 +312,23 @@ def test_a_socket_in_the_folder_is_refused(folder: Path, key: VerifierKey) -> No
             assert verify_log(folder, key=key).exit_code == 6
     finally:
         os.chdir(place)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_row_25_any_bytes_in_any_file_are_refuted_in_one_sentence(
+    data: st.DataObject, folder: Path, key: VerifierKey, kept: Outside
+) -> None:
+    path = folder / data.draw(st.sampled_from(TileFolder(folder).names()))
+    before = path.read_bytes()
+    cut = data.draw(st.integers(0, len(before)))
+    path.write_bytes(
+        before[:cut] + data.draw(st.binary(max_size=200)) + before[data.draw(st.integers(cut, len(before))) :]
+    )
+    report = verify_log(folder, key=data.draw(st.sampled_from([key, None])), outside=[kept])
+    assert report.exit_code == 6 or path.read_bytes() == before
+    assert "\n" not in report.verdict
+    path.write_bytes(before)
 
 
 def test_a_log_that_grew_while_it_was_read_still_verifies(
