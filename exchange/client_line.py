@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import exchange.rpc  # first of all: it settles how grpc does TLS
+
+# isort: split
 import grpc
 
-import exchange.rpc  # first of all: it settles how grpc does TLS
 from exchange.client_trust import Trust
 from exchange.enrolment import Enrolment, load_seen, save_seen
 from exchange.receipt import VerifiedReceipt

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import exchange.rpc  # first of all: it settles how grpc does TLS
+
+# isort: split
 import apsw
 import grpc
 
-import exchange.rpc  # first of all: it settles how grpc does TLS
 from audit.lock import SqliteLock, check_start
 from audit.log import Log
 from exchange.config import NodeConfig, load_config
