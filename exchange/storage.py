@@ -21,6 +21,7 @@ from keys.errors import IntegrityError, RefusedError
 
 NONCE_BYTES = 24
 ID_BYTES = 32
+STORED_BYTES = ID_BYTES + NONCE_BYTES + 32 + 16  # a content key and its tag
 _LABEL = b"exchange/v1/stored\0"
 _ID_LABEL = b"exchange/v1/storage-key\0"
 
@@ -58,6 +59,8 @@ class StorageKeys:
             stored[ID_BYTES + NONCE_BYTES :],
         )
         secret = self.secrets.get(key_id)
+        if len(stored) != STORED_BYTES:
+            raise IntegrityError(f"stored key of statement {statement_digest.hex()[:8]} has {len(stored)} bytes")
         if secret is None:
             raise RefusedError("KEY_GONE", f"storage key {key_id.hex()[:8]} was destroyed")
         try:

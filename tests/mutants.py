@@ -43,7 +43,7 @@ REPLACED = {
 WORKERS = 2
 TIMEOUT_SECONDS = 120
 _NUMBER = re.compile(r"#\s*(\d+)$")
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
