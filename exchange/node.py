@@ -21,7 +21,7 @@ from exchange import directory
 from exchange.directory import RecordKind
 from exchange.house import House
 from exchange.publishing import Queued
-from exchange.rules.catalogue import Catalogue, parse_catalogue
+from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
 from exchange.sqlite import SqliteStore
 from exchange.store import Reads
 from exchange.writer import Group, Writer
@@ -142,7 +142,7 @@ def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[byte
             if not older and error.code not in ("MANIFEST_EXPIRED", "KEY_SHEET_EXPIRED", "ROSTER_EXPIRED"):
                 raise IntegrityError(f"record of {record.agency}, version {record.version}: {error}") from error
     digests = {each.record.catalogue_digest for each in federation.rosters}
-    return federation, {digest: parse_catalogue(reads.catalogue(digest)) for digest in digests}
+    return federation, {digest: _catalogue(reads.catalogue(digest)) for digest in digests}
 
 
 class Node:
@@ -262,6 +262,11 @@ class Node:
         if note and size != self._published[0]:
             publisher.publish(note)
             self._published = (size, note)
+
+
+def _catalogue(files: Mapping[str, bytes]) -> Catalogue:
+    packaged = packaged_catalogue()  # read once a process; most federations use it as it is
+    return packaged if files == packaged.files else parse_catalogue(files)
 
 
 def now_us() -> int:

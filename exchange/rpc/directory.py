@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from exchange import directory
 from exchange.node import Node
 from exchange.rpc.calls import Context
-from exchange.rpc.records import record_messages
+from exchange.rpc.records import held_records, record_messages
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -22,7 +21,7 @@ class Directory:
         self, request: node_pb2.AdoptedRequest, context: Context
     ) -> node_pb2.AdoptedResponse:
         """List the newest version of every record."""
-        return node_pb2.AdoptedResponse(records=record_messages(directory.adopted(self._node.reads)))
+        return node_pb2.AdoptedResponse(records=record_messages(held_records(self._node.house)))
 
     async def Record(  # noqa: N802
         self, request: node_pb2.RecordRequest, context: Context

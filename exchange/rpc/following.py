@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from exchange import directory, intake
+from exchange import intake
 from exchange.intake import Answer, Message
 from exchange.lane import EquivocationError, LaneClass
 from exchange.node import Node
@@ -23,7 +23,7 @@ from exchange.rpc.answering import Answering
 from exchange.rpc.calls import FollowCall
 from exchange.rpc.logs import Log
 from exchange.rpc.marker import Marker
-from exchange.rpc.records import record_messages
+from exchange.rpc.records import held_records, record_messages
 from exchange.rpc.refusals import Refusals
 from exchange.store import LaneState
 from exchange.v1 import node_pb2
@@ -60,7 +60,7 @@ class Following:
         return node_pb2.FollowRequest(
             start=node_pb2.FollowStart(
                 lanes=lanes,
-                records=record_messages(directory.adopted(self._node.reads)),
+                records=record_messages(held_records(self._node.house)),
                 echo=held[1] if held is not None else "",
             )
         )

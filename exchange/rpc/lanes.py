@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from audit.tlogproof import parse_proof
-from exchange import delivery, directory
+from exchange import delivery
 from exchange.house import House
 from exchange.lane import LaneClass, LaneId
 from exchange.node import Node
@@ -20,9 +20,9 @@ from exchange.rpc.fanout import Fanout, Queue
 from exchange.rpc.gate import Gate, caller
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
-from exchange.rpc.records import check_number, record_messages
+from exchange.rpc.records import check_number, held_records, record_messages
 from exchange.rpc.sending import HeadTimes, Outlet, Sending
-from exchange.store import AdoptedRecord, LaneState
+from exchange.store import LaneState
 from exchange.v1 import node_pb2
 from exchange.writer import Group
 from keys.errors import RefusedError, UnavailableError
@@ -49,7 +49,7 @@ class Lanes:
         self._settings, self._now_ms, self._log = settings, now_ms, log
         self._times = HeadTimes(now_ms)
         self._streams: dict[str, Sending] = {}
-        self._told = {_key(each): each.digest for each in directory.adopted(node.reads)}
+        self._told = held_records(node.house)
         self._stopping = False
         node.on_house.append(self._adopted)
 
@@ -147,7 +147,7 @@ class Lanes:
         return node_pb2.FollowResponse(
             started=node_pb2.FollowStarted(
                 lanes=taken,
-                records=record_messages(directory.adopted(self._node.reads)),
+                records=record_messages(held_records(self._node.house)),
                 echo=held[1] if held else "",
             )
         )
@@ -158,11 +158,9 @@ class Lanes:
 
     def _adopted(self, house: House) -> None:
         """Tell the followers what has come into force, and check each of them anew."""
-        fresh: list[AdoptedRecord] = []
-        for each in directory.adopted(self._node.reads):
-            if self._told.get(_key(each)) != each.digest:
-                self._told[_key(each)] = each.digest
-                fresh.append(each)
+        held = held_records(house)
+        fresh = {key: value for key, value in held.items() if self._told.get(key) != value}
+        self._told = held
         for stream in self._streams.values():
             stream.recheck()
             stream.announce(fresh)
@@ -254,10 +252,6 @@ def _one_note(receipts: list[Receipt]) -> str:
     if len(notes) != 1:
         raise RefusedError("RECEIPT_INVALID", f"receipts of one message under {len(notes)} checkpoints")
     return notes.pop()
-
-
-def _key(record: AdoptedRecord) -> tuple[int, str]:
-    return record.kind, record.agency
 
 
 def _asleep() -> None:

@@ -8,34 +8,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from audit.entry import Body, Kind, Outcome
-from exchange import directory
 from exchange.directory import RecordKind
+from exchange.house import House
 from exchange.node import Node
 from exchange.rpc.logs import Log
-from exchange.store import AdoptedRecord
 from exchange.v1 import node_pb2
-from exchange.writer import Group
-from exchange.writing import Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
+from keys.identity import AgencyId
 from keys.manifest import parse_key_sheet, parse_manifest
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
 ADOPTABLE = (RecordKind.MANIFEST, RecordKind.KEY_SHEET)  # in this order: a sheet is signed by a key of the manifest
 Fetch = Callable[[RecordKind, str, int], Awaitable[SignedPayload]]
+Held = dict[tuple[RecordKind, str], tuple[int, bytes]]
 
 
-def record_messages(records: Iterable[AdoptedRecord]) -> list[node_pb2.AdoptedRecord]:
-    """Name records as they are told to others."""
+def held_records(house: House) -> Held:
+    """Give version and digest of the newest record of each kind and agency that is in force here."""
+    federation = house.federation
+    held: Held = {(RecordKind.ROSTER, ""): (federation.roster.version, federation.roster_digest)}
+    for agency, manifest in federation.manifests.items():
+        held[RecordKind.MANIFEST, agency] = (manifest.record.version, manifest.digest)
+    for agency, sheet in federation.key_sheets.items():
+        held[RecordKind.KEY_SHEET, agency] = (sheet.record.version, sheet.digest)
+    return held
+
+
+def record_messages(held: Held) -> list[node_pb2.AdoptedRecord]:
+    """Name records as they are told to others, ascending by kind and agency."""
     return [
-        node_pb2.AdoptedRecord(
-            kind=node_pb2.RecordKind.ValueType(each.kind),
-            agency=each.agency,
-            version=each.version,
-            digest=each.digest,
-        )
-        for each in records
+        node_pb2.AdoptedRecord(kind=node_pb2.RecordKind.ValueType(kind), agency=agency, version=version, digest=digest)
+        for (kind, agency), (version, digest) in sorted(held.items())
     ]
 
 
@@ -46,13 +50,15 @@ def check_number(records: Sequence[object]) -> None:
 
 
 class Adopting:
-    """Adopts one record after the other, so that none is lost between two."""
+    """Adopts one record after the other, so that none is fetched twice."""
 
     def __init__(self, node: Node, log: Log) -> None:
         self._node, self._log = node, log
         self._one = asyncio.Lock()
+        # Who has signed two records under one number is believed no third, before a person has looked.
+        self._stopped = {what for _, what, _ in node.store.evidence()}
 
-    async def compare(self, told: Sequence[node_pb2.AdoptedRecord], fetch: Fetch) -> None:
+    async def compare(self, told: Iterable[node_pb2.AdoptedRecord], fetch: Fetch) -> None:
         """Hold what a peer has adopted against what we have, and fetch what is newer or contradicts it.
 
         Args:
@@ -62,21 +68,31 @@ class Adopting:
         Raises:
             RefusedError: TOO_MANY; a record that does not verify.
         """
+        told = list(told)
         check_number(told)
+        if not self._wanted(told):
+            return
         async with self._one:
-            for kind in ADOPTABLE:
-                for each in sorted((one for one in told if int(one.kind) == kind), key=lambda one: one.agency):
-                    await self._compare(kind, each, fetch)
+            for kind, each in self._wanted(told):
+                await self._adopt(kind, each, fetch)
 
-    async def _compare(self, kind: RecordKind, told: node_pb2.AdoptedRecord, fetch: Fetch) -> None:
-        member = self._node.house.federation.roster.member(told.agency)
-        if member is None or self._node.reads.meta(_stopped(kind, told.agency)) is not None:
-            return
-        held = directory.find(self._node.reads, kind, told.agency)
-        if held is not None and (
-            told.version < held.version or (told.version, told.digest) == (held.version, held.digest)
-        ):
-            return
+    def _wanted(self, told: list[node_pb2.AdoptedRecord]) -> list[tuple[RecordKind, node_pb2.AdoptedRecord]]:
+        """Pick what must be fetched: manifests first."""
+        held = held_records(self._node.house)
+        wanted = []
+        for kind in ADOPTABLE:
+            for each in told:
+                version, digest = held.get((kind, each.agency), (0, b""))
+                newer = each.version > version or (each.version == version and each.digest != digest)
+                if int(each.kind) == kind and newer and not self._is_stopped(kind, each.agency):
+                    wanted.append((kind, each))
+        return wanted
+
+    def _is_stopped(self, kind: RecordKind, agency: str) -> bool:
+        known = self._node.house.federation.roster.member(agency) is not None
+        return not known or _evidence(kind, agency) in self._stopped
+
+    async def _adopt(self, kind: RecordKind, told: node_pb2.AdoptedRecord, fetch: Fetch) -> None:
         signed = await fetch(kind, told.agency, told.version)
         if _named(kind, signed) != (told.agency, told.version):
             raise RefusedError("WRONG_MAKER", f"asked for a record of {told.agency}, got another")
@@ -85,29 +101,17 @@ class Adopting:
         except RefusedError as refusal:
             if refusal.code != "EQUIVOCATION":
                 raise
-            # The signature was good: the same maker has signed two records under one number.
-            await self._node.writer.submit(lambda w: _keep(w, kind, told.agency, member.number, signed), _nothing)
+            self._stopped.add(_evidence(kind, told.agency))
             self._log.alarm("two-records-one-version", peer=told.agency, kind=kind.name, version=told.version)
             return
         self._log.write("adopted", peer=told.agency, kind=kind.name, version=told.version)
 
 
-def _named(kind: RecordKind, signed: SignedPayload) -> tuple[str, int]:
+def _evidence(kind: RecordKind, agency: str) -> str:
+    """Name the evidence as ``directory.keep`` does."""
+    return f"{kind.name.lower().replace('_', '-')} {agency}"
+
+
+def _named(kind: RecordKind, signed: SignedPayload) -> tuple[AgencyId, int]:
     record = parse_manifest(signed.payload) if kind is RecordKind.MANIFEST else parse_key_sheet(signed.payload)
     return record.agency, record.version
-
-
-def _keep(writing: Writing, kind: RecordKind, agency: str, number: int, signed: SignedPayload) -> None:
-    """Keep the contradicting record as evidence, and adopt nothing of this kind from its maker any more."""
-    digest = directory.digest_of(kind, signed)
-    index = writing.log.add(Body(kind=Kind.REFUSED, peer=number, outcome=Outcome.EQUIVOCATION, digest=digest))
-    writing.rows.add_evidence(index, kind.name.lower(), signed.encode())
-    writing.rows.set_meta(_stopped(kind, agency), digest)
-
-
-def _stopped(kind: RecordKind, agency: str) -> str:
-    return f"adoption-stopped/{kind.name.lower()}/{agency}"
-
-
-def _nothing(value: object, group: Group) -> None:
-    return None

@@ -22,8 +22,7 @@ from exchange.rpc import wire
 from exchange.rpc.calls import Context
 from exchange.rpc.fanout import Queue
 from exchange.rpc.limits import Settings
-from exchange.rpc.records import record_messages
-from exchange.store import AdoptedRecord
+from exchange.rpc.records import Held, record_messages
 from exchange.v1 import node_pb2
 from keys.identity import AgencyId
 
@@ -85,7 +84,7 @@ class Sending:
         self.stopping = False
         self.error: Exception | None = None  # set by whoever reads the stream
         self._taken: dict[int, node_pb2.ReceiptsTaken] = {}
-        self._records: list[AdoptedRecord] = []
+        self._records: Held = {}
         self._next_check = time.monotonic() + settings.recheck_seconds
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(settings.head_seconds, self._tick)
@@ -99,9 +98,9 @@ class Sending:
         self._next_check = 0.0
         self.wake.set()
 
-    def announce(self, records: Sequence[AdoptedRecord]) -> None:
+    def announce(self, records: Held) -> None:
         """Tell the peer what was adopted."""
-        self._records.extend(records)
+        self._records.update(records)
         self.wake.set()
 
     def stop(self) -> None:
@@ -148,7 +147,7 @@ class Sending:
         if self._taken:
             return node_pb2.FollowResponse(taken=self._taken.pop(min(self._taken)))
         if self._records:
-            records, self._records = self._records, []
+            records, self._records = self._records, {}
             return node_pb2.FollowResponse(records=record_messages(records))
         for lane_class in LaneClass:
             message = self._batch(self.outlets[lane_class])

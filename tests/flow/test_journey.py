@@ -14,7 +14,6 @@ from tests.flow.world import World, bulletin, bulletin_id, until
 
 async def test_a_bulletin_is_published_received_receipted_and_read(tmp_path: Path) -> None:
     world = World(tmp_path, ("HK-IMMD", "TH-DSI", "TW-NHRC"))
-    world.introduce()
     async with world.serving():
         await world.connected()
         sender, reader = world["HK-IMMD"], world["TH-DSI"]

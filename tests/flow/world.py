@@ -23,7 +23,6 @@ from audit.lock import SqliteLock
 from exchange import home as homes
 from exchange import node as nodes
 from exchange.bulletin import encode_bulletin, id_bytes
-from exchange.directory import RecordKind
 from exchange.node import Node
 from exchange.rpc import channel, service
 from exchange.rpc.limits import Settings
@@ -106,8 +105,14 @@ class Member:
         assert self.running is not None
         return self.running.node
 
-    def make(self) -> None:
-        """Make the home: database, lock, the first entries, the leaf."""
+    def make(self, others: Sequence[str] = ()) -> None:
+        """Make the home: database, lock, the first entries, the leaf; others' records adopted from files."""
+        adopted = [
+            made[other]
+            for other in others
+            if other != self.agency
+            for made in (self.records.manifests, self.records.key_sheets)
+        ]
         self.home.mkdir(parents=True)
         nodes.create(
             self.home,
@@ -118,18 +123,9 @@ class Member:
             catalogue=packaged_catalogue().files,
             pseudonym_key=bytes(32),
             now_us=time.time_ns() // 1000,
+            records=adopted,
         )
         (self.home / TLS_FILE).write_bytes(self.keys.tls_leaf)
-
-    def adopt(self, others: Sequence[str]) -> None:
-        """Adopt others' records from files, before the node serves."""
-        node = self.open()
-        node.start()
-        for other in others:
-            if other != self.agency:
-                node.adopt_now(RecordKind.MANIFEST, self.records.manifests[other])
-                node.adopt_now(RecordKind.KEY_SHEET, self.records.key_sheets[other])
-        node.stop()
 
     def open(self) -> Node:
         """Open the node from its files, with keys from memory."""
@@ -231,22 +227,24 @@ class Member:
 class World:
     """Some agencies, made but not started."""
 
-    def __init__(self, folder: Path, agencies: Sequence[str] = AGENCIES, *, settings: Settings = QUICK) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        agencies: Sequence[str] = AGENCIES,
+        *,
+        settings: Settings = QUICK,
+        introduced: bool = True,
+    ) -> None:
         self.endpoints: dict[str, list[str]] = {}
         made = records(tuple(agencies))
         self.members = {
             agency: Member(AgencyId(agency), folder / agency, made, self.endpoints, settings) for agency in agencies
         }
         for member in self.members.values():
-            member.make()
+            member.make(agencies if introduced else ())
 
     def __getitem__(self, agency: str) -> Member:
         return self.members[agency]
-
-    def introduce(self) -> None:
-        """Let everybody adopt everybody's records from files."""
-        for member in self.members.values():
-            member.adopt(tuple(self.members))
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[World]:
