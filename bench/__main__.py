@@ -14,7 +14,18 @@ from bench.setting import Setting
 from bench.table import Row, markdown
 
 # In the order of the table; each is a module of this package with ``measure(setting) -> list[Row]``.
-NAMES = ("whole_job", "classical", "gnupg", "redis_streams", "large_log", "verify_log", "recipients", "help_text")
+NAMES = (
+    "ingest",
+    "whole_job_rpc",
+    "whole_job",
+    "classical",
+    "gnupg",
+    "redis_streams",
+    "large_log",
+    "verify_log",
+    "recipients",
+    "help_text",
+)
 
 
 def main() -> int:

@@ -1,0 +1,67 @@
+"""The whole job over mutual TLS, at saturation and batched: an author's program, the sender's node, two readers' nodes.
+
+Four processes share this machine's cores; the bound has two processes for the same primitive calls. The readers are
+done when the sender has recorded their receipts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from bench import bound, counting
+from bench.federation import ABSENT, READERS, SENDER, bulletins
+from bench.fleet import Fleet, running
+from bench.setting import ROUNDS, SIZES, Setting
+from bench.table import Row, median_ratio, per
+
+NUMBER = 256  # bulletins a round
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Measure both sizes."""
+    with running(setting.federation(), SENDER, *READERS) as fleet:
+        return [_row(setting, fleet, name, size) for name, size in SIZES.items()]
+
+
+def _row(setting: Setting, fleet: Fleet, name: str, size: int) -> Row:
+    calls, folder = count(setting, fleet, size), setting.scratch("bound")
+    pairs, cpu = [], []
+    for _ in range(ROUNDS):
+        fresh = bulletins(NUMBER, size, *READERS, ABSENT, first=setting.serials(NUMBER))
+        before = fleet.cpu()
+        seconds = fleet.whole_job(fresh)
+        after = fleet.cpu()
+        cpu.append((after[SENDER] - before[SENDER]) / NUMBER * 1e6)
+        took, made = bound.run_on_two_cores(calls, folder)
+        if made != calls:
+            raise counting.ZeroCallsError("the bound did not repeat the product's calls")
+        pairs.append((seconds, took))
+    middle = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
+    return Row(
+        what=f"whole job, batched, mutual TLS / two-core bound, {name}",
+        product=NUMBER / middle[0],
+        bound=NUMBER / middle[1],
+        share=median_ratio((two, one) for one, two in pairs),
+        must=0.6,
+        aim=0.8,
+        cpu_us=sorted(cpu)[len(cpu) // 2],
+        memory_mib=fleet.sender.ask("stat")["mib"],
+        product_calls=per(counting.by_name(calls), NUMBER),
+        bound_calls=per(counting.by_name(calls), NUMBER),
+        note=f"{os.cpu_count()} cores for author, node and two readers' nodes; CPU is the sender's node's",
+    )
+
+
+def count(setting: Setting, fleet: Fleet, size: int) -> counting.Calls:
+    """Count what the job calls in all processes, in a run that is not timed."""
+    first = setting.serials(2 * NUMBER)
+    messages = bulletins(2 * NUMBER, size, *READERS, ABSENT, first=first)
+    fleet.whole_job(messages[:NUMBER])
+    fleet.count()
+    with counting.counting() as authors:
+        fleet.whole_job(messages[NUMBER:])
+    calls: counting.Calls = Counter(authors)
+    calls.update(fleet.counts())
+    counting.demand(calls, counting.WHOLE_JOB)
+    return calls
