@@ -198,8 +198,8 @@ class Client:
             RefusedError: NO_SUCH_BULLETIN; TOO_MANY where the beginning fits several.
         """
         wanted = name.strip()
-        found: list[Received | Sent] = [each for each in self.inbox() if _names(wanted, each)]
-        found += [each for each in self._sent_items() if _names(wanted, each)]
+        found: list[Received | Sent] = [each for each in self._inbox_items(wanted) if _names(wanted, each)]
+        found += [each for each in self._sent_items(wanted) if _names(wanted, each)]
         if not found:
             raise RefusedError("NO_SUCH_BULLETIN", f"{wanted[:60]!a} is neither in the inbox nor sent")
         if len(found) > 1:
@@ -283,9 +283,15 @@ class Client:
         for item in self._outbox_items(after):
             yield sent_of(item, self.trust.check_states(item))
 
-    def _sent_items(self) -> Iterator[Sent]:
-        """As ``outbox``, the states left out; to look something up."""
-        for item in self._outbox_items(0):
+    def _inbox_items(self, name: str) -> Iterator[Received]:
+        """Give where a name can be found: one question for an id, the whole inbox for a number or a beginning."""
+        whole = _whole_id(name)
+        return map(received_of, self._line.inbox_page(0, whole).items) if whole else self.inbox()
+
+    def _sent_items(self, name: str) -> Iterator[Sent]:
+        """The same of the outbox, states left out."""
+        whole = _whole_id(name)
+        for item in self._line.outbox_page(0, whole).items if whole else self._outbox_items(0):
             yield sent_of(item, ())
 
     def _outbox_items(self, after: int) -> Iterator[node_pb2.OutboxItem]:
@@ -295,6 +301,14 @@ class Client:
             if len(page.items) < PAGE:
                 return
             after = page.cursor
+
+
+def _whole_id(name: str) -> bytes:
+    """Give the 16 bytes of a whole bulletin id; nothing for anything else."""
+    try:
+        return id_bytes(name)
+    except RefusedError:
+        return b""
 
 
 def _names(wanted: str, item: Received | Sent) -> bool:

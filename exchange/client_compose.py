@@ -5,7 +5,7 @@ Only bytes that the program fully understands are signed, so a draft is judged h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -15,10 +15,12 @@ from exchange.draft import Draft, read_draft
 from exchange.facts import needs_target
 from exchange.rules import check_bulletin
 from exchange.rules.catalogue import Catalogue
-from exchange.rules.complaint import RulesError
+from exchange.rules.complaint import RulesError, nearest
 from exchange.template import complete
 from exchange.tree import MAX_FILE_BYTES
 from exchange.v1 import bulletin_pb2 as pb
+from keys.errors import RefusedError
+from keys.roster import Roster
 
 Source = Path | bytes | pb.Bulletin
 
@@ -93,6 +95,23 @@ def check_rules(bulletin: pb.Bulletin, catalogue: Catalogue, draft: Readable) ->
     found = check_bulletin(bulletin, catalogue)
     if found:
         raise RulesError(tuple(replace(each, line=draft.line_of(each.path)) for each in found))
+
+
+class AudienceError(RefusedError):
+    """Somebody is addressed who is not in the roster."""
+
+    exit_code = 2
+
+    def __init__(self, agency: str, roster: Roster) -> None:
+        super().__init__("NOT_A_MEMBER", f"{agency} is not in roster {roster.version}")
+        self.hint = nearest(agency, (each.agency for each in roster.members)) or ""
+
+
+def check_audience(recipients: Iterable[str], roster: Roster) -> None:
+    """Refuse a bulletin for an agency that is no member; AudienceError says whom was probably meant."""
+    for agency in recipients:
+        if roster.member(agency) is None:
+            raise AudienceError(agency, roster)
 
 
 def needs(written: pb.Bulletin, bulletin: pb.Bulletin, catalogue: Catalogue) -> tuple[str, int] | None:

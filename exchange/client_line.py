@@ -21,13 +21,21 @@ from exchange.statement import LogHead, ReadPurpose, ReadRequest
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys import certificate, dsse
 from keys.dsse import SignedPayload
-from keys.errors import RefusedError
+from keys.errors import RefusedError, UnavailableError
 from keys.holders import OfficerKeys
 
 exchange.rpc.check_transport()
 
 PAGE = 500
 _Answer = TypeVar("_Answer")
+
+
+class SilentNodeError(UnavailableError):
+    """The own node does not answer, or not as itself: gRPC does not tell the two apart."""
+
+    def __init__(self, enrolment: Enrolment, address: str, retry_after_seconds: float) -> None:
+        super().__init__(f"the node of {enrolment.agency} does not answer at {address}", retry_after_seconds)
+        self.hint = f"is it running? exchange node serve --home {enrolment.home}"
 
 
 class Line:
@@ -47,6 +55,7 @@ class Line:
         self.enrolment, self.keys = enrolment, keys
         self.clock_ms, self.random = clock_ms, random_bytes
         self._deadline = deadline_seconds
+        self._address = address
         self._lock = threading.Lock()
         self._saved = self.seen = load_seen(enrolment)
         self._channel = blocking_desk_channel(
@@ -64,7 +73,10 @@ class Line:
             raise
 
     def _begin(self) -> Trust:
-        profile = self.call(self.stub.Profile, node_pb2.ProfileRequest())
+        try:
+            profile = self.call(self.stub.Profile, node_pb2.ProfileRequest())
+        except UnavailableError as error:
+            raise SilentNodeError(self.enrolment, self._address, error.retry_after_seconds) from error
         if (profile.agency, profile.owner) != (self.enrolment.agency, self.enrolment.owner):
             taken = f"the node of {profile.agency[:30]!a} takes you for {profile.owner[:70]!a}"
             raise RefusedError("PEER_UNTRUSTED", taken)

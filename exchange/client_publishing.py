@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
 from exchange.bulletin import encode_bulletin, id_bytes, kind_of
-from exchange.client_compose import Source, check_rules, complete_draft, fill_targets, needs, read_source
+from exchange.client_compose import (
+    Source,
+    check_audience,
+    check_rules,
+    complete_draft,
+    fill_targets,
+    needs,
+    read_source,
+)
 from exchange.client_gather import Gatherer
 from exchange.client_line import PAGE, Line, translate
 from exchange.client_values import Composed, Published, uuid_text
@@ -64,6 +72,8 @@ class Publishing:
                 "SENDER_DIFFERS",
                 f"originator {bulletin.header.originator}, you write for {self._line.enrolment.agency}",
             )
+        recipients = recipients_of(bulletin.header.addressees, self._line.enrolment.agency)
+        check_audience(recipients, self._line.trust.federation.roster)
         wanted = needs(draft.message, bulletin, self._line.trust.catalogue)
         if wanted is not None:
             request = node_pb2.ReserveNumberRequest(kind_code=wanted[0], year=wanted[1])
@@ -72,7 +82,7 @@ class Publishing:
         return Composed(
             bulletin=bulletin,
             kind=kind_of(bulletin),
-            recipients=recipients_of(bulletin.header.addressees, self._line.enrolment.agency),
+            recipients=recipients,
         )
 
     def publish(self, source: Source | Composed) -> Published:

@@ -223,7 +223,7 @@ def _verify(world: World, agency: DemoAgency, folder: Path | None = None) -> Rep
 
 
 def seen_by_others(folder: Path, agency: str) -> list[Path]:
-    """List the checkpoints of an agency's log that other agencies hold."""
+    """List the checkpoints of an agency's log that other agencies hold, the newest first."""
     return sorted(
         path
         for path in folder.glob(f"*/{PEERS_FOLDER}/{agency}/checkpoint")

@@ -100,20 +100,23 @@ def agencies_of(examples: Sequence[Example]) -> tuple[AgencyId, ...]:
     return tuple(AgencyId(name) for name in sorted(names))
 
 
-def found_world(folder: Path, *, now_us: int, random_bytes: Callable[[int], bytes]) -> World:
+def found_world(
+    folder: Path, *, now_us: int, random_bytes: Callable[[int], bytes], names: Sequence[str] | None = None
+) -> World:
     """Make every key, hold the ceremony, write every home.
 
     Args:
         folder: Empty or not there yet; homes are its sub-folders by agency.
         now_us: Microseconds UTC.
         random_bytes: The source of all keys.
+        names: Agencies; those of the packaged bulletins if not given.
     """
     examples = load_examples()
-    names = agencies_of(examples)
+    chosen = agencies_of(examples) if names is None else tuple(AgencyId(name) for name in sorted(names))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     now_ms = now_us // 1000
     held = ExitStack()
-    configs = {name: _config(name, held) for name in names}
+    configs = {name: _config(name, held) for name in chosen}
 
     def found(name: AgencyId) -> AgencyKeys:
         people = [Person(id=OFFICER, roles=("author", "reader"), ceiling=CEILING)]
@@ -125,7 +128,7 @@ def found_world(folder: Path, *, now_us: int, random_bytes: Callable[[int], byte
         return keys
 
     with ThreadPoolExecutor(2) as pool:
-        made = dict(zip(names, pool.map(found, names), strict=True))
+        made = dict(zip(chosen, pool.map(found, chosen), strict=True))
     roster = _hold_ceremony(list(made.values()), now_ms)
     ceremony.save_signed(folder / ROSTER_FILE, roster)
     _settle_all(folder, made, configs, roster, now_us, random_bytes)
