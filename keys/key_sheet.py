@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keys.manifest import Manifest
 
 MAX_ENCRYPTION_KEYS = 400  # a year of daily windows and the old ones
-MAX_PINS = 4000
+MAX_PINS = 2100  # every person twice while leaves change, and the node's
 
 
 class PinKind(IntEnum):

@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 MAX_OPERATIONS_KEYS = 32
-MAX_OFFICERS = 4000  # about 200 bytes each, within 1 MiB
+MAX_OFFICERS = 1000  # thirteen fields each, within the scan's 20,000
 MAX_ENDPOINTS = 8
 MAX_LOG_EPOCHS = 256
 MAX_CEILING = 15  # exchange.v1.Classification has fewer values; what they mean is the catalogue's

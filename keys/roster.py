@@ -53,7 +53,7 @@ __all__ = [
 
 FIRST_ID = bytes(DIGEST_BYTES)  # stands in roster 1, whose digest the id is
 MAX_ROOTS = 32
-MAX_MEMBERS = 256  # about 6 KiB each with a hybrid root; the limit of 1 MiB comes first
+MAX_MEMBERS = 128  # each takes about 6 KiB with its hybrid root, so that they fit a record of 1 MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

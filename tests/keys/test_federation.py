@@ -201,7 +201,8 @@ def test_a_manifest_must_be_its_own_agency_s_and_federation_s(
     refused("SIGNER_UNKNOWN", lambda: verify_manifest(good, theirs, federation.federation_id, NOW))
     refused("WRONG_FEDERATION", lambda: verify_manifest(good, member, b"F" * 32, NOW))
     foreign = dsse.sign(manifest.encode(), ("manifest", agencies[1].root.root))
-    refused("WRONG_MAKER", lambda: verify_manifest(foreign, theirs, federation.federation_id, NOW))
+    error = refused("WRONG_MAKER", lambda: verify_manifest(foreign, theirs, federation.federation_id, NOW))
+    assert str(error) == "a record of HK-SB signed for KH-NCCT"
     refused("SIGNER_UNKNOWN", lambda: federation.with_manifest(foreign, NOW))
     other = HybridSigner.from_seed(Usage.AGENCY_ROOT, "HK-SB", bytes(64))
     refused("SIGNER_UNKNOWN", lambda: federation.with_manifest(dsse.sign(manifest.encode(), ("manifest", other)), NOW))
@@ -386,3 +387,33 @@ def test_people_are_told_apart(manifest: Manifest) -> None:
     assert by_id["gate"].is_system
     assert not by_id["duty"].is_system
     assert by_id["chief"].roles == ("author", "reader", "releaser")
+
+
+def test_lists_have_limits() -> None:
+    officer, key, pin = _MANIFEST.officers[0], _SHEET.encryption_keys[0], _SHEET.pins[0]
+    names = [f"a{number:04}" for number in range(1001)]
+    officers = tuple(
+        replace(officer, id=name, key=replace(officer.key, owner=f"HK-SB/{name}", proof=b"")) for name in names
+    )
+    keys = tuple(replace(key, from_ms=number) for number in range(1, 402))
+    pins = tuple(replace(pin, spki_sha256=number.to_bytes(32, "big")) for number in range(2101))
+    said = {
+        "there are 1001 officers, 0 to 1000 may be": lambda: parse_manifest(
+            replace(_MANIFEST, officers=officers).encode()
+        ),
+        "there are 401 encryption keys, 0 to 400 may be": lambda: parse_key_sheet(
+            replace(_SHEET, encryption_keys=keys).encode()
+        ),
+        "there are 2101 pins, 0 to 2100 may be": lambda: parse_key_sheet(replace(_SHEET, pins=pins).encode()),
+    }
+    for message, parse in said.items():
+        assert str(refused("MALFORMED", parse)) == message
+
+
+def test_an_operations_key_without_its_own_proof_is_refused(
+    federation: Federation, manifest: Manifest, sign_manifest: Sign
+) -> None:
+    operations = manifest.operations_keys[0]
+    unproven = replace(operations, key=replace(operations.key, proof=bytes(64)))
+    signed = sign_manifest(replace(manifest, version=2, operations_keys=(unproven,)))
+    refused("SIGNATURE_INVALID", lambda: federation.with_manifest(signed, NOW))

@@ -22,12 +22,14 @@ from keys.roster import (
     MemberStatus,
     Roster,
     catalogue_digest,
+    parse_federation_name,
     parse_roster,
     roster_digest,
     verify_first_roster,
     words,
 )
 from keys.signing import Ed25519Signer, HybridSigner, make_record
+from keys.v1 import roster_pb2
 from tests.keys import world
 from tests.keys.world import NOW, refused
 
@@ -286,3 +288,48 @@ def test_garbage_is_refused(garbage: bytes) -> None:
 
 def test_too_large_is_refused_before_it_is_read() -> None:
     refused("TOO_LARGE", lambda: parse_roster(bytes((1 << 20) + 1)))
+
+
+def test_lists_have_limits(parsed: Roster) -> None:
+    first = parsed.members[0]
+
+    def said(altered: Roster) -> str:
+        return str(refused("MALFORMED", lambda: parse_roster(altered.encode())))
+
+    many = tuple(replace(first, number=number) for number in range(1, 130))
+    assert said(replace(parsed, members=many)) == "there are 129 members, 1 to 128 may be"
+    assert said(replace(parsed, members=(), witness_quorum=0)) == "there are 0 members, 1 to 128 may be"
+    roots = sorted(
+        (replace(parsed.roots[0], proof=bytes([number]) * 3373) for number in range(1, 34)), key=lambda each: each.proof
+    )
+    assert said(replace(parsed, roots=tuple(roots))) == "there are 33 roster roots, 1 to 32 may be"
+    assert said(replace(parsed, roots=(), threshold=1)) == "there are 0 roster roots, 1 to 32 may be"
+    nameless = replace(parsed, version=0, federation_id=b"F" * 32, previous=b"p" * 32)
+    assert said(nameless) == "the roster has no version"
+
+
+@pytest.mark.parametrize("status", [0, 4])
+def test_a_member_without_a_status_of_ours_is_refused(roster: SignedPayload, status: int) -> None:
+    message = roster_pb2.Roster.FromString(roster.payload)
+    message.members[0].status = status  # type: ignore[assignment]
+    refused("MALFORMED", lambda: parse_roster(message.SerializeToString(deterministic=True)))
+
+
+def test_an_application_out_of_bounds_is_refused(agencies: list[AgencyKeys]) -> None:
+    application = ceremony.member_of(agencies[0])
+    member = replace(application.member, log_name="th-dsi.exercise.example/log")
+    refused("MALFORMED", lambda: Application.decode(replace(application, member=member).encode()))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Exercise.example", "a..b", "-a.b", "a-.b", "a_b", "a" * 64, ".".join(["a" * 60] * 3)]
+)
+def test_names_that_no_federation_has(name: str) -> None:
+    refused("MALFORMED", lambda: parse_federation_name(name))
+
+
+def test_a_federation_s_name_has_at_most_180_bytes() -> None:
+    longest = ".".join(["a" * 44] * 4) + "b"
+    assert len(longest) == 180
+    assert parse_federation_name(longest) == longest
+    refused("MALFORMED", lambda: parse_federation_name(longest + "b"))
