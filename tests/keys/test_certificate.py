@@ -175,23 +175,30 @@ def test_a_ca_outside_the_profile_enters_no_roster() -> None:
     ):
         refused("PEER_UNTRUSTED", lambda a=length, n=names, k=critical: c.check_ca(_ca(a, n, k), HK, NAME))
     c.check_ca(_ca(0, constraints, True), HK, NAME)
+    other_curve = _ca(0, constraints, True, ec.generate_private_key(ec.SECP384R1()))
+    refused("PEER_UNTRUSTED", lambda: c.check_ca(other_curve, HK, NAME))
 
 
-def _ca(path_length: int | None, names: x509.NameConstraints, critical: bool) -> bytes:
+def _ca(
+    path_length: int | None,
+    names: x509.NameConstraints,
+    critical: bool,
+    key: ec.EllipticCurvePrivateKey = KEY,
+) -> bytes:
     start = dt.datetime.fromtimestamp(NOW // 1000, dt.UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "HK-SB")])
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(KEY.public_key())
+        .public_key(key.public_key())
         .serial_number(9)
         .not_valid_before(start)
         .not_valid_after(start + dt.timedelta(days=10))
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), True)
         .add_extension(names, critical)
     )
-    return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def test_a_leaf_is_asked_for_and_issued_by_file() -> None:
