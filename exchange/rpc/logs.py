@@ -47,7 +47,7 @@ FIELDS = frozenset(
         "what",
     }
 )
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/-]{0,63}")
 
 Value = int | float | str
 

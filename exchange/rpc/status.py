@@ -22,7 +22,7 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 DOMAIN = "exchange"
 DETAILS = "grpc-status-details-bin"
 UNAVAILABLE, INTEGRITY = "UNAVAILABLE", "INTEGRITY"  # reasons that are no refusals
-MAX_COMPLAINTS = 20  # in a status, which must fit 8 KiB of metadata; a PublishResult carries them all
+MAX_COMPLAINTS = 8  # in a status, which must fit 8 KiB of metadata; a PublishResult carries them all
 MAX_MESSAGE = 500  # characters
 
 _S = grpc.StatusCode
