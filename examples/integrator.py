@@ -1,0 +1,25 @@
+"""An agency's own system: publishes what it is handed, and handles what arrives. HOME OFFICER FILE PASSPHRASE-FILE"""
+
+import sys
+from pathlib import Path
+
+from exchange.client import Client, RefusedError
+
+home, me, bulletin, secret, cursor = (
+    Path(sys.argv[1]),
+    sys.argv[2],
+    Path(sys.argv[3]),
+    Path(sys.argv[4]),
+    Path("cursor"),
+)
+
+with Client.connect(home, me, passphrase=lambda: secret.read_bytes().strip()) as node:
+    published = node.publish(bulletin)  # durable, logged and proved when this returns
+    print("published", published.number, "entry", published.log_index)
+    for item in node.subscribe(after=int(cursor.read_text()) if cursor.exists() else 0):
+        try:
+            opened = node.read(item, case="INTAKE", because="automatic intake")  # verified, or it raises
+            print("received", opened.bulletin.header.number, "from", opened.author, flush=True)
+        except RefusedError as refusal:
+            print("refused", item.number, refusal.code, flush=True)
+        cursor.write_text(str(item.cursor))  # at least once; sender and bulletin id tell a repetition

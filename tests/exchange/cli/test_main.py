@@ -1,0 +1,103 @@
+"""One command, lazy, and one table of exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exchange.cli.exits import MEANINGS, failure_of
+from exchange.cli.main import COMMANDS
+from exchange.rules.complaint import Complaint, RulesError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from tests.exchange.running import type_line
+
+HEAVY = ("grpc", "structlog", "rich", "protovalidate", "cryptography", "nacl", "google.protobuf", "yaml", "apsw")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["help", "exit-codes"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom exchange.cli.main import run\n"
+        f"code = run({arguments!r})\n"
+        f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])\nsys.exit(code)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.endswith("LOADED []\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_a_summary(name: str) -> None:
+    typed = type_line([name, "--help"])
+    assert typed.code == 0
+    assert "Usage: exchange " + name in typed.out
+    assert COMMANDS[name][1].endswith(".")
+
+
+def test_an_unknown_command_is_wrong_use() -> None:
+    typed = type_line(["pubish"])
+    assert typed.code == 2
+    assert typed.err.startswith("exchange: error: No such command")
+    assert typed.out == ""
+
+
+def test_a_failure_with_json_is_one_object_on_stdout(tmp_path: Path) -> None:
+    typed = type_line(["inbox", "--json", "--home", str(tmp_path / "nowhere"), "--as", "duty-1"])
+    assert typed.code == 5
+    assert typed.err == ""
+    told = json.loads(typed.out)
+    assert (told["ok"], told["code"], told["retryable"]) == (False, "NO_SUCH_FILE", False)
+
+
+def _rules(*codes: str) -> RulesError:
+    return RulesError(tuple(Complaint(code=code, path="header", message="wrong") for code in codes))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (_rules("P-ISSUER"), 3),
+        (_rules("P-ISSUER", "R-AGENCY"), 2),
+        (_rules("S-required"), 2),
+        (_rules("Y-KEY"), 2),
+        (RefusedError("NOT_ALLOWED", "no role"), 3),
+        (RefusedError("UNOPENABLE", "another passphrase"), 4),
+        (RefusedError("NO_SUCH_BULLETIN", "none"), 5),
+        (RefusedError("RECEIPT_INVALID", "proves nothing"), 6),
+        (RefusedError("PEER_UNTRUSTED", "another roster"), 8),
+        (IntegrityError("rolled back"), 6),
+        (UnavailableError("away", 3.0), 69),
+        (FileNotFoundError(2, "no such file", "x"), 5),
+    ],
+)
+def test_each_family_of_errors_has_its_exit_code(error: Exception, code: int) -> None:
+    failure = failure_of(error)
+    assert failure is not None
+    assert failure.exit_code == code
+    assert code in MEANINGS
+
+
+def test_what_may_be_tried_again_says_when() -> None:
+    failure = failure_of(UnavailableError("away", 3.0))
+    assert failure is not None
+    told = failure.to_json()
+    assert (told["retryable"], told["retry_after_seconds"]) == (True, 3.0)
+
+
+def test_a_fault_of_ours_is_no_known_family() -> None:
+    assert failure_of(ZeroDivisionError()) is None
+
+
+def test_help_of_a_topic_and_of_a_command() -> None:
+    assert "130  interrupted" in type_line(["help", "exit-codes"]).out
+    assert "NOT_FOR_US" in type_line(["help", "codes"]).out
+    assert json.loads(type_line(["help", "exit-codes", "--json"]).out)["6"] == "verification failed"
+    assert type_line(["help", "publish"]).out.startswith("Usage: exchange publish")
+    assert type_line(["help", "nothing"]).code == 2
+
+
+def test_completion_knows_the_commands() -> None:
+    assert "_EXCHANGE_COMPLETE" in type_line(["completion", "bash"]).out

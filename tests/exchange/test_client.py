@@ -1,0 +1,357 @@
+"""The client believes its own checks: what a node says without proof is refused. Real nodes, real mutual TLS."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exchange.bulletin import id_bytes
+from exchange.client import Client, Published, ReadPurpose, Received, RulesError
+from exchange.client_trust import Trust
+from exchange.demo_world import OFFICER
+from exchange.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
+from exchange.statement import LogHead
+from exchange.v1 import bulletin_pb2, node_pb2
+from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from tests.exchange.running import Federation, note, running
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running(tmp_path_factory.mktemp("client")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def sender(federation: Federation) -> Iterator[Client]:
+    with federation.client("HK-SB") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def reader(federation: Federation) -> Iterator[Client]:
+    with federation.client("TH-DSI") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def published(federation: Federation, sender: Client) -> Published:
+    made = sender.publish(note("To be read", "TH-DSI", "HK-IMMD"))
+    federation.await_received(sender, made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def received(federation: Federation, reader: Client, published: Published) -> Received:
+    return federation.await_item(reader, published.bulletin_id)
+
+
+def test_a_draft_of_ten_lines_is_completed_published_and_receipted(published: Published) -> None:
+    assert published.number.startswith("HK-SB/LIA/20")
+    assert published.recipients == ("HK-IMMD", "TH-DSI")
+    assert not published.absent
+
+
+def test_numbers_are_reserved_one_by_one(sender: Client) -> None:
+    first, second = (sender.publish(note(f"Number {place}", "TH-DSI")).number for place in (1, 2))
+    assert int(second.rpartition("/")[2]) == int(first.rpartition("/")[2]) + 1
+
+
+def test_a_wrong_draft_reserves_no_number_and_names_its_lines(sender: Client) -> None:
+    before = sender.publish(note("Before", "TH-DSI")).number
+    with pytest.raises(RulesError) as caught:
+        sender.compose(note("Wrong", "TH-DSI", more="  urgency: flash\n"))
+    assert caught.value.complaints[0].line is not None
+    after = sender.publish(note("After", "TH-DSI")).number
+    assert int(after.rpartition("/")[2]) == int(before.rpartition("/")[2]) + 1
+
+
+def test_somebody_who_is_no_member_is_named_with_who_was_probably_meant(sender: Client) -> None:
+    with pytest.raises(RefusedError) as caught:
+        sender.compose(note("To a stranger", "TH-RTP"))
+    assert (caught.value.code, str(caught.value)) == ("NOT_A_MEMBER", "TH-RTP is not in roster 1")
+
+
+def test_nobody_writes_in_another_agencys_name(sender: Client) -> None:
+    with pytest.raises(RefusedError) as caught:
+        sender.compose(note("For another", "TH-DSI", originator="HK-IMMD"))
+    assert caught.value.code == "SENDER_DIFFERS"
+
+
+def test_what_was_read_is_what_was_signed(reader: Client, received: Received) -> None:
+    opened = reader.read(received, case="7/26", because="to see it")
+    assert opened.author == f"HK-SB/{OFFICER}"
+    assert opened.bulletin.header.subject[0].text == "To be read"
+    assert opened.statement.recipients == ("HK-IMMD", "TH-DSI")
+
+
+def test_subjects_come_only_after_a_logged_request(reader: Client, received: Received) -> None:
+    told = reader.subjects([received], case="7/26", because="triage")
+    assert told == {("HK-SB", received.bulletin_id): "To be read"}
+
+
+def test_a_bulletin_is_found_by_number_by_id_and_by_its_beginning(reader: Client, received: Received) -> None:
+    for name in (received.number, received.bulletin_id):
+        assert reader.find(name) == reader.find(received.bulletin_id)
+    with pytest.raises(RefusedError) as caught:
+        reader.find(received.bulletin_id[:7])
+    assert caught.value.code == "NO_SUCH_BULLETIN"
+
+
+def test_a_beginning_that_fits_several_is_refused(sender: Client, published: Published) -> None:
+    sender.publish(note("The same hour", "TH-DSI"))
+    with pytest.raises(RefusedError) as caught:
+        sender.find(published.bulletin_id[:8])  # ids of one day begin alike
+    assert caught.value.code == "TOO_MANY"
+
+
+def test_the_outbox_tells_one_verified_state_a_recipient(sender: Client, published: Published) -> None:
+    sent = next(each for each in sender.outbox() if each.bulletin_id == published.bulletin_id)
+    assert [(each.agency, each.word) for each in sent.recipients] == [("HK-IMMD", "received"), ("TH-DSI", "received")]
+    assert all(each.receipt is not None and each.log_index for each in sent.recipients)
+
+
+def test_a_subscription_goes_on_after_its_cursor(federation: Federation, sender: Client, reader: Client) -> None:
+    first = sender.publish(note("First of two", "TH-DSI"))
+    item = federation.await_item(reader, first.bulletin_id)
+    second = sender.publish(note("Second of two", "TH-DSI"))
+    following = next(iter(reader.subscribe(after=item.cursor)))
+    assert following.bulletin_id == second.bulletin_id
+
+
+def test_many_publish_in_few_messages_and_in_their_order(sender: Client) -> None:
+    texts = [f"Bulk {place}" for place in range(70)]
+    composed = [sender.compose(note(text, "TH-DSI")) for text in texts]
+    results = list(sender.publish_many(composed))
+    assert [each.number for each in results if isinstance(each, Published)] == [each.number for each in composed]
+
+
+def test_many_threads_publish_through_one_client(sender: Client) -> None:
+    done: list[Published] = []
+    threads = [
+        threading.Thread(target=lambda place=place: done.append(sender.publish(note(f"Thread {place}", "TH-DSI"))))
+        for place in range(16)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len({each.log_index for each in done}) == 16
+
+
+def test_a_refusal_among_many_stands_in_its_place(sender: Client) -> None:
+    good = sender.compose(note("Good", "TH-DSI"))
+    again = replace(good, bulletin=bulletin_pb2.Bulletin.FromString(good.bulletin.SerializeToString()))
+    results = list(sender.publish_many([good, again, sender.compose(note("Good too", "TH-DSI"))]))
+    assert [getattr(each, "code", "done") for each in results] == ["done", "EQUIVOCATION", "done"]
+
+
+def test_a_reply_names_the_very_statement_that_it_answers(
+    federation: Federation, reader: Client, received: Received
+) -> None:
+    text = f"  relations:\n    - type: replies-to\n      bulletin_id: {received.bulletin_id}\n"
+    composed = reader.compose(note("Answer", "HK-SB", originator="TH-DSI", more=text))
+    assert composed.bulletin.header.relations[0].statement_digest == received.statement_digest
+
+
+def test_a_reply_to_what_is_not_held_is_refused(reader: Client) -> None:
+    text = "  relations:\n    - type: replies-to\n      bulletin_id: 0194726a-f600-7ae3-863a-63b208bd8731\n"
+    with pytest.raises(RefusedError) as caught:
+        reader.compose(note("Answer to nothing", "HK-SB", originator="TH-DSI", more=text))
+    assert caught.value.code == "TARGET_MISSING"
+
+
+# ------------------------------------------------------------------ what a lying node would say
+
+
+def _answer(client: Client, item: Received) -> node_pb2.ReadResponse:
+    """Ask the node as ``Client.read`` does, and give its raw answer, to be altered."""
+    signed = client._line.sign_request(
+        ReadPurpose.CASE_WORK,
+        "7/26",
+        "to alter the answer",
+        sender=item.sender,
+        bulletin_id=id_bytes(item.bulletin_id),
+        statement_digest=item.statement_digest,
+    )
+    return client._line.call(client._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
+
+
+def _check(trust: Trust, answer: node_pb2.ReadResponse, item: Received, sender: str = "") -> None:
+    trust.check_statement(
+        SignedPayload.from_message(answer.statement),
+        sender=sender or item.sender,
+        digest=item.statement_digest,
+        manifest=SignedPayload.from_message(answer.author_manifest),
+        at_ms=item.received_ms,
+    )
+
+
+def test_an_altered_signature_is_not_shown(reader: Client, received: Received) -> None:
+    answer = _answer(reader, received)
+    _check(reader.trust, answer, received)
+    broken = bytearray(answer.statement.signatures[0].signature)
+    broken[0] ^= 1
+    answer.statement.signatures[0].signature = bytes(broken)
+    with pytest.raises(RefusedError) as caught:
+        _check(reader.trust, answer, received)
+    assert caught.value.code == "SIGNATURE_INVALID"
+
+
+def test_another_statement_than_the_one_asked_for_is_not_shown(
+    federation: Federation, sender: Client, reader: Client, received: Received
+) -> None:
+    other = federation.await_item(reader, sender.publish(note("Another", "TH-DSI")).bulletin_id)
+    with pytest.raises(RefusedError) as caught:
+        _check(reader.trust, _answer(reader, other), received)
+    assert caught.value.code == "STATEMENT_DIFFERS"
+
+
+def test_a_manifest_of_another_agency_proves_no_author(
+    federation: Federation, reader: Client, received: Received
+) -> None:
+    answer = _answer(reader, received)
+    answer.author_manifest.CopyFrom(reader.trust.federation.manifests[reader.agency].signed.to_message())
+    with pytest.raises(RefusedError):
+        _check(reader.trust, answer, received)
+
+
+def test_a_statement_in_another_senders_name_is_not_shown(reader: Client, received: Received) -> None:
+    with pytest.raises(RefusedError):
+        _check(reader.trust, _answer(reader, received), received, sender="HK-IMMD")
+
+
+def _outbox_item(client: Client, published: Published) -> node_pb2.OutboxItem:
+    page = client._line.outbox_page(0, id_bytes(published.bulletin_id))
+    return page.items[0]
+
+
+def test_a_receipt_with_another_opening_is_refused(sender: Client, published: Published) -> None:
+    item = _outbox_item(sender, published)
+    sender.trust.check_states(item)
+    item.recipients[0].opening = bytes(32)
+    with pytest.raises(RefusedError) as caught:
+        sender.trust.check_states(item)
+    assert caught.value.code == "RECEIPT_INVALID"
+
+
+def test_a_state_that_the_receipt_does_not_prove_is_refused(sender: Client, published: Published) -> None:
+    item = _outbox_item(sender, published)
+    item.recipients[0].state = node_pb2.DELIVERY_STATE_REFUSED
+    with pytest.raises(RefusedError) as caught:
+        sender.trust.check_states(item)
+    assert caught.value.code == "RECEIPT_INVALID"
+
+
+def test_a_receipt_of_another_recipient_is_refused(sender: Client, published: Published) -> None:
+    item = _outbox_item(sender, published)
+    item.recipients[0].receipt.CopyFrom(item.recipients[1].receipt)
+    with pytest.raises(RefusedError) as caught:
+        sender.trust.check_states(item)
+    assert caught.value.code == "RECEIPT_INVALID"
+
+
+def test_a_recipient_who_is_left_out_is_noticed(sender: Client, published: Published) -> None:
+    item = _outbox_item(sender, published)
+    del item.recipients[0]
+    with pytest.raises(RefusedError) as caught:
+        sender.trust.check_states(item)
+    assert caught.value.code == "RECIPIENTS_DIFFER"
+
+
+def test_a_dispatch_that_is_not_signed_by_our_node_is_refused(sender: Client, published: Published) -> None:
+    item = _outbox_item(sender, published)
+    item.dispatch.signatures[0].signature = bytes(64)
+    with pytest.raises(RefusedError) as caught:
+        sender.trust.check_states(item)
+    assert caught.value.code == "SIGNATURE_INVALID"
+
+
+# ------------------------------------------------------------------ connecting
+
+
+def _copy_home(federation: Federation, folder: Path, name: str = "HK-SB") -> Path:
+    """Copy what an officer's own machine needs."""
+    home = federation.home(name)
+    for part in ("node.toml", "ca.der", "tls.der"):
+        folder.mkdir(exist_ok=True)
+        shutil.copy2(home / part, folder / part)
+    shutil.copytree(home / "officers", folder / "officers")
+    return folder
+
+
+def _connect(federation: Federation, home: Path, name: str = "HK-SB") -> Client:
+    return Client.connect(home, OFFICER, keys=federation.agency(name).officer_keys)
+
+
+def test_another_roster_than_the_compared_one_is_not_trusted(federation: Federation, tmp_path: Path) -> None:
+    home = _copy_home(federation, tmp_path / "copy")
+    (home / "officers" / OFFICER / PIN_FILE).write_text("00" * 32 + "\n")
+    with pytest.raises(RefusedError) as caught:
+        _connect(federation, home)
+    assert caught.value.code == "PEER_UNTRUSTED"
+
+
+def test_without_a_compared_roster_nobody_connects(federation: Federation, tmp_path: Path) -> None:
+    home = _copy_home(federation, tmp_path / "copy")
+    (home / "officers" / OFFICER / PIN_FILE).unlink()
+    with pytest.raises(RefusedError, match="no roster was compared"):
+        _connect(federation, home)
+
+
+def test_enrolment_never_changes_to_another_roster(federation: Federation, tmp_path: Path) -> None:
+    home = _copy_home(federation, tmp_path / "copy")
+    with pytest.raises(RefusedError) as caught:
+        save_pin(home, OFFICER, bytes(32))
+    assert caught.value.code == "WRONG_FEDERATION"
+
+
+def test_a_log_that_is_behind_what_was_seen_is_an_alarm(federation: Federation, tmp_path: Path) -> None:
+    home = _copy_home(federation, tmp_path / "copy")
+    _connect(federation, home).close()
+    enrolment = load_enrolment(home, OFFICER)
+    seen = load_seen(enrolment)
+    assert seen is not None
+    save_seen(enrolment, replace(seen, size=seen.size + 10_000))
+    with pytest.raises(IntegrityError, match="seen before"):
+        _connect(federation, home)
+
+
+def test_another_root_of_the_same_size_is_an_alarm(reader: Client) -> None:
+    note_text = reader._line.call(reader._line.stub.Profile, node_pb2.ProfileRequest()).checkpoint
+    head = reader.trust.check_head(note_text, None)
+    seen = LogHead(origin=head.origin, size=head.size, root=head.root)
+    assert reader.trust.check_head(note_text, seen) == head
+    with pytest.raises(IntegrityError, match="seen before"):
+        reader.trust.check_head(note_text, replace(seen, root=bytes(32)))
+
+
+def test_a_file_of_what_was_seen_that_is_not_ours_is_an_alarm(federation: Federation, tmp_path: Path) -> None:
+    home = _copy_home(federation, tmp_path / "copy")
+    (home / "officers" / OFFICER / SEEN_FILE).write_text("{}")
+    with pytest.raises(IntegrityError):
+        _connect(federation, home)
+
+
+def test_keys_of_another_person_do_not_get_in(federation: Federation) -> None:
+    with pytest.raises((RefusedError, UnavailableError)):
+        Client.connect(federation.home("HK-SB"), OFFICER, keys=federation.agency("TH-DSI").officer_keys)
+
+
+def test_a_silent_node_is_named_with_what_to_do(federation: Federation) -> None:
+    with pytest.raises(UnavailableError, match=r"the node of HK-SB does not answer at 127\.0\.0\.1:1"):
+        Client.connect(
+            federation.home("HK-SB"), OFFICER, keys=federation.agency("HK-SB").officer_keys, desk="127.0.0.1:1"
+        )
+
+
+def test_a_wrong_passphrase_opens_nothing(federation: Federation) -> None:
+    with pytest.raises(RefusedError) as caught:
+        Client.connect(federation.home("HK-SB"), OFFICER, passphrase=lambda: b"wrong")
+    assert caught.value.code == "UNOPENABLE"
