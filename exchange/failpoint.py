@@ -19,8 +19,14 @@ NAMES = (
     "opened-committed",
 )
 
-_wanted, _, _count = os.environ.get("EXCHANGE_FAILPOINT", "").partition(":")
-_left = int(_count or 1)
+_wanted, _left = "", 0
+
+
+def arm(wanted: str) -> None:
+    """Take ``name`` or ``name:n``, as the environment has it at the start; nothing disarms."""
+    global _wanted, _left
+    _wanted, _, count = wanted.partition(":")
+    _left = int(count or 1)
 
 
 def failpoint(name: str) -> None:
@@ -31,3 +37,6 @@ def failpoint(name: str) -> None:
     _left -= 1
     if _left <= 0:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(os.environ.get("EXCHANGE_FAILPOINT", ""))

@@ -126,7 +126,13 @@ class Desk:
         self.agency = AgencyId(agency)
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
-        made = records()
+        if not (home / node.DATABASE).exists():
+            self._create(home)
+        self.node = self.start()
+        self._heads = itertools.count(NOW_MS)
+
+    def _create(self, home: Path) -> None:
+        made, agency = records(), self.agency
         node.create(
             home,
             agency=self.agency,
@@ -137,8 +143,6 @@ class Desk:
             pseudonym_key=bytes(32),
             now_us=NOW_MS * 1000,
         )
-        self.node = self.start()
-        self._heads = itertools.count(NOW_MS)
 
     def start(self) -> node.Node:
         """Open the node anew from its files."""
