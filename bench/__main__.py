@@ -21,6 +21,7 @@ NAMES = (
     "classical",
     "gnupg",
     "redis_streams",
+    "latency",
     "large_log",
     "verify_log",
     "recipients",

@@ -28,14 +28,14 @@ class Acts:
     """Nodes without sockets, and the steps between them."""
 
     def __init__(self, made: Federation, stack: ExitStack) -> None:
-        self._made = made
+        self.made = made
         self.nodes = {agency: stack.enter_context(opened(made, agency)) for agency in (SENDER, *READERS)}
         self._head_ms = now_ms()
 
     def whole_job(self, messages: Sequence[Bulletin]) -> None:
         """Sign, publish, deliver to both readers, settle their receipts."""
         for first in range(0, len(messages), BATCH):
-            self.publish([sign(each, self._made) for each in messages[first : first + BATCH]])
+            self.publish([sign(each, self.made) for each in messages[first : first + BATCH]])
             for reader in READERS:
                 self.deliver(reader)
 

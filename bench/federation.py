@@ -30,6 +30,7 @@ NAME = "bench.example"
 SENDER, READERS, ABSENT = "HK-IMMD", ("HK-SB", "TH-DSI"), "TW-NHRC"
 AGENCIES = (SENDER, *READERS, ABSENT)
 OFFICER = "officer-1"
+NOWHERE = "127.0.0.1:1"  # nobody listens; nodes are told of each other's ports as they start
 PASSPHRASE = b"bench"
 EXAMPLES = Path(node.__file__).parent / "examples"
 
@@ -52,8 +53,8 @@ class Federation:
         return federation_id(self.roster.payload)
 
 
-def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, endpoints: dict[str, str] | None = None) -> Federation:
-    """Hold the ceremony and write one home for each agency."""
+def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, homes: tuple[str, ...] | None = None) -> Federation:
+    """Hold the ceremony and write a home for each agency, or for those named."""
     now_ms = node.now_ms()
     people = (Person(id=OFFICER, ceiling=4),)
     keys = {
@@ -70,12 +71,10 @@ def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, endpoints: dict[st
         folder=folder,
         keys=keys,
         roster=roster,
-        manifests={
-            a: agency_manifest(k, roster, [(endpoints or {}).get(a, "127.0.0.1:1")], now_ms) for a, k in keys.items()
-        },
+        manifests={a: agency_manifest(k, roster, [NOWHERE], now_ms) for a, k in keys.items()},
         key_sheets={a: agency_key_sheet(k, roster, now_ms) for a, k in keys.items()},
     )
-    for agency in agencies:
+    for agency in homes or agencies:
         _settle(made, agency)
     return made
 

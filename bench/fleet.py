@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
 from bench.counting import Calls
 from bench.federation import READERS, SENDER, Federation, sign
 from exchange.rpc.channel import desk_channel

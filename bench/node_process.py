@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
 from bench import counting
 from bench.federation import PASSPHRASE
 from exchange.home import open_node
