@@ -23,6 +23,7 @@ from audit.lock import SqliteLock
 from exchange import home as homes
 from exchange import node as nodes
 from exchange.bulletin import encode_bulletin, id_bytes
+from exchange.house import House
 from exchange.node import Node
 from exchange.rpc import channel, service
 from exchange.rpc.limits import Settings
@@ -188,8 +189,11 @@ class Member:
 
     def statement(self, message: Bulletin) -> SignedPayload:
         """Sign as officer-1's client does."""
+        return self.sign_statement(message, self.node.house)
+
+    def sign_statement(self, message: Bulletin, house: House) -> SignedPayload:
+        """Sign as officer-1's client does, told what is in force."""
         message.header.author = "officer-1"
-        house = self.node.house
         statement = Statement(
             federation_id=house.federation.federation_id,
             salt=os.urandom(32),
@@ -216,6 +220,19 @@ class Member:
         }
         request = ReadRequest(**(fields | changes))
         return dsse.sign(request.encode(), ("read", self.person().keys.signer))
+
+    async def publish(self, *messages: Bulletin) -> list[node_pb2.PublishResult]:
+        """Publish by one stream."""
+        async with self.desk() as desk:
+            call = desk.Publish()
+            results: list[node_pb2.PublishResult] = []
+            for first in range(0, len(messages), 16):
+                statements = [self.statement(each).to_message() for each in messages[first : first + 16]]
+                await call.write(node_pb2.PublishRequest(statements=statements))
+            await call.done_writing()
+            async for answer in call:
+                results.extend(answer.results)
+            return results
 
     def bodies(self, *kinds: Kind) -> list[Body]:
         """Read the log, all of it or these kinds."""

@@ -1,0 +1,140 @@
+"""A member that misbehaves: its own certificate and its own keys, and a Lane that does what the test says."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from exchange import delivery, publishing
+from exchange.lane import LaneClass, LaneId
+from exchange.node import Node, now_ms
+from exchange.rpc import server, wire
+from exchange.rpc.auditlog import AuditLog
+from exchange.rpc.directory import Directory
+from exchange.rpc.follower import Identity
+from exchange.rpc.gate import Gate
+from exchange.rpc.logs import Log
+from exchange.rpc.peer import Identities
+from exchange.rpc.records import held_records, record_messages
+from exchange.rpc.refusals import Refusals
+from exchange.v1 import node_pb2
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys.certificate import private_pem
+from keys.dsse import SignedPayload
+from tests.flow.world import Member
+
+Script = Callable[["Rogue", AsyncIterator[node_pb2.FollowRequest], Any], Awaitable[None]]
+
+
+class Rogue:
+    """Stands where a member's node would."""
+
+    def __init__(self, member: Member, script: Script) -> None:
+        self.member, self._script = member, script
+        self.node: Node = member.open()
+        self.follows = 0
+        self.starts: list[node_pb2.FollowStart] = []
+        self.receipts: list[node_pb2.ReceiptBatch] = []
+        self._clock = itertools.count(time.time_ns() // 1_000_000)
+
+    async def Follow(self, requests: AsyncIterator[node_pb2.FollowRequest], context: Any) -> None:
+        """Take the start, answer it, and go on by the script."""
+        self.follows += 1
+        async for request in requests:
+            self.starts.append(request.start)
+            break
+        await context.write(
+            node_pb2.FollowResponse(
+                started=node_pb2.FollowStarted(records=record_messages(held_records(self.node.house)))
+            )
+        )
+        await self._script(self, requests, context)
+
+    def publish(self, message: Bulletin) -> None:
+        """Publish in its own log and lanes, without any Desk."""
+        self.member.running = None
+        signed = self._statement(message)
+        prepared = publishing.prepare(
+            signed,
+            caller=f"{self.member.agency}/officer-1",
+            house=self.node.house,
+            reads=self.node.reads,
+            now_ms=now_ms(),
+            random_bytes=os.urandom,
+        )
+        assert isinstance(prepared, publishing.Prepared)
+        self.node.writer.run(lambda w: publishing.publish(w, prepared, self.node.house), lambda *_: None)
+
+    def _statement(self, message: Bulletin) -> SignedPayload:
+        return self.member.sign_statement(message, self.node.house)
+
+    def lane(self, peer: str, lane_class: LaneClass = LaneClass.ROUTINE) -> LaneId:
+        """Name a lane of its own."""
+        return LaneId(
+            federation_id=self.node.house.federation.federation_id,
+            sender=self.node.house.agency,
+            recipient=peer,  # type: ignore[arg-type]
+            lane_class=lane_class,
+            epoch=1,
+        )
+
+    def outgoing(self, peer: str, after: int = 0, lane_class: LaneClass = LaneClass.ROUTINE) -> list[delivery.Outgoing]:
+        """Read its deliveries to a peer."""
+        state = self.node.reads.lane(outgoing=True, peer=peer, lane_class=int(lane_class), epoch=1)
+        assert state is not None
+        return delivery.outgoing_after(self.node.reads, state, after, now_ms())
+
+    def message(
+        self,
+        items: list[delivery.Outgoing],
+        peer: str,
+        *,
+        latest: int = 0,
+        house: Any = None,
+        change: Callable[[delivery.Outgoing], delivery.Outgoing] = lambda item: item,
+        lane_class: LaneClass = LaneClass.ROUTINE,
+    ) -> bytes:
+        """Make a message of these deliveries, signed as its node would sign, or with another house's key."""
+        head = delivery.sign_head(
+            self.lane(peer, lane_class),
+            (items[-1].sequence, items[-1].digest),
+            latest or items[-1].sequence,
+            (),
+            house or self.node.house,
+            next(self._clock),
+        )
+        parcels = [wire.parcel(each.delivery, each.dispatch, each.wrap, each.body) for each in map(change, items)]
+        return wire.batch(parcels, head.encode())
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Rogue]:
+        """Listen where the member's node would."""
+        self.node.start()
+        log = Log(None, self.member.agency)
+        house = lambda: self.node.house  # noqa: E731
+        gate = Gate(Identities(house, now_ms, desk=False), Refusals(self.node), None, log)
+        made = server.new_server(self.member.settings, gate)
+        server.add_peer_services(made, self, Directory(self.node), AuditLog(self.node))  # type: ignore[arg-type]
+        keys = self.member.keys
+        identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))
+        port = server.bind(made, "127.0.0.1:0", server.credentials(house, identity, server.peers_roots))
+        await made.start()
+        self.member.endpoints[self.member.agency] = [f"127.0.0.1:{port}"]
+        try:
+            yield self
+        finally:
+            await made.stop(0)
+            self.node.stop()
+
+
+async def take_receipts(rogue: Rogue, requests: AsyncIterator[node_pb2.FollowRequest], context: Any) -> None:
+    """Read receipts and acknowledge them, until the stream ends."""
+    async for request in requests:
+        rogue.receipts.append(request.receipts)
+        last = request.receipts.receipts[-1].sequence
+        taken = node_pb2.ReceiptsTaken(lane=wire.lane_taken(wire.class_of(request.receipts), last))
+        await context.write(node_pb2.FollowResponse(taken=taken))
