@@ -24,8 +24,6 @@ from keys.frame import pae, payload_type
 from keys.identity import Usage, key_id, short, split_owner
 from keys.v1 import signed_pb2
 
-MAX_OWNER_BYTES = 64  # AGENCY/officer at their longest: 29 + 1 + 31, rounded up; the key id has one byte for it
-
 # Roots are long-lived and rare, so they bear the large signatures; everything daily stays small and fast.
 _SUITES = {
     Usage.OFFICER: suites.ED25519,
@@ -116,8 +114,6 @@ class HybridSigner:
     @classmethod
     def from_seed(cls, usage: Usage, owner: str, seed: bytes) -> HybridSigner:
         """Make the key pairs of a 64-byte seed: 32 for Ed25519, 32 for ML-DSA-65 (FIPS 204)."""
-        if len(seed) != suites.suite(suites.ED25519_MLDSA65).seed_bytes:
-            raise ValueError("a hybrid seed has 64 bytes")
         one, two = Ed25519PrivateKey.from_private_bytes(seed[:32]), MLDSA65PrivateKey.from_seed_bytes(seed[32:])
         raw = one.public_key().public_bytes_raw() + two.public_key().public_bytes_raw()
         key = PublicKey(usage=usage, suite=suites.ED25519_MLDSA65, owner=owner, public_key=raw)
@@ -186,8 +182,6 @@ class KeyRecord:
         """
         if message.usage not in _SUITES:
             raise RefusedError("MALFORMED", f"usage {message.usage} is not known")
-        if len(message.owner) > MAX_OWNER_BYTES:
-            raise RefusedError("MALFORMED", "a key's owner is too long")
         split_owner(message.owner)
         record = cls(
             usage=message.usage,

@@ -114,6 +114,7 @@ def test_unknown_fields_are_admitted_only_where_asked(unknown: bytes) -> None:
     assert scan(data + b"\x78\x01", RECORD, unknown=True) is True  # numbers do not descend
     refused("MALFORMED", lambda: scan(unknown + b"\x08\x01", RECORD, unknown=True))
     refused("MALFORMED", lambda: scan(data + b"\x70", RECORD, unknown=True))
+    refused("MALFORMED", lambda: scan(data + b"\x70\x01", RECORD, unknown=True))
     assert scan(b"\x08\x01", RECORD, unknown=True) is False
 
 

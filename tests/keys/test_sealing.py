@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,14 @@ def test_row_07_one_raw_key_under_two_owners_shares_no_wrap() -> None:
     wrapped = wrap(CEK, OURS.public, INFO)
     theirs = wrap_info(FEDERATION, STATEMENT, THEIRS.public.key_id)
     refused("UNOPENABLE", lambda: THEIRS.unwrap(wrapped, theirs))
+
+
+def test_a_wrap_of_anything_but_a_content_key_is_refused() -> None:
+    """A sender may wrap what it likes; only 32 bytes are a content key."""
+    suite = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+    for size in (0, 31, 33):
+        wrapped = suite.encrypt(bytes(size), OURS.private.public_key(), INFO)
+        refused("UNOPENABLE", lambda wrapped=wrapped: OURS.unwrap(wrapped, INFO))
 
 
 def test_row_10_bad_encryption_keys_are_not_registered() -> None:
