@@ -5,17 +5,11 @@ from pathlib import Path
 
 from exchange.client import Client, RefusedError
 
-home, me, bulletin, secret, cursor = (
-    Path(sys.argv[1]),
-    sys.argv[2],
-    Path(sys.argv[3]),
-    Path(sys.argv[4]),
-    Path("cursor"),
-)
+home, me, bulletin, secret = sys.argv[1:5]
+cursor = Path("cursor")
 
-with Client.connect(home, me, passphrase=lambda: secret.read_bytes().strip()) as node:
-    published = node.publish(bulletin)  # durable, logged and proved when this returns
-    print("published", published.number, "entry", published.log_index)
+with Client.connect(Path(home), me, passphrase=lambda: Path(secret).read_bytes().strip()) as node:
+    print("published", node.publish(Path(bulletin)).number)  # durable, logged and proved by now
     for item in node.subscribe(after=int(cursor.read_text()) if cursor.exists() else 0):
         try:
             opened = node.read(item, case="INTAKE", because="automatic intake")  # verified, or it raises
