@@ -19,6 +19,7 @@ lint: .venv/dev.stamp ## style, types, layers, schemas
 	@$(BIN)/python proto/generate.py --lint
 
 bench: .venv/dev.stamp ## figures as shares of bounds computed in the same run
+	@bench/install
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: .venv/dev.stamp ## the long runs

@@ -22,6 +22,7 @@ NAMES = (
     "gnupg",
     "redis_streams",
     "latency",
+    "followers",
     "large_log",
     "verify_log",
     "recipients",

@@ -66,6 +66,7 @@ def _stat(running: RunningNode) -> dict[str, Any]:
         "following": running.following,
         "taken": {each.peer: each.taken for each in lanes if each.outgoing},
         "sent": {each.peer: each.sequence for each in lanes if each.outgoing},
+        "tips": {each.peer: each.digest.hex() for each in lanes if each.outgoing},
     }
 
 
