@@ -38,7 +38,7 @@ from keys.identity import AgencyId
 
 MAX_PARCELS = 64  # of one message
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
-END_MS = 253_402_300_800_000  # the year 10000
+AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds its lane up so long, not for ever
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
 ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
 # Of a dispatch: what another attempt may cure, once we hold the maker's newest records.
@@ -109,7 +109,7 @@ def check_message(
     """Judge a message of a lane into us.
 
     1 size and number; 2 the head is of a lane from the peer to us in an epoch of the peer's log, and signed by an
-    operations key of the peer; 3 its time is one; 4 the lane is not stopped; then the lane's rules (gap, fork, equivocation), then each
+    operations key of the peer; 3 it is not from far ahead; 4 the lane is not stopped; then the lane's rules (gap, fork, equivocation), then each
     delivery's own checks (``exchange.parcel``).
 
     Args:
@@ -123,13 +123,13 @@ def check_message(
         on_open: Told (class, epoch, sequence) of each delivery before it is opened.
 
     Raises:
-        RefusedError: MALFORMED, TOO_LARGE, LANE_HEAD_INVALID and those of signatures; LANE_GAP, LANE_FORK,
+        RefusedError: MALFORMED, TOO_LARGE, LANE_HEAD_INVALID, CLOCK_DIFFERS and those of signatures; LANE_GAP, LANE_FORK,
             EQUIVOCATION, DAMAGED. Nothing moves.
     """
     check_size(message)  # 1
     lane = lane_of(message, peer, house)
     head = check_head(message.head, lane, lambda key_id: house.federation.operations_key(peer, key_id, now_ms))  # 2
-    check_hour(head)  # 3
+    check_hour(head, now_ms)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)  # 4
     steps = advance(
@@ -162,10 +162,11 @@ def lane_of(message: Message, peer: AgencyId, house: House) -> LaneId:
     return replace(claimed, federation_id=house.federation.federation_id, sender=peer, recipient=house.agency)
 
 
-def check_hour(head: LaneHead) -> None:
-    """Refuse a head from beyond the end of time: no later one could ever follow, and no database would hold it."""
-    if head.time_ms >= END_MS:
-        raise RefusedError("LANE_HEAD_INVALID", f"{head.lane}: a head of {head.time_ms} ms")
+def check_hour(head: LaneHead, now_ms: int) -> None:
+    """Refuse a head from far ahead: once it is kept, no head of the present could follow it."""
+    if head.time_ms > now_ms + AHEAD_MS:
+        seconds = (head.time_ms - now_ms) // 1000
+        raise RefusedError("CLOCK_DIFFERS", f"{head.lane}: its head is {seconds} s ahead of our clock")
 
 
 def check_not_stopped(state: LaneState | None) -> None:

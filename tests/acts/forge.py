@@ -184,8 +184,14 @@ class Forger:
             ).encode()
             digest = delivery_digest(delivery)
             out.append(parcels(each.parcel(delivery, receiver.agency)))
-        head = self.head(lane, sequence, digest, latest=latest, withdrawn=withdrawn)
+        time_ms = self.later(receiver, lane_class)
+        head = self.head(lane, sequence, digest, latest=latest, withdrawn=withdrawn, time_ms=time_ms)
         return Message(parcels=tuple(out), head=head)
+
+    def later(self, receiver: Desk, lane_class: int = 2) -> int:
+        """Give a time after every head that the receiver holds of this lane."""
+        state = receiver.node.reads.lane(outgoing=False, peer=self.agency, lane_class=lane_class, epoch=1)
+        return max(next(_times), state.head_time_ms + 1 if state is not None else 0)
 
     def position(self, receiver: Desk, lane_class: int = 2) -> tuple[int, bytes]:
         """Say where the receiver stands in our lane."""

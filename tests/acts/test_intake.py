@@ -16,7 +16,7 @@ from exchange import intake
 from exchange.bulletin import uuid7
 from exchange.dispatch import parse_dispatch
 from exchange.equivocation import parse_equivocation, verify_equivocation
-from exchange.intake import MAX_PARCEL_BYTES, MAX_PARCELS, QUARANTINE_AFTER, Message
+from exchange.intake import AHEAD_MS, MAX_PARCEL_BYTES, MAX_PARCELS, QUARANTINE_AFTER, Message
 from exchange.lane import (
     EquivocationError,
     LaneGapError,
@@ -380,19 +380,23 @@ def assert_proven(desk: Desk, index: int, forger: Forger, *, sequence: int) -> N
 # what a member might send to stop a node
 
 
-@pytest.mark.parametrize("time_ms", [(1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-def test_a_head_from_the_end_of_time_does_not_stop_the_node(tmp_path: Path, forger: Forger, time_ms: int) -> None:
-    desk = Desk("TH-DSI", tmp_path / "home")
-    try:
-        head = forger.head(forger.lane("TH-DSI"), 0, bytes(32), time_ms=time_ms)
-        try:
-            desk.receive(Message(parcels=(), head=head), "HK-IMMD")
-        except RefusedError as refusal:
-            assert refusal.code == "LANE_HEAD_INVALID"  # noqa: PT017
-        urgent = note(urgency=2)
-        assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].refusal is None
-    finally:
-        desk.close()
+@pytest.mark.parametrize("time_ms", [NOW_MS + AHEAD_MS + 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_3_a_head_from_far_ahead_is_refused_and_neither_stops_the_node_nor_the_lane(
+    spare: Desk, forger: Forger, time_ms: int
+) -> None:
+    sequence, digest = forger.position(spare)
+    head = forger.head(forger.lane("TH-DSI"), sequence, digest, time_ms=time_ms)
+    assert code_of(spare, Message(parcels=(), head=head)) == "CLOCK_DIFFERS"
+    assert spare.receive(forger.deliver(spare, forger.seal(note())), "HK-IMMD")[0][0].refusal is None
+
+
+def test_a_head_within_the_hour_is_taken_and_a_later_one_follows(spare: Desk, forger: Forger) -> None:
+    sequence, digest = forger.position(spare)
+    head = forger.head(forger.lane("TH-DSI"), sequence, digest, time_ms=NOW_MS + AHEAD_MS - 60_000)
+    spare.receive(Message(parcels=(), head=head), "HK-IMMD")
+    early = forger.head(forger.lane("TH-DSI"), sequence, digest, time_ms=NOW_MS + AHEAD_MS - 60_001)
+    assert code_of(spare, Message(parcels=(), head=early)) == "LANE_HEAD_INVALID"
+    assert spare.receive(forger.deliver(spare, forger.seal(note())), "HK-IMMD")[0][0].refusal is None
 
 
 # corrections and recalls, in either order

@@ -27,10 +27,10 @@ from exchange import node
 from exchange.failpoint import NAMES
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, serve
 from tests.scale import SCALE
-from tests.world import advisory
+from tests.world import NOW_MS, advisory
 
 ROOT = Path(__file__).resolve().parents[2]
-_head_times = itertools.count(1_900_000_000_000)
+_head_times = itertools.count(NOW_MS)
 
 
 @pytest.fixture(scope="module", autouse=True)
