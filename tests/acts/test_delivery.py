@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from audit.checkpoint import Checkpoint, sign_checkpoint
 from audit.entry import Body, Kind, Outcome
 from exchange import delivery
 from exchange.bulletin import uuid7
@@ -24,7 +26,9 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 from tests.acts.forged_log import ForgedLog
-from tests.world import NOW_MS, Desk, advisory, bulletin
+from tests.acts.test_hostile import spoilt
+from tests.scale import SCALE
+from tests.world import NOW_MS, Desk, advisory, bulletin, house_of
 
 _serials = itertools.count(1)
 PEER = AgencyId("TH-DSI")
@@ -401,3 +405,35 @@ def test_a_peer_that_holds_more_or_other_deliveries_than_we_sent_is_told_so(desk
         with pytest.raises(RefusedError) as raised:
             check_peer_position(reads, found, sequence, digest)
         assert raised.value.code == "LANE_FORK"
+
+
+def test_spoilt_answers_of_a_peer_are_refused_or_kept_and_stop_nothing_row_37(desk: Desk) -> None:
+    chance = random.Random(37)
+    settled = 0
+    [row] = publish(desk)
+    for _ in range(80 * SCALE):
+        log = ForgedLog(PEER)
+        index = log.add(spoilt(received(desk, row).encode(), chance))
+        try:
+            desk.settle([(row.sequence, log.receipt(index), None)], PEER)
+        except RefusedError as refusal:
+            assert refusal.code == "RECEIPT_INVALID"  # noqa: PT017
+        else:
+            settled += 1
+            [row] = publish(desk)
+    assert desk.node.writer.failure is None
+    assert settled < 40 * SCALE
+
+
+@pytest.mark.parametrize("size", [1, (1 << 63) - 1])
+def test_a_checkpoint_of_any_size_stops_nothing(desk: Desk, size: int) -> None:
+    huge = Checkpoint(origin=house_of("TW-NHRC").origin, size=size, root=bytes(range(32)))
+    note = sign_checkpoint(huge, house_of("TW-NHRC").log_signer)
+    peer = AgencyId("TW-NHRC")
+    try:
+        newer = check_ratchet(note, [], peer=peer, house=desk.house, reads=desk.node.reads)
+    except RefusedError:
+        newer = None  # it does not extend the one that is held
+    if newer is not None:
+        desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(peer, newer.size, note), lambda value, group: None)
+    assert desk.node.writer.failure is None
