@@ -7,16 +7,35 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from audit.entry import parse_entry
 from audit.lock import SqliteLock
 from exchange.house import House
 from exchange.node import Node, Paths, now_ms, restore_federation
 from exchange.sqlite import SqliteStore
 from exchange.storage import StorageKeys
+from exchange.store import Reads
 from keys.errors import IntegrityError, UnavailableError
 from keys.holders import NodeKeys, load_node
 from keys.identity import AgencyId
 
+MAX_BEHIND_MS = 1000  # what NTP corrects without anybody noticing
 RUNNING = "running"  # holds the process number; locked as long as it runs
+
+
+class OccupiedError(UnavailableError):
+    """Another process runs this home's node."""
+
+    def __init__(self, home: Path, owner: str) -> None:
+        super().__init__(f"{home}: a node is running here already, process {owner}", 5)
+        self.hint = "one process at a time works in a home; a running node takes new records from its peers by itself"
+
+
+class ClockError(IntegrityError):
+    """This machine's clock is behind what the log says, so that everybody's records seem not to hold yet."""
+
+    def __init__(self, home: Path, behind_ms: int) -> None:
+        super().__init__(f"{home}: this machine's clock is {behind_ms // 1000} s behind the log's last entry")
+        self.hint = "set the clock, then start again"
 
 
 def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
@@ -40,7 +59,13 @@ def open_home(home: Path, keys: NodeKeys) -> Node:
         undo.callback(store.close)
         lock = SqliteLock.open(paths.lock)
         undo.callback(lock.close)
-        node = Node(home, _house(store, keys, paths), store, lock, os.urandom)
+        try:
+            house = _house(store, keys, paths)
+        except IntegrityError as error:
+            if (behind_ms := clock_behind_ms(store.reads(), now_ms())) > MAX_BEHIND_MS:
+                raise ClockError(home, behind_ms) from error
+            raise
+        node = Node(home, house, store, lock, os.urandom)
         undo.pop_all()
         node.at_stop.append(lambda: os.close(occupied))
     return node
@@ -61,10 +86,16 @@ def occupy(home: Path) -> int:
     except BlockingIOError as error:
         owner = os.read(handle, 20).decode("ascii", "replace").strip()
         os.close(handle)
-        raise UnavailableError(f"{home}: a node is running here already, process {owner}", 5) from error
+        raise OccupiedError(home, owner) from error
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
+
+
+def clock_behind_ms(reads: Reads, at_ms: int) -> int:
+    """Tell how far a clock is behind the log's last entry; negative where it is not."""
+    size = reads.size()
+    return parse_entry(reads.read_entries(size - 1, 1)[0]).time_us // 1000 - at_ms if size else -at_ms
 
 
 def running_process(home: Path) -> int | None:

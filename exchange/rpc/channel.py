@@ -8,6 +8,7 @@ the peer afterwards is signed by itself in any case.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -107,8 +108,16 @@ async def probe(address: str, context: ssl.SSLContext, node_name: str, check: Ca
             _, writer = await asyncio.open_connection(
                 host.strip("[]"), int(port), ssl=context, server_hostname=node_name
             )
-    except (OSError, ValueError, TimeoutError) as error:
-        raise UnavailableError(f"{node_name} does not answer as itself: {type(error).__name__}") from error
+    except TimeoutError as error:
+        raise UnavailableError(f"nobody answers within {PROBE_SECONDS:g} s") from error
+    except ssl.SSLCertVerificationError as error:
+        raise UnavailableError(f"it does not show a certificate of {node_name}: {error.verify_message}") from error
+    except socket.gaierror as error:
+        raise UnavailableError("this machine does not know that name") from error
+    except ConnectionRefusedError as error:
+        raise UnavailableError("nobody listens there") from error
+    except (OSError, ValueError) as error:
+        raise UnavailableError(f"no handshake with it: {type(error).__name__}") from error
     try:
         leaf = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:

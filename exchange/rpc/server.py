@@ -77,12 +77,13 @@ def bind(server: grpc.aio.Server, address: str, made: grpc.ServerCredentials) ->
     Raises:
         UnavailableError: The address cannot be had.
     """
+    why = f"cannot listen on {address}: another program has it, or this machine has no such address"
     try:
         port = server.add_secure_port(address, made)
     except RuntimeError as error:
-        raise UnavailableError(f"cannot listen on {address}", 5) from error
+        raise UnavailableError(why, 5) from error
     if not port:
-        raise UnavailableError(f"cannot listen on {address}", 5)
+        raise UnavailableError(why, 5)
     return int(port)
 
 
