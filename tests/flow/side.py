@@ -21,6 +21,7 @@ from exchange import delivery, failpoint, publishing, reading
 from exchange.bulletin import id_bytes
 from exchange.delivery import outgoing_after
 from exchange.intake import Message
+from exchange.node import Node
 from exchange.receipt import Receipt, decode_receipt
 from exchange.statement import ReadPurpose, ReadRequest
 from keys import dsse
@@ -45,6 +46,29 @@ class Report:
     peer_leaves: list[bytes]
     leaves: list[bytes]
     agreed: bool  # every checkpoint asked about is one of this log
+
+
+def report_of(node: Node, notes: list[str]) -> Report:
+    """Verify a node's whole log, and every note against it."""
+    reads = node.reads
+    size = reads.size()
+    verify_entries(reads, 0, size, node.log.genesis)
+    entries = reads.read_entries(0, size)
+    bodies = [parse_body(parse_entry(entry).body) for entry in entries]
+    return Report(
+        size=size,
+        kinds=[body.kind for body in bodies],
+        deliveries=[body.delivery_digest for body in bodies],
+        bulletins=[body.bulletin_id for body in bodies],
+        refers=[body.refers_to for body in bodies],
+        peer_leaves=[body.peer_leaf_hash for body in bodies],
+        leaves=[leaf_hash(entry) for entry in entries],
+        agreed=all(_agrees(node, parse_note(note).checkpoint) for note in notes if note),
+    )
+
+
+def _agrees(node: Node, seen: Checkpoint) -> bool:
+    return seen.size <= node.log.size and node.log.root(seen.size) == seen.root
 
 
 class Side:
@@ -147,26 +171,7 @@ class Side:
         return CANARY if CANARY.encode() in opened.statement.payload else ""
 
     def report(self, notes: list[str]) -> Report:
-        """Verify the whole log, and every note against it."""
-        node = self.desk.node
-        reads = node.reads
-        size = reads.size()
-        verify_entries(reads, 0, size, node.log.genesis)
-        entries = reads.read_entries(0, size)
-        bodies = [parse_body(parse_entry(entry).body) for entry in entries]
-        return Report(
-            size=size,
-            kinds=[body.kind for body in bodies],
-            deliveries=[body.delivery_digest for body in bodies],
-            bulletins=[body.bulletin_id for body in bodies],
-            refers=[body.refers_to for body in bodies],
-            peer_leaves=[body.peer_leaf_hash for body in bodies],
-            leaves=[leaf_hash(entry) for entry in entries],
-            agreed=all(self._agrees(parse_note(note).checkpoint) for note in notes if note),
-        )
-
-    def _agrees(self, seen: Checkpoint) -> bool:
-        return seen.size <= self.desk.node.log.size and self.desk.node.log.root(seen.size) == seen.root
+        return report_of(self.desk.node, notes)
 
     def stop(self) -> None:
         self.desk.close()

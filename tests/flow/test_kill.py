@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,7 +38,7 @@ def _forkserver() -> Iterator[None]:
     """Have one process import everything and make the keys; each side is forked from it."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(ROOT)
-    multiprocessing.set_forkserver_preload(["tests.flow.side"])
+    multiprocessing.set_forkserver_preload(["tests.flow.side", "tests.flow.served"])
     yield
     os.environ.pop("PYTHONPATH")
     if before is not None:
@@ -56,6 +56,7 @@ class Child:
     agency: str
     home: Path
     hasty: bool = False
+    target: Callable[..., None] = serve
     deaths: int = 0
     process: Any = None
     pipe: Connection | None = None
@@ -65,7 +66,7 @@ class Child:
             context = multiprocessing.get_context("forkserver")
             self.pipe, theirs = context.Pipe()
             self.process = context.Process(
-                target=serve, args=(theirs, self.agency, str(self.home), self.hasty), daemon=True
+                target=self.target, args=(theirs, self.agency, str(self.home), self.hasty), daemon=True
             )
             self.process.start()
             theirs.close()
@@ -77,13 +78,22 @@ class Child:
         pipe = self.start()
         try:
             pipe.send((name, *args))
-            if kill_after is not None:
-                pipe.poll(kill_after)  # an answer that comes before is kept: it was acknowledged
-                self.kill()
-            return pipe.recv()
+            if kill_after is None:
+                return pipe.recv()
         except (EOFError, ConnectionError):
             self.gone()
             raise DiedError(name) from None
+        return self._killed(pipe, name, kill_after)
+
+    def _killed(self, pipe: Connection, name: str, kill_after: float) -> Any:
+        pipe.poll(kill_after)
+        self.kill()
+        try:
+            return pipe.recv()  # an answer that came before is kept: it was acknowledged
+        except (EOFError, ConnectionError):
+            raise DiedError(name) from None
+        finally:
+            self.gone()
 
     def insist(self, name: str, *args: object, kill_after: float | None = None) -> Any:
         """Ask until there is an answer, as a client does."""
