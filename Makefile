@@ -29,7 +29,7 @@ mutants: .venv/dev.stamp ## removes each numbered check of the acts; fails if th
 	@$(BIN)/python tests/mutants.py $(ARGS)
 
 transcripts: .venv/dev.stamp ## regenerates the command transcripts
-	@$(BIN)/python tests/transcripts.py $(ARGS)
+	@$(BIN)/python -m tests.transcripts $(ARGS)
 
 lock: ## the three lock files, from pyproject.toml (needs uv)
 	@uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-emit-index-url pyproject.toml -o requirements/run.txt

@@ -31,7 +31,7 @@ from keys.roster import catalogue_digest
 
 FEDERATION = "exercise.example"
 OFFICER = "duty-1"
-CEILING = 3  # confidential: the highest marking among the packaged bulletins
+CEILING = 4  # secret: the highest marking that may enter the system
 PASSPHRASE_FILE, ROSTER_FILE = "passphrase", "roster"
 
 

@@ -68,7 +68,7 @@ def load_enrolment(home: Path, officer: str) -> Enrolment:
     config = load_config(home)
     folder = officer_folder(home, parse_officer(officer))
     if not (folder / OFFICER_FILE).exists():
-        raise NotEnrolledError(f"{folder}: {officer} has no keys there", "exchange keys make-officer makes them")
+        raise NotEnrolledError(f"{folder}: {officer} has no keys there", "exchange keys make officer makes them")
     return Enrolment(
         home=home,
         agency=config.agency,

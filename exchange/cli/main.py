@@ -83,6 +83,8 @@ def run(arguments: Sequence[str]) -> int:
         return tell(Failure(exit_code=USAGE, code="USAGE", message=told, hint=f"{where} --help"), as_json)
     except click.ClickException as error:
         return tell(Failure(exit_code=USAGE, code="USAGE", message=error.format_message()), as_json)
+    except SystemExit as ended:  # how exchange keys ends where it has already said why
+        return ended.code if isinstance(ended.code, int) else 0
     except (click.Abort, KeyboardInterrupt):
         return tell(Failure(exit_code=INTERRUPTED, code="INTERRUPTED", message="interrupted"), as_json)
     except BrokenPipeError:
@@ -99,7 +101,8 @@ def tell(failure: Failure, as_json: bool) -> int:
     if as_json:
         print(json.dumps(failure.to_json()))
         return failure.exit_code
-    print(f"exchange: error: {safe_text(failure.message, 500)}", file=sys.stderr)
+    if not failure.complaints:  # their sentence is only a summary of them
+        print(f"exchange: error: {safe_text(failure.message, 500)}", file=sys.stderr)
     for each in failure.complaints:
         path = f"{safe_text(each.path)}: " if each.path not in ("", "-") else ""
         print(f"exchange: error: {path}{safe_text(each.message)} ({safe_text(each.code)})", file=sys.stderr)

@@ -100,7 +100,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
 def _keys(keys: NodeKeys, now_ms: int) -> Finding:
     last = max((each.until_ms for each in keys.encryption), default=0)
     days = (last - now_ms) // DAY_MS
-    hint = "exchange keys make-windows, then a new key sheet"
+    hint = "the node needs new encryption keys and a new key sheet"
     if days < 0:
         return Finding(name="keys", result="FAIL", detail="the last encryption key's window is over", hint=hint)
     detail = f"open; {len(keys.encryption)} encryption keys, the last for {days} more days"
