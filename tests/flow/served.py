@@ -9,11 +9,12 @@ from typing import Any
 
 import exchange.rpc  # noqa: F401 # before grpc
 from audit.tlogproof import parse_proof
+from exchange import failpoint
 from exchange.receipt import receipt_from_message, verify_receipt
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from tests.flow.side import RECEIVER, SENDER, Report, report_of
+from tests.flow.side import CANARY, RECEIVER, SENDER, Report, report_of
 from tests.flow.world import QUICK, Member, records
 from tests.world import advisory
 
@@ -55,7 +56,19 @@ class Served:
         self.member = member
 
     async def sign(self, serials: range) -> list[bytes]:
-        return [self.member.statement(advisory(SENDER, RECEIVER, serial=serial)).encode() for serial in serials]
+        made = [advisory(SENDER, RECEIVER, serial=serial, text=CANARY) for serial in serials]
+        return [self.member.statement(message).encode() for message in made]
+
+    async def arm(self, wanted: str) -> None:
+        failpoint.arm(wanted)
+
+    async def read(self) -> str:
+        """Open the first bulletin of the inbox over the desk's socket."""
+        async with self.member.desk() as desk:
+            inbox = await desk.Inbox(node_pb2.InboxRequest(limit=1))
+            signed = self.member.read_request(inbox.items[0])
+            opened = await desk.Read(node_pb2.ReadRequest(read=signed.to_message()))
+        return CANARY if CANARY.encode() in opened.statement.payload else ""
 
     async def publish(self, signed: bytes) -> tuple[int, str]:
         """Publish over the desk's socket; the index that the receipt proves, and its checkpoint."""

@@ -6,14 +6,16 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from audit.entry import Kind
+from exchange.failpoint import NAMES
 from tests.flow import served
-from tests.flow.side import RECEIVER, SENDER
-from tests.flow.test_kill import Child, Wire, _forkserver, rows
+from tests.flow.side import CANARY, RECEIVER, SENDER
+from tests.flow.test_kill import Child, DiedError, Wire, _forkserver, in_the_clear, rows
 from tests.scale import SCALE
 
 TOTAL, KILLS = 60 * SCALE, 10 * SCALE  # of each side
@@ -60,3 +62,45 @@ def test_serving_nodes_killed_at_random_lose_and_double_nothing(wire: Wire) -> N
     assert wire.receiver.deaths == wire.sender.deaths == KILLS
     sent, got = wire.verify()
     assert len(rows(sent, Kind.RECEIPT_RECORDED)) == len(rows(got, Kind.RECEIVED)) == TOTAL
+
+
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_a_serving_node_killed_at_each_named_place_loses_and_doubles_nothing(wire: Wire, side: str) -> None:
+    # The acknowledgement of receipts comes in where bulletins go out of; opening has its own test.
+    names = [name for name in NAMES if name != "opened-committed" and (side, name) != ("sender", "peer-acknowledged")]
+    doomed: Child = getattr(wire, side)
+    statements = wire.sender.call("sign", range(1, 2 * len(names) + 1))
+    wire.receiver.start()
+    for number, name in enumerate(names):
+        doomed.insist("arm", name)
+        for signed in statements[2 * number : 2 * number + 2]:
+            wire.publish(signed)
+        died_at = until_death(doomed, number + 1)
+        assert died_at == number + 1, f"{name} was not passed"
+        wait_for(wire.receiver, 2 * number + 2)
+    wait_for(wire.sender, len(statements))
+    wire.verify()
+
+
+def until_death(child: Child, count: int) -> int:
+    """Wait until a process has died so often; whatever asks it next starts it again."""
+    end = time.monotonic() + WAIT_SECONDS
+    while child.deaths < count and time.monotonic() < end:
+        with suppress(DiedError):
+            child.call("position")
+        time.sleep(0.02)
+    return child.deaths
+
+
+def test_a_serving_node_killed_between_the_opened_entry_and_the_opening_leaves_no_plaintext(wire: Wire) -> None:
+    wire.publish(wire.sender.call("sign", range(1, 2))[0])
+    wait_for(wire.receiver, 1)
+    wire.receiver.call("arm", "opened-committed")
+    with pytest.raises(DiedError):
+        wire.receiver.call("read")
+    assert not in_the_clear(wire.receiver.home)
+    assert wire.receiver.call("read") == CANARY
+    wait_for(wire.sender, 1)
+    _, got = wire.verify()
+    assert len(rows(got, Kind.OPENED)) == 2  # the one that opened nothing, and the one that did
+    assert not in_the_clear(wire.receiver.home)
