@@ -235,9 +235,11 @@ def take_message(writing: Writing, checked: Checked, *, peer: AgencyId, house: H
 
     Raises:
         UnavailableError: The lane has moved since it was checked; check again.
+        RefusedError: LANE_STOPPED, meanwhile.
     """
     lane = checked.lane
     state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    check_not_stopped(state)
     answers = []
     for verdict in checked.verdicts:
         delivery = verdict.step.delivery

@@ -320,12 +320,16 @@ def test_two_deliveries_under_one_number_are_kept_as_proof_and_stop_the_lane_row
         for _ in range(3):
             desk.receive(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
         other = forger.deliver(desk, forger.seal(note()), at=start)
+        waiting = desk.check(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
         index = stop(desk, other)
         assert_proven(desk, index, forger, sequence=1)
         body = parse_entry_body(desk, index)
         assert (body.kind, body.outcome) == (Kind.REFUSED, Outcome.EQUIVOCATION)
         good = forger.deliver(desk, forger.seal(note()))
-        assert code_of(desk, good) == "LANE_STOPPED"  # check 3
+        assert code_of(desk, good) == "LANE_STOPPED"  # check 4
+        with pytest.raises(RefusedError) as raised:
+            desk.take(waiting, "HK-IMMD")  # it was judged before the lane was stopped
+        assert raised.value.code == "LANE_STOPPED"
         urgent = note(urgency=2)
         assert desk.receive(forger.deliver(desk, forger.seal(urgent), lane_class=1), "HK-IMMD")[0][0].refusal is None
     finally:
