@@ -37,7 +37,7 @@ from keys.manifest import verify_manifest
 from keys.roster import catalogue_digest
 
 FIRST_EPOCH = 1
-_KINDS = {
+_KINDS: dict[int, Kind] = {
     DeliveryState.RECEIVED: Kind.RECEIVED,
     DeliveryState.REFUSED: Kind.REFUSED,
     DeliveryState.DUPLICATE: Kind.DUPLICATE,
@@ -224,7 +224,7 @@ class Trust:
     def _state(self, told: node_pb2.OutboxState, digest: bytes) -> SentState:
         """Hold one recipient's receipt against what we sent: the kind of its entry is the state, whatever we are told."""
         agency = AgencyId(told.agency)
-        if told.state == DeliveryState.WAITING:
+        if int(told.state) == DeliveryState.WAITING:
             return _sent_state(told, None)
         delivery = parse_delivery(told.delivery)
         if (delivery.lane.recipient, delivery.lane.sender, delivery.dispatch_digest) != (agency, self.agency, digest):
@@ -238,7 +238,7 @@ class Trust:
             expected_opening=told.opening,
             peer_number=member.number,
         )
-        if proven.body.kind != _KINDS.get(DeliveryState(told.state)):
+        if proven.body.kind != _KINDS.get(int(told.state)):
             raise RefusedError("RECEIPT_INVALID", f"{agency} says another thing than the node tells")
         return _sent_state(told, proven)
 

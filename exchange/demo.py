@@ -77,6 +77,7 @@ def run_demo(folder: Path, tell: Tell, *, random_bytes: Callable[[int], bytes] =
         RuntimeError: Something did not come out as it must; the demo is a test, too.
     """
     begun = time.monotonic()
+    tell("The agencies that 25 real bulletins name found a federation; each makes its keys:")
     world = found_world(folder, now_us=time.time_ns() // 1000, random_bytes=random_bytes)
     _tell_founding(world, tell)
     nodes = Nodes(world)
@@ -100,8 +101,11 @@ def run_demo(folder: Path, tell: Tell, *, random_bytes: Callable[[int], bytes] =
 
 def _tell_founding(world: World, tell: Tell) -> None:
     roster = parse_roster(world.roster.payload)
-    tell(f"{len(world.agencies)} agencies found a federation, {roster.federation_name}, under {world.folder}.")
-    tell("Each makes its keys, all sign roster 1; its twelve words, compared over the telephone, are:")
+    names = [each.id for each in world.agencies]
+    for at in range(0, len(names), 9):
+        tell(f"  {'  '.join(names[at : at + 9])}")
+    tell(f"{len(names)} agencies have signed roster 1 of {roster.federation_name}; homes, keys and logs are under")
+    tell(f"{world.folder}. Its twelve words, which people compare over the telephone:")
     tell(f"  {' '.join(words(roster_digest(world.roster)))}")
 
 

@@ -64,6 +64,7 @@ class Failure:
     retryable: bool = False
     retry_after_seconds: float | None = None
     complaints: tuple[Any, ...] = ()
+    file: str = ""  # that the complaints are about
 
     def to_json(self) -> dict[str, Any]:
         """Build the one object of ``--json``."""
@@ -77,8 +78,9 @@ class Failure:
         if self.retry_after_seconds is not None:
             told["retry_after_seconds"] = self.retry_after_seconds
         if self.complaints:
+            told["file"] = self.file or None
             told["complaints"] = [
-                {"code": each.code, "path": each.path, "message": each.message, "hint": each.hint}
+                {"code": each.code, "path": each.path, "line": each.line, "message": each.message, "hint": each.hint}
                 for each in self.complaints
             ]
         return told
@@ -91,7 +93,10 @@ def failure_of(error: BaseException) -> Failure | None:
         complaints = tuple(getattr(error, "complaints", ()))
         number = int(getattr(error, "exit_code", 0)) or _exit_of(error.code, complaints)
         shown = hint or HINTS.get(error.code, "")
-        return Failure(exit_code=number, code=error.code, message=str(error), hint=shown, complaints=complaints)
+        file = str(getattr(error, "file", ""))
+        return Failure(
+            exit_code=number, code=error.code, message=str(error), hint=shown, complaints=complaints, file=file
+        )
     if isinstance(error, UnavailableError):
         wait = error.retry_after_seconds
         return Failure(

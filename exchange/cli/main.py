@@ -104,8 +104,9 @@ def tell(failure: Failure, as_json: bool) -> int:
     if not failure.complaints:  # their sentence is only a summary of them
         print(f"exchange: error: {safe_text(failure.message, 500)}", file=sys.stderr)
     for each in failure.complaints:
+        file = safe_text(f"{failure.file}:{each.line}: " if each.line else f"{failure.file}: ") if failure.file else ""
         path = f"{safe_text(each.path)}: " if each.path not in ("", "-") else ""
-        print(f"exchange: error: {path}{safe_text(each.message)} ({safe_text(each.code)})", file=sys.stderr)
+        print(f"exchange: error: {file}{path}{safe_text(each.message)} ({safe_text(each.code)})", file=sys.stderr)
         if each.hint:
             print(f"exchange: hint: {safe_text(each.hint, 400)}", file=sys.stderr)
     if failure.hint:

@@ -11,6 +11,7 @@ import click
 
 from exchange.cli import shown
 from exchange.cli.options import json_option, officer_options
+from exchange.rules.complaint import Complaint, RulesError
 
 if TYPE_CHECKING:
     from exchange.client import Client, Composed, Published
@@ -78,20 +79,20 @@ def reply(
     _tell(node, [node.publish(each) for each in composed], composed, as_json)
 
 
+class DraftError(RulesError):
+    """What is wrong in one file."""
+
+    def __init__(self, file: Path, complaints: tuple[Complaint, ...]) -> None:
+        super().__init__(complaints)
+        self.file = str(file)
+
+
 def _compose(node: Client, file: Path) -> Composed:
-    """Compose one file; complaints name the file and the line."""
-    from dataclasses import replace
-
-    from exchange.rules.complaint import RulesError
-
+    """Compose one file; DraftError names it beside its complaints."""
     try:
         return node.compose(file)
     except RulesError as error:
-        lines = (f"{file}:{each.line}" if each.line else str(file) for each in error.complaints)
-        named = tuple(
-            replace(each, path=f"{line}: {each.path}") for line, each in zip(lines, error.complaints, strict=True)
-        )
-        raise RulesError(named) from error
+        raise DraftError(file, error.complaints) from error
 
 
 def _agree(composed: Sequence[Composed], yes: bool, as_json: bool) -> None:

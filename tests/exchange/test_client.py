@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +17,7 @@ import pytest
 from exchange.bulletin import id_bytes
 from exchange.client import Client, Published, ReadPurpose, Received, RulesError
 from exchange.client_trust import Trust
+from exchange.demo_nodes import Nodes
 from exchange.demo_world import OFFICER
 from exchange.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
 from exchange.statement import LogHead
@@ -355,3 +360,36 @@ def test_a_wrong_passphrase_opens_nothing(federation: Federation) -> None:
     with pytest.raises(RefusedError) as caught:
         Client.connect(federation.home("HK-SB"), OFFICER, passphrase=lambda: b"wrong")
     assert caught.value.code == "UNOPENABLE"
+
+
+def test_a_recipient_who_is_said_to_be_absent_but_was_served_is_refused(sender: Client, published: Published) -> None:
+    item = _outbox_item(sender, published)
+    item.recipients[0].state = node_pb2.DELIVERY_STATE_ABSENT
+    with pytest.raises(RefusedError) as caught:
+        sender.trust.check_states(item)
+    assert caught.value.code == "RECEIPT_INVALID"
+
+
+def test_a_subscription_outlives_its_node(tmp_path: Path) -> None:
+    with running(tmp_path, ("HK-SB", "TH-DSI")) as small, small.client("TH-DSI") as listener:
+        came = listener.subscribe()
+        with small.client("HK-SB") as author:
+            first = author.publish(note("Before the restart", "TH-DSI"))
+            assert next(came).bulletin_id == first.bulletin_id
+        small.nodes.stop()
+        small.nodes = Nodes(small.world)
+        with small.client("HK-SB") as author:
+            second = author.publish(note("After the restart", "TH-DSI"))
+        assert next(came).bulletin_id == second.bulletin_id
+
+
+def test_watch_writes_one_object_a_line_until_it_is_interrupted(federation: Federation, received: Received) -> None:
+    home = federation.home("TH-DSI")
+    program = str(Path(sys.executable).parent / "exchange")
+    typed = f"exec {program} inbox --watch --json --home {home} --as {OFFICER} --passphrase-fd 3 3<{home}/passphrase"
+    with subprocess.Popen(["bash", "-c", typed], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        assert json.loads(watch.stdout.readline())["sender"] == "HK-SB"
+        watch.send_signal(signal.SIGINT)
+        watch.communicate(timeout=30)
+    assert watch.returncode == 130
