@@ -20,11 +20,19 @@ from keys.errors import RefusedError
 
 if TYPE_CHECKING:
     from keys.agency import Person
-    from keys.dsse import SignedPayload
     from keys.federation import Federation
 
 # Exit codes as everywhere: 2 wrong use or form, 4 needs a key or passphrase, 5 no such thing, 6 verification failed.
-_EXITS = {"MALFORMED": 2, "TOO_LARGE": 2, "NOT_UNDERSTOOD": 2, "SUITE_UNKNOWN": 2, "NOT_ALLOWED": 4, "UNOPENABLE": 4}
+_EXITS = {
+    "MALFORMED": 2,
+    "TOO_LARGE": 2,
+    "NOT_UNDERSTOOD": 2,
+    "SUITE_UNKNOWN": 2,
+    "WRONG_TYPE": 2,
+    "NOT_ALLOWED": 4,
+    "UNOPENABLE": 4,
+    "KEY_GONE": 4,
+}
 _VERIFICATION_FAILED = 6
 _LINES = "keys.cli.passphrases"
 _MAX_LINES_BYTES = 1 << 16
@@ -46,15 +54,18 @@ class Refusing(click.Group):
         try:
             return super().invoke(context)
         except RefusedError as error:
-            _fail(f"{error} ({error.code})", _EXITS.get(error.code, _VERIFICATION_FAILED))
+            hint = str(getattr(error, "hint", ""))
+            _fail(f"{error} ({error.code})", _EXITS.get(error.code, _VERIFICATION_FAILED), hint)
         except FileExistsError as error:
             _fail(f"{error.filename2 or error.filename} is there already and stays as it is", 2)
         except (FileNotFoundError, NotADirectoryError) as error:
             _fail(f"{error.filename} is not there", 5)
 
 
-def _fail(message: str, code: int) -> NoReturn:
+def _fail(message: str, code: int, hint: str = "") -> NoReturn:
     click.echo(f"exchange: error: {message}", err=True)
+    if hint:
+        click.echo(f"exchange: hint: {hint}", err=True)
     sys.exit(code)
 
 
@@ -97,7 +108,8 @@ def make_agency_command(
     """Make an agency's keys: its root and CA, its node, its people.
 
     A person is given as ID, or as ID:author,reader:2 with roles and ceiling. Passphrases are asked for root, node and
-    each person in that order; from a file descriptor they are lines, of which the last serves all the rest.
+    each person in the order of their ids; from a file descriptor they are lines, of which the last serves all the
+    rest.
     """
     from keys.agency import make_agency, save_agency
     from keys.identity import parse_agency
@@ -153,6 +165,8 @@ def make_roster_command(
     from keys.roster import Application, catalogue_digest, roster_digest, save_signed
 
     files = {each.name: each.read_bytes() for each in sorted(catalogue.glob("*.yaml"))}
+    if not files:
+        raise RefusedError("MALFORMED", f"{catalogue} holds no .yaml files, so it is no catalogue")
     signed = make_roster_1(
         [Application.decode(each.read_bytes()) for each in applications],
         catalogue_digest=catalogue_digest(files),
@@ -174,9 +188,10 @@ def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | 
     """Add a roster root's signature to a roster."""
     from keys.ceremony import sign_roster
     from keys.holders import load_root
-    from keys.roster import load_signed, parse_roster, roster_digest, save_signed
+    from keys.roster import parse_roster, roster_digest, save_signed
+    from keys.show import load_kind
 
-    signed = load_signed(file)
+    signed = load_kind(file, "roster")
     roster = parse_roster(signed.payload)
     click.echo(
         f"exchange: roster {roster.version} of {roster.federation_name}, {len(roster.members)} members", err=True
@@ -296,12 +311,11 @@ def make_leaf_command(request: Path, home: Path, holder: str, output: Path, pass
 @click.option("--manifest", type=FILE, help="Verify a key sheet against this manifest.")
 def show_command(file: Path, roster: Path | None, manifest: Path | None) -> None:
     """Show a roster, manifest, key sheet, application or key file in words."""
-    from keys.roster import load_signed
-    from keys.show import describe
+    from keys.show import describe, load_kind
 
     federation = _federation(roster) if roster is not None else None
     if federation is not None and manifest is not None:
-        federation = federation.with_manifest(load_signed(manifest), _now_ms())
+        federation = federation.with_manifest(load_kind(manifest, "manifest"), _now_ms())
     lines = describe(file.read_bytes(), federation=federation, now_ms=_now_ms())
     for line in lines:
         click.echo(line)
@@ -323,8 +337,11 @@ class Passphrases:
             return cls(fresh=fresh)
         read = click.get_current_context().meta  # a descriptor can be read once; holders share its lines
         if _LINES not in read:
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                read[_LINES] = file.read(_MAX_LINES_BYTES).splitlines()
+            try:
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    read[_LINES] = file.read(_MAX_LINES_BYTES).splitlines()
+            except OSError as error:
+                raise click.UsageError(f"descriptor {descriptor} cannot be read: {error.strerror}") from error
         if not read[_LINES]:
             raise RefusedError("NOT_ALLOWED", f"file descriptor {descriptor} holds no passphrase")
         return cls(fresh=fresh, lines=read[_LINES])
@@ -355,10 +372,9 @@ def _person(text: str, *, system: bool) -> Person:
 
 def _federation(roster: Path) -> Federation:
     from keys.federation import Federation
-    from keys.roster import load_signed
+    from keys.show import load_kind
 
-    signed: SignedPayload = load_signed(roster)
-    return Federation.found(signed)
+    return Federation.found(load_kind(roster, "roster"))
 
 
 def _say_words(digest: bytes) -> None:

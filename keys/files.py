@@ -12,6 +12,16 @@ PRIVATE = 0o600
 PUBLIC = 0o644
 
 
+class FileModeError(RefusedError):
+    """Others may read or write a file that holds keys."""
+
+    exit_code = 4
+
+    def __init__(self, path: Path, mode: int) -> None:
+        super().__init__("NOT_ALLOWED", f"{path} has mode {mode:04o}, 0600 is the most it may have")
+        self.hint = f"others could have read it; if none did: chmod 600 {path}"
+
+
 def write_file(path: Path, data: bytes, *, mode: int, replace: bool = False) -> None:
     """Write a file durably: temporary file, fsync, rename, fsync of the folder.
 
@@ -63,8 +73,8 @@ def read_private(path: Path, limit: int) -> bytes:
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & 0o077:
-            raise RefusedError("NOT_ALLOWED", f"{path.name} has mode {mode:04o}, 0600 is the most it may have")
+            raise FileModeError(path, mode)
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise RefusedError("TOO_LARGE", f"{path.name} has more than {limit} bytes")
+        raise RefusedError("TOO_LARGE", f"{path} has more than {limit} bytes")
     return data

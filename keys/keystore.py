@@ -142,9 +142,9 @@ def load_keystore(path: Path, passphrase: bytes) -> Keystore:
             UNOPENABLE for another passphrase or an altered file.
     """
     data = read_private(path, MAX_FILE_BYTES)
-    head, _ = _split(path.name, data)
-    derived = _derive(passphrase, *_parameters(path.name, head))
-    return Keystore(keys=_open(path.name, data, derived), derived=Secret(derived))
+    head, _ = _split(str(path), data)
+    derived = _derive(passphrase, *_parameters(str(path), head))
+    return Keystore(keys=_open(str(path), data, derived), derived=Secret(derived))
 
 
 def save_sealing_keys(
@@ -171,21 +171,24 @@ def save_sealing_keys(
 
 def load_sealing_keys(folder: Path, derived: Secret) -> dict[str, StoredKey]:
     """Open the node's second file; errors as ``load_keystore``."""
-    data = read_private(folder / SEALING_FILE, MAX_FILE_BYTES)
-    head, _ = _split(SEALING_FILE, data)
+    path = folder / SEALING_FILE
+    data = read_private(path, MAX_FILE_BYTES)
+    head, _ = _split(str(path), data)
     if head["kdf"] != "hmac-sha256":
-        raise RefusedError("MALFORMED", f"{SEALING_FILE} is another kind of key file")
+        raise RefusedError("MALFORMED", f"{path} is another kind of key file")
     candidates = [folder / name for name in (RANDOM_FILE, _NEXT_FILE) if (folder / name).exists()]
     for candidate in candidates:
         random = read_private(candidate, _KEY_BYTES)
         try:
-            keys = _open(SEALING_FILE, data, _sealing_key(derived, random))
+            keys = _open(str(path), data, _sealing_key(derived, random))
         except RefusedError:
             continue
         if candidate.name == _NEXT_FILE:  # a crash came between: finish what was begun
             _finish(folder, random)
         return keys
-    raise _closed(SEALING_FILE)
+    if not candidates:
+        raise RefusedError("KEY_GONE", f"{folder / RANDOM_FILE} is missing, and without it {path} opens for nobody")
+    raise _closed(str(path))
 
 
 def _finish(folder: Path, random: bytes) -> None:

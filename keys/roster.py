@@ -223,9 +223,13 @@ def save_signed(path: Path, signed: SignedPayload, *, replace: bool = False) -> 
 
 
 def load_signed(path: Path) -> SignedPayload:
-    """Read such a file; nothing in it is verified by that. Errors as ``SignedPayload.decode``."""
+    """Read such a file; nothing in it is verified by that. Errors as ``SignedPayload.decode``, with the file's name."""
     with path.open("rb") as file:
-        return SignedPayload.decode(file.read(2 * bounds.MAX_RECORD_BYTES), limit=bounds.MAX_RECORD_BYTES)
+        data = file.read(2 * bounds.MAX_RECORD_BYTES)
+    try:
+        return SignedPayload.decode(data, limit=bounds.MAX_RECORD_BYTES)
+    except RefusedError as error:
+        raise RefusedError(error.code, f"{path} is no signed record: {error}") from error
 
 
 def _check_version(roster: Roster) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from keys import keystore
 from keys.dsse import SignedPayload, payload_type
@@ -18,7 +19,7 @@ from keys.identity import Usage, federation_id, record_digest, short
 from keys.key_sheet import KeySheet, parse_key_sheet
 from keys.listed import TimedKey
 from keys.manifest import Manifest, Officer, parse_manifest
-from keys.roster import Application, Member, Roster, parse_roster, verify_first_roster
+from keys.roster import Application, Member, Roster, load_signed, parse_roster, verify_first_roster
 from keys.words import words
 
 KINDS = ("roster", "manifest", "key-sheet")
@@ -68,6 +69,21 @@ def kind_of(signed: SignedPayload) -> str:
         if signed.signatures[0].payload_type == payload_type(kind):
             return kind
     raise RefusedError("WRONG_TYPE", "this is neither a roster nor a manifest nor a key sheet")
+
+
+def load_kind(path: Path, *kinds: str) -> SignedPayload:
+    """Read a signed file that must be of one of these kinds; nothing in it is verified by that.
+
+    Raises:
+        FileNotFoundError: There is none.
+        RefusedError: WRONG_TYPE for another kind, others as ``load_signed``; each names the file.
+    """
+    signed = load_signed(path)
+    found = kind_of(signed)
+    if found not in kinds:
+        wanted = " or a ".join(kinds).replace("-", " ")
+        raise RefusedError("WRONG_TYPE", f"{path} is a {found.replace('-', ' ')}, not a {wanted}")
+    return signed
 
 
 def _verdict(signed: SignedPayload, kind: str, federation: Federation | None, now_ms: int) -> str:

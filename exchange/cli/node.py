@@ -67,18 +67,19 @@ def init(
     from exchange.config import parse_config
     from exchange.rules.catalogue import packaged_catalogue
     from exchange.settling import settle
-    from keys.roster import load_signed
+    from keys.show import load_kind
 
     config = parse_config({"agency": agency, "listen": listen, "desk": desk}, "the options")
-    roster = load_signed(roster_file)
+    roster = load_kind(roster_file, "roster")
+    manifest, key_sheet = load_kind(manifest_file, "manifest"), load_kind(sheet_file, "key-sheet")
     compare_words(roster, told)
     enrolled = settle(
         home,
         config,
         roster=roster,
-        manifest=load_signed(manifest_file),
-        key_sheet=load_signed(sheet_file),
-        records=in_order([load_signed(each) for each in records]),
+        manifest=manifest,
+        key_sheet=key_sheet,
+        records=in_order([load_kind(each, "manifest", "key-sheet") for each in records]),
         catalogue=packaged_catalogue().files,
         now_us=time.time_ns() // 1000,
         random_bytes=os.urandom,
@@ -96,9 +97,10 @@ def init(
 def enrol(home: Path, officer: str, roster_file: Path, told: str | None) -> None:
     """Write down for an officer which roster was compared, so that no node can show another one."""
     from exchange.enrolment import save_pin
-    from keys.roster import load_signed, roster_digest, verify_first_roster
+    from keys.roster import roster_digest, verify_first_roster
+    from keys.show import load_kind
 
-    roster = load_signed(roster_file)
+    roster = load_kind(roster_file, "roster")
     verify_first_roster(roster)
     compare_words(roster, told)
     save_pin(home, officer, roster_digest(roster))
@@ -131,6 +133,19 @@ def in_order(records: list[SignedPayload]) -> list[SignedPayload]:
     from exchange.directory import RecordKind, kind_of_record
 
     return sorted(records, key=lambda each: RecordKind(kind_of_record(each)))
+
+
+def _title(record: SignedPayload) -> str:
+    """Write a manifest or key sheet as ``manifest 1 of TH-DSI``."""
+    from exchange.directory import RecordKind, kind_of_record
+    from keys.key_sheet import parse_key_sheet
+    from keys.manifest import parse_manifest
+
+    if kind_of_record(record) == RecordKind.MANIFEST:
+        manifest = parse_manifest(record.payload)
+        return f"manifest {manifest.version} of {manifest.agency}"
+    sheet = parse_key_sheet(record.payload)
+    return f"key sheet {sheet.version} of {sheet.agency}"
 
 
 @node.command()
@@ -227,20 +242,20 @@ def check(ctx: click.Context, home: Path, passphrase_fd: int | None, as_json: bo
 def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...]) -> None:
     """Adopt other members' manifests and key sheets from files; a running node learns them from its peers."""
     from exchange.config import load_config
-    from exchange.directory import RecordKind, kind_of_record
+    from exchange.directory import digest_of, kind_of_record
     from exchange.home import open_node
-    from keys.identity import short
-    from keys.roster import load_signed
+    from keys.show import load_kind
 
-    records = in_order([load_signed(each) for each in files])
+    records = in_order([load_kind(each, "manifest", "key-sheet") for each in files])
     opened, _ = open_node(home, read_passphrase(passphrase_fd, str(load_config(home).agency)))
     opened.start()
     try:
         for record in records:
             kind = kind_of_record(record)
+            if digest_of(kind, record) in {each.digest for each in opened.store.reads().records()}:
+                click.echo(f"held already: {_title(record)}")
+                continue
             opened.adopt_now(kind, record)
-            click.echo(
-                f"adopted: {RecordKind(kind).name.lower().replace('_', ' ')} {short(record.signatures[0].key_id)}"
-            )
+            click.echo(f"adopted: {_title(record)}")
     finally:
         opened.stop()

@@ -113,9 +113,9 @@ def test_an_officer_is_added_with_two_passphrases(folder: Path) -> None:
     assert "made TH-DSI/bob" in good("make", "officer", "bob:reader:1", *home, lines=b"secret\nbob's own\n")
     wrong = typed("make", "request", *home, "--as", "bob", "-o", folder / "req", "--passphrase-fd", "{fd}")
     assert wrong.exit_code == 4
-    assert wrong.stderr == (
-        "exchange: error: officer.keys does not open: another passphrase, or an altered file (UNOPENABLE)\n"
-    )
+    file = folder / "TH-DSI/officers/bob/officer.keys"
+    said = f"exchange: error: {file} does not open: another passphrase, or an altered file (UNOPENABLE)\n"
+    assert wrong.stderr == said
     good("make", "request", *home, "--as", "bob", "-o", folder / "req", lines=b"bob's own\n")
     out = good("make", "leaf", folder / "req", *home, "--for", "officer", "-o", folder / "bob.der")
     assert re.fullmatch(r"made .*bob\.der: pin [0-9a-f]{64}\n", out)
@@ -145,7 +145,8 @@ def test_a_leaf_for_the_node_is_asked_for_and_issued(folder: Path) -> None:
         (["make", "officer", "bob:boss", "--home", "{f}/HK-SB"], 2, "bob has no role, or an unknown one"),
         (["make", "officer", "bob:reader:high", "--home", "{f}/HK-SB"], 2, "the ceiling of bob is not a number"),
         (["make", "officer", "bob", "--home", "{f}/nowhere"], 5, "is not there"),
-        (["sign", "roster", "{f}/HK-SB/manifest", "--home", "{f}/HK-SB", "--yes"], 2, "MALFORMED"),
+        (["sign", "roster", "{f}/HK-SB/manifest", "--home", "{f}/HK-SB", "--yes"], 2, "is a manifest, not a roster"),
+        (["sign", "roster", "{f}/HK-SB/tls.der", "--home", "{f}/HK-SB"], 2, "tls.der is no signed record"),
         (["sign", "roster", "{f}/nothing", "--home", "{f}/HK-SB"], 5, "nothing is not there"),
         (
             ["make", "leaf", "{f}/roster", "--home", "{f}/HK-SB", "--for", "node", "-o", "{new}"],
@@ -216,11 +217,17 @@ def test_an_empty_descriptor_holds_no_passphrase(folder: Path) -> None:
     assert "holds no passphrase" in result.stderr
 
 
+def test_a_folder_without_yaml_is_no_catalogue(folder: Path, tmp_path: Path) -> None:
+    result = typed("make", "roster", folder / "HK-SB/application", "--catalogue", folder, "-o", tmp_path / "new")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "holds no .yaml files, so it is no catalogue" in result.stderr
+
+
 def test_other_signed_payloads_are_not_shown(tmp_path: Path) -> None:
     signer = Ed25519Signer.from_seed(Usage.AGENCY, "HK-SB", bytes(32))
     (tmp_path / "dispatch").write_bytes(sign(b"payload", ("dispatch", signer)).encode())
     result = typed("show", tmp_path / "dispatch")
-    assert result.exit_code == 6
+    assert result.exit_code == 2
     assert "neither a roster nor a manifest nor a key sheet (WRONG_TYPE)" in result.stderr
 
 
