@@ -11,7 +11,7 @@ from audit.entry import parse_entry
 from audit.lock import SqliteLock
 from exchange.house import House
 from exchange.node import Node, Paths, now_ms, restore_federation
-from exchange.sqlite import SqliteStore
+from exchange.sqlite import SqliteStore, readable
 from exchange.storage import StorageKeys
 from exchange.store import Reads
 from keys.errors import IntegrityError, UnavailableError
@@ -53,6 +53,7 @@ def open_home(home: Path, keys: NodeKeys) -> Node:
     """As ``open_node``, where the keys are open already."""
     paths = Paths(home=home)
     with ExitStack() as undo:
+        undo.enter_context(readable(paths.database))
         occupied = occupy(home)
         undo.callback(os.close, occupied)
         store = SqliteStore(paths.database)

@@ -43,9 +43,10 @@ class SqliteStore:
             raise IntegrityError(f"{path}: no database here; exchange node init makes one") from error
         except apsw.NotADBError as error:
             raise IntegrityError(f"{path}: this is not a database") from error
-        if create:
-            self._create()
-        self._check_schema()
+        with readable(path):
+            if create:
+                self._create()
+            self._check_schema()
 
     def _create(self) -> None:
         if self._writer.pragma("user_version"):
@@ -101,6 +102,22 @@ class SqliteStore:
     def close(self) -> None:
         for connection in (*self._readers, self._writer):
             connection.close()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say of a database whose pages are damaged that it is; a disk that cannot be read or is full may come back.
+
+    Raises:
+        IntegrityError: The file contradicts itself.
+        UnavailableError: The disk does.
+    """
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise IntegrityError(f"{path}: the database is damaged ({error}); bring back a whole copy of it") from error
+    except (apsw.IOError, apsw.FullError) as error:
+        raise UnavailableError(f"{path}: {error}") from error
 
 
 def _connect(path: Path, flags: int) -> apsw.Connection:

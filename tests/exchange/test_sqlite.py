@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from exchange.sqlite import SqliteStore
+from exchange.sqlite import SqliteStore, readable
 from exchange.store import NodeStore
 from keys.errors import IntegrityError
 from tests.faulty_store import FaultyStore
@@ -154,3 +154,24 @@ def test_statements_are_constants_and_take_parameters_row_48() -> None:
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod)]
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "format"]
+
+
+def test_a_database_with_damaged_pages_is_said_to_be_damaged(tmp_path: Path) -> None:
+    """Every page in turn: it is found out or does no harm to what is read, and no error of the library comes out."""
+    path = tmp_path / "node.db"
+    store = SqliteStore(path, create=True)
+    with store.transaction() as rows:
+        rows.append_entries(entries(0, 500))
+    store.close()
+    whole, found = path.read_bytes(), 0
+    for page in range(len(whole) // 4096):
+        path.write_bytes(whole[: page * 4096] + b"\x5a" * 4096 + whole[(page + 1) * 4096 :])
+        try:
+            with readable(path):
+                damaged = SqliteStore(path)
+                damaged.reads().read_entries(0, 500)
+                damaged.close()
+        except IntegrityError as error:
+            found += 1
+            assert str(path) in str(error)  # noqa: PT017
+    assert found > 2
