@@ -250,6 +250,7 @@ def _tamper(world: World, victim: DemoAgency) -> tuple[Report, int]:
             place = at + len(wanted) - 1
             path.chmod(0o600)
             path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            path.chmod(0o444)
     refuted = _verify(world, victim, copy)
     if refuted.exit_code != 6:
         raise RuntimeError(f"the altered log of {victim.id} was not refuted: {refuted.verdict}")

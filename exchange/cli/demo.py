@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,10 +46,22 @@ def _quiet(line: str) -> None:
     """Say nothing: programs want the one object at the end."""
 
 
+def program_name() -> str:
+    """Name this program as the reader's shell finds it: ``exchange``, or the path that it was started by."""
+    found = shutil.which("exchange")
+    started = Path(sys.argv[0])
+    if found is not None and started.exists() and Path(found).samefile(started):
+        return "exchange"
+    if started.name == "exchange":
+        return shlex.quote(sys.argv[0])
+    return f"{shlex.quote(sys.executable)} -P -m exchange"
+
+
 def next_commands(outcome: Outcome, *, kept: Path | None) -> list[str]:
     """Write what to type next; every line that begins with two blanks is a command, usable as it stands."""
+    program = program_name()
     if kept is None:
-        return ["Everything was removed again. To look round in it:", "  exchange demo --keep exchange-demo"]
+        return ["Everything was removed again. To look round in it:", f"  {program} demo --keep exchange-demo"]
     from exchange.demo import TAMPERED, seen_by_others
     from exchange.demo_world import OFFICER, PASSPHRASE_FILE, ROSTER_FILE
 
@@ -62,16 +75,16 @@ def next_commands(outcome: Outcome, *, kept: Path | None) -> list[str]:
         f"Everything is in {kept}. Type next, for instance:",
         "",
         f"Start the node of {reader}, in a terminal of its own:",
-        f"  exchange node serve --home {home} --passphrase-fd 3 3<{home}/{PASSPHRASE_FILE}",
+        f"  {program} node serve --home {home} --passphrase-fd 3 3<{home}/{PASSPHRASE_FILE}",
         "In another terminal: be its officer, open your keys for a sitting, look what has come, read one:",
-        f"  exchange unlock {officer}",
-        f"  exchange inbox --home {home} --as {OFFICER}",
-        f"  exchange read {bulletin} --home {home} --as {OFFICER} --for 'EXERCISE 7' --because 'to see one'",
-        f"  exchange outbox --home {home} --as {OFFICER}",
-        f"  exchange lock --home {home} --as {OFFICER}",
+        f"  {program} unlock {officer}",
+        f"  {program} inbox --home {home} --as {OFFICER}",
+        f"  {program} read {bulletin} --home {home} --as {OFFICER} --for 'EXERCISE 7' --because 'to see one'",
+        f"  {program} outbox --home {home} --as {OFFICER}",
+        f"  {program} lock --home {home} --as {OFFICER}",
         "Be the auditor; neither node nor network is needed:",
-        f"  exchange audit verify {folder}/{log} --roster {folder}/{ROSTER_FILE} --against {outside}",
-        f"  exchange audit show {folder}/{log} --kind OPENED",
+        f"  {program} audit verify {folder}/{log} --roster {folder}/{ROSTER_FILE} --against {outside}",
+        f"  {program} audit show {folder}/{log} --kind OPENED",
         "The altered copy; this one ends with 6:",
-        f"  exchange audit verify {folder}/{TAMPERED}/{log} --roster {folder}/{ROSTER_FILE} --against {tampered}",
+        f"  {program} audit verify {folder}/{TAMPERED}/{log} --roster {folder}/{ROSTER_FILE} --against {tampered}",
     ]

@@ -6,9 +6,7 @@ loads the network.
 
 from __future__ import annotations
 
-import json
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -99,6 +97,8 @@ def tell(failure: Failure, as_json: bool) -> int:
     from exchange.text import safe_text
 
     if as_json:
+        import json
+
         print(json.dumps(failure.to_json()))
         return failure.exit_code
     if not failure.complaints:  # their sentence is only a summary of them
@@ -115,6 +115,8 @@ def tell(failure: Failure, as_json: bool) -> int:
 
 
 def _fault(error: Exception) -> Failure:
+    import traceback
+
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
     return Failure(
