@@ -3,6 +3,10 @@
 The order is the promise (audit.md 2.6): transaction, read back, lock, signature, answers. It commits what is queued
 and never waits for more. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing
 is signed any more: the node stops and is verified anew at its next start.
+
+Acts run in the event loop's own thread, one group at a time; only the two flushes to disk, of the state and of the
+lock, run beside it. Every statement of SQLite lets go of the interpreter's lock, and a second thread would wait for it
+after each one as long as the loop is busy with cryptography (measured: five times slower).
 """
 
 from __future__ import annotations
@@ -11,8 +15,9 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from audit.checkpoint import Checkpoint, sign_checkpoint
@@ -53,11 +58,27 @@ class _Job(Generic[T, U]):
     future: Future[U] | asyncio.Future[U]
     value: Any = None
     error: BaseException | None = None
-    settled: bool = field(default=False)
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A group between its acts and its answers."""
+
+    jobs: list[_Job[Any, Any]]
+    stage: Stage
+    transaction: AbstractContextManager[Transaction]
+    thread: int  # whose loop it belongs to
+    before: int = 0  # size of the log when it began
+    checkpoint: Checkpoint | None = None
+    landed: bool = False
+
+
+_StepOf = Callable[[_Flight], None]
+_AfterOf = Callable[[asyncio.AbstractEventLoop, _Flight], None]
 
 
 class Writer:
-    """A thread with the only writing connection."""
+    """The only one who writes. ``submit`` serves an event loop, ``run`` a caller without one; both share the groups."""
 
     def __init__(
         self,
@@ -71,117 +92,189 @@ class Writer:
         self._store, self._log, self._lock, self._signer = store, log, lock, signer
         self._clock_us, self._after_group = clock_us, after_group
         self._jobs: deque[_Job[Any, Any]] = deque()
-        self._wake = threading.Event()
-        self._stopping = False
-        self._ended = False
+        self._turn = threading.Lock()  # held while a group is on its way
+        self._flight: _Flight | None = None  # of an event loop
+        self._flush = ThreadPoolExecutor(1, "flush")
+        self._stopping = True
         self.failure: BaseException | None = None
         self.note = ""  # of the newest signed checkpoint
         self.groups = 0
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._signed_size = log.size
 
     def start(self) -> None:
-        self._thread.start()
+        """Take acts from now on."""
+        self._stopping = False
 
     def stop(self) -> None:
-        """Commit what waits, then end."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        """Commit what waits, then take nothing more."""
+        self._land_own()
+        with self._turn:
+            self._stopping = True
+            while jobs := self._take():
+                self._whole(jobs)
+        self._flush.shutdown()
 
     def fail(self, error: BaseException) -> None:
         """Stop signing: something after the signature went wrong, and only a new start verifies what stands."""
         self.failure = self.failure or error
 
     def run(self, act: Callable[[Writing], T], finish: Callable[[T, Group], U]) -> U:
-        """Run one act and wait for it; for callers without an event loop."""
+        """Run one act, with whatever else waits, and return its result; for callers without an event loop."""
         future: Future[U] = Future()
         self._submit(_Job(act, finish, future))
+        self._land_own()
+        while not future.done():
+            with self._turn:
+                jobs = self._take()
+                if jobs:
+                    self._whole(jobs)
         return future.result()
 
     def submit(self, act: Callable[[Writing], T], finish: Callable[[T, Group], U]) -> asyncio.Future[U]:
         """Queue one act; the future has what *finish* makes of its result once it is durable and signed for."""
-        future: asyncio.Future[U] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[U] = loop.create_future()
         self._submit(_Job(act, finish, future))
+        if len(self._jobs) == 1:  # whoever is ready now still joins the group
+            loop.call_soon(self._depart, loop)
         return future
 
     def _submit(self, job: _Job[Any, Any]) -> None:
         if self.failure is not None or self._stopping:
             job.error = UnavailableError("the node is stopping; its log is verified at the next start", 30)
             _settle([job])
-            return
-        self._jobs.append(job)
-        self._wake.set()
-        if self._ended:  # it came in while the thread went out
-            self._turn_away()
-
-    def _turn_away(self) -> None:
-        while self._jobs:
-            try:
-                job = self._jobs.popleft()
-            except IndexError:  # another thread was faster
-                return
-            job.error = UnavailableError("the node is stopping", 30)
-            _settle([job])
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._jobs:
-                self._run_group([self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))])
-            if self._stopping:
-                self._ended = True
-                self._turn_away()
-                return
-
-    def _run_group(self, jobs: list[_Job[Any, Any]]) -> None:
-        if self.failure is None:
-            try:
-                self._commit(jobs)
-            except Exception as error:  # noqa: BLE001 - any failure of the writing order stops the node
-                self.failure = error
-                self._after_failure(jobs)
         else:
-            self._after_failure(jobs)
-        _settle(jobs)
+            self._jobs.append(job)
 
-    def _after_failure(self, jobs: list[_Job[Any, Any]]) -> None:
+    def _take(self) -> list[_Job[Any, Any]]:
+        """Take the next group; after a failure all that waits is turned away instead."""
+        jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
+        if self.failure is None:
+            return jobs
+        self._turn_away(jobs)
+        return self._take() if self._jobs else []
+
+    def _turn_away(self, jobs: list[_Job[Any, Any]]) -> None:
         for job in jobs:
             job.error = UnavailableError("the node stopped while it wrote; whether this was committed is open", 30)
+        _settle(jobs)
 
-    def _commit(self, jobs: list[_Job[Any, Any]]) -> None:
+    # ---- one group, all at once
+
+    def _whole(self, jobs: list[_Job[Any, Any]]) -> None:
+        flight = self._begin(jobs)
+        for step in (self._commit, self._read_back, self._advance, self._answer):
+            self._step(flight, step)
+
+    # ---- one group, in an event loop: the two flushes beside it
+
+    def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._jobs or self._flight is not None:
+            return
+        if not self._turn.acquire(blocking=False):  # a caller without a loop has it; a flush is soon over
+            loop.call_later(0.001, self._depart, loop)
+            return
+        jobs = self._take()
+        if not jobs:
+            self._turn.release()
+            return
+        flight = self._flight = self._begin(jobs)
+        self._beside(loop, flight, self._commit, self._committed)
+
+    def _beside(self, loop: asyncio.AbstractEventLoop, flight: _Flight, step: _StepOf, after: _AfterOf) -> None:
+        done = self._flush.submit(self._step, flight, step)
+        done.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(after, loop, flight))
+
+    def _committed(self, loop: asyncio.AbstractEventLoop, flight: _Flight) -> None:
+        if not flight.landed:
+            self._step(flight, self._read_back)
+            self._beside(loop, flight, self._advance, self._locked)
+
+    def _locked(self, loop: asyncio.AbstractEventLoop, flight: _Flight) -> None:
+        if not flight.landed:
+            self._land(flight)
+            if self._jobs:
+                loop.call_soon(self._depart, loop)
+
+    def _land(self, flight: _Flight) -> None:
+        flight.landed = True
+        self._step(flight, self._answer)
+        self._flight = None
+        self._turn.release()
+
+    def _land_own(self) -> None:
+        """Bring a group of this thread's loop to its end, where the loop cannot: its caller waits here."""
+        flight = self._flight
+        if flight is None or flight.thread != threading.get_ident():
+            return
+        self._flush.submit(lambda: None).result()  # what it flushes is flushed
+        for step in (self._read_back, self._advance):
+            self._step(flight, step)
+        self._land(flight)
+
+    # ---- the steps; each does nothing once one has failed or once it is done
+
+    def _begin(self, jobs: list[_Job[Any, Any]]) -> _Flight:
         failpoint("before-transaction")
         now_us = self._clock_us()
-        stage = self._log.begin(now_us)
-        with self._store.transaction() as rows:
-            for job in jobs:
-                _act(job, Writing(rows, stage, now_us // 1000), rows, stage)
-            stage.write(rows)
+        flight = _Flight(
+            jobs, self._log.begin(now_us), self._store.transaction(), threading.get_ident(), self._log.size
+        )
+        self._step(flight, lambda flight: self._act_all(flight, now_us // 1000))
+        return flight
+
+    def _step(self, flight: _Flight, step: _StepOf) -> None:
+        if self.failure is None:
+            try:
+                step(flight)
+            except Exception as error:  # noqa: BLE001 - any failure of the writing order stops the node
+                self.failure = error
+        if self.failure is not None and step == self._answer:
+            self._turn_away(flight.jobs)
+
+    def _act_all(self, flight: _Flight, now_ms: int) -> None:
+        rows = flight.transaction.__enter__()
+        try:
+            for job in flight.jobs:
+                _act(job, Writing(rows, flight.stage, now_ms), rows, flight.stage)
+            flight.stage.write(rows)
             failpoint("inside-transaction")
+        except BaseException as error:
+            flight.transaction.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def _commit(self, flight: _Flight) -> None:
+        flight.transaction.__exit__(None, None, None)
         failpoint("committed-before-receipt")
         # Durable from here. A crash now loses only the answers; whoever asked asks again.
-        stage.verify_read_back(self._store.reads())
-        before = self._log.size
-        self._log.commit(stage)
-        checkpoint = self._log.checkpoint()
-        if len(stage):
-            self._sign(before, checkpoint)
-        queued = [item for job in jobs if job.error is None for item in getattr(job.value, "queued", ())]
-        entries = {index: entry for index, entry, _ in stage.rows()}
+
+    def _read_back(self, flight: _Flight) -> None:
+        if flight.checkpoint is None:
+            flight.stage.verify_read_back(self._store.reads())
+            self._log.commit(flight.stage)
+            flight.checkpoint = self._log.checkpoint()
+
+    def _advance(self, flight: _Flight) -> None:
+        if len(flight.stage) and flight.checkpoint is not None and self._signed_size != flight.checkpoint.size:
+            self._lock.compare_and_swap(flight.checkpoint.origin, flight.before, flight.checkpoint)
+            self._signed_size = flight.checkpoint.size
+            failpoint("locked-before-signing")
+            # The lock holds what we are about to sign: a copy from a backup finds itself behind it.
+
+    def _answer(self, flight: _Flight) -> None:
+        checkpoint = flight.checkpoint or self._log.checkpoint()
+        if len(flight.stage):
+            self.note = sign_checkpoint(checkpoint, self._signer)
+            failpoint("signed-before-tiles")
+        queued = [item for job in flight.jobs if job.error is None for item in getattr(job.value, "queued", ())]
+        entries = {index: entry for index, entry, _ in flight.stage.rows()}
         group = Group(self._log, self.note, checkpoint, entries, queued)
         self.groups += 1
-        for job in jobs:
+        for job in flight.jobs:
             if job.error is None:
                 job.value = job.finish(job.value, group)
         self._after_group(group)
-
-    def _sign(self, before: int, checkpoint: Checkpoint) -> None:
-        self._lock.compare_and_swap(checkpoint.origin, before, checkpoint)
-        failpoint("locked-before-signing")
-        # The lock holds what we are about to sign: a copy that comes back from a backup finds itself behind it.
-        self.note = sign_checkpoint(checkpoint, self._signer)
-        failpoint("signed-before-tiles")
+        _settle(flight.jobs)
 
 
 def _act(job: _Job[Any, Any], writing: Writing, rows: Transaction, stage: Stage) -> None:
@@ -195,16 +288,24 @@ def _act(job: _Job[Any, Any], writing: Writing, rows: Transaction, stage: Stage)
 
 
 def _settle(jobs: list[_Job[Any, Any]]) -> None:
-    """Release the answers of a group: at once where a thread waits, with one call into each event loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[_Job[Any, Any]]] = {}
+    """Release the answers of a group: at once in the loop's own thread, with one call from any other."""
+    elsewhere: dict[asyncio.AbstractEventLoop, list[_Job[Any, Any]]] = {}
+    here = _running_loop()
     for job in jobs:
-        if isinstance(job.future, asyncio.Future):
-            loops.setdefault(job.future.get_loop(), []).append(job)
-        else:
+        if isinstance(job.future, asyncio.Future) and job.future.get_loop() is not here:
+            elsewhere.setdefault(job.future.get_loop(), []).append(job)
+        elif not job.future.done():
             _resolve(job)
-    for loop, waiting in loops.items():
+    for loop, waiting in elsewhere.items():
         if not loop.is_closed():
             loop.call_soon_threadsafe(_resolve_all, waiting)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _resolve_all(jobs: list[_Job[Any, Any]]) -> None:

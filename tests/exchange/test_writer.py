@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,20 +202,10 @@ def test_a_group_in_which_all_is_refused_signs_nothing_and_the_next_goes_on(tmp_
 
 
 def together(bench: Bench, *acts: Callable[[Writing], int]) -> list[Any]:
-    """Run acts in one group: they queue while the writer is held in the one before."""
-    held, go = threading.Event(), threading.Event()
-
-    def wait(writing: Writing) -> None:
-        held.set()
-        go.wait()
+    """Run acts in one group: what is queued before the loop turns goes together."""
 
     async def run() -> list[Any]:
-        first = bench.writer.submit(wait, lambda value, group: value)
-        await asyncio.to_thread(held.wait)
         futures = [bench.writer.submit(act, lambda value, group: value) for act in acts]
-        go.set()
-        await first
-        bench.writer.groups = 0
         return await asyncio.gather(*futures, return_exceptions=True)
 
     return asyncio.run(run())
@@ -268,19 +257,18 @@ def test_an_act_after_the_end_is_turned_away(tmp_path: Path) -> None:
         bench.beat()
 
 
-def test_what_waits_at_the_end_is_still_committed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turns", [0, 1, 2, 5])
+def test_what_waits_at_the_end_is_still_committed(tmp_path: Path, turns: int) -> None:
     with Bench(tmp_path) as bench:
-        held = threading.Event()
 
-        async def run() -> list[int]:
-            futures = [bench.writer.submit(lambda w: (held.wait(), heartbeat(w))[1], lambda v, g: v) for _ in range(5)]
-            stopping = asyncio.get_running_loop().run_in_executor(None, bench.writer.stop)
-            held.set()
-            found = await asyncio.gather(*futures)
-            await stopping
-            return list(found)
+        async def run(turns: int) -> list[int]:
+            futures = [bench.writer.submit(heartbeat, lambda v, g: v) for _ in range(5)]
+            for _ in range(turns):  # the group is queued, on its way to the disk, or beyond it
+                await asyncio.sleep(0)
+            bench.writer.stop()
+            return list(await asyncio.gather(*futures))
 
-        assert asyncio.run(run()) == list(range(BEFORE, BEFORE + 5))
+        assert asyncio.run(run(turns)) == list(range(BEFORE, BEFORE + 5))
 
 
 # the start: database against lock
