@@ -103,8 +103,9 @@ class Posting:
 
     def _finish(self, prepared: Prepared | HeldBulletin, published: Published, group: Group) -> node_pb2.PublishResult:
         """Make the answer, in the writer's thread."""
-        if isinstance(prepared, HeldBulletin):
-            content = self._node.reads.content(prepared.entry_index)
+        if isinstance(prepared, HeldBulletin) or not published.queued:
+            # It was published before, perhaps in this very group: what travels is the dispatch of that time.
+            content = self._node.reads.content(published.entry_index)
             dispatch = SignedPayload.decode(content.dispatch).to_message() if content is not None else None
         else:
             dispatch = prepared.sealed.dispatch.to_message()

@@ -50,6 +50,7 @@ PEOPLE = (
 )
 MADE_MS = time.time_ns() // 1_000_000
 _SERIALS = itertools.count(1)
+_RUNNING: list[RunningNode] = []  # drained after each test, whatever became of it
 # Quick enough for tests, and the same code.
 QUICK = Settings(head_seconds=0.3, recheck_seconds=0.5, retry_seconds=0.05, retry_most_seconds=0.4)
 
@@ -142,6 +143,7 @@ class Member:
         self.running = await service.serve(
             node, self.keys.node, endpoints=self.endpoints, settings=self.settings, log=self.log
         )
+        _RUNNING.append(self.running)
         self.endpoints[self.agency] = [f"127.0.0.1:{self.running.peers_port}"]
         return self.running
 
@@ -277,6 +279,12 @@ class World:
         """Wait until everybody follows everybody who runs."""
         running = [member.running for member in self.members.values() if member.running is not None]
         await until(lambda: all(each.followed == len(running) - 1 for each in running), seconds)
+
+
+async def drain_all() -> None:
+    """Drain what a test left running."""
+    while _RUNNING:
+        await _RUNNING.pop().drain(0.2)
 
 
 async def until(met: Callable[[], bool], seconds: float = 15.0) -> None:

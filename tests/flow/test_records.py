@@ -1,0 +1,200 @@
+"""Manifests and key sheets on their way: learnt, renewed, contradicted; and what happens to open streams."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from audit.entry import Kind, Outcome
+from exchange.directory import RecordKind
+from exchange.rpc import status
+from exchange.v1 import node_pb2, node_pb2_grpc
+from keys.ceremony import make_key_sheet, window_keys
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import federation_id
+from keys.manifest import TlsPin, parse_key_sheet
+from tests.flow.world import Member, World, bulletin, until
+
+A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
+
+
+def sheet(member: Member, version: int, *, pins: tuple[TlsPin, ...] | None = None, shift: int = 0) -> SignedPayload:
+    """Sign a further key sheet of a member."""
+    first = parse_key_sheet(member.records.key_sheets[member.agency].payload)
+    return make_key_sheet(
+        member.keys.node.operations,
+        agency=member.agency,
+        federation=federation_id(member.records.roster.payload),
+        encryption=window_keys(member.keys.node),
+        pins=first.pins if pins is None else pins,
+        now_ms=first.issued_ms + shift,
+        version=version,
+    )
+
+
+def version(member: Member, of: str) -> int:
+    held = member.node.house.federation.key_sheets.get(of)  # type: ignore[call-overload]
+    return held.record.version if held is not None else 0
+
+
+async def test_nodes_that_know_only_each_others_addresses_learn_the_rest(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B), introduced=False)
+    async with world.serving():
+        await world.connected()
+        await world[A].publish(bulletin(A, B))
+        await until(lambda: len(world[A].bodies(Kind.RECEIPT_RECORDED)) == 1)
+
+
+async def test_a_new_key_sheet_reaches_every_follower_while_its_stream_is_open(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        before = world[B].log.getvalue().count('"following"')
+        await world[A].node.adopt(RecordKind.KEY_SHEET, sheet(world[A], 2))
+        await until(lambda: version(world[B], A) == version(world[C], A) == 2)
+        assert world[B].log.getvalue().count('"following"') == before
+
+
+async def test_row_24_a_stream_ends_at_once_when_its_peers_pin_is_withdrawn(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+        people = tuple(pin for pin in parse_key_sheet(world[B].records.key_sheets[B].payload).pins if pin.owner != B)
+        began = time.monotonic()
+        await world[A].node.adopt(RecordKind.KEY_SHEET, sheet(world[B], 2, pins=people))
+        running = world[A].running
+        assert running is not None
+        await until(lambda: running.following == 0)
+        assert time.monotonic() - began < 5
+        await world[A].publish(bulletin(A, B))
+        await until(lambda: "PEER_UNTRUSTED" in world[B].log.getvalue())
+        assert world[B].bodies(Kind.RECEIVED) == []
+
+
+async def test_row_60_two_key_sheets_of_one_version_are_kept_and_stop_adoption(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    one, two = sheet(world[C], 2, shift=0), sheet(world[C], 2, shift=1000)
+    for agency, signed in ((A, one), (B, two)):
+        node = world[agency].open()
+        node.start()
+        node.adopt_now(RecordKind.KEY_SHEET, signed)
+        node.stop()
+    await world[A].start()
+    await world[B].start()
+    await until(lambda: all('"alarm"' in world[agency].log.getvalue() for agency in (A, B)))
+    for agency in (A, B):
+        refused = [body for body in world[agency].bodies(Kind.REFUSED) if body.digest]
+        assert [body.outcome for body in refused] == [Outcome.EQUIVOCATION]
+        ((_, what, _),) = world[agency].node.store.evidence()
+        assert what == f"key-sheet {C}"
+    await world[A].node.adopt(RecordKind.KEY_SHEET, sheet(world[C], 3))  # its operator has looked
+    await world[B].stop()
+    await world[B].start()
+    await until(lambda: world[B].running is not None and world[B].running.followed == 1)
+    assert version(world[B], C) == 2  # B's operator has not
+
+
+async def test_a_record_that_nobody_signed_is_not_adopted(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        forged = sheet(world[A], 2)
+        with pytest.raises(RefusedError):
+            await world[B].node.adopt(
+                RecordKind.KEY_SHEET, SignedPayload(payload=forged.payload + b"\x00", signatures=forged.signatures)
+            )
+        assert version(world[B], A) == 1
+
+
+async def refusal(call: grpc.aio.UnaryUnaryCall) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = status.error_of(caught.value)
+    assert isinstance(error, RefusedError)
+    return error.code
+
+
+async def test_row_65_peers_get_hashes_and_no_entries(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+        await world[B].publish(bulletin(B, A))
+        await until(lambda: (world[B].home / "log" / "checkpoint").exists())
+        size = world[B].node.log.size
+        async with world[A].dial(world[B]) as opened:
+            stub = node_pb2_grpc.AuditLogStub(opened)
+            for path in (f"tile/entries/000.p/{size}", "tile/entries/000", "tile/entries/x001/000"):
+                assert await refusal(stub.Tile(node_pb2.TileRequest(path=path))) == "NOT_ALLOWED"
+            for path in ("", "../node.db", "tile/../../node.db", "tile/0/000/", "checkpoint", "tile/0/0"):
+                assert await refusal(stub.Tile(node_pb2.TileRequest(path=path))) == "MALFORMED"
+            assert await refusal(stub.Tile(node_pb2.TileRequest(path="tile/0/x999/000"))) == "NO_SUCH_BULLETIN"
+            width = int(sorted((world[B].home / "log" / "tile" / "0").glob("000.p/*"))[-1].name)
+            tile = await stub.Tile(node_pb2.TileRequest(path=f"tile/0/000.p/{width}"))
+            assert len(tile.content) == 32 * width
+
+
+async def test_auditlog_gives_own_and_the_askers_checkpoints_and_no_third_ones(tmp_path: Path) -> None:
+    from audit.checkpoint import verify_note
+    from audit.proof import verify_consistency
+
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        async with world[A].dial(world[B]) as opened:
+            stub = node_pb2_grpc.AuditLogStub(opened)
+            old = await stub.Checkpoint(node_pb2.CheckpointRequest())
+            await world[B].publish(bulletin(B, A))
+            new = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=world[B].node.house.origin))
+            notes = [verify_note(each.note, world[B].node.vkey) for each in (old, new)]
+            sizes = {"old_size": notes[0].size, "new_size": notes[1].size}
+            proof = await stub.Consistency(node_pb2.ConsistencyRequest(**sizes))
+            verify_consistency(notes[0], notes[1], list(proof.hashes))
+            await until(lambda: world[B].node.reads.peer_checkpoint(A) is not None)
+            mine = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=world[A].node.house.origin))
+            assert verify_note(mine.note, world[A].node.vkey).size > 0
+            third = node_pb2.CheckpointRequest(origin=world[C].node.house.origin)
+            assert await refusal(stub.Checkpoint(third)) == "NOT_ALLOWED"
+            beyond = node_pb2.ConsistencyRequest(old_size=1, new_size=10_000)
+            assert await refusal(stub.Consistency(beyond)) == "MALFORMED"
+            other = node_pb2.ConsistencyRequest(origin=world[C].node.house.origin, old_size=1, new_size=2)
+            assert await refusal(stub.Consistency(other)) == "NOT_ALLOWED"
+
+
+async def test_directory_gives_records_and_catalogues_by_their_names(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    async with world.serving(), world[A].dial(world[B]) as opened:
+        stub = node_pb2_grpc.DirectoryStub(opened)
+        told = (await stub.Adopted(node_pb2.AdoptedRequest())).records
+        assert [(each.kind, each.agency) for each in told] == [(1, ""), (2, A), (2, B), (3, A), (3, B)]
+        for each in told:
+            wanted = node_pb2.RecordRequest(kind=each.kind, agency=each.agency, version=each.version)
+            assert (await stub.Record(wanted)).record.payload
+        roster = world[A].node.house.federation.roster
+        files = (await stub.Catalogue(node_pb2.CatalogueRequest(digest=roster.catalogue_digest))).files
+        assert "policy.yaml" in [each.name for each in files]
+        assert await refusal(stub.Catalogue(node_pb2.CatalogueRequest(digest=bytes(32)))) == "ROSTER_UNKNOWN"
+        missing = node_pb2.RecordRequest(kind=node_pb2.RECORD_KIND_MANIFEST, agency=A, version=9)
+        assert await refusal(stub.Record(missing)) == "ROSTER_UNKNOWN"
+
+
+async def test_a_node_whose_log_a_peer_knows_better_signs_nothing_more(tmp_path: Path) -> None:
+    import shutil
+
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+    shutil.copytree(world[A].home, tmp_path / "snapshot")
+    async with world.serving():
+        await world[A].publish(bulletin(A, B))
+        await until(lambda: len(world[A].bodies(Kind.RECEIPT_RECORDED)) == 1)
+        await world[B].publish(bulletin(B, A))
+        await until(lambda: len(world[B].bodies(Kind.RECEIPT_RECORDED)) == 1)
+    shutil.rmtree(world[A].home)
+    shutil.copytree(tmp_path / "snapshot", world[A].home)  # database, lock and log: an old image of the whole disk
+    async with world.serving():
+        await until(lambda: world[A].node.writer.failure is not None)
+        assert '"own-log-contradicted"' in world[A].log.getvalue()
