@@ -157,12 +157,15 @@ def serve(home: Path, passphrase_fd: int | None, quiet: bool) -> None:
     import asyncio
 
     import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
+    from exchange.cli.node_check import warnings
     from exchange.config import load_config
     from exchange.home import open_node
     from exchange.rpc.service import serve as start
 
     config = load_config(home)
     opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
+    for each in warnings(opened.store, opened.house.federation, config.agency, time.time_ns() // 1_000_000):
+        click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)
 
     async def run() -> None:
         running = await start(

@@ -18,6 +18,7 @@ import grpc
 from audit.lock import SqliteLock, check_start
 from audit.log import Log
 from exchange.config import NodeConfig, load_config
+from exchange.home import MAX_BEHIND_MS, clock_behind_ms
 from exchange.node import Paths, restore_federation
 from exchange.rpc.channel import peer_channel, probe, probe_context
 from exchange.rpc.peer import check_pin
@@ -62,7 +63,8 @@ def exit_code(findings: Sequence[Finding]) -> int:
 def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list[Finding]:
     """Examine a home and its peers.
 
-    1 settings; 2 keys; 3 storage; 4 log against lock; 5 roster; 6 own records; 7 clock; then each peer.
+    1 settings; 2 keys; 3 storage; 4 clock, since to a wrong one all that follows seems expired or not yet to hold;
+    5 log against lock; 6 roster; 7 own records; then each peer.
 
     Args:
         home: The node's.
@@ -71,33 +73,52 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
 
     Raises:
         FileNotFoundError: There is no such home.
+        RefusedError: UNOPENABLE: nothing is examined without the node's passphrase.
     """
     config = load_config(home)
     findings = [Finding(name="settings", result="ok", detail=f"{config.agency}, peers dial {config.listen}")]  # 1
     try:
         keys = load_node(home, passphrase(str(config.agency)))
-        findings.append(_keys(keys, now_ms))  # 2
-        store = SqliteStore(Paths(home=home).database)
-    except (RefusedError, IntegrityError, FileNotFoundError) as error:
-        return [*findings, Finding(name="keys", result="FAIL", detail=str(error), hint="nothing else was examined")]
+    except FileNotFoundError as error:
+        return [*findings, _ended("keys", f"{error.filename} is missing")]
+    findings.append(_keys(keys, config, now_ms))  # 2
+    findings.append(_storage(home))  # 3
     try:
-        findings.append(_storage(home))  # 3
-        federation, _ = restore_federation(store.reads(), now_ms)
-        findings.append(_log(store, federation, config, home))  # 4
-        findings.append(_roster(federation, now_ms))  # 5
-        findings.append(_records(federation, config, now_ms))  # 6
-        findings.append(_clock(store, now_ms))  # 7
+        store = SqliteStore(Paths(home=home).database)
     except IntegrityError as error:
-        return [
-            *findings,
-            Finding(name="database", result="FAIL", detail=str(error), hint="restore it, or ask for help"),
-        ]
+        return [*findings, _ended("database", str(error))]
+    try:
+        findings.append(_clock(store, now_ms))  # 4
+        federation, _ = restore_federation(store.reads(), now_ms)
+        findings.append(_log(store, federation, config, home))  # 5
+        findings += records(federation, config.agency, now_ms)  # 6, 7
+    except IntegrityError as error:
+        wrong_clock = findings[-1].name == "clock" and findings[-1].result == "FAIL"
+        return [*findings, _ended("database", str(error), "set the clock first" if wrong_clock else "")]
     finally:
         store.close()
     return [*findings, *asyncio.run(_peers(home, keys, federation, config, now_ms))]
 
 
-def _keys(keys: NodeKeys, now_ms: int) -> Finding:
+def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[Finding]:
+    """Examine what expires: the roster, and an agency's manifest and key sheet."""
+    return [_roster(federation, now_ms), _records(federation, agency, now_ms)]
+
+
+def warnings(store: SqliteStore, federation: Federation, agency: AgencyId, now_ms: int) -> list[Finding]:
+    """Give what a node that starts should say aloud: a clock behind the log, records that have expired or will."""
+    found = [_clock(store, now_ms), *records(federation, agency, now_ms)]
+    return [each for each in found if each.result != "ok"]
+
+
+def _ended(name: str, detail: str, hint: str = "") -> Finding:
+    return Finding(name=name, result="FAIL", detail=detail, hint=hint or "nothing after this was examined")
+
+
+def _keys(keys: NodeKeys, config: NodeConfig, now_ms: int) -> Finding:
+    if keys.agency != config.agency:
+        detail = f"they are {keys.agency}'s, and node.toml says {config.agency}"
+        return Finding(name="keys", result="FAIL", detail=detail, hint="this is another agency's home")
     last = max((each.until_ms for each in keys.encryption), default=0)
     days = (last - now_ms) // DAY_MS
     hint = "the node needs new encryption keys and a new key sheet"
@@ -146,10 +167,10 @@ def _roster(federation: Federation, now_ms: int) -> Finding:
     return Finding(name="roster", result="WARN" if days < WARN_DAYS else "ok", detail=detail)
 
 
-def _records(federation: Federation, config: NodeConfig, now_ms: int) -> Finding:
+def _records(federation: Federation, agency: AgencyId, now_ms: int) -> Finding:
     try:
-        manifest = federation.manifest(config.agency, now_ms)
-        sheet = federation.key_sheet(config.agency, now_ms)
+        manifest = federation.manifest(agency, now_ms)
+        sheet = federation.key_sheet(agency, now_ms)
     except RefusedError as error:
         return Finding(
             name="records", result="FAIL", detail=str(error), hint="sign new ones, then: exchange node adopt"
@@ -161,15 +182,19 @@ def _records(federation: Federation, config: NodeConfig, now_ms: int) -> Finding
 
 
 def _clock(store: SqliteStore, now_ms: int) -> Finding:
-    from audit.entry import parse_entry
+    behind_ms = clock_behind_ms(store.reads(), now_ms)
+    if behind_ms > MAX_BEHIND_MS:
+        hint = "set this machine's clock; if it is right, the node once ran with one ahead, and repeats that last time"
+        return Finding(name="clock", result="FAIL", detail=f"{_span(behind_ms)} behind the log's last entry", hint=hint)
+    return Finding(name="clock", result="ok", detail=f"{_span(-behind_ms)} after the log's last entry")
 
-    reads = store.reads()
-    last_ms = parse_entry(reads.read_entries(reads.size() - 1, 1)[0]).time_us // 1000
-    behind = (last_ms - now_ms) // 1000
-    if behind > 1:
-        hint = "set this machine's clock"
-        return Finding(name="clock", result="FAIL", detail=f"{behind} s behind the log's last entry", hint=hint)
-    return Finding(name="clock", result="ok", detail=f"{-behind} s after the log's last entry")
+
+def _span(milliseconds: int) -> str:
+    seconds = milliseconds // 1000
+    for length, name in ((DAY_MS // 1000, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {name}"
+    return f"{seconds} s"
 
 
 async def _peers(home: Path, keys: NodeKeys, federation: Federation, config: NodeConfig, now_ms: int) -> list[Finding]:
@@ -201,7 +226,9 @@ async def _peer(
     except UnavailableError as error:
         return wrong(f"{address}: {error}", "is it running, and is this its address?")
     except RefusedError as error:
-        return wrong(f"{address}: {error}", "its certificate changed: exchange node adopt its new key sheet")
+        expired = error.code in ("KEY_SHEET_EXPIRED", "MANIFEST_EXPIRED")
+        why = "what we hold of it has expired" if expired else "its certificate changed"
+        return wrong(f"{address}: {error}", f"{why}: exchange node adopt its new manifest and key sheet")
     refused = await _call(home, keys, member.tls_ca, name, address)  # 3
     if refused is not None:
         return wrong(f"{address}: it refuses us: {refused}", "it has not adopted our present key sheet yet")
