@@ -25,7 +25,7 @@ from keys import sealing
 from keys.sealing import EncryptionKey
 from keys.suites import MLKEM768_KEY_BYTES
 
-NUMBER = 96  # bulletins a round
+NUMBER = 64  # bulletins a round
 WRAP_BYTES = 32 + 32 + 16  # enc, content key, tag
 
 

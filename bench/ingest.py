@@ -20,7 +20,7 @@ from bench.table import Row, median_ratio, per, percentile
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.v1 import signed_pb2
 
-NUMBER = 256  # bulletins a round
+NUMBER = 192  # bulletins a round
 IN_FLIGHT, CHANNELS = 64, 4
 Load = Callable[[Fleet, Sequence[signed_pb2.SignedPayload]], Awaitable[list[float]]]
 

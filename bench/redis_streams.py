@@ -24,7 +24,7 @@ from keys import dsse, sealing
 from keys.dsse import SignedPayload
 
 ASKED: dict[str, Any] = {"must": 1.3, "aim": 2}
-NUMBER = 128  # bulletins a round
+NUMBER = 64  # bulletins a round
 
 
 def measure(setting: Setting) -> list[Row]:

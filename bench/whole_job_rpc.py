@@ -15,7 +15,7 @@ from bench.fleet import Fleet, running
 from bench.setting import ROUNDS, SIZES, Setting
 from bench.table import Row, median_ratio, per
 
-NUMBER = 256  # bulletins a round
+NUMBER = 160  # bulletins a round
 
 
 def measure(setting: Setting) -> list[Row]:
