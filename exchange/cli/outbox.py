@@ -60,7 +60,7 @@ def to_lines(items: Sequence[Sent]) -> list[str]:
         lines.append(f"  id {item.bulletin_id}  published {shown.hour(item.published_ms)}")
         lines += shown.columns([(each.agency, _words(each), _proof(each)) for each in item.recipients])
     waiting = sum(1 for item in items for each in item.recipients if each.word == "waiting")
-    lines.append(f"{len(items)} sent, {waiting} deliveries on their way")
+    lines.append(f"{len(items)} sent, {waiting} {'delivery' if waiting == 1 else 'deliveries'} on their way")
     return lines
 
 

@@ -118,7 +118,7 @@ def to_lines(composed: Composed) -> list[str]:
 
     header, several = composed.bulletin.header, len(composed.recipients) > 1
     subject = next((line.text for line in header.subject), "")
-    told = f"{len(composed.recipients)} {'agencies' if several else 'agency'} can open this; nobody else"
+    told = f"{len(composed.recipients)} {'agencies' if several else 'agency'} and your own can open this; nobody else"
     rows = [
         ("Subject", shown.field(subject, 100)),
         ("Kind", f"{composed.kind.replace('_', ' ')}, {shown.urgency(header.urgency)}"),
