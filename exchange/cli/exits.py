@@ -44,7 +44,7 @@ HINTS = {
     "SIGNER_UNKNOWN": "the agency's manifest does not hold this key; ask whoever keeps the agency's root",
     "KEY_EXPIRED": "ask whoever keeps the agency's root for a new manifest",
     "NOT_A_MEMBER": "exchange keys show ROSTER lists the members",
-    "EQUIVOCATION": "a bulletin_id is used once; leave it out of the file and a new one is made",
+    "EQUIVOCATION": "exchange outbox shows what was published under this id; leave bulletin_id out and a new one is made",
     "TARGET_MISSING": "exchange inbox and exchange outbox list what is held here",
     "NO_SUCH_BULLETIN": "exchange inbox and exchange outbox list what is held here",
     "CLOCK_DIFFERS": "set this machine's clock",
