@@ -110,7 +110,7 @@ class Answering:
             await self._acknowledged.wait()
 
     def _make(self, lane_class: LaneClass, batch: list[Due], _: None, group: Group) -> node_pb2.ReceiptBatch:
-        """Make the receipts, in the writer's thread, which alone uses the log."""
+        """Make the receipts, where the writer lets the log be used."""
         made = node_pb2.ReceiptBatch(consistency_from=self._peer_size)
         setattr(made, "class", int(lane_class))
         for each in batch:

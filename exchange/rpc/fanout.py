@@ -1,12 +1,13 @@
-"""From a commit to everybody who waits for it: one call into the event loop for a group, bounded queues behind it.
+"""From a commit to everybody who waits for it: one call for a group, bounded queues behind it.
 
-The writer's thread hands over what was queued; here it is dealt out to the followers' lanes. A queue that is full is
-emptied, and its follower reads on from the store, so a slow follower costs no memory and loses nothing.
+The writer hands over what was queued; here it is dealt out to the followers' lanes. A queue that is full is emptied,
+and its follower reads on from the store, so a slow follower costs no memory and loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -69,13 +70,17 @@ class Fanout:
     """Deals committed groups out in the event loop it was made in."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._queues: dict[tuple[str, int], Queue] = {}
         self._watchers: set[asyncio.Event] = set()
 
     def on_group(self, group: Group, queued: list[Queued]) -> None:
-        """Take a committed group; called in the writer's thread."""
-        if group.entries and not self._loop.is_closed():
+        """Take a committed group, in whichever thread it ended."""
+        if not group.entries or self._loop.is_closed():
+            return
+        if threading.get_ident() == self._thread:
+            self._deal(queued)
+        else:
             self._loop.call_soon_threadsafe(self._deal, queued)
 
     def follow(self, peer: str, lane_class: int, queue: Queue) -> None:

@@ -102,7 +102,7 @@ class Posting:
         return signed.payload, self._node.writer.submit(act, finish)
 
     def _finish(self, prepared: Prepared | HeldBulletin, published: Published, group: Group) -> node_pb2.PublishResult:
-        """Make the answer, in the writer's thread."""
+        """Make the answer, once it is durable and signed for."""
         if isinstance(prepared, HeldBulletin) or not published.queued:
             # It was published before, perhaps in this very group: what travels is the dispatch of that time.
             content = self._node.reads.content(published.entry_index)

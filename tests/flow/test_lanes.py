@@ -76,12 +76,12 @@ async def test_row_57_urgent_arrives_while_the_routine_lane_is_out_of_credit(tmp
     world = World(tmp_path, (A, B), settings=replace(QUICK, credit_bytes=20_000))
     async with world.serving():
         await world.connected()
-        backlog = asyncio.ensure_future(world[A].publish(*(bulletin(A, B) for _ in range(200))))
-        await until(lambda: len(received(world[B])) > 5)
-        rescue = bulletin(A, B, urgency=1)
-        await world[A].publish(rescue)
-        await until(lambda: bulletin_id(rescue) in received(world[B]))
-        await backlog
+        async with asyncio.TaskGroup() as group:
+            group.create_task(world[A].publish(*(bulletin(A, B) for _ in range(200))))
+            await until(lambda: len(received(world[B])) > 5)
+            rescue = bulletin(A, B, urgency=1)
+            await world[A].publish(rescue)
+            await until(lambda: bulletin_id(rescue) in received(world[B]))
         await until(lambda: len(received(world[B])) == 201)
 
 
