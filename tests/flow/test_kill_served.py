@@ -72,7 +72,8 @@ def test_a_serving_node_killed_at_each_named_place_loses_and_doubles_nothing(wir
     statements = wire.sender.call("sign", range(1, 2 * len(names) + 1))
     wire.receiver.start()
     for number, name in enumerate(names):
-        doomed.insist("arm", name)
+        with suppress(DiedError):  # what still goes on in the background may pass the place at once
+            doomed.call("arm", name)
         for signed in statements[2 * number : 2 * number + 2]:
             wire.publish(signed)
         died_at = until_death(doomed, number + 1)
