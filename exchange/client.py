@@ -217,7 +217,7 @@ class Client:
             return {}
         signed = self._line.sign_request(ReadPurpose.TRIAGE, case, because, listed=listed)
         answer = self._line.call(self._line.stub.ListSubjects, node_pb2.ListSubjectsRequest(read=signed.to_message()))
-        proven = self.trust.check_own(receipt_from_message(answer.receipt), Kind.LISTED)
+        proven = self.trust.check_reading(receipt_from_message(answer.receipt), Kind.LISTED, answer.blind, signed)
         if proven.body.count != len(listed):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} lists {proven.body.count} bulletins")
         self._line.saw(proven)
@@ -248,7 +248,7 @@ class Client:
         )
         answer = self._line.call(self._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
         receipt = receipt_from_message(answer.receipt)
-        proven = self.trust.check_own(receipt, Kind.OPENED)
+        proven = self.trust.check_reading(receipt, Kind.OPENED, answer.blind, signed)
         if (proven.body.bulletin_id, proven.body.refers_to) != (bulletin_id, item.cursor):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another bulletin")
         self._line.saw(proven)

@@ -24,7 +24,15 @@ from exchange.dispatch import (
 from exchange.lane import delivery_digest, parse_delivery
 from exchange.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, receipt_from_message, verify_receipt
 from exchange.rules.catalogue import Catalogue, packaged_catalogue
-from exchange.statement import LogHead, Statement, parse_statement, recipients_of, statement_digest
+from exchange.statement import (
+    LogHead,
+    Statement,
+    opened_digest,
+    parse_statement,
+    read_digest,
+    recipients_of,
+    statement_digest,
+)
 from exchange.store import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -126,6 +134,17 @@ class Trust:
         verified = verify_receipt(receipt, self.log_key(self.agency))
         if verified.body.kind != kind:
             raise RefusedError("RECEIPT_INVALID", f"entry {verified.entry.index} is no {kind.name}")
+        return verified
+
+    def check_reading(self, receipt: Receipt, kind: Kind, blind: bytes, request: SignedPayload) -> VerifiedReceipt:
+        """Verify that our own log commits to this very request to read.
+
+        Raises:
+            RefusedError: RECEIPT_INVALID.
+        """
+        verified = self.check_own(receipt, kind)
+        if verified.body.digest != opened_digest(blind, read_digest(request.payload)):
+            raise RefusedError("RECEIPT_INVALID", f"entry {verified.entry.index} is of another request")
         return verified
 
     def check_published(

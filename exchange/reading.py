@@ -5,13 +5,12 @@ Only ``open_bulletin`` makes an ``OpenedBulletin``, and only from a grant, which
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from audit.entry import Body, Kind, Outcome, Role
 from exchange.held import open_content
 from exchange.house import House
-from exchange.statement import OPENED_LABEL, ReadRequest, parse_read
+from exchange.statement import ReadRequest, opened_digest, parse_read
 from exchange.store import HeldBulletin, Reads
 from exchange.writing import RandomBytes, Writing
 from keys import dsse
@@ -41,6 +40,7 @@ class Granted:
 
     entry_index: int
     held: tuple[HeldBulletin, ...]
+    blind: bytes  # 32 bytes; with it the reader checks that the entry commits to the request
     denied: RefusedError | None = None
 
 
@@ -132,7 +132,7 @@ def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBy
     writing.rows.add_reading(index, random, reader.signed.encode())
     if denied is None and not request.listed:
         writing.rows.mark_opened(held[0].entry_index)
-    return Granted(entry_index=index, held=held, denied=denied)
+    return Granted(entry_index=index, held=held, blind=random, denied=denied)
 
 
 def _held(writing: Writing, sender: str, bulletin_id: bytes) -> HeldBulletin:
@@ -176,7 +176,7 @@ def _entry(
         outcome=Outcome[denied.code] if denied else Outcome.DONE,
         refers_to=0 if listing else held[0].entry_index,
         count=len(held) if listing else 0,
-        digest=hashlib.sha256(OPENED_LABEL + random + reader.digest).digest(),
+        digest=opened_digest(random, reader.digest),
     )
 
 

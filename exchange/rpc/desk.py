@@ -137,7 +137,7 @@ class Desk:
             raise RefusedError("MALFORMED", "a request to list that lists nothing")
         granted, receipt = await self._grant(reader)
         lines = [self._subject(granted, each) for each in granted.held]
-        return node_pb2.ListSubjectsResponse(subjects=lines, receipt=receipt.to_message())
+        return node_pb2.ListSubjectsResponse(subjects=lines, receipt=receipt.to_message(), blind=granted.blind)
 
     async def Read(  # noqa: N802
         self, request: node_pb2.ReadRequest, context: Context
@@ -156,6 +156,7 @@ class Desk:
             statement=opened.statement.to_message(),
             dispatch=opened.dispatch.to_message(),
             receipt=receipt.to_message(),
+            blind=granted.blind,
             author_manifest=manifest.signed.to_message() if manifest is not None else None,
         )
         if held.sender != house.agency:

@@ -584,6 +584,9 @@ class ListSubjectsResponse(_message.Message):
 
     SUBJECTS_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    BLIND_FIELD_NUMBER: _builtins.int
+    blind: _builtins.bytes
+    """32 bytes; with it the entry's digest opens to the request"""
     @_builtins.property
     def subjects(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectLine]: ...
     @_builtins.property
@@ -595,10 +598,11 @@ class ListSubjectsResponse(_message.Message):
         *,
         subjects: _abc.Iterable[Global___SubjectLine] | None = ...,
         receipt: _dispatch_pb2.Receipt | None = ...,
+        blind: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "receipt", b"receipt", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -684,6 +688,9 @@ class ReadResponse(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     AUTHOR_MANIFEST_FIELD_NUMBER: _builtins.int
     AUTHOR_ROSTER_FIELD_NUMBER: _builtins.int
+    BLIND_FIELD_NUMBER: _builtins.int
+    blind: _builtins.bytes
+    """32 bytes; with it the entry's digest opens to the request"""
     @_builtins.property
     def statement(self) -> _signed_pb2.SignedPayload:
         """for the client to verify again"""
@@ -713,10 +720,11 @@ class ReadResponse(_message.Message):
         item: Global___InboxItem | None = ...,
         author_manifest: _signed_pb2.SignedPayload | None = ...,
         author_roster: _signed_pb2.SignedPayload | None = ...,
+        blind: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["author_manifest", b"author_manifest", "author_roster", b"author_roster", "dispatch", b"dispatch", "item", b"item", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_manifest", b"author_manifest", "author_roster", b"author_roster", "dispatch", b"dispatch", "item", b"item", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_manifest", b"author_manifest", "author_roster", b"author_roster", "blind", b"blind", "dispatch", b"dispatch", "item", b"item", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

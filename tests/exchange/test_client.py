@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from audit.entry import Kind
 from exchange.bulletin import id_bytes
 from exchange.client import Client, Published, ReadPurpose, Received, RulesError
 from exchange.client_trust import Trust
 from exchange.demo_nodes import Nodes
 from exchange.demo_world import OFFICER
 from exchange.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
+from exchange.receipt import receipt_from_message
 from exchange.statement import LogHead
 from exchange.v1 import bulletin_pb2, node_pb2
 from keys.dsse import SignedPayload
@@ -175,9 +177,8 @@ def test_a_reply_to_what_is_not_held_is_refused(reader: Client) -> None:
 # ------------------------------------------------------------------ what a lying node would say
 
 
-def _answer(client: Client, item: Received) -> node_pb2.ReadResponse:
-    """Ask the node as ``Client.read`` does, and give its raw answer, to be altered."""
-    signed = client._line.sign_request(
+def _request(client: Client, item: Received) -> SignedPayload:
+    return client._line.sign_request(
         ReadPurpose.CASE_WORK,
         "7/26",
         "to alter the answer",
@@ -185,6 +186,11 @@ def _answer(client: Client, item: Received) -> node_pb2.ReadResponse:
         bulletin_id=id_bytes(item.bulletin_id),
         statement_digest=item.statement_digest,
     )
+
+
+def _answer(client: Client, item: Received) -> node_pb2.ReadResponse:
+    """Ask the node as ``Client.read`` does, and give its raw answer, to be altered."""
+    signed = _request(client, item)
     return client._line.call(client._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
 
 
@@ -196,6 +202,16 @@ def _check(trust: Trust, answer: node_pb2.ReadResponse, item: Received, sender: 
         manifest=SignedPayload.from_message(answer.author_manifest),
         at_ms=item.received_ms,
     )
+
+
+def test_an_entry_that_commits_to_another_request_is_no_proof_of_reading(reader: Client, received: Received) -> None:
+    signed, other = _request(reader, received), _request(reader, received)
+    answer = reader._line.call(reader._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
+    receipt = receipt_from_message(answer.receipt)
+    reader.trust.check_reading(receipt, Kind.OPENED, answer.blind, signed)
+    for blind, request in ((answer.blind, other), (bytes(32), signed)):
+        with pytest.raises(RefusedError, match="another request"):
+            reader.trust.check_reading(receipt, Kind.OPENED, blind, request)
 
 
 def test_an_altered_signature_is_not_shown(reader: Client, received: Received) -> None:
