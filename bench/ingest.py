@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from statistics import median
 from typing import Any
 
 from bench import bound, counting
@@ -44,15 +45,17 @@ def _row(setting: Setting, fleet: Fleet, what: str, size: int, load: Load, asked
     calls = fleet.counts()
     counting.demand(calls, counting.INGEST)
     primitives, folder = bound.Primitives(), setting.scratch("bound")
-    pairs, cpu, took = [], [], []
+    pairs, cpu, bare, took = [], [], [], []
     for _ in range(ROUNDS):
         before = fleet.cpu()[SENDER]
         seconds, latencies = _round(setting, fleet, size, load)
         cpu.append((fleet.cpu()[SENDER] - before) / NUMBER * 1e6)
         took += latencies
+        began = time.process_time()
         repeated, made = bound.run(calls, primitives, folder)
         if made != calls:
             raise counting.ZeroCallsError("the bound did not repeat the product's calls")
+        bare.append((time.process_time() - began) / NUMBER * 1e6)
         pairs.append((seconds, repeated))
     middle = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
     return Row(
@@ -64,7 +67,8 @@ def _row(setting: Setting, fleet: Fleet, what: str, size: int, load: Load, asked
         aim=asked[1],
         p50_ms=percentile(took, 0.5) * 1e3,
         p99_ms=percentile(took, 0.99) * 1e3,
-        cpu_us=sorted(cpu)[len(cpu) // 2],
+        cpu_us=median(cpu),
+        bound_cpu_us=median(bare),
         memory_mib=fleet.sender.ask("stat")["mib"],
         product_calls=per(counting.by_name(calls), NUMBER),
         bound_calls=per(counting.by_name(made), NUMBER),

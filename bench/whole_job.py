@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from statistics import median
 
 from bench import bound, counting
 from bench.acts import Acts
@@ -30,21 +31,24 @@ def _row(setting: Setting, acts: Acts, name: str, size: int) -> Row:
     _, made = bound.run(calls, primitives, folder)
     if made != calls:
         raise counting.ZeroCallsError("the bound did not repeat the product's calls")
-    pairs, cpu = [], []
+    pairs, cpu, bare = [], [], []
     for _ in range(ROUNDS):
         fresh = bulletins(number, size, *READERS, ABSENT, first=setting.serials(number))
         began, began_cpu = time.perf_counter(), time.process_time()
         acts.whole_job(fresh)
         seconds = time.perf_counter() - began
         cpu.append((time.process_time() - began_cpu) / number * 1e6)
+        began_cpu = time.process_time()
         pairs.append((seconds, bound.run(calls, primitives, folder)[0]))
+        bare.append((time.process_time() - began_cpu) / number * 1e6)
     best = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
     return Row(
         what=f"whole job, acts only, one core, {name}",
         product=number / best[0],
         bound=number / best[1],
         share=median_ratio((two, one) for one, two in pairs),
-        cpu_us=sorted(cpu)[len(cpu) // 2],
+        cpu_us=median(cpu),
+        bound_cpu_us=median(bare),
         product_calls=per(counting.by_name(calls), number),
         bound_calls=per(counting.by_name(made), number),
     )
