@@ -174,12 +174,13 @@ class Sending:
 
     def _from_queue(self, outlet: Outlet, parcels: list[bytes]) -> tuple[int, tuple[int, bytes] | None]:
         size, at, last = 0, outlet.sequence, None
+        room = min(MAX_BATCH_BYTES, self._settings.credit_bytes - outlet.flying)
         while len(parcels) < MAX_BATCH_COUNT:
             item: Queued | None = outlet.queue.take(at)
             if item is None:
                 break
             made = wire.parcel(item.row.delivery, item.dispatch, item.row.wrap, item.body)
-            if parcels and size + len(made) > MAX_BATCH_BYTES:
+            if parcels and size + len(made) > room:
                 outlet.queue.put_back(item)
                 break
             parcels.append(made)

@@ -231,9 +231,10 @@ class Member:
             for first in range(0, len(messages), 16):
                 statements = [self.statement(each).to_message() for each in messages[first : first + 16]]
                 await call.write(node_pb2.PublishRequest(statements=statements))
-            await call.done_writing()
-            async for answer in call:
+                answer = await call.read()  # who writes and never reads comes to a stop: the node holds few answers
+                assert isinstance(answer, node_pb2.PublishResponse)
                 results.extend(answer.results)
+            await call.done_writing()
             return results
 
     def bodies(self, *kinds: Kind) -> list[Body]:
