@@ -109,7 +109,7 @@ def _roster(roster: Roster, signed: SignedPayload) -> Iterator[str]:
     yield f"catalogue    {roster.catalogue_digest.hex()}"
     yield f"roots        {len(roster.roots)}, later versions need {roster.threshold} owners"
     signers = {each.key_id for each in signed.signatures}
-    for root in roster.roots:
+    for root in sorted(roster.roots, key=lambda root: root.owner):  # people look for a name
         yield f"  {short(root.key_id)}   {root.owner}   {'signed' if root.key_id in signers else 'not signed yet'}"
     yield f"witnesses    {roster.witness_quorum} cosignatures make a checkpoint witnessed"
     yield f"members      {len(roster.members)}"
