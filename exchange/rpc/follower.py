@@ -35,7 +35,8 @@ from keys.identity import AgencyId
 from keys.roster import Member
 
 CALL_SECONDS = 15.0  # for one question to a peer
-SILENT_HEADS = 4  # a stream on which so many lane heads are missing is dead
+SILENT_HEADS = 4  # a stream on which so many lane heads are missing is dead,
+SILENT_SECONDS = 5.0  # but never sooner: a busy machine is not a silent peer
 STEADY_SECONDS = 5.0  # a stream that lived so long was a success: the next pause is short again
 
 Endpoints = Mapping[str, Sequence[str]]
@@ -109,7 +110,10 @@ class Follower:
             self._log.alarm("own-log-contradicted", peer=self._peer)
             return status.INTEGRITY
         except asyncio.CancelledError:
-            raise
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return "CANCELLED"  # a call was, not we: gRPC raises the same for both
         except Exception as error:  # noqa: BLE001 - one peer's stream must not end the others'
             self._log.fault("follower", error)
             return "FAULT"
@@ -205,7 +209,7 @@ class Follower:
 
     async def _watch(self, call: FollowCall) -> None:
         """End a stream that says nothing: lane heads are due, and silence is not allowed."""
-        limit = SILENT_HEADS * self._settings.head_seconds
+        limit = max(SILENT_HEADS * self._settings.head_seconds, SILENT_SECONDS)
         while time.monotonic() - self._following.heard < limit:
             await asyncio.sleep(self._settings.head_seconds)
         call.cancel()

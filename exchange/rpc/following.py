@@ -180,20 +180,30 @@ async def converse(
     sending = asyncio.create_task(answering.run(call))
     sending.add_done_callback(lambda task: _end_with(task, call))
     try:
-        while isinstance(response := await call.read(), node_pb2.FollowResponse):
-            if response.HasField("batch"):
-                await following.take(response.batch, answering)
-            elif response.HasField("taken"):
-                following.heard = time.monotonic()
-                answering.acknowledged(response.taken)
-            elif response.records:
-                await announce(response.records)
-            else:
-                raise RefusedError("MALFORMED", "a message of a lane that says nothing")
+        await _read(call, following, answering, announce)
+    except asyncio.CancelledError:
+        # gRPC says so too where the call alone was cancelled, by us, because the way back failed or the peer is silent.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
         if sending.done() and not sending.cancelled():
             sending.result()
+        raise UnavailableError(f"{following.peer} said nothing for too long") from None
     finally:
         sending.cancel()
+
+
+async def _read(call: FollowCall, following: Following, answering: Answering, announce: Callable[[Any], Any]) -> None:
+    while isinstance(response := await call.read(), node_pb2.FollowResponse):
+        if response.HasField("batch"):
+            await following.take(response.batch, answering)
+        elif response.HasField("taken"):
+            following.heard = time.monotonic()
+            answering.acknowledged(response.taken)
+        elif response.records:
+            await announce(response.records)
+        else:
+            raise RefusedError("MALFORMED", "a message of a lane that says nothing")
 
 
 def _end_with(task: asyncio.Task[None], call: FollowCall) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from audit.entry import Kind, Outcome
 from exchange.equivocation import parse_equivocation, verify_equivocation
 from exchange.lane import LaneClass
+from exchange.rpc import wire
 from exchange.v1 import node_pb2
 from tests.flow.rogue import Rogue, take_receipts
 from tests.flow.world import Member, World, bulletin, until
@@ -201,3 +202,45 @@ def _head(rogue: Rogue, item: Any) -> bytes:
         rogue.lane(B), (item.sequence, item.digest), item.sequence, (), rogue.node.house, next(rogue._clock)
     )
     return wire.batch([], head.encode())
+
+
+async def test_row_15_a_sender_that_says_nothing_more_is_dialled_again(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+
+    async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
+        items = rogue.outgoing(B, _position(rogue))
+        if rogue.follows > 1:
+            await context.write(rogue.message(items, B))
+        await take_receipts(rogue, requests, context)
+
+    rogue = Rogue(world[A], script)
+    async with rogue.serving():
+        rogue.publish(bulletin(A, B))
+        await world[B].start()
+        await until(lambda: held(world[B]) == [1])
+        assert rogue.follows == 2
+        await world[B].stop()
+
+
+async def test_an_acknowledgement_of_receipts_that_were_never_given_ends_the_stream(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+
+    async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
+        if rogue.follows == 1:
+            taken = node_pb2.ReceiptsTaken(lane=wire.lane_taken(2, 7))
+            await context.write(node_pb2.FollowResponse(taken=taken))
+        elif rogue.follows == 2:
+            await context.write(node_pb2.FollowResponse())
+        else:
+            await context.write(rogue.message(rogue.outgoing(B), B))
+        await take_receipts(rogue, requests, context)
+
+    rogue = Rogue(world[A], script)
+    async with rogue.serving():
+        rogue.publish(bulletin(A, B))
+        await world[B].start()
+        await until(lambda: held(world[B]) == [1])
+        log = world[B].log.getvalue()
+        assert "RECEIPT_INVALID" in log
+        assert "MALFORMED" in log
+        await world[B].stop()
