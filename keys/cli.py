@@ -28,7 +28,6 @@ _EXITS = {
     "TOO_LARGE": 2,
     "NOT_UNDERSTOOD": 2,
     "SUITE_UNKNOWN": 2,
-    "WRONG_TYPE": 2,
     "NOT_ALLOWED": 4,
     "UNOPENABLE": 4,
     "KEY_GONE": 4,

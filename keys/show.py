@@ -76,13 +76,13 @@ def load_kind(path: Path, *kinds: str) -> SignedPayload:
 
     Raises:
         FileNotFoundError: There is none.
-        RefusedError: WRONG_TYPE for another kind, others as ``load_signed``; each names the file.
+        RefusedError: MALFORMED for another kind, others as ``load_signed``; each names the file.
     """
     signed = load_signed(path)
     found = kind_of(signed)
     if found not in kinds:
         wanted = " or a ".join(kinds).replace("-", " ")
-        raise RefusedError("WRONG_TYPE", f"{path} is a {found.replace('-', ' ')}, not a {wanted}")
+        raise RefusedError("MALFORMED", f"{path} is a {found.replace('-', ' ')}, not a {wanted}")
     return signed
 
 

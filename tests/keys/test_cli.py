@@ -227,7 +227,7 @@ def test_other_signed_payloads_are_not_shown(tmp_path: Path) -> None:
     signer = Ed25519Signer.from_seed(Usage.AGENCY, "HK-SB", bytes(32))
     (tmp_path / "dispatch").write_bytes(sign(b"payload", ("dispatch", signer)).encode())
     result = typed("show", tmp_path / "dispatch")
-    assert result.exit_code == 2
+    assert result.exit_code == 6
     assert "neither a roster nor a manifest nor a key sheet (WRONG_TYPE)" in result.stderr
 
 
