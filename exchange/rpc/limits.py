@@ -12,7 +12,8 @@ MAX_MESSAGE_BYTES = 2 << 20  # the largest bucket sealed, with dispatch, wrap an
 MAX_METADATA_BYTES = 8 << 10
 HANDSHAKE_MS = 5000  # half-open handshakes are closed then
 CONNECTION_AGE_S, CONNECTION_GRACE_S = 30 * 60, 30  # a removed peer's open stream ends then at the latest
-MAX_STREAMS = 32  # at once, of one connection
+MAX_STREAMS = 32  # at once, of a peer's connection
+MAX_DESK_STREAMS = 128  # the same of our own systems: one that publishes by single calls keeps 64 in flight
 KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, PING_STRIKES = 30_000, 20_000, 2
 MAX_STATEMENTS, MAX_STATEMENTS_BYTES = 64, 256 << 10  # of one Publish message; one statement may exceed the bytes alone
 MAX_PAGE, PAGE = 500, 100  # rows of Inbox and Outbox
@@ -37,13 +38,13 @@ class Settings:
     connection_age_seconds: float = CONNECTION_AGE_S
 
 
-def server_options(settings: Settings) -> list[tuple[str, int]]:
-    """Give the options of every listener."""
+def server_options(settings: Settings, streams: int = MAX_STREAMS) -> list[tuple[str, int]]:
+    """Give the options of a listener that takes so many calls at once of one connection."""
     return [
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ("grpc.max_connection_age_ms", int(settings.connection_age_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_S * 1000),
-        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.max_concurrent_streams", streams),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.http2.max_ping_strikes", PING_STRIKES),

@@ -19,7 +19,7 @@ from exchange.rpc.directory import Directory
 from exchange.rpc.follower import Identity
 from exchange.rpc.gate import Gate
 from exchange.rpc.lanes import Lanes
-from exchange.rpc.limits import Settings, server_options
+from exchange.rpc.limits import MAX_STREAMS, Settings, server_options
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import to_pem
 from keys.errors import UnavailableError
@@ -29,11 +29,11 @@ PEER_SERVICES = ("exchange.v1.Lane", "exchange.v1.Directory", "exchange.v1.Audit
 DESK_SERVICES = ("exchange.v1.Desk",)
 
 
-def new_server(settings: Settings, gate: Gate | None) -> grpc.aio.Server:
-    """Make a server with the limits of every listener, and the gate before its methods."""
+def new_server(settings: Settings, gate: Gate | None, streams: int = MAX_STREAMS) -> grpc.aio.Server:
+    """Make a server with the limits of its listener, and the gate before its methods."""
     return grpc.aio.server(
         interceptors=(gate,) if gate is not None else (),
-        options=server_options(settings),
+        options=server_options(settings, streams),
         compression=grpc.Compression.NoCompression,
     )
 

@@ -21,7 +21,7 @@ from exchange.rpc.fanout import Fanout
 from exchange.rpc.follower import Endpoints, Follower, Identity
 from exchange.rpc.gate import Gate
 from exchange.rpc.lanes import Lanes
-from exchange.rpc.limits import Quota, Settings
+from exchange.rpc.limits import MAX_DESK_STREAMS, Quota, Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.marker import count_deaths
 from exchange.rpc.peer import Identities
@@ -136,7 +136,7 @@ async def serve(
     await asyncio.to_thread(count_deaths, node)
     peers = server.new_server(settings, parts.peers_gate)
     server.add_peer_services(peers, parts.lanes, Directory(node), AuditLog(node))
-    desk = server.new_server(settings, parts.desk_gate)
+    desk = server.new_server(settings, parts.desk_gate, MAX_DESK_STREAMS)
     server.add_desk_services(desk, parts.desk)
     running = RunningNode(
         node=node,

@@ -41,6 +41,14 @@ async def refusal(call: grpc.aio.UnaryUnaryCall) -> str:
     return error.code
 
 
+async def test_a_system_keeps_64_calls_in_flight_on_one_connection(world: World) -> None:
+    signed = [world[A].statement(bulletin(A, B)) for _ in range(64)]
+    async with world[A].desk() as desk:
+        requests = [node_pb2.PublishOneRequest(statement=each.to_message()) for each in signed]
+        answers = await asyncio.gather(*(desk.PublishOne(request) for request in requests))
+    assert all(answer.result.HasField("receipt") for answer in answers)
+
+
 async def test_a_stream_answers_in_order_with_refusals_among_them(world: World) -> None:
     good = [world[A].statement(bulletin(A, B)) for _ in range(3)]
     spoilt = SignedPayload(payload=good[0].payload + b"\x00", signatures=good[0].signatures)
