@@ -115,8 +115,16 @@ def opened(made: Federation, agency: str) -> Iterator[Node]:
         running.stop()
 
 
-def bulletins(number: int, size: int, *recipients: str, first: int = 1) -> list[Bulletin]:
-    """Make so many advisories of about *size* encoded bytes, all different."""
+def bulletins(number: int, size: int, *recipients: str, first: int = 1, many: bool = False) -> list[Bulletin]:
+    """Make so many advisories of about *size* encoded bytes, all different.
+
+    Args:
+        number: How many.
+        size: In bytes, encoded.
+        recipients: Who is addressed.
+        first: The first one's serial number.
+        many: Fill up with findings instead of words; its rules cost most.
+    """
     template = read_draft(next(EXAMPLES.glob("11-advisory*.yaml")).read_bytes()).message
     assert template is not None
     header = template.header
@@ -126,11 +134,15 @@ def bulletins(number: int, size: int, *recipients: str, first: int = 1) -> list[
     del header.addressees[:]
     for agency in recipients:
         header.addressees.add(agency=agency, role=1)
-    # As many findings as fit, then one that fills up: a long bulletin says many things, not one thing at length.
-    finding = template.statements[0]
-    while (missing := size - len(encode_bulletin(_numbered(template, first)))) > finding.ByteSize() + 2:
-        template.statements.add().CopyFrom(finding)
-    finding.text[0].text += " and so on"[: max(0, missing)].ljust(max(0, missing - 8), ".")
+    if many:  # as many findings as fit: a return of a long investigation
+        finding = template.statements[0]
+        while size - len(encode_bulletin(_numbered(template, first))) > finding.ByteSize() + 2:
+            template.statements.add().CopyFrom(finding)
+    # Then the texts are lengthened, each as much: a real bulletin of this size says the same things at length.
+    texts = [each.text[0] for each in template.statements]
+    missing = max(0, size - len(encode_bulletin(_numbered(template, first))) - 2 * len(texts)) // len(texts)
+    for text in texts:
+        text.text += ("; and so on" * size)[:missing]
     return [_numbered(template, serial) for serial in range(first, first + number)]
 
 
