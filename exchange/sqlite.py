@@ -37,6 +37,8 @@ class SqliteStore:
         self._local = threading.local()
         self._readers: list[apsw.Connection] = []
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+        if create:
+            path.touch(mode=0o600)  # its write-ahead log is made with the same mode
         try:
             self._writer = _connect(path, flags)
         except apsw.CantOpenError as error:

@@ -175,3 +175,13 @@ def test_a_database_with_damaged_pages_is_said_to_be_damaged(tmp_path: Path) -> 
             found += 1
             assert str(path) in str(error)  # noqa: PT017
     assert found > 2
+
+
+def test_nobody_else_may_read_the_database_or_its_write_ahead_log(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "node.db", create=True)
+    with store.transaction() as rows:
+        rows.set_meta("name", b"value")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    store.close()
+    assert modes.keys() >= {"node.db", "node.db-wal"}
+    assert set(modes.values()) == {0o600}
