@@ -65,6 +65,7 @@ __all__ = [
 DEADLINE_SECONDS = 10.0
 MIN_PREFIX = 8  # characters of an id that people may type
 WAIT_SECONDS = 0.2
+SUBJECTS = 100  # of one request: their texts must fit one message
 
 
 class Client:
@@ -207,14 +208,20 @@ class Client:
         return found[0]
 
     def subjects(self, items: Iterable[Received], *, case: str, because: str) -> dict[tuple[str, str], str]:
-        """Read the subjects of bulletins; the signed request and its entry come first.
+        """Read the subjects of bulletins; the signed requests and their entries come first, one for each hundred.
 
         Returns:
             By (sender, bulletin id), in the bulletin's first language.
         """
         listed = tuple(sorted({(each.sender, id_bytes(each.bulletin_id)) for each in items}))
-        if not listed:
-            return {}
+        told: dict[tuple[str, str], str] = {}
+        for first in range(0, len(listed), SUBJECTS):
+            told |= self._subjects(listed[first : first + SUBJECTS], case, because)
+        return told
+
+    def _subjects(
+        self, listed: tuple[tuple[AgencyId, bytes], ...], case: str, because: str
+    ) -> dict[tuple[str, str], str]:
         signed = self._line.sign_request(ReadPurpose.TRIAGE, case, because, listed=listed)
         answer = self._line.call(self._line.stub.ListSubjects, node_pb2.ListSubjectsRequest(read=signed.to_message()))
         proven = self.trust.check_reading(receipt_from_message(answer.receipt), Kind.LISTED, answer.blind, signed)
@@ -298,7 +305,7 @@ class Client:
         while True:
             page = self._line.outbox_page(after)
             yield from page.items
-            if len(page.items) < PAGE:
+            if not page.items:  # a page may be short because its receipts filled it, so only an empty one is the end
                 return
             after = page.cursor
 
