@@ -22,7 +22,14 @@ from exchange.dispatch import (
     parse_dispatch,
 )
 from exchange.lane import delivery_digest, parse_delivery
-from exchange.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, receipt_from_message, verify_receipt
+from exchange.receipt import (
+    Receipt,
+    VerifiedReceipt,
+    check_exchange_receipt,
+    reason_name,
+    receipt_from_message,
+    verify_receipt,
+)
 from exchange.rules.catalogue import Catalogue, packaged_catalogue
 from exchange.statement import (
     LogHead,
@@ -45,11 +52,11 @@ from keys.manifest import verify_manifest
 from keys.roster import catalogue_digest
 
 FIRST_EPOCH = 1
-_KINDS: dict[int, Kind] = {
-    DeliveryState.RECEIVED: Kind.RECEIVED,
-    DeliveryState.REFUSED: Kind.REFUSED,
-    DeliveryState.DUPLICATE: Kind.DUPLICATE,
-    DeliveryState.WITHDRAWN: Kind.WITHDRAWN,
+_STATES: dict[int, DeliveryState] = {
+    Kind.RECEIVED: DeliveryState.RECEIVED,
+    Kind.REFUSED: DeliveryState.REFUSED,
+    Kind.DUPLICATE: DeliveryState.DUPLICATE,
+    Kind.WITHDRAWN: DeliveryState.WITHDRAWN,
 }
 
 
@@ -241,32 +248,32 @@ class Trust:
         return tuple(sorted(states, key=lambda each: each.agency))
 
     def _state(self, told: node_pb2.OutboxState, digest: bytes) -> SentState:
-        """Hold one recipient's receipt against what we sent: the kind of its entry is the state, whatever we are told."""
+        """Hold one recipient's receipt against what we sent: its entry says state and reason, whatever we are told."""
         agency = AgencyId(told.agency)
         if int(told.state) == DeliveryState.WAITING:
-            return _sent_state(told, None)
+            return _sent_state(told, None, "")
         delivery = parse_delivery(told.delivery)
         if (delivery.lane.recipient, delivery.lane.sender, delivery.dispatch_digest) != (agency, self.agency, digest):
             raise RefusedError("RECEIPT_INVALID", f"delivery {told.sequence} to {agency} is of something else")
-        member = self.federation.member(self.agency, delivery.time_ms)
+        member = self.federation.roster.member(self.agency)  # a receipt proves what it did, whoever takes part today
         proven = check_exchange_receipt(
             receipt_from_message(told.receipt),
             self.log_key(agency),
             dispatch_digest=digest,
             delivery_digest=delivery_digest(told.delivery),
             expected_opening=told.opening,
-            peer_number=member.number,
+            peer_number=member.number if member is not None else 0,
         )
-        if proven.body.kind != _KINDS.get(int(told.state)):
+        if int(told.state) != _STATES.get(proven.body.kind, DeliveryState.NOT_UNDERSTOOD):
             raise RefusedError("RECEIPT_INVALID", f"{agency} says another thing than the node tells")
-        return _sent_state(told, proven)
+        return _sent_state(told, proven, reason_name(proven.body.outcome) if proven.body.kind == Kind.REFUSED else "")
 
 
-def _sent_state(told: node_pb2.OutboxState, proven: VerifiedReceipt | None) -> SentState:
+def _sent_state(told: node_pb2.OutboxState, proven: VerifiedReceipt | None, reason: str) -> SentState:
     return SentState(
         agency=AgencyId(told.agency),
         state=told.state,
-        reason=told.reason,
+        reason=reason,
         sequence=told.sequence,
         since_ms=told.since_ms,
         log_index=proven.entry.index if proven is not None else None,

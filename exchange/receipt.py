@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from audit.checkpoint import Checkpoint, VerifierKey, verify_note
-from audit.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, leaf_hash, parse_body, parse_entry
+from audit.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, Outcome, leaf_hash, parse_body, parse_entry
 from audit.proof import verify_inclusion
 from audit.tlogproof import MAX_PROOF_BYTES, format_proof, parse_proof
 from exchange.v1 import dispatch_pb2
@@ -24,6 +24,7 @@ from keys.identity import short
 MAX_RECEIPT_BYTES = MAX_PROOF_BYTES + MAX_ENTRY_BYTES + 16
 # Every numbered delivery gets exactly one entry of these.
 ANSWERS = frozenset({Kind.RECEIVED, Kind.REFUSED, Kind.DUPLICATE, Kind.WITHDRAWN})
+_OUTCOMES = frozenset(Outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +168,13 @@ def check_exchange_receipt(
     if body.kind == Kind.REFUSED and not body.outcome:  # 5
         raise _invalid(f"{name}: a refusal without a reason")
     return verified
+
+
+def reason_name(outcome: int) -> str:
+    """Name a refusal's reason; one from a newer program reads ``unknown-4000``, and 0 is no reason at all."""
+    if not outcome:
+        return ""
+    return Outcome(outcome).name if outcome in _OUTCOMES else f"unknown-{outcome}"
 
 
 @lru_cache(maxsize=64)  # one checkpoint covers a whole group of receipts; a note has at most 64 KiB

@@ -20,6 +20,7 @@ _WORDS = {
     "duplicate": "had it already",
     "withdrawn": "withdrawn before it left",
     "absent": "not served",
+    "not_understood": "answered, in a way that is newer than this program",
 }
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audit.entry import Outcome
 from exchange.dispatch import parse_dispatch
 from exchange.house import House
-from exchange.receipt import decode_receipt
+from exchange.receipt import decode_receipt, reason_name
 from exchange.store import HeldBulletin, LaneState, OutboundRow, Reads
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -81,7 +80,7 @@ def _state(row: OutboundRow, peer: str, house: House) -> node_pb2.OutboxState:
     state = node_pb2.OutboxState(
         agency=peer,
         state=node_pb2.DeliveryState.ValueType(int(row.state)),
-        reason=Outcome(row.reason).name if row.reason else "",
+        reason=reason_name(row.reason),
         sequence=row.sequence,
         delivery=row.delivery,
         opening=row.opening,

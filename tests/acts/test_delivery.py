@@ -14,11 +14,14 @@ from audit.checkpoint import Checkpoint, sign_checkpoint
 from audit.entry import Body, Kind, Outcome
 from exchange import delivery
 from exchange.bulletin import uuid7
+from exchange.client_trust import Trust
 from exchange.delivery import MAX_BATCH_COUNT, MAX_RECEIPTS, check_peer_position, check_ratchet, outgoing_after
 from exchange.dispatch import parse_dispatch
 from exchange.lane import Withdrawn, WithdrawnReason, parse_lane_head
 from exchange.publishing import TRANSPORT_MS
 from exchange.receipt import Receipt
+from exchange.rpc.desk_items import lanes_by_row, outbox_item
+from exchange.rules.catalogue import packaged_catalogue
 from exchange.statement import opening
 from exchange.store import DeliveryState, LaneState, OutboundRow
 from exchange.v1 import bulletin_pb2
@@ -243,15 +246,24 @@ def test_5_a_duplicate_counts_only_with_the_receipt_of_what_it_repeats(desk: Des
 
 
 @pytest.mark.parametrize(
-    "body", [{"kind": 99, "opening": b""}, {"kind": Kind.REFUSED, "outcome": 4000, "opening": b""}]
+    ("body", "shown"),
+    [
+        ({"kind": 99, "opening": b""}, ("not_understood", "")),
+        ({"kind": Kind.REFUSED, "outcome": 4000, "opening": b""}, ("refused", "unknown-4000")),
+    ],
 )
 def test_a_kind_or_reason_of_a_newer_program_is_recorded_and_stops_nothing_row_71(
-    desk: Desk, peer_log: ForgedLog, body: dict[str, object]
+    desk: Desk, peer_log: ForgedLog, body: dict[str, object], shown: tuple[str, str]
 ) -> None:
     [row] = publish(desk)
     index = peer_log.add(received(desk, row, **body).encode())
     assert desk.settle([(row.sequence, peer_log.receipt(index), None)], PEER) == row.sequence
     assert desk.bodies(Kind.RECEIPT_RECORDED)[-1].outcome == 0
+    reads = desk.node.reads
+    held = reads.held_since(row.entry_index - 1, 1, sent=True)[0]
+    trust = Trust(agency=desk.house.agency, federation=desk.house.federation, catalogue=packaged_catalogue())
+    [state] = trust.check_states(outbox_item(held, lanes_by_row(reads), desk.house, reads))
+    assert (state.word, state.reason) == shown
     assert publish(desk) != []
 
 
