@@ -29,7 +29,7 @@ from exchange.store import LaneState
 from exchange.v1 import node_pb2
 from exchange.writer import Group
 from keys.dsse import SignedPayload
-from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
 DAMAGED_TIMES = 3  # then it is refused, so that one broken delivery cannot stop a lane
@@ -69,8 +69,8 @@ class Following:
         """Begin the way back: what the sender lacks is due first.
 
         Raises:
-            RefusedError: MALFORMED.
-            IntegrityError: The sender has receipts of ours for what we do not hold: we were rolled back.
+            RefusedError: MALFORMED; LANE_FORK where the sender claims receipts for what we do not hold. That is its
+                word alone: had we been rolled back, its echo, which we signed, would have said so before.
         """
         answering = Answering(self._node, self.peer, peer_size)
         for taken in started.lanes:
@@ -80,7 +80,8 @@ class Following:
             state = self._lane(LaneClass(number))
             position = state.sequence if state is not None else 0
             if taken.sequence > position:
-                raise IntegrityError(f"{self.peer} has our receipts up to {taken.sequence}, we hold {position}")
+                self._log.alarm("receipts-never-given", peer=self.peer, sequence=taken.sequence)
+                raise RefusedError("LANE_FORK", f"{self.peer} claims receipts up to {taken.sequence}, we hold {position}")
             if state is not None:
                 answering.resume(LaneClass(number), taken.sequence, state.row, position)
         return answering

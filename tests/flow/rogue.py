@@ -39,6 +39,7 @@ class Rogue:
         self.follows = 0
         self.starts: list[node_pb2.FollowStart] = []
         self.receipts: list[node_pb2.ReceiptBatch] = []
+        self.claims: list[node_pb2.LaneTaken] = []  # up to where it says that it has receipts
         self._clock = itertools.count(time.time_ns() // 1_000_000)
 
     async def Follow(self, requests: AsyncIterator[node_pb2.FollowRequest], context: Any) -> None:
@@ -49,7 +50,9 @@ class Rogue:
             break
         await context.write(
             node_pb2.FollowResponse(
-                started=node_pb2.FollowStarted(records=record_messages(held_records(self.node.house)))
+                started=node_pb2.FollowStarted(
+                    lanes=self.claims, records=record_messages(held_records(self.node.house))
+                )
             )
         )
         await self._script(self, requests, context)

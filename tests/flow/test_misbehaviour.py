@@ -222,6 +222,23 @@ async def test_row_15_a_sender_that_says_nothing_more_is_dialled_again(tmp_path:
         await world[B].stop()
 
 
+async def test_receipts_that_a_sender_only_claims_to_have_end_the_stream_and_stop_no_node(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+
+    async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
+        await take_receipts(rogue, requests, context)
+
+    rogue = Rogue(world[A], script)
+    rogue.claims = [wire.lane_taken(LaneClass.ROUTINE, 7)]
+    async with rogue.serving():
+        await world[B].start()
+        await until(lambda: rogue.follows >= 2)
+        assert '"receipts-never-given"' in alarms(world[B])[0]
+        assert "LANE_FORK" in world[B].log.getvalue()
+        assert world[B].node.writer.failure is None
+        await world[B].stop()
+
+
 async def test_an_acknowledgement_of_receipts_that_were_never_given_ends_the_stream(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B))
 
