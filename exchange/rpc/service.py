@@ -33,6 +33,7 @@ from keys.errors import IntegrityError
 from keys.holders import NodeKeys
 
 DRAIN_SECONDS = 5.0
+WATCH_SECONDS = 0.2  # so soon a node that may sign nothing more begins to leave
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 
@@ -53,6 +54,7 @@ class RunningNode:
     _refusals: Refusals
     _checkpoints: Checkpoints
     _log: Log
+    _told: asyncio.Event = field(default_factory=asyncio.Event)  # to stop
     _drained: bool = False
 
     @property
@@ -87,17 +89,33 @@ class RunningNode:
         self._log.write("stopped")
 
     async def run_until_signal(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain."""
-        told = asyncio.Event()
+        """Serve until SIGTERM or SIGINT, or until nothing may be signed any more; then drain.
+
+        Raises:
+            Exception: What stopped the signing; an IntegrityError says which file and what to do.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
+            loop.add_signal_handler(number, self._told.set)
         try:
-            await told.wait()
+            await self._told.wait()
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
             await self.drain()
+        if self.node.writer.failure is not None:
+            raise self.node.writer.failure
+
+    async def watch(self) -> None:
+        """Leave once the writer has failed: nobody must take this for a node that serves."""
+        while (failure := self.node.writer.failure) is None:
+            await asyncio.sleep(WATCH_SECONDS)
+        self._log.alarm("signs-nothing-more", kind=type(failure).__name__)
+        for servicer in self._health:
+            await servicer.enter_graceful_shutdown()
+        self._lanes.stop()
+        self._desk.stop()
+        self._told.set()
 
 
 async def serve(
@@ -198,7 +216,7 @@ def _follow_all(running: RunningNode, parts: _Parts, identity: Identity, endpoin
         )
         running._followers.append(follower)
         running._tasks.append(asyncio.create_task(follower.run()))
-    running._tasks.append(asyncio.create_task(_flush_forever(parts.refusals)))
+    running._tasks += [asyncio.create_task(each) for each in (_flush_forever(parts.refusals), running.watch())]
 
 
 async def _flush_forever(refusals: Refusals) -> None:

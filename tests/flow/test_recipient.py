@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest_asyncio
 from audit.entry import Kind
 from exchange.rpc import status, wire
 from exchange.v1 import node_pb2, node_pb2_grpc
-from keys.errors import RefusedError
+from keys.errors import IntegrityError, RefusedError
 from tests.flow.world import World, bulletin, until
 
 A, B = "HK-IMMD", "TH-DSI"
@@ -178,3 +179,17 @@ async def test_an_echo_signed_by_us_that_is_not_in_our_log_stops_the_signing(wor
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS
     assert world[A].node.writer.failure is not None
     assert '"own-log-contradicted"' in world[A].log.getvalue()
+
+
+async def test_a_node_that_may_sign_nothing_more_leaves_and_says_why(world: World) -> None:
+    running = world[A].running
+    assert running is not None
+    ending = asyncio.create_task(running.run_until_signal())
+    async with following(world) as call:
+        await call.write(start())
+        assert (await call.read()).HasField("started")
+        world[A].node.writer.fail(IntegrityError("the disk returns other bytes than were written"))
+        assert await ended(call) == "ended in order"
+    with pytest.raises(IntegrityError, match="other bytes"):
+        await asyncio.wait_for(ending, 15)
+    assert '"signs-nothing-more"' in world[A].log.getvalue()
