@@ -6,6 +6,7 @@ to one delivery) are checked here. Memory stays small: one byte an entry, 16 byt
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -79,7 +80,9 @@ def _chunks(root: Path, size: int, tasks: list[tuple[int, int]], processes: int)
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    # A copy of this process starts at once; where threads run, one of them may hold a lock that the copy never gets.
+    way = "fork" if threading.active_count() == 1 else "spawn"
+    with ProcessPoolExecutor(processes, mp_context=get_context(way)) as pool:
         waiting = [pool.submit(verify_chunk, root, size, *task) for task in tasks]
         try:
             for index, future in enumerate(waiting):
