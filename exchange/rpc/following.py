@@ -22,14 +22,14 @@ from exchange.rpc import wire
 from exchange.rpc.answering import Answering
 from exchange.rpc.calls import FollowCall
 from exchange.rpc.logs import Log
-from exchange.rpc.marker import Marker
+from exchange.rpc.marker import Marker, enter_deaths
 from exchange.rpc.records import held_records, record_messages
 from exchange.rpc.refusals import Refusals
 from exchange.store import LaneState
 from exchange.v1 import node_pb2
 from exchange.writer import Group
 from keys.dsse import SignedPayload
-from keys.errors import RefusedError, UnavailableError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 
 DAMAGED_TIMES = 3  # then it is refused, so that one broken delivery cannot stop a lane
@@ -81,7 +81,9 @@ class Following:
             position = state.sequence if state is not None else 0
             if taken.sequence > position:
                 self._log.alarm("receipts-never-given", peer=self.peer, sequence=taken.sequence)
-                raise RefusedError("LANE_FORK", f"{self.peer} claims receipts up to {taken.sequence}, we hold {position}")
+                raise RefusedError(
+                    "LANE_FORK", f"{self.peer} claims receipts up to {taken.sequence}, we hold {position}"
+                )
             if state is not None:
                 answering.resume(LaneClass(number), taken.sequence, state.row, position)
         return answering
@@ -122,6 +124,11 @@ class Following:
                     given_up=[place for place, times in self._damaged.items() if times >= DAMAGED_TIMES],
                     on_open=self._marker.opening,
                 )
+            except (RefusedError, UnavailableError, IntegrityError):
+                raise
+            except Exception:
+                await self._count_death()
+                raise
             finally:
                 self._marker.clear()
             try:
@@ -134,6 +141,12 @@ class Following:
                 continue
             return checked.lane.lane_class, answers
         raise AssertionError("the last attempt returns or raises")
+
+    async def _count_death(self) -> None:
+        """Count a fault of ours on a delivery as a death on it: it must not hold up the lane for ever (row 69)."""
+        if self._marker.at is not None:
+            found = [(self.peer, *self._marker.at)]
+            await self._node.writer.submit(lambda writing: enter_deaths(writing, found), _nothing)
 
     def _note_damage(self, refusal: RefusedError) -> None:
         if isinstance(refusal, intake.DamagedError):

@@ -8,6 +8,7 @@ death on that delivery; after two it is refused unopened.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from exchange.node import Node
@@ -25,17 +26,17 @@ class Marker:
         folder = home / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
         self._handle = os.open(folder / f"{PREFIX}{peer}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._set = False
+        self.at: tuple[int, int, int] | None = None  # class, epoch, sequence of what is being opened
 
     def opening(self, lane_class: int, epoch: int, sequence: int) -> None:
         """Note what is opened next."""
-        self._set = True
+        self.at = (lane_class, epoch, sequence)
         os.pwrite(self._handle, f"{lane_class} {epoch} {sequence}".ljust(_LENGTH).encode(), 0)
 
     def clear(self) -> None:
         """Note that nothing is being opened."""
-        if self._set:
-            self._set = False
+        if self.at is not None:
+            self.at = None
             os.ftruncate(self._handle, 0)
 
     def close(self) -> None:
@@ -63,13 +64,14 @@ def count_deaths(node: Node) -> int:
     """
     found = left_behind(node.paths.home)
     if found:
-        node.writer.run(lambda writing: _count(writing, found), lambda *_: None)
+        node.writer.run(lambda writing: enter_deaths(writing, found), lambda *_: None)
     for peer, *_ in found:
         (node.paths.home / FOLDER / f"{PREFIX}{peer}").unlink()
     return len(found)
 
 
-def _count(writing: Writing, found: list[tuple[str, int, int, int]]) -> None:
+def enter_deaths(writing: Writing, found: Sequence[tuple[str, int, int, int]]) -> None:
+    """Count one death on each of these deliveries: (peer, class, epoch, sequence)."""
     for peer, lane_class, epoch, sequence in found:
         lane = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=lane_class, epoch=epoch)
         writing.rows.add_attempts([(lane.row, sequence)])

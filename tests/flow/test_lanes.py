@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from audit.entry import Kind, Outcome
 from exchange.rpc import marker
 from exchange.v1 import node_pb2
+from keys.sealing import EncryptionKey
 from tests.flow.world import QUICK, Member, World, bulletin, bulletin_id, until
 
 A, B = "HK-IMMD", "TH-DSI"
@@ -146,6 +149,39 @@ async def test_row_69_a_delivery_on_which_two_intakes_died_is_refused_unopened(t
     (entry,) = world[B].bodies(Kind.REFUSED)
     assert entry.outcome == Outcome.QUARANTINED
     assert len(received(world[B])) == 1
+    await asyncio.gather(world[A].stop(), world[B].stop())
+
+
+class FaultyKeys(dict[bytes, EncryptionKey]):
+    """Keys that fail at each use, in a way that no rule foresees."""
+
+    def __init__(self, keys: Mapping[bytes, EncryptionKey]) -> None:
+        super().__init__(keys)
+        self.faults = 0
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        """Fail."""
+        self.faults += 1
+        raise ZeroDivisionError
+
+
+async def test_row_69_a_delivery_on_which_our_own_program_fails_twice_holds_nothing_up(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    await world[A].start()
+    await world[A].publish(bulletin(A, B))
+    await world[B].start()
+    await until(lambda: len(recorded(world[A])) == 1)
+    node = world[B].node
+    sound, faulty = node.house.encryption, FaultyKeys(node.house.encryption)
+    node.house = replace(node.house, encryption=faulty)
+    await world[A].publish(bulletin(A, B))
+    await until(lambda: len(world[B].bodies(Kind.REFUSED)) == 1)
+    assert faulty.faults == 2
+    assert world[B].bodies(Kind.REFUSED)[0].outcome == Outcome.QUARANTINED
+    node.house = replace(node.house, encryption=sound)
+    await world[A].publish(bulletin(A, B))
+    await until(lambda: len(received(world[B])) == 2)
+    assert '"fault"' in world[B].log.getvalue()
     await asyncio.gather(world[A].stop(), world[B].stop())
 
 
