@@ -9,7 +9,6 @@ connection to the own node, nothing else (decision 0007).
 from __future__ import annotations
 
 import base64
-import ctypes
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from exchange.enrolment import Enrolment
 from keys import certificate
 from keys.dsse import payload_type
 from keys.errors import RefusedError
+from keys.hardening import harden
 from keys.holders import OfficerKeys, load_officer
 from keys.identity import Usage
 from keys.signing import PublicKey
@@ -35,7 +35,6 @@ IDLE_SECONDS = 15 * 60.0
 MAX_REQUEST_BYTES = 2 << 20  # a statement of 1 MiB in base64, with its frame
 CALL_SECONDS = 5.0  # one request; a caller that stalls is hung up on
 SIGNABLE = ("statement", "read")
-_NOT_DUMPABLE = 4  # PR_SET_DUMPABLE of prctl(2): no core file, no debugger of the same user
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -254,7 +253,7 @@ def detach(agent: Agent) -> int:
     if child:
         return child
     os.setsid()
-    ctypes.CDLL(None).prctl(_NOT_DUMPABLE, 0, 0, 0, 0)
+    harden()
     quiet = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from keys.errors import RefusedError
+from keys.hardening import harden
 
 if TYPE_CHECKING:
     from keys.agency import Person
@@ -332,6 +333,7 @@ class Passphrases:
     @classmethod
     def taken(cls, descriptor: int | None, *, fresh: bool = False) -> Callable[[str], bytes]:
         """Read the descriptor, if one is given; *fresh* asks twice at the terminal."""
+        harden()  # from here on this process holds keys
         if descriptor is None:
             return cls(fresh=fresh)
         read = click.get_current_context().meta  # a descriptor can be read once; holders share its lines

@@ -64,7 +64,6 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.node",
         "exchange.home",
         "exchange.config",
-        "exchange.hardening",
         "exchange.enrolment",
         "exchange.settling",
     ),

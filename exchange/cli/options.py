@@ -13,6 +13,7 @@ import click
 
 from exchange.cli.exits import KEY
 from keys.errors import RefusedError
+from keys.hardening import harden
 
 MAX_PASSPHRASE_BYTES = 1024
 CREDENTIAL = "exchange-passphrase"  # systemd: LoadCredential=exchange-passphrase:PATH
@@ -88,6 +89,7 @@ def read_passphrase(descriptor: int | None, whose: str, *, confirm: bool = False
         whose: For the prompt.
         confirm: Ask twice; for a new one.
     """
+    harden()  # from here on this process holds keys
     if descriptor is not None:
         return _first_line(descriptor, whose)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")

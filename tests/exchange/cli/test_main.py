@@ -91,6 +91,25 @@ def test_a_fault_of_ours_is_no_known_family() -> None:
     assert failure_of(ZeroDivisionError()) is None
 
 
+ASKED = {
+    "exchange": "from exchange.cli.options import read_passphrase; read_passphrase(0, 'x')",
+    "exchange keys": "import click, keys.cli; c = click.Context(click.Command('x')); c.__enter__(); keys.cli.Passphrases.taken(0)",
+}
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_a_process_that_took_a_passphrase_leaves_no_core_file_row_49(command: str) -> None:
+    looked = "import ctypes, resource; print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{ASKED[command]}; {looked}"],
+        input="secret\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "(0, 0) 0\n"
+
+
 def test_help_of_a_topic_and_of_a_command() -> None:
     assert "130  interrupted" in type_line(["help", "exit-codes"]).out
     assert "NOT_FOR_US" in type_line(["help", "codes"]).out
