@@ -18,7 +18,7 @@ def obeyed(char: str) -> bool:
     return (code < 0x20 and char != "\n") or 0x7F <= code <= 0x9F or code in BIDI or 0xD800 <= code <= 0xDFFF
 
 
-def test_no_code_point_of_all_makes_a_terminal_obey() -> None:
+def test_row_44_no_code_point_of_all_makes_a_terminal_obey() -> None:
     for code in range(sys.maxunicode + 1):
         shown = safe_text(chr(code), lines=True)
         assert not any(map(obeyed, shown)), hex(code)
@@ -63,7 +63,7 @@ def test_a_joiner_in_a_code_is_shown() -> None:
     assert safe_text("HK-\u200bSB") == "HK-⟨U+200B⟩SB"
 
 
-def test_a_terminal_escape_is_shown_and_not_obeyed() -> None:
+def test_row_44_a_terminal_escape_is_shown_and_not_obeyed() -> None:
     assert safe_text("a\x1b]0;x\x07\x9b2Jb") == "a⟨U+001B⟩]0;x⟨U+0007⟩⟨U+009B⟩2Jb"
 
 

@@ -42,12 +42,12 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 
 @pytest.mark.parametrize("file", NASTY, ids=lambda file: file.stem)
-def test_check_shows_nothing_that_a_terminal_obeys(file: Path) -> None:
+def test_row_44_check_shows_nothing_that_a_terminal_obeys(file: Path) -> None:
     assert_harmless(type_line(["check", str(file)]))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lists_show_nothing_that_a_terminal_obeys(federation: Federation, name: str) -> None:
+def test_row_44_lists_show_nothing_that_a_terminal_obeys(federation: Federation, name: str) -> None:
     for line in ("inbox", "inbox --subjects --for 'CASE 7' --because triage", "outbox"):
         typed = federation.type(line, name)
         assert typed.code == 0, typed.both
@@ -58,7 +58,7 @@ def test_lists_show_nothing_that_a_terminal_obeys(federation: Federation, name: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_bulletin_is_read_harmlessly(federation: Federation, name: str) -> None:
+def test_row_44_every_bulletin_is_read_harmlessly(federation: Federation, name: str) -> None:
     with federation.client(name) as client:
         items = list(client.inbox())
     for item in items:
@@ -69,7 +69,7 @@ def test_every_bulletin_is_read_harmlessly(federation: Federation, name: str) ->
         assert typed.out.startswith("TLP:")
 
 
-def test_a_reply_quotes_harmlessly(federation: Federation) -> None:
+def test_row_44_a_reply_quotes_harmlessly(federation: Federation) -> None:
     with federation.client("KH-NCCT") as client:
         items = [each for each in client.inbox() if each.kind == "advisory"]
     for item in items:
@@ -82,7 +82,7 @@ def test_a_reply_quotes_harmlessly(federation: Federation) -> None:
     ["\x1b[31mred", "\u202eevil", "\x9b31m", "a\x07b", "line\u2028break", "\u2067right"],
     ids=["escape", "override", "c1", "bell", "separator", "isolate"],
 )
-def test_errors_repeat_nothing_that_a_terminal_obeys(federation: Federation, text: str) -> None:
+def test_row_44_errors_repeat_nothing_that_a_terminal_obeys(federation: Federation, text: str) -> None:
     home = str(federation.home("HK-SB"))
     for line in (
         ["read", text, "--for", "x", "--because", "y", "--home", home, "--as", "duty-1"],
