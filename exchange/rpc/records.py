@@ -20,6 +20,10 @@ from keys.manifest import parse_key_sheet, parse_manifest
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
 ADOPTABLE = (RecordKind.MANIFEST, RecordKind.KEY_SHEET)  # in this order: a sheet is signed by a key of the manifest
+# A record that cannot be adopted now is no fault of whoever tells of it: the stream goes on, and we without the record.
+NOBODYS_FAULT = frozenset(
+    {"KEY_SHEET_EXPIRED", "MANIFEST_EXPIRED", "ROSTER_EXPIRED", "KEY_EXPIRED", "SIGNER_UNKNOWN", "NOT_A_MEMBER"}
+)
 Fetch = Callable[[RecordKind, str, int], Awaitable[SignedPayload]]
 Held = dict[tuple[RecordKind, str], tuple[int, bytes]]
 
@@ -99,6 +103,9 @@ class Adopting:
         try:
             await self._node.adopt(kind, signed)
         except RefusedError as refusal:
+            if refusal.code in NOBODYS_FAULT:
+                self._log.write("refused", peer=told.agency, kind=kind.name, version=told.version, code=refusal.code)
+                return
             if refusal.code != "EQUIVOCATION":
                 raise
             self._stopped.add(_evidence(kind, told.agency))

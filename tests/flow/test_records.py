@@ -12,6 +12,8 @@ import pytest
 from audit.entry import Kind, Outcome
 from exchange.directory import RecordKind
 from exchange.rpc import status
+from exchange.rpc.logs import Log
+from exchange.rpc.records import Adopting
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.ceremony import make_key_sheet, window_keys
 from keys.dsse import SignedPayload
@@ -23,7 +25,14 @@ from tests.flow.world import Member, World, bulletin, until
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
 
 
-def sheet(member: Member, version: int, *, pins: tuple[TlsPin, ...] | None = None, shift: int = 0) -> SignedPayload:
+def sheet(
+    member: Member,
+    version: int,
+    *,
+    pins: tuple[TlsPin, ...] | None = None,
+    shift: int = 0,
+    valid_ms: int | None = None,
+) -> SignedPayload:
     """Sign a further key sheet of a member."""
     first = parse_key_sheet(member.records.key_sheets[member.agency].payload)
     return make_key_sheet(
@@ -34,6 +43,7 @@ def sheet(member: Member, version: int, *, pins: tuple[TlsPin, ...] | None = Non
         pins=first.pins if pins is None else pins,
         now_ms=first.issued_ms + shift,
         version=version,
+        valid_ms=valid_ms,
     )
 
 
@@ -116,6 +126,22 @@ async def refusal(call: grpc.aio.UnaryUnaryCall) -> str:
     error = status.error_of(caught.value)
     assert isinstance(error, RefusedError)
     return error.code
+
+
+async def test_a_third_agencys_expired_record_parts_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        old = sheet(
+            world[C], 2, shift=-2 * 86_400_000, valid_ms=86_400_000
+        )  # somebody adopted it in time; we were away
+        told = node_pb2.AdoptedRecord(kind=node_pb2.RECORD_KIND_KEY_SHEET, agency=C, version=2, digest=bytes(32))
+
+        async def fetch(kind: RecordKind, agency: str, version: int) -> SignedPayload:
+            return old
+
+        await Adopting(world[A].node, Log(world[A].log, A)).compare([told], fetch)
+        assert "KEY_SHEET_EXPIRED" in world[A].log.getvalue()
+        assert version(world[A], C) == 1
 
 
 async def test_row_65_peers_get_hashes_and_no_entries(tmp_path: Path) -> None:
