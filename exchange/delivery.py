@@ -266,7 +266,8 @@ def check_ratchet(
         The checkpoint, if it is newer; None if ours is as new.
 
     Raises:
-        RefusedError: RECEIPT_INVALID; two notes that contradict each other.
+        RefusedError: RECEIPT_INVALID; two notes that contradict each other, or an older one: the peer proves from the
+            checkpoint that we hold, so an honest one has none that is older.
     """
     new = verify_note(note, house.log_key(peer))
     held = reads.peer_checkpoint(peer)
@@ -274,7 +275,7 @@ def check_ratchet(
         return new
     old = verify_note(held[1], house.log_key(peer))
     if new.size < old.size:
-        return None
+        raise RefusedError("RECEIPT_INVALID", f"receipts under a log of {new.size} entries, {old.size} are known of it")
     verify_consistency(old, new, consistency)
     return new if new.size > old.size else None
 

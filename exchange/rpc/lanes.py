@@ -209,6 +209,8 @@ class Lanes:
         if held is not None and held[0] != batch.consistency_from:
             return state.taken  # it proves from a checkpoint that is not our newest: told so, it proves again
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, house=house, reads=reads)
+        if not settled:
+            return state.taken  # all known: nothing is recorded, so nothing is proved
         newer = delivery.check_ratchet(note, batch.consistency, peer=peer, house=house, reads=reads)
         return await self._node.writer.submit(
             partial(delivery.record_receipts, settled=settled, note=note, newer=newer, lane=state, peer=peer), _value
