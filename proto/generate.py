@@ -122,8 +122,7 @@ def lint() -> None:
         rules = '{"version":"v2","lint":{"use":["STANDARD"],"except":["SERVICE_SUFFIX"]}}'
         ours = [word for package in ("keys", "audit", "exchange") for word in ("--path", f"{package}/v1")]
         run(str(BIN / "buf"), "lint", image, "--config", rules, *ours)
-        if RELEASED.exists():
-            run(str(BIN / "buf"), "breaking", image, "--against", str(RELEASED), "--config", rules, *ours)
+        run(str(BIN / "buf"), "breaking", image, "--against", str(RELEASED), "--config", rules, *ours)
 
 
 def release() -> None:
