@@ -1,7 +1,7 @@
 """Which characters a bulletin may hold (domain, section 2.12).
 
 Everything assigned, but no controls, half characters, byte-order marks, non-characters, tag characters and no
-embeddings or overrides of direction. Prose alone may have newlines, tabs and isolates, the latter balanced. The marks
+embeddings or overrides of direction. Text is in NFC: two spellings of one name must not be two names. Prose alone may have newlines, tabs and isolates, the latter balanced. The marks
 and joiners that Khmer, Burmese, Persian and emoji need stay.
 """
 
@@ -22,6 +22,8 @@ def text_fault(text: str, *, prose: bool, lines: bool = False) -> str | None:
         prose: Running text, which may have newlines, tabs and balanced isolates.
         lines: One value of several lines (a machine-readable zone): newlines, and nothing else of these.
     """
+    if not unicodedata.is_normalized("NFC", text):
+        return "it is not in NFC; a draft is brought into that form when it is read, before it is signed"
     if text.isprintable():  # the usual case, in one step
         return None
     allowed = "\n\t" if prose else "\n" if lines else ""

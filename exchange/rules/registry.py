@@ -232,7 +232,7 @@ def _value(plan: _Plan, value: Any, context: Context) -> Sequence[Complaint]:
     if plan.inside is not None:
         return _walk(value, plan.inside, context)
     fault: Fault | None = None
-    if not value.isprintable():
+    if not (value.isascii() and value.isprintable()):  # the usual case has no fault
         found = text_fault(value, prose=plan.prose, lines=plan.lines)
         fault = ("R-TEXT", found, "type the text anew instead of pasting it") if found else None
     if fault is None and plan.check is not None and value:

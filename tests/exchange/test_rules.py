@@ -320,3 +320,9 @@ def test_a_usual_bulletin_is_judged_within_a_few_milliseconds() -> None:
         assert message is not None
         check_bulletin(message, CATALOGUE)
     assert (time.perf_counter() - start) / len(messages) < 0.005
+
+
+def test_text_that_is_not_in_nfc_is_refused_at_intake_too() -> None:
+    message = bulletin("11")
+    message.statements[0].text[0].text = "Kampo\u0301ng"
+    assert codes(message) == [("R-TEXT", "statements[0].text[0].text")]
