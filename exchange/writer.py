@@ -100,6 +100,7 @@ class Writer:
         self.note = ""  # of the newest signed checkpoint
         self.groups = 0
         self._signed_size = log.size
+        self._departing = False  # a departure stands in the loop's queue
 
     def start(self) -> None:
         """Take acts from now on."""
@@ -135,7 +136,8 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[U] = loop.create_future()
         self._submit(_Job(act, finish, future))
-        if len(self._jobs) == 1:  # whoever is ready now still joins the group
+        if self._flight is None and not self._departing:  # whoever is ready now still joins the group
+            self._departing = True
             loop.call_soon(self._depart, loop)
         return future
 
@@ -164,14 +166,17 @@ class Writer:
     def _whole(self, jobs: list[_Job[Any, Any]]) -> None:
         flight = self._begin(jobs)
         for step in (self._commit, self._read_back, self._advance, self._answer):
-            self._step(flight, step)
+            if flight is not None:
+                self._step(flight, step)
 
     # ---- one group, in an event loop: the two flushes beside it
 
     def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._departing = False
         if not self._jobs or self._flight is not None:
             return
         if not self._turn.acquire(blocking=False):  # a caller without a loop has it; a flush is soon over
+            self._departing = True
             loop.call_later(0.001, self._depart, loop)
             return
         jobs = self._take()
@@ -179,7 +184,10 @@ class Writer:
             self._turn.release()
             return
         flight = self._flight = self._begin(jobs)
-        self._beside(loop, flight, self._commit, self._committed)
+        if flight is None:
+            self._turn.release()
+        else:
+            self._beside(loop, flight, self._commit, self._committed)
 
     def _beside(self, loop: asyncio.AbstractEventLoop, flight: _Flight, step: _StepOf, after: _AfterOf) -> None:
         done = self._flush.submit(self._step, flight, step)
@@ -193,7 +201,8 @@ class Writer:
     def _locked(self, loop: asyncio.AbstractEventLoop, flight: _Flight) -> None:
         if not flight.landed:
             self._land(flight)
-            if self._jobs:
+            if self._jobs and not self._departing:
+                self._departing = True
                 loop.call_soon(self._depart, loop)
 
     def _land(self, flight: _Flight) -> None:
@@ -214,12 +223,17 @@ class Writer:
 
     # ---- the steps; each does nothing once one has failed or once it is done
 
-    def _begin(self, jobs: list[_Job[Any, Any]]) -> _Flight:
+    def _begin(self, jobs: list[_Job[Any, Any]]) -> _Flight | None:
+        """Run the acts of a group; None where not even that could begin, and everybody was turned away."""
         failpoint("before-transaction")
-        now_us = self._clock_us()
-        flight = _Flight(
-            jobs, self._log.begin(now_us), self._store.transaction(), threading.get_ident(), self._log.size
-        )
+        try:
+            now_us = self._clock_us()
+            stage = self._log.begin(now_us)
+        except Exception as error:  # noqa: BLE001 - any failure of the writing order stops the node
+            self.failure = error
+            self._turn_away(jobs)
+            return None
+        flight = _Flight(jobs, stage, self._store.transaction(), threading.get_ident(), self._log.size)
         self._step(flight, lambda flight: self._act_all(flight, now_us // 1000))
         return flight
 
