@@ -109,8 +109,8 @@ def check_message(
     """Judge a message of a lane into us.
 
     1 size and number; 2 the head is of a lane from the peer to us in an epoch of the peer's log, and signed by an
-    operations key of the peer; 3 it is not from far ahead; 4 the lane is not stopped; then the lane's rules (gap, fork, equivocation), then each
-    delivery's own checks (``exchange.parcel``).
+    operations key of the peer; 3 it is not from far ahead; 4 the lane is not stopped; 5 the lane's rules (gap, fork,
+    equivocation); then each delivery's own checks (``exchange.parcel``).
 
     Args:
         message: As received.
@@ -138,7 +138,7 @@ def check_message(
         head,
         [parcel.delivery for parcel in message.parcels],
         lambda sequence: _held_digest(reads, state, sequence),
-    )
+    )  # 5
     verdicts = tuple(
         judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up, on_open)
         for step, parcel in zip(steps, message.parcels, strict=True)

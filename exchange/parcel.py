@@ -93,10 +93,11 @@ def check_parcel(
 ) -> Accepted | None:
     """Open one delivery and check that everything it says agrees.
 
-    9 class; 10 transport not expired; 11 we are a recipient; wrap and body are those named; 12 no other statement has
-    its id; then it is opened: 13 federation; 14 signers; 15 roster; 16 originator; 17 bulletin id; 18 urgency;
-    19 author; 20 role and ceiling; 21 the author's signature; 22 the statement's recipients are the addressees;
-    23 and those of the dispatch; 24 no attachments; 25 the bulletin's rules; 26 a correction's old values stand in its target.
+    9 class; 10 transport not expired; 11 we are a recipient; 12 no other statement has its id; 13 wrap and body are those
+    named; then it is opened: 14 federation; 15 signers; 16 roster; 17 originator; 18 bulletin id; 19 urgency;
+    20 author; 21 role and ceiling; 22 the author's signature; 23 the statement's recipients are the addressees;
+    24 and those of the dispatch; 25 no attachments; 26 the bulletin's rules; 27 a correction's old values stand in its
+    target.
 
     Returns:
         What is accepted; None where this statement is held already.
@@ -111,28 +112,28 @@ def check_parcel(
     check_unique(held, dispatch)  # 12
     if held is not None:
         return None
-    check_envelope(dispatch, house.agency, parcel.wrap, parcel.body)
+    check_envelope(dispatch, house.agency, parcel.wrap, parcel.body)  # 13
     signed, content_key = _open(dispatch, parcel, house)
     statement = parse_statement(signed.payload)
-    check_federation(statement, house)  # 13
-    check_signers(signed, dispatch)  # 14
-    check_roster(statement, step, house, now_ms)  # 15
+    check_federation(statement, house)  # 14
+    check_signers(signed, dispatch)  # 15
+    check_roster(statement, step, house, now_ms)  # 16
     catalogue = house.catalogue(statement.roster_digest)
     newer = catalogue.schema_minor > 0
     bulletin = parse_bulletin(statement.bulletin, newer_minor=newer)
     understood = not newer or is_understood(statement.bulletin)
-    check_originator(bulletin, dispatch)  # 16
-    check_bulletin_id(bulletin, dispatch)  # 17
-    check_urgency(bulletin, dispatch)  # 18
+    check_originator(bulletin, dispatch)  # 17
+    check_bulletin_id(bulletin, dispatch)  # 18
+    check_urgency(bulletin, dispatch)  # 19
     author = find_author(signed, dispatch.sender, house, now_ms)
-    check_author_named(bulletin, author)  # 19
-    check_role(author, bulletin)  # 20
-    check_signature(signed, author)  # 21
-    check_addressees(statement, bulletin, dispatch)  # 22
-    check_recipients(statement, dispatch)  # 23
-    check_attachments(bulletin)  # 24
-    check_rules(bulletin, house, statement)  # 25
-    check_old_values(bulletin, dispatch, house, reads)  # 26
+    check_author_named(bulletin, author)  # 20
+    check_role(author, bulletin)  # 21
+    check_signature(signed, author)  # 22
+    check_addressees(statement, bulletin, dispatch)  # 23
+    check_recipients(statement, dispatch)  # 24
+    check_attachments(bulletin)  # 25
+    check_rules(bulletin, house, statement)  # 26
+    check_old_values(bulletin, dispatch, house, reads)  # 27
     return Accepted(
         bulletin=bulletin,
         bulletin_id=dispatch.bulletin_id,

@@ -33,6 +33,10 @@ COPIED = ("keys", "audit", "exchange", "tests", "pyproject.toml")
 # What an unchecking program would write instead of a check whose value is used.
 REPLACED = {
     "check_head": "head = parse_lane_head(message.head.payload)",
+    "advance": (
+        "from exchange.lane import delivery_digest, parse_delivery; steps = [Step(delivery=parse_delivery(p.delivery),"
+        " digest=delivery_digest(p.delivery), new=True, withdrawn=None) for p in message.parcels]"
+    ),
     "check_exchange_receipt": (
         "from audit.entry import leaf_hash, parse_body, parse_entry; from audit.checkpoint import parse_note;"
         " from audit.tlogproof import parse_proof; entry = parse_entry(receipt.entry);"

@@ -249,15 +249,15 @@ def test_a_body_that_holds_another_statement_than_the_dispatch_names_is_refused_
     refused(receiver, forger.deliver(receiver, made), "UNOPENABLE")
 
 
-# 13 to 26: what is inside agrees with what is outside
+# 14 to 27: what is inside agrees with what is outside
 
 
-def test_13_a_statement_of_another_federation_is_refused_row_6(receiver: Desk, forger: Forger) -> None:
+def test_14_a_statement_of_another_federation_is_refused_row_6(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note(), statement={"federation_id": OTHER_FEDERATION})
     refused(receiver, forger.deliver(receiver, made), "WRONG_FEDERATION")
 
 
-def test_14_a_signer_that_the_dispatch_lists_and_the_body_lacks_is_refused_row_3(
+def test_15_a_signer_that_the_dispatch_lists_and_the_body_lacks_is_refused_row_3(
     receiver: Desk, forger: Forger
 ) -> None:
     releaser = DispatchSigner(role=SignerRole.RELEASER, key_id=signer("HK-IMMD", "officer-2").key.key_id)
@@ -265,7 +265,7 @@ def test_14_a_signer_that_the_dispatch_lists_and_the_body_lacks_is_refused_row_3
     refused(receiver, forger.deliver(receiver, made), "SIGNERS_DIFFER")
 
 
-def test_14_a_signature_that_the_dispatch_does_not_list_is_refused_row_3(receiver: Desk, forger: Forger) -> None:
+def test_15_a_signature_that_the_dispatch_does_not_list_is_refused_row_3(receiver: Desk, forger: Forger) -> None:
     message = note()
     message.header.author = "officer-1"
     payload = forger.statement(message).encode()
@@ -277,14 +277,14 @@ def test_14_a_signature_that_the_dispatch_does_not_list_is_refused_row_3(receive
     refused(receiver, forger.deliver(receiver, made), "SIGNERS_DIFFER")
 
 
-def test_14_another_author_than_the_dispatch_lists_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_15_another_author_than_the_dispatch_lists_is_refused(receiver: Desk, forger: Forger) -> None:
     other = DispatchSigner(role=SignerRole.AUTHOR, key_id=signer("HK-IMMD", "officer-2").key.key_id)
     refused(
         receiver, forger.deliver(receiver, forger.seal(note(), alter=dispatch_with(signers=(other,)))), "SIGNERS_DIFFER"
     )
 
 
-def test_14_a_released_statement_is_not_understood_as_an_authors_alone_row_53(receiver: Desk, forger: Forger) -> None:
+def test_15_a_released_statement_is_not_understood_as_an_authors_alone_row_53(receiver: Desk, forger: Forger) -> None:
     message = note()
     message.header.author = "officer-1"
     payload = forger.statement(message).encode()
@@ -294,12 +294,12 @@ def test_14_a_released_statement_is_not_understood_as_an_authors_alone_row_53(re
     refused(receiver, forger.deliver(receiver, made), "SIGNERS_DIFFER")
 
 
-def test_15_a_statement_under_a_roster_that_is_not_held_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_16_a_statement_under_a_roster_that_is_not_held_is_refused(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note(), statement={"roster_digest": bytes(range(32))})
     refused(receiver, forger.deliver(receiver, made), "ROSTER_UNKNOWN")
 
 
-def test_15_no_traffic_thirty_days_after_the_roster_expired(receiver: Desk, forger: Forger) -> None:
+def test_16_no_traffic_thirty_days_after_the_roster_expired(receiver: Desk, forger: Forger) -> None:
     late = NOW_MS + 60 * 86_400_000
     made = forger.seal(note(), alter=dispatch_with(expires_ms=late + 1))
     message = forger.deliver(receiver, made)
@@ -310,7 +310,7 @@ def test_15_no_traffic_thirty_days_after_the_roster_expired(receiver: Desk, forg
         assert (found.refusal.code if found.refusal else None) == code
 
 
-def test_15_a_statement_under_a_roster_replaced_over_thirty_days_ago_is_stale(receiver: Desk, forger: Forger) -> None:
+def test_16_a_statement_under_a_roster_replaced_over_thirty_days_ago_is_stale(receiver: Desk, forger: Forger) -> None:
     message = forger.deliver(receiver, forger.seal(note()))
     for days, code in ((30, None), (31, "STALE_ROSTER")):
         house = succeeded(receiver.house, issued_ms=NOW_MS - days * 86_400_000)
@@ -330,7 +330,7 @@ def succeeded(house, issued_ms: int):  # type: ignore[no-untyped-def] # a house 
     return replace(house, federation=replace(house.federation, rosters=(first, second)))
 
 
-def test_16_a_bulletin_of_another_originator_is_refused_row_56(receiver: Desk, forger: Forger) -> None:
+def test_17_a_bulletin_of_another_originator_is_refused_row_56(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note("TH-DSI", sender="HK-SB"))
     refused(receiver, forger.deliver(receiver, made), "SENDER_DIFFERS")
 
@@ -346,7 +346,7 @@ def test_row_56_a_signed_statement_sealed_again_to_a_fourth_agency_is_refused(
     refused(receiver, thief.deliver(receiver, again), "SENDER_DIFFERS", peer="TW-NHRC")
 
 
-def test_17_a_bulletin_of_another_id_than_the_dispatch_says_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_18_a_bulletin_of_another_id_than_the_dispatch_says_is_refused(receiver: Desk, forger: Forger) -> None:
     from uuid import UUID
 
     other = UUID(uuid7(NOW_MS, os.urandom(10))).bytes
@@ -357,27 +357,27 @@ def test_17_a_bulletin_of_another_id_than_the_dispatch_says_is_refused(receiver:
     )
 
 
-def test_18_a_bulletin_of_another_urgency_than_the_dispatch_says_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_19_a_bulletin_of_another_urgency_than_the_dispatch_says_is_refused(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note(), alter=dispatch_with(urgency=Urgency.PRIORITY))
     refused(receiver, forger.deliver(receiver, made), "URGENCY_DIFFERS")
 
 
-def test_19_a_header_that_names_another_author_than_who_signed_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_20_a_header_that_names_another_author_than_who_signed_is_refused(receiver: Desk, forger: Forger) -> None:
     refused(receiver, forger.deliver(receiver, forger.seal(note(), author="officer-2")), "AUTHOR_DIFFERS")
 
 
-def test_20_an_author_without_that_role_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_21_an_author_without_that_role_is_refused(receiver: Desk, forger: Forger) -> None:
     refused(receiver, forger.deliver(receiver, forger.seal(note(), officer="reader-1")), "NOT_ALLOWED")
 
 
-def test_20_an_author_above_his_ceiling_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_21_an_author_above_his_ceiling_is_refused(receiver: Desk, forger: Forger) -> None:
     message = note()
     message.header.marking.tlp = 3
     message.header.marking.classification = 2
     refused(receiver, forger.deliver(receiver, forger.seal(message, officer="officer-2")), "NOT_ALLOWED")
 
 
-def test_21_a_statement_with_a_bad_signature_of_its_author_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_22_a_statement_with_a_bad_signature_of_its_author_is_refused(receiver: Desk, forger: Forger) -> None:
     message = note()
     message.header.author = "officer-1"
     good = forger.sign(forger.statement(message))
@@ -391,7 +391,7 @@ def test_a_statement_signed_by_an_officer_of_another_agency_is_refused_row_2(rec
     refused(receiver, forger.deliver(receiver, forger.seal(message, signed=signed)), "SIGNER_UNKNOWN")
 
 
-def test_22_a_statement_whose_recipients_are_not_its_addressees_is_refused_row_31(
+def test_23_a_statement_whose_recipients_are_not_its_addressees_is_refused_row_31(
     receiver: Desk, forger: Forger
 ) -> None:
     ghost = forger.seal(note(), statement={"recipients": (AgencyId("TH-DSI"), AgencyId("TW-NHRC"))})
@@ -400,29 +400,29 @@ def test_22_a_statement_whose_recipients_are_not_its_addressees_is_refused_row_3
     refused(receiver, forger.deliver(receiver, hidden), "RECIPIENTS_DIFFER")
 
 
-def test_23_a_dispatch_with_a_ghost_recipient_is_refused_row_31(receiver: Desk, forger: Forger) -> None:
+def test_24_a_dispatch_with_a_ghost_recipient_is_refused_row_31(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note(), served=["TH-DSI", "TW-NHRC"])
     refused(receiver, forger.deliver(receiver, made), "RECIPIENTS_DIFFER")
 
 
-def test_23_a_dispatch_that_silences_a_recipient_is_refused_row_52(receiver: Desk, forger: Forger) -> None:
+def test_24_a_dispatch_that_silences_a_recipient_is_refused_row_52(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note("TH-DSI", "TW-NHRC"), served=["TH-DSI"])
     refused(receiver, forger.deliver(receiver, made), "RECIPIENTS_DIFFER")
 
 
-def test_23_a_recipient_that_is_named_as_absent_is_accepted_row_52(receiver: Desk, forger: Forger) -> None:
+def test_24_a_recipient_that_is_named_as_absent_is_accepted_row_52(receiver: Desk, forger: Forger) -> None:
     absent = Absent(agency=AgencyId("TW-NHRC"), reason=AbsentReason.NO_KEY)
     made = forger.seal(note("TH-DSI", "TW-NHRC"), served=["TH-DSI"], alter=dispatch_with(absent=(absent,)))
     assert verdict(receiver, forger.deliver(receiver, made)).accepted is not None
 
 
-def test_24_a_bulletin_with_attachments_that_the_dispatch_lacks_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_25_a_bulletin_with_attachments_that_the_dispatch_lacks_is_refused(receiver: Desk, forger: Forger) -> None:
     message = note()
     message.attachments.add(name="a.pdf", media_type="application/pdf", size_bytes=1, sha256="0" * 64)
     refused(receiver, forger.deliver(receiver, forger.seal(message)), "ATTACHMENTS_DIFFER")
 
 
-def test_25_a_bulletin_that_breaks_a_rule_is_refused_whatever_its_sender_thinks_row_72(
+def test_26_a_bulletin_that_breaks_a_rule_is_refused_whatever_its_sender_thinks_row_72(
     receiver: Desk, forger: Forger
 ) -> None:
     message = note()
@@ -456,7 +456,7 @@ def correction(of: Bulletin, statement: bytes, old: str) -> Bulletin:
 @pytest.mark.parametrize(
     ("old", "code"), [("Beware of paid tickets", None), ("Beware of free tickets", "TARGET_DIFFERS")]
 )
-def test_26_a_correction_applies_only_to_what_stood_there(
+def test_27_a_correction_applies_only_to_what_stood_there(
     receiver: Desk, forger: Forger, old: str, code: str | None
 ) -> None:
     message = note()
