@@ -98,14 +98,14 @@ BAD_NOTES = {
 
 
 @pytest.mark.parametrize("name", BAD_NOTES)
-def test_row_25_a_malformed_note_is_refused_before_any_signature(name: str) -> None:
+def test_attack_25_a_malformed_note_is_refused_before_any_signature(name: str) -> None:
     assert BAD_NOTES[name] != NOTE
     with pytest.raises(RefusedError) as refused:
         verify_note(BAD_NOTES[name], KEY)
     assert refused.value.code == "MALFORMED"
 
 
-def test_row_25_control_the_same_note_unchanged_is_accepted() -> None:
+def test_attack_25_control_the_same_note_unchanged_is_accepted() -> None:
     assert verify_note(NOTE, KEY).size == CASE["size"]
 
 
@@ -190,7 +190,7 @@ FIRST_HASH = base64.b64encode(bytes.fromhex(PROOF["hashes"][0])).decode()
         PROOF["file"].partition("\n\n")[0],
     ],
 )
-def test_row_25_a_malformed_proof_is_refused(text: str) -> None:
+def test_attack_25_a_malformed_proof_is_refused(text: str) -> None:
     with pytest.raises(RefusedError):
         verify_proof(parse_proof(text), bytes.fromhex(PROOF["entry"]), KEY)
 

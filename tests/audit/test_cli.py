@@ -138,7 +138,7 @@ def test_the_logs_own_checkpoint_is_not_from_outside(folder: Path, key: Verifier
     assert (code, told["verdict"]) == (7, "verified, end not anchored")
 
 
-def test_row_25_malformed_outside_files_end_in_one_line_and_never_in_0(
+def test_attack_25_malformed_outside_files_end_in_one_line_and_never_in_0(
     folder: Path, key: VerifierKey, signer: Ed25519Signer, tmp_path: Path, kept: Path
 ) -> None:
     bad = tmp_path / "bad.txt"
@@ -150,7 +150,7 @@ def test_row_25_malformed_outside_files_end_in_one_line_and_never_in_0(
         assert done.stderr == ""
 
 
-def test_row_25_malformed_keys_and_rosters_end_in_one_line(folder: Path, tmp_path: Path) -> None:
+def test_attack_25_malformed_keys_and_rosters_end_in_one_line(folder: Path, tmp_path: Path) -> None:
     done = run("verify", folder, "--key", "nonsense")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     bad = tmp_path / "roster"

@@ -74,7 +74,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("tiles", ["tiles kept", "tiles made anew"])
-def test_row_1_and_19_an_edited_log_is_refuted_at_the_entry(
+def test_attack_1_and_row_19_an_edited_log_is_refuted_at_the_entry(
     name: str, tiles: str, folder: Path, key: VerifierKey, kept: Outside
 ) -> None:
     edit, place = EDITS[name]
@@ -94,7 +94,7 @@ def test_row_1_and_19_an_edited_log_is_refuted_at_the_entry(
         assert f"at {place}" in report.verdict
 
 
-def test_row_1_control_the_same_entries_written_again_verify(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_attack_1_control_the_same_entries_written_again_verify(folder: Path, key: VerifierKey, kept: Outside) -> None:
     entries, note = read_log(folder, SIZE), (folder / "checkpoint").read_text()
     write_log(folder, rechain(entries), note, key)
     assert verify_log(folder, key=key, outside=[kept]).exit_code == 0
@@ -106,13 +106,15 @@ def suffix_rewritten(folder: Path) -> list[bytes]:
     return rechain(entries)
 
 
-def test_row_2_a_rewritten_suffix_under_the_old_note_is_refuted(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_attack_2_a_rewritten_suffix_under_the_old_note_is_refuted(
+    folder: Path, key: VerifierKey, kept: Outside
+) -> None:
     write_log(folder, suffix_rewritten(folder), (folder / "checkpoint").read_text(), key)
     report = verify_log(folder, key=key, outside=[kept])
     assert (report.exit_code, [s.step for s in report.steps if s.result == REFUTED]) == (6, [5])
 
 
-def test_row_3_the_same_signed_anew_with_the_real_key_is_refuted_by_an_older_note(
+def test_attack_3_the_same_signed_anew_with_the_real_key_is_refuted_by_an_older_note(
     folder: Path, key: VerifierKey, kept: Outside, signer: Ed25519Signer
 ) -> None:
     entries = suffix_rewritten(folder)
@@ -124,7 +126,7 @@ def test_row_3_the_same_signed_anew_with_the_real_key_is_refuted_by_an_older_not
     assert "another history" in report.verdict
 
 
-def test_row_4_a_cut_tail_signed_anew_is_seen_from_outside_only(
+def test_attack_4_a_cut_tail_signed_anew_is_seen_from_outside_only(
     folder: Path, key: VerifierKey, kept: Outside, signer: Ed25519Signer
 ) -> None:
     entries = read_log(folder, SIZE)[:280]
@@ -136,7 +138,7 @@ def test_row_4_a_cut_tail_signed_anew_is_seen_from_outside_only(
     assert report.verdict.startswith("refuted at entry 280: kept.txt: it commits to 300 entries")
 
 
-def test_row_4_a_receipt_for_a_vanished_entry_refutes(
+def test_attack_4_a_receipt_for_a_vanished_entry_refutes(
     folder: Path, key: VerifierKey, signer: Ed25519Signer, template: Path
 ) -> None:
     receipt = Outside(name="r.tlog-proof", data=prove_entry(TileFolder(template), 290).encode())
@@ -155,7 +157,7 @@ def test_an_older_outside_checkpoint_agrees_and_its_size_is_said(
         assert (report.exit_code, report.anchored) == (0, size)
 
 
-def test_row_16_entries_of_another_log_are_refuted(
+def test_attack_16_entries_of_another_log_are_refuted(
     folder: Path, key: VerifierKey, signer: Ed25519Signer, kept: Outside
 ) -> None:
     entries = chain([parse_entry(e).body for e in read_log(folder, SIZE)], "hk-immd.exercise.example/log/1")
@@ -166,7 +168,7 @@ def test_row_16_entries_of_another_log_are_refuted(
     assert verify_log(folder, key=key).exit_code == 7  # control: the same bodies in their own log
 
 
-def test_row_16_an_entry_from_another_position_is_refuted(folder: Path, key: VerifierKey) -> None:
+def test_attack_16_an_entry_from_another_position_is_refuted(folder: Path, key: VerifierKey) -> None:
     entries = read_log(folder, SIZE)
     entries[50] = entries[58]
     write_log(folder, entries, (folder / "checkpoint").read_text(), key)
@@ -189,7 +191,7 @@ TWO_WAYS = {
 
 
 @pytest.mark.parametrize("name", TWO_WAYS)
-def test_row_17_a_body_that_reads_two_ways_or_breaks_its_rule_is_refuted(
+def test_attack_17_a_body_that_reads_two_ways_or_breaks_its_rule_is_refuted(
     name: str, tmp_path: Path, key: VerifierKey, signer: Ed25519Signer
 ) -> None:
     entries = chain([*first_bodies(), TWO_WAYS[name], Body(kind=Kind.HEARTBEAT)])
@@ -200,7 +202,7 @@ def test_row_17_a_body_that_reads_two_ways_or_breaks_its_rule_is_refuted(
 
 
 @pytest.mark.parametrize("body", [b"\x08\x22", b"\x08\x20\xc0\x01\x05", b"\x08\x0f\x60\xff\x01"])
-def test_row_17_control_a_newer_body_is_not_understood_and_not_refuted(
+def test_attack_17_control_a_newer_body_is_not_understood_and_not_refuted(
     body: bytes, tmp_path: Path, key: VerifierKey, signer: Ed25519Signer
 ) -> None:
     entries = chain([*first_bodies(), body, Body(kind=Kind.HEARTBEAT)])
@@ -210,14 +212,14 @@ def test_row_17_control_a_newer_body_is_not_understood_and_not_refuted(
     assert "not understood, at 4" in report.steps[5].detail
 
 
-def test_row_18_the_counts_of_kinds_add_up_to_the_size(folder: Path, key: VerifierKey) -> None:
+def test_attack_18_the_counts_of_kinds_add_up_to_the_size(folder: Path, key: VerifierKey) -> None:
     detail = verify_log(folder, key=key).steps[5].detail.partition(": ")[2]
     assert sum(int(part.rsplit(" ", 1)[1]) for part in detail.split(", ")) == SIZE
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "log.vkey"])
 @pytest.mark.parametrize("content", [None, b"", b"\n"])
-def test_row_19_an_unsigned_or_empty_log_is_never_verified(
+def test_attack_19_an_unsigned_or_empty_log_is_never_verified(
     name: str, content: bytes | None, folder: Path, kept: Outside
 ) -> None:
     assert verify_log(folder, outside=[kept]).exit_code == 7  # control
@@ -229,11 +231,11 @@ def test_row_19_an_unsigned_or_empty_log_is_never_verified(
     assert name in report.verdict
 
 
-def test_row_19_an_empty_folder_is_never_verified(tmp_path: Path, key: VerifierKey) -> None:
+def test_attack_19_an_empty_folder_is_never_verified(tmp_path: Path, key: VerifierKey) -> None:
     assert verify_log(tmp_path, key=key).exit_code == 6
 
 
-def test_row_20_a_log_signed_by_another_key_is_refuted(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_attack_20_a_log_signed_by_another_key_is_refuted(folder: Path, key: VerifierKey, kept: Outside) -> None:
     other = Ed25519Signer.from_seed(Usage.LOG, "HK-SB", bytes(32))
     entries = read_log(folder, SIZE)
     write_log(folder, entries, sign(entries, other), VerifierKey(name=ORIGIN, key=other.key.public_key))
@@ -316,7 +318,7 @@ def test_a_socket_in_the_folder_is_refused(folder: Path, key: VerifierKey) -> No
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_row_25_any_bytes_in_any_file_are_refuted_in_one_sentence(
+def test_attack_25_any_bytes_in_any_file_are_refuted_in_one_sentence(
     data: st.DataObject, folder: Path, key: VerifierKey, kept: Outside
 ) -> None:
     path = folder / data.draw(st.sampled_from(TileFolder(folder).names()))
@@ -351,7 +353,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
-def test_row_25_an_unusable_outside_file_is_said_and_never_ends_in_0(
+def test_attack_25_an_unusable_outside_file_is_said_and_never_ends_in_0(
     name: str, folder: Path, key: VerifierKey, kept: Outside
 ) -> None:
     report = verify_log(folder, key=key, outside=[kept, Outside(name="odd.txt", data=UNUSABLE[name])])
