@@ -107,6 +107,11 @@ class SqliteReads:
         )
         return [AdoptedRecord(kind=k, agency=a, version=v, digest=d, signed=s) for k, a, v, d, s in rows]
 
+    def record(self, kind: int, agency: str, version: int) -> AdoptedRecord | None:
+        statement = "SELECT digest, signed FROM records WHERE kind = ? AND agency = ? AND version = ?"
+        row = self._one(statement, kind, agency, version)
+        return row and AdoptedRecord(kind=kind, agency=agency, version=version, digest=row[0], signed=row[1])
+
     def catalogue(self, digest: bytes) -> dict[str, bytes]:
         rows = self._db.execute("SELECT name, content FROM catalogues WHERE digest = ? ORDER BY name", (digest,))
         return {name: bytes(content) for name, content in rows}

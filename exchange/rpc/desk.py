@@ -94,6 +94,7 @@ class Desk:
         self, request: node_pb2.WatchRequest, context: Context
     ) -> None:
         """List received bulletins after a cursor and go on with what arrives; pulled from the store, never queued."""
+        check_cursor(request.after)
         event, after = self._fanout.watch(), request.after
         try:
             while not self._stopping:
@@ -169,6 +170,7 @@ class Desk:
     def _page(self, after: int, limit: int, bulletin_id: bytes, *, sent: bool) -> list[HeldBulletin]:
         if limit > MAX_PAGE:
             raise RefusedError("TOO_MANY", f"{limit} rows, at most {MAX_PAGE}")
+        check_cursor(after)
         reads, house = self._node.reads, self._node.house
         if bulletin_id:
             return [each for each in reads.find_any(bulletin_id) if (each.sender == house.agency) == sent]
@@ -201,3 +203,9 @@ class Desk:
             bulletin_id=held.bulletin_id,
             subject=[node_pb2.SubjectText(lang=each.lang, text=each.text) for each in bulletin.header.subject],
         )
+
+
+def check_cursor(after: int) -> None:
+    """Refuse a cursor that is no index of any log: RefusedError MALFORMED."""
+    if after >= 1 << 63:
+        raise RefusedError("MALFORMED", f"cursor {after} is no index of a log")

@@ -12,6 +12,8 @@ from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 
+MAX_NOTICES = 50  # of one bulletin, the newest: a page must fit a message
+
 
 def inbox_item(held: HeldBulletin, reads: Reads) -> node_pb2.InboxItem:
     """Show what may be shown of a received bulletin without a reason."""
@@ -33,7 +35,7 @@ def inbox_item(held: HeldBulletin, reads: Reads) -> node_pb2.InboxItem:
         opened=held.opened,
         notices=[
             node_pb2.AppliedNotice(relation=notice.relation, bulletin_id=notice.bulletin_id)
-            for notice in reads.notices(held.sender, held.bulletin_id)
+            for notice in reads.notices(held.sender, held.bulletin_id)[-MAX_NOTICES:]
         ],
         not_understood=facts.not_understood,
     )

@@ -27,11 +27,10 @@ class Directory:
         self, request: node_pb2.RecordRequest, context: Context
     ) -> node_pb2.RecordResponse:
         """Give one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
-        wanted = (request.kind, request.agency, request.version)
-        for record in self._node.reads.records():
-            if (record.kind, record.agency, record.version) == wanted:
-                return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
-        raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
+        record = self._node.reads.record(int(request.kind), request.agency, request.version)
+        if record is None:
+            raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
+        return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
 
     async def Catalogue(  # noqa: N802
         self, request: node_pb2.CatalogueRequest, context: Context
