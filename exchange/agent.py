@@ -35,7 +35,13 @@ IDLE_SECONDS = 15 * 60.0
 MAX_REQUEST_BYTES = 2 << 20  # a statement of 1 MiB in base64, with its frame
 CALL_SECONDS = 5.0  # one request; a caller that stalls is hung up on
 SIGNABLE = ("statement", "read")
+
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+
+
+def since_boot() -> float:
+    """Count seconds, those asleep too: a closed laptop is idle."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class AgentError(RefusedError):
@@ -164,7 +170,7 @@ class Agent:
         keys: OfficerKeys,
         *,
         idle_seconds: float = IDLE_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = since_boot,
     ) -> None:
         """Listen.
 
