@@ -147,7 +147,7 @@ class Follower:
                 await self._learn(opened)
                 call = node_pb2_grpc.LaneStub(opened).Follow()
                 started = await self._begin(call)
-            await self._follow(call, opened, started)
+            await self._follow(call, opened, started, address)
         finally:
             self.connected = False
             if opened is not None:
@@ -188,7 +188,9 @@ class Follower:
             raise RefusedError("MALFORMED", f"the stream of {self._peer} does not begin with its start")
         return first.started
 
-    async def _follow(self, call: FollowCall, opened: grpc.aio.Channel, started: node_pb2.FollowStarted) -> None:
+    async def _follow(
+        self, call: FollowCall, opened: grpc.aio.Channel, started: node_pb2.FollowStarted, address: str
+    ) -> None:
         """Take the stream's start and go on until it ends."""
         await self._checkpoints.check_echo(started.echo)
         await self._adopting.compare(started.records, partial(_fetch, opened))
@@ -198,14 +200,30 @@ class Follower:
         self.connected = True
         self._following.heard = time.monotonic()
         self._log.write("following", peer=self._peer)
-        watch = asyncio.create_task(self._watch(call))
+        watches = [asyncio.create_task(self._watch(call)), asyncio.create_task(self._recheck(call, address))]
         try:
             await converse(
                 call, self._following, answering, lambda told: self._adopting.compare(told, partial(_fetch, opened))
             )
         finally:
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             call.cancel()
+
+    async def _recheck(self, call: FollowCall, address: str) -> None:
+        """End a stream whose server is no member any more, or whose pin was withdrawn."""
+        while True:
+            await asyncio.sleep(self._settings.recheck_seconds)
+            federation = self._node.house.federation
+            try:
+                member = federation.member(self._peer, self._now_ms())
+                await self._probe(address, member, node_name(self._peer, federation.name))
+            except RefusedError as refusal:
+                self._refusals.count(self._member().number, refusal.code)
+                call.cancel()
+                return
+            except UnavailableError:
+                continue  # a second handshake did not come about; the open stream says whether the peer is there
 
     async def _watch(self, call: FollowCall) -> None:
         """End a stream that says nothing: lane heads are due, and silence is not allowed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -83,6 +84,21 @@ async def test_row_24_a_stream_ends_at_once_when_its_peers_pin_is_withdrawn(tmp_
         assert time.monotonic() - began < 5
         await world[A].publish(bulletin(A, B))
         await until(lambda: "PEER_UNTRUSTED" in world[B].log.getvalue())
+        assert world[B].bodies(Kind.RECEIVED) == []
+
+
+async def test_row_24_a_follower_leaves_a_server_whose_pin_is_withdrawn(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+        running = world[B].running
+        assert running is not None
+        assert running.followed == 1
+        people = tuple(pin for pin in parse_key_sheet(world[A].records.key_sheets[A].payload).pins if pin.owner != A)
+        await world[B].node.adopt(RecordKind.KEY_SHEET, sheet(world[A], 2, pins=people))
+        await until(lambda: running.followed == 0)
+        await world[A].publish(bulletin(A, B))
+        await asyncio.sleep(1)
         assert world[B].bodies(Kind.RECEIVED) == []
 
 
