@@ -153,16 +153,16 @@ def test_many_threads_publish_through_one_client(sender: Client) -> None:
 
 
 def test_an_outbox_of_more_than_one_message_is_told_whole(federation: Federation, sender: Client) -> None:
-    composed = [sender.compose(note(f"Many {place}", "TH-DSI", "HK-IMMD")) for place in range(400)]
+    composed = [sender.compose(note(f"Many {place}", "TH-DSI", "HK-IMMD")) for place in range(700)]
     made = [each for each in sender.publish_many(composed) if isinstance(each, Published)]
     federation.await_received(sender, made[-1])
     told = {each.bulletin_id for each in sender.outbox()}
-    assert len(sender._line.outbox_page(0).items) < 400  # the control: a page is full before it holds so many
+    assert len(sender._line.outbox_page(0).items) < len(told)  # the control: one page does not hold them all
     assert told >= {each.bulletin_id for each in made}
     assert sender.find(made[-1].number).bulletin_id == made[-1].bulletin_id
     with federation.client("HK-IMMD") as other:
         items = list(other.inbox())
-        assert len(other.subjects(items, case="7/26", because="triage")) == len(items) >= 400
+        assert len(other.subjects(items, case="7/26", because="triage")) == len(items) >= 700
 
 
 def test_a_refusal_among_many_stands_in_its_place(sender: Client) -> None:
