@@ -27,6 +27,7 @@ NAMES = (
     "verify_log",
     "recipients",
     "help_text",
+    "oracle",
 )
 
 
