@@ -74,7 +74,7 @@ class _Passing:
 
 class _FaultyTransaction(_Passing):
     def savepoint(self) -> AbstractContextManager[None]:
-        return self._inner.savepoint()  # type: ignore[no-any-return]
+        return self._inner.savepoint()  # type: ignore[no-any-return] # passes on what it wraps
 
     def append_entries(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
         if self._store.breaks("before-append"):

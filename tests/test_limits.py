@@ -106,7 +106,7 @@ def test_row_38_a_note_has_so_many_bytes() -> None:
             within.replace("a.example", "a" * (missing + surplus + 1) + ".example") if missing + surplus else within
         )
         assert len(longer.encode()) == MAX_NOTE_BYTES + surplus
-        assert code_of(lambda longer=longer: parse_note(longer)) == code  # type: ignore[misc]
+        assert code_of(lambda longer=longer: parse_note(longer)) == code  # type: ignore[misc] # bound in the loop on purpose
 
 
 @pytest.mark.parametrize(("surplus", "code"), [(-1, "taken"), (0, "taken"), (1, "MALFORMED")])

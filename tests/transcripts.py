@@ -134,7 +134,7 @@ def _published(federation: Federation) -> bool:
     return True
 
 
-def _reads(home: Path, ask: Callable[..., object]):  # type: ignore[no-untyped-def]
+def _reads(home: Path, ask: Callable[..., object]):  # type: ignore[no-untyped-def] # its types are those of what it stands in for
     store = SqliteStore(home / DATABASE)
     try:
         return ask(store.reads())

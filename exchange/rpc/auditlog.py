@@ -21,9 +21,7 @@ class AuditLog:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def Checkpoint(  # noqa: N802
-        self, request: node_pb2.CheckpointRequest, context: Context
-    ) -> node_pb2.CheckpointResponse:
+    async def Checkpoint(self, request: node_pb2.CheckpointRequest, context: Context) -> node_pb2.CheckpointResponse:
         """Give our newest checkpoint, or the newest that we hold of the caller's own log; empty if none.
 
         Raises:
@@ -38,9 +36,7 @@ class AuditLog:
         held = self._node.reads.peer_checkpoint(asking)
         return node_pb2.CheckpointResponse(note=held[1] if held is not None else "")
 
-    async def Tile(  # noqa: N802
-        self, request: node_pb2.TileRequest, context: Context
-    ) -> node_pb2.TileResponse:
+    async def Tile(self, request: node_pb2.TileRequest, context: Context) -> node_pb2.TileResponse:
         """Give a hash tile as it is published.
 
         Raises:
@@ -57,9 +53,7 @@ class AuditLog:
             raise RefusedError("NO_SUCH_BULLETIN", "this tile is not published") from error
         return node_pb2.TileResponse(content=content)
 
-    async def Consistency(  # noqa: N802
-        self, request: node_pb2.ConsistencyRequest, context: Context
-    ) -> node_pb2.ConsistencyResponse:
+    async def Consistency(self, request: node_pb2.ConsistencyRequest, context: Context) -> node_pb2.ConsistencyResponse:
         """Prove that one size of our log extends another.
 
         Raises:

@@ -42,9 +42,7 @@ class Desk:
         self._stopping = True
         self._fanout.wake_all()
 
-    async def Profile(  # noqa: N802
-        self, request: node_pb2.ProfileRequest, context: Context
-    ) -> node_pb2.ProfileResponse:
+    async def Profile(self, request: node_pb2.ProfileRequest, context: Context) -> node_pb2.ProfileResponse:
         """Tell a client what it must know before it signs."""
         house = self._node.house
         return node_pb2.ProfileResponse(
@@ -56,7 +54,7 @@ class Desk:
             owner=caller().owner,
         )
 
-    async def ReserveNumber(  # noqa: N802
+    async def ReserveNumber(
         self, request: node_pb2.ReserveNumberRequest, context: Context
     ) -> node_pb2.ReserveNumberResponse:
         """Give the next number of a kind and a year; RefusedError MALFORMED for a kind that there is not."""
@@ -69,30 +67,22 @@ class Desk:
         )
         return node_pb2.ReserveNumberResponse(number=f"{house.agency}/{code}/{year}/{number:06d}")
 
-    async def Publish(  # noqa: N802
-        self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context
-    ) -> None:
+    async def Publish(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context) -> None:
         """Publish statements in batches; answers in order, refusals among them."""
         await self._posting.stream(requests, context, caller())
 
-    async def PublishOne(  # noqa: N802
-        self, request: node_pb2.PublishOneRequest, context: Context
-    ) -> node_pb2.PublishOneResponse:
+    async def PublishOne(self, request: node_pb2.PublishOneRequest, context: Context) -> node_pb2.PublishOneResponse:
         """Publish one statement; the same path."""
         (result,) = await self._posting.batch([request.statement], caller())
         return node_pb2.PublishOneResponse(result=result)
 
-    async def Inbox(  # noqa: N802
-        self, request: node_pb2.InboxRequest, context: Context
-    ) -> node_pb2.InboxResponse:
+    async def Inbox(self, request: node_pb2.InboxRequest, context: Context) -> node_pb2.InboxResponse:
         """List received bulletins after a cursor, or one by its id."""
         held = self._page(request.after, request.limit, request.bulletin_id, sent=False)
         items = [inbox_item(each, self._node.reads) for each in held]
         return node_pb2.InboxResponse(items=items, cursor=cursor(held, request.after))
 
-    async def Watch(  # noqa: N802
-        self, request: node_pb2.WatchRequest, context: Context
-    ) -> None:
+    async def Watch(self, request: node_pb2.WatchRequest, context: Context) -> None:
         """List received bulletins after a cursor and go on with what arrives; pulled from the store, never queued."""
         check_cursor(request.after)
         event, after = self._fanout.watch(), request.after
@@ -110,9 +100,7 @@ class Desk:
             self._fanout.unwatch(event)
         raise UnavailableError("the node is stopping; go on from the last cursor", 5)
 
-    async def Outbox(  # noqa: N802
-        self, request: node_pb2.OutboxRequest, context: Context
-    ) -> node_pb2.OutboxResponse:
+    async def Outbox(self, request: node_pb2.OutboxRequest, context: Context) -> node_pb2.OutboxResponse:
         """List what was published, with one state and one reason for each recipient."""
         held = self._page(request.after, request.limit, request.bulletin_id, sent=True)
         reads = self._node.reads
@@ -129,7 +117,7 @@ class Desk:
             shown.append(each)
         return node_pb2.OutboxResponse(items=items, cursor=cursor(shown, request.after))
 
-    async def ListSubjects(  # noqa: N802
+    async def ListSubjects(
         self, request: node_pb2.ListSubjectsRequest, context: Context
     ) -> node_pb2.ListSubjectsResponse:
         """Show subjects of the bulletins that a signed request lists, once LISTED is committed."""
@@ -140,9 +128,7 @@ class Desk:
         lines = [self._subject(granted, each) for each in granted.held]
         return node_pb2.ListSubjectsResponse(subjects=lines, receipt=receipt.to_message(), blind=granted.blind)
 
-    async def Read(  # noqa: N802
-        self, request: node_pb2.ReadRequest, context: Context
-    ) -> node_pb2.ReadResponse:
+    async def Read(self, request: node_pb2.ReadRequest, context: Context) -> node_pb2.ReadResponse:
         """Open one bulletin, once OPENED is committed."""
         reader = self._check(request.read)
         if reader.request.listed:

@@ -17,24 +17,18 @@ class Directory:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def Adopted(  # noqa: N802
-        self, request: node_pb2.AdoptedRequest, context: Context
-    ) -> node_pb2.AdoptedResponse:
+    async def Adopted(self, request: node_pb2.AdoptedRequest, context: Context) -> node_pb2.AdoptedResponse:
         """List the newest version of every record."""
         return node_pb2.AdoptedResponse(records=record_messages(held_records(self._node.house)))
 
-    async def Record(  # noqa: N802
-        self, request: node_pb2.RecordRequest, context: Context
-    ) -> node_pb2.RecordResponse:
+    async def Record(self, request: node_pb2.RecordRequest, context: Context) -> node_pb2.RecordResponse:
         """Give one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
         record = self._node.reads.record(int(request.kind), request.agency, request.version)
         if record is None:
             raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
         return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
 
-    async def Catalogue(  # noqa: N802
-        self, request: node_pb2.CatalogueRequest, context: Context
-    ) -> node_pb2.CatalogueResponse:
+    async def Catalogue(self, request: node_pb2.CatalogueRequest, context: Context) -> node_pb2.CatalogueResponse:
         """Give a catalogue's files by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
         files = self._node.reads.catalogue(request.digest)
         if not files:

@@ -52,7 +52,7 @@ class Lanes:
         self._stopping = False
         node.on_house.append(self._adopted)
 
-    async def Follow(self, requests: Requests, context: Context) -> None:  # noqa: N802
+    async def Follow(self, requests: Requests, context: Context) -> None:
         """Send deliveries from where the peer stands, and take its receipts.
 
         1 the first message says where it stands; 2 it holds no more than we sent, and the same; then both directions

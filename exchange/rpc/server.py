@@ -66,7 +66,7 @@ def credentials(
     first = grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(house()))
     return grpc.dynamic_ssl_server_credentials(  # None from the fetcher means: as before
         first,
-        renewed,  # type: ignore[arg-type]
+        renewed,  # type: ignore[arg-type] # the stubs forbid None, which gRPC takes
         require_client_authentication=True,
     )
 
@@ -95,13 +95,13 @@ def add_peer_services(server: grpc.aio.Server, lanes: Lanes, directory: Director
         response_serializer=wire.serialize,  # batches are bytes already
     )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("exchange.v1.Lane", {"Follow": follow}),))
-    node_pb2_grpc.add_DirectoryServicer_to_server(directory, server)  # type: ignore[arg-type]
-    node_pb2_grpc.add_AuditLogServicer_to_server(auditlog, server)  # type: ignore[arg-type]
+    node_pb2_grpc.add_DirectoryServicer_to_server(directory, server)  # type: ignore[arg-type] # the stubs want their own context class
+    node_pb2_grpc.add_AuditLogServicer_to_server(auditlog, server)  # type: ignore[arg-type] # the stubs want their own context class
 
 
 def add_desk_services(server: grpc.aio.Server, desk: Desk) -> None:
     """Add what the own people may call."""
-    node_pb2_grpc.add_DeskServicer_to_server(desk, server)  # type: ignore[arg-type]
+    node_pb2_grpc.add_DeskServicer_to_server(desk, server)  # type: ignore[arg-type] # the stubs want their own context class
 
 
 async def add_health(server: grpc.aio.Server, services: Sequence[str]) -> Any:

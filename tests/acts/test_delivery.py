@@ -215,7 +215,7 @@ def redelivered(desk: Desk, row: OutboundRow) -> OutboundRow:
         receipt=b"",
     )
 
-    def act(writing):  # type: ignore[no-untyped-def]
+    def act(writing):  # type: ignore[no-untyped-def] # its types are those of what it stands in for
         writing.rows.add_outbound([second])
         writing.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
 
@@ -285,7 +285,7 @@ def test_receipts_that_were_checked_before_the_lane_moved_are_checked_again(desk
 
 
 def test_the_ratchet_takes_a_longer_log_that_extends_the_one_held(desk: Desk, peer_log: ForgedLog) -> None:
-    def ratchet(log: ForgedLog, proof: list[bytes]):  # type: ignore[no-untyped-def]
+    def ratchet(log: ForgedLog, proof: list[bytes]):  # type: ignore[no-untyped-def] # its types are those of what it stands in for
         return check_ratchet(log.note(), proof, peer=PEER, house=desk.house, reads=desk.node.reads)
 
     for _ in range(4):
@@ -430,7 +430,7 @@ def test_spoilt_answers_of_a_peer_are_refused_or_kept_and_stop_nothing_row_37(de
         try:
             desk.settle([(row.sequence, log.receipt(index), None)], PEER)
         except RefusedError as refusal:
-            assert refusal.code == "RECEIPT_INVALID"  # noqa: PT017
+            assert refusal.code == "RECEIPT_INVALID"  # noqa: PT017 - every case of the loop is looked at
         else:
             settled += 1
             [row] = publish(desk)

@@ -68,7 +68,7 @@ def manifest(
         "now_ms": NOW_MS,
         "version": version,
     }
-    return make_manifest(keys_of(agency).root.root, **(values | changes))  # type: ignore[arg-type]
+    return make_manifest(keys_of(agency).root.root, **(values | changes))  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def sheet(agency: str = "TH-DSI", version: int = 1, keys: AgencyKeys | None = None, **changes: object) -> SignedPayload:
@@ -81,7 +81,7 @@ def sheet(agency: str = "TH-DSI", version: int = 1, keys: AgencyKeys | None = No
         "now_ms": NOW_MS,
         "version": version,
     }
-    return make_key_sheet(made.node.operations, **(values | changes))  # type: ignore[arg-type]
+    return make_key_sheet(made.node.operations, **(values | changes))  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def test_a_log_begins_with_the_roster_and_the_own_records(desk: Desk) -> None:
@@ -157,7 +157,7 @@ def test_two_records_of_one_version_are_refused_and_the_second_is_kept_row_60(de
     ],
     ids=["federation", "future", "expired", "type", "signer", "signature"],
 )
-def test_a_manifest_that_does_not_verify_is_refused(desk: Desk, signed, code: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_manifest_that_does_not_verify_is_refused(desk: Desk, signed, code: str) -> None:  # type: ignore[no-untyped-def] # its types are those of what it stands in for
     refused(desk, RecordKind.MANIFEST, signed(), code)
 
 

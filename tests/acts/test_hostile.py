@@ -148,7 +148,7 @@ def test_the_largest_numbers_in_a_delivery_stop_nothing(victim: Desk, forger: Fo
     try:
         victim.receive(message, "HK-IMMD")
     except RefusedError as refusal:
-        assert refusal.code == "LANE_GAP"  # noqa: PT017
+        assert refusal.code == "LANE_GAP"  # noqa: PT017 - every case of the loop is looked at
     assert victim.node.writer.failure is None
 
 

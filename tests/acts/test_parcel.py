@@ -216,7 +216,7 @@ def check_in(receiver: Desk, message: Message, house: object, now_ms: int = NOW_
     checked = intake.check_message(
         message,
         peer=AgencyId("HK-IMMD"),
-        house=house,  # type: ignore[arg-type]
+        house=house,  # type: ignore[arg-type] # wrong or merged on purpose
         reads=receiver.node.reads,
         now_ms=now_ms,
         random_bytes=os.urandom,

@@ -191,7 +191,7 @@ def test_11_a_bulletin_that_breaks_a_rule_is_refused_with_its_complaints(sender:
     message = note()
     message.header.subject[0].text = "bidi \u202e override"
     error = refused(sender, signed(sender, message), "RULES")
-    assert [complaint.code for complaint in error.complaints] != []  # type: ignore[attr-defined]
+    assert [complaint.code for complaint in error.complaints] != []  # type: ignore[attr-defined] # read from JSON or narrowed by the code
     assert "bidi" not in str(error)  # row 49: codes and paths, never text
 
 
@@ -270,7 +270,7 @@ def test_a_refused_act_leaves_nothing_and_does_not_spoil_its_neighbours(sender: 
     message = note()
     first, second, third = (sender.prepare(signed(sender, each)) for each in (message, message, note()))
 
-    def act(writing):  # type: ignore[no-untyped-def]
+    def act(writing):  # type: ignore[no-untyped-def] # its types are those of what it stands in for
         done = [publishing.publish(writing, first, sender.house)]
         mark = writing.log.mark()
         try:

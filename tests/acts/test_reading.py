@@ -75,7 +75,7 @@ def grant(desk: Desk, reader: Reader) -> Granted:
 def refused(desk: Desk, signed: SignedPayload, code: str, **more: object) -> None:
     size = desk.node.reads.size()
     with pytest.raises(RefusedError) as raised:
-        grant(desk, check(desk, signed, **more))  # type: ignore[arg-type]
+        grant(desk, check(desk, signed, **more))  # type: ignore[arg-type] # wrong or merged on purpose
     assert raised.value.code == code, raised.value
     assert desk.node.reads.size() == size
 

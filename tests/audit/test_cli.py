@@ -67,8 +67,8 @@ def test_verify_ends_in_0_only_with_an_outside_key_and_an_outside_checkpoint(
 ) -> None:
     code, told = verify_json(folder, "--key", str(key), "--against", kept)
     assert (code, told["verdict"], told["origin"], told["size"]) == (0, "verified", key.name, 300)
-    assert [(s["step"], s["result"]) for s in told["steps"]] == [(n, "ok") for n in range(1, 9)]  # type: ignore[attr-defined]
-    assert all(set(step) == {"step", "name", "result", "detail"} for step in told["steps"])  # type: ignore[attr-defined]
+    assert [(s["step"], s["result"]) for s in told["steps"]] == [(n, "ok") for n in range(1, 9)]  # type: ignore[attr-defined] # read from JSON or narrowed by the code
+    assert all(set(step) == {"step", "name", "result", "detail"} for step in told["steps"])  # type: ignore[attr-defined] # read from JSON or narrowed by the code
     assert verify_json(folder, "--against", kept)[0] == 7
     assert verify_json(folder, "--key", str(key))[0] == 7
     assert verify_json(folder)[0] == 7
@@ -104,7 +104,7 @@ def test_against_takes_many_values_before_or_after_the_folder(
     ):
         code, told = verify_json(*words)
         assert (code, told["verdict"]) == (0, "verified"), words
-        assert "1 checkpoint and 1 receipt agree" in told["steps"][6]["detail"]  # type: ignore[index]
+        assert "1 checkpoint and 1 receipt agree" in told["steps"][6]["detail"]  # type: ignore[index] # read from JSON
 
 
 def test_a_changed_byte_ends_in_6_and_names_the_entry(folder: Path, key: VerifierKey, kept: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_roster_gives_the_key_of_the_agency_that_the_origin_names(agencies: li
     log = write_log(tmp_path / "log", entries, sign(entries, signer), log_key)
     code, told = verify_json(log, "--roster", roster, "--against", kept)
     assert (code, told["verdict"]) == (0, "verified")
-    assert ", from roster 1, " in told["steps"][0]["detail"]  # type: ignore[index]
+    assert ", from roster 1, " in told["steps"][0]["detail"]  # type: ignore[index] # read from JSON
     other = agencies[1].node.log  # control: another agency's key signs nothing here
     write_log(log, entries, sign(entries, other), VerifierKey(name=origin, key=other.key.public_key))
     assert verify_json(log, "--roster", roster)[0] == 6

@@ -20,7 +20,7 @@ DESCRIPTOR = entry_pb2.EntryBody.DESCRIPTOR
 
 
 def body_of(fields: dict[str, int | bytes]) -> Body:
-    return Body(**fields)  # type: ignore[arg-type]
+    return Body(**fields)  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def field_values() -> st.SearchStrategy[dict[str, int | bytes]]:
@@ -135,10 +135,10 @@ def test_genesis_binds_the_origin_and_the_epoch_before() -> None:
 
 def test_an_entry_outside_its_bounds_is_not_made() -> None:
     good = {"index": 0, "time_us": 0, "previous": bytes(32), "body": b"\x08\x20"}
-    assert Entry(**good).encode()  # type: ignore[arg-type]
+    assert Entry(**good).encode()  # type: ignore[arg-type] # wrong or merged on purpose
     for bad in ({"index": 1 << 64}, {"time_us": -1}, {"previous": bytes(31)}, {"body": b""}, {"body": bytes(4045)}):
         with pytest.raises(ValueError, match="entry"):
-            Entry(**(good | bad)).encode()  # type: ignore[arg-type]
+            Entry(**(good | bad)).encode()  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def test_a_varint_is_as_short_as_can_be() -> None:

@@ -230,7 +230,7 @@ def test_a_damaged_group_after_the_lock_is_not_taken_over(tmp_path: Path) -> Non
     with pytest.raises(IntegrityError, match="entry 60 is not the one that was logged"):
         check_start(Log.open(ORIGIN, store), lock, store, "node.db")
     assert lock.read(ORIGIN) is not None
-    assert lock.read(ORIGIN)[0] == 50  # type: ignore[index]
+    assert lock.read(ORIGIN)[0] == 50  # type: ignore[index] # read from JSON
 
 
 def test_two_copies_of_a_node_cannot_both_move_the_lock(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def head_of(payloads: Sequence[bytes], last: int, **changes: object) -> LaneHead
     """Return the head of a message that ends in delivery *last*."""
     digest = delivery_digest(payloads[-1]) if payloads else bytes(32)
     head = LaneHead(lane=LANE, sequence=last, delivery_digest=digest, latest=last, time_ms=NOW_MS + 10 * last)
-    return replace(head, **changes)  # type: ignore[arg-type]
+    return replace(head, **changes)  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def sign_head(head: LaneHead, signer: Ed25519Signer = OPERATIONS) -> SignedPayload:
@@ -155,7 +155,7 @@ def answer(kind: Kind, dispatch: bytes, delivery: bytes, **changes: object) -> B
     body = Body(kind=kind, peer=OUR_NUMBER, dispatch_digest=dispatch, delivery_digest=delivery)
     if kind is Kind.RECEIVED:
         body = replace(body, opening=opening(STATEMENT.salt, delivery))
-    return replace(body, **changes)  # type: ignore[arg-type]
+    return replace(body, **changes)  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def _root(leaves: Sequence[bytes]) -> bytes:

@@ -77,8 +77,8 @@ def test_garbage_raises_refused(data: bytes) -> None:
 def test_an_unknown_marking_counts_as_the_most_restrictive() -> None:
     message = bulletin("03")
     assert (tlp_of(message), classification_of(message)) == (Tlp.CLEAR, Classification.UNCLASSIFIED)
-    message.header.marking.tlp = 9  # type: ignore[assignment]
-    message.header.marking.classification = 5  # type: ignore[assignment]
+    message.header.marking.tlp = 9  # type: ignore[assignment] # a number that the schema lacks, on purpose
+    message.header.marking.classification = 5  # type: ignore[assignment] # a number that the schema lacks, on purpose
     assert (tlp_of(message), classification_of(message)) == (Tlp.RED, Classification.SECRET)
 
 

@@ -188,8 +188,8 @@ RELEASER_ONLY = (DispatchSigner(role=SignerRole.RELEASER, key_id=bytes(32)),)
         ({"recipients": tuple(a_recipient(f"ZZ-A{number:03}") for number in range(65))}, "MALFORMED"),
         ({"recipients": tuple(a_recipient(f"ZZ-A{number:03}") for number in range(64))}, "MALFORMED"),
         ({"absent": (Absent(agency=world.SENDER, reason=AbsentReason.LEFT),)}, "MALFORMED"),
-        ({"absent": (Absent(agency=world.KEYLESS, reason=0),)}, "MALFORMED"),  # type: ignore[arg-type]
-        ({"absent": (Absent(agency=world.KEYLESS, reason=5),)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type]
+        ({"absent": (Absent(agency=world.KEYLESS, reason=0),)}, "MALFORMED"),  # type: ignore[arg-type] # wrong or merged on purpose
+        ({"absent": (Absent(agency=world.KEYLESS, reason=5),)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type] # wrong or merged on purpose
         ({"body_suite": 0}, "SUITE_UNKNOWN"),
         ({"body_suite": 16}, "SUITE_UNKNOWN"),
         ({"expires_ms": 0}, "MALFORMED"),

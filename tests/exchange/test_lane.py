@@ -170,8 +170,8 @@ def test_garbage_is_refused(data: bytes) -> None:
         ({"lane": replace(LANE, epoch=0)}, "MALFORMED"),
         ({"lane": replace(LANE, recipient=world.SENDER)}, "MALFORMED"),
         ({"lane": replace(LANE, recipient="pdrm")}, "MALFORMED"),
-        ({"lane": replace(LANE, lane_class=0)}, "MALFORMED"),  # type: ignore[arg-type]
-        ({"lane": replace(LANE, lane_class=3)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type]
+        ({"lane": replace(LANE, lane_class=0)}, "MALFORMED"),  # type: ignore[arg-type] # wrong or merged on purpose
+        ({"lane": replace(LANE, lane_class=3)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type] # wrong or merged on purpose
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -191,8 +191,8 @@ def test_a_delivery_with_a_field_out_of_bounds_is_refused(changes: dict[str, Any
         ({"latest": 2}, "MALFORMED"),
         ({"withdrawn": (Withdrawn(sequence=2, reason=WithdrawnReason.ERASED),) * 2}, "MALFORMED"),
         ({"withdrawn": (Withdrawn(sequence=0, reason=WithdrawnReason.ERASED),)}, "MALFORMED"),
-        ({"withdrawn": (Withdrawn(sequence=1, reason=0),)}, "MALFORMED"),  # type: ignore[arg-type]
-        ({"withdrawn": (Withdrawn(sequence=1, reason=4),)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type]
+        ({"withdrawn": (Withdrawn(sequence=1, reason=0),)}, "MALFORMED"),  # type: ignore[arg-type] # wrong or merged on purpose
+        ({"withdrawn": (Withdrawn(sequence=1, reason=4),)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type] # wrong or merged on purpose
         (
             {"withdrawn": tuple(Withdrawn(sequence=n, reason=WithdrawnReason.ERASED) for n in range(1, 1002))},
             "MALFORMED",

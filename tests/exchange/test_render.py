@@ -84,7 +84,7 @@ def test_all_four_axes_of_marking_are_in_one_line() -> None:
 
 def test_an_unknown_marking_is_shown_as_the_most_restrictive() -> None:
     one = bulletin("03")
-    one.header.marking.tlp = 9  # type: ignore[assignment]
+    one.header.marking.tlp = 9  # type: ignore[assignment] # a number that the schema lacks, on purpose
     assert marking_line(one).startswith("TLP:RED · ")
 
 

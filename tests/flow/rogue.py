@@ -80,7 +80,7 @@ class Rogue:
         return LaneId(
             federation_id=self.node.house.federation.federation_id,
             sender=self.node.house.agency,
-            recipient=peer,  # type: ignore[arg-type]
+            recipient=peer,  # type: ignore[arg-type] # wrong or merged on purpose
             lane_class=lane_class,
             epoch=1,
         )
@@ -118,10 +118,10 @@ class Rogue:
         """Listen where the member's node would."""
         self.node.start()
         log = Log(None, self.member.agency)
-        house = lambda: self.node.house  # noqa: E731
+        house = lambda: self.node.house  # noqa: E731 - one line says it
         gate = Gate(Identities(house, now_ms, desk=False), Refusals(self.node), None, log)
         made = server.new_server(self.member.settings, gate)
-        server.add_peer_services(made, self, Directory(self.node), AuditLog(self.node))  # type: ignore[arg-type]
+        server.add_peer_services(made, self, Directory(self.node), AuditLog(self.node))  # type: ignore[arg-type] # wrong or merged on purpose
         keys = self.member.keys
         identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))
         port = server.bind(made, "127.0.0.1:0", server.credentials(house, identity, server.peers_roots))

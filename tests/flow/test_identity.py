@@ -72,7 +72,7 @@ def every(answer: str) -> dict[str, str]:
 
 
 def name_of(agency: str) -> x509.DNSName:
-    return x509.DNSName(node_name(agency, FEDERATION))  # type: ignore[arg-type]
+    return x509.DNSName(node_name(agency, FEDERATION))  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 async def test_a_member_with_its_pinned_leaf_is_answered(world: World) -> None:

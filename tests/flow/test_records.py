@@ -49,7 +49,7 @@ def sheet(
 
 
 def version(member: Member, of: str) -> int:
-    held = member.node.house.federation.key_sheets.get(of)  # type: ignore[call-overload]
+    held = member.node.house.federation.key_sheets.get(of)  # type: ignore[call-overload] # a plain text stands for the code
     return held.record.version if held is not None else 0
 
 

@@ -50,7 +50,7 @@ def unlimited(world: World, **options: object) -> grpc.aio.Channel:
         f"127.0.0.1:{other.running.peers_port}",
         _credentials(other.ca, member.keys.tls_leaf, private_pem(member.keys.node.tls_private)),
         options=[*kept, ("grpc.max_send_message_length", -1)],
-        **options,  # type: ignore[arg-type]
+        **options,  # type: ignore[arg-type] # wrong or merged on purpose
     )
 
 

@@ -14,7 +14,7 @@ import sys
 from itertools import pairwise
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):  # noqa: N818 - the reader's own word, from the prose
     """One sentence: what is wrong."""
 
 

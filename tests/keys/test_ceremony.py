@@ -148,7 +148,7 @@ def test_roster_1_needs_one_name_and_a_root(agencies: list[AgencyKeys]) -> None:
     applications = [ceremony.member_of(each) for each in agencies]
 
     def made(*applicants: object, **options: object) -> SignedPayload:
-        return ceremony.make_roster_1(applicants, catalogue_digest=bytes(32), now_ms=NOW, **options)  # type: ignore[arg-type]
+        return ceremony.make_roster_1(applicants, catalogue_digest=bytes(32), now_ms=NOW, **options)  # type: ignore[arg-type] # wrong or merged on purpose
 
     other = make_agency(AgencyId("XI-IOM"), "other.example", [], now_ms=NOW, random_bytes=stream("other"))
     refused("MALFORMED", lambda: made(*applications, other.application))

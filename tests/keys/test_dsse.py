@@ -152,7 +152,7 @@ def test_wrapper_bytes_that_are_not_canonical_are_refused() -> None:
     one, two = signed.signatures
 
     def refused_with(code: str, **fields: object) -> None:
-        altered = replace(signed, **fields)  # type: ignore[arg-type]
+        altered = replace(signed, **fields)  # type: ignore[arg-type] # wrong or merged on purpose
         refused(code, lambda: SignedPayload.decode(altered.encode()))
 
     refused_with("MALFORMED", signatures=(two, one))

@@ -268,10 +268,10 @@ def _manifests(manifest: Manifest) -> dict[str, tuple[str, Manifest]]:
     )
 
     def one(code: str = "MALFORMED", **fields: object) -> tuple[str, Manifest]:
-        return code, replace(manifest, **fields)  # type: ignore[arg-type]
+        return code, replace(manifest, **fields)  # type: ignore[arg-type] # wrong or merged on purpose
 
     def person(code: str = "MALFORMED", **fields: object) -> tuple[str, Manifest]:
-        return one(code, officers=(replace(officer, **fields),))  # type: ignore[arg-type]
+        return one(code, officers=(replace(officer, **fields),))  # type: ignore[arg-type] # wrong or merged on purpose
 
     return {
         "federation-id-of-31-bytes": one(federation_id=bytes([1]) * 31),
@@ -317,10 +317,10 @@ def _sheets(sheet: KeySheet) -> dict[str, tuple[str, KeySheet]]:
     key, pin = sheet.encryption_keys[0], sheet.pins[0]
 
     def one(code: str = "MALFORMED", **fields: object) -> tuple[str, KeySheet]:
-        return code, replace(sheet, **fields)  # type: ignore[arg-type]
+        return code, replace(sheet, **fields)  # type: ignore[arg-type] # wrong or merged on purpose
 
     def pinned(code: str = "MALFORMED", **fields: object) -> tuple[str, KeySheet]:
-        return one(code, pins=(replace(pin, **fields),))  # type: ignore[arg-type]
+        return one(code, pins=(replace(pin, **fields),))  # type: ignore[arg-type] # wrong or merged on purpose
 
     signing = make_record(Ed25519Signer.from_seed(Usage.AGENCY, "HK-SB", bytes(32)))
     return {
@@ -363,7 +363,7 @@ def test_a_key_sheet_out_of_bounds_is_refused(name: str) -> None:
 
 def test_a_pin_of_an_unknown_kind_is_refused() -> None:
     message = manifest_pb2.KeySheet.FromString(_SHEET.encode())
-    message.pins[0].kind = 9  # type: ignore[assignment]
+    message.pins[0].kind = 9  # type: ignore[assignment] # a number that the schema lacks, on purpose
     refused("MALFORMED", lambda: parse_key_sheet(message.SerializeToString(deterministic=True)))
 
 

@@ -115,7 +115,7 @@ def _altered(roster: Roster) -> dict[str, tuple[str, Roster]]:
     record = first.root
 
     def member(code: str = "MALFORMED", **fields: object) -> tuple[str, Roster]:
-        altered = replace(first, **fields)  # type: ignore[arg-type]
+        altered = replace(first, **fields)  # type: ignore[arg-type] # wrong or merged on purpose
         return code, replace(roster, members=(altered, *roster.members[1:]))
 
     def log(*epochs: tuple[int, int]) -> tuple[str, Roster]:
@@ -130,7 +130,7 @@ def _altered(roster: Roster) -> dict[str, tuple[str, Roster]]:
         return member(log_keys=keys)
 
     def whole(code: str = "MALFORMED", **fields: object) -> tuple[str, Roster]:
-        return code, replace(roster, **fields)  # type: ignore[arg-type]
+        return code, replace(roster, **fields)  # type: ignore[arg-type] # wrong or merged on purpose
 
     return {
         "version-zero": whole(version=0),
@@ -206,7 +206,7 @@ def test_keys_without_their_own_proof_are_refused(parsed: Roster, agencies: list
         {"witness": replace(first.witness, proof=bytes(64))},
         {"log_keys": (LogKey(key=replace(first.log_keys[0].key, proof=b""), first_epoch=1),)},
     ):
-        altered = replace(parsed, members=(replace(first, **fields), *parsed.members[1:]))  # type: ignore[arg-type]
+        altered = replace(parsed, members=(replace(first, **fields), *parsed.members[1:]))  # type: ignore[arg-type] # wrong or merged on purpose
         refused("SIGNATURE_INVALID", lambda altered=altered: verify_first_roster(resign(altered, agencies)))
     roots = (replace(parsed.roots[0], proof=parsed.roots[1].proof), *parsed.roots[1:])
     refused("SIGNATURE_INVALID", lambda: verify_first_roster(resign(replace(parsed, roots=roots), agencies)))
@@ -311,7 +311,7 @@ def test_lists_have_limits(parsed: Roster) -> None:
 @pytest.mark.parametrize("status", [0, 4])
 def test_a_member_without_a_status_of_ours_is_refused(roster: SignedPayload, status: int) -> None:
     message = roster_pb2.Roster.FromString(roster.payload)
-    message.members[0].status = status  # type: ignore[assignment]
+    message.members[0].status = status  # type: ignore[assignment] # a number that the schema lacks, on purpose
     refused("MALFORMED", lambda: parse_roster(message.SerializeToString(deterministic=True)))
 
 

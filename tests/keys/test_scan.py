@@ -70,7 +70,7 @@ def test_row_37_what_upb_takes_is_refused(name: str) -> None:
     ],
 )
 def test_what_is_not_canonical_is_refused(name: str, descriptor: object, data: bytes) -> None:
-    refused("MALFORMED", lambda: scan(data, descriptor))  # type: ignore[arg-type]
+    refused("MALFORMED", lambda: scan(data, descriptor))  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def test_second_member_of_a_oneof_is_refused() -> None:

@@ -156,7 +156,7 @@ def receipts(dispatch: bytes, delivery: bytes) -> dict[str, Any]:
     duplicate = world.answer(Kind.DUPLICATE, dispatch, delivery, refers_to=at["original"])
     at["duplicate"] = log.append(duplicate.encode())
     # A later version's: kind 99, and RECEIVED with a field 40 (row 71).
-    at["unknown kind"] = log.append(world.answer(99, dispatch, delivery).encode())  # type: ignore[arg-type]
+    at["unknown kind"] = log.append(world.answer(99, dispatch, delivery).encode())  # type: ignore[arg-type] # wrong or merged on purpose
     at["unknown field"] = log.append(bodies["received"] + bytes([40 << 3 & 127 | 128, 40 >> 4, 1]))
     made = {name: receipt(log.receipt(index)) for name, index in at.items()}
     second = world.SmallLog("my-pdrm.exercise.example/log/2", final_root=world.seed("final root of epoch 1"))
