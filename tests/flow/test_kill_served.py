@@ -56,7 +56,7 @@ def test_serving_nodes_killed_at_random_lose_and_double_nothing(wire: Wire) -> N
             wire.receiver.start()
             wire.receiver.kill()
             wire.receiver.gone()
-            wait_for(wire.receiver, number)  # so that no delivery dies twice and is put into quarantine
+            wait_for(wire.receiver, number + 1)  # so that no delivery dies twice and is put into quarantine
     wait_for(wire.receiver, TOTAL)
     wait_for(wire.sender, TOTAL)
     assert wire.receiver.deaths == wire.sender.deaths == KILLS
