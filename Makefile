@@ -9,6 +9,7 @@ demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an audit
 	@$(BIN)/exchange demo
 
 test: .venv/dev.stamp ## everything that proves it
+	@.ci/packages
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/dev.stamp ## style, types, layers, schemas
