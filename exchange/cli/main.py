@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
+from audit.cli_lazy import LazyGroup
 from exchange.cli.exits import FAULT, INTERRUPTED, USAGE, Failure, failure_of
 
 # name: (module:attribute, summary), in the order of --help.
@@ -27,32 +27,20 @@ COMMANDS = {
     "lock": ("exchange.cli.unlock:lock", "Close them again."),
     "node": ("exchange.cli.node:node", "Make, run and examine a node."),
     "keys": ("keys.cli:keys", "Make, sign, show and adopt keys and rosters."),
-    "audit": ("audit.cli:audit", "Verify, show and prove logs, offline."),
+    "audit": ("exchange.cli.audit:audit", "Verify, show and prove logs, offline."),
     "demo": ("exchange.cli.demo:demo", "Eighteen agencies, 25 bulletins, one auditor, on this machine."),
     "help": ("exchange.cli.topics:topics", "Exit codes, refusal codes, environment."),
     "completion": ("exchange.cli.topics:completion", "Print the completion script of a shell."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a sub-command when it is called, and lists them from the table alone."""
+class ExchangeGroup(LazyGroup):
+    """Every command."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+    lazy = COMMANDS
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=ExchangeGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="interagency-exchange", prog_name="exchange")
 def cli() -> None:
     """Signed, sealed case bulletins between agencies, and a log that nobody rewrites.

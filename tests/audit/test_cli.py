@@ -120,12 +120,22 @@ def test_a_changed_byte_ends_in_6_and_names_the_entry(folder: Path, key: Verifie
 
 
 def test_no_such_folder_ends_in_5(tmp_path: Path, folder: Path) -> None:
-    for missing in (tmp_path / "nowhere", folder / "checkpoint"):
-        assert verify_json(missing)[0] == 5
-        done = run("verify", missing)
-        assert (done.returncode, done.stderr) == (5, f"exchange-audit: error: {missing}: no such folder\n")
+    missing = tmp_path / "nowhere"
+    assert verify_json(missing)[0] == 5
+    done = run("verify", missing)
+    assert (done.returncode, done.stderr) == (5, f"exchange-audit: error: {missing}: no such folder\n")
     assert verify_json(folder, "--roster", tmp_path / "none")[0] == 5
     assert verify_json(folder, "--against", tmp_path / "none")[0] == 5
+
+
+def test_a_file_that_is_nothing_of_ours_is_refused_and_not_missed(tmp_path: Path, folder: Path) -> None:
+    strange = tmp_path / "strange"
+    for content in (b"", b"\0", b"garbage" * 1000, (folder / "checkpoint").read_bytes()):
+        strange.write_bytes(content)
+        assert verify_json(strange)[0] == 6
+        done = run("verify", strange)
+        assert (done.returncode, done.stderr.count("\n")) == (6, 1)
+        assert done.stderr.startswith(f"exchange-audit: error: {strange}: neither a log folder")
 
 
 def test_a_folder_without_a_log_is_never_verified(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""What the auditor's commands have in common: where a log is, how a command ends, and words that steer no terminal."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:  # loaded by the commands that need them: help stays quick
+    from audit.tiles import TileFolder
+
+EXIT_VERIFIED, EXIT_USAGE, EXIT_NONE, EXIT_REFUTED, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 5, 6, 7, 130
+
+
+def open_folder(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
+    """Return the log in a log folder or a node's home, or end with 5."""
+    from audit.tiles import CHECKPOINT, TileFolder
+
+    root = Path(directory)
+    if not root.is_dir():
+        fail(ctx, EXIT_NONE, f"{directory}: no such folder", as_json)
+    if not (root / CHECKPOINT).exists() and (root / "log" / CHECKPOINT).exists():
+        root /= "log"
+    return TileFolder(root)
+
+
+def fail(ctx: click.Context, code: int, message: str, as_json: bool) -> NoReturn:
+    """End a command with one line, or with --json one object."""
+    if as_json and ctx.info_name == "verify":
+        print_json({"verdict": f"not verified: {message}", "origin": None, "size": None, "root": None, "steps": []})
+    elif as_json:
+        print_json({"ok": False, "message": message})
+    else:
+        print(f"{ctx.find_root().info_name}: error: {safe(message)}", file=sys.stderr)
+    ctx.exit(code)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print the one object of --json."""
+    print(json.dumps(value))
+
+
+def safe(text: str) -> str:
+    """Keep whatever a file says from steering the terminal."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def write_new(ctx: click.Context, path: str, data: bytes, *, force: bool = False, as_json: bool = False) -> None:
+    """Write a file that is not there yet (*force*: or is), or end with 2."""
+    try:
+        with Path(path).open("wb" if force else "xb") as file:
+            file.write(data)
+    except FileExistsError:
+        fail(ctx, EXIT_USAGE, f"{path} is there already", as_json)
+    except OSError as error:
+        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)

@@ -1,0 +1,226 @@
+"""``exchange audit verify``: one command for whatever can be verified; ``SHAPES`` says who verifies what.
+
+A path is a folder (a log, or a node's home) or a file that its first bytes tell. A file that is none of these is
+refused with 6: a broken file is never "nothing there".
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
+
+if TYPE_CHECKING:  # loaded when they are needed: help stays quick
+    from audit.checkpoint import VerifierKey
+    from audit.outside import Outside
+    from audit.tiles import TileFolder
+    from audit.verify import Report
+
+HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content
+_PROCESSES = min(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What was typed after ``verify``."""
+
+    key_text: str | None
+    roster_file: str | None
+    against: tuple[str, ...]
+    as_json: bool
+
+
+class Shape(NamedTuple):
+    """A kind of file: how its first ``HEAD_BYTES`` tell it, and ``module:function(ctx, path, options)`` to verify it.
+
+    The function prints its own report and ends with ``ctx.exit(code)``.
+    """
+
+    name: str
+    is_one: Callable[[bytes], bool]
+    verify: str
+
+
+# The first that fits; a folder is a log or a home.
+SHAPES: tuple[Shape, ...] = ()
+
+
+class _ManyValues(click.Command):
+    """A command whose ``--against`` takes every value up to the next option; it may also be repeated."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        out: list[str] = []
+        values: list[int] = []  # places in *out* of the values that --against has taken
+        rest = list(args)
+        own_values = {name for p in self.params if _takes_one(p) for name in p.opts}
+        positional, many = False, False
+        while rest:
+            word = rest.pop(0)
+            if word == "--against" and rest:
+                out += [word, rest.pop(0)]
+                values.append(len(out) - 1)
+                many = True
+            elif word.startswith("-") and word != "-":
+                many = False
+                out.append(word)
+                if word in own_values and rest:
+                    out.append(rest.pop(0))
+            elif many:
+                out += ["--against", word]
+                values.append(len(out) - 1)
+            else:
+                out.append(word)
+                positional = True
+        if not positional and len(values) > 1:  # verify --against A B DIR: the last one is the folder
+            del out[values[-1] - 1]
+        return super().parse_args(ctx, out)
+
+
+def _takes_one(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and not parameter.is_flag and "--against" not in parameter.opts
+
+
+@click.command(cls=_ManyValues)
+@click.argument("directory", metavar="DIR")
+@click.option("--key", "key_text", metavar="VKEY", help="The log's key, from somebody you trust: NAME+HASH+BASE64.")
+@click.option("--roster", "roster_file", metavar="FILE", help="Take the log's key from this roster.")
+@click.option(
+    "--against", multiple=True, metavar="CHECKPOINT...", help="Checkpoints or receipts of this log that others kept."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    directory: str,
+    key_text: str | None,
+    roster_file: str | None,
+    against: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Recompute a log from its files and say what was checked and what was not.
+
+    Exit 0: the key came from outside and the log agrees with at least one outside checkpoint. 6: refuted. 7: verified
+    as far as it goes, but something was not checked. 5: no such folder.
+    """
+    if key_text and roster_file:
+        raise click.UsageError("--key and --roster name the same thing: give one of them")
+    options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=against, as_json=as_json)
+    path = Path(directory)
+    if path.is_file():
+        _verify_file(ctx, path, options)
+    else:
+        verify_folder(ctx, directory, options)
+
+
+def _verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        fail(ctx, EXIT_REFUTED, f"{path}: cannot be read: {error.strerror}", options.as_json)
+    for shape in SHAPES:
+        if shape.is_one(head):
+            module, _, function = shape.verify.partition(":")
+            getattr(import_module(module), function)(ctx, path, options)
+            return
+    known = " nor ".join(["a log folder", *(shape.name for shape in SHAPES)])
+    fail(ctx, EXIT_REFUTED, f"{path}: neither {known}", options.as_json)
+
+
+def verify_folder(ctx: click.Context, directory: str, options: VerifyOptions) -> None:
+    """Verify a log folder or the log of a node's home, report, and end with the exit code."""
+    from audit.verify import verify_log
+
+    folder = open_folder(ctx, directory, options.as_json)
+    key, source = log_key(ctx, folder, options)
+    outside = [read_outside(ctx, name, folder, options.as_json) for name in options.against]
+    report = verify_log(folder.root, key=key, key_source=source, outside=outside, processes=_PROCESSES)
+    end_with(ctx, report, options.as_json)
+
+
+def end_with(ctx: click.Context, report: "Report", as_json: bool) -> None:
+    """Print a report and end with its exit code."""
+    if as_json:
+        print_json(report_json(report))
+    else:
+        print_report(report)
+    ctx.exit(report.exit_code)
+
+
+def log_key(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "tuple[VerifierKey | None, str]":
+    """Return the log's key and where it is from, as the options name it; None where they name none."""
+    from audit.checkpoint import parse_verifier_key
+    from keys.errors import RefusedError
+
+    if options.key_text:
+        try:
+            return parse_verifier_key(options.key_text), "given"
+        except RefusedError as error:
+            fail(ctx, EXIT_USAGE, f"--key: {str(error).removeprefix('checkpoint: ')}", options.as_json)
+    if options.roster_file:
+        from audit.trust import key_from_roster
+
+        try:
+            return key_from_roster(Path(options.roster_file), folder)
+        except FileNotFoundError:
+            fail(ctx, EXIT_NONE, f"{options.roster_file}: no such file", options.as_json)
+        except (RefusedError, OSError) as error:
+            fail(ctx, EXIT_REFUTED, f"{options.roster_file}: {error}", options.as_json)
+    return None, ""
+
+
+def read_outside(ctx: click.Context, name: str, folder: "TileFolder", as_json: bool) -> "Outside":
+    """Read a file of ``--against``, which must lie outside the log folder."""
+    from audit.outside import MAX_OUTSIDE_BYTES, Outside
+
+    try:
+        if Path(name).resolve().is_relative_to(folder.root.resolve()):
+            return Outside(name=name, problem="it lies in the log folder itself, so it says nothing from outside")
+        with Path(name).open("rb") as file:
+            return Outside(name=name, data=file.read(MAX_OUTSIDE_BYTES + 1))
+    except FileNotFoundError:
+        fail(ctx, EXIT_NONE, f"{name}: no such file", as_json)
+    except OSError as error:
+        return Outside(name=name, problem=f"cannot be read: {error.strerror}")
+
+
+def report_json(report: "Report") -> dict[str, Any]:
+    """Return a report as the one object of --json."""
+    return {
+        "verdict": report.verdict,
+        "origin": report.origin,
+        "size": report.size,
+        "root": report.root.hex() if report.root is not None else None,
+        "steps": [
+            {"step": step.step, "name": step.name, "result": step.result, "detail": step.detail}
+            for step in report.steps
+        ],
+    }
+
+
+def print_report(report: "Report") -> None:
+    """Print a report for people."""
+    if report.origin is not None:
+        print(f"{safe(report.origin)}")
+    for step in report.steps:
+        told = step.detail if step.result == "ok" else f"{step.result}: {step.detail}"
+        print(f"  {step.step} {step.name:<11} {safe(told)}{'  ok' if step.result == 'ok' else ''}")
+    print(f"{safe(report.verdict[0].upper() + report.verdict[1:])}. {_unchecked(report)}")
+
+
+def _unchecked(report: "Report") -> str:
+    """Say what no verifier can, and what this run did not."""
+    if report.exit_code == EXIT_REFUTED:
+        return "Keep these files as they are: they are the evidence."
+    missing = ["whether an entry's content is true"]
+    if report.anchored is None:
+        missing.append("whether entries were cut off the end")
+    elif report.size is not None and report.anchored < report.size:
+        missing.append(f"entries from {report.anchored:,} on against anybody outside")
+    missing += [f"step {step.step}, {step.name}" for step in report.steps if step.result == "not checked"]
+    return f"Not checked here: {'; '.join(missing)}."

@@ -1,0 +1,19 @@
+"""``exchange audit``: the auditor's commands, and beside them those that read a node's own files."""
+
+from __future__ import annotations
+
+import click
+
+from audit.cli import COMMANDS
+from audit.cli import audit as offline
+from audit.cli_lazy import LazyGroup
+
+# What needs the node's database or keys; everything else stands in audit.cli and works as exchange-audit, too.
+OWN_COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+class _ExchangeAuditGroup(LazyGroup):
+    lazy = COMMANDS | OWN_COMMANDS
+
+
+audit: click.Group = _ExchangeAuditGroup(name="audit", help=offline.help, context_settings=offline.context_settings)
