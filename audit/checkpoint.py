@@ -52,6 +52,10 @@ class SignatureLine:
     key_hash: bytes  # 4 bytes
     signature: bytes
 
+    def __str__(self) -> str:
+        """Return the line with its newline, as it stands in a note."""
+        return f"{_DASH}{self.name} {base64.b64encode(self.key_hash + self.signature).decode()}\n"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
@@ -86,18 +90,27 @@ def parse_verifier_key(text: str) -> VerifierKey:
         RefusedError: MALFORMED (form, or a point that is not one of the curve's large group), SUITE_UNKNOWN (not
             type 0x01).
     """
-    parts = text.removesuffix("\n").split("+", 2)
-    if len(parts) != 3 or not _is_name(parts[0]) or not _HASH_TEXT.fullmatch(parts[1]):
-        raise _malformed("a verifier key reads <name>+<8 hex digits>+<base64>")
-    raw = decode_base64(parts[2], "verifier key")
+    name, stated, raw = split_key(text)
     if raw[:1] != bytes((ED25519_TYPE,)):
         raise RefusedError("SUITE_UNKNOWN", f"verifier key: type 0x{raw[:1].hex()} instead of 0x01")
     if len(raw) != 33 or not crypto_core_ed25519_is_valid_point(raw[1:]):
         raise _malformed("verifier key: not an Ed25519 public key")
-    key = VerifierKey(name=parts[0], key=raw[1:])
-    if key.key_hash.hex() != parts[1]:
-        raise _malformed(f"verifier key: hash {parts[1]} instead of {key.key_hash.hex()}")
+    key = VerifierKey(name=name, key=raw[1:])
+    if key.key_hash != stated:
+        raise _malformed(f"verifier key: hash {stated.hex()} instead of {key.key_hash.hex()}")
     return key
+
+
+def split_key(text: str) -> tuple[str, bytes, bytes]:
+    """Split ``name+hash+base64`` into name, the four bytes of hash as stated, and type byte with key; unchecked.
+
+    Raises:
+        RefusedError: MALFORMED.
+    """
+    parts = text.removesuffix("\n").split("+", 2)
+    if len(parts) != 3 or not is_name(parts[0]) or not _HASH_TEXT.fullmatch(parts[1]):
+        raise _malformed("a verifier key reads <name>+<8 hex digits>+<base64>")
+    return parts[0], bytes.fromhex(parts[1]), decode_base64(parts[2], "verifier key")
 
 
 def sign_checkpoint(checkpoint: Checkpoint, signer: "Signer") -> str:
@@ -107,8 +120,8 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: "Signer") -> str:
     """
     key = VerifierKey(name=checkpoint.origin, key=signer.key.public_key)
     text = checkpoint.text()
-    line = base64.b64encode(key.key_hash + signer.sign(text.encode())).decode()
-    return f"{text}\n{_DASH}{checkpoint.origin} {line}\n"
+    line = SignatureLine(name=key.name, key_hash=key.key_hash, signature=signer.sign(text.encode()))
+    return f"{text}\n{line}"
 
 
 def parse_note(text: str) -> Note:
@@ -130,13 +143,13 @@ def parse_note(text: str) -> Note:
     if any(ord(character) < 0x20 for line in lines for character in line):
         raise _malformed("a control character")
     checkpoint = _parse_body(lines[:3])
-    signatures = tuple(_parse_line(line, number) for number, line in enumerate(lines[4:-1], 5))
+    signatures = tuple(parse_line(line, number) for number, line in enumerate(lines[4:-1], 5))
     return Note(checkpoint=checkpoint, signatures=signatures)
 
 
 def _parse_body(lines: list[str]) -> Checkpoint:
     origin, size, root = lines
-    if not _is_name(origin):
+    if not is_name(origin):
         raise _malformed("line 1: an origin without space or plus was expected")
     if not _SIZE.fullmatch(size) or int(size) > MAX_SIZE:
         raise _malformed("line 2: a size in plain decimal digits was expected")
@@ -146,9 +159,14 @@ def _parse_body(lines: list[str]) -> Checkpoint:
     return Checkpoint(origin=origin, size=int(size), root=digest)
 
 
-def _parse_line(line: str, number: int) -> SignatureLine:
+def parse_line(line: str, number: int) -> SignatureLine:
+    """Read one signature line, without its newline; *number* is its place in the file, from 1, for messages.
+
+    Raises:
+        RefusedError: MALFORMED.
+    """
     name, space, text = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not space or not _is_name(name):
+    if not line.startswith(_DASH) or not space or not is_name(name):
         raise _malformed(f"line {number}: a signature line '— name base64' was expected")
     raw = decode_base64(text, f"line {number}")
     if len(raw) < 5:
@@ -205,7 +223,8 @@ def decode_base64(text: str, where: str) -> bytes:
     return raw
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Say whether *text* may name a key: not empty, without white space, plus or control character."""
     return bool(text) and "+" not in text and not any(c.isspace() or ord(c) < 0x20 for c in text)
 
 
