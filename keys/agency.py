@@ -44,7 +44,7 @@ from keys.keystore import (
 from keys.manifest import CLOCK_SKEW_MS, Officer, TimedKey, parse_officer_entry
 from keys.roster import Application, LogKey, Member, MemberStatus, parse_federation_name
 from keys.secret import Secret
-from keys.signing import make_record, seed_length, signer_from_seed, suite_of
+from keys.signing import make_record, second_suite_of, seed_length, signer_from_seed, suite_of
 from keys.suites import COBBLESTONE, ED25519, HYBRID_KEM
 
 DAY_MS = 86_400_000
@@ -130,14 +130,20 @@ def make_agency(
     root, node = open_root(root_stored), open_node(node_stored, sealing, Secret(b""))
     ca = certificate.make_ca(agency, federation_name, root.ca_private, now_ms, random_bytes)
     start = now_ms - CLOCK_SKEW_MS
+    leaf = certificate.make_node_leaf(ca, node.tls_private.public_key(), now_ms, random_bytes)
     people = sorted(people, key=lambda each: each.id)
+    officers = tuple(make_officer(ca, each, now_ms=now_ms, random_bytes=random_bytes) for each in people)
+    # Drawn last, so that the same randomness makes the same certificates and people as before there were such keys.
+    for name in ("log", "witness"):
+        node_stored[f"{name}-mldsa44"] = _signing(uses[name], agency, random_bytes, second=True)
+    node = open_node(node_stored, sealing, Secret(b""))
     return AgencyKeys(
         root=root,
         authority=ca,
         node=node,
-        tls_leaf=certificate.make_node_leaf(ca, node.tls_private.public_key(), now_ms, random_bytes),
+        tls_leaf=leaf,
         operations=TimedKey(key=make_record(node.operations), from_ms=start, until_ms=start + YEAR_MS),
-        officers=tuple(make_officer(ca, each, now_ms=now_ms, random_bytes=random_bytes) for each in people),
+        officers=officers,
         application=_application(root, node, ca, now_ms),
         stored={"root": root_stored, "node": node_stored, "sealing": sealing},
     )
@@ -249,6 +255,10 @@ def _application(root: RootKeys, node: NodeKeys, ca: Authority, now_ms: int) -> 
         log_name=f"{dns_label(root.agency)}.{ca.federation_name}/log",
         log_keys=(LogKey(key=make_record(node.log), first_epoch=1),),
         witness=make_record(node.witness),
+        log_mldsa44_keys=(
+            (LogKey(key=make_record(node.log_mldsa44), first_epoch=1),) if node.log_mldsa44 is not None else ()
+        ),
+        witness_mldsa44=make_record(node.witness_mldsa44) if node.witness_mldsa44 is not None else None,
         minimum_suites=(ED25519, HYBRID_KEM, COBBLESTONE),
         from_ms=now_ms - CLOCK_SKEW_MS,
     )
@@ -259,7 +269,7 @@ def _application(root: RootKeys, node: NodeKeys, ca: Authority, now_ms: int) -> 
     )
 
 
-def _signing(usage: Usage, owner: str, random_bytes: Random) -> StoredKey:
-    suite = suite_of(usage)
+def _signing(usage: Usage, owner: str, random_bytes: Random, *, second: bool = False) -> StoredKey:
+    suite = second_suite_of(usage) if second else suite_of(usage)
     seed = random_bytes(seed_length(suite))
     return stored_signer(signer_from_seed(usage, suite, owner, seed), seed)

@@ -46,7 +46,7 @@ from keys.manifest import (
     parse_officer_entry,
     parse_operations,
 )
-from keys.roster import FIRST_ID, Application, Roster, load_signed, parse_roster, save_signed
+from keys.roster import FIRST_ID, Application, OutsideWitness, Roster, load_signed, parse_roster, save_signed
 from keys.signing import Signer
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Person",
     "agency_key_sheet",
     "agency_manifest",
+    "default_quorum",
     "load_application",
     "load_authority",
     "load_signed",
@@ -89,6 +90,7 @@ def make_roster_1(
     valid_ms: int = YEAR_MS,
     threshold: int | None = None,
     witness_quorum: int | None = None,
+    witnesses: Sequence[OutsideWitness] = (),
 ) -> SignedPayload:
     """Put the first roster together, unsigned: members numbered by their codes' order, from 1.
 
@@ -98,8 +100,9 @@ def make_roster_1(
         now_ms: Issued, milliseconds UTC.
         valid_ms: From then until it expires.
         threshold: Owners of roots that later versions need; more than half of them if not given.
-        witness_quorum: Cosignatures that make a checkpoint witnessed; if not given more than half of the other
-            members, or all of them where they are fewer than three.
+        witness_quorum: Cosignatures that make a checkpoint witnessed; ``default_quorum`` of the other members and
+            the outside witnesses if not given.
+        witnesses: Without a node; their own files, decoded.
 
     Raises:
         RefusedError: MALFORMED where names differ, no agency brings a root, or anything is out of bounds.
@@ -109,8 +112,7 @@ def make_roster_1(
         raise RefusedError("MALFORMED", f"the applications name {len(names)} federations")
     ordered = sorted(applications, key=lambda each: each.member.agency)
     roots = sorted((each.roster_root for each in ordered if each.roster_root is not None), key=lambda root: root.key_id)
-    others = len(ordered) - 1
-    quorum = others if others < 3 else others // 2 + 1
+    quorum = default_quorum(len(ordered) - 1 + len(witnesses))
     roster = Roster(
         federation_id=FIRST_ID,
         version=1,
@@ -122,10 +124,20 @@ def make_roster_1(
         catalogue_digest=catalogue_digest,
         members=tuple(replace(each.member, number=number) for number, each in enumerate(ordered, start=1)),
         witness_quorum=witness_quorum if witness_quorum is not None else quorum,
+        witnesses=tuple(sorted(witnesses, key=lambda each: each.name)),
     )
     payload = roster.encode()
     parse_roster(payload)
     return SignedPayload(payload=payload)
+
+
+def default_quorum(witnesses: int) -> int:
+    """Give the cosignatures that make a checkpoint witnessed, of so many witnesses.
+
+    Two thirds and one: the smallest number of which any so many honest ones exclude a split view and still answer.
+    Of one or two witnesses it is all of them. Source: audit.md 2.5 (Moeller, Sigsum list, November 2023).
+    """
+    return 2 * witnesses // 3 + 1 if witnesses > 2 else witnesses
 
 
 def sign_roster(signed: SignedPayload, signer: Signer) -> SignedPayload:

@@ -154,15 +154,27 @@ def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: 
 @click.option(
     "--threshold", type=click.IntRange(1), help="Owners that later versions need; more than half if not given."
 )
+@click.option(
+    "--witness", "witnesses", multiple=True, type=FILE, help="The application of a witness without a node. Repeatable."
+)
+@click.option(
+    "--quorum", type=click.IntRange(0), help="Cosignatures of a witnessed checkpoint; two thirds and one if not given."
+)
 @click.option("--days", type=click.IntRange(1), default=365, show_default=True, help="Until it expires.")
 @OUTPUT
 def make_roster_command(
-    applications: tuple[Path, ...], catalogue: Path, threshold: int | None, days: int, output: Path
+    applications: tuple[Path, ...],
+    catalogue: Path,
+    threshold: int | None,
+    witnesses: tuple[Path, ...],
+    quorum: int | None,
+    days: int,
+    output: Path,
 ) -> None:
     """Put roster 1 together from the agencies' applications, unsigned."""
     from keys.agency import DAY_MS
     from keys.ceremony import make_roster_1
-    from keys.roster import Application, catalogue_digest, roster_digest, save_signed
+    from keys.roster import Application, OutsideWitness, catalogue_digest, roster_digest, save_signed
 
     files = {each.name: each.read_bytes() for each in sorted(catalogue.glob("*.yaml"))}
     if not files:
@@ -173,9 +185,12 @@ def make_roster_command(
         now_ms=_now_ms(),
         valid_ms=days * DAY_MS,
         threshold=threshold,
+        witness_quorum=quorum,
+        witnesses=[OutsideWitness.decode(each.read_bytes()) for each in witnesses],
     )
     save_signed(output, signed)
-    click.echo(f"made {output}: roster 1 of {len(applications)} agencies, unsigned")
+    more = f" and {len(witnesses)} outside witnesses" if witnesses else ""
+    click.echo(f"made {output}: roster 1 of {len(applications)} agencies{more}, unsigned")
     _say_words(roster_digest(signed))
 
 

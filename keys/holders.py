@@ -60,6 +60,8 @@ class NodeKeys:
     operations: Signer
     log: Signer
     witness: Signer
+    log_mldsa44: Signer | None = None  # None in a store made before there were second lines
+    witness_mldsa44: Signer | None = None
     tls_private: PrivateKey = field(repr=False, compare=False)
     encryption: tuple[WindowKey, ...]  # ascending by window
     storage: tuple[Secret, ...]  # 32 bytes each; the present one last
@@ -103,6 +105,8 @@ def open_node(stored: Stored, sealing: Stored, derived: Secret) -> NodeKeys:
         operations=operations,
         log=_take(stored, "log").signer(),
         witness=_take(stored, "witness").signer(),
+        log_mldsa44=stored["log-mldsa44"].signer() if "log-mldsa44" in stored else None,
+        witness_mldsa44=stored["witness-mldsa44"].signer() if "witness-mldsa44" in stored else None,
         tls_private=certificate.private_from_bytes(_take(stored, "tls").secret.reveal()),
         encryption=tuple(
             WindowKey(key=each.encryption_key(), from_ms=each.from_ms, until_ms=each.until_ms) for each in windows

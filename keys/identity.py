@@ -17,7 +17,11 @@ AgencyId = NewType("AgencyId", str)  # upper-case code, e.g. "HK-IMMD"; its DNS 
 
 DIGEST_BYTES = 32
 
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_WITNESS = re.compile(rf"{_LABEL}(\.{_LABEL})+(/[a-z0-9]([a-z0-9-]{{0,30}}[a-z0-9])?){{0,4}}")
 _AGENCY = re.compile(r"[A-Z]{2}(-[A-Z0-9]{2,8}){1,3}")
+MAX_WITNESS_NAME = 180  # characters: an owner has 255 bytes of room in a key id
+
 _OFFICER = re.compile(r"[a-z0-9](-?[a-z0-9]){0,30}")
 
 
@@ -45,6 +49,22 @@ def parse_officer(text: str) -> str:
     """Take an officer's or a system's id within the agency; RefusedError MALFORMED for anything else."""
     if not _OFFICER.fullmatch(text):
         raise RefusedError("MALFORMED", f"{_shown(text)} is not an officer's id")
+    return text
+
+
+def is_witness_name(text: str) -> bool:
+    """Say whether a text is the name of a witness without a node, as ``oversight.example/witness``.
+
+    A URL without its scheme, as C2SP wants it: a lower-case dNSName of at least two labels, then up to four path
+    segments. So it is never an agency's code, nor an officer's owner.
+    """
+    return len(text) <= MAX_WITNESS_NAME and bool(_WITNESS.fullmatch(text))
+
+
+def parse_witness_name(text: str) -> str:
+    """Take the name of a witness without a node; RefusedError MALFORMED for anything else."""
+    if not is_witness_name(text):
+        raise RefusedError("MALFORMED", f"{_shown(text)} is no witness's name, which reads oversight.example/witness")
     return text
 
 

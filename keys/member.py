@@ -1,4 +1,8 @@
-"""A member of a federation, as the roster lists it and as it applies to be listed."""
+"""A member of a federation, as the roster lists it and as it applies to be listed.
+
+A log and a witness each have an Ed25519 key and, since ML-DSA-44 lines are made, a second key beside it (suite 3);
+records of before have none, and stay good.
+"""
 
 from __future__ import annotations
 
@@ -62,17 +66,29 @@ class Member:
     minimum_suites: tuple[int, ...]
     from_ms: int
     until_ms: int = 0  # 0 while open
+    log_mldsa44_keys: tuple[LogKey, ...] = ()  # suite 3, with their epochs, as log_keys
+    witness_mldsa44: KeyRecord | None = None  # suite 3
     root_key: PublicKey = field(init=False, compare=False)
     witness_key: PublicKey = field(init=False, compare=False)
+    witness_mldsa44_key: PublicKey | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root_key", public_key(self.root))
         object.__setattr__(self, "witness_key", public_key(self.witness))
+        second = public_key(self.witness_mldsa44) if self.witness_mldsa44 is not None else None
+        object.__setattr__(self, "witness_mldsa44_key", second)
 
     @property
     def records(self) -> tuple[KeyRecord, ...]:
         """Every key record of this member."""
-        return (self.root, *(each.key for each in self.log_keys), self.witness)
+        second = (self.witness_mldsa44,) if self.witness_mldsa44 is not None else ()
+        logs = (each.key for each in (*self.log_keys, *self.log_mldsa44_keys))
+        return (self.root, *logs, self.witness, *second)
+
+    @property
+    def witness_name(self) -> str:
+        """Name the member as a witness, in its cosignatures: ``<agency>.<federation>/witness``."""
+        return f"{self.log_name.removesuffix('/log')}/witness"
 
     def origin(self, epoch: int) -> str:
         """Name the member's log in an epoch, as its checkpoints do."""
@@ -81,6 +97,10 @@ class Member:
     def log_key(self, epoch: int) -> PublicKey | None:
         """Give the key that signs checkpoints of this epoch."""
         return next((each.public for each in self.log_keys if each.holds_for(epoch)), None)
+
+    def log_mldsa44_key(self, epoch: int) -> PublicKey | None:
+        """Give the key of the second line under published checkpoints of this epoch, if there is one."""
+        return next((each.public for each in self.log_mldsa44_keys if each.holds_for(epoch)), None)
 
     def takes_part(self, now_ms: int) -> bool:
         """Say whether the member is active at this time."""
@@ -136,14 +156,10 @@ def check_member(member: Member, federation_name: str) -> None:
     bounds.require(0 < len(member.tls_ca) <= MAX_CA_BYTES, f"the CA of {member.agency} is absent or too large")
     bounds.window(member.from_ms, member.until_ms, f"member {member.number}", open_end=True)
     bounds.count(member.log_keys, 1, MAX_LOG_KEYS, "log keys")
-    free = 1
-    for place, each in enumerate(member.log_keys, start=1):
-        last = each.last_epoch or MAX_EPOCH
-        bounds.require(
-            free <= each.first_epoch <= last and (bool(each.last_epoch) or place == len(member.log_keys)),
-            f"the epochs of {member.agency}'s log keys overlap or do not ascend",
-        )
-        free = last + 1
+    bounds.count(member.log_mldsa44_keys, 0, MAX_LOG_KEYS, "ML-DSA-44 log keys")
+    _check_log_keys(member.agency, member.log_keys, suites.ED25519)
+    _check_log_keys(member.agency, member.log_mldsa44_keys, suites.MLDSA44)
+    check_witness(member.agency, member.witness, member.witness_mldsa44)
     bounds.ascending(member.minimum_suites, "minimum suites")
     for number in member.minimum_suites:
         suites.suite(number)
@@ -152,6 +168,29 @@ def check_member(member: Member, federation_name: str) -> None:
         f"a key of {member.agency} has another owner",
         "WRONG_MAKER",
     )
+
+
+def _check_log_keys(agency: AgencyId, keys: tuple[LogKey, ...], suite: int) -> None:
+    free = 1
+    for place, each in enumerate(keys, start=1):
+        last = each.last_epoch or MAX_EPOCH
+        bounds.require(
+            free <= each.first_epoch <= last and (bool(each.last_epoch) or place == len(keys)),
+            f"the epochs of {agency}'s log keys overlap or do not ascend",
+        )
+        free = last + 1
+        bounds.require(each.key.usage == Usage.LOG, f"a log key of {agency} is of another usage", "WRONG_TYPE")
+        bounds.require(each.key.suite == suite, f"a log key of {agency} has suite {each.key.suite}", "SUITE_UNKNOWN")
+
+
+def check_witness(owner: str, witness: KeyRecord, second: KeyRecord | None) -> None:
+    """Check that two records are a witness's, each of its own suite; RefusedError WRONG_TYPE, SUITE_UNKNOWN."""
+    for record, suite in ((witness, suites.ED25519), (second, suites.MLDSA44)):
+        if record is not None:
+            right = record.usage == Usage.WITNESS
+            bounds.require(right, f"a witness key of {owner} is of another usage", "WRONG_TYPE")
+            fits = record.suite == suite
+            bounds.require(fits, f"a witness key of {owner} has suite {record.suite}", "SUITE_UNKNOWN")
 
 
 def member_from_message(message: roster_pb2.Member) -> Member:
@@ -163,18 +202,15 @@ def member_from_message(message: roster_pb2.Member) -> Member:
         root=KeyRecord.from_message(message.root),
         tls_ca=message.tls_ca,
         log_name=message.log_name,
-        log_keys=tuple(
-            LogKey(
-                key=KeyRecord.from_message(each.key),
-                first_epoch=each.first_epoch,
-                last_epoch=each.last_epoch,
-            )
-            for each in message.log_keys
-        ),
+        log_keys=tuple(_log_key(each) for each in message.log_keys),
         witness=KeyRecord.from_message(message.witness),
         minimum_suites=tuple(message.minimum_suites),
         from_ms=message.from_ms,
         until_ms=message.until_ms,
+        log_mldsa44_keys=tuple(_log_key(each) for each in message.log_mldsa44_keys),
+        witness_mldsa44=(
+            KeyRecord.from_message(message.witness_mldsa44) if message.HasField("witness_mldsa44") else None
+        ),
     )
 
 
@@ -186,12 +222,21 @@ def member_to_message(member: Member) -> roster_pb2.Member:
         root=member.root.to_message(),
         tls_ca=member.tls_ca,
         log_name=member.log_name,
-        log_keys=[
-            roster_pb2.LogKey(key=each.key.to_message(), first_epoch=each.first_epoch, last_epoch=each.last_epoch)
-            for each in member.log_keys
-        ],
+        log_keys=[_log_key_message(each) for each in member.log_keys],
         witness=member.witness.to_message(),
         minimum_suites=member.minimum_suites,
         from_ms=member.from_ms,
         until_ms=member.until_ms,
+        log_mldsa44_keys=[_log_key_message(each) for each in member.log_mldsa44_keys],
+        witness_mldsa44=member.witness_mldsa44.to_message() if member.witness_mldsa44 is not None else None,
     )
+
+
+def _log_key(message: roster_pb2.LogKey) -> LogKey:
+    return LogKey(
+        key=KeyRecord.from_message(message.key), first_epoch=message.first_epoch, last_epoch=message.last_epoch
+    )
+
+
+def _log_key_message(key: LogKey) -> roster_pb2.LogKey:
+    return roster_pb2.LogKey(key=key.key.to_message(), first_epoch=key.first_epoch, last_epoch=key.last_epoch)

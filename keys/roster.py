@@ -31,6 +31,13 @@ from keys.member import (
     member_to_message,
     parse_federation_name,
 )
+from keys.outside import (
+    OutsideWitness,
+    check_outside,
+    outside_from_message,
+    outside_to_message,
+    register_outside,
+)
 from keys.signing import KeyRecord, register
 from keys.v1 import roster_pb2
 from keys.words import words
@@ -41,6 +48,7 @@ __all__ = [
     "LogKey",
     "Member",
     "MemberStatus",
+    "OutsideWitness",
     "Roster",
     "catalogue_digest",
     "load_signed",
@@ -53,7 +61,10 @@ __all__ = [
 
 FIRST_ID = bytes(DIGEST_BYTES)  # stands in roster 1, whose digest the id is
 MAX_ROOTS = 32
-MAX_MEMBERS = 128  # each takes about 6 KiB with its hybrid root, so that they fit a record of 1 MiB
+# Each takes about 6 KiB with its hybrid root, so that they fit a record of 1 MiB; with the second keys of log and
+# witness it is 13 KiB, and about 70 of them fit.
+MAX_MEMBERS = 128
+MAX_OUTSIDE = 16  # oversight bodies; each is one more line under every checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +82,7 @@ class Roster:
     catalogue_digest: bytes
     members: tuple[Member, ...]  # ascending by number
     witness_quorum: int
+    witnesses: tuple[OutsideWitness, ...] = ()  # without a node; ascending by name
     _by_agency: Mapping[str, Member] = field(init=False, repr=False, compare=False)
     _by_number: Mapping[int, Member] = field(init=False, repr=False, compare=False)
 
@@ -89,7 +101,8 @@ class Roster:
     @property
     def records(self) -> tuple[KeyRecord, ...]:
         """Every key record in it."""
-        return (*self.roots, *(record for each in self.members for record in each.records))
+        members = (record for each in self.members for record in each.records)
+        return (*self.roots, *members, *(record for each in self.witnesses for record in each.records))
 
     def encode(self) -> bytes:
         """Encode to the payload that is signed."""
@@ -105,6 +118,7 @@ class Roster:
             catalogue_digest=self.catalogue_digest,
             members=[member_to_message(each) for each in self.members],
             witness_quorum=self.witness_quorum,
+            witnesses=[outside_to_message(each) for each in self.witnesses],
         )
         return bounds.encode_record(message)
 
@@ -113,7 +127,7 @@ def parse_roster(payload: bytes) -> Roster:
     """Parse a roster of any version and check every bound, order and rule that needs no signature.
 
     1. canonical bytes, 2. version, id and previous fit each other, 3. name, times and counts, 4. roots and
-    threshold, 5. members, 6. no raw signing key twice.
+    threshold, 5. members, 6. outside witnesses and quorum, 7. no raw signing key twice.
 
     Raises:
         RefusedError: MALFORMED, TOO_LARGE, NOT_UNDERSTOOD, SUITE_UNKNOWN, WRONG_MAKER, WRONG_TYPE.
@@ -131,6 +145,7 @@ def parse_roster(payload: bytes) -> Roster:
         catalogue_digest=bounds.digest_field(message.catalogue_digest, "the catalogue's digest"),
         members=tuple(member_from_message(each) for each in message.members),
         witness_quorum=message.witness_quorum,
+        witnesses=tuple(outside_from_message(each) for each in message.witnesses),
     )
     _check_version(roster)
     bounds.window(roster.issued_ms, roster.expires_ms, "the roster")
@@ -141,7 +156,7 @@ def parse_roster(payload: bytes) -> Roster:
     for member in roster.members:
         bounds.require(member.number >= 1, f"{member.agency} has no number")
         check_member(member, roster.federation_name)
-    bounds.require(roster.witness_quorum <= len(roster.members), "the witness quorum is above the number of members")
+    _check_witnesses(roster)
     claim_raw_keys({}, roster.records)
     return roster
 
@@ -150,7 +165,8 @@ def verify_first_roster(signed: SignedPayload) -> Roster:
     """Verify the roster that founds a federation.
 
     1. form and bounds, 2. it is version 1, 3. each root has signed its own key id, 4. every root that it names has
-    signed it, and nobody else, 5. every member's keys have signed their key ids, and its CA has our profile.
+    signed it, and nobody else, 5. every member's keys have signed their key ids, and its CA has our profile, 6. so
+    have the outside witnesses' keys.
 
     First contact compares its digest as twelve words with a person who has it; nothing here replaces that.
 
@@ -170,9 +186,15 @@ def verify_first_roster(signed: SignedPayload) -> Roster:
     for member in roster.members:
         register(member.root, owner=member.agency, usage={Usage.AGENCY_ROOT})
         register(member.witness, owner=member.agency, usage={Usage.WITNESS})
+        if member.witness_mldsa44 is not None:
+            register(member.witness_mldsa44, owner=member.agency, usage={Usage.WITNESS}, second=True)
         for each in member.log_keys:
             register(each.key, owner=member.agency, usage={Usage.LOG})
+        for each in member.log_mldsa44_keys:
+            register(each.key, owner=member.agency, usage={Usage.LOG}, second=True)
         check_ca(member.tls_ca, member.agency, roster.federation_name)
+    for witness in roster.witnesses:
+        register_outside(witness)
     return roster
 
 
@@ -252,3 +274,15 @@ def _check_roots(roster: Roster) -> None:
     )
     for each in roster.roots:
         bounds.require(each.usage == Usage.ROSTER_ROOT, "a root is a key of another usage", "WRONG_TYPE")
+
+
+def _check_witnesses(roster: Roster) -> None:
+    bounds.count(roster.witnesses, 0, MAX_OUTSIDE, "outside witnesses")
+    names = [each.name for each in roster.witnesses]
+    bounds.ascending(names, "outside witnesses")
+    taken = {each.witness_name for each in roster.members} & set(names)
+    bounds.require(not taken, "an outside witness has the name of a member's witness")
+    for each in roster.witnesses:
+        check_outside(each)
+    most = len(roster.members) + len(roster.witnesses)
+    bounds.require(roster.witness_quorum <= most, "the witness quorum is above the number of members and witnesses")

@@ -19,7 +19,7 @@ from keys.identity import Usage, federation_id, record_digest, short
 from keys.key_sheet import KeySheet, parse_key_sheet
 from keys.listed import TimedKey
 from keys.manifest import Manifest, Officer, parse_manifest
-from keys.roster import Application, Member, Roster, load_signed, parse_roster, verify_first_roster
+from keys.roster import Application, Member, OutsideWitness, Roster, load_signed, parse_roster, verify_first_roster
 from keys.words import words
 
 KINDS = ("roster", "manifest", "key-sheet")
@@ -29,7 +29,7 @@ def describe(data: bytes, *, federation: Federation | None = None, now_ms: int) 
     """Describe a file of the ceremony in lines of text.
 
     Args:
-        data: A key file, an application, or a signed roster, manifest or key sheet.
+        data: A key file, an application (an agency's or a witness's), or a signed roster, manifest or key sheet.
         federation: What to verify manifests and key sheets against.
         now_ms: Milliseconds UTC, for what expires.
 
@@ -41,7 +41,7 @@ def describe(data: bytes, *, federation: Federation | None = None, now_ms: int) 
     try:
         signed = SignedPayload.decode(data)
     except RefusedError:
-        return list(_application(_decode_application(data)))
+        return list(_applying(data))
     kind = kind_of(signed)
     lines: dict[str, Callable[[], Iterator[str]]] = {
         "roster": lambda: _roster(parse_roster(signed.payload), signed),
@@ -112,6 +112,8 @@ def _roster(roster: Roster, signed: SignedPayload) -> Iterator[str]:
     for root in sorted(roster.roots, key=lambda root: root.owner):  # people look for a name
         yield f"  {short(root.key_id)}   {root.owner}   {'signed' if root.key_id in signers else 'not signed yet'}"
     yield f"witnesses    {roster.witness_quorum} cosignatures make a checkpoint witnessed"
+    for witness in roster.witnesses:
+        yield f"  {_outside(witness)}"
     yield f"members      {len(roster.members)}"
     for member in roster.members:
         yield f"  {_member(member)}"
@@ -123,11 +125,29 @@ def _member(member: Member) -> str:
     return f"{number}{member.agency:<12} {status:<9} root {short(member.root.key_id)}  log {member.log_name}"
 
 
-def _decode_application(data: bytes) -> Application:
+def _applying(data: bytes) -> Iterator[str]:
     try:
-        return Application.decode(data)
+        return _application(Application.decode(data))
     except RefusedError as error:
-        raise RefusedError(error.code, "this is no roster, manifest, key sheet, application or key file") from None
+        try:
+            return _witness(OutsideWitness.decode(data))
+        except RefusedError:
+            none = "this is no roster, manifest, key sheet, application or key file"
+            raise RefusedError(error.code, none) from None
+
+
+def _witness(witness: OutsideWitness) -> Iterator[str]:
+    yield f"application  of the witness {witness.name}"
+    yield f"  {_outside(witness)}"
+    digest = record_digest("application", witness.encode())
+    yield f"digest       {digest.hex()}"
+    yield f"words        {' '.join(words(digest))}"
+
+
+def _outside(witness: OutsideWitness) -> str:
+    second = witness.witness_mldsa44_key
+    also = f"  and {short(second.key_id)} (ML-DSA-44)" if second is not None else ""
+    return f"{witness.name}  key {short(witness.witness_key.key_id)}{also}"
 
 
 def _application(application: Application) -> Iterator[str]:

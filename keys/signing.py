@@ -3,6 +3,7 @@
 Signing is done with ``cryptography``; Ed25519 is **verified with libsodium**, and a public key is registered only if
 it is a point of the prime-order group, because OpenSSL accepts small-order and non-canonical keys, under which one
 signature fits many messages (design, section 4; security, 2.3). A suite-2 signature needs both halves, always.
+Suite 3, ML-DSA-44 alone, stands beside an Ed25519 key of a log or a witness, for the second line under checkpoints.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import (
+    MLDSA44PrivateKey,
+    MLDSA44PublicKey,
+    MLDSA65PrivateKey,
+    MLDSA65PublicKey,
+)
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from keys import suites
 from keys.errors import RefusedError
 from keys.frame import pae, payload_type
-from keys.identity import Usage, key_id, short, split_owner
+from keys.identity import Usage, is_witness_name, key_id, short, split_owner
 from keys.v1 import signed_pb2
 
 # Roots are long-lived and rare, so they bear the large signatures; everything daily stays small and fast.
@@ -35,6 +41,8 @@ _SUITES = {
     Usage.AGENCY_ROOT: suites.ED25519_MLDSA65,
     Usage.ROSTER_ROOT: suites.ED25519_MLDSA65,
 }
+# Where a usage has a second suite, its keys are second keys, in fields of their own.
+_SECOND_SUITES = {Usage.LOG: suites.MLDSA44, Usage.WITNESS: suites.MLDSA44}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,9 @@ class PublicKey:
         try:
             if len(signature) != suites.suite(self.suite).signature_bytes or not signature:
                 raise InvalidSignature  # a half of a hybrid signature is none
+            if self.suite == suites.MLDSA44:
+                _mldsa44(self.public_key).verify(signature, frame)
+                return
             cut = suites.ED25519_SIGNATURE_BYTES
             crypto_sign_open(signature[:cut] + frame, self.public_key[: suites.ED25519_KEY_BYTES])
             if self.suite == suites.ED25519_MLDSA65:
@@ -124,14 +135,42 @@ class HybridSigner:
         return self.ed25519.sign(frame) + self.mldsa.sign(frame, suites.MLDSA65_CONTEXT)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlDsa44Signer:
+    """Suite 3, from a 32-byte seed in memory.
+
+    It signs bytes as they are, without a FIPS 204 context, because C2SP's cosignatures of type 0x06 are so; all that
+    such a key signs is one of those, or the frame of its own key id. Its signatures differ each time.
+    """
+
+    key: PublicKey
+    private: MLDSA44PrivateKey = field(repr=False, compare=False)
+
+    @classmethod
+    def from_seed(cls, usage: Usage, owner: str, seed: bytes) -> MlDsa44Signer:
+        """Make the key pair of a 32-byte seed (FIPS 204)."""
+        private = MLDSA44PrivateKey.from_seed_bytes(seed)
+        raw = private.public_key().public_bytes_raw()
+        return cls(key=PublicKey(usage=usage, suite=suites.MLDSA44, owner=owner, public_key=raw), private=private)
+
+    def sign(self, frame: bytes) -> bytes:
+        """Sign the bytes: 2,420 bytes."""
+        return self.private.sign(frame)
+
+
 def seed_length(suite: int) -> int:
     """Give the bytes of a private key of the suite."""
     return suites.suite(suite).seed_bytes
 
 
 def suite_of(usage: Usage) -> int:
-    """Give the one suite that keys of this usage have."""
+    """Give the suite that keys of this usage have."""
     return _SUITES[usage]
+
+
+def second_suite_of(usage: Usage) -> int:
+    """Give the suite of the second keys that a usage may have; 0 where it has none."""
+    return _SECOND_SUITES.get(usage, 0)
 
 
 def signer_from_seed(usage: Usage, suite: int, owner: str, seed: bytes) -> Signer:
@@ -140,6 +179,8 @@ def signer_from_seed(usage: Usage, suite: int, owner: str, seed: bytes) -> Signe
         return Ed25519Signer.from_seed(usage, owner, seed)
     if suite == suites.ED25519_MLDSA65:
         return HybridSigner.from_seed(usage, owner, seed)
+    if suite == suites.MLDSA44:
+        return MlDsa44Signer.from_seed(usage, owner, seed)
     raise RefusedError("SUITE_UNKNOWN", f"suite {suite} does not sign")
 
 
@@ -182,7 +223,8 @@ class KeyRecord:
         """
         if message.usage not in _SUITES:
             raise RefusedError("MALFORMED", f"usage {message.usage} is not known")
-        split_owner(message.owner)
+        if message.usage != Usage.WITNESS or not is_witness_name(message.owner):
+            split_owner(message.owner)
         record = cls(
             usage=message.usage,
             suite=message.suite,
@@ -190,7 +232,7 @@ class KeyRecord:
             public_key=message.public_key,
             proof=message.proof,
         )
-        _check_suite(record)
+        _check_suite(record, (_SUITES[Usage(record.usage)], second_suite_of(Usage(record.usage))))
         return record
 
 
@@ -206,35 +248,39 @@ def record_of(key: PublicKey) -> KeyRecord:
     return KeyRecord(usage=key.usage, suite=key.suite, owner=key.owner, public_key=key.public_key)
 
 
-def register(record: KeyRecord, *, owner: str, usage: Set[Usage]) -> PublicKey:
+def register(record: KeyRecord, *, owner: str, usage: Set[Usage], second: bool = False) -> PublicKey:
     """Admit a signing key to our lists, in this order.
 
     1. usage and owner are those of its place (A's officer key cannot be registered by M), 2. the suite is the
-    usage's and the length the suite's, 3. each Ed25519 key is a point of the prime-order group, 4. the key has
-    signed its own key id.
+    usage's (the second one, where a second key stands) and the length the suite's, 3. each Ed25519 key is a point of
+    the prime-order group, 4. the key has signed its own key id.
 
     Args:
         record: As it stands in a list whose signatures are verified, or are about to be.
         owner: Whose key may stand at this place.
         usage: What a key may be for at this place.
+        second: Whether the place is for the usage's second suite: the ML-DSA-44 key of a log or a witness.
 
     Raises:
         RefusedError: WRONG_TYPE (usage), WRONG_MAKER (owner), SUITE_UNKNOWN, MALFORMED, SIGNATURE_INVALID.
     """
-    key = check_place(record, owner=owner, usage=usage)
-    if not crypto_core_ed25519_is_valid_point(key.public_key[: suites.ED25519_KEY_BYTES]):
+    key = check_place(record, owner=owner, usage=usage, second=second)
+    if key.suite != suites.MLDSA44 and not crypto_core_ed25519_is_valid_point(
+        key.public_key[: suites.ED25519_KEY_BYTES]
+    ):
         raise RefusedError("MALFORMED", f"key {short(key.key_id)} is not a point of the prime-order group")
     key.verify(pae(payload_type("key"), key.key_id), record.proof)
     return key
 
 
-def check_place(record: KeyRecord, *, owner: str, usage: Set[Usage]) -> PublicKey:
+def check_place(record: KeyRecord, *, owner: str, usage: Set[Usage], second: bool = False) -> PublicKey:
     """Check what needs no cryptography: usage, owner, suite and length (steps 1 and 2 of ``register``)."""
     if record.usage not in usage:
         raise RefusedError("WRONG_TYPE", f"a key of usage {record.usage} stands where it may not")
     if record.owner != owner:
         raise RefusedError("WRONG_MAKER", f"a key of {record.owner} stands in a list of {owner}")
-    _check_suite(record)
+    suite = second_suite_of(Usage(record.usage)) if second else _SUITES[Usage(record.usage)]
+    _check_suite(record, (suite,))
     return public_key(record)
 
 
@@ -243,8 +289,8 @@ def public_key(record: KeyRecord) -> PublicKey:
     return PublicKey(usage=Usage(record.usage), suite=record.suite, owner=record.owner, public_key=record.public_key)
 
 
-def _check_suite(record: KeyRecord) -> None:
-    if record.suite != _SUITES[Usage(record.usage)]:
+def _check_suite(record: KeyRecord, known: tuple[int, ...]) -> None:
+    if record.suite not in known or not record.suite:
         raise RefusedError("SUITE_UNKNOWN", f"suite {record.suite} is not for keys of usage {record.usage}")
     if len(record.public_key) != suites.suite(record.suite).public_key_bytes:
         raise RefusedError("MALFORMED", f"a key of {record.owner} has {len(record.public_key)} bytes")
@@ -252,7 +298,7 @@ def _check_suite(record: KeyRecord) -> None:
 
 def _halves(suite: int, public_key: bytes) -> tuple[bytes, ...]:
     cut = suites.ED25519_KEY_BYTES
-    if suite == suites.ED25519:
+    if suite in (suites.ED25519, suites.MLDSA44):
         return (public_key,)
     return (public_key[:cut], public_key[cut:]) if suite == suites.ED25519_MLDSA65 else ()
 
@@ -260,3 +306,8 @@ def _halves(suite: int, public_key: bytes) -> tuple[bytes, ...]:
 @lru_cache(maxsize=1024)  # roots are few; loading one costs as much as half a verification
 def _mldsa(raw: bytes) -> MLDSA65PublicKey:
     return MLDSA65PublicKey.from_public_bytes(raw)
+
+
+@lru_cache(maxsize=1024)  # of logs and witnesses: two for each member
+def _mldsa44(raw: bytes) -> MLDSA44PublicKey:
+    return MLDSA44PublicKey.from_public_bytes(raw)

@@ -11,6 +11,7 @@ from keys.errors import RefusedError
 
 ED25519 = 1
 ED25519_MLDSA65 = 2
+MLDSA44 = 3
 HYBRID_KEM = 16
 COBBLESTONE = 32
 
@@ -19,6 +20,8 @@ ED25519_SIGNATURE_BYTES = 64
 MLDSA65_KEY_BYTES = 1952
 MLDSA65_SIGNATURE_BYTES = 3309
 MLDSA65_CONTEXT = b"exchange/v1/suite-2"  # FIPS 204 context: an ML-DSA half can be used nowhere else
+MLDSA44_KEY_BYTES = 1312
+MLDSA44_SIGNATURE_BYTES = 2420
 MLKEM768_KEY_BYTES = 1184
 X25519_KEY_BYTES = 32
 
@@ -50,6 +53,13 @@ _TABLE = {
             public_key_bytes=ED25519_KEY_BYTES + MLDSA65_KEY_BYTES,
             signature_bytes=ED25519_SIGNATURE_BYTES + MLDSA65_SIGNATURE_BYTES,
             seed_bytes=64,
+        ),
+        Suite(
+            number=MLDSA44,
+            name="ML-DSA-44",
+            public_key_bytes=MLDSA44_KEY_BYTES,
+            signature_bytes=MLDSA44_SIGNATURE_BYTES,
+            seed_bytes=32,
         ),
         Suite(
             number=HYBRID_KEM,

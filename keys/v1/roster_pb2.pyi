@@ -54,6 +54,7 @@ class Roster(_message.Message):
     CATALOGUE_DIGEST_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     WITNESS_QUORUM_FIELD_NUMBER: _builtins.int
+    WITNESSES_FIELD_NUMBER: _builtins.int
     federation_id: _builtins.bytes
     """32 bytes; 32 zero bytes in version 1, whose digest it is from then on"""
     version: _builtins.int
@@ -80,6 +81,10 @@ class Roster(_message.Message):
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
         """ascending by number"""
 
+    @_builtins.property
+    def witnesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutsideWitness]:
+        """without a node; ascending by name"""
+
     def __init__(
         self,
         *,
@@ -94,10 +99,11 @@ class Roster(_message.Message):
         catalogue_digest: _builtins.bytes = ...,
         members: _abc.Iterable[Global___Member] | None = ...,
         witness_quorum: _builtins.int = ...,
+        witnesses: _abc.Iterable[Global___OutsideWitness] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue_digest", b"catalogue_digest", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "federation_name", b"federation_name", "issued_ms", b"issued_ms", "members", b"members", "previous", b"previous", "roots", b"roots", "threshold", b"threshold", "version", b"version", "witness_quorum", b"witness_quorum"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue_digest", b"catalogue_digest", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "federation_name", b"federation_name", "issued_ms", b"issued_ms", "members", b"members", "previous", b"previous", "roots", b"roots", "threshold", b"threshold", "version", b"version", "witness_quorum", b"witness_quorum", "witnesses", b"witnesses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -118,6 +124,8 @@ class Member(_message.Message):
     MINIMUM_SUITES_FIELD_NUMBER: _builtins.int
     FROM_MS_FIELD_NUMBER: _builtins.int
     UNTIL_MS_FIELD_NUMBER: _builtins.int
+    LOG_MLDSA44_KEYS_FIELD_NUMBER: _builtins.int
+    WITNESS_MLDSA44_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """from 1, never reused"""
     agency: _builtins.str
@@ -147,6 +155,14 @@ class Member(_message.Message):
     def minimum_suites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """lowest suite accepted, per family, ascending"""
 
+    @_builtins.property
+    def log_mldsa44_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogKey]:
+        """as log_keys, of suite 3: the second line under published checkpoints"""
+
+    @_builtins.property
+    def witness_mldsa44(self) -> _signed_pb2.KeyRecord:
+        """usage 6, suite 3: the second line under others' checkpoints"""
+
     def __init__(
         self,
         *,
@@ -161,14 +177,52 @@ class Member(_message.Message):
         minimum_suites: _abc.Iterable[_builtins.int] | None = ...,
         from_ms: _builtins.int = ...,
         until_ms: _builtins.int = ...,
+        log_mldsa44_keys: _abc.Iterable[Global___LogKey] | None = ...,
+        witness_mldsa44: _signed_pb2.KeyRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["root", b"root", "witness", b"witness"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["root", b"root", "witness", b"witness", "witness_mldsa44", b"witness_mldsa44"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "from_ms", b"from_ms", "log_keys", b"log_keys", "log_name", b"log_name", "minimum_suites", b"minimum_suites", "number", b"number", "root", b"root", "status", b"status", "tls_ca", b"tls_ca", "until_ms", b"until_ms", "witness", b"witness"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "from_ms", b"from_ms", "log_keys", b"log_keys", "log_mldsa44_keys", b"log_mldsa44_keys", "log_name", b"log_name", "minimum_suites", b"minimum_suites", "number", b"number", "root", b"root", "status", b"status", "tls_ca", b"tls_ca", "until_ms", b"until_ms", "witness", b"witness", "witness_mldsa44", b"witness_mldsa44"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
+class OutsideWitness(_message.Message):
+    """A witness without a node, as an oversight body's; also the file that it sends to whoever puts a roster together.
+    Not signed by itself: each key in it has signed its own key id, and the roster's signers compare what they sign.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WITNESS_FIELD_NUMBER: _builtins.int
+    WITNESS_MLDSA44_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """cosigner name, as oversight.example/witness; the owner of its keys"""
+    @_builtins.property
+    def witness(self) -> _signed_pb2.KeyRecord:
+        """usage 6, suite 1"""
+
+    @_builtins.property
+    def witness_mldsa44(self) -> _signed_pb2.KeyRecord:
+        """usage 6, suite 3; absent where it makes no second line"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        witness: _signed_pb2.KeyRecord | None = ...,
+        witness_mldsa44: _signed_pb2.KeyRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["witness", b"witness", "witness_mldsa44", b"witness_mldsa44"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "witness", b"witness", "witness_mldsa44", b"witness_mldsa44"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutsideWitness: _TypeAlias = OutsideWitness  # noqa: Y015
 
 @_typing.final
 class LogKey(_message.Message):
@@ -185,7 +239,7 @@ class LogKey(_message.Message):
     """absent while open"""
     @_builtins.property
     def key(self) -> _signed_pb2.KeyRecord:
-        """usage 5"""
+        """usage 5; suite 1, or 3 in log_mldsa44_keys"""
 
     def __init__(
         self,

@@ -90,11 +90,11 @@ class KeyRecord(_message.Message):
     usage: _builtins.int
     """1 officer, 2 system, 3 agency, 4 encryption, 5 log, 6 witness, 7 agency root, 8 roster root"""
     suite: _builtins.int
-    """1 Ed25519, 2 Ed25519 + ML-DSA-65, 16 X25519 + ML-KEM-768"""
+    """1 Ed25519, 2 Ed25519 + ML-DSA-65, 3 ML-DSA-44, 16 X25519 + ML-KEM-768"""
     owner: _builtins.str
-    """AGENCY or AGENCY/officer"""
+    """AGENCY or AGENCY/officer; the name of a witness without a node"""
     public_key: _builtins.bytes
-    """suite 1: 32 bytes; suite 2: 32 + 1,952; suite 16: 1,184 + 32"""
+    """suite 1: 32 bytes; suite 2: 32 + 1,952; suite 3: 1,312; suite 16: 1,184 + 32"""
     proof: _builtins.bytes
     """the key's own signature over the frame (type key, key id); absent where it cannot sign"""
     def __init__(
