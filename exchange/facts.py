@@ -57,8 +57,13 @@ def bulletin_id_of(bulletin: Bulletin) -> bytes:
 
 
 def retention_of(bulletin: Bulletin) -> tuple[int, int]:
-    """Give the retention rule's number and the day of review, counted from 1970-01-01."""
-    return retention_class(bulletin), review_day(bulletin)
+    """Give the retention rule's number and the day of review, counted from 1970-01-01.
+
+    A class that our schema does not name (a newer one's; on the wire it may even be negative) is told as 0, no rule:
+    the log holds what we understood, and the day of review holds whatever the class.
+    """
+    rule = retention_class(bulletin)
+    return rule if rule in bulletin_pb2.RetentionClass.values() else 0, review_day(bulletin)
 
 
 def needs_target(relation: Relation) -> bool:

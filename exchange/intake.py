@@ -314,6 +314,7 @@ def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, base: Body,
             opening=opening(accepted.statement.salt, verdict.step.digest),
             retain_until_day=day,
             retention_rule=rule,
+            digest=accepted.disclosure_root,
         )
     )
     writing.rows.add_bulletin(

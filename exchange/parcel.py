@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from exchange.authorship import check_author_named, check_role, check_signature, find_author
 from exchange.bulletin import is_understood, parse_bulletin
+from exchange.disclosure import disclosure_root
 from exchange.dispatch import Dispatch, check_recipients, check_signers, dispatch_digest, parse_dispatch, recipient_of
 from exchange.envelope import check_envelope, open_sealed, unwrap_content_key
 from exchange.facts import bulletin_id_of, facts_of
@@ -49,6 +50,7 @@ class Accepted:
     statement_digest: bytes
     facts: Facts
     stored_key: bytes
+    disclosure_root: bytes  # 32 bytes, as the sender's log has it
 
 
 def read_dispatch(step: Step, parcel: Parcel, head: LaneHead, house: House, now_ms: int) -> Dispatch:
@@ -141,6 +143,7 @@ def check_parcel(
         statement_digest=dispatch.statement_digest,
         facts=facts_of(bulletin, catalogue, now_ms, understood=understood),
         stored_key=house.storage.store(content_key, dispatch.statement_digest, random_bytes),
+        disclosure_root=disclosure_root(statement.salt, statement.bulletin),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from audit.entry import Body, Kind, Role
 from exchange.authorship import Author, check_author_named, check_role, check_signature, find_author
 from exchange.bulletin import id_bytes, parse_bulletin
+from exchange.disclosure import disclosure_root
 from exchange.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
 from exchange.envelope import Sealed, seal_statement
 from exchange.facts import bulletin_id_of, facts_of, needs_target, retention_of
@@ -48,6 +49,7 @@ class Prepared:
     sealed: Sealed
     dispatch_digest: bytes
     stored_key: bytes
+    disclosure_root: bytes  # 32 bytes: what the log commits to, field by field
     recipients: tuple[AgencyId, ...]  # those served
 
 
@@ -65,7 +67,7 @@ class Queued:
 class Published:
     """What the author is told: the entry that his receipt will prove."""
 
-    entry_index: int
+    entry_index: int  # its place
     statement_digest: bytes
     queued: tuple[Queued, ...]  # none where the same statement was published before
 
@@ -219,6 +221,7 @@ def _seal(
         sealed=sealed,
         dispatch_digest=dispatch_digest(sealed.dispatch.payload),
         stored_key=house.storage.store(sealed.content_key, digest, random_bytes),
+        disclosure_root=disclosure_root(statement.salt, statement.bulletin),
         recipients=tuple(served),
     )
 
@@ -247,7 +250,7 @@ def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
     index = _log_published(writing, prepared, house)
     writing.rows.add_bulletin(
         HeldBulletin(
-            entry_index=index,
+            entry_index=writing.place(index),
             sender=house.agency,
             bulletin_id=prepared.bulletin_id,
             statement_digest=prepared.digest,
@@ -263,7 +266,7 @@ def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
     )
     queued = _queue(writing, prepared, house, index)
     apply_notices(writing, prepared.bulletin, house.agency, prepared.bulletin_id, index)
-    return Published(entry_index=index, statement_digest=prepared.digest, queued=queued)
+    return Published(entry_index=writing.place(index), statement_digest=prepared.digest, queued=queued)
 
 
 def check_unique(held: HeldBulletin | None, prepared: Prepared) -> None:
@@ -289,6 +292,7 @@ def _log_published(writing: Writing, prepared: Prepared, house: House) -> int:
             retain_until_day=day,
             retention_rule=rule,
             key_id=prepared.author.key.key_id,
+            digest=prepared.disclosure_root,
         )
     )
 
@@ -338,8 +342,8 @@ def _deliver(
     row = OutboundRow(
         lane=state.row,
         sequence=state.sequence + 1,
-        entry_index=index,
-        queued_index=queued_index,
+        entry_index=writing.place(index),
+        queued_index=writing.place(queued_index),
         delivery=delivery,
         digest=digest,
         wrap=prepared.sealed.wraps[agency],
