@@ -162,7 +162,7 @@ def test_roster_1_needs_one_name_and_a_root(agencies: list[AgencyKeys]) -> None:
     assert parse_roster(made(*applications, threshold=3, witness_quorum=1).payload).witness_quorum == 1
 
 
-def test_more_than_three_others_need_a_majority_of_witnesses() -> None:
+def test_more_than_two_witnesses_need_two_thirds_and_one() -> None:
     codes = ["HK-SB", "KH-NCCT", "TH-DSI", "TH-RTP", "XI-IOM"]
     applications = [
         make_agency(AgencyId(code), NAME, [], now_ms=NOW, random_bytes=stream(code)).application for code in codes

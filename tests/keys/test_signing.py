@@ -208,11 +208,12 @@ def test_records_that_are_none_are_refused() -> None:
 
 
 def test_suites_are_one_table() -> None:
-    for number, key, signature, seed in ((1, 32, 64, 32), (2, 1984, 3373, 64), (16, 1216, 0, 32), (32, 0, 0, 32)):
+    lengths = ((1, 32, 64, 32), (2, 1984, 3373, 64), (3, 1312, 2420, 32), (16, 1216, 0, 32), (32, 0, 0, 32))
+    for number, key, signature, seed in lengths:
         suite = suites.suite(number)
         assert (suite.public_key_bytes, suite.signature_bytes, suite.seed_bytes) == (key, signature, seed)
         assert seed_length(number) == seed
-    for number in (0, 3, 17):
+    for number in (0, 4, 17):
         refused("SUITE_UNKNOWN", lambda number=number: suites.suite(number))
     assert suite_of(Usage.ROSTER_ROOT) == suites.ED25519_MLDSA65
 

@@ -60,7 +60,7 @@ def test_names_and_digests() -> None:
         assert pae(case["payload_type"], h(case["payload"])).hex() == case["frame"]
 
 
-@pytest.mark.parametrize("name", ["suite_1", "suite_2"])
+@pytest.mark.parametrize("name", ["suite_1", "suite_2", "suite_3"])
 def test_key_records(name: str) -> None:
     case = load("signing")[name]
     signer = signer_from_seed(Usage(case["usage"]), case["suite"], case["owner"], h(case["seed"]))
@@ -73,7 +73,8 @@ def test_key_records(name: str) -> None:
         public_key=h(case["public_key"]),
         proof=h(case["proof"]),
     )
-    assert register(record, owner=case["owner"], usage={Usage(case["usage"])}) == signer.key
+    usage = {Usage(case["usage"])}
+    assert register(record, owner=case["owner"], usage=usage, second=name == "suite_3") == signer.key
 
 
 def test_signed_payloads_and_what_is_none() -> None:
@@ -128,8 +129,9 @@ def test_sealed_bodies_and_what_does_not_open() -> None:
         refused("UNOPENABLE", lambda each=each: opened(each))
 
 
-def test_roster_manifest_and_key_sheet() -> None:
-    case = load("records")
+@pytest.mark.parametrize("name", ["records", "records-without-mldsa44"])
+def test_roster_manifest_and_key_sheet(name: str) -> None:
+    case = load(name)
     signed = {name: SignedPayload.decode(h(case[name]["signed"])) for name in ("roster", "manifest", "key_sheet")}
     federation = Federation.found(signed["roster"])
     federation = federation.with_manifest(signed["manifest"], case["now_ms"])
@@ -180,14 +182,16 @@ def test_certificates() -> None:
     assert certificate.verify_client_leaf(officer, ca, case["now_ms"]).hex() == case["officer"]["pin"]
 
 
-def test_key_files(tmp_path: Path) -> None:
-    case = load("keystore")
+@pytest.mark.parametrize("name", ["keystore", "keystore-without-mldsa44"])
+def test_key_files(tmp_path: Path, name: str) -> None:
+    case, old = load(name), name.endswith("without-mldsa44")
     for name, data in case["files"].items():
         (tmp_path / name).write_bytes(h(data))
         (tmp_path / name).chmod(0o600)
     node = load_node(tmp_path, case["passphrase"].encode())
     assert node.derived.reveal().hex() == case["derived"]
     assert node.operations.key.key_id.hex() == case["operations"]
+    assert (node.log_mldsa44 is None) == (node.witness_mldsa44 is None) == old
     assert [each.key.public.key_id.hex() for each in node.encryption] == case["encryption"]
     assert [each.reveal().hex() for each in node.storage] == case["storage"]
     refused("UNOPENABLE", lambda: load_keystore(tmp_path / "node.keys", b"another"))

@@ -2,7 +2,8 @@
 
 They freeze our formats, and a second implementation can be written against them. What is random by nature (ML-DSA
 signatures, wraps, sealed bodies) differs at each run and is for verifying and opening only; all else comes out the
-same. A format change carries its vectors, its README and its version number in one commit.
+same. A format change carries its vectors, its README and its version number in one commit. The files named
+``…-without-mldsa44`` were frozen before logs and witnesses had second keys; they are never written anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from keys.holders import load_node
 from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest
 from keys.keystore import INTERACTIVE
 from keys.roster import catalogue_digest, words
-from keys.signing import Ed25519Signer, HybridSigner, Signer, make_record
+from keys.signing import Ed25519Signer, HybridSigner, MlDsa44Signer, Signer, make_record
 from tests.keys import world
 
 HERE = Path(__file__).resolve().parent / "keys"
@@ -71,6 +72,7 @@ def signing() -> dict[str, Any]:
     """Key records with their proofs, one signed payload, and what is not one."""
     plain = Ed25519Signer.from_seed(Usage.AGENCY, "HK-SB", bytes(range(32)))
     root = HybridSigner.from_seed(Usage.AGENCY_ROOT, "HK-SB", bytes(range(64)))
+    second = MlDsa44Signer.from_seed(Usage.LOG, "HK-SB", bytes(range(32)))
     signed = dsse.sign(b"payload", ("dispatch", plain))
     both = dsse.sign(b"payload", ("manifest", root))
     one = signed.signatures[0]
@@ -89,6 +91,7 @@ def signing() -> dict[str, Any]:
     return {
         "suite_1": _key(plain, bytes(range(32)).hex()),
         "suite_2": _key(root, bytes(range(64)).hex()),
+        "suite_3": _key(second, bytes(range(32)).hex()),
         "signed": signed.encode().hex(),
         "signed_hybrid": both.encode().hex(),
         "refused": {name: replace(signed, signatures=(each,)).encode().hex() for name, each in refused.items()},
