@@ -18,6 +18,7 @@ from audit.cli_shared import EXIT_INTERRUPTED, EXIT_USAGE
 COMMANDS: Commands = {
     "verify": ("audit.cli_verify:verify", "Recompute a log and say what was checked and what was not."),
     "show": ("audit.cli_show:show", "Print entries as they are stored."),
+    "fork": ("audit.cli_fork:fork", "Make one file of two checkpoints that contradict each other."),
     "prove": ("audit.cli_show:prove", "Write the proof that an entry is in the log."),
 }
 

@@ -103,6 +103,23 @@ def verify_consistency(old: TreeHead, new: TreeHead, proof: Sequence[bytes]) -> 
         raise ConsistencyError("it leads to other roots")
 
 
+def consistency_roots(old_size: int, new_size: int, proof: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Compute the two roots that a proof leads to, where the older size is no power of two.
+
+    Args:
+        old_size: Not a power of two: of one a proof leaves the root out, because whoever asks knows it.
+        new_size: Larger.
+        proof: 32-byte node hashes, lowest level first.
+
+    Raises:
+        ConsistencyError: The sizes or the proof's length is wrong.
+    """
+    _check_hashes(ConsistencyError, *proof)
+    if not 1 <= old_size < new_size or not old_size & (old_size - 1) or not proof:
+        raise ConsistencyError(f"from size {old_size} to {new_size} with {len(proof)} hashes")
+    return _walk(old_size - 1, new_size - 1, list(proof))
+
+
 def _walk(node: int, last: int, path: list[bytes]) -> tuple[bytes, bytes]:
     while node & 1:
         node, last = node >> 1, last >> 1
@@ -135,6 +152,7 @@ __all__ = [
     "ConsistencyError",
     "InclusionError",
     "TreeHead",
+    "consistency_roots",
     "verify_consistency",
     "verify_inclusion",
 ]

@@ -10,7 +10,12 @@ from keys.roster import load_signed, roster_digest, verify_first_roster
 
 
 def key_from_roster(path: Path, folder: TileFolder) -> tuple[VerifierKey, str]:
-    """Return the log key that a roster names for the folder's origin, and what to call the roster.
+    """Return the log key that a roster names for the folder's origin, and what to call the roster: ``key_of_origin``."""
+    return key_of_origin(path, parse_note(folder.note()).checkpoint.origin)
+
+
+def key_of_origin(path: Path, origin: str) -> tuple[VerifierKey, str]:
+    """Return the log key that a roster names for an origin, and what to call the roster.
 
     The roster's own signatures are verified; that it is the right roster is the auditor's to know, by its words.
 
@@ -20,7 +25,6 @@ def key_from_roster(path: Path, folder: TileFolder) -> tuple[VerifierKey, str]:
     """
     signed = load_signed(path)
     roster = verify_first_roster(signed)
-    origin = parse_note(folder.note()).checkpoint.origin
     log_name, _, epoch = origin.rpartition("/")
     member = next((member for member in roster.members if member.log_name == log_name), None)
     if member is None or not epoch.isascii() or not epoch.isdecimal():
