@@ -16,7 +16,7 @@ COSIGNED = (
 )
 CONFLICTS = (
     "CREATE TABLE IF NOT EXISTS conflicts"
-    " (origin TEXT PRIMARY KEY, first_note TEXT NOT NULL, second_note TEXT NOT NULL) STRICT"
+    " (origin TEXT PRIMARY KEY, first_note TEXT NOT NULL, second_note TEXT NOT NULL, proof BLOB NOT NULL) STRICT"
 )
 ERASED = "CREATE TABLE IF NOT EXISTS erased (statement_digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID"
 
