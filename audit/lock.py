@@ -5,17 +5,18 @@ exists. At start the database must reach the lock and have its root there: an ol
 lock are caught before they fork the log.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 import apsw
 
+from audit import lock_schema
 from audit.checkpoint import Checkpoint
 from audit.log import Log, LogReads, verify_entries
 from audit.merkle import EMPTY_ROOT
 from keys.errors import IntegrityError
 
-_FORMAT = 1  # PRAGMA user_version
 _BUSY_MILLISECONDS = 2000  # another process of ours looks at it for a moment
 
 
@@ -57,11 +58,10 @@ class SqliteLock:
         path.touch(mode=0o600, exist_ok=False)
         connection = _connect(path)
         with connection:
-            connection.execute(
-                "CREATE TABLE head (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT"
-            )
+            for table in (lock_schema.HEAD, lock_schema.COSIGNED, lock_schema.CONFLICTS, lock_schema.ERASED):
+                connection.execute(table)
             connection.execute("INSERT INTO head VALUES (?, 0, ?)", (origin, EMPTY_ROOT))
-            connection.pragma("user_version", _FORMAT)
+            connection.pragma("user_version", lock_schema.FORMAT)
         return cls(path, connection)
 
     @classmethod
@@ -78,11 +78,11 @@ class SqliteLock:
             )
         try:
             connection = _connect(path)
-            version = connection.pragma("user_version")
+            version = lock_schema.bring_up(connection)
         except apsw.Error as error:
             raise IntegrityError(f"{path} is not a lock file: {error}") from error
-        if version != _FORMAT:
-            raise IntegrityError(f"{path} has format {version} instead of {_FORMAT}")
+        if version != lock_schema.FORMAT:
+            raise IntegrityError(f"{path} has format {version} instead of {lock_schema.FORMAT}")
         return cls(path, connection)
 
     def read(self, origin: str) -> tuple[int, bytes] | None:
@@ -116,6 +116,32 @@ class SqliteLock:
                 f"{self._path} is at size {found[0] if found else 'none'}, not {old_size}: another copy of this node"
                 " signs; stop one of them"
             )
+
+    def remember_erased(self, statement_digests: Iterable[bytes]) -> None:
+        """Write down that these statements are erased, durably before returning, so that a restore erases them again.
+
+        Raises:
+            IntegrityError: The file cannot be written. Erase nothing yet.
+        """
+        try:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR IGNORE INTO erased VALUES (?)", [(digest,) for digest in statement_digests]
+                )
+        except apsw.Error as error:
+            raise IntegrityError(f"{self._path} cannot be written: {error}") from error
+
+    def is_erased(self, statement_digest: bytes) -> bool:
+        """Tell whether a statement was erased here, whatever the database says.
+
+        Raises:
+            IntegrityError: The file cannot be read.
+        """
+        try:
+            found = self._connection.execute("SELECT 1 FROM erased WHERE statement_digest = ?", (statement_digest,))
+            return found.fetchone() is not None
+        except apsw.Error as error:
+            raise IntegrityError(f"{self._path} cannot be read: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
