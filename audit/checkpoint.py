@@ -29,6 +29,8 @@ ED25519_TYPE = 0x01  # C2SP's number of a plain Ed25519 note signature
 _DASH = "— "
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _HASH_TEXT = re.compile(r"[0-9a-f]{8}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # all below the space but the newline
+_NAME = re.compile(r"[^\s+\x00-\x1f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,7 @@ def parse_note(text: str) -> Note:
         raise _malformed("expected three lines, a blank one and signature lines, each with its newline")
     if len(lines) - 5 > MAX_SIGNATURE_LINES:
         raise _malformed(f"{len(lines) - 5} signature lines, more than {MAX_SIGNATURE_LINES}")
-    if any(ord(character) < 0x20 for line in lines for character in line):
+    if _CONTROL.search(text):
         raise _malformed("a control character")
     checkpoint = _parse_body(lines[:3])
     signatures = tuple(parse_line(line, number) for number, line in enumerate(lines[4:-1], 5))
@@ -180,7 +182,11 @@ def verify_note(text: str, key: VerifierKey) -> Checkpoint:
     Raises:
         RefusedError: MALFORMED, SIGNER_UNKNOWN (another origin, or no line by this key), SIGNATURE_INVALID.
     """
-    note = parse_note(text)
+    return verify_read(parse_note(text), key)
+
+
+def verify_read(note: Note, key: VerifierKey) -> Checkpoint:
+    """Do the same with a note that was read before; errors as ``verify_note``."""
     checkpoint = note.checkpoint
     if checkpoint.origin != key.name:
         raise RefusedError("SIGNER_UNKNOWN", f"checkpoint: origin {checkpoint.origin}, but the key is {key.name}'s")
@@ -225,7 +231,7 @@ def decode_base64(text: str, where: str) -> bytes:
 
 def is_name(text: str) -> bool:
     """Say whether *text* may name a key: not empty, without white space, plus or control character."""
-    return bool(text) and "+" not in text and not any(c.isspace() or ord(c) < 0x20 for c in text)
+    return _NAME.fullmatch(text) is not None
 
 
 def _malformed(what: str) -> RefusedError:

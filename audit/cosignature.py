@@ -53,6 +53,7 @@ class CosignerKey:
         return f"{self.name}+{self.key_hash.hex()}+{base64.b64encode(bytes((self.type,)) + self.key).decode()}"
 
 
+@lru_cache(maxsize=1024)  # a witness makes its own key's at each cosignature
 def cosigner_key(name: str, public_key: bytes) -> CosignerKey:
     """Make the key of a witness, or of a log's ML-DSA-44 line; its length says which type it is.
 
@@ -80,7 +81,7 @@ def parse_cosigner_key(text: str) -> CosignerKey:
         raise RefusedError("SUITE_UNKNOWN", f"cosigner key: type 0x{raw[:1].hex()} instead of 0x04 or 0x06")
     if len(raw) != 1 + _KEY_BYTES[raw[0]]:
         raise _malformed(f"key: {len(raw) - 1} bytes instead of {_KEY_BYTES[raw[0]]}")
-    key = cosigner_key(name, raw[1:])
+    key: CosignerKey = cosigner_key(name, raw[1:])
     if key.key_hash != stated:
         raise _malformed(f"key: hash {stated.hex()} instead of {key.key_hash.hex()}")
     return key

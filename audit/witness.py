@@ -21,7 +21,7 @@ from audit.checkpoint import (
     VerifierKey,
     decode_base64,
     parse_note,
-    verify_note,
+    verify_read,
 )
 from audit.cosignature import cosign
 from audit.fork import Fork, pair, with_proof
@@ -178,7 +178,7 @@ class Witness:
         if key is None:
             raise WitnessRefusal(404, f"{origin} is not a log that {self.name} knows")
         try:
-            new = verify_note(request.note, key)
+            new = verify_read(request.read, key)
         except RefusedError as error:
             raise WitnessRefusal(400 if error.code == "MALFORMED" else 403, str(error)) from error
         if request.old_size > new.size:
