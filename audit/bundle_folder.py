@@ -1,0 +1,71 @@
+"""Read a bundle as the log folder that it is, without unpacking anything.
+
+``folder_at`` gives whatever a path holds, so that every step of a verification works on both.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from audit.bundle import README, check_name
+from audit.tar import Tar, open_tar
+from audit.tiles import CHECKPOINT, KEY_FILE, MissingError, TileFolder, parse_tile_name
+from keys.errors import RefusedError
+
+
+def folder_at(root: Path) -> TileFolder:
+    """Return the log in a folder, or in a bundle.
+
+    Raises:
+        RefusedError: MALFORMED; a file that is no well-formed bundle.
+    """
+    return BundleFolder(root) if root.is_file() else TileFolder(root)
+
+
+def open_bundle(path: Path) -> Tar:
+    """Read a bundle's list of members; every name and size is one that a bundle holds, README comes first.
+
+    Raises:
+        RefusedError: MALFORMED; one line that names the member, what was found, what was expected.
+    """
+    try:
+        found = path.stat()
+        return _open(path, found.st_mtime_ns, found.st_size)
+    except OSError as error:
+        raise RefusedError("MALFORMED", f"{path.name}: cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4)  # a verification opens its bundle once for each run of entries
+def _open(path: Path, _mtime_ns: int, _size: int) -> Tar:
+    tar = open_tar(path)
+    if next(iter(tar.members), None) != README:
+        raise RefusedError("MALFORMED", f"at the beginning: {README} was expected")
+    for name, (_, size) in tar.members.items():
+        check_name(name, size)
+    return tar
+
+
+class BundleFolder(TileFolder):
+    """A bundle as a log folder; errors as ``TileFolder``."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.tar = open_bundle(path)
+
+    def names(self) -> list[str]:
+        """Return the names of the log's own files; what else a bundle holds has checks of its own."""
+        own = (CHECKPOINT, KEY_FILE)
+        return sorted(name for name in self.tar.members if name in own or parse_tile_name(name))
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return a member of at most *limit* bytes."""
+        if name not in self.tar.members:
+            raise MissingError(name)
+        if self.tar.members[name][1] > limit:
+            raise RefusedError("MALFORMED", f"{name}: more than {limit} bytes")
+        try:
+            return self.tar.read(name)
+        except OSError as error:
+            raise RefusedError("MALFORMED", f"{name}: cannot be read: {error.strerror}") from error
+
+    def _wider(self, level: int | str, index: int, width: int) -> list[int]:
+        return []  # a bundle is of one size
