@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from audit.checkpoint import Checkpoint, VerifierKey, verify_note
+from audit.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.entry import Body, Kind, Outcome
+from audit.epochs import epoch_of_origin
 from audit.proof import verify_consistency
 from exchange.dispatch import parse_dispatch
 from exchange.house import House
 from exchange.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
 from exchange.notices import RECALLS
-from exchange.receipt import Receipt, VerifiedReceipt, check_exchange_receipt
+from exchange.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
 from exchange.store import DeliveryState, HeldBulletin, LaneState, OutboundRow, Reads
 from exchange.writing import Writing
 from keys import dsse
@@ -98,7 +99,9 @@ def _outgoing(reads: Reads, row: OutboundRow, now_ms: int) -> Outgoing:
         raise UnavailableError(f"content of entry {row.entry_index} is not here", 60)
     dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
     reason = None
-    if dispatch.expires_ms <= now_ms:
+    if content.erased:
+        reason = WithdrawnReason.ERASED
+    elif dispatch.expires_ms <= now_ms:
         reason = WithdrawnReason.EXPIRED
     elif any(notice.relation == RECALLS for notice in reads.notices(dispatch.sender, dispatch.bulletin_id)):
         reason = WithdrawnReason.RECALLED
@@ -186,12 +189,12 @@ def check_receipts(
     fresh = [item for item in receipts if item[0] > lane.taken]
     rows = {row.sequence: row for row in reads.outbound(lane.row, lane.taken, len(fresh))}
     check_order([item[0] for item in fresh], lane)  # 2
-    key = house.log_key(peer)
     settled = []
     for sequence, receipt, original in fresh:
         row = rows.get(sequence)
         if row is None:
             raise RefusedError("RECEIPT_INVALID", f"receipt for delivery {sequence}, we sent {lane.sequence}")
+        key = giver_key(receipt, peer, house)
         proven = check_exchange_receipt(
             receipt,
             key,
@@ -200,12 +203,30 @@ def check_receipts(
             expected_opening=row.opening,
             peer_number=house.number,
         )  # 3
+        house.check_ended(peer, proven.checkpoint)
         check_not_first(proven)  # 4
         check_original(proven, original, row, key, house, reads)  # 5
         settled.append(
             Settled(row=row, held=None, receipt=receipt, proven=proven, peer_number=house.member_number(peer))
         )
     return settled
+
+
+def giver_key(receipt: Receipt, peer: AgencyId, house: House) -> VerifierKey:
+    """Give the key of the epoch that a receipt is of: what an earlier epoch proved holds for ever (row 71).
+
+    Raises:
+        RefusedError: RECEIPT_INVALID; it is of no log of the peer.
+    """
+    try:
+        return house.key_of(peer, origin_of(receipt))
+    except RefusedError as error:
+        raise RefusedError("RECEIPT_INVALID", str(error)) from error
+
+
+def held_checkpoint(reads: Reads, peer: AgencyId, house: House) -> tuple[int, str] | None:
+    """Give size and note of the newest checkpoint that we hold of a peer's log, in its newest epoch."""
+    return reads.peer_checkpoint(peer, house.newest_epoch(peer))
 
 
 def _dispatch_digest(row: OutboundRow) -> bytes:
@@ -269,11 +290,12 @@ def check_ratchet(
         RefusedError: RECEIPT_INVALID; two notes that contradict each other, or an older one: the peer proves from the
             checkpoint that we hold, so an honest one has none that is older.
     """
-    new = verify_note(note, house.log_key(peer))
-    held = reads.peer_checkpoint(peer)
+    key = house.key_of(peer, parse_note(note).checkpoint.origin)
+    new = verify_note(note, key)
+    held = reads.peer_checkpoint(peer, epoch_of_origin(new.origin))
     if held is None:
         return new
-    old = verify_note(held[1], house.log_key(peer))
+    old = verify_note(held[1], key)
     if new.size < old.size:
         raise RefusedError("RECEIPT_INVALID", f"receipts under a log of {new.size} entries, {old.size} are known of it")
     verify_consistency(old, new, consistency)
@@ -309,7 +331,7 @@ def record_receipts(
                 peer_leaf_hash=item.proven.leaf_hash,
                 peer_size=item.proven.checkpoint.size,
                 peer_root=item.proven.checkpoint.root,
-                refers_to=row.queued_index,
+                **writing.refers(row.queued_index),
             )
         )
         rows.append(
@@ -322,9 +344,11 @@ def record_receipts(
             )
         )
     writing.rows.settle_outbound(rows)
-    held = writing.rows.peer_checkpoint(peer)
-    if newer is not None and (held is None or held[0] < newer.size):
-        writing.rows.set_peer_checkpoint(peer, newer.size, note)
+    if newer is not None:
+        epoch = epoch_of_origin(newer.origin)
+        held = writing.rows.peer_checkpoint(peer, epoch)
+        if held is None or held[0] < newer.size:
+            writing.rows.set_peer_checkpoint(peer, newer.size, note, epoch)
     if rows:
         state = replace(state, taken=rows[-1].sequence)
         writing.rows.move_lane(state)

@@ -20,9 +20,11 @@ def open_content(content: Content, held: HeldBulletin, storage: StorageKeys) -> 
     """Open stored bytes under the storage key.
 
     Raises:
-        RefusedError: KEY_GONE.
+        RefusedError: KEY_GONE, erased or under a storage key that was destroyed.
         IntegrityError: They are not what was stored.
     """
+    if content.erased:
+        raise RefusedError("KEY_GONE", f"bulletin {short(held.bulletin_id)} was erased")
     dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
     content_key = storage.recover(content.stored_key, held.statement_digest)
     try:
@@ -32,7 +34,7 @@ def open_content(content: Content, held: HeldBulletin, storage: StorageKeys) -> 
 
 
 def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: StorageKeys) -> Bulletin | None:
-    """Open what a correction is about; None where it is no correction or its target has not come yet.
+    """Open what a correction is about; None where it is none, or its target has not come yet or is erased.
 
     The node looks at its own bytes to compare one value; nobody is shown anything.
     """
@@ -41,7 +43,7 @@ def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: Storage
             continue
         held = reads.find(sender, id_bytes(relation.bulletin_id))
         content = reads.content(held.entry_index) if held is not None else None
-        if held is not None and content is not None:
+        if held is not None and content is not None and not content.erased:
             signed = open_content(content, held, storage)
             return parse_bulletin(parse_statement(signed.payload).bulletin, newer_minor=held.facts.not_understood)
     return None

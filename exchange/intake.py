@@ -29,6 +29,7 @@ from exchange.lane import (
 )
 from exchange.notices import apply_notices
 from exchange.parcel import Accepted, Parcel, check_parcel, read_dispatch
+from exchange.renewing import OldEntry, renew
 from exchange.statement import opening
 from exchange.store import Content, HeldBulletin, InboundRow, LaneState, Reads
 from exchange.writing import RandomBytes, Writing
@@ -37,6 +38,7 @@ from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
 MAX_PARCELS = 64  # of one message
+REMEMBERED = 1000  # of an earlier epoch's newest deliveries: one of them is what a restored sender goes on from
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
 AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds its lane up so long, not for ever
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
@@ -79,6 +81,7 @@ class Checked:
     """A message that may be entered."""
 
     lane: LaneId
+    begun_after: bytes  # 32 bytes, digest of the delivery that the first of this lane and epoch must follow
     head: LaneHead
     signed_head: SignedPayload
     verdicts: tuple[Verdict, ...]
@@ -86,7 +89,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The entry that answers a delivery; for a duplicate also the RECEIVED that it repeats."""
+    """The place of the entry that answers a delivery; for a duplicate also of the RECEIVED that it repeats."""
 
     sequence: int
     entry_index: int
@@ -132,8 +135,9 @@ def check_message(
     check_hour(head, now_ms)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)  # 4
+    position = standing(reads, state, peer, lane, message)
     steps = advance(
-        position_of(state),
+        position,
         lane,
         head,
         [parcel.delivery for parcel in message.parcels],
@@ -143,7 +147,9 @@ def check_message(
         judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up, on_open)
         for step, parcel in zip(steps, message.parcels, strict=True)
     )
-    return Checked(lane=head.lane, head=head, signed_head=message.head, verdicts=verdicts)
+    return Checked(
+        lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts
+    )
 
 
 def check_size(message: Message) -> None:
@@ -185,6 +191,37 @@ def position_of(state: LaneState | None) -> Position:
         latest_head_time_ms=state.head_time_ms,
         head_digest=lane_head_digest(SignedPayload.decode(state.head).payload) if state.head else b"",
     )
+
+
+def standing(reads: Reads, state: LaneState | None, peer: AgencyId, lane: LaneId, message: Message) -> Position:
+    """Say where we stand in a lane that may only be beginning, or beginning anew after the sender's log did.
+
+    The first delivery of a later epoch follows the last one of the epoch before that we have receipted. A sender that
+    came back from a copy without asking us may remember an earlier one: that is one we hold too, and hides nothing.
+    """
+    if state is not None and state.sequence:
+        return position_of(state)
+    earlier = _earlier(reads, peer, lane)
+    if earlier is None:
+        return position_of(state)
+    digest = earlier.digest
+    if message.parcels:
+        named = parse_delivery(message.parcels[0].delivery).previous
+        after = max(0, earlier.sequence - REMEMBERED)
+        if named in {row.digest for row in reads.inbound_after(earlier.row, after, REMEMBERED)}:
+            digest = named
+    if state is None:
+        return Position(epoch=earlier.epoch, sequence=earlier.sequence, digest=digest)
+    return replace(position_of(state), digest=digest)
+
+
+def _earlier(reads: Reads, peer: AgencyId, lane: LaneId) -> LaneState | None:
+    """Find the newest earlier epoch of a lane in which anything came."""
+    for epoch in range(lane.epoch - 1, 0, -1):
+        found = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=epoch)
+        if found is not None and found.sequence:
+            return found
+    return None
 
 
 def _held_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
@@ -230,8 +267,17 @@ def judge(
         return replace(verdict, refusal=refusal)
 
 
-def take_message(writing: Writing, checked: Checked, *, peer: AgencyId, house: House) -> list[Answer]:
+def take_message(
+    writing: Writing, checked: Checked, *, peer: AgencyId, house: House, old_entry: OldEntry | None = None
+) -> list[Answer]:
     """Enter a checked message: one entry for each new delivery, and the lane's new position.
+
+    Args:
+        writing: The open transaction.
+        checked: By ``check_message``.
+        peer: Whose lane it is.
+        house: Ours.
+        old_entry: Reads an entry of an earlier epoch of our log by its place; None where there is none.
 
     Raises:
         UnavailableError: The lane has moved since it was checked; check again.
@@ -246,9 +292,10 @@ def take_message(writing: Writing, checked: Checked, *, peer: AgencyId, house: H
         if not verdict.step.new:
             answers.append(_answered(writing, state, delivery.sequence))
             continue
-        if delivery.sequence != state.sequence + 1 or delivery.previous != state.digest:
+        held = state.digest if state.sequence else checked.begun_after
+        if delivery.sequence != state.sequence + 1 or delivery.previous != held:
             raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
-        answers.append(_take(writing, verdict, state, peer, house))
+        answers.append(_take(writing, verdict, state, peer, house, old_entry))
         state = replace(state, sequence=delivery.sequence, digest=verdict.step.digest)
     # Only a head of the very place where the lane stands is kept: evidence of equivocation needs one that covers it.
     if checked.head.time_ms > state.head_time_ms and checked.head.sequence == state.sequence:
@@ -264,7 +311,14 @@ def _answered(writing: Writing, state: LaneState, sequence: int) -> Answer:
     return Answer(sequence=sequence, entry_index=row.entry_index, original_index=row.original_index, new=False)
 
 
-def _take(writing: Writing, verdict: Verdict, state: LaneState, peer: AgencyId, house: House) -> Answer:
+def _take(
+    writing: Writing,
+    verdict: Verdict,
+    state: LaneState,
+    peer: AgencyId,
+    house: House,
+    old_entry: OldEntry | None,
+) -> Answer:
     """Write the one entry that answers a delivery, and what hangs on it."""
     delivery, dispatch = verdict.step.delivery, verdict.dispatch
     base = Body(
@@ -279,26 +333,27 @@ def _take(writing: Writing, verdict: Verdict, state: LaneState, peer: AgencyId, 
     if verdict.step.withdrawn is not None:
         index = writing.log.add(replace(base, kind=Kind.WITHDRAWN))
     elif refusal is None and held is not None and dispatch is not None and _same(held, dispatch):
-        original = held.entry_index
-        index = writing.log.add(replace(base, kind=Kind.DUPLICATE, refers_to=original))
+        original = renew(writing, held.entry_index, old_entry)
+        index = writing.log.add(replace(base, kind=Kind.DUPLICATE, **writing.refers(original)))
     elif refusal is None and verdict.accepted is not None and held is None:
         index = _receive(writing, verdict, verdict.accepted, base, peer)
     else:
         refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
         index = writing.log.add(replace(base, outcome=Outcome[refusal.code]))
         if refusal.code == "EQUIVOCATION":
-            writing.rows.add_evidence(index, "dispatch", verdict.parcel.dispatch.encode())
+            writing.rows.add_evidence(writing.place(index), "dispatch", verdict.parcel.dispatch.encode())
     writing.rows.add_inbound(
         InboundRow(
             lane=state.row,
             sequence=delivery.sequence,
             delivery=verdict.parcel.delivery,
             digest=verdict.step.digest,
-            entry_index=index,
+            entry_index=writing.place(index),
             original_index=original,
         )
     )
-    return Answer(sequence=delivery.sequence, entry_index=index, original_index=original, refusal=refusal)
+    place = writing.place(index)
+    return Answer(sequence=delivery.sequence, entry_index=place, original_index=original, refusal=refusal)
 
 
 def _same(held: HeldBulletin, dispatch: Dispatch) -> bool:
@@ -319,12 +374,14 @@ def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, base: Body,
     )
     writing.rows.add_bulletin(
         HeldBulletin(
-            entry_index=index,
+            entry_index=writing.place(index),
             sender=peer,
             bulletin_id=accepted.bulletin_id,
             statement_digest=accepted.statement_digest,
             facts=accepted.facts,
             at_ms=writing.now_ms,
+            retain_until_day=day,
+            retention_rule=rule,
         ),
         Content(
             dispatch=verdict.parcel.dispatch.encode(),
@@ -366,6 +423,6 @@ def stop_lane(writing: Writing, message: Message, found: EquivocationError, *, p
     # Not as the delivery's digest: that delivery has its one answer, or belongs to nobody's numbering but the peer's.
     body = Body(kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=house.member_number(peer), digest=found.shown)
     index = writing.log.add(body)
-    writing.rows.add_evidence(index, "lane", evidence.encode())
+    writing.rows.add_evidence(writing.place(index), "lane", evidence.encode())
     writing.rows.move_lane(replace(state, stopped=True))
     return index

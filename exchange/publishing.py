@@ -247,6 +247,7 @@ def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
     if held is not None and held.statement_digest == prepared.digest:
         return Published(entry_index=held.entry_index, statement_digest=prepared.digest, queued=())
     check_unique(held, prepared)  # 13
+    rule, day = retention_of(prepared.bulletin)
     index = _log_published(writing, prepared, house)
     writing.rows.add_bulletin(
         HeldBulletin(
@@ -256,6 +257,8 @@ def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
             statement_digest=prepared.digest,
             facts=prepared.facts,
             at_ms=writing.now_ms,
+            retain_until_day=day,
+            retention_rule=rule,
         ),
         Content(
             dispatch=prepared.sealed.dispatch.encode(),

@@ -10,16 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 
 import apsw
 
+from exchange import sqlite_steps
 from exchange.sqlite_reads import SqliteReads
 from exchange.sqlite_writes import SqliteTransaction
 from keys.errors import IntegrityError, UnavailableError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = sqlite_steps.NEWEST
 PAGE_CACHE_KIB = 8192  # enough for the indexes' right edges; memory stays flat
 WAL_PAGES = 4000  # a checkpoint of 16 MiB now and then, rather than a small one each commit
 
@@ -48,14 +48,19 @@ class SqliteStore:
         with readable(path):
             if create:
                 self._create()
+            self._bring_up()
             self._check_schema()
 
     def _create(self) -> None:
         if self._writer.pragma("user_version"):
             raise IntegrityError(f"{self._path}: a database is here already")
-        with self._writer:
-            self._writer.execute(_schema())
-            self._writer.pragma("user_version", SCHEMA_VERSION)
+        sqlite_steps.bring_up(self._writer, 0)
+
+    def _bring_up(self) -> None:
+        """Bring an older file up, step by step; one whose own step was changed by somebody is left as it is."""
+        found = int(self._writer.pragma("user_version"))
+        if 0 < found < SCHEMA_VERSION and _described(self._writer) == _expected(found):
+            sqlite_steps.bring_up(self._writer, found)
 
     def _check_schema(self) -> None:
         found = self._writer.pragma("user_version")
@@ -101,6 +106,18 @@ class SqliteStore:
         """Yield what was kept as evidence: entry index, what it is, its bytes."""
         yield from self.reads().evidence()
 
+    def scrub(self) -> bool:
+        """Bring the write-ahead log into the file and empty it: pages from before an erasure lie in it.
+
+        Returns:
+            Whether it is empty; False where a reader was busy, and somebody tries again later.
+        """
+        try:
+            row = next(iter(self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")))
+        except apsw.BusyError:
+            return False
+        return int(row[0]) == 0
+
     def close(self) -> None:
         for connection in (*self._readers, self._writer):
             connection.close()
@@ -136,16 +153,13 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     return connection
 
 
-def _schema() -> str:
-    return files("exchange").joinpath("schema.sql").read_text("utf-8")
-
-
 def _described(connection: apsw.Connection) -> list[tuple[str, str, str]]:
     rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
     return [(str(kind), str(name), str(sql)) for kind, name, sql in rows if not str(name).startswith("sqlite_")]
 
 
-def _expected() -> list[tuple[str, str, str]]:
+def _expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
     fresh = apsw.Connection(":memory:")
-    fresh.execute(_schema())
+    for step in range(1, version + 1):
+        fresh.execute(sqlite_steps.schema(step))
     return _described(fresh)

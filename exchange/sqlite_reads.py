@@ -23,7 +23,8 @@ SEQUENCE_BITS = 40  # a delivery's key is lane << 40 | sequence
 
 _HELD = (
     "SELECT entry_index, sender, bulletin_id, statement_digest, kind, number, tlp, classification, urgency, status,"
-    " reply_due_ms, expires_ms, not_understood, at_ms, opened FROM bulletins"
+    " reply_due_ms, expires_ms, not_understood, at_ms, opened, until_day, rule, erased"
+    " FROM bulletins JOIN retention USING (entry_index)"
 )
 _LANE = "SELECT id, outgoing, peer, class, epoch, sequence, digest, head, head_time_ms, taken, stopped FROM lanes"
 _OUTBOUND = "SELECT id, entry_index, queued_index, delivery, digest, wrap, opening, state, reason, receipt, since_ms FROM outbound"
@@ -71,7 +72,10 @@ class SqliteReads:
         return [_held(row) for row in self._db.execute(_HELD + where, (after, int(sent), limit))]
 
     def content(self, entry_index: int) -> Content | None:
-        statement = "SELECT dispatch, body, wrap, stored_key FROM contents WHERE entry_index = ?"
+        statement = (
+            "SELECT dispatch, body, wrap, coalesce(stored_keys.stored_key, x'')"
+            " FROM contents LEFT JOIN stored_keys USING (entry_index) WHERE contents.entry_index = ?"
+        )
         row = self._one(statement, entry_index)
         return row and Content(dispatch=row[0], body=row[1], wrap=row[2], stored_key=row[3])
 
@@ -116,14 +120,41 @@ class SqliteReads:
         rows = self._db.execute("SELECT name, content FROM catalogues WHERE digest = ? ORDER BY name", (digest,))
         return {name: bytes(content) for name, content in rows}
 
-    def peer_checkpoint(self, peer: str) -> tuple[int, str] | None:
-        row = self._one("SELECT size, note FROM peer_checkpoints WHERE peer = ?", peer)
+    def peer_checkpoint(self, peer: str, epoch: int = 1) -> tuple[int, str] | None:
+        """Return size and note of the newest checkpoint that is held of one epoch of a peer's log."""
+        row = self._one("SELECT size, note FROM peer_checkpoints WHERE peer = ?", peer_epoch(peer, epoch))
         return row and (int(row[0]), str(row[1]))
 
     def notices(self, sender: str, target_id: bytes) -> list[Notice]:
         statement = "SELECT relation, bulletin_id FROM notices WHERE sender = ? AND target_id = ? ORDER BY bulletin_id"
         rows = self._db.execute(statement, (sender, target_id))
         return [Notice(sender=sender, target_id=target_id, relation=r, bulletin_id=b) for r, b in rows]
+
+    def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[HeldBulletin]:
+        """Return bulletins that are not erased, after a place; with a day only those kept until a day before it."""
+        where = " WHERE erased = 0 AND entry_index > ?"
+        values: tuple[int, ...] = (after, limit)
+        if until_before_day is not None:
+            where, values = where + " AND until_day > 0 AND until_day < ?", (after, until_before_day, limit)
+        return [_held(row) for row in self._db.execute(_HELD + where + " ORDER BY entry_index LIMIT ?", values)]
+
+    def open_holds(self, bulletin: int) -> list[int]:
+        """Return where the HOLD_SET entries stand that still keep a bulletin from erasure."""
+        statement = "SELECT entry_index FROM holds WHERE bulletin = ? AND released = 0 ORDER BY entry_index"
+        return [row[0] for row in self._db.execute(statement, (bulletin,))]
+
+    def readings_after(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the signed requests that open the digests of entries, after a place."""
+        statement = "SELECT entry_index, request FROM readings WHERE entry_index > ? ORDER BY entry_index LIMIT ?"
+        return [(row[0], row[1]) for row in self._db.execute(statement, (after, limit))]
+
+    def stored_keys(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        """Return (place, statement digest, stored key) of living content keys, after a place."""
+        statement = (
+            "SELECT stored_keys.entry_index, statement_digest, stored_key FROM stored_keys"
+            " JOIN bulletins USING (entry_index) WHERE stored_keys.entry_index > ? ORDER BY 1 LIMIT ?"
+        )
+        return [(row[0], row[1], row[2]) for row in self._db.execute(statement, (after, limit))]
 
     def attempts(self, lane: int, sequence: int) -> int:
         row = self._one("SELECT died FROM attempts WHERE id = ?", (lane << SEQUENCE_BITS) + sequence)
@@ -136,6 +167,11 @@ class SqliteReads:
 
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         yield from self._db.execute("SELECT entry_index, what, content FROM evidence ORDER BY id")
+
+
+def peer_epoch(peer: str, epoch: int) -> str:
+    """Name one epoch of a peer's log: codes hold no slash, and the first epoch is the code alone."""
+    return peer if epoch == 1 else f"{peer}/{epoch}"
 
 
 def _held(row: Any) -> HeldBulletin:
@@ -157,6 +193,9 @@ def _held(row: Any) -> HeldBulletin:
         ),
         at_ms=row[13],
         opened=bool(row[14]),
+        retain_until_day=row[15],
+        retention_rule=row[16],
+        erased=bool(row[17]),
     )
 
 

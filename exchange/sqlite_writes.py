@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import apsw
 
-from exchange.sqlite_reads import SEQUENCE_BITS, SqliteReads
+from exchange.sqlite_reads import SEQUENCE_BITS, SqliteReads, peer_epoch
 from exchange.store import (
     AdoptedRecord,
     Content,
@@ -95,7 +95,11 @@ class SqliteTransaction(SqliteReads):
         )
         self._db.execute(
             "INSERT INTO contents VALUES (?,?,?,?,?)",
-            (held.entry_index, content.dispatch, content.body, content.wrap, content.stored_key),
+            (held.entry_index, content.dispatch, content.body, content.wrap, b""),
+        )
+        self._db.execute("INSERT INTO stored_keys VALUES (?,?)", (held.entry_index, content.stored_key))
+        self._db.execute(
+            "INSERT INTO retention VALUES (?,?,?,0)", (held.entry_index, held.retain_until_day, held.retention_rule)
         )
 
     def mark_opened(self, entry_index: int) -> None:
@@ -175,6 +179,12 @@ class SqliteTransaction(SqliteReads):
         values = (key, row.delivery, row.digest, row.entry_index, row.original_index)
         self._db.execute("INSERT INTO inbound VALUES (?,?,?,?,?)", values)
 
+    def answer_inbound(self, row: InboundRow) -> None:
+        """Write which entry answers a delivery that stands already: one of a later epoch, once that is asked for."""
+        key = (row.lane << SEQUENCE_BITS) + row.sequence
+        statement = "UPDATE inbound SET entry_index = ?, original_index = ? WHERE id = ?"
+        self._db.execute(statement, (row.entry_index, row.original_index, key))
+
     def add_record(self, record: AdoptedRecord) -> None:
         values = (record.kind, record.agency, record.version, record.digest, record.signed)
         self._db.execute("INSERT INTO records VALUES (?,?,?,?,?)", values)
@@ -183,11 +193,11 @@ class SqliteTransaction(SqliteReads):
         rows = [(digest, name, content) for name, content in sorted(files.items())]
         self._db.executemany("INSERT OR IGNORE INTO catalogues VALUES (?,?,?)", rows)
 
-    def set_peer_checkpoint(self, peer: str, size: int, note: str) -> None:
+    def set_peer_checkpoint(self, peer: str, size: int, note: str, epoch: int = 1) -> None:
         self._db.execute(
             "INSERT INTO peer_checkpoints VALUES (?,?,?) ON CONFLICT (peer)"
             " DO UPDATE SET size = excluded.size, note = excluded.note",
-            (peer, size, note),
+            (peer_epoch(peer, epoch), size, note),
         )
 
     def add_notice(self, notice: Notice) -> None:
@@ -216,6 +226,30 @@ class SqliteTransaction(SqliteReads):
             "INSERT INTO attempts VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET died = died + 1",
             [((lane << SEQUENCE_BITS) + sequence,) for lane, sequence in pairs],
         )
+
+    def erase(self, entry_index: int) -> None:
+        """Destroy what opens a bulletin and what could be opened: key, wraps, body, number. Its dispatch stays."""
+        self._db.execute("DELETE FROM stored_keys WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE contents SET body = x'', wrap = x'' WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE outbound SET wrap = x'' WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE bulletins SET number = '', reply_due_ms = 0 WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE retention SET erased = 1 WHERE entry_index = ?", (entry_index,))
+
+    def erase_reading(self, entry_index: int) -> None:
+        """Destroy what opens the digest of an entry about a reading."""
+        self._db.execute("DELETE FROM readings WHERE entry_index = ?", (entry_index,))
+
+    def set_hold(self, entry_index: int, bulletin: int) -> None:
+        """Keep a bulletin from erasure until the hold is released."""
+        self._db.execute("INSERT INTO holds VALUES (?,?,0)", (entry_index, bulletin))
+
+    def release_hold(self, entry_index: int, released: int) -> None:
+        """Release one hold; *released* is the place of its HOLD_RELEASED."""
+        self._db.execute("UPDATE holds SET released = ? WHERE entry_index = ?", (released, entry_index))
+
+    def store_keys(self, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Write living content keys anew, under another storage key."""
+        self._db.executemany("UPDATE stored_keys SET stored_key = ? WHERE entry_index = ?", [(k, i) for i, k in rows])
 
     def add_evidence(self, entry_index: int, what: str, content: bytes) -> None:
         values = (entry_index, what, content)

@@ -48,7 +48,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.house",
         "exchange.writing",
     ),
-    "sqlite": ("exchange.sqlite", "exchange.sqlite_reads", "exchange.sqlite_writes"),
+    "sqlite": ("exchange.sqlite", "exchange.sqlite_reads", "exchange.sqlite_steps", "exchange.sqlite_writes"),
     "acts": (
         "exchange.authorship",
         "exchange.notices",
