@@ -1,7 +1,8 @@
 """A log as files: C2SP tlog-tiles, written so that a reader never sees half of anything.
 
-The folder holds ``checkpoint``, ``tile/<L>/<N>[.p/<W>]``, ``tile/entries/<N>[.p/<W>]`` and ``log.vkey``, nothing
-else; temporary files lie in a sibling folder. Every file is written, flushed, renamed, and its folder flushed; it is
+The folder holds ``checkpoint``, ``tile/<L>/<N>[.p/<W>]``, ``tile/entries/<N>[.p/<W>]`` and ``log.vkey``; a log that
+is witnessed also ``witnessed``, the newest checkpoint with its quorum of cosignatures, and ``log-mldsa44.vkey``, the key
+of the log's own second line. Nothing else; temporary files lie in a sibling folder. Every file is written, flushed, renamed, and its folder flushed; it is
 never changed after. The checkpoint comes last, so that whatever it commits to is there.
 
 Source: c2sp.org/tlog-tiles.
@@ -21,6 +22,8 @@ from keys.errors import IntegrityError, RefusedError
 
 CHECKPOINT = "checkpoint"
 KEY_FILE = "log.vkey"
+MLDSA44_KEY_FILE = "log-mldsa44.vkey"
+WITNESSED = "witnessed"
 ENTRIES = "entries"
 MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
 _FILE_MODE = 0o444  # immutable: a new version is a new file under the same name
@@ -83,13 +86,14 @@ class Publisher:
         folder: Made if missing; its parent exists.
         store: The log's tables; only read.
         key: The log's own.
+        mldsa44_key: The verifier key of its second line, as text; none if empty.
 
     Raises:
         IntegrityError: The folder's checkpoint is not of this log, or ahead of its tables.
     """
 
-    def __init__(self, folder: Path, store: LogReads, key: VerifierKey) -> None:
-        self._folder, self._store, self._key = folder, store, key
+    def __init__(self, folder: Path, store: LogReads, key: VerifierKey, mldsa44_key: str = "") -> None:
+        self._folder, self._store, self._key, self._mldsa44_key = folder, store, key, mldsa44_key
         self._temporary = folder.with_name(folder.name + ".tmp")
         self._note, self._size = self._published()
         try:
@@ -134,6 +138,8 @@ class Publisher:
                 writer.write(tile_name(ENTRIES, index, width), self._bundle(index, width))
         writer.flush()
         writer.write(KEY_FILE, f"{self._key}\n".encode())
+        if self._mldsa44_key:
+            writer.write(MLDSA44_KEY_FILE, f"{self._mldsa44_key}\n".encode())
         writer.write(CHECKPOINT, note.encode())
         writer.flush()
         # A crash from here on leaves partials too many; the next start removes them.
@@ -142,6 +148,27 @@ class Publisher:
         self._temporary.rmdir()
         self._note, self._size = note, checkpoint.size
         self._tree.prune()
+
+    def add_cosigned(self, note: str) -> None:
+        """Write a checkpoint that its quorum has cosigned: as ``witnessed``, and as ``checkpoint`` if that is of its size.
+
+        The caller has verified every line in it.
+
+        Raises:
+            IntegrityError: It is not of this log.
+            OSError: A file could not be written.
+        """
+        try:
+            new = verify_note(note, self._key)
+        except RefusedError as error:
+            raise IntegrityError(f"{self._folder}: a cosigned checkpoint is not this log's: {error}") from error
+        writer = _Writer(self._folder, self._temporary)
+        writer.write(WITNESSED, note.encode())
+        if self._note and new == verify_note(self._note, self._key):
+            writer.write(CHECKPOINT, note.encode())
+            self._note = note
+        writer.flush()
+        self._temporary.rmdir()
 
     def _published(self) -> tuple[str, int]:
         path = self._folder / CHECKPOINT

@@ -18,7 +18,17 @@ from audit.kinds import Kind
 from audit.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
 from audit.outside import Outside, check_outside
 from audit.sweep import Sweep, sweep
-from audit.tiles import CHECKPOINT, KEY_FILE, MissingError, TileFolder, parse_tile_name, tile_name, tiles_at
+from audit.tiles import (
+    CHECKPOINT,
+    KEY_FILE,
+    MLDSA44_KEY_FILE,
+    WITNESSED,
+    MissingError,
+    TileFolder,
+    parse_tile_name,
+    tile_name,
+    tiles_at,
+)
 from keys.errors import RefusedError
 
 EXIT_VERIFIED, EXIT_REFUTED, EXIT_INCOMPLETE = 0, 6, 7
@@ -216,7 +226,7 @@ def _census(folder: TileFolder, size: int) -> str:
     partial = {level: (index, width) for level, index, width in tiles_at(size)}
     for name in folder.names():
         tile = parse_tile_name(name)
-        if name in (CHECKPOINT, KEY_FILE):
+        if name in (CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED):
             continue
         if tile is None:
             strange.append(name)
