@@ -13,16 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.checkpoint import VerifierKey
-from audit.entry import Body, Kind
+from audit.entry import Body, Kind, parse_head
+from audit.epochs import check_first_entry
+from audit.kinds import Role
 from audit.lock import SqliteLock, check_start
 from audit.log import Log
 from audit.tiles import Publisher
 from exchange import directory
+from exchange.clock import NodeClock, system_clock
 from exchange.directory import RecordKind
 from exchange.house import House
+from exchange.place import epoch_of, index_of
 from exchange.publishing import Queued
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
-from exchange.sqlite import SqliteStore
+from exchange.sqlite import SqliteStore, read_old_entry
 from exchange.store import Reads
 from exchange.writer import Group, Writer
 from exchange.writing import Writing
@@ -55,6 +59,10 @@ class Paths:
     @property
     def log(self) -> Path:
         return self.home / LOG_FOLDER
+
+    def before(self, epoch: int) -> Path:
+        """Where everything of the epoch before this one lies, as it was found."""
+        return self.home / f"before-epoch-{epoch}"
 
     def peer_checkpoint(self, peer: str) -> Path:
         return self.home / PEERS_FOLDER / peer / "checkpoint"
@@ -117,6 +125,22 @@ def create(
         store.close()
 
 
+def open_log(house: House, reads: Reads, database: str) -> Log:
+    """Open the log of the epoch that our manifest opened last.
+
+    Raises:
+        IntegrityError: The database is of another epoch: nothing is signed in one that has a successor.
+    """
+    end = house.before
+    first = reads.read_entries(0, 1)
+    if first:
+        try:
+            check_first_entry(parse_head(first[0]).previous, house.origin, end)
+        except RefusedError as error:
+            raise EpochOverError(f"{database}: {error}") from error
+    return Log.open(house.origin, reads, end.root if end is not None else None)
+
+
 def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[bytes, Catalogue]]:
     """Rebuild what was adopted from the store; every signature is verified again.
 
@@ -145,24 +169,40 @@ def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[byte
     return federation, {digest: _catalogue(reads.catalogue(digest)) for digest in digests}
 
 
+class EpochOverError(IntegrityError):
+    """The database is of an epoch of our log that our own manifest has closed by opening another."""
+
+    hint = "exchange node recover --from-peers begins the log's new epoch"
+
+
 class Node:
     """A running node, without its sockets."""
 
     def __init__(
-        self, home: Path, house: House, store: SqliteStore, lock: SqliteLock, random_bytes: RandomBytes
+        self,
+        home: Path,
+        house: House,
+        store: SqliteStore,
+        lock: SqliteLock,
+        random_bytes: RandomBytes,
+        clock: NodeClock | None = None,
     ) -> None:
         self.paths = Paths(home=home)
         self.house = house
         self.store = store
         self.random_bytes = random_bytes
         self._lock = lock
-        self.log = Log.open(house.origin, store.reader())
+        self.log = open_log(house, store.reader(), str(self.paths.database))
         check_start(self.log, lock, store.reader(), str(self.paths.database))
         self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
-        self.writer = Writer(store, self.log, lock, house.log_signer, now_us, self._after_group)
+        self.clock = clock or system_clock()
+        self.clock.start(self.log.time_us)
+        self.writer = Writer(store, self.log, lock, house.log_signer, self.clock, self._after_group)
         self.on_group: list[OnGroup] = []
         self.on_house: list[Callable[[House], None]] = []  # told when a record has come into force
         self.at_stop: list[Callable[[], None]] = []
+        self.begun = False  # it may sign, and has said so in its log
+        self.alone = False  # although no other member has said what it holds of this log
         self.started_ms = now_ms()
         self._published = (0, "")  # size and note of what the files hold
         self._newest = (0, "")
@@ -171,11 +211,31 @@ class Node:
         self._publisher = threading.Thread(target=self._publish_forever, name="tiles", daemon=True)
 
     def start(self) -> None:
-        """Begin to write; NODE_STARTED is the first entry of this run."""
+        """Begin to write without asking anybody: for a node without sockets, which tells nobody what it signs."""
+        self.open()
+        self.begin()
+
+    def open(self) -> None:
+        """Answer questions; nothing is signed before ``begin``."""
+        self.writer.hold("no other member has told yet what it holds of its log")
         self.writer.start()
         self._publisher.start()
-        digest = self.house.federation.roster_digest
-        self.writer.run(lambda writing: writing.log.add(Body(kind=Kind.NODE_STARTED, digest=digest)), _nothing)
+
+    def begin(self, *, alone: bool = False) -> None:
+        """Sign from now on; NODE_STARTED is the first entry of this run, after STARTED_ALONE where nobody answered.
+
+        Raises:
+            UnavailableError: This machine's clock is in doubt; the message says by how much.
+        """
+        self.alone = alone
+        self.writer.release()
+        self.writer.run(self._enter_start, _nothing)
+        self.begun = True
+
+    def _enter_start(self, writing: Writing) -> None:
+        if self.alone:
+            writing.log.add(Body(kind=Kind.STARTED_ALONE, role=Role.OPERATOR))
+        writing.log.add(Body(kind=Kind.NODE_STARTED, digest=self.house.federation.roster_digest))
 
     def stop(self) -> None:
         """Commit what waits, publish the last checkpoint, let go of the files."""
@@ -202,6 +262,15 @@ class Node:
     def entry(self, index: int) -> bytes:
         """Read one entry."""
         return self.reads.read_entries(index, 1)[0]
+
+    def old_entry(self, place: int) -> bytes:
+        """Read an entry of an earlier epoch of our log, from the database that was moved aside.
+
+        Raises:
+            UnavailableError: It is not there.
+        """
+        path = self.paths.before(epoch_of(place) + 1) / DATABASE
+        return read_old_entry(path, index_of(place))
 
     def set_federation(self, federation: Federation) -> None:
         """Take a federation into use whose newest record is durable."""

@@ -2,7 +2,9 @@
 
 The order is the promise (audit.md 2.6): transaction, read back, lock, signature, answers. It commits what is queued
 and never waits for more. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing
-is signed any more: the node stops and is verified anew at its next start.
+is signed any more: the node stops and is verified anew at its next start. As long as the writer is *held*, because no
+other member has told yet what it holds of this log or because the clock is in doubt, acts that would write an entry
+are turned away and the others go on: nothing new is signed.
 
 Acts run in the event loop's own thread, one group at a time; only the two flushes to disk, of the state and of the
 lock, run beside it. Every statement of SQLite lets go of the interpreter's lock, and a second thread would wait for it
@@ -21,8 +23,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from audit.checkpoint import Checkpoint, sign_checkpoint
+from audit.entry import Body, Kind
 from audit.lock import Lock
 from audit.log import Log, Stage
+from exchange.clock import Reading
 from exchange.failpoint import failpoint
 from exchange.receipt import Receipt, make_receipt
 from exchange.store import NodeStore, Transaction
@@ -31,6 +35,7 @@ from keys.errors import RefusedError, UnavailableError
 from keys.signing import Signer
 
 MAX_GROUP = 1000  # acts; what waits longer is in the next group
+HELD_SECONDS = 5.0  # so soon a held node may have been let go
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -86,11 +91,13 @@ class Writer:
         log: Log,
         lock: Lock,
         signer: Signer,
-        clock_us: Callable[[], int],
+        clock: Callable[[], Reading],
         after_group: Callable[[Group], None],
     ) -> None:
         self._store, self._log, self._lock, self._signer = store, log, lock, signer
-        self._clock_us, self._after_group = clock_us, after_group
+        self._clock, self._after_group = clock, after_group
+        self._hold, self._reading = "", Reading(0)
+        self._stepped_us = 0  # a jump of the clock that has no entry yet
         self._jobs: deque[_Job[Any, Any]] = deque()
         self._turn = threading.Lock()  # held while a group is on its way
         self._flight: _Flight | None = None  # of an event loop
@@ -114,6 +121,19 @@ class Writer:
             while jobs := self._take():
                 self._whole(jobs)
         self._flush.shutdown()
+
+    def hold(self, why: str) -> None:
+        """Sign nothing new until ``release``; *why* is what everybody is told who would write."""
+        self._hold = why
+
+    def release(self) -> None:
+        """Sign again."""
+        self._hold = ""
+
+    @property
+    def held(self) -> str:
+        """Say why nothing new is signed; empty where it is."""
+        return self._hold or self._reading.held
 
     def fail(self, error: BaseException) -> None:
         """Stop signing: something after the signature went wrong, and only a new start verifies what stands."""
@@ -227,14 +247,15 @@ class Writer:
         """Run the acts of a group; None where not even that could begin, and everybody was turned away."""
         failpoint("before-transaction")
         try:
-            now_us = self._clock_us()
-            stage = self._log.begin(now_us)
+            self._reading = self._clock()
+            stage = self._log.begin(self._reading.now_us)
         except Exception as error:  # noqa: BLE001 - any failure of the writing order stops the node
             self.failure = error
             self._turn_away(jobs)
             return None
+        self._stepped_us = self._reading.stepped_us or self._stepped_us
         flight = _Flight(jobs, stage, self._store.transaction(), threading.get_ident(), self._log.size)
-        self._step(flight, lambda flight: self._act_all(flight, now_us // 1000))
+        self._step(flight, self._act_all)
         return flight
 
     def _step(self, flight: _Flight, step: _StepOf) -> None:
@@ -246,11 +267,14 @@ class Writer:
         if self.failure is not None and step == self._answer:
             self._turn_away(flight.jobs)
 
-    def _act_all(self, flight: _Flight, now_ms: int) -> None:
-        rows = flight.transaction.__enter__()
+    def _act_all(self, flight: _Flight) -> None:
+        rows, now_us = flight.transaction.__enter__(), self._reading.now_us
         try:
+            if self._stepped_us and not self._hold:
+                flight.stage.add(Body(kind=Kind.CLOCK_STEPPED, count=abs(self._stepped_us)), now_us)
+                self._stepped_us = 0
             for job in flight.jobs:
-                _act(job, Writing(rows, flight.stage, now_ms), rows, flight.stage)
+                _act(job, Writing(rows, flight.stage, now_us // 1000), self.held)
             flight.stage.write(rows)
             failpoint("inside-transaction")
         except BaseException as error:
@@ -291,13 +315,15 @@ class Writer:
         _settle(flight.jobs)
 
 
-def _act(job: _Job[Any, Any], writing: Writing, rows: Transaction, stage: Stage) -> None:
-    mark = stage.mark()
+def _act(job: _Job[Any, Any], writing: Writing, held: str) -> None:
+    mark = writing.log.mark()
     try:
-        with rows.savepoint():
+        with writing.rows.savepoint():
             job.value = job.act(writing)
+            if held and writing.log.mark() > mark:
+                raise UnavailableError(f"this node signs nothing now: {held}", HELD_SECONDS)
     except (RefusedError, UnavailableError) as refusal:
-        stage.undo(mark)
+        writing.log.undo(mark)
         job.error = refusal
 
 

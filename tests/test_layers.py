@@ -60,6 +60,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.directory",
     ),
     "node": (
+        "exchange.clock",
         "exchange.writer",
         "exchange.node",
         "exchange.home",

@@ -16,6 +16,7 @@ from audit.entry import Body, Kind, parse_body, parse_entry
 from audit.lock import SqliteLock
 from exchange import delivery, intake, node, publishing
 from exchange.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
+from exchange.clock import NodeClock
 from exchange.delivery import lane_id, outgoing_after, sign_head
 from exchange.draft import read_draft
 from exchange.held import open_content
@@ -99,6 +100,11 @@ def _records(agencies: tuple[str, ...], federation: str) -> Records:
     )
 
 
+def clock_at(at_ms: int) -> NodeClock:
+    """Make a clock that stands still."""
+    return NodeClock(lambda: at_ms * 1000, lambda: 0)
+
+
 def house_of(agency: str, made: Records | None = None) -> House:
     """Build an agency's house with everything adopted."""
     keys = keys_of(agency)
@@ -148,7 +154,7 @@ class Desk:
         """Open the node anew from its files."""
         store = SqliteStore(self.home / node.DATABASE)
         lock = SqliteLock.open(self.home / node.LOCK)
-        self.node = node.Node(self.home, house_of(self.agency), store, lock, os.urandom)
+        self.node = node.Node(self.home, house_of(self.agency), store, lock, os.urandom, clock_at(NOW_MS))
         self.node.start()
         return self.node
 

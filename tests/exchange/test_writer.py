@@ -14,6 +14,7 @@ from audit.entry import Body, Kind
 from audit.lock import SqliteLock, check_start
 from audit.log import Log, verify_entries
 from exchange import node
+from exchange.clock import Reading
 from exchange.receipt import verify_receipt
 from exchange.sqlite import SqliteStore
 from exchange.writer import MAX_GROUP, Group, Writer
@@ -90,7 +91,7 @@ class Bench:
         self.lock.fail = lock_fails  # from here on
         self.signer = CountingSigner(house.log_signer)
         self.told: list[Group] = []
-        self.writer = Writer(self.store, self.log, self.lock, self.signer, lambda: NOW_MS * 1000, self.told.append)
+        self.writer = Writer(self.store, self.log, self.lock, self.signer, lambda: Reading(NOW_MS * 1000), self.told.append)
         self.vkey = house.log_key(AgencyId("HK-IMMD"))
 
     def __enter__(self) -> Bench:
