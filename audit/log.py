@@ -17,6 +17,7 @@ from typing import Protocol
 from audit.body import Body
 from audit.checkpoint import Checkpoint
 from audit.entry import encode_entry, genesis_previous, leaf_hash, parse_head
+from audit.epochs import epoch_of_origin
 from audit.grammar import PATTERNS, explain, read_number
 from audit.merkle import TILE_WIDTH, Tree
 from keys.errors import IntegrityError, RefusedError
@@ -54,7 +55,7 @@ class LogStore(LogReads, Protocol):
 class Stage:
     """Entries of one commit group, chained but not yet stored. Made by ``Log.begin``."""
 
-    __slots__ = ("_entries", "_leaves", "_log", "_now_us", "_times", "first", "written")
+    __slots__ = ("_entries", "_leaves", "_log", "_now_us", "_times", "epoch", "first", "written")
 
     def __init__(self, log: "Log", now_us: int) -> None:
         self._log = log
@@ -63,6 +64,7 @@ class Stage:
         self._leaves: list[bytes] = []
         self._times: list[int] = []
         self.first = log.size
+        self.epoch = log.epoch
         self.written = False
 
     def __len__(self) -> int:
@@ -145,6 +147,7 @@ class Log:
 
     def __init__(self, origin: str, tree: Tree, genesis: bytes, tip: bytes, time_us: int) -> None:
         self.origin = origin
+        self.epoch = epoch_of_origin(origin)
         self.genesis = genesis  # 32 bytes: ``previous`` of entry 0
         self.size = tree.size  # committed entries
         self.tip = tip  # 32 bytes: ``previous`` of the next entry

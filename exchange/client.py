@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from audit.entry import Kind
+from audit.epochs import epoch_of_origin
 from exchange.agent import open_keys
 from exchange.bulletin import id_bytes
 from exchange.client_compose import Source
@@ -38,6 +39,7 @@ from exchange.client_values import (
     uuid_text,
 )
 from exchange.enrolment import Enrolment, load_enrolment
+from exchange.place import place_of
 from exchange.receipt import receipt_from_message
 from exchange.rules.complaint import RulesError
 from exchange.statement import ReadPurpose
@@ -256,7 +258,8 @@ class Client:
         answer = self._line.call(self._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
         receipt = receipt_from_message(answer.receipt)
         proven = self.trust.check_reading(receipt, Kind.OPENED, answer.blind, signed)
-        if (proven.body.bulletin_id, proven.body.refers_to) != (bulletin_id, item.cursor):
+        epoch = proven.body.refers_to_epoch or epoch_of_origin(proven.checkpoint.origin)
+        if (proven.body.bulletin_id, place_of(epoch, proven.body.refers_to)) != (bulletin_id, item.cursor):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another bulletin")
         self._line.saw(proven)
         statement = SignedPayload.from_message(answer.statement)

@@ -126,7 +126,7 @@ def keep(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House
         outcome=Outcome.EQUIVOCATION,
         digest=digest_of(kind, signed),
     )
-    writing.rows.add_evidence(writing.log.add(body), what, signed.encode())
+    writing.rows.add_evidence(writing.place(writing.log.add(body)), what, signed.encode())
 
 
 def kind_of_record(signed: SignedPayload) -> RecordKind:

@@ -123,10 +123,11 @@ def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
     member = federation.roster.member(agency.decode())
     if member is None:
         raise IntegrityError(f"{paths.database}: {agency.decode()} is not in its own roster")
+    own = federation.manifests.get(member.agency)
     return House(
         agency=AgencyId(agency.decode()),
         number=member.number,
-        epoch=1,
+        epoch=max(each.epoch for each in own.record.log_epochs) if own is not None else 1,
         federation=federation,
         catalogues=catalogues,
         operations=keys.operations,

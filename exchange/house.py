@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from audit.checkpoint import VerifierKey
+from audit.checkpoint import Checkpoint, VerifierKey
+from audit.epochs import end_before, opening_of
 from exchange.rules.catalogue import Catalogue
 from exchange.storage import StorageKeys
 from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, short
+from keys.manifest import LogEpoch
 from keys.sealing import EncryptionKey
 from keys.signing import Signer
 
+FIRST = (LogEpoch(epoch=1),)
 GRACE_MS = 30 * 86_400_000  # traffic goes on so long under a roster that has expired or been replaced
 
 
@@ -72,25 +75,67 @@ class House:
             if before.digest == roster_digest and after.record.issued_ms + GRACE_MS < delivery_ms:
                 raise RefusedError("STALE_ROSTER", f"roster {short(roster_digest)} was replaced over 30 days before")
 
+    @property
+    def before(self) -> Checkpoint | None:
+        """Where our log's epoch before this one ended; None in the first."""
+        opening = opening_of(self.epochs(self.agency), self.epoch)
+        return end_before(opening) if opening is not None else None
+
+    def epochs(self, agency: AgencyId) -> tuple[LogEpoch, ...]:
+        """Give the epochs of a member's log that its manifest has opened; the first alone where none is held."""
+        manifest = self.federation.manifests.get(agency)
+        return manifest.record.log_epochs if manifest is not None else FIRST
+
+    def newest_epoch(self, agency: AgencyId) -> int:
+        """Give the epoch in which a member's log is now, as its manifest says."""
+        return max(each.epoch for each in self.epochs(agency))
+
     def check_epoch(self, peer: AgencyId, epoch: int) -> None:
-        """Refuse an epoch for which the roster names no log key of the peer, or that its manifest has not opened.
+        """Refuse lanes of another epoch than the one that the peer's manifest opened last.
+
+        One that has a successor is an old copy's: what it still numbers nobody will ever have numbered.
 
         Raises:
             RefusedError: LANE_UNKNOWN.
         """
         member = self.federation.roster.member(peer)
-        manifest = self.federation.manifests.get(peer)
-        opened = manifest is None or any(each.epoch == epoch for each in manifest.record.log_epochs)
-        if member is None or member.log_key(epoch) is None or not opened:
-            raise RefusedError("LANE_UNKNOWN", f"{peer} has no log of epoch {epoch}")
+        newest = self.newest_epoch(peer)
+        if member is None or member.log_key(epoch) is None or epoch != newest:
+            raise RefusedError("LANE_UNKNOWN", f"{peer} has no open log of epoch {epoch}; its newest is {newest}")
 
-    def log_key(self, peer: AgencyId, epoch: int = 1) -> VerifierKey:
-        """Give the verifier key of a member's log.
+    def key_of(self, peer: AgencyId, origin: str) -> VerifierKey:
+        """Give the key of the very epoch of a member's log that a note is of; epochs of before stay true.
+
+        Raises:
+            RefusedError: NOT_A_MEMBER, LANE_UNKNOWN for an origin that is none of the peer's.
+        """
+        for each in self.epochs(peer):
+            key = self.log_key(peer, each.epoch)
+            if key.name == origin:
+                return key
+        raise RefusedError("LANE_UNKNOWN", f"{origin!a} is no log of {peer} that its manifest has opened")
+
+    def check_ended(self, peer: AgencyId, checkpoint: Checkpoint) -> None:
+        """Refuse a checkpoint that goes beyond the end of its epoch: an old copy of the peer's node goes on signing.
+
+        Raises:
+            RefusedError: RECEIPT_INVALID.
+        """
+        for each in self.epochs(peer):
+            end = end_before(each)
+            if end is not None and end.origin == checkpoint.origin and checkpoint.size > end.size:
+                raise RefusedError(
+                    "RECEIPT_INVALID", f"{end.origin} ended at size {end.size}, this is of size {checkpoint.size}"
+                )
+
+    def log_key(self, peer: AgencyId, epoch: int = 0) -> VerifierKey:
+        """Give the verifier key of a member's log, in its newest epoch if none is named.
 
         Raises:
             RefusedError: NOT_A_MEMBER.
         """
         member = self.federation.roster.member(peer)
+        epoch = epoch or self.newest_epoch(peer)
         key = member.log_key(epoch) if member is not None else None
         if member is None or key is None:
             raise RefusedError("NOT_A_MEMBER", f"{peer} has no log key in roster {self.federation.roster.version}")

@@ -34,8 +34,8 @@ def apply_notices(writing: Writing, bulletin: Bulletin, sender: str, bulletin_id
                 _log(writing, int(relation.type), target_id, held.entry_index)
     for notice in writing.rows.notices(sender, bulletin_id):
         if notice.bulletin_id != bulletin_id:
-            _log(writing, notice.relation, bulletin_id, index)
+            _log(writing, notice.relation, bulletin_id, writing.place(index))
 
 
-def _log(writing: Writing, relation: int, target_id: bytes, refers_to: int) -> None:
-    writing.log.add(Body(kind=_KINDS[relation], bulletin_id=target_id, refers_to=refers_to))
+def _log(writing: Writing, relation: int, target_id: bytes, place: int) -> None:
+    writing.log.add(Body(kind=_KINDS[relation], bulletin_id=target_id, **writing.refers(place)))

@@ -12,7 +12,7 @@ from exchange.held import open_content
 from exchange.house import House
 from exchange.statement import ReadRequest, opened_digest, parse_read
 from exchange.store import HeldBulletin, Reads
-from exchange.writing import RandomBytes, Writing
+from exchange.writing import NOTHING, RandomBytes, Writing
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -128,11 +128,11 @@ def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBy
     except RefusedError as refusal:
         denied = refusal
     random = random_bytes(32)
-    index = writing.log.add(_entry(reader, held, denied, random, house))
-    writing.rows.add_reading(index, random, reader.signed.encode())
+    index = writing.log.add(_entry(writing, reader, held, denied, random, house))
+    writing.rows.add_reading(writing.place(index), random, reader.signed.encode())
     if denied is None and not request.listed:
         writing.rows.mark_opened(held[0].entry_index)
-    return Granted(entry_index=index, held=held, blind=random, denied=denied)
+    return Granted(entry_index=writing.place(index), held=held, blind=random, denied=denied)
 
 
 def _held(writing: Writing, sender: str, bulletin_id: bytes) -> HeldBulletin:
@@ -162,7 +162,12 @@ def check_allowed(reader: Reader, held: tuple[HeldBulletin, ...]) -> None:
 
 
 def _entry(
-    reader: Reader, held: tuple[HeldBulletin, ...], denied: RefusedError | None, random: bytes, house: House
+    writing: Writing,
+    reader: Reader,
+    held: tuple[HeldBulletin, ...],
+    denied: RefusedError | None,
+    random: bytes,
+    house: House,
 ) -> Body:
     listing = bool(reader.request.listed)
     kind = Kind.ACCESS_DENIED if denied else Kind.LISTED if listing else Kind.OPENED
@@ -174,9 +179,9 @@ def _entry(
         bulletin_id=b"" if listing else held[0].bulletin_id,
         purpose=int(reader.request.purpose),
         outcome=Outcome[denied.code] if denied else Outcome.DONE,
-        refers_to=0 if listing else held[0].entry_index,
         count=len(held) if listing else 0,
         digest=opened_digest(random, reader.digest),
+        **(NOTHING if listing else writing.refers(held[0].entry_index)),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
-from audit.checkpoint import Checkpoint, VerifierKey, verify_note
+from audit.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, Outcome, leaf_hash, parse_body, parse_entry
 from audit.proof import verify_inclusion
 from audit.tlogproof import MAX_PROOF_BYTES, format_proof, parse_proof
@@ -168,6 +168,15 @@ def check_exchange_receipt(
     if body.kind == Kind.REFUSED and not body.outcome:  # 5
         raise _invalid(f"{name}: a refusal without a reason")
     return verified
+
+
+def origin_of(receipt: Receipt) -> str:
+    """Name the log and epoch that a receipt says it is of, before anything of it is verified.
+
+    Raises:
+        RefusedError: MALFORMED.
+    """
+    return parse_note(parse_proof(receipt.proof).note).checkpoint.origin
 
 
 def reason_name(outcome: int) -> str:

@@ -139,6 +139,25 @@ def readable(path: Path) -> Iterator[None]:
         raise UnavailableError(f"{path}: {error}") from error
 
 
+def read_old_entry(path: Path, index: int) -> bytes:
+    """Read one entry from a database that is no longer in use.
+
+    Raises:
+        UnavailableError: The file or the entry is not there.
+    """
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            row = next(iter(connection.execute("SELECT entry FROM entries WHERE idx = ?", (index,))), None)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise UnavailableError(f"{path}: {error}", 60) from error
+    if row is None:
+        raise UnavailableError(f"{path}: no entry {index}", 60)
+    return bytes(row[0])
+
+
 def _connect(path: Path, flags: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
     connection.set_busy_timeout(5000)

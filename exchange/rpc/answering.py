@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from exchange.delivery import held_checkpoint
 from exchange.failpoint import failpoint
 from exchange.intake import Answer
 from exchange.lane import LaneClass
 from exchange.node import Node
+from exchange.renewing import OldEntry, renew
 from exchange.rpc import wire
 from exchange.rpc.calls import FollowCall
 from exchange.store import InboundRow
@@ -46,6 +48,7 @@ class Answering:
         self._peer_size = peer_size  # of our newest checkpoint that the peer holds
         self._due: dict[LaneClass, deque[Due]] = {lane_class: deque() for lane_class in LaneClass}
         self._upto = dict.fromkeys(LaneClass, 0)  # everything up to it is due, or acknowledged
+        self._acknowledgeable = dict.fromkeys(LaneClass, 0)  # the sender had receipts so far when the stream began
         self._wanted = asyncio.Event()
         self._acknowledged = asyncio.Event()
 
@@ -54,11 +57,13 @@ class Answering:
 
         Args:
             lane_class: Which lane.
-            taken: Up to where the sender has receipts.
+            taken: Up to where the sender has receipts; beyond *position* where we came back from a copy: then what
+                it gives again is answered again.
             lane: Our row of it.
             position: Our last held.
         """
-        self._upto[lane_class] = taken
+        self._acknowledgeable[lane_class] = taken
+        self._upto[lane_class] = min(taken, position)
         while self._upto[lane_class] < position:
             rows = self._node.reads.inbound_after(lane, self._upto[lane_class], PAGE)
             if not rows:
@@ -87,7 +92,8 @@ class Answering:
         if number not in LaneClass.__members__.values():
             raise RefusedError("MALFORMED", "an acknowledgement of no lane")
         due = self._due[LaneClass(number)]
-        if taken.lane.sequence > self._upto[LaneClass(number)]:
+        given = max(self._upto[LaneClass(number)], self._acknowledgeable[LaneClass(number)])
+        if taken.lane.sequence > given:
             raise RefusedError("RECEIPT_INVALID", "receipts are acknowledged that we never gave")
         while due and due[0].sequence <= taken.lane.sequence:
             due.popleft()
@@ -104,12 +110,13 @@ class Answering:
                 continue
             due = self._due[lane_class]
             batch = [due[place] for place in range(min(len(due), MAX_BATCH))]
-            made = await self._node.writer.submit(_nothing, partial(self._make, lane_class, batch))
+            renewed = partial(_renew, batch, self._node.old_entry)
+            made = await self._node.writer.submit(renewed, partial(self._make, lane_class))
             self._acknowledged.clear()
             await call.write(node_pb2.FollowRequest(receipts=made))
             await self._acknowledged.wait()
 
-    def _make(self, lane_class: LaneClass, batch: list[Due], _: None, group: Group) -> node_pb2.ReceiptBatch:
+    def _make(self, lane_class: LaneClass, batch: list[Due], group: Group) -> node_pb2.ReceiptBatch:
         """Make the receipts, where the writer lets the log be used."""
         made = node_pb2.ReceiptBatch(consistency_from=self._peer_size)
         setattr(made, "class", int(lane_class))
@@ -120,7 +127,7 @@ class Answering:
                 row.original.CopyFrom(group.receipt(each.original_index, self._node.entry).to_message())
         if 0 < self._peer_size < group.checkpoint.size:
             made.consistency.extend(group.log.consistency(self._peer_size, group.checkpoint.size))
-        held = self._node.reads.peer_checkpoint(self._peer)
+        held = held_checkpoint(self._node.reads, self._peer, self._node.house)
         made.echo = held[1] if held is not None else ""
         return made
 
@@ -129,5 +136,13 @@ def _due_row(row: InboundRow) -> Due:
     return Due(row.sequence, row.entry_index, row.original_index)
 
 
-def _nothing(writing: Writing) -> None:
-    return None
+def _renew(batch: list[Due], old_entry: OldEntry, writing: Writing) -> list[Due]:
+    """Bring answers of an earlier epoch of our log into this one, so that they can be proved."""
+    return [
+        Due(
+            each.sequence,
+            renew(writing, each.entry_index, old_entry),
+            renew(writing, each.original_index, old_entry) if each.original_index else 0,
+        )
+        for each in batch
+    ]

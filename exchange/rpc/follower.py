@@ -195,7 +195,7 @@ class Follower:
         await self._checkpoints.check_echo(started.echo)
         await self._adopting.compare(started.records, partial(_fetch, opened))
         await self._see_checkpoint(opened)
-        peer_size = parse_note(started.echo).checkpoint.size if started.echo else 0
+        peer_size = _size_of(started.echo, self._node.house.origin)
         answering = self._following.answering(started, peer_size)
         self.connected = True
         self._following.heard = time.monotonic()
@@ -235,7 +235,7 @@ class Follower:
     async def _see_checkpoint(self, opened: grpc.aio.Channel) -> None:
         """Take the peer's newest checkpoint, so that its log can be held against an outside word."""
         stub = node_pb2_grpc.AuditLogStub(opened)
-        origin = self._member().origin(1)
+        origin = self._member().origin(self._node.house.newest_epoch(self._peer))
         answer = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=origin), timeout=CALL_SECONDS)
 
         async def prove(old: int, new: int) -> Sequence[bytes]:
@@ -244,6 +244,12 @@ class Follower:
             return list(proof.hashes)
 
         await self._checkpoints.take(self._peer, answer.note, prove)
+
+
+def _size_of(echo: str, origin: str) -> int:
+    """Say how much of our log's present epoch the peer holds."""
+    shown = parse_note(echo).checkpoint if echo else None
+    return shown.size if shown is not None and shown.origin == origin else 0
 
 
 async def _fetch(opened: grpc.aio.Channel, kind: RecordKind, agency: str, version: int) -> SignedPayload:

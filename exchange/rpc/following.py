@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from exchange import intake
+from exchange.delivery import held_checkpoint
 from exchange.intake import Answer, Message
 from exchange.lane import EquivocationError, LaneClass
 from exchange.node import Node
@@ -51,7 +52,7 @@ class Following:
 
     def start(self) -> node_pb2.FollowRequest:
         """Say where we stand."""
-        held = self._node.reads.peer_checkpoint(self.peer)
+        held = held_checkpoint(self._node.reads, self.peer, self._node.house)
         lanes = [
             wire.lane_position(lane_class, state.epoch, state.sequence, state.digest)
             for lane_class in LaneClass
@@ -69,17 +70,19 @@ class Following:
         """Begin the way back: what the sender lacks is due first.
 
         Raises:
-            RefusedError: MALFORMED; LANE_FORK where the sender claims receipts for what we do not hold. That is its
-                word alone: had we been rolled back, its echo, which we signed, would have said so before.
+            RefusedError: MALFORMED; LANE_FORK where the sender claims receipts for what we do not hold, and did not
+                hold when our log's epoch began. That is its word alone: had we been rolled back, its echo, which we
+                signed, would have said so before.
         """
         answering = Answering(self._node, self.peer, peer_size)
         for taken in started.lanes:
             number = wire.class_of(taken)
             if number not in LaneClass.__members__.values():
                 raise RefusedError("MALFORMED", "a lane of no class")
-            state = self._lane(LaneClass(number))
+            state = self._present(LaneClass(number))
             position = state.sequence if state is not None else 0
-            if taken.sequence > position:
+            known = max(position, state.taken if state is not None else 0)  # what it had when we were restored
+            if taken.sequence > known:
                 self._log.alarm("receipts-never-given", peer=self.peer, sequence=taken.sequence)
                 raise RefusedError(
                     "LANE_FORK", f"{self.peer} claims receipts up to {taken.sequence}, we hold {position}"
@@ -133,7 +136,14 @@ class Following:
                 self._marker.clear()
             try:
                 answers = await self._node.writer.submit(
-                    partial(intake.take_message, checked=checked, peer=self.peer, house=house), _same
+                    partial(
+                        intake.take_message,
+                        checked=checked,
+                        peer=self.peer,
+                        house=house,
+                        old_entry=self._node.old_entry,
+                    ),
+                    _same,
                 )
             except UnavailableError:
                 if attempt == ATTEMPTS - 1:
@@ -176,6 +186,11 @@ class Following:
             if not each.outgoing and each.peer == self.peer and each.lane_class == lane_class
         ]
         return max(lanes, key=lambda each: each.epoch, default=None)
+
+    def _present(self, lane_class: LaneClass) -> LaneState | None:
+        """Give a lane of the peer's in the epoch in which its log is now."""
+        epoch = self._node.house.newest_epoch(self.peer)
+        return self._node.reads.lane(outgoing=False, peer=self.peer, lane_class=lane_class, epoch=epoch)
 
     def _number(self) -> int:
         member = self._node.house.federation.roster.member(self.peer)

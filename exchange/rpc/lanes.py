@@ -120,15 +120,17 @@ class Lanes:
         if len(found) > 1:
             raise RefusedError("MALFORMED", "a lane stands twice in a follower's start")
         position = found[0] if found else node_pb2.LanePosition()
-        if position.sequence and position.epoch != house.epoch:
+        if position.epoch > house.epoch:
             raise RefusedError("LANE_UNKNOWN", f"the peer holds epoch {position.epoch}, ours is {house.epoch}")
         state = self._state(peer, lane_class)
-        digest = position.delivery_digest if position.sequence else bytes(32)
-        delivery.check_peer_position(self._node.reads, state, position.sequence, digest)
+        # What it holds of an epoch before stays true; of this one it has nothing, and its first delivery says after what.
+        sequence = position.sequence if position.epoch == house.epoch else 0
+        digest = position.delivery_digest if sequence else bytes(32)
+        delivery.check_peer_position(self._node.reads, state, sequence, digest)
         return Outlet(
             lane=_lane_id(house, peer, lane_class),
             queue=Queue(self._settings.queue_bytes, state.sequence if state else 0, _asleep),
-            sequence=position.sequence,
+            sequence=sequence,
             digest=digest,
             next_head=time.monotonic() + self._settings.head_seconds,
         )
@@ -142,7 +144,7 @@ class Lanes:
         for lane_class in LaneClass:
             state = self._state(peer, lane_class)
             taken.append(wire.lane_taken(lane_class, state.taken if state else 0))
-        held = self._node.reads.peer_checkpoint(peer)
+        held = delivery.held_checkpoint(self._node.reads, peer, self._node.house)
         return node_pb2.FollowResponse(
             started=node_pb2.FollowStarted(
                 lanes=taken,
@@ -189,7 +191,7 @@ class Lanes:
             except UnavailableError:
                 if attempt == ATTEMPTS - 1:
                     raise
-        held = self._node.reads.peer_checkpoint(stream.peer)
+        held = delivery.held_checkpoint(self._node.reads, stream.peer, self._node.house)
         stream.taken(lane_class, taken, held[0] if held else 0)
         self._checkpoints.seen(stream.peer)
 
@@ -205,7 +207,7 @@ class Lanes:
         state = self._state(peer, lane_class)
         if state is None:
             raise RefusedError("LANE_UNKNOWN", f"no lane {lane_class.name} to {peer} has begun")
-        held = reads.peer_checkpoint(peer)
+        held = delivery.held_checkpoint(reads, peer, house)
         if held is not None and held[0] != batch.consistency_from:
             return state.taken  # it proves from a checkpoint that is not our newest: told so, it proves again
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, house=house, reads=reads)

@@ -1,0 +1,26 @@
+"""Where an entry stands over all epochs of our log: its epoch and its index, as one number that only grows.
+
+Rows of the store outlive the epoch that they were written in: after a recovery the log begins anew at index 0, while
+the bulletins, lanes and cursors of before go on. So every index that is kept, or handed to a client as a cursor, is a
+place. In the first epoch a place is the index itself.
+"""
+
+from __future__ import annotations
+
+EPOCH_BITS = 40  # entries of one epoch; the rest of SQLite's 63 bits numbers eight million epochs
+_INDEX = (1 << EPOCH_BITS) - 1
+
+
+def place_of(epoch: int, index: int) -> int:
+    """Return the place of entry *index* of our log's epoch *epoch*, which counts from 1."""
+    return (epoch - 1) << EPOCH_BITS | index
+
+
+def epoch_of(place: int) -> int:
+    """Return the epoch in which an entry stands."""
+    return (place >> EPOCH_BITS) + 1
+
+
+def index_of(place: int) -> int:
+    """Return an entry's index in its epoch."""
+    return place & _INDEX
