@@ -24,3 +24,8 @@ def epoch_of(place: int) -> int:
 def index_of(place: int) -> int:
     """Return an entry's index in its epoch."""
     return place & _INDEX
+
+
+def peer_epoch(peer: str, epoch: int) -> str:
+    """Name one epoch of a peer's log: codes hold no slash, and the first epoch is the code alone."""
+    return peer if epoch == 1 else f"{peer}/{epoch}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import apsw
 
+from exchange.place import peer_epoch
 from exchange.store import (
     AdoptedRecord,
     Content,
@@ -167,11 +168,6 @@ class SqliteReads:
 
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         yield from self._db.execute("SELECT entry_index, what, content FROM evidence ORDER BY id")
-
-
-def peer_epoch(peer: str, epoch: int) -> str:
-    """Name one epoch of a peer's log: codes hold no slash, and the first epoch is the code alone."""
-    return peer if epoch == 1 else f"{peer}/{epoch}"
 
 
 def _held(row: Any) -> HeldBulletin:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import apsw
 
-from exchange.sqlite_reads import SEQUENCE_BITS, SqliteReads, peer_epoch
+from exchange.place import peer_epoch
+from exchange.sqlite_reads import SEQUENCE_BITS, SqliteReads
 from exchange.store import (
     AdoptedRecord,
     Content,
