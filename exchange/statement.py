@@ -48,6 +48,9 @@ class ReadPurpose(IntEnum):
     REPLY = 3
     OVERSIGHT = 4
     AUTOMATED = 5
+    HOLD = 6  # opens nothing
+    RELEASE = 7  # opens nothing
+    EXPORT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

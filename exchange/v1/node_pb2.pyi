@@ -476,6 +476,7 @@ class InboxItem(_message.Message):
     OPENED_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
     NOT_UNDERSTOOD_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """of RECEIVED in our log"""
     sender: _builtins.str
@@ -500,6 +501,8 @@ class InboxItem(_message.Message):
     """by anyone here"""
     not_understood: _builtins.bool
     """a newer schema minor"""
+    erased: _builtins.bool
+    """there is nothing left to open"""
     @_builtins.property
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedNotice]:
         """corrections and recalls that apply to it"""
@@ -523,10 +526,11 @@ class InboxItem(_message.Message):
         opened: _builtins.bool = ...,
         notices: _abc.Iterable[Global___AppliedNotice] | None = ...,
         not_understood: _builtins.bool = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "expires_ms", b"expires_ms", "index", b"index", "kind", b"kind", "not_understood", b"not_understood", "notices", b"notices", "number", b"number", "opened", b"opened", "received_ms", b"received_ms", "reply_due_ms", b"reply_due_ms", "sender", b"sender", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "erased", b"erased", "expires_ms", b"expires_ms", "index", b"index", "kind", b"kind", "not_understood", b"not_understood", "notices", b"notices", "number", b"number", "opened", b"opened", "received_ms", b"received_ms", "reply_due_ms", b"reply_due_ms", "sender", b"sender", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -731,6 +735,108 @@ class ReadResponse(_message.Message):
 Global___ReadResponse: _TypeAlias = ReadResponse  # noqa: Y015
 
 @_typing.final
+class ExportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def read(self) -> _signed_pb2.SignedPayload:
+        """type read, purpose export"""
+
+    def __init__(
+        self,
+        *,
+        read: _signed_pb2.SignedPayload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRequest: _TypeAlias = ExportRequest  # noqa: Y015
+
+@_typing.final
+class ExportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENED_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def opened(self) -> Global___ReadResponse:
+        """with the receipt of EXPORTED"""
+
+    @_builtins.property
+    def published(self) -> _dispatch_pb2.Receipt:
+        """of PUBLISHED or RECEIVED, whose digest commits to the fields"""
+
+    def __init__(
+        self,
+        *,
+        opened: Global___ReadResponse | None = ...,
+        published: _dispatch_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opened", b"opened", "published", b"published"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["opened", b"opened", "published", b"published"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportResponse: _TypeAlias = ExportResponse  # noqa: Y015
+
+@_typing.final
+class HoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def read(self) -> _signed_pb2.SignedPayload:
+        """type read, purpose hold or release"""
+
+    def __init__(
+        self,
+        *,
+        read: _signed_pb2.SignedPayload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldRequest: _TypeAlias = HoldRequest  # noqa: Y015
+
+@_typing.final
+class HoldResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    BLIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    blind: _builtins.bytes
+    """32 bytes; with it the entry's digest opens to the request"""
+    count: _builtins.int
+    """holds set or released"""
+    @_builtins.property
+    def receipt(self) -> _dispatch_pb2.Receipt:
+        """of HOLD_SET, or of the last HOLD_RELEASED"""
+
+    def __init__(
+        self,
+        *,
+        receipt: _dispatch_pb2.Receipt | None = ...,
+        blind: _builtins.bytes = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "count", b"count", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldResponse: _TypeAlias = HoldResponse  # noqa: Y015
+
+@_typing.final
 class OutboxRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -797,6 +903,7 @@ class OutboxItem(_message.Message):
     PUBLISHED_MS_FIELD_NUMBER: _builtins.int
     DISPATCH_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """of PUBLISHED in our log"""
     bulletin_id: _builtins.bytes
@@ -808,6 +915,8 @@ class OutboxItem(_message.Message):
     urgency: _builtins.int
     status: _builtins.int
     published_ms: _builtins.int
+    erased: _builtins.bool
+    """there is nothing left to open"""
     @_builtins.property
     def dispatch(self) -> _signed_pb2.SignedPayload: ...
     @_builtins.property
@@ -827,10 +936,11 @@ class OutboxItem(_message.Message):
         published_ms: _builtins.int = ...,
         dispatch: _signed_pb2.SignedPayload | None = ...,
         recipients: _abc.Iterable[Global___OutboxState] | None = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "dispatch", b"dispatch", "index", b"index", "kind", b"kind", "number", b"number", "published_ms", b"published_ms", "recipients", b"recipients", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "dispatch", b"dispatch", "erased", b"erased", "index", b"index", "kind", b"kind", "number", b"number", "published_ms", b"published_ms", "recipients", b"recipients", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

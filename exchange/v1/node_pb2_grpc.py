@@ -74,6 +74,16 @@ class DeskStub:
                 request_serializer=exchange_dot_v1_dot_node__pb2.ReadRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_node__pb2.ReadResponse.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_unary(
+                '/exchange.v1.Desk/Export',
+                request_serializer=exchange_dot_v1_dot_node__pb2.ExportRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.ExportResponse.FromString,
+                _registered_method=True)
+        self.Hold = channel.unary_unary(
+                '/exchange.v1.Desk/Hold',
+                request_serializer=exchange_dot_v1_dot_node__pb2.HoldRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.HoldResponse.FromString,
+                _registered_method=True)
         self.Outbox = channel.unary_unary(
                 '/exchange.v1.Desk/Outbox',
                 request_serializer=exchange_dot_v1_dot_node__pb2.OutboxRequest.SerializeToString,
@@ -139,6 +149,20 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Export(self, request, context):
+        """As Read, to hand content to somebody outside, after EXPORTED is committed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Hold(self, request, context):
+        """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Outbox(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -187,6 +211,16 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.Read,
                     request_deserializer=exchange_dot_v1_dot_node__pb2.ReadRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_node__pb2.ReadResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_unary_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.ExportRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.ExportResponse.SerializeToString,
+            ),
+            'Hold': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hold,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.HoldRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.HoldResponse.SerializeToString,
             ),
             'Outbox': grpc.unary_unary_rpc_method_handler(
                     servicer.Outbox,
@@ -410,6 +444,60 @@ class Desk:
             '/exchange.v1.Desk/Read',
             exchange_dot_v1_dot_node__pb2.ReadRequest.SerializeToString,
             exchange_dot_v1_dot_node__pb2.ReadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Desk/Export',
+            exchange_dot_v1_dot_node__pb2.ExportRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.ExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Desk/Hold',
+            exchange_dot_v1_dot_node__pb2.HoldRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.HoldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,10 @@ class DeskStub:
     """Subjects of the bulletins that a signed Read lists, after LISTED is committed."""
     Read: _grpc.UnaryUnaryMultiCallable[_node_pb2.ReadRequest, _node_pb2.ReadResponse]
     """One bulletin, after OPENED is committed."""
+    Export: _grpc.UnaryUnaryMultiCallable[_node_pb2.ExportRequest, _node_pb2.ExportResponse]
+    """As Read, to hand content to somebody outside, after EXPORTED is committed."""
+    Hold: _grpc.UnaryUnaryMultiCallable[_node_pb2.HoldRequest, _node_pb2.HoldResponse]
+    """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED."""
     Outbox: _grpc.UnaryUnaryMultiCallable[_node_pb2.OutboxRequest, _node_pb2.OutboxResponse]
 
 @_typing.type_check_only
@@ -68,6 +72,10 @@ class DeskAsyncStub(DeskStub):
     """Subjects of the bulletins that a signed Read lists, after LISTED is committed."""
     Read: _aio.UnaryUnaryMultiCallable[_node_pb2.ReadRequest, _node_pb2.ReadResponse]  # type: ignore[assignment]
     """One bulletin, after OPENED is committed."""
+    Export: _aio.UnaryUnaryMultiCallable[_node_pb2.ExportRequest, _node_pb2.ExportResponse]  # type: ignore[assignment]
+    """As Read, to hand content to somebody outside, after EXPORTED is committed."""
+    Hold: _aio.UnaryUnaryMultiCallable[_node_pb2.HoldRequest, _node_pb2.HoldResponse]  # type: ignore[assignment]
+    """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED."""
     Outbox: _aio.UnaryUnaryMultiCallable[_node_pb2.OutboxRequest, _node_pb2.OutboxResponse]  # type: ignore[assignment]
 
 class DeskServicer(metaclass=_abc_1.ABCMeta):
@@ -133,6 +141,22 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.ReadResponse, _abc.Awaitable[_node_pb2.ReadResponse]]:
         """One bulletin, after OPENED is committed."""
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _node_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.ExportResponse, _abc.Awaitable[_node_pb2.ExportResponse]]:
+        """As Read, to hand content to somebody outside, after EXPORTED is committed."""
+
+    @_abc_1.abstractmethod
+    def Hold(
+        self,
+        request: _node_pb2.HoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.HoldResponse, _abc.Awaitable[_node_pb2.HoldResponse]]:
+        """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED."""
 
     @_abc_1.abstractmethod
     def Outbox(

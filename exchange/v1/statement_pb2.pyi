@@ -31,6 +31,12 @@ class _ReadPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReadPurpo
     READ_PURPOSE_REPLY: _ReadPurpose.ValueType  # 3
     READ_PURPOSE_OVERSIGHT: _ReadPurpose.ValueType  # 4
     READ_PURPOSE_AUTOMATED: _ReadPurpose.ValueType  # 5
+    READ_PURPOSE_HOLD: _ReadPurpose.ValueType  # 6
+    """opens nothing: keeps the bulletin from erasure"""
+    READ_PURPOSE_RELEASE: _ReadPurpose.ValueType  # 7
+    """opens nothing: lets the bulletin be erased when its day comes"""
+    READ_PURPOSE_EXPORT: _ReadPurpose.ValueType  # 8
+    """to hand content to somebody outside, as evidence"""
 
 class ReadPurpose(_ReadPurpose, metaclass=_ReadPurposeEnumTypeWrapper): ...
 
@@ -40,6 +46,12 @@ READ_PURPOSE_TRIAGE: ReadPurpose.ValueType  # 2
 READ_PURPOSE_REPLY: ReadPurpose.ValueType  # 3
 READ_PURPOSE_OVERSIGHT: ReadPurpose.ValueType  # 4
 READ_PURPOSE_AUTOMATED: ReadPurpose.ValueType  # 5
+READ_PURPOSE_HOLD: ReadPurpose.ValueType  # 6
+"""opens nothing: keeps the bulletin from erasure"""
+READ_PURPOSE_RELEASE: ReadPurpose.ValueType  # 7
+"""opens nothing: lets the bulletin be erased when its day comes"""
+READ_PURPOSE_EXPORT: ReadPurpose.ValueType  # 8
+"""to hand content to somebody outside, as evidence"""
 Global___ReadPurpose: _TypeAlias = ReadPurpose  # noqa: Y015
 
 @_typing.final
