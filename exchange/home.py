@@ -66,7 +66,7 @@ def open_home(home: Path, keys: NodeKeys) -> Node:
             if (behind_ms := clock_behind_ms(store.reads(), now_ms())) > MAX_BEHIND_MS:
                 raise ClockError(home, behind_ms) from error
             raise
-        node = Node(home, house, store, lock, os.urandom)
+        node = Node(home, house, store, lock, os.urandom, log_mldsa44=keys.log_mldsa44)
         undo.pop_all()
         node.at_stop.append(lambda: os.close(occupied))
     return node

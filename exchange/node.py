@@ -6,7 +6,6 @@ here: ``exchange.rpc`` puts services in front of it.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +17,11 @@ from audit.epochs import check_first_entry
 from audit.kinds import Role
 from audit.lock import SqliteLock, check_start
 from audit.log import Log
-from audit.tiles import Publisher
 from exchange import directory
 from exchange.clock import NodeClock, system_clock
 from exchange.directory import RecordKind
 from exchange.house import House
+from exchange.logfiles import LogFiles, Published, write_witnesses
 from exchange.place import epoch_of, index_of
 from exchange.publishing import Queued
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
@@ -34,9 +33,9 @@ from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId
+from keys.signing import Signer
 
 DATABASE, LOCK, LOG_FOLDER, PEERS_FOLDER = "node.db", "lock.db", "log", "peers"
-PUBLISH_SECONDS = 0.5  # the log's files follow a commit within a second
 
 RandomBytes = Callable[[int], bytes]
 OnGroup = Callable[[Group, "list[Queued]"], None]
@@ -123,6 +122,7 @@ def create(
         log.commit(stage)
     finally:
         store.close()
+    write_witnesses(home, federation.roster, agency)
 
 
 def open_log(house: House, reads: Reads, database: str) -> Log:
@@ -186,6 +186,7 @@ class Node:
         lock: SqliteLock,
         random_bytes: RandomBytes,
         clock: NodeClock | None = None,
+        log_mldsa44: Signer | None = None,
     ) -> None:
         self.paths = Paths(home=home)
         self.house = house
@@ -204,11 +205,7 @@ class Node:
         self.begun = False  # it may sign, and has said so in its log
         self.alone = False  # although no other member has said what it holds of this log
         self.started_ms = now_ms()
-        self._published = (0, "")  # size and note of what the files hold
-        self._newest = (0, "")
-        self._publish_wanted = threading.Event()
-        self._stopping = False
-        self._publisher = threading.Thread(target=self._publish_forever, name="tiles", daemon=True)
+        self.files = LogFiles(self.paths.log, store.reader, self.vkey, log_mldsa44, self.writer.fail)
 
     def start(self) -> None:
         """Begin to write without asking anybody: for a node without sockets, which tells nobody what it signs."""
@@ -219,7 +216,8 @@ class Node:
         """Answer questions; nothing is signed before ``begin``."""
         self.writer.hold("no other member has told yet what it holds of its log")
         self.writer.start()
-        self._publisher.start()
+        write_witnesses(self.paths.home, self.house.federation.roster, self.house.agency)
+        self.files.start()
 
     def begin(self, *, alone: bool = False) -> None:
         """Sign from now on; NODE_STARTED is the first entry of this run, after STARTED_ALONE where nobody answered.
@@ -240,10 +238,7 @@ class Node:
     def stop(self) -> None:
         """Commit what waits, publish the last checkpoint, let go of the files."""
         self.writer.stop()
-        self._stopping = True
-        self._publish_wanted.set()
-        if self._publisher.is_alive():
-            self._publisher.join()
+        self.files.stop()
         self.store.close()
         self._lock.close()
         for let_go in self.at_stop:
@@ -253,6 +248,11 @@ class Node:
     def note(self) -> str:
         """The newest signed checkpoint."""
         return self.writer.note
+
+    @property
+    def witnessed(self) -> Published:
+        """Size and note of our newest checkpoint that its quorum has cosigned; (0, "") before there is one."""
+        return self.files.witnessed
 
     @property
     def reads(self) -> Reads:
@@ -274,6 +274,8 @@ class Node:
 
     def set_federation(self, federation: Federation) -> None:
         """Take a federation into use whose newest record is durable."""
+        if federation.roster is not self.house.federation.roster:
+            write_witnesses(self.paths.home, federation.roster, self.house.agency)
         self.house = replace(self.house, federation=federation)
         for tell in self.on_house:
             tell(self.house)
@@ -307,30 +309,9 @@ class Node:
         self.set_federation(directory.with_record(kind, signed, self.house.federation, now_ms()))
 
     def _after_group(self, group: Group) -> None:
-        self._newest = (group.checkpoint.size, group.note)
-        self._publish_wanted.set()
+        self.files.want(group.checkpoint.size, group.note)
         for tell in self.on_group:
             tell(group, group.queued)
-
-    def _publish_forever(self) -> None:
-        """Write the log's files after commits, at most twice a second, and once more at the end."""
-        try:
-            publisher = Publisher(self.paths.log, self.store.reader(), self.vkey)
-            while not self._stopping:
-                self._publish_wanted.wait()
-                self._publish_wanted.clear()
-                self._publish(publisher)
-                if not self._stopping:
-                    time.sleep(PUBLISH_SECONDS)
-            self._publish(publisher)
-        except Exception as error:  # noqa: BLE001 - what cannot be published is signed no further
-            self.writer.fail(error)
-
-    def _publish(self, publisher: Publisher) -> None:
-        size, note = self._newest
-        if note and size != self._published[0]:
-            publisher.publish(note)
-            self._published = (size, note)
 
 
 def _catalogue(files: Mapping[str, bytes]) -> Catalogue:

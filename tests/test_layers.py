@@ -64,6 +64,7 @@ RINGS: dict[str, tuple[str, ...]] = {
     "node": (
         "exchange.clock",
         "exchange.writer",
+        "exchange.logfiles",
         "exchange.node",
         "exchange.home",
         "exchange.config",

@@ -134,7 +134,8 @@ class Member:
         store = SqliteStore(self.home / nodes.DATABASE)
         paths = nodes.Paths(home=self.home)
         house = homes._house(store, self.keys.node, paths)
-        return Node(self.home, house, store, SqliteLock.open(paths.lock), os.urandom)
+        second = self.keys.node.log_mldsa44
+        return Node(self.home, house, store, SqliteLock.open(paths.lock), os.urandom, log_mldsa44=second)
 
     async def start(self) -> RunningNode:
         """Serve, and tell the others where."""
