@@ -792,6 +792,11 @@ class AuditLogStub:
                 request_serializer=exchange_dot_v1_dot_node__pb2.ConsistencyRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_node__pb2.ConsistencyResponse.FromString,
                 _registered_method=True)
+        self.AddCheckpoint = channel.unary_unary(
+                '/exchange.v1.AuditLog/AddCheckpoint',
+                request_serializer=exchange_dot_v1_dot_node__pb2.AddCheckpointRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.AddCheckpointResponse.FromString,
+                _registered_method=True)
 
 
 class AuditLogServicer:
@@ -815,6 +820,14 @@ class AuditLogServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddCheckpoint(self, request, context):
+        """As a witness: C2SP tlog-witness, whose HTTP statuses are NOT_FOUND (404), PERMISSION_DENIED (403), INVALID_ARGUMENT
+        (400), FAILED_PRECONDITION (409; ErrorInfo has the size) and ABORTED (422).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditLogServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -832,6 +845,11 @@ def add_AuditLogServicer_to_server(servicer, server):
                     servicer.Consistency,
                     request_deserializer=exchange_dot_v1_dot_node__pb2.ConsistencyRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_node__pb2.ConsistencyResponse.SerializeToString,
+            ),
+            'AddCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddCheckpoint,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.AddCheckpointRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.AddCheckpointResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -915,6 +933,33 @@ class AuditLog:
             '/exchange.v1.AuditLog/Consistency',
             exchange_dot_v1_dot_node__pb2.ConsistencyRequest.SerializeToString,
             exchange_dot_v1_dot_node__pb2.ConsistencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuditLog/AddCheckpoint',
+            exchange_dot_v1_dot_node__pb2.AddCheckpointRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.AddCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

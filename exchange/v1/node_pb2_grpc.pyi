@@ -243,6 +243,10 @@ class AuditLogStub:
     Checkpoint: _grpc.UnaryUnaryMultiCallable[_node_pb2.CheckpointRequest, _node_pb2.CheckpointResponse]
     Tile: _grpc.UnaryUnaryMultiCallable[_node_pb2.TileRequest, _node_pb2.TileResponse]
     Consistency: _grpc.UnaryUnaryMultiCallable[_node_pb2.ConsistencyRequest, _node_pb2.ConsistencyResponse]
+    AddCheckpoint: _grpc.UnaryUnaryMultiCallable[_node_pb2.AddCheckpointRequest, _node_pb2.AddCheckpointResponse]
+    """As a witness: C2SP tlog-witness, whose HTTP statuses are NOT_FOUND (404), PERMISSION_DENIED (403), INVALID_ARGUMENT
+    (400), FAILED_PRECONDITION (409; ErrorInfo has the size) and ABORTED (422).
+    """
 
 @_typing.type_check_only
 class AuditLogAsyncStub(AuditLogStub):
@@ -250,6 +254,10 @@ class AuditLogAsyncStub(AuditLogStub):
     Checkpoint: _aio.UnaryUnaryMultiCallable[_node_pb2.CheckpointRequest, _node_pb2.CheckpointResponse]  # type: ignore[assignment]
     Tile: _aio.UnaryUnaryMultiCallable[_node_pb2.TileRequest, _node_pb2.TileResponse]  # type: ignore[assignment]
     Consistency: _aio.UnaryUnaryMultiCallable[_node_pb2.ConsistencyRequest, _node_pb2.ConsistencyResponse]  # type: ignore[assignment]
+    AddCheckpoint: _aio.UnaryUnaryMultiCallable[_node_pb2.AddCheckpointRequest, _node_pb2.AddCheckpointResponse]  # type: ignore[assignment]
+    """As a witness: C2SP tlog-witness, whose HTTP statuses are NOT_FOUND (404), PERMISSION_DENIED (403), INVALID_ARGUMENT
+    (400), FAILED_PRECONDITION (409; ErrorInfo has the size) and ABORTED (422).
+    """
 
 class AuditLogServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -272,5 +280,15 @@ class AuditLogServicer(metaclass=_abc_1.ABCMeta):
         request: _node_pb2.ConsistencyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.ConsistencyResponse, _abc.Awaitable[_node_pb2.ConsistencyResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def AddCheckpoint(
+        self,
+        request: _node_pb2.AddCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.AddCheckpointResponse, _abc.Awaitable[_node_pb2.AddCheckpointResponse]]:
+        """As a witness: C2SP tlog-witness, whose HTTP statuses are NOT_FOUND (404), PERMISSION_DENIED (403), INVALID_ARGUMENT
+        (400), FAILED_PRECONDITION (409; ErrorInfo has the size) and ABORTED (422).
+        """
 
 def add_AuditLogServicer_to_server(servicer: AuditLogServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
