@@ -1033,6 +1033,7 @@ class FollowStart(_message.Message):
     LANES_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     ECHO_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
     echo: _builtins.str
     """newest checkpoint of your log that we hold"""
     @_builtins.property
@@ -1043,16 +1044,21 @@ class FollowStart(_message.Message):
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdoptedRecord]:
         """what we have adopted"""
 
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """newest checkpoints of other members' logs that we hold, at most one of each"""
+
     def __init__(
         self,
         *,
         lanes: _abc.Iterable[Global___LanePosition] | None = ...,
         records: _abc.Iterable[Global___AdoptedRecord] | None = ...,
         echo: _builtins.str = ...,
+        seen: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo", b"echo", "lanes", b"lanes", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo", b"echo", "lanes", b"lanes", "records", b"records", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1095,6 +1101,7 @@ class ReceiptBatch(_message.Message):
     CONSISTENCY_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FROM_FIELD_NUMBER: _builtins.int
     ECHO_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
     consistency_from: _builtins.int
     echo: _builtins.str
     @_builtins.property
@@ -1105,6 +1112,10 @@ class ReceiptBatch(_message.Message):
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """from the last checkpoint acknowledged to this one's"""
 
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """as in FollowStart: those that are newer than what was shown on this stream"""
+
     def __init__(
         self,
         *,
@@ -1112,10 +1123,11 @@ class ReceiptBatch(_message.Message):
         consistency: _abc.Iterable[_builtins.bytes] | None = ...,
         consistency_from: _builtins.int = ...,
         echo: _builtins.str = ...,
+        seen: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "consistency", b"consistency", "consistency_from", b"consistency_from", "echo", b"echo", "receipts", b"receipts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "consistency", b"consistency", "consistency_from", b"consistency_from", "echo", b"echo", "receipts", b"receipts", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1193,6 +1205,7 @@ class FollowStarted(_message.Message):
     LANES_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     ECHO_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
     echo: _builtins.str
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneTaken]:
@@ -1200,16 +1213,21 @@ class FollowStarted(_message.Message):
 
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdoptedRecord]: ...
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """as in FollowStart"""
+
     def __init__(
         self,
         *,
         lanes: _abc.Iterable[Global___LaneTaken] | None = ...,
         records: _abc.Iterable[Global___AdoptedRecord] | None = ...,
         echo: _builtins.str = ...,
+        seen: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo", b"echo", "lanes", b"lanes", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo", b"echo", "lanes", b"lanes", "records", b"records", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
