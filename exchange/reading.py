@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from audit.entry import Body, Kind, Outcome, Role
 from exchange.held import open_content
 from exchange.house import House
-from exchange.statement import ReadRequest, opened_digest, parse_read
+from exchange.statement import ReadPurpose, ReadRequest, opened_digest, parse_read
 from exchange.store import HeldBulletin, Reads
 from exchange.writing import NOTHING, RandomBytes, Writing
 from keys import dsse
@@ -20,6 +20,8 @@ from keys.identity import record_digest, short
 from keys.manifest import Officer
 from keys.signing import PublicKey
 
+OPENS_NOTHING = frozenset({ReadPurpose.HOLD, ReadPurpose.RELEASE})
+_OPENING = {ReadPurpose.EXPORT: Kind.EXPORTED}
 CLOCK_MS = 5 * 60_000  # how far an officer's clock may be from the node's
 
 
@@ -106,7 +108,7 @@ def check_time(request: ReadRequest, now_ms: int) -> None:
 
 
 def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBytes) -> Granted:
-    """Log a reading: OPENED or LISTED, or ACCESS_DENIED where it is not allowed.
+    """Log a reading: OPENED, LISTED or EXPORTED, or ACCESS_DENIED where it is not allowed.
 
     6 the nonce is new; 7 role and ceiling.
 
@@ -114,11 +116,12 @@ def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBy
         What may be opened after the commit; where it is denied, why.
 
     Raises:
-        RefusedError: REPLAYED, NO_SUCH_BULLETIN. Nothing is logged.
+        RefusedError: REPLAYED, NO_SUCH_BULLETIN, KEY_GONE for what is erased, MALFORMED. Nothing is logged.
     """
     request = reader.request
+    check_opens(request)
     wanted = request.listed or ((request.sender, request.bulletin_id),)
-    held = tuple(_held(writing, sender, bulletin_id) for sender, bulletin_id in wanted)
+    held = tuple(find_held(writing, sender, bulletin_id) for sender, bulletin_id in wanted)
     if not request.listed:
         check_statement(held[0], request)
     check_nonce(writing, request)  # 6
@@ -135,10 +138,21 @@ def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBy
     return Granted(entry_index=writing.place(index), held=held, blind=random, denied=denied)
 
 
-def _held(writing: Writing, sender: str, bulletin_id: bytes) -> HeldBulletin:
+def check_opens(request: ReadRequest) -> None:
+    """Refuse a request that its officer signed for something else than opening."""
+    if request.purpose in OPENS_NOTHING:
+        raise RefusedError("MALFORMED", f"a request to {request.purpose.name.lower()} opens nothing")
+    if request.listed and request.purpose is ReadPurpose.EXPORT:
+        raise RefusedError("MALFORMED", "a list is not exported")
+
+
+def find_held(writing: Writing, sender: str, bulletin_id: bytes) -> HeldBulletin:
+    """Give a bulletin that can still be opened: RefusedError NO_SUCH_BULLETIN, or KEY_GONE for an erased one."""
     held = writing.rows.find(sender, bulletin_id)
     if held is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {short(bulletin_id)} of {sender} is here")
+    if held.erased:
+        raise RefusedError("KEY_GONE", f"bulletin {short(bulletin_id)} of {sender} was erased")
     return held
 
 
@@ -170,7 +184,9 @@ def _entry(
     house: House,
 ) -> Body:
     listing = bool(reader.request.listed)
-    kind = Kind.ACCESS_DENIED if denied else Kind.LISTED if listing else Kind.OPENED
+    kind = (
+        Kind.ACCESS_DENIED if denied else Kind.LISTED if listing else _OPENING.get(reader.request.purpose, Kind.OPENED)
+    )
     return Body(
         kind=kind,
         actor=house.pseudonym(reader.key.owner),
@@ -178,7 +194,7 @@ def _entry(
         role=Role.READER,
         bulletin_id=b"" if listing else held[0].bulletin_id,
         purpose=int(reader.request.purpose),
-        outcome=Outcome[denied.code] if denied else Outcome.DONE,
+        outcome=Outcome[denied.code] if denied else 0 if kind is Kind.EXPORTED else Outcome.DONE,
         count=len(held) if listing else 0,
         digest=opened_digest(random, reader.digest),
         **(NOTHING if listing else writing.refers(held[0].entry_index)),

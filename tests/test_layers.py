@@ -59,6 +59,9 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.renewing",
         "exchange.delivery",
         "exchange.reading",
+        "exchange.retention",
+        "exchange.erasing",
+        "exchange.holding",
         "exchange.directory",
     ),
     "node": (
