@@ -1511,18 +1511,22 @@ class CheckpointResponse(_message.Message):
 
     NOTE_FIELD_NUMBER: _builtins.int
     WITNESSED_FIELD_NUMBER: _builtins.int
+    TIME_MS_FIELD_NUMBER: _builtins.int
     note: _builtins.str
     witnessed: _builtins.str
     """of our own log: the newest that its quorum has cosigned; empty before there is one"""
+    time_ms: _builtins.int
+    """the answerer's clock, so that whoever starts knows the hour before it signs"""
     def __init__(
         self,
         *,
         note: _builtins.str = ...,
         witnessed: _builtins.str = ...,
+        time_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "witnessed", b"witnessed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "time_ms", b"time_ms", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
