@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from audit.checkpoint import Checkpoint, VerifierKey, verify_note
 from audit.entry import Kind
+from audit.epochs import epoch_of_origin
 from exchange.bulletin import parse_bulletin
 from exchange.client_values import ABSENT, SentState
 from exchange.dispatch import (
@@ -21,11 +22,13 @@ from exchange.dispatch import (
     dispatch_digest,
     parse_dispatch,
 )
+from exchange.house import newest_epoch
 from exchange.lane import delivery_digest, parse_delivery
 from exchange.receipt import (
     Receipt,
     VerifiedReceipt,
     check_exchange_receipt,
+    origin_of,
     reason_name,
     receipt_from_message,
     verify_receipt,
@@ -51,7 +54,6 @@ from keys.identity import AgencyId, short
 from keys.manifest import verify_manifest
 from keys.roster import catalogue_digest
 
-FIRST_EPOCH = 1
 _STATES: dict[int, DeliveryState] = {
     Kind.RECEIVED: DeliveryState.RECEIVED,
     Kind.REFUSED: DeliveryState.REFUSED,
@@ -103,17 +105,24 @@ class Trust:
             )
         return cls(agency=agency, federation=federation.with_manifest(manifest, now_ms), catalogue=catalogue)
 
-    def log_key(self, agency: AgencyId) -> VerifierKey:
-        """Give the key of a member's log, from the roster alone.
+    def log_key(self, agency: AgencyId, origin: str) -> VerifierKey:
+        """Give the key of a member's log in the epoch that an origin names, from the roster alone.
 
         Raises:
-            RefusedError: NOT_A_MEMBER.
+            RefusedError: NOT_A_MEMBER; RECEIPT_INVALID for an origin that is none of the member's.
         """
-        member = self.federation.roster.member(agency)
-        key = member.log_key(FIRST_EPOCH) if member is not None else None
+        member, epoch = self.federation.roster.member(agency), epoch_of_origin(origin)
+        key = member.log_key(epoch) if member is not None else None
         if member is None or key is None:
-            raise RefusedError("NOT_A_MEMBER", f"{agency} has no log key in the roster")
-        return VerifierKey(name=member.origin(FIRST_EPOCH), key=key.public_key)
+            raise RefusedError("NOT_A_MEMBER", f"{agency} has no log key of epoch {epoch} in the roster")
+        if origin != member.origin(epoch):
+            raise RefusedError("RECEIPT_INVALID", f"{origin!a} is no log of {agency}")
+        return VerifierKey(name=origin, key=key.public_key)
+
+    def _own_origin(self) -> str:
+        """Name our own log in the epoch that our manifest opened last."""
+        member = self.federation.roster.member(self.agency)
+        return member.origin(newest_epoch(self.federation, self.agency)) if member is not None else ""
 
     def check_head(self, note: str, seen: LogHead | None) -> Checkpoint:
         """Verify our own log's checkpoint and that it does not fall behind what this person has seen.
@@ -122,7 +131,7 @@ class Trust:
             IntegrityError: It is smaller, or of the same size with another root: the log was rolled back or forked.
             RefusedError: It is not signed by the log key that the roster names.
         """
-        head = verify_note(note, self.log_key(self.agency))
+        head = verify_note(note, self.log_key(self.agency, self._own_origin()))
         if seen is None or seen.origin != head.origin:
             return head
         if head.size < seen.size or (head.size == seen.size and head.root != seen.root):
@@ -138,7 +147,7 @@ class Trust:
         Raises:
             RefusedError: RECEIPT_INVALID.
         """
-        verified = verify_receipt(receipt, self.log_key(self.agency))
+        verified = verify_receipt(receipt, self.log_key(self.agency, origin_of(receipt)))
         if verified.body.kind != kind:
             raise RefusedError("RECEIPT_INVALID", f"entry {verified.entry.index} is no {kind.name}")
         return verified
@@ -256,9 +265,10 @@ class Trust:
         if (delivery.lane.recipient, delivery.lane.sender, delivery.dispatch_digest) != (agency, self.agency, digest):
             raise RefusedError("RECEIPT_INVALID", f"delivery {told.sequence} to {agency} is of something else")
         member = self.federation.roster.member(self.agency)  # a receipt proves what it did, whoever takes part today
+        receipt = receipt_from_message(told.receipt)
         proven = check_exchange_receipt(
-            receipt_from_message(told.receipt),
-            self.log_key(agency),
+            receipt,
+            self.log_key(agency, origin_of(receipt)),
             dispatch_digest=digest,
             delivery_digest=delivery_digest(told.delivery),
             expected_opening=told.opening,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audit.entry import parse_entry
 from audit.lock import SqliteLock
-from exchange.house import House
+from exchange.house import House, newest_epoch
 from exchange.node import Node, Paths, now_ms, restore_federation
 from exchange.sqlite import SqliteStore, readable
 from exchange.storage import StorageKeys
@@ -123,11 +123,10 @@ def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
     member = federation.roster.member(agency.decode())
     if member is None:
         raise IntegrityError(f"{paths.database}: {agency.decode()} is not in its own roster")
-    own = federation.manifests.get(member.agency)
     return House(
         agency=AgencyId(agency.decode()),
         number=member.number,
-        epoch=max(each.epoch for each in own.record.log_epochs) if own is not None else 1,
+        epoch=newest_epoch(federation, member.agency),
         federation=federation,
         catalogues=catalogues,
         operations=keys.operations,

@@ -26,6 +26,23 @@ FIRST = (LogEpoch(epoch=1),)
 GRACE_MS = 30 * 86_400_000  # traffic goes on so long under a roster that has expired or been replaced
 
 
+def epochs_of(federation: Federation, agency: AgencyId) -> tuple[LogEpoch, ...]:
+    """Give the epochs of a member's log that its manifest has opened; the first alone where none is held."""
+    manifest = federation.manifests.get(agency)
+    return manifest.record.log_epochs if manifest is not None else FIRST
+
+
+def newest_epoch(federation: Federation, agency: AgencyId) -> int:
+    """Give the epoch in which a member's log is now, as its manifest says."""
+    return max(each.epoch for each in epochs_of(federation, agency))
+
+
+def end_of_epoch_before(federation: Federation, agency: AgencyId, epoch: int) -> Checkpoint | None:
+    """Say where the epoch before one of a member's log ended; None for the first, or one that is not open."""
+    opening = opening_of(epochs_of(federation, agency), epoch)
+    return end_before(opening) if opening is not None else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
     """One agency's node as the acts see it."""
@@ -78,17 +95,15 @@ class House:
     @property
     def before(self) -> Checkpoint | None:
         """Where our log's epoch before this one ended; None in the first."""
-        opening = opening_of(self.epochs(self.agency), self.epoch)
-        return end_before(opening) if opening is not None else None
+        return end_of_epoch_before(self.federation, self.agency, self.epoch)
 
     def epochs(self, agency: AgencyId) -> tuple[LogEpoch, ...]:
         """Give the epochs of a member's log that its manifest has opened; the first alone where none is held."""
-        manifest = self.federation.manifests.get(agency)
-        return manifest.record.log_epochs if manifest is not None else FIRST
+        return epochs_of(self.federation, agency)
 
     def newest_epoch(self, agency: AgencyId) -> int:
         """Give the epoch in which a member's log is now, as its manifest says."""
-        return max(each.epoch for each in self.epochs(agency))
+        return newest_epoch(self.federation, agency)
 
     def check_epoch(self, peer: AgencyId, epoch: int) -> None:
         """Refuse lanes of another epoch than the one that the peer's manifest opened last.

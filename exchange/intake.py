@@ -147,9 +147,7 @@ def check_message(
         judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up, on_open)
         for step, parcel in zip(steps, message.parcels, strict=True)
     )
-    return Checked(
-        lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts
-    )
+    return Checked(lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
 
 
 def check_size(message: Message) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audit.checkpoint import VerifierKey
+from audit.checkpoint import Checkpoint, VerifierKey
 from audit.entry import Body, Kind, parse_head
 from audit.epochs import check_first_entry
 from audit.kinds import Role
@@ -125,20 +125,25 @@ def create(
     write_witnesses(home, federation.roster, agency)
 
 
-def open_log(house: House, reads: Reads, database: str) -> Log:
+def open_log(origin: str, end: Checkpoint | None, reads: Reads, database: str) -> Log:
     """Open the log of the epoch that our manifest opened last.
+
+    Args:
+        origin: Of that epoch.
+        end: Where the one before ended; None in the first.
+        reads: The log's tables.
+        database: What to call them in messages: a file's path.
 
     Raises:
         IntegrityError: The database is of another epoch: nothing is signed in one that has a successor.
     """
-    end = house.before
     first = reads.read_entries(0, 1)
     if first:
         try:
-            check_first_entry(parse_head(first[0]).previous, house.origin, end)
+            check_first_entry(parse_head(first[0]).previous, origin, end)
         except RefusedError as error:
             raise EpochOverError(f"{database}: {error}") from error
-    return Log.open(house.origin, reads, end.root if end is not None else None)
+    return Log.open(origin, reads, end.root if end is not None else None)
 
 
 def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[bytes, Catalogue]]:
@@ -193,7 +198,7 @@ class Node:
         self.store = store
         self.random_bytes = random_bytes
         self._lock = lock
-        self.log = open_log(house, store.reader(), str(self.paths.database))
+        self.log = open_log(house.origin, house.before, store.reader(), str(self.paths.database))
         check_start(self.log, lock, store.reader(), str(self.paths.database))
         self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
         self.clock = clock or system_clock()

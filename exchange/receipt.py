@@ -174,9 +174,12 @@ def origin_of(receipt: Receipt) -> str:
     """Name the log and epoch that a receipt says it is of, before anything of it is verified.
 
     Raises:
-        RefusedError: MALFORMED.
+        RefusedError: RECEIPT_INVALID.
     """
-    return parse_note(parse_proof(receipt.proof).note).checkpoint.origin
+    try:
+        return parse_note(parse_proof(receipt.proof).note).checkpoint.origin
+    except RefusedError as error:
+        raise RefusedError("RECEIPT_INVALID", str(error)) from error
 
 
 def reason_name(outcome: int) -> str:

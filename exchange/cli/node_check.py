@@ -16,10 +16,10 @@ import apsw
 import grpc
 
 from audit.lock import SqliteLock, check_start
-from audit.log import Log
 from exchange.config import NodeConfig, load_config
 from exchange.home import MAX_BEHIND_MS, clock_behind_ms
-from exchange.node import Paths, restore_federation
+from exchange.house import end_of_epoch_before, newest_epoch
+from exchange.node import Paths, open_log, restore_federation
 from exchange.rpc.channel import peer_channel, probe, probe_context
 from exchange.rpc.peer import check_pin
 from exchange.rpc.status import error_of
@@ -144,7 +144,9 @@ def _log(store: SqliteStore, federation: Federation, config: NodeConfig, home: P
     lock = None
     try:
         lock = SqliteLock.open(paths.lock)
-        log = Log.open(member.origin(1), store.reader())
+        epoch = newest_epoch(federation, config.agency)
+        end = end_of_epoch_before(federation, config.agency, epoch)
+        log = open_log(member.origin(epoch), end, store.reader(), str(paths.database))
         check_start(log, lock, store.reader(), str(paths.database))
     except IntegrityError as error:
         hint = "nothing is signed until this is explained; see docs/decisions, the lock"

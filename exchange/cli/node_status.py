@@ -9,6 +9,7 @@ from audit.checkpoint import parse_note
 from exchange.cli import shown
 from exchange.config import load_config
 from exchange.home import running_process
+from exchange.house import newest_epoch
 from exchange.node import Paths, restore_federation
 from exchange.sqlite import SqliteStore
 from exchange.store import Reads
@@ -46,7 +47,7 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
             "sent": sent,
             "waiting": sum(each.sequence - each.taken for each in reads.lanes() if each.outgoing),
             "stopped_lanes": [each.peer for each in reads.lanes() if each.stopped],
-            "peers": {peer: (reads.peer_checkpoint(peer) or (0, ""))[0] for peer in members},
+            "peers": {peer: (reads.peer_checkpoint(peer, newest_epoch(federation, peer)) or (0, ""))[0] for peer in members},
         }
     finally:
         store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audit.epochs import epoch_of_origin
 from audit.tiles import MissingError, TileFolder, parse_tile_name
 from exchange.node import Node
 from exchange.rpc.calls import Context
@@ -31,9 +32,10 @@ class AuditLog:
         if request.origin in ("", house.origin):
             return node_pb2.CheckpointResponse(note=self._node.note)
         member = house.federation.roster.member(asking)
-        if member is None or request.origin != member.origin(1):
+        epoch = epoch_of_origin(request.origin)
+        if member is None or request.origin != member.origin(epoch):
             raise RefusedError("NOT_ALLOWED", "a checkpoint of a third agency's log is that agency's to give")
-        held = self._node.reads.peer_checkpoint(asking)
+        held = self._node.reads.peer_checkpoint(asking, epoch)
         return node_pb2.CheckpointResponse(note=held[1] if held is not None else "")
 
     async def Tile(self, request: node_pb2.TileRequest, context: Context) -> node_pb2.TileResponse:

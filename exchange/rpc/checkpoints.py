@@ -12,8 +12,10 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from audit.checkpoint import Checkpoint, verify_note
+from audit.checkpoint import Checkpoint, parse_note, verify_note
+from audit.epochs import epoch_of_origin
 from audit.proof import verify_consistency
+from exchange.delivery import held_checkpoint
 from exchange.node import Node
 from exchange.rpc.logs import Log
 from exchange.writer import Group
@@ -46,7 +48,7 @@ class Checkpoints:
             self._timer.cancel()
             self._timer = None
         for peer in sorted(self._dirty):
-            held = self._node.reads.peer_checkpoint(peer)
+            held = held_checkpoint(self._node.reads, AgencyId(peer), self._node.house)
             if held is not None:
                 _write(self._node.paths.peer_checkpoint(peer), held[1])
         self._dirty.clear()
@@ -58,7 +60,7 @@ class Checkpoints:
             RefusedError: It is not signed by us, or malformed: RECEIPT_INVALID or what ``verify_note`` raises.
             IntegrityError: It is signed by us and is not in our log; from now on nothing is signed.
         """
-        if not note:
+        if not note or self._is_of_earlier_epoch(note):
             return
         shown = verify_note(note, self._node.vkey)
         if (shown.size, shown.root) == self._echoed:
@@ -70,6 +72,21 @@ class Checkpoints:
             self._log.alarm("own-log-contradicted", size=shown.size)
             raise error
         self._echoed = max(self._echoed, (shown.size, shown.root))
+
+    def _is_of_earlier_epoch(self, note: str) -> bool:
+        """Tell whether a peer has only seen an epoch of ours that is over; RefusedError if it is not signed by us.
+
+        Where that epoch ended our manifest says; a note beyond that end shows what the break has cost.
+        """
+        house = self._node.house
+        origin = parse_note(note).checkpoint.origin
+        if origin == house.origin:
+            return False
+        shown = verify_note(note, house.key_of(house.agency, origin))
+        end = house.before
+        if end is not None and end.origin == origin and shown.size > end.size:
+            self._log.alarm("own-epoch-went-further", size=shown.size)
+        return True
 
     async def take(self, peer: AgencyId, note: str, prove: Prove) -> None:
         """Take a peer's newest checkpoint, which its AuditLog serves, after a proof that it extends ours.
@@ -84,7 +101,7 @@ class Checkpoints:
         """
         key = self._node.house.log_key(peer)
         new = verify_note(note, key)
-        held = self._node.reads.peer_checkpoint(peer)
+        held = held_checkpoint(self._node.reads, peer, self._node.house)
         if held is not None:
             old = verify_note(held[1], key)
             if new.size < old.size:
@@ -96,9 +113,10 @@ class Checkpoints:
 
 
 def _advance(writing: Writing, peer: str, new: Checkpoint, note: str) -> None:
-    held = writing.rows.peer_checkpoint(peer)
+    epoch = epoch_of_origin(new.origin)
+    held = writing.rows.peer_checkpoint(peer, epoch)
     if held is None or held[0] < new.size:
-        writing.rows.set_peer_checkpoint(peer, new.size, note)
+        writing.rows.set_peer_checkpoint(peer, new.size, note, epoch)
 
 
 def _root(group: Group, size: int) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from audit.checkpoint import VerifierKey
 from exchange.dispatch import parse_dispatch
 from exchange.house import House
-from exchange.receipt import decode_receipt, reason_name
+from exchange.receipt import decode_receipt, origin_of, reason_name
 from exchange.store import HeldBulletin, LaneState, OutboundRow, Reads
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -56,7 +57,7 @@ def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], house: House, r
         status=facts.status,
         published_ms=held.at_ms,
     )
-    states = [_state(row, lanes[row.lane].peer, house) for row in reads.outbound_of(held.entry_index)]
+    states = [_state(row, peer, house) for peer, row in _newest(reads.outbound_of(held.entry_index), lanes)]
     if content is not None:
         signed = SignedPayload.decode(content.dispatch)
         item.dispatch.CopyFrom(signed.to_message())
@@ -78,6 +79,14 @@ def lanes_by_row(reads: Reads) -> dict[int, LaneState]:
     return {lane.row: lane for lane in reads.lanes() if lane.outgoing}
 
 
+def _newest(rows: Iterable[OutboundRow], lanes: dict[int, LaneState]) -> list[tuple[str, OutboundRow]]:
+    """Choose one delivery for each recipient: the receipted one, else that of our log's newest epoch."""
+    chosen: dict[str, OutboundRow] = {}
+    for row in sorted(rows, key=lambda row: (bool(row.receipt), lanes[row.lane].epoch, row.sequence)):
+        chosen[lanes[row.lane].peer] = row
+    return list(chosen.items())
+
+
 def _state(row: OutboundRow, peer: str, house: House) -> node_pb2.OutboxState:
     state = node_pb2.OutboxState(
         agency=peer,
@@ -87,11 +96,16 @@ def _state(row: OutboundRow, peer: str, house: House) -> node_pb2.OutboxState:
         delivery=row.delivery,
         opening=row.opening,
         since_ms=row.since_ms,
-        log_key=str(house.log_key(AgencyId(peer))),
+        log_key=str(_log_key(row, AgencyId(peer), house)),
     )
     if row.receipt:
         state.receipt.CopyFrom(decode_receipt(row.receipt).to_message())
     return state
+
+
+def _log_key(row: OutboundRow, peer: AgencyId, house: House) -> VerifierKey:
+    """Give the key that a receipt verifies under, of whichever epoch of the peer's log it is."""
+    return house.key_of(peer, origin_of(decode_receipt(row.receipt))) if row.receipt else house.log_key(peer)
 
 
 def cursor(items: Iterable[HeldBulletin], after: int) -> int:
