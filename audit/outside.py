@@ -74,6 +74,11 @@ def check_outside(
     return agreement
 
 
+def read_note(item: Outside) -> str:
+    """Return the note in a checkpoint or receipt; RefusedError where it is neither."""
+    return _read(item)[0]
+
+
 def _read(item: Outside) -> tuple[str, TlogProof | None]:
     """Return the note in a checkpoint or receipt, and the receipt's proof."""
     if item.problem:

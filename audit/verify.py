@@ -1,8 +1,9 @@
-"""Verify a log folder offline, in eight numbered steps, and say what was examined and what was not.
+"""Verify a log folder offline, in numbered steps, and say what was examined and what was not.
 
-1 key · 2 checkpoint · 3 entries · 4 tiles · 5 root · 6 bodies · 7 outside · 8 rules. A step is ``ok``, ``refuted`` or
-``not checked``; what follows a refuted step is not checked. A cut tail can only be seen from outside, so without an
-outside checkpoint a log is never plainly verified. Nothing but the folder and what was handed in is read.
+1 key · 2 checkpoint · 3 entries · 4 tiles · 5 root · 6 bodies · 7 outside · 8 rules, and 9 witnesses where somebody
+says whose cosignatures count. A step is ``ok``, ``refuted`` or ``not checked``; what follows a refuted step is not
+checked. A cut tail can only be seen from outside, so without an outside checkpoint or a quorum's cosignatures a log is
+never plainly verified. Nothing but the folder and what was handed in is read.
 """
 
 import re
@@ -16,7 +17,7 @@ from audit.entry import genesis_previous
 from audit.grammar import FIRST_KINDS
 from audit.kinds import Kind
 from audit.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
-from audit.outside import Outside, check_outside
+from audit.outside import Outside, check_outside, read_note
 from audit.sweep import Sweep, sweep
 from audit.tiles import (
     CHECKPOINT,
@@ -29,11 +30,19 @@ from audit.tiles import (
     tile_name,
     tiles_at,
 )
+from audit.verify_witness import (
+    WITNESS_STEP,
+    WitnessResult,
+    WitnessRules,
+    check_witnesses,
+    double_signers,
+    own_notes,
+)
 from keys.errors import RefusedError
 
 EXIT_VERIFIED, EXIT_REFUTED, EXIT_INCOMPLETE = 0, 6, 7
 OK, REFUTED, NOT_CHECKED = "ok", "refuted", "not checked"
-NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules")
+NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules", "witnesses")
 OWN_KEY = "key taken from the log itself"
 _LATER_EPOCH = re.compile(r".*/(?:[2-9]|[1-9][0-9]+)", re.ASCII)
 
@@ -57,7 +66,8 @@ class Report:
     size: int | None
     root: bytes | None
     steps: tuple[Step, ...]
-    anchored: int | None = None  # size of the newest outside checkpoint that the log agrees with
+    anchored: int | None = None  # size of the newest outside or cosigned checkpoint that the log agrees with
+    witnessed: int | None = None  # size of the newest checkpoint that the witnesses' quorum has cosigned
 
     @property
     def exit_code(self) -> int:
@@ -80,13 +90,14 @@ class _RefutedError(Exception):
 class _Steps:
     """Collects results in order."""
 
+    last: int  # number of the last step
     done: dict[int, Step] = field(default_factory=dict)
 
     def put(self, number: int, result: str, detail: str) -> None:
         self.done[number] = Step(step=number, name=NAMES[number - 1], result=result, detail=detail)
 
     def all(self) -> tuple[Step, ...]:
-        for number in range(1, len(NAMES) + 1):
+        for number in range(1, self.last + 1):
             if number not in self.done:
                 self.put(number, NOT_CHECKED, "the log was refuted before")
         return tuple(self.done[number] for number in sorted(self.done))
@@ -99,6 +110,7 @@ def verify_log(
     key_source: str = "given",
     outside: Sequence[Outside] = (),
     processes: int = 1,
+    witnesses: WitnessRules | None = None,
 ) -> Report:
     """Verify the log in folder *root*.
 
@@ -108,32 +120,46 @@ def verify_log(
         key_source: Where *key* is from, for the report: ``given``, ``roster 1 …``.
         outside: Checkpoints and receipts that somebody else kept.
         processes: 2 uses a second core for large logs.
+        witnesses: Whose cosignatures count, from outside the folder; without them there is no step 9.
 
     Raises:
         Nothing for whatever the folder holds: everything malformed is a refutation in the report.
     """
-    steps, folder = _Steps(), TileFolder(root)
+    steps, folder = _Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1), TileFolder(root)
     checkpoint: Checkpoint | None = None
     anchored: int | None = None
+    result = WitnessResult()
     try:
         key = _step_key(steps, folder, key, key_source)
-        checkpoint = _step_checkpoint(steps, folder, key)
+        notes, checkpoint = _step_checkpoint(steps, folder, key)
         swept = sweep(root, checkpoint.size, processes)
         _step_entries(steps, checkpoint, swept)
         _step_tiles(steps, folder, checkpoint, swept)
         _step_root(steps, checkpoint, swept)
         _step_bodies(steps, checkpoint, swept)
-        anchored = _step_outside(steps, folder, checkpoint, key, outside)
+        if witnesses is not None:
+            result = _judge_witnesses(folder, checkpoint, key, witnesses, notes, outside)
+        anchored = _step_outside(steps, folder, checkpoint, key, outside, witnesses, notes, result.reached)
         _step_rules(steps, checkpoint, swept)
+        if witnesses is not None:
+            _step_witnesses(steps, result)
     except _RefutedError as refuted:
         for finding in refuted.findings:
             steps.put(finding.step, REFUTED, _where(finding))
-        return _report(steps, checkpoint, None, refuted.findings)
-    return _report(steps, checkpoint, anchored, ())
+        return _report(steps, checkpoint, None, None, refuted.findings)
+    return _report(steps, checkpoint, anchored, result.reached, ())
 
 
-def _report(steps: _Steps, checkpoint: Checkpoint | None, anchored: int | None, findings: Sequence[Finding]) -> Report:
+def _report(
+    steps: _Steps,
+    checkpoint: Checkpoint | None,
+    anchored: int | None,
+    witnessed: int | None,
+    findings: Sequence[Finding],
+) -> Report:
     verdict = "verified" if anchored is not None else "verified, end not anchored"
+    if witnessed is not None:
+        verdict = f"verified, witnessed to {witnessed}"
     if findings:
         first = min(findings, key=lambda f: (f.entry is None, f.entry or 0, f.step))
         verdict = f"refuted {_where(first)}" if first.entry is not None else f"refuted: {first.message}"
@@ -144,6 +170,7 @@ def _report(steps: _Steps, checkpoint: Checkpoint | None, anchored: int | None, 
         root=checkpoint.root if checkpoint else None,
         steps=steps.all(),
         anchored=anchored,
+        witnessed=witnessed,
     )
 
 
@@ -172,14 +199,15 @@ def _step_key(steps: _Steps, folder: TileFolder, key: VerifierKey | None, source
     return key
 
 
-def _step_checkpoint(steps: _Steps, folder: TileFolder, key: VerifierKey) -> Checkpoint:
-    """2: strict form, the key's signature, its origin."""
+def _step_checkpoint(steps: _Steps, folder: TileFolder, key: VerifierKey) -> tuple[list[tuple[str, str]], Checkpoint]:
+    """2: strict form, the key's signature, its origin. Returns the folder's notes as they were read, too."""
     try:
-        checkpoint = verify_note(folder.note(), key)
+        notes = own_notes(folder)
+        checkpoint = verify_note(notes[-1][1], key)
     except RefusedError as error:
         raise _RefutedError(Finding(2, None, f"{CHECKPOINT}: {_plain(error, CHECKPOINT)}")) from error
     steps.put(2, OK, f"size {checkpoint.size:,}, root {checkpoint.root.hex()[:8]}, signed by key {key.key_hash.hex()}")
-    return checkpoint
+    return notes, checkpoint
 
 
 def _step_entries(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
@@ -276,10 +304,36 @@ def _step_bodies(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
         steps.put(BODIES_STEP, OK, detail)
 
 
+def _judge_witnesses(
+    folder: TileFolder,
+    checkpoint: Checkpoint,
+    key: VerifierKey,
+    rules: WitnessRules,
+    notes: Sequence[tuple[str, str]],
+    outside: Sequence[Outside],
+) -> WitnessResult:
+    try:
+        return check_witnesses(folder, checkpoint, key, rules, notes, outside)
+    except (RefusedError, LookupError) as error:
+        raise _RefutedError(Finding(WITNESS_STEP, None, f"the log changed while it was read: {error}")) from error
+
+
 def _step_outside(
-    steps: _Steps, folder: TileFolder, checkpoint: Checkpoint, key: VerifierKey, outside: Sequence[Outside]
+    steps: _Steps,
+    folder: TileFolder,
+    checkpoint: Checkpoint,
+    key: VerifierKey,
+    outside: Sequence[Outside],
+    rules: WitnessRules | None,
+    notes: Sequence[tuple[str, str]],
+    witnessed: int | None,
 ) -> int | None:
-    """7: what others kept of this log is still in it; returns the largest size that agrees."""
+    """7: what others kept of this log is still in it; returns the largest size that agrees or is cosigned."""
+    if not outside and witnessed is not None:
+        steps.put(
+            7, OK, f"no outside checkpoint was given; the witnesses' quorum anchors the log at size {witnessed:,}"
+        )
+        return witnessed
     if not outside:
         steps.put(7, NOT_CHECKED, "no outside checkpoint was given: entries cut off the end cannot be seen")
         return None
@@ -288,9 +342,34 @@ def _step_outside(
     except (RefusedError, LookupError) as error:
         raise _RefutedError(Finding(7, None, f"the log changed while it was read: {error}")) from error
     if result.findings:
+        first, *others = result.findings
+        raise _RefutedError(
+            first._replace(message=first.message + _double_signers(rules, notes, outside, first)), *others
+        )
+    anchored = max((size for size in (result.anchored, witnessed) if size is not None), default=None)
+    steps.put(7, NOT_CHECKED if result.unusable or anchored is None else OK, result.detail)
+    return anchored
+
+
+def _double_signers(
+    rules: WitnessRules | None, notes: Sequence[tuple[str, str]], outside: Sequence[Outside], finding: Finding
+) -> str:
+    """Name who cosigned both histories, where an outside checkpoint contradicts the log."""
+    other = next((item for item in outside if finding.message.startswith(f"{item.name}: ")), None)
+    if rules is None or other is None or finding.entry is not None:
+        return ""
+    try:
+        names = double_signers(rules.policy, [text for _, text in notes], read_note(other))
+    except RefusedError:
+        return ""
+    return f"; {', '.join(names)} cosigned both" if names else ""
+
+
+def _step_witnesses(steps: _Steps, result: WitnessResult) -> None:
+    """9: who has cosigned this log, up to where and when."""
+    if result.findings:
         raise _RefutedError(*result.findings)
-    steps.put(7, NOT_CHECKED if result.unusable or result.anchored is None else OK, result.detail)
-    return result.anchored
+    steps.put(WITNESS_STEP, OK if result.ok else NOT_CHECKED, result.detail)
 
 
 def _step_rules(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
