@@ -339,6 +339,7 @@ def _deliver(
             dispatch_digest=prepared.dispatch_digest,
             delivery_digest=digest,
             refers_to=index,
+            count=state.sequence + 1,
         )
     )
     writing.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
