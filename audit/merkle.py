@@ -35,9 +35,9 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
         return EMPTY_ROOT
     row, hash_of = list(hashes), sha256
     while len(row) > 1:
-        data = b"".join(row)
-        pairs = [hash_of(b"\1" + data[i : i + 64]).digest() for i in range(0, len(data) - 32, 64)]
-        row = [*pairs, row[-1]] if len(row) & 1 else pairs
+        odd, pairs = row[-1:] if len(row) & 1 else [], iter(row)
+        row = [hash_of(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+        row += odd
     return row[0]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from audit.levels import Levels
 from audit.merkle import EMPTY_ROOT, Tree, leaf_hash, root_of
 from audit.proof import ConsistencyError, InclusionError, verify_consistency, verify_inclusion
-from audit.verify import tree_root
+from audit.tiles import TileFolder
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/vectors/merkle"
 LEAVES = [sha256(i.to_bytes(4, "big")).digest() for i in range(70_000)]
@@ -132,10 +133,12 @@ def test_a_rolled_back_tree_is_as_if_nothing_was_appended() -> None:
         assert tree.root() == root
 
 
-def test_the_root_from_tiles_and_tail_is_the_root_at_sizes_around_tile_borders() -> None:
+def test_the_root_from_tiles_and_tail_is_the_root_at_sizes_around_tile_borders(tmp_path: Path) -> None:
     for size in (0, 1, 2, 255, 256, 257, 511, 513, 65_535, 65_536, 65_537, 65_792, 65_793, 69_999):
         roots = [root_of(LEAVES[i : i + 256]) for i in range(0, size - size % 256, 256)]
-        assert tree_root(roots, LEAVES[size - size % 256 : size]) == root_of(LEAVES[:size])
+        levels = Levels(TileFolder(tmp_path))
+        levels.add(roots)
+        assert levels.root(LEAVES[size - size % 256 : size]) == root_of(LEAVES[:size])
 
 
 def test_a_tile_that_is_missing_is_named() -> None:

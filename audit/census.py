@@ -1,0 +1,59 @@
+"""What kinds a log's entries are of: how many, where first, and which one at any place, in constant memory.
+
+One byte an entry is kept, the newest in memory and those of very long logs in a temporary file without a name.
+"""
+
+from collections import Counter
+from typing import IO
+
+from audit.kinds import Kind
+from audit.spool import spool
+
+IN_MEMORY = 1 << 24  # entries whose kinds are kept out of the file system
+
+
+class Census:
+    """The kinds that a sweep has met, in the order of the log; 0 where an entry was not understood.
+
+    Raises (every method):
+        OSError: The temporary file could not be written or read.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.counts: Counter[int] = Counter()
+        self.first: dict[int, int] = {}  # index of the first entry of each kind
+        self.beginning = b""  # the first three
+        self.after: tuple[int, int] | None = None  # (index, kind) of the first one later that adopts no manifest
+        self.genesis_again: int | None = None
+        self._kinds: IO[bytes] | None = None
+
+    def add(self, kinds: bytes) -> None:
+        """Take the kinds of the next entries."""
+        if self._kinds is None:
+            self._kinds = spool(IN_MEMORY)
+        self._kinds.seek(self.size)
+        self._kinds.write(kinds)
+        for kind, count in Counter(kinds).items():
+            self.first.setdefault(kind, self.size + kinds.index(kind))
+            self.counts[kind] += count
+        self._watch_beginning(kinds)
+        self.size += len(kinds)
+
+    def at(self, index: int) -> int:
+        """Return the kind of an entry that was taken."""
+        if self._kinds is None or index >= self.size:
+            raise IndexError(index)
+        self._kinds.seek(index)
+        return self._kinds.read(1)[0]
+
+    def _watch_beginning(self, kinds: bytes) -> None:
+        if len(self.beginning) < 3:
+            self.beginning = (self.beginning + kinds)[:3]
+        if self.after is None:
+            begin = max(0, 3 - self.size)
+            rest = kinds[begin:].lstrip(bytes((Kind.MANIFEST_ADOPTED,)))
+            if rest:
+                self.after = self.size + len(kinds) - len(rest), rest[0]
+        if self.genesis_again is None and (again := kinds.find(Kind.GENESIS, 0 if self.size else 1)) >= 0:
+            self.genesis_again = self.size + again
