@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.outside import Outside
     from audit.tiles import TileFolder
     from audit.verify import Report
+    from audit.verify_witness import WitnessRules
 
 HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content
 _PROCESSES = min(2, os.cpu_count() or 1)
@@ -33,6 +34,8 @@ class VerifyOptions:
     roster_file: str | None
     against: tuple[str, ...]
     as_json: bool
+    witnesses_file: str | None = None
+    now_s: int | None = None  # seconds since 1970
 
 
 class Shape(NamedTuple):
@@ -94,6 +97,10 @@ def _takes_one(parameter: click.Parameter) -> bool:
 @click.option(
     "--against", multiple=True, metavar="CHECKPOINT...", help="Checkpoints or receipts of this log that others kept."
 )
+@click.option(
+    "--witnesses", "witnesses_file", metavar="FILE", help="Without a roster: whose cosignatures count, witnesses.vkeys."
+)
+@click.option("--now", metavar="TIME", help="How old may cosignatures be? As 2026-11-22T10:00:00Z; else no matter.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def verify(
@@ -102,16 +109,27 @@ def verify(
     key_text: str | None,
     roster_file: str | None,
     against: tuple[str, ...],
+    witnesses_file: str | None,
+    now: str | None,
     as_json: bool,
 ) -> None:
     """Recompute a log from its files and say what was checked and what was not.
 
-    Exit 0: the key came from outside and the log agrees with at least one outside checkpoint. 6: refuted. 7: verified
-    as far as it goes, but something was not checked. 5: no such folder.
+    Exit 0: the key came from outside and the log agrees with an outside checkpoint, or with one that the witnesses'
+    quorum cosigned. 6: refuted. 7: verified as far as it goes, but something was not checked. 5: no such folder.
     """
     if key_text and roster_file:
         raise click.UsageError("--key and --roster name the same thing: give one of them")
-    options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=against, as_json=as_json)
+    if witnesses_file and roster_file:
+        raise click.UsageError("--roster names the witnesses, too: leave --witnesses out")
+    options = VerifyOptions(
+        key_text=key_text,
+        roster_file=roster_file,
+        against=against,
+        as_json=as_json,
+        witnesses_file=witnesses_file,
+        now_s=_seconds(now),
+    )
     path = Path(directory)
     if path.is_file():
         _verify_file(ctx, path, options)
@@ -141,7 +159,14 @@ def verify_folder(ctx: click.Context, directory: str, options: VerifyOptions) ->
     folder = open_folder(ctx, directory, options.as_json)
     key, source = log_key(ctx, folder, options)
     outside = [read_outside(ctx, name, folder, options.as_json) for name in options.against]
-    report = verify_log(folder.root, key=key, key_source=source, outside=outside, processes=_PROCESSES)
+    report = verify_log(
+        folder.root,
+        key=key,
+        key_source=source,
+        outside=outside,
+        processes=_PROCESSES,
+        witnesses=witness_rules(ctx, folder, options),
+    )
     end_with(ctx, report, options.as_json)
 
 
@@ -174,6 +199,48 @@ def log_key(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) ->
         except (RefusedError, OSError) as error:
             fail(ctx, EXIT_REFUTED, f"{options.roster_file}: {error}", options.as_json)
     return None, ""
+
+
+def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "WitnessRules | None":
+    """Return whose cosignatures count, as the options say; None where they name nobody."""
+    from audit.checkpoint import MAX_NOTE_BYTES, parse_note
+    from audit.policy import parse_vkeys
+    from audit.verify_witness import WitnessRules
+    from keys.errors import RefusedError
+
+    name = options.roster_file or options.witnesses_file
+    if name is None:
+        return None
+    try:
+        if options.roster_file:
+            from audit.trust import trust_of
+
+            trust = trust_of(Path(name), parse_note(folder.note()).checkpoint.origin)
+            policy, source, second = trust.policy, trust.source.partition(", as ")[0], trust.mldsa44
+        else:
+            with Path(name).open("rb") as file:
+                policy = parse_vkeys(file.read(MAX_NOTE_BYTES + 1).decode())
+            source, second = f"from {name}", None
+    except FileNotFoundError:
+        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
+    except (RefusedError, OSError, UnicodeDecodeError) as error:
+        told = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        fail(ctx, EXIT_REFUTED, f"{name}: {told}", options.as_json)
+    if not policy.witnesses:
+        return None
+    return WitnessRules(policy=policy, source=source, log_mldsa44=second, now_s=options.now_s)
+
+
+def _seconds(now: str | None) -> int | None:
+    from datetime import UTC, datetime
+
+    if now is None:
+        return None
+    try:
+        read = datetime.fromisoformat(now)
+    except ValueError as error:
+        raise click.UsageError(f"--now: {safe(now)} is no time; write it as 2026-11-22T10:00:00Z") from error
+    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
 
 
 def read_outside(ctx: click.Context, name: str, folder: "TileFolder", as_json: bool) -> "Outside":
