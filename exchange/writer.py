@@ -28,6 +28,7 @@ from audit.lock import Lock
 from audit.log import Log, Stage
 from exchange.clock import Reading
 from exchange.failpoint import failpoint
+from exchange.place import epoch_of, index_of
 from exchange.receipt import Receipt, make_receipt
 from exchange.store import NodeStore, Transaction
 from exchange.writing import Writing
@@ -50,8 +51,19 @@ class Group:
     entries: dict[int, bytes]
     queued: list[Any]  # exchange.publishing.Queued, in the order of their lanes
 
-    def receipt(self, index: int, rows: Callable[[int], bytes]) -> Receipt:
-        """Make the receipt of an entry of this group, or of one before it, which *rows* reads."""
+    def receipt(self, place: int, rows: Callable[[int], bytes]) -> Receipt:
+        """Make the receipt of an entry of this group, or of one before it, which *rows* reads by its index.
+
+        Args:
+            place: Of an entry of this epoch of the log; those of earlier epochs are renewed first.
+            rows: Reads an entry.
+
+        Raises:
+            UnavailableError: It is of an earlier epoch.
+        """
+        if epoch_of(place) != self.log.epoch:
+            raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is proved by that epoch alone")
+        index = index_of(place)
         entry = self.entries.get(index) or rows(index)
         return make_receipt(entry, index, self.log.inclusion(index, self.checkpoint.size), self.note)
 

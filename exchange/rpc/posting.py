@@ -12,6 +12,7 @@ from functools import partial
 from exchange import publishing
 from exchange.node import Node
 from exchange.publishing import Prepared, Published
+from exchange.renewing import OldEntry, renew
 from exchange.rpc.calls import Context
 from exchange.rpc.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES
 from exchange.rpc.peer import Caller
@@ -97,7 +98,7 @@ class Posting:
             return self._refused(message.payload, refusal, caller)
         finish = partial(self._finish, prepared)
         if isinstance(prepared, HeldBulletin):
-            return signed.payload, self._node.writer.submit(partial(_again, held=prepared), finish)
+            return signed.payload, self._node.writer.submit(partial(_again, held=prepared, old_entry=self._node.old_entry), finish)
         act = partial(publishing.publish, prepared=prepared, house=house)
         return signed.payload, self._node.writer.submit(act, finish)
 
@@ -105,7 +106,8 @@ class Posting:
         """Make the answer, once it is durable and signed for."""
         if isinstance(prepared, HeldBulletin) or not published.queued:
             # It was published before, perhaps in this very group: what travels is the dispatch of that time.
-            content = self._node.reads.content(published.entry_index)
+            held = prepared if isinstance(prepared, HeldBulletin) else published
+            content = self._node.reads.content(held.entry_index)
             dispatch = SignedPayload.decode(content.dispatch).to_message() if content is not None else None
         else:
             dispatch = prepared.sealed.dispatch.to_message()
@@ -163,5 +165,6 @@ async def _settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
     return results
 
 
-def _again(writing: Writing, *, held: HeldBulletin) -> Published:
-    return Published(entry_index=held.entry_index, statement_digest=held.statement_digest, queued=())
+def _again(writing: Writing, *, held: HeldBulletin, old_entry: OldEntry) -> Published:
+    place = renew(writing, held.entry_index, old_entry)
+    return Published(entry_index=place, statement_digest=held.statement_digest, queued=())
