@@ -18,8 +18,17 @@ from audit.checkpoint import MAX_NOTE_BYTES, Checkpoint, parse_note
 from audit.grammar import LINES
 from audit.merkle import TILE_WIDTH
 from audit.tar import BLOCK, END, header
-from audit.tiles import CHECKPOINT, ENTRIES, KEY_FILE, MAX_BUNDLE_BYTES, TileFolder, encode_bundle, parse_tile_name
-from audit.tiles import tile_name, tiles_at
+from audit.tiles import (
+    CHECKPOINT,
+    ENTRIES,
+    KEY_FILE,
+    MAX_BUNDLE_BYTES,
+    TileFolder,
+    encode_bundle,
+    parse_tile_name,
+    tile_name,
+    tiles_at,
+)
 from audit.tlogproof import MAX_PROOF_BYTES
 from keys.errors import RefusedError
 

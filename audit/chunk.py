@@ -16,6 +16,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from audit.answers import answer_record
+from audit.bundle_folder import folder_at
 from audit.columns import Columns, References, verify_columns
 from audit.entry import MAGIC, MAX_ENTRY_BYTES
 from audit.grammar import ANSWERS, PATTERNS, REFERS, explain
@@ -63,7 +64,7 @@ class Chunk:
 
 def verify_chunk(root: Path, size: int, first_bundle: int, bundles: int) -> Chunk:
     """Verify bundles of a log folder whose checkpoint has *size*; stop after the first bundle with a finding."""
-    folder = TileFolder(root)
+    folder = folder_at(root)
     chunk = Chunk(first=first_bundle * TILE_WIDTH)
     widths = [(i, min(TILE_WIDTH, size - i * TILE_WIDTH)) for i in range(first_bundle, first_bundle + bundles)]
     for at in range(0, bundles, _AT_ONCE):

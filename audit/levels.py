@@ -15,12 +15,14 @@ class Levels:
 
     Args:
         folder: Where the stored tiles are that these are compared with.
+        border: What of the incomplete tiles of level 1, 2, … is known already: (index, its first hashes).
     """
 
-    def __init__(self, folder: TileFolder) -> None:
+    def __init__(self, folder: TileFolder, border: Iterable[tuple[int, list[bytes]]] = ()) -> None:
+        known = list(border)
         self._folder = folder
-        self._rows: list[list[bytes]] = []  # of the incomplete tile of level 1, 2, …
-        self._places: list[int] = []  # its index
+        self._rows: list[list[bytes]] = [row for _, row in known]  # of the incomplete tile of level 1, 2, …
+        self._places: list[int] = [index for index, _ in known]  # its index
         self._problems: dict[int, tuple[int | None, str]] = {}  # the first of each level: entry, message
 
     def add(self, roots: Iterable[bytes]) -> None:

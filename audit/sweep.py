@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from audit.answers import Answers
+from audit.bundle_folder import folder_at
 from audit.census import Census
 from audit.chunk import (
     BODIES_STEP,
@@ -28,7 +29,6 @@ from audit.chunk import (
 )
 from audit.levels import Levels
 from audit.merkle import TILE_WIDTH
-from audit.tiles import TileFolder
 
 _WORTH_A_PROCESS = 1 << 17  # entries; below, starting one costs more than it saves
 _AHEAD = 4  # runs that wait for each process: nobody idles, and little waits to be joined
@@ -60,7 +60,7 @@ def sweep(root: Path, size: int, processes: int = 1) -> Sweep:
     Raises:
         OSError: The temporary files of a very long log could not be written.
     """
-    folder = TileFolder(root)
+    folder = folder_at(root)
     swept = Sweep(levels=Levels(folder))
     bundles = -(-size // TILE_WIDTH)
     tasks = ((first, min(CHUNK_BUNDLES, bundles - first)) for first in range(0, bundles, CHUNK_BUNDLES))

@@ -320,11 +320,11 @@ class TileFolder:
 
     def note(self) -> str:
         """Return the checkpoint's text."""
-        return self._text(CHECKPOINT)
+        return self.text(CHECKPOINT)
 
     def key_text(self) -> str:
         """Return the line in ``log.vkey``."""
-        return self._text(KEY_FILE)
+        return self.text(KEY_FILE)
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         """Return the first *width* hashes of a tile, from a wider one where the log has grown meanwhile."""
@@ -387,7 +387,8 @@ class TileFolder:
         found = [parse_tile_name(f"{tile_name(level, index)}.p/{path.name}") for path in folder.glob("*")]
         return [TILE_WIDTH, *sorted((tile[2] for tile in found if tile and tile[2] > width), reverse=True)]
 
-    def _text(self, name: str) -> str:
+    def text(self, name: str) -> str:
+        """Return a note or a key file."""
         try:
             return self.read(name, MAX_NOTE_BYTES).decode()
         except UnicodeDecodeError as error:

@@ -9,7 +9,9 @@ from audit.cli import audit as offline
 from audit.cli_lazy import LazyGroup
 
 # What needs the node's database or keys; everything else stands in audit.cli and works as exchange-audit, too.
-OWN_COMMANDS: dict[str, tuple[str, str]] = {}
+OWN_COMMANDS: dict[str, tuple[str, str]] = {
+    "bundle": ("exchange.cli.audit_bundle:bundle", "Write a log and what belongs to it as one file."),
+}
 
 
 class _ExchangeAuditGroup(LazyGroup):
