@@ -143,6 +143,13 @@ class SqliteLock:
         except apsw.Error as error:
             raise IntegrityError(f"{self._path} cannot be read: {error}") from error
 
+    def erased_count(self) -> int:
+        """Count the statements that were erased here; errors as ``is_erased``."""
+        try:
+            return int(next(iter(self._connection.execute("SELECT count(*) FROM erased")))[0])
+        except apsw.Error as error:
+            raise IntegrityError(f"{self._path} cannot be read: {error}") from error
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

@@ -6,6 +6,7 @@ here: ``exchange.rpc`` puts services in front of it.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,13 +27,16 @@ from exchange.place import epoch_of, index_of
 from exchange.publishing import Queued
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
 from exchange.sqlite import SqliteStore, read_old_entry
+from exchange.storage import StorageKeys
 from exchange.store import Reads
+from exchange.upkeep import erase_again
 from exchange.writer import Group, Writer
 from exchange.writing import Writing
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId
+from keys.sealing import EncryptionKey
 from keys.signing import Signer
 
 DATABASE, LOCK, LOG_FOLDER, PEERS_FOLDER = "node.db", "lock.db", "log", "peers"
@@ -197,7 +201,8 @@ class Node:
         self.house = house
         self.store = store
         self.random_bytes = random_bytes
-        self._lock = lock
+        self.lock = lock
+        self._house_turn = threading.Lock()  # records are adopted in the loop, keys change beside it
         self.log = open_log(house.origin, house.before, store.reader(), str(self.paths.database))
         check_start(self.log, lock, store.reader(), str(self.paths.database))
         self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
@@ -233,6 +238,7 @@ class Node:
         self.alone = alone
         self.writer.release()
         self.writer.run(self._enter_start, _nothing)
+        erase_again(self.store, self.writer, self.lock, now_ms())
         self.begun = True
 
     def _enter_start(self, writing: Writing) -> None:
@@ -245,7 +251,7 @@ class Node:
         self.writer.stop()
         self.files.stop()
         self.store.close()
-        self._lock.close()
+        self.lock.close()
         for let_go in self.at_stop:
             let_go()
 
@@ -281,9 +287,15 @@ class Node:
         """Take a federation into use whose newest record is durable."""
         if federation.roster is not self.house.federation.roster:
             write_witnesses(self.paths.home, federation.roster, self.house.agency)
-        self.house = replace(self.house, federation=federation)
+        with self._house_turn:
+            self.house = replace(self.house, federation=federation)
         for tell in self.on_house:
             tell(self.house)
+
+    def set_keys(self, encryption: Mapping[bytes, EncryptionKey], storage: StorageKeys) -> None:
+        """Take other encryption and storage keys into use; what is not in them opens nothing any more."""
+        with self._house_turn:
+            self.house = replace(self.house, encryption=encryption, storage=storage)
 
     async def adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
         """Adopt a manifest or a key sheet; in force when this returns.

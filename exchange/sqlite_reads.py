@@ -139,6 +139,10 @@ class SqliteReads:
             where, values = where + " AND until_day > 0 AND until_day < ?", (after, until_before_day, limit)
         return [_held(row) for row in self._db.execute(_HELD + where + " ORDER BY entry_index LIMIT ?", values)]
 
+    def erased_count(self) -> int:
+        """Count the bulletins that were erased."""
+        return int(self._one("SELECT count(*) FROM retention WHERE erased = 1")[0])
+
     def open_holds(self, bulletin: int) -> list[int]:
         """Return where the HOLD_SET entries stand that still keep a bulletin from erasure."""
         statement = "SELECT entry_index FROM holds WHERE bulletin = ? AND released = 0 ORDER BY entry_index"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.resources import files
+from typing import Any
 
 import apsw
 
@@ -47,7 +48,7 @@ def _fill_2(connection: apsw.Connection) -> None:
     connection.execute(
         "INSERT INTO stored_keys SELECT entry_index, stored_key FROM contents; UPDATE contents SET stored_key = x''"
     )
-    rows = connection.execute(
+    rows: list[Any] = connection.execute(
         "SELECT entry_index, entry FROM bulletins JOIN entries ON entries.idx = entry_index ORDER BY entry_index"
     ).fetchall()
     bodies = [(index, parse_body(parse_entry(entry).body)) for index, entry in rows]

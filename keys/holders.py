@@ -96,10 +96,7 @@ def open_root(stored: Stored) -> RootKeys:
 def open_node(stored: Stored, sealing: Stored, derived: Secret) -> NodeKeys:
     """Take the node's keys out of its two stores; RefusedError MALFORMED if one is missing."""
     operations = _take(stored, "operations").signer()
-    windows = sorted((key for name, key in sealing.items() if name.startswith("encryption-")), key=_begin)
-    storage = sorted((key for name, key in sealing.items() if name.startswith("storage-")), key=_begin)
-    if not storage:
-        raise RefusedError("MALFORMED", "the node's store holds no storage key")
+    encryption, storage = open_sealing(sealing)
     return NodeKeys(
         agency=split_owner(operations.key.owner)[0],
         operations=operations,
@@ -108,12 +105,24 @@ def open_node(stored: Stored, sealing: Stored, derived: Secret) -> NodeKeys:
         log_mldsa44=stored["log-mldsa44"].signer() if "log-mldsa44" in stored else None,
         witness_mldsa44=stored["witness-mldsa44"].signer() if "witness-mldsa44" in stored else None,
         tls_private=certificate.private_from_bytes(_take(stored, "tls").secret.reveal()),
-        encryption=tuple(
-            WindowKey(key=each.encryption_key(), from_ms=each.from_ms, until_ms=each.until_ms) for each in windows
-        ),
-        storage=tuple(each.secret for each in storage),
+        encryption=encryption,
+        storage=storage,
         derived=derived,
     )
+
+
+def open_sealing(sealing: Stored) -> tuple[tuple[WindowKey, ...], tuple[Secret, ...]]:
+    """Take encryption and storage keys out of the node's second store, each ascending by its time.
+
+    Raises:
+        RefusedError: MALFORMED, there is no storage key.
+    """
+    windows = sorted((key for name, key in sealing.items() if name.startswith("encryption-")), key=_begin)
+    storage = sorted((key for name, key in sealing.items() if name.startswith("storage-")), key=_begin)
+    if not storage:
+        raise RefusedError("MALFORMED", "the node's store holds no storage key")
+    opened = [WindowKey(key=each.encryption_key(), from_ms=each.from_ms, until_ms=each.until_ms) for each in windows]
+    return tuple(opened), tuple(each.secret for each in storage)
 
 
 def open_officer(stored: Stored) -> OfficerKeys:

@@ -69,6 +69,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.writer",
         "exchange.logfiles",
         "exchange.node",
+        "exchange.upkeep",
         "exchange.home",
         "exchange.config",
         "exchange.enrolment",
