@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from audit.epochs import epoch_of_origin
+from audit.checkpoint import parse_note
+from audit.epochs import split_origin
 from audit.tiles import MissingError, TileFolder, parse_tile_name
-from exchange.node import Node
+from audit.witness_state import WitnessState
+from exchange.node import Node, now_ms
 from exchange.rpc.calls import Context
 from exchange.rpc.gate import caller
+from exchange.rpc.witnessing import Witnessing
 from exchange.v1 import node_pb2
 from exchange.writer import Group
 from exchange.writing import Writing
 from keys.errors import RefusedError
+from keys.roster import Member
 
 ENTRIES = "entries"
 MAX_TILE_BYTES = 256 * 32
@@ -19,24 +23,37 @@ MAX_TILE_BYTES = 256 * 32
 class AuditLog:
     """The servicer of ``exchange.v1.AuditLog``."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, witnessing: Witnessing) -> None:
+        self._node, self._witnessing = node, witnessing
+        self._cosigned = WitnessState(node.paths.lock)
+        node.at_stop.append(self._cosigned.close)
 
     async def Checkpoint(self, request: node_pb2.CheckpointRequest, context: Context) -> node_pb2.CheckpointResponse:
         """Give our newest checkpoint, or the newest that we hold of the caller's own log; empty if none.
 
+        The second needs neither a signature of ours nor the caller's pin, and is answered before our own start is
+        done: it is what a member asks that starts, or that was restored and has an old leaf.
+
         Raises:
-            RefusedError: NOT_ALLOWED, the log of a third agency.
+            RefusedError: NOT_ALLOWED, the log of a third agency; PEER_UNTRUSTED.
         """
-        house, asking = self._node.house, caller().agency
+        house, found = self._node.house, caller()
         if request.origin in ("", house.origin):
-            return node_pb2.CheckpointResponse(note=self._node.note)
-        member = house.federation.roster.member(asking)
-        epoch = epoch_of_origin(request.origin)
-        if member is None or request.origin != member.origin(epoch):
+            if not found.pinned:
+                raise RefusedError("PEER_UNTRUSTED", f"this key is not pinned as the node of {found.agency}")
+            return node_pb2.CheckpointResponse(note=self._node.note, time_ms=now_ms())
+        member = house.federation.roster.member(found.agency)
+        if member is None or split_origin(request.origin)[0] != member.log_name:
             raise RefusedError("NOT_ALLOWED", "a checkpoint of a third agency's log is that agency's to give")
-        held = self._node.reads.peer_checkpoint(asking, epoch)
-        return node_pb2.CheckpointResponse(note=held[1] if held is not None else "")
+        return node_pb2.CheckpointResponse(note=self._newest_of(member), time_ms=now_ms())
+
+    def _newest_of(self, member: Member) -> str:
+        """Give the newest checkpoint of a member's log that we verified or cosigned, of whatever epoch."""
+        house, reads = self._node.house, self._node.reads
+        held = [reads.peer_checkpoint(member.agency, each.epoch) for each in house.epochs(member.agency)]
+        notes = [note for _, note in filter(None, held)]
+        notes += [each.note for each in self._cosigned.all_held() if split_origin(each.origin)[0] == member.log_name]
+        return max(notes, key=_age, default="")
 
     async def Tile(self, request: node_pb2.TileRequest, context: Context) -> node_pb2.TileResponse:
         """Give a hash tile as it is published.
@@ -69,6 +86,17 @@ class AuditLog:
         if hashes is None:
             raise RefusedError("MALFORMED", f"no sizes {request.old_size} to {request.new_size} in this log")
         return node_pb2.ConsistencyResponse(hashes=hashes)
+
+    async def AddCheckpoint(
+        self, request: node_pb2.AddCheckpointRequest, context: Context
+    ) -> node_pb2.AddCheckpointResponse:
+        """Cosign a checkpoint of another member's log; errors as ``Witnessing.add_checkpoint``."""
+        return node_pb2.AddCheckpointResponse(signature_lines=await self._witnessing.add_checkpoint(request.body))
+
+
+def _age(note: str) -> tuple[int, int]:
+    checkpoint = parse_note(note).checkpoint
+    return split_origin(checkpoint.origin)[1], checkpoint.size
 
 
 def _prove(group: Group, old: int, new: int) -> list[bytes] | None:

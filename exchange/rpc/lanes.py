@@ -23,7 +23,7 @@ from exchange.rpc.records import check_number, held_records, record_messages
 from exchange.rpc.sending import HeadTimes, Outlet, Sending
 from exchange.store import LaneState
 from exchange.v1 import node_pb2
-from exchange.writer import Group
+from exchange.writer import HELD_SECONDS, Group
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
@@ -60,8 +60,11 @@ class Lanes:
 
         Raises:
             RefusedError: MALFORMED, LANE_FORK, LANE_UNKNOWN, and those of receipts.
+            UnavailableError: We may sign no lane head now.
         """
         peer = caller().agency
+        if self._node.writer.held:
+            raise UnavailableError(f"this node signs nothing now: {self._node.writer.held}", HELD_SECONDS)
         start = await _first(requests)  # 1
         stream = Sending(
             self._node,

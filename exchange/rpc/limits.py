@@ -30,6 +30,7 @@ class Settings:
     queue_bytes: int = 1 << 20  # kept in memory for one follower's lane; beyond it the store is read
     retry_seconds: float = 0.25  # first pause before dialling again
     retry_most_seconds: float = 30.0
+    alone_seconds: float = 60.0  # nobody has answered for so long: then an operator may let the node go on alone
     dials: int = 4  # connections of one node being made at once
     calls_per_second: float = 50.0  # of one peer
     calls_burst: float = 200.0

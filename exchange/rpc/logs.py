@@ -14,6 +14,8 @@ import structlog
 
 EVENTS = frozenset(
     {
+        "listening",
+        "answered",
         "started",
         "stopping",
         "stopped",

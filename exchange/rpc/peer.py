@@ -30,6 +30,7 @@ class Caller:
     agency: AgencyId
     owner: str  # AGENCY for a node, AGENCY/id for a person or a system
     number: int  # of the member
+    pinned: bool = True  # its key sheet pins this very leaf
 
 
 def identify_peer(leaf: bytes, federation: Federation, now_ms: int, *, pinned: bool) -> Caller:
@@ -53,7 +54,7 @@ def identify_peer(leaf: bytes, federation: Federation, now_ms: int, *, pinned: b
     federation.member(member.agency, now_ms)  # 4
     if pinned:
         check_pin(leaf, member.agency, federation, now_ms)  # 5
-    return Caller(member.agency, member.agency, member.number)
+    return Caller(member.agency, member.agency, member.number, pinned)
 
 
 def find_member(name: str, federation: Federation) -> Member:

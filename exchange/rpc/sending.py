@@ -131,7 +131,8 @@ class Sending:
             self.wake.clear()
             if self.error is not None:
                 raise self.error
-            if self.stopping or self._node.writer.failure is not None:  # a head is signed only by a node that may
+            writer = self._node.writer
+            if self.stopping or writer.failure is not None or writer.held:  # a head is signed only by a node that may
                 return
             if time.monotonic() >= self._next_check:
                 self._check()

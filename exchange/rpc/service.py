@@ -13,6 +13,7 @@ import grpc.aio
 
 from exchange.node import Node, now_ms
 from exchange.rpc import check_transport, server
+from exchange.rpc.asking import Asking
 from exchange.rpc.auditlog import AuditLog
 from exchange.rpc.checkpoints import Checkpoints
 from exchange.rpc.desk import Desk
@@ -27,13 +28,15 @@ from exchange.rpc.marker import count_deaths
 from exchange.rpc.peer import Identities
 from exchange.rpc.records import Adopting
 from exchange.rpc.refusals import FLUSH_SECONDS, Refusals
+from exchange.rpc.witnessing import Witnessing
 from keys.agency import TLS_FILE
 from keys.certificate import private_pem
-from keys.errors import IntegrityError
+from keys.errors import IntegrityError, UnavailableError
 from keys.holders import NodeKeys
 
 DRAIN_SECONDS = 5.0
 WATCH_SECONDS = 0.2  # so soon a node that may sign nothing more begins to leave
+CLOCK_SECONDS = 1.0  # a clock that is in doubt at the start is read again so soon
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 
@@ -55,6 +58,7 @@ class RunningNode:
     _checkpoints: Checkpoints
     _log: Log
     _told: asyncio.Event = field(default_factory=asyncio.Event)  # to stop
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)  # it signs
     _drained: bool = False
 
     @property
@@ -66,6 +70,26 @@ class RunningNode:
     def following(self) -> int:
         """Count the peers that follow us now."""
         return self._lanes.following
+
+    @property
+    def drained(self) -> bool:
+        """Tell whether it has stopped."""
+        return self._drained
+
+    async def ready(self) -> None:
+        """Wait until the node signs.
+
+        Raises:
+            Exception: What stopped it for good; RolledBackError says who holds what.
+        """
+        waits = [asyncio.create_task(each.wait()) for each in (self._ready, self._told)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        if self.node.writer.failure is not None:
+            raise self.node.writer.failure
 
     async def drain(self, grace_seconds: float = DRAIN_SECONDS) -> None:
         """Stop in order: 1 health says so, 2 streams end where they stand, 3 calls finish, 4 the node commits,
@@ -108,7 +132,11 @@ class RunningNode:
 
     async def watch(self) -> None:
         """Leave once the writer has failed: nobody must take this for a node that serves."""
+        doubted = ""
         while (failure := self.node.writer.failure) is None:
+            if self._ready.is_set() and self.node.writer.held != doubted:
+                doubted = self.node.writer.held
+                self._log.alarm("clock-in-doubt" if doubted else "clock-agrees-again")
             await asyncio.sleep(WATCH_SECONDS)
         self._log.alarm("signs-nothing-more", kind=type(failure).__name__)
         for servicer in self._health:
@@ -128,11 +156,14 @@ async def serve(
     endpoints: Endpoints | None = None,
     settings: Settings | None = None,
     log: TextIO | None = None,
+    alone: bool = False,
 ) -> RunningNode:
-    """Put sockets in front of a node that was started, and follow every other member.
+    """Put sockets in front of a node, ask every other member what it holds of it, then sign and follow them.
+
+    Returns as soon as the sockets answer; ``RunningNode.ready`` waits for the rest.
 
     Args:
-        node: After ``node.start()``.
+        node: As opened. One that was started already, by ``node.start()``, asks nobody.
         keys: Its keys; the leaf is read from its home.
         peers_address: host:port for peers; port 0 takes a free one.
         desk_address: host:port for the own officers and systems.
@@ -141,6 +172,7 @@ async def serve(
             at each attempt, so that it may be filled later.
         settings: Limits; the published ones if not given.
         log: Where the program's log goes, one JSON object a line; nowhere if not given.
+        alone: An operator lets the node go on although nobody has answered for ``settings.alone_seconds``.
 
     Raises:
         IntegrityError: grpc was imported too early, or the home has no leaf.
@@ -151,9 +183,10 @@ async def serve(
     settings = settings or Settings()
     identity = _identity(node, keys)
     parts = _Parts(node, settings, Log(log, node.house.agency))
-    await asyncio.to_thread(count_deaths, node)
+    if not node.begun:
+        node.open()
     peers = server.new_server(settings, parts.peers_gate)
-    server.add_peer_services(peers, parts.lanes, Directory(node), AuditLog(node))
+    server.add_peer_services(peers, parts.lanes, Directory(node), AuditLog(node, Witnessing(node, keys, parts.log)))
     desk = server.new_server(settings, parts.desk_gate, MAX_DESK_STREAMS)
     server.add_desk_services(desk, parts.desk)
     running = RunningNode(
@@ -173,10 +206,46 @@ async def serve(
         running.admin_port = await _admin(running, admin_address, settings)
     for each in running._servers:
         await each.start()
-    node.on_group.append(parts.fanout.on_group)
-    _follow_all(running, parts, identity, {} if endpoints is None else endpoints)
-    parts.log.write("started", port=running.peers_port, desk_port=running.desk_port, size=node.reads.size())
+    places = {} if endpoints is None else endpoints
+    running._tasks.append(asyncio.create_task(running.watch()))
+    parts.log.write("listening", port=running.peers_port, desk_port=running.desk_port, size=node.reads.size())
+    if node.begun:
+        await _begin(running, parts, identity, places)
+    else:
+        running._tasks.append(asyncio.create_task(_start(running, parts, identity, places, alone)))
     return running
+
+
+async def _start(running: RunningNode, parts: _Parts, identity: Identity, endpoints: Endpoints, alone: bool) -> None:
+    """Sign only once another member has said what it holds of us; refuse for good where it is more than we have."""
+    node, settings = running.node, parts.settings
+    dials = asyncio.Semaphore(settings.dials)
+    try:
+        asking = Asking(node, identity, endpoints, dials, settings, now_ms, parts.log)
+        went_alone = await asking.until_answered(alone=alone)
+        while not node.begun:
+            try:
+                await asyncio.to_thread(node.begin, alone=went_alone)
+            except UnavailableError:
+                if node.writer.failure is not None:
+                    return  # whoever watches says what it was
+                parts.log.alarm("clock-in-doubt")
+                await asyncio.sleep(CLOCK_SECONDS)
+        await _begin(running, parts, identity, endpoints)
+    except IntegrityError as error:
+        node.writer.fail(error)
+    except Exception as error:  # noqa: BLE001 - a node that could not start must not stand there as if it had
+        parts.log.fault("start", error)
+        node.writer.fail(error)
+
+
+async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoints: Endpoints) -> None:
+    """Follow every other member, and be followed."""
+    await asyncio.to_thread(count_deaths, running.node)
+    running.node.on_group.append(parts.fanout.on_group)
+    _follow_all(running, parts, identity, endpoints)
+    running._ready.set()
+    parts.log.write("started", port=running.peers_port, desk_port=running.desk_port, size=running.node.reads.size())
 
 
 class _Parts:
@@ -216,7 +285,7 @@ def _follow_all(running: RunningNode, parts: _Parts, identity: Identity, endpoin
         )
         running._followers.append(follower)
         running._tasks.append(asyncio.create_task(follower.run()))
-    running._tasks += [asyncio.create_task(each) for each in (_flush_forever(parts.refusals), running.watch())]
+    running._tasks.append(asyncio.create_task(_flush_forever(parts.refusals)))
 
 
 async def _flush_forever(refusals: Refusals) -> None:

@@ -52,7 +52,7 @@ MADE_MS = time.time_ns() // 1_000_000
 _SERIALS = itertools.count(1)
 _RUNNING: list[RunningNode] = []  # drained after each test, whatever became of it
 # Quick enough for tests, and the same code.
-QUICK = Settings(head_seconds=0.3, recheck_seconds=0.5, retry_seconds=0.05, retry_most_seconds=0.4)
+QUICK = Settings(head_seconds=0.3, recheck_seconds=0.5, retry_seconds=0.05, retry_most_seconds=0.4, alone_seconds=0.0)
 
 
 @cache
@@ -138,11 +138,20 @@ class Member:
         return Node(self.home, house, store, SqliteLock.open(paths.lock), os.urandom, log_mldsa44=second)
 
     async def start(self) -> RunningNode:
-        """Serve, and tell the others where."""
-        node = self.open()
-        await asyncio.to_thread(node.start)
+        """Serve, tell the others where, and wait until the node signs: alone, where no other one runs here."""
+        running = await self.serve(alone=not any(_is_up(each) for each in self.endpoints.values()))
+        await running.ready()
+        return running
+
+    async def serve(self, *, alone: bool = False, node: Node | None = None) -> RunningNode:
+        """Serve and tell the others where; whether the node may sign is still to be found out."""
         self.running = await service.serve(
-            node, self.keys.node, endpoints=self.endpoints, settings=self.settings, log=self.log
+            node or self.open(),
+            self.keys.node,
+            endpoints=self.endpoints,
+            settings=self.settings,
+            log=self.log,
+            alone=alone,
         )
         _RUNNING.append(self.running)
         self.endpoints[self.agency] = [f"127.0.0.1:{self.running.peers_port}"]
@@ -272,7 +281,8 @@ class World:
         """Start every node, and drain them at the end."""
         try:
             for member in self.members.values():
-                await member.start()
+                await member.serve()
+            await asyncio.gather(*(member.running.ready() for member in self.members.values() if member.running))
             yield self
         finally:
             await asyncio.gather(*(member.stop() for member in self.members.values()))
@@ -281,6 +291,12 @@ class World:
         """Wait until everybody follows everybody who runs."""
         running = [member.running for member in self.members.values() if member.running is not None]
         await until(lambda: all(each.followed == len(running) - 1 for each in running), seconds)
+
+
+def _is_up(endpoints: list[str]) -> bool:
+    """Tell whether a node of ours listens there."""
+    ports = {f"127.0.0.1:{each.peers_port}" for each in _RUNNING if not each.drained}
+    return any(each in ports for each in endpoints)
 
 
 async def drain_all() -> None:
