@@ -120,7 +120,7 @@ def make_agency_command(
         parse_agency(agency),
         federation,
         people,
-        now_ms=_now_ms(),
+        now_ms=now_ms(),
         random_bytes=os.urandom,
         roster_root=roster_root,
         windows=windows,
@@ -143,7 +143,7 @@ def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: 
 
     person = _person(officer, system=system)
     root, ca = load_authority(home, Passphrases.taken(passphrase_fd)("root"))
-    made = make_officer(ca, person, now_ms=_now_ms(), random_bytes=os.urandom)
+    made = make_officer(ca, person, now_ms=now_ms(), random_bytes=os.urandom)
     save_officer(home, made, Passphrases.taken(passphrase_fd, fresh=True)(person.id), os.urandom)
     click.echo(f"made {root.agency}/{person.id}; make and adopt a new manifest and key sheet")
 
@@ -182,7 +182,7 @@ def make_roster_command(
     signed = make_roster_1(
         [Application.decode(each.read_bytes()) for each in applications],
         catalogue_digest=catalogue_digest(files),
-        now_ms=_now_ms(),
+        now_ms=now_ms(),
         valid_ms=days * DAY_MS,
         threshold=threshold,
         witness_quorum=quorum,
@@ -237,7 +237,7 @@ def make_manifest_command(
     from keys.holders import load_root
     from keys.roster import save_signed
 
-    federation = _federation(roster)
+    federation = federation_of(roster)
     root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
     operations, officers = read_entries(home, root.agency)
     signed = make_manifest(
@@ -247,10 +247,10 @@ def make_manifest_command(
         operations=[operations],
         officers=officers,
         endpoints=endpoints,
-        now_ms=_now_ms(),
+        now_ms=now_ms(),
         version=version,
     )
-    federation.with_manifest(signed, _now_ms())
+    federation.with_manifest(signed, now_ms())
     save_signed(output, signed)
     click.echo(f"made {output}: manifest {version} of {root.agency}, {len(officers)} people")
 
@@ -267,7 +267,7 @@ def make_sheet_command(home: Path, roster: Path, version: int, output: Path, pas
     from keys.holders import load_node
     from keys.roster import save_signed
 
-    federation = _federation(roster)
+    federation = federation_of(roster)
     node = load_node(home, Passphrases.taken(passphrase_fd)("node"))
     pins = read_pins(home, node.agency)
     signed = make_key_sheet(
@@ -276,7 +276,7 @@ def make_sheet_command(home: Path, roster: Path, version: int, output: Path, pas
         federation=federation.federation_id,
         encryption=window_keys(node),
         pins=pins,
-        now_ms=_now_ms(),
+        now_ms=now_ms(),
         version=version,
     )
     save_signed(output, signed)
@@ -315,7 +315,7 @@ def make_leaf_command(request: Path, home: Path, holder: str, output: Path, pass
     public = read_request(request.read_bytes())
     _, ca = load_authority(home, Passphrases.taken(passphrase_fd)("root"))
     issue = make_node_leaf if holder == "node" else make_officer_leaf
-    leaf = issue(ca, public, _now_ms(), os.urandom)
+    leaf = issue(ca, public, now_ms(), os.urandom)
     write_file(output, leaf, mode=PUBLIC)
     click.echo(f"made {output}: pin {spki_sha256(leaf).hex()}")
 
@@ -328,10 +328,10 @@ def show_command(file: Path, roster: Path | None, manifest: Path | None) -> None
     """Show a roster, manifest, key sheet, application or key file in words."""
     from keys.show import describe, load_kind
 
-    federation = _federation(roster) if roster is not None else None
+    federation = federation_of(roster) if roster is not None else None
     if federation is not None and manifest is not None:
-        federation = federation.with_manifest(load_kind(manifest, "manifest"), _now_ms())
-    lines = describe(file.read_bytes(), federation=federation, now_ms=_now_ms())
+        federation = federation.with_manifest(load_kind(manifest, "manifest"), now_ms())
+    lines = describe(file.read_bytes(), federation=federation, now_ms=now_ms())
     for line in lines:
         click.echo(line)
     if any("NOT verified" in line for line in lines[-1:]):
@@ -386,7 +386,7 @@ def _person(text: str, *, system: bool) -> Person:
     )
 
 
-def _federation(roster: Path) -> Federation:
+def federation_of(roster: Path) -> Federation:
     from keys.federation import Federation
     from keys.show import load_kind
 
@@ -399,5 +399,10 @@ def _say_words(digest: bytes) -> None:
     click.echo(f"exchange: its words are: {' '.join(words(digest))}", err=True)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+from keys.cli_epoch import make_epoch_command  # noqa: E402 - it takes its options from here
+
+make.add_command(make_epoch_command)
