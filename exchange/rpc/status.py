@@ -6,6 +6,7 @@ Every refusal travels as ``google.rpc.Status`` with ``ErrorInfo`` (the public co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NoReturn, Protocol
 
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from audit.entry import Outcome
+from audit.witness import WitnessRefusal
 from exchange.rules.complaint import Complaint, RulesError
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 
@@ -24,6 +26,7 @@ DETAILS = "grpc-status-details-bin"
 UNAVAILABLE, INTEGRITY = "UNAVAILABLE", "INTEGRITY"  # reasons that are no refusals
 MAX_COMPLAINTS = 8  # in a status, which must fit 8 KiB of metadata; a PublishResult carries them all
 MAX_MESSAGE = 500  # characters
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # of a tree
 
 _S = grpc.StatusCode
 _CODES: dict[grpc.StatusCode, tuple[str, ...]] = {
@@ -49,6 +52,14 @@ _CODES: dict[grpc.StatusCode, tuple[str, ...]] = {
     _S.ABORTED: ("LANE_FORK", "LANE_STOPPED", "LANE_HEAD_INVALID", "RECEIPT_INVALID"),
 }
 _STATUS = {code: status for status, codes in _CODES.items() for code in codes}  # what is not here: INVALID_ARGUMENT
+ELSEWHERE = 409  # a witness holds another size than it was asked from: no offence, and how a log learns it
+_WITNESS = {  # what tlog-witness says in HTTP's numbers
+    400: _S.INVALID_ARGUMENT,
+    403: _S.PERMISSION_DENIED,
+    404: _S.NOT_FOUND,
+    ELSEWHERE: _S.FAILED_PRECONDITION,
+    422: _S.ABORTED,
+}
 _NUMBERS = {status: status.value[0] for status in grpc.StatusCode}
 
 
@@ -66,6 +77,8 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, status_pb2.Status]:
     if isinstance(error, RefusedError):
         code = _STATUS.get(error.code, _S.INVALID_ARGUMENT)
         details: list[Message] = [_info(error.code)]
+        if isinstance(error, WitnessRefusal):
+            code, details = _WITNESS[error.status], [_witness_info(error)]
         if isinstance(error, RulesError):
             details.append(_bad_request(error.complaints[:MAX_COMPLAINTS]))
         if isinstance(error, TooManyError):
@@ -114,6 +127,9 @@ def error_of(error: grpc.RpcError) -> Exception:
         info, again, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info) and info.domain == DOMAIN:
             reason = info.reason
+            refusal = _witness_refusal(info, message)
+            if refusal is not None:
+                return refusal
         elif detail.Unpack(again):
             retry = max(0.0, again.retry_delay.seconds + again.retry_delay.nanos / 1e9)
         elif detail.Unpack(bad):
@@ -166,6 +182,21 @@ def _details(error: grpc.RpcError) -> str:
 
 def _info(reason: str) -> error_details_pb2.ErrorInfo:
     return error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
+
+
+def _witness_info(error: WitnessRefusal) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata={"status": str(error.status)})
+    if error.size is not None:
+        info.metadata["size"] = str(error.size)
+    return info
+
+
+def _witness_refusal(info: error_details_pb2.ErrorInfo, message: str) -> WitnessRefusal | None:
+    """Give back what a witness refused with; None where it was no witness, or says what the protocol does not know."""
+    stated, size = info.metadata.get("status", ""), info.metadata.get("size", "")
+    if stated not in map(str, _WITNESS) or (size and not _SIZE.fullmatch(size)):
+        return None
+    return WitnessRefusal(int(stated), message, size=int(size) if size else None)
 
 
 def _retry(seconds: float) -> error_details_pb2.RetryInfo:
