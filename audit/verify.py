@@ -31,6 +31,7 @@ from audit.tiles import (
     tiles_at,
 )
 from audit.verify_witness import (
+    WITNESS_NAME,
     WITNESS_STEP,
     WitnessResult,
     WitnessRules,
@@ -42,7 +43,7 @@ from keys.errors import RefusedError
 
 EXIT_VERIFIED, EXIT_REFUTED, EXIT_INCOMPLETE = 0, 6, 7
 OK, REFUTED, NOT_CHECKED = "ok", "refuted", "not checked"
-NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules", "witnesses")
+NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules")
 OWN_KEY = "key taken from the log itself"
 _LATER_EPOCH = re.compile(r".*/(?:[2-9]|[1-9][0-9]+)", re.ASCII)
 
@@ -94,7 +95,7 @@ class _Steps:
     done: dict[int, Step] = field(default_factory=dict)
 
     def put(self, number: int, result: str, detail: str) -> None:
-        self.done[number] = Step(step=number, name=NAMES[number - 1], result=result, detail=detail)
+        self.done[number] = Step(step=number, name=(*NAMES, WITNESS_NAME)[number - 1], result=result, detail=detail)
 
     def all(self) -> tuple[Step, ...]:
         for number in range(1, self.last + 1):

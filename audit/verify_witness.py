@@ -22,6 +22,7 @@ from audit.tiles import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED, MissingError, T
 from keys.errors import RefusedError
 
 WITNESS_STEP = 9
+WITNESS_NAME = "witnesses"
 STALE_SECONDS = 180  # three heartbeats
 LAST_US = 1_000_000  # a log that grows is at most so far ahead of its witnesses
 TOLERANCE_SECONDS = 600  # a node five minutes off its witnesses signs nothing; twice that for the asking
