@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from keys.cli_epoch import make_epoch_command
+from keys.cli_options import FD, FILE, FOLDER, HOME, OUTPUT, ROSTER, VERSION, Passphrases, federation_of, now_ms
 from keys.errors import RefusedError
-from keys.hardening import harden
 
 if TYPE_CHECKING:
     from keys.agency import Person
-    from keys.federation import Federation
 
 # Exit codes as everywhere: 2 wrong use or form, 4 needs a key or passphrase, 5 no such thing, 6 verification failed.
 _EXITS = {
@@ -34,16 +31,6 @@ _EXITS = {
     "KEY_GONE": 4,
 }
 _VERIFICATION_FAILED = 6
-_LINES = "keys.cli.passphrases"
-_MAX_LINES_BYTES = 1 << 16
-
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-HOME = click.option("--home", type=FOLDER, required=True, help="The agency's folder.")
-FD = click.option("--passphrase-fd", type=int, metavar="N", help="Read passphrases from this file descriptor.")
-OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="The new file.")
-ROSTER = click.option("--roster", type=FILE, required=True, help="The signed roster.")
-VERSION = click.option("--version", type=click.IntRange(1), default=1, show_default=True, help="One above the last.")
 
 
 class Refusing(click.Group):
@@ -338,38 +325,6 @@ def show_command(file: Path, roster: Path | None, manifest: Path | None) -> None
         sys.exit(_VERIFICATION_FAILED)
 
 
-@dataclass(slots=True)
-class Passphrases:
-    """Where passphrases come from: lines of a descriptor (the last serves all the rest), or the terminal."""
-
-    fresh: bool
-    lines: list[bytes] = field(default_factory=list, repr=False)
-
-    @classmethod
-    def taken(cls, descriptor: int | None, *, fresh: bool = False) -> Callable[[str], bytes]:
-        """Read the descriptor, if one is given; *fresh* asks twice at the terminal."""
-        harden()  # from here on this process holds keys
-        if descriptor is None:
-            return cls(fresh=fresh)
-        read = click.get_current_context().meta  # a descriptor can be read once; holders share its lines
-        if _LINES not in read:
-            try:
-                with os.fdopen(descriptor, "rb", closefd=False) as file:
-                    read[_LINES] = file.read(_MAX_LINES_BYTES).splitlines()
-            except OSError as error:
-                raise click.UsageError(f"descriptor {descriptor} cannot be read: {error.strerror}") from error
-        if not read[_LINES]:
-            raise RefusedError("NOT_ALLOWED", f"file descriptor {descriptor} holds no passphrase")
-        return cls(fresh=fresh, lines=read[_LINES])
-
-    def __call__(self, holder: str) -> bytes:
-        """Give the passphrase of ``root``, ``node`` or a person."""
-        if self.lines:
-            return self.lines[0] if len(self.lines) == 1 else self.lines.pop(0)
-        prompt = f"Passphrase of {holder}"
-        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=self.fresh, err=True)).encode()
-
-
 def _person(text: str, *, system: bool) -> Person:
     from keys.agency import Person
     from keys.identity import parse_officer
@@ -386,23 +341,10 @@ def _person(text: str, *, system: bool) -> Person:
     )
 
 
-def federation_of(roster: Path) -> Federation:
-    from keys.federation import Federation
-    from keys.show import load_kind
-
-    return Federation.found(load_kind(roster, "roster"))
-
-
 def _say_words(digest: bytes) -> None:
     from keys.words import words
 
     click.echo(f"exchange: its words are: {' '.join(words(digest))}", err=True)
 
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-from keys.cli_epoch import make_epoch_command  # noqa: E402 - it takes its options from here
 
 make.add_command(make_epoch_command)

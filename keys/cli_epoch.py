@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from keys.cli import FD, FILE, HOME, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
+from keys.cli_options import FD, FILE, HOME, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
 
 
 @click.command("epoch")

@@ -76,6 +76,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.config",
         "exchange.enrolment",
         "exchange.settling",
+        "exchange.bundling",
     ),
     "rpc": ("exchange.rpc*",),
     "client": ("exchange.agent", "exchange.client", "exchange.client_*"),
@@ -84,7 +85,7 @@ RINGS: dict[str, tuple[str, ...]] = {
 
 # Where the clock, the dice, threads and sockets may be.
 EDGES = ("sqlite", "node", "rpc", "client", "cli")
-EDGE_MODULES = ("keys.cli", "audit.cli", "audit.sweep", "exchange.failpoint")
+EDGE_MODULES = ("keys.cli", "keys.cli_options", "audit.cli", "audit.sweep", "exchange.failpoint")
 IMPURE_MODULES = frozenset(
     {"time", "random", "secrets", "threading", "multiprocessing", "asyncio", "concurrent", "socket", "ssl", "signal"}
     | {"subprocess", "grpc", "structlog", "rich"}

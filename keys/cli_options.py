@@ -1,0 +1,72 @@
+"""What the commands of the ceremony share: options, where passphrases come from, the hour."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from keys.errors import RefusedError
+from keys.hardening import harden
+
+if TYPE_CHECKING:
+    from keys.federation import Federation
+
+_LINES = "keys.cli.passphrases"
+_MAX_LINES_BYTES = 1 << 16
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+HOME = click.option("--home", type=FOLDER, required=True, help="The agency's folder.")
+FD = click.option("--passphrase-fd", type=int, metavar="N", help="Read passphrases from this file descriptor.")
+OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="The new file.")
+ROSTER = click.option("--roster", type=FILE, required=True, help="The signed roster.")
+VERSION = click.option("--version", type=click.IntRange(1), default=1, show_default=True, help="One above the last.")
+
+
+@dataclass(slots=True)
+class Passphrases:
+    """Where passphrases come from: lines of a descriptor (the last serves all the rest), or the terminal."""
+
+    fresh: bool
+    lines: list[bytes] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def taken(cls, descriptor: int | None, *, fresh: bool = False) -> Callable[[str], bytes]:
+        """Read the descriptor, if one is given; *fresh* asks twice at the terminal."""
+        harden()  # from here on this process holds keys
+        if descriptor is None:
+            return cls(fresh=fresh)
+        read = click.get_current_context().meta  # a descriptor can be read once; holders share its lines
+        if _LINES not in read:
+            try:
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    read[_LINES] = file.read(_MAX_LINES_BYTES).splitlines()
+            except OSError as error:
+                raise click.UsageError(f"descriptor {descriptor} cannot be read: {error.strerror}") from error
+        if not read[_LINES]:
+            raise RefusedError("NOT_ALLOWED", f"file descriptor {descriptor} holds no passphrase")
+        return cls(fresh=fresh, lines=read[_LINES])
+
+    def __call__(self, holder: str) -> bytes:
+        """Give the passphrase of ``root``, ``node`` or a person."""
+        if self.lines:
+            return self.lines[0] if len(self.lines) == 1 else self.lines.pop(0)
+        prompt = f"Passphrase of {holder}"
+        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=self.fresh, err=True)).encode()
+
+
+def federation_of(roster: Path) -> Federation:
+    from keys.federation import Federation
+    from keys.show import load_kind
+
+    return Federation.found(load_kind(roster, "roster"))
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
