@@ -41,7 +41,8 @@ class AuditLog:
         if request.origin in ("", house.origin):
             if not found.pinned:
                 raise RefusedError("PEER_UNTRUSTED", f"this key is not pinned as the node of {found.agency}")
-            return node_pb2.CheckpointResponse(note=self._node.note, time_ms=now_ms())
+            witnessed = self._node.witnessed[1]
+            return node_pb2.CheckpointResponse(note=self._node.note, witnessed=witnessed, time_ms=now_ms())
         member = house.federation.roster.member(found.agency)
         if member is None or split_origin(request.origin)[0] != member.log_name:
             raise RefusedError("NOT_ALLOWED", "a checkpoint of a third agency's log is that agency's to give")

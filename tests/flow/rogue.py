@@ -21,6 +21,7 @@ from exchange.rpc.logs import Log
 from exchange.rpc.peer import Identities
 from exchange.rpc.records import held_records, record_messages
 from exchange.rpc.refusals import Refusals
+from exchange.rpc.witnessing import Witnessing
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.certificate import private_pem
@@ -121,7 +122,8 @@ class Rogue:
         house = lambda: self.node.house  # noqa: E731 - one line says it
         gate = Gate(Identities(house, now_ms, desk=False), Refusals(self.node), None, log)
         made = server.new_server(self.member.settings, gate)
-        server.add_peer_services(made, self, Directory(self.node), AuditLog(self.node))  # type: ignore[arg-type] # wrong or merged on purpose
+        witnessing = Witnessing(self.node, self.member.keys.node, log)
+        server.add_peer_services(made, self, Directory(self.node), AuditLog(self.node, witnessing))  # type: ignore[arg-type] # wrong or merged on purpose
         keys = self.member.keys
         identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))
         port = server.bind(made, "127.0.0.1:0", server.credentials(house, identity, server.peers_roots))
