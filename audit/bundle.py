@@ -7,6 +7,7 @@ member and is itself computed from them: a reader makes it anew and compares, so
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -23,6 +24,9 @@ from audit.tiles import (
     ENTRIES,
     KEY_FILE,
     MAX_BUNDLE_BYTES,
+    MLDSA44_KEY_FILE,
+    WITNESSED,
+    MissingError,
     TileFolder,
     encode_bundle,
     parse_tile_name,
@@ -32,14 +36,7 @@ from audit.tiles import (
 from audit.tlogproof import MAX_PROOF_BYTES
 from keys.errors import RefusedError
 
-README, WITNESSED, POLICY, KEYS, WITNESSES, SCRIPT = (
-    "README",
-    "witnessed",
-    "policy",
-    "keys",
-    "witnesses.vkeys",
-    "check.py",
-)
+README, POLICY, KEYS, WITNESSES, SCRIPT = "README", "policy", "keys", "witnesses.vkeys", "check.py"
 RECEIPTS = "receipts/receipts.tsv"
 MAX_TEXT_BYTES = 1 << 20  # policy, keys: a few lines a member of the federation
 MAX_RECORD_FILE_BYTES = 2 << 20  # rosters and manifests; their own limit is 1 MiB
@@ -54,7 +51,7 @@ MEMBERS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     for pattern, limit in (
         (README, 1 << 30),
         (rf"{CHECKPOINT}|{WITNESSED}", MAX_NOTE_BYTES),
-        (rf"{KEY_FILE}|{POLICY}|{KEYS}|witnesses\.vkeys|check\.py", MAX_TEXT_BYTES),
+        (rf"log\.vkey|log-mldsa44\.vkey|{POLICY}|{KEYS}|witnesses\.vkeys|check\.py", MAX_TEXT_BYTES),
         (r"schema/(?:entry\.proto|kinds\.tsv)", MAX_TEXT_BYTES),
         (rf"peers/{_ORIGIN}/{CHECKPOINT}", MAX_NOTE_BYTES),
         (rf"peers/{_ORIGIN}/{_NUMBER}\.tlog-proof", MAX_PROOF_BYTES),
@@ -114,7 +111,10 @@ def write_bundle(
             holds.
     """
     checkpoint = parse_note(note).checkpoint
-    sources: dict[str, Source] = {CHECKPOINT: note.encode, **more, **static_members(), **_tiles(folder, held)}
+    sources: dict[str, Source] = {CHECKPOINT: note.encode, KEY_FILE: folder.key_text().encode, **more}
+    with suppress(MissingError):
+        sources[MLDSA44_KEY_FILE] = folder.text(MLDSA44_KEY_FILE).encode
+    sources |= static_members() | _tiles(folder, held)
     digests: dict[str, str] = {}
     for name in sorted(sources):
         data = sources[name]()

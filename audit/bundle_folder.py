@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audit.bundle import README, check_name
 from audit.tar import Tar, open_tar
-from audit.tiles import CHECKPOINT, KEY_FILE, MissingError, TileFolder, parse_tile_name
+from audit.tiles import CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, MissingError, TileFolder, parse_tile_name
 from keys.errors import RefusedError
 
 
@@ -53,7 +53,7 @@ class BundleFolder(TileFolder):
 
     def names(self) -> list[str]:
         """Return the names of the log's own files; what else a bundle holds has checks of its own."""
-        own = (CHECKPOINT, KEY_FILE)
+        own = (CHECKPOINT, WITNESSED, KEY_FILE, MLDSA44_KEY_FILE)
         return sorted(name for name in self.tar.members if name in own or parse_tile_name(name))
 
     def read(self, name: str, limit: int) -> bytes:

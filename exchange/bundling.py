@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.bundle import KEYS, POLICY, RECEIPTS, WITNESSED, WITNESSES, Range, Source, check_name
+from audit.bundle import KEYS, POLICY, RECEIPTS, WITNESSES, Range, Source, check_name
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note
 from audit.entry import HEAD_LENGTH, parse_body
 from audit.kinds import Kind
 from audit.policy import format_policy, format_vkeys
-from audit.tiles import CHECKPOINT, MissingError, TileFolder
+from audit.tiles import CHECKPOINT, WITNESSED, MissingError, TileFolder
 from audit.tlogproof import parse_proof
 from audit.trust import policy_of
 from exchange.directory import RecordKind

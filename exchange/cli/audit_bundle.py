@@ -88,5 +88,8 @@ def _fill(out: BinaryIO, spool: BinaryIO, home: Path, taken: Snapshot, held: Ran
 
 
 def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
