@@ -29,6 +29,8 @@ from exchange.client_line import PAGE, Line, translate, wall_clock_ms
 from exchange.client_publishing import Publishing
 from exchange.client_values import (
     Composed,
+    Exported,
+    Hold,
     Opened,
     Published,
     Received,
@@ -52,6 +54,8 @@ from keys.identity import AgencyId
 __all__ = [
     "Client",
     "Composed",
+    "Exported",
+    "Hold",
     "IntegrityError",
     "Opened",
     "Published",
@@ -213,9 +217,9 @@ class Client:
         """Read the subjects of bulletins; the signed requests and their entries come first, one for each hundred.
 
         Returns:
-            By (sender, bulletin id), in the bulletin's first language.
+            By (sender, bulletin id), in the bulletin's first language; what is erased has none.
         """
-        listed = tuple(sorted({(each.sender, id_bytes(each.bulletin_id)) for each in items}))
+        listed = tuple(sorted({(each.sender, id_bytes(each.bulletin_id)) for each in items if not each.erased}))
         told: dict[tuple[str, str], str] = {}
         for first in range(0, len(listed), SUBJECTS):
             told |= self._subjects(listed[first : first + SUBJECTS], case, because)
@@ -250,14 +254,55 @@ class Client:
             RefusedError: NOT_ALLOWED, KEY_GONE and others of the node; of the verification SIGNATURE_INVALID,
                 AUTHOR_DIFFERS, RECIPIENTS_DIFFER, STATEMENT_DIFFERS, RECEIPT_INVALID and others.
         """
-        sender = item.sender if isinstance(item, Received) else self.agency
-        bulletin_id = id_bytes(item.bulletin_id)
-        signed = self._line.sign_request(
-            purpose, case, because, sender=sender, bulletin_id=bulletin_id, statement_digest=item.statement_digest
-        )
+        signed = self._sign_about(item, purpose, case, because)
         answer = self._line.call(self._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
+        return self._verify_opened(item, signed, answer, Kind.OPENED)
+
+    def export(self, item: Received | Sent, *, case: str, because: str) -> Exported:
+        """Open one bulletin to show some of it outside: as ``read``, but the log says EXPORTED.
+
+        Returns:
+            What was opened, with the proof of the entry that commits to its fields.
+        """
+        signed = self._sign_about(item, ReadPurpose.EXPORT, case, because)
+        answer = self._line.call(self._line.stub.Export, node_pb2.ExportRequest(read=signed.to_message()))
+        opened = self._verify_opened(item, signed, answer.opened, Kind.EXPORTED)
+        receipt = receipt_from_message(answer.published)
+        self.trust.check_committed(receipt, id_bytes(item.bulletin_id), opened.statement)
+        return Exported(opened=opened, proof=receipt)
+
+    def hold(self, item: Received | Sent, *, case: str, because: str, release: bool = False) -> Hold:
+        """Keep a bulletin from erasure until it is released, or release all its holds; signed and logged.
+
+        Raises:
+            RefusedError: NOT_ALLOWED, KEY_GONE for an erased one, NO_SUCH_BULLETIN where none is to release.
+        """
+        purpose = ReadPurpose.RELEASE if release else ReadPurpose.HOLD
+        signed = self._sign_about(item, purpose, case, because)
+        answer = self._line.call(self._line.stub.Hold, node_pb2.HoldRequest(read=signed.to_message()))
         receipt = receipt_from_message(answer.receipt)
-        proven = self.trust.check_reading(receipt, Kind.OPENED, answer.blind, signed)
+        kind = Kind.HOLD_RELEASED if release else Kind.HOLD_SET
+        proven = self.trust.check_reading(receipt, kind, answer.blind, signed)
+        self._line.saw(proven)
+        return Hold(log_index=proven.entry.index, count=answer.count, receipt=receipt)
+
+    def _sign_about(self, item: Received | Sent, purpose: ReadPurpose, case: str, because: str) -> SignedPayload:
+        return self._line.sign_request(
+            purpose,
+            case,
+            because,
+            sender=item.sender if isinstance(item, Received) else self.agency,
+            bulletin_id=id_bytes(item.bulletin_id),
+            statement_digest=item.statement_digest,
+        )
+
+    def _verify_opened(
+        self, item: Received | Sent, signed: SignedPayload, answer: node_pb2.ReadResponse, kind: Kind
+    ) -> Opened:
+        """Hold an answer against what was asked and what the author signed."""
+        sender = item.sender if isinstance(item, Received) else self.agency
+        bulletin_id, receipt = id_bytes(item.bulletin_id), receipt_from_message(answer.receipt)
+        proven = self.trust.check_reading(receipt, kind, answer.blind, signed)
         epoch = proven.body.refers_to_epoch or epoch_of_origin(proven.checkpoint.origin)
         if (proven.body.bulletin_id, place_of(epoch, proven.body.refers_to)) != (bulletin_id, item.cursor):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another bulletin")

@@ -14,6 +14,7 @@ from audit.entry import Kind
 from audit.epochs import epoch_of_origin
 from exchange.bulletin import parse_bulletin
 from exchange.client_values import ABSENT, SentState
+from exchange.disclosure import disclosure_root
 from exchange.dispatch import (
     AbsentReason,
     Dispatch,
@@ -161,6 +162,21 @@ class Trust:
         verified = self.check_own(receipt, kind)
         if verified.body.digest != opened_digest(blind, read_digest(request.payload)):
             raise RefusedError("RECEIPT_INVALID", f"entry {verified.entry.index} is of another request")
+        return verified
+
+    def check_committed(self, receipt: Receipt, bulletin_id: bytes, statement: Statement) -> VerifiedReceipt:
+        """Verify that our own log commits to the fields of a statement.
+
+        Raises:
+            RefusedError: RECEIPT_INVALID.
+        """
+        verified = verify_receipt(receipt, self.log_key(self.agency, origin_of(receipt)))
+        same = (verified.body.bulletin_id, verified.body.digest) == (
+            bulletin_id,
+            disclosure_root(statement.salt, statement.bulletin),
+        )
+        if verified.body.kind not in (Kind.PUBLISHED, Kind.RECEIVED) or not same:
+            raise RefusedError("RECEIPT_INVALID", f"entry {verified.entry.index} commits to another bulletin's fields")
         return verified
 
     def check_published(

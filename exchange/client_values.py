@@ -64,6 +64,7 @@ class Received:
     opened: bool
     not_understood: bool
     notices: tuple[tuple[int, str], ...]  # (relation type, bulletin id) of corrections and recalls that apply
+    erased: bool = False  # there is nothing left to open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,23 @@ class Opened:
     log_index: int  # of OPENED in our log
     receipt: Receipt = field(repr=False)
     received: Received | None  # None for one that we sent ourselves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A bulletin opened to be shown outside, with the proof of the entry that commits to its fields."""
+
+    opened: Opened
+    proof: Receipt = field(repr=False)  # of PUBLISHED or RECEIVED in our log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A hold that was set, or holds that were released; the entry is proved."""
+
+    log_index: int
+    count: int
+    receipt: Receipt = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +132,7 @@ class Sent:
     status: int
     published_ms: int
     recipients: tuple[SentState, ...]
+    erased: bool = False  # there is nothing left to open
 
 
 def uuid_text(raw: bytes) -> str:
@@ -140,6 +159,7 @@ def received_of(item: node_pb2.InboxItem) -> Received:
         opened=item.opened,
         not_understood=item.not_understood,
         notices=tuple((each.relation, uuid_text(each.bulletin_id)) for each in item.notices),
+        erased=item.erased,
     )
 
 
@@ -157,4 +177,5 @@ def sent_of(item: node_pb2.OutboxItem, states: tuple[SentState, ...]) -> Sent:
         status=item.status,
         published_ms=item.published_ms,
         recipients=states,
+        erased=item.erased,
     )

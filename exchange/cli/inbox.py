@@ -66,7 +66,7 @@ def to_lines(items: Iterable[Received], subjects: Mapping[tuple[str, str], str],
         said = subjects.get((each.sender, each.bulletin_id))
         if said is not None:
             lines.append(f"      {shown.field(said, 100)}")
-    unread = sum(1 for each in listed if not each.opened)
+    unread = sum(1 for each in listed if not each.opened and not each.erased)
     lines.append(f"{len(listed)} received, {unread} not opened yet")
     return [*lines, first] if first else lines
 
@@ -78,7 +78,7 @@ def _row(item: Received, now_ms: int) -> tuple[str, ...]:
     urgent = {1: "!!", 2: "!"}.get(item.urgency, "")
     return (
         urgent,
-        shown.field(item.number),
+        shown.field(item.number) or "-",
         shown.field(item.sender),
         shown.field(item.kind.replace("_", " ")) or "not understood",
         shown.marking(item.tlp, item.classification),
@@ -97,7 +97,7 @@ def _state(item: Received, now_ms: int) -> str:
         words.append("OVERDUE")
     if item.not_understood:
         words.append("not fully understood")
-    words.append("opened" if item.opened else "new")
+    words.append("erased" if item.erased else "opened" if item.opened else "new")
     return " ".join(filter(None, words))
 
 
@@ -117,6 +117,7 @@ def to_json(item: Received, subjects: Mapping[tuple[str, str], str]) -> dict[str
         "reply_due_ms": item.reply_due_ms or None,
         "expires_ms": item.expires_ms or None,
         "opened": item.opened,
+        "erased": item.erased,
         "notices": [{"relation": shown.relation(kind), "bulletin_id": by} for kind, by in item.notices],
     }
     said = subjects.get((item.sender, item.bulletin_id))

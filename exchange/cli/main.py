@@ -23,6 +23,7 @@ COMMANDS = {
     "inbox": ("exchange.cli.inbox:inbox", "List what has come, without its text."),
     "read": ("exchange.cli.read:read", "Open a bulletin; the request is signed and logged first."),
     "outbox": ("exchange.cli.outbox:outbox", "Say what became of what you sent, receipts verified."),
+    "hold": ("exchange.cli.hold:hold", "Keep a bulletin from erasure, or let it go again."),
     "unlock": ("exchange.cli.unlock:unlock", "Keep your keys open for a sitting."),
     "lock": ("exchange.cli.unlock:lock", "Close them again."),
     "node": ("exchange.cli.node:node", "Make, run and examine a node."),

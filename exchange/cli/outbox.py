@@ -56,8 +56,9 @@ def to_lines(items: Sequence[Sent]) -> list[str]:
         return ["Nothing was sent."]
     lines = []
     for item in items:
-        what = " ".join(filter(None, (item.kind.replace("_", " "), shown.status(item.status))))
-        lines.append(f"{item.number}  {shown.marking(item.tlp, item.classification)}  {what}")
+        words = (item.kind.replace("_", " "), shown.status(item.status), "erased" if item.erased else "")
+        what = " ".join(filter(None, words))
+        lines.append(f"{item.number or '-'}  {shown.marking(item.tlp, item.classification)}  {what}")
         lines.append(f"  id {item.bulletin_id}  published {shown.hour(item.published_ms)}")
         lines += shown.columns([(each.agency, _words(each), _proof(each)) for each in item.recipients])
     waiting = sum(1 for item in items for each in item.recipients if each.word == "waiting")
@@ -86,6 +87,7 @@ def to_json(item: Sent) -> dict[str, Any]:
         "urgency": shown.urgency(item.urgency),
         "statement_digest": item.statement_digest.hex(),
         "published_ms": item.published_ms,
+        "erased": item.erased,
         "recipients": [
             {
                 "agency": each.agency,

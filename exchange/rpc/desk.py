@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from exchange import reading
+from exchange import holding, reading
 from exchange.bulletin import parse_bulletin
 from exchange.failpoint import failpoint
 from exchange.node import Node
@@ -17,7 +17,7 @@ from exchange.rpc.gate import caller
 from exchange.rpc.limits import MAX_PAGE, PAGE
 from exchange.rpc.posting import Posting
 from exchange.rpc.refusals import Refusals
-from exchange.statement import parse_statement
+from exchange.statement import ReadPurpose, parse_statement
 from exchange.store import HeldBulletin
 from exchange.v1 import node_pb2
 from exchange.writer import Group
@@ -131,9 +131,34 @@ class Desk:
     async def Read(self, request: node_pb2.ReadRequest, context: Context) -> node_pb2.ReadResponse:
         """Open one bulletin, once OPENED is committed."""
         reader = self._check(request.read)
-        if reader.request.listed:
-            raise RefusedError("MALFORMED", "a request to open that lists bulletins")
+        if reader.request.listed or reader.request.purpose is ReadPurpose.EXPORT:
+            raise RefusedError("MALFORMED", "a request to open that lists bulletins, or is one to export")
         granted, receipt = await self._grant(reader)
+        return self._opened(granted, receipt)
+
+    async def Export(self, request: node_pb2.ExportRequest, context: Context) -> node_pb2.ExportResponse:
+        """Open one bulletin to be shown outside, once EXPORTED is committed; with the proof of what the log says of it."""
+        reader = self._check(request.read)
+        if reader.request.purpose is not ReadPurpose.EXPORT:
+            raise RefusedError("MALFORMED", "a request that is not one to export")
+        granted, receipt = await self._grant(reader)
+        published = await self._node.writer.submit(
+            lambda writing: granted.held[0].entry_index, lambda place, group: group.receipt(place, self._node.entry)
+        )
+        return node_pb2.ExportResponse(opened=self._opened(granted, receipt), published=published.to_message())
+
+    async def Hold(self, request: node_pb2.HoldRequest, context: Context) -> node_pb2.HoldResponse:
+        """Keep a bulletin from erasure, or let it go, once that is committed."""
+        reader, house = self._check(request.read), self._node.house
+        kept, receipt = await self._node.writer.submit(
+            lambda writing: holding.hold(writing, reader, house, self._node.random_bytes),
+            lambda kept, group: (kept, group.receipt(kept.entry_index, self._node.entry)),
+        )
+        if kept.denied is not None:
+            raise kept.denied
+        return node_pb2.HoldResponse(receipt=receipt.to_message(), blind=kept.blind, count=kept.count)
+
+    def _opened(self, granted: Granted, receipt: Receipt) -> node_pb2.ReadResponse:
         failpoint("opened-committed")
         held, house = granted.held[0], self._node.house
         opened = reading.open_bulletin(granted, held, house, self._node.reads)

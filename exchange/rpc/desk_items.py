@@ -39,6 +39,7 @@ def inbox_item(held: HeldBulletin, reads: Reads) -> node_pb2.InboxItem:
             for notice in reads.notices(held.sender, held.bulletin_id)[-MAX_NOTICES:]
         ],
         not_understood=facts.not_understood,
+        erased=held.erased,
     )
 
 
@@ -56,6 +57,7 @@ def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], house: House, r
         urgency=facts.urgency,
         status=facts.status,
         published_ms=held.at_ms,
+        erased=held.erased,
     )
     states = [_state(row, peer, house) for peer, row in _newest(reads.outbound_of(held.entry_index), lanes)]
     if content is not None:
