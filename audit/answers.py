@@ -10,14 +10,11 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import IO
 
 from audit.body import parse_body
 from audit.entry import parse_entry
 from audit.merkle import TILE_WIDTH
-from audit.spool import spool
+from audit.spool import Spool
 from audit.tiles import TileFolder
 
 RECORD = 16  # bytes
@@ -40,17 +37,16 @@ class Answers:
     """
 
     def __init__(self) -> None:
-        self.count = 0
-        self._records: IO[bytes] | None = None
+        self._records = Spool(IN_MEMORY)
+
+    @property
+    def count(self) -> int:
+        """Return the number of answers."""
+        return self._records.size // RECORD
 
     def add(self, records: bytes) -> None:
         """Keep records of answers, each of 16 bytes, indices ascending from call to call."""
-        if not records:
-            return
-        if self._records is None:
-            self._records = spool(IN_MEMORY)
-        self._records.write(records)
-        self.count += len(records) // RECORD
+        self._records.append(records)
 
     def doubles(self, folder: TileFolder, size: int) -> tuple[int, int] | None:
         """Return two entries that answer one delivery, those whose second comes first; None where there are none.
@@ -59,41 +55,32 @@ class Answers:
             folder: The log's, to compare whole digests.
             size: The log's.
         """
-        if self._records is None:
-            return None
         parts = min(MAX_PARTS, -(-self.count // PART))
-        with ExitStack() as stack:
-            dealt = [self._records] if parts == 1 else _deal(self._records, parts, stack)
-            found = [pair for part in dealt if (pair := _search(folder, size, part))]
+        dealt = [self._records] if parts < 2 else _deal(self._records, parts)
+        found = [pair for part in dealt if (pair := _search(folder, size, part))]
         return min(found, key=lambda pair: pair[1], default=None)
 
 
-def _deal(records: IO[bytes], parts: int, stack: ExitStack) -> list[IO[bytes]]:
-    files: list[IO[bytes]] = [stack.enter_context(spool(_BLOCK)) for _ in range(parts)]
-    for block in _blocks(records):
+def _deal(records: Spool, parts: int) -> list[Spool]:
+    files = [Spool(1 << 16) for _ in range(parts)]
+    for block in records.blocks(_BLOCK):
         dealt = [bytearray() for _ in files]
         for at in range(0, len(block), RECORD):
             dealt[(block[at] << 8 | block[at + 1]) % parts] += block[at : at + RECORD]
         for file, part in zip(files, dealt, strict=True):
-            file.write(part)
+            file.append(part)
     return files
 
 
-def _blocks(records: IO[bytes]) -> Iterator[bytes]:
-    records.seek(0)
-    while block := records.read(_BLOCK):
-        yield block
-
-
-def _search(folder: TileFolder, size: int, records: IO[bytes]) -> tuple[int, int] | None:
+def _search(folder: TileFolder, size: int, records: Spool) -> tuple[int, int] | None:
     digests: array[int] = array("Q")
-    for block in _blocks(records):
+    for block in records.blocks(_BLOCK):
         digests.extend(array("Q", block)[::2])
     if len(set(digests)) == len(digests):
         return None
     suspects = {digest for digest, count in Counter(digests).items() if count > 1}
     indices: array[int] = array("Q")
-    for block in _blocks(records):
+    for block in records.blocks(_BLOCK):
         pairs = array("Q", block)
         indices.extend(index for digest, index in zip(pairs[::2], pairs[1::2], strict=True) if digest in suspects)
     return _confirm(folder, size, indices)

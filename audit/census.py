@@ -4,10 +4,9 @@ One byte an entry is kept, the newest in memory and those of very long logs in a
 """
 
 from collections import Counter
-from typing import IO
 
 from audit.kinds import Kind
-from audit.spool import spool
+from audit.spool import Spool
 
 IN_MEMORY = 1 << 24  # entries whose kinds are kept out of the file system
 
@@ -26,14 +25,11 @@ class Census:
         self.beginning = b""  # the first three
         self.after: tuple[int, int] | None = None  # (index, kind) of the first one later that adopts no manifest
         self.genesis_again: int | None = None
-        self._kinds: IO[bytes] | None = None
+        self._kinds = Spool(IN_MEMORY)
 
     def add(self, kinds: bytes) -> None:
         """Take the kinds of the next entries."""
-        if self._kinds is None:
-            self._kinds = spool(IN_MEMORY)
-        self._kinds.seek(self.size)
-        self._kinds.write(kinds)
+        self._kinds.append(kinds)
         for kind, count in Counter(kinds).items():
             self.first.setdefault(kind, self.size + kinds.index(kind))
             self.counts[kind] += count
@@ -42,10 +38,7 @@ class Census:
 
     def at(self, index: int) -> int:
         """Return the kind of an entry that was taken."""
-        if self._kinds is None or index >= self.size:
-            raise IndexError(index)
-        self._kinds.seek(index)
-        return self._kinds.read(1)[0]
+        return self._kinds.read(index, 1)[0]
 
     def _watch_beginning(self, kinds: bytes) -> None:
         if len(self.beginning) < 3:

@@ -1,13 +1,49 @@
 """Room for what a verification remembers of every entry: memory first, then a temporary file without a name."""
 
-from tempfile import SpooledTemporaryFile
-from typing import IO
+import os
+import weakref
+from collections.abc import Iterator
+from tempfile import TemporaryFile
 
 
-def spool(limit: int) -> IO[bytes]:
-    """Return an empty file; what is more than *limit* bytes goes to the folder that ``TMPDIR`` names.
+class Spool:
+    """Bytes that are appended, and read back from any place.
 
-    Raises (while it is written):
+    Args:
+        limit: Bytes that stay in memory; more goes to the folder that ``TMPDIR`` names.
+
+    Raises (every method):
         OSError: There is no room.
     """
-    return SpooledTemporaryFile(limit)
+
+    def __init__(self, limit: int) -> None:
+        self.size = 0
+        self._limit = limit
+        self._memory = bytearray()
+        self._descriptor: int | None = None
+
+    def append(self, data: bytes | bytearray) -> None:
+        """Add *data* at the end."""
+        self.size += len(data)
+        if self._descriptor is None and self.size <= self._limit:
+            self._memory += data
+            return
+        if self._descriptor is None:
+            file = TemporaryFile(buffering=0)  # noqa: SIM115 (closed below)
+            weakref.finalize(self, file.close)  # it goes with whoever holds this
+            self._descriptor = file.fileno()
+            data, self._memory = self._memory + data, bytearray()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def read(self, place: int, count: int) -> bytes:
+        """Return at most *count* bytes from *place* on."""
+        if self._descriptor is None:
+            return bytes(self._memory[place : place + count])
+        return os.pread(self._descriptor, count, place)
+
+    def blocks(self, count: int) -> Iterator[bytes]:
+        """Yield everything, *count* bytes at a time."""
+        for place in range(0, self.size, count):
+            yield self.read(place, min(count, self.size - place))
