@@ -85,7 +85,14 @@ RINGS: dict[str, tuple[str, ...]] = {
 
 # Where the clock, the dice, threads and sockets may be.
 EDGES = ("sqlite", "node", "rpc", "client", "cli")
-EDGE_MODULES = ("keys.cli", "keys.cli_options", "audit.cli", "audit.sweep", "exchange.failpoint")
+EDGE_MODULES = (
+    "keys.cli",
+    "keys.cli_options",
+    "audit.cli",
+    "audit.sweep",
+    "audit.witness_state",  # threads share one file
+    "exchange.failpoint",
+)
 IMPURE_MODULES = frozenset(
     {"time", "random", "secrets", "threading", "multiprocessing", "asyncio", "concurrent", "socket", "ssl", "signal"}
     | {"subprocess", "grpc", "structlog", "rich"}
