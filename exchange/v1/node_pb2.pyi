@@ -1307,6 +1307,120 @@ class ReceiptsTaken(_message.Message):
 Global___ReceiptsTaken: _TypeAlias = ReceiptsTaken  # noqa: Y015
 
 @_typing.final
+class RecoverRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverRequest: _TypeAlias = RecoverRequest  # noqa: Y015
+
+@_typing.final
+class RecoverResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTES_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the newest checkpoint that we hold of each epoch of the caller's log; first message"""
+
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecoveredDelivery]:
+        """that the caller sent us, ascending in each lane"""
+
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecoveredReceipt]:
+        """that the caller gave us, ascending in each lane"""
+
+    def __init__(
+        self,
+        *,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        deliveries: _abc.Iterable[Global___RecoveredDelivery] | None = ...,
+        receipts: _abc.Iterable[Global___RecoveredReceipt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "notes", b"notes", "receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverResponse: _TypeAlias = RecoverResponse  # noqa: Y015
+
+@_typing.final
+class RecoveredDelivery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    DISPATCH_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    delivery: _builtins.bytes
+    """exchange.v1.Delivery"""
+    kind: _builtins.str
+    """the body's key; our word alone, as the number"""
+    number: _builtins.str
+    @_builtins.property
+    def dispatch(self) -> _signed_pb2.SignedPayload:
+        """absent where it was not kept"""
+
+    @_builtins.property
+    def receipt(self) -> _dispatch_pb2.Receipt:
+        """of our answer, under our newest checkpoint"""
+
+    def __init__(
+        self,
+        *,
+        delivery: _builtins.bytes = ...,
+        dispatch: _signed_pb2.SignedPayload | None = ...,
+        receipt: _dispatch_pb2.Receipt | None = ...,
+        kind: _builtins.str = ...,
+        number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "dispatch", b"dispatch", "kind", b"kind", "number", b"number", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveredDelivery: _TypeAlias = RecoveredDelivery  # noqa: Y015
+
+@_typing.final
+class RecoveredReceipt(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    delivery: _builtins.bytes
+    """exchange.v1.Delivery, ours to the caller"""
+    @_builtins.property
+    def receipt(self) -> _dispatch_pb2.Receipt:
+        """the caller's"""
+
+    def __init__(
+        self,
+        *,
+        delivery: _builtins.bytes = ...,
+        receipt: _dispatch_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveredReceipt: _TypeAlias = RecoveredReceipt  # noqa: Y015
+
+@_typing.final
 class AdoptedRequest(_message.Message):
     """------------------------------------------------------------------ Directory"""
 

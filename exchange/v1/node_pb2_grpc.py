@@ -550,6 +550,11 @@ class LaneStub:
                 request_serializer=exchange_dot_v1_dot_node__pb2.FollowRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_node__pb2.FollowResponse.FromString,
                 _registered_method=True)
+        self.Recover = channel.unary_stream(
+                '/exchange.v1.Lane/Recover',
+                request_serializer=exchange_dot_v1_dot_node__pb2.RecoverRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.RecoverResponse.FromString,
+                _registered_method=True)
 
 
 class LaneServicer:
@@ -562,6 +567,13 @@ class LaneServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Recover(self, request, context):
+        """A member whose node was lost asks back what it once sent us, the receipts it gave us, and what we saw of its log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LaneServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -569,6 +581,11 @@ def add_LaneServicer_to_server(servicer, server):
                     servicer.Follow,
                     request_deserializer=exchange_dot_v1_dot_node__pb2.FollowRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_node__pb2.FollowResponse.SerializeToString,
+            ),
+            'Recover': grpc.unary_stream_rpc_method_handler(
+                    servicer.Recover,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.RecoverRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.RecoverResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -598,6 +615,33 @@ class Lane:
             '/exchange.v1.Lane/Follow',
             exchange_dot_v1_dot_node__pb2.FollowRequest.SerializeToString,
             exchange_dot_v1_dot_node__pb2.FollowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/exchange.v1.Lane/Recover',
+            exchange_dot_v1_dot_node__pb2.RecoverRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.RecoverResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -174,12 +174,16 @@ class LaneStub:
     def __new__(cls, channel: _aio.Channel) -> LaneAsyncStub: ...
     Follow: _grpc.StreamStreamMultiCallable[_node_pb2.FollowRequest, _node_pb2.FollowResponse]
     """The recipient dials the sender: deliveries and lane heads against receipts."""
+    Recover: _grpc.UnaryStreamMultiCallable[_node_pb2.RecoverRequest, _node_pb2.RecoverResponse]
+    """A member whose node was lost asks back what it once sent us, the receipts it gave us, and what we saw of its log."""
 
 @_typing.type_check_only
 class LaneAsyncStub(LaneStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Follow: _aio.StreamStreamMultiCallable[_node_pb2.FollowRequest, _node_pb2.FollowResponse]  # type: ignore[assignment]
     """The recipient dials the sender: deliveries and lane heads against receipts."""
+    Recover: _aio.UnaryStreamMultiCallable[_node_pb2.RecoverRequest, _node_pb2.RecoverResponse]  # type: ignore[assignment]
+    """A member whose node was lost asks back what it once sent us, the receipts it gave us, and what we saw of its log."""
 
 class LaneServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -189,6 +193,14 @@ class LaneServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_node_pb2.FollowResponse], _abc.AsyncIterator[_node_pb2.FollowResponse]]:
         """The recipient dials the sender: deliveries and lane heads against receipts."""
+
+    @_abc_1.abstractmethod
+    def Recover(
+        self,
+        request: _node_pb2.RecoverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.RecoverResponse], _abc.AsyncIterator[_node_pb2.RecoverResponse]]:
+        """A member whose node was lost asks back what it once sent us, the receipts it gave us, and what we saw of its log."""
 
 def add_LaneServicer_to_server(servicer: LaneServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
