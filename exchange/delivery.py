@@ -303,15 +303,31 @@ def check_ratchet(
 
 
 def record_receipts(
-    writing: Writing, settled: Sequence[Settled], note: str, newer: Checkpoint | None, *, lane: LaneState, peer: str
+    writing: Writing,
+    settled: Sequence[Settled],
+    note: str,
+    newer: Checkpoint | None,
+    *,
+    lane: LaneState,
+    peer: str,
+    proven_from: int | None = None,
 ) -> int:
     """Enter proven receipts: one RECEIPT_RECORDED each, the delivery's state, the lane's mark, the peer's checkpoint.
+
+    Args:
+        writing: Open.
+        settled: From ``check_receipts``.
+        note: The peer's checkpoint that they are under.
+        newer: From ``check_ratchet``.
+        lane: Ours, as it was checked.
+        peer: Who gave them.
+        proven_from: Size of the checkpoint that *newer* was proven to extend, 0 for none.
 
     Returns:
         Up to which sequence the lane is receipted.
 
     Raises:
-        UnavailableError: The lane was receipted further meanwhile; check again.
+        UnavailableError: The lane was receipted further meanwhile, or the checkpoint moved; check again.
     """
     state = writing.rows.lane(outgoing=True, peer=peer, lane_class=lane.lane_class, epoch=lane.epoch)
     if state is None or state.taken != lane.taken:
@@ -347,7 +363,10 @@ def record_receipts(
     if newer is not None:
         epoch = epoch_of_origin(newer.origin)
         held = writing.rows.peer_checkpoint(peer, epoch)
-        if held is None or held[0] < newer.size:
+        before = held[0] if held is not None else 0
+        if proven_from is not None and before != proven_from:
+            raise UnavailableError(f"the checkpoint held of {peer} moved meanwhile", 0.1)
+        if before < newer.size:
             writing.rows.set_peer_checkpoint(peer, newer.size, note, epoch)
     if rows:
         state = replace(state, taken=rows[-1].sequence)

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.checkpoint import Checkpoint, VerifierKey
-from audit.entry import Body, Kind, parse_head
+from audit.entry import HEAD_LENGTH, Body, Kind, parse_head
 from audit.epochs import check_first_entry
 from audit.kinds import Role
 from audit.lock import SqliteLock, check_start
 from audit.log import Log
+from audit.trust import policy_of
 from exchange import directory
 from exchange.clock import NodeClock, system_clock
 from exchange.directory import RecordKind
@@ -27,19 +28,24 @@ from exchange.place import epoch_of, index_of
 from exchange.publishing import Queued
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
 from exchange.sqlite import SqliteStore, read_old_entry
+from exchange.starting import export_forks
 from exchange.storage import StorageKeys
 from exchange.store import Reads
 from exchange.upkeep import erase_again
 from exchange.writer import Group, Writer
 from exchange.writing import Writing
 from keys.dsse import SignedPayload
-from keys.errors import IntegrityError, RefusedError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.sealing import EncryptionKey
 from keys.signing import Signer
 
 DATABASE, LOCK, LOG_FOLDER, PEERS_FOLDER = "node.db", "lock.db", "log", "peers"
+
+NOT_ASKED = "no other member has told yet what it holds of its log"
+# How the bodies of entries begin that are evidence: FORK_SEEN, OWN_KEY_MISUSE.
+_EVIDENCE = tuple(b"\x08" + bytes((kind,)) for kind in (Kind.FORK_SEEN, Kind.OWN_KEY_MISUSE))
 
 RandomBytes = Callable[[int], bytes]
 OnGroup = Callable[[Group, "list[Queued]"], None]
@@ -178,6 +184,14 @@ def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[byte
     return federation, {digest: _catalogue(reads.catalogue(digest)) for digest in digests}
 
 
+def cosigned_times(note: str, house: House) -> tuple[int, ...]:
+    """Give the seconds UTC that witnesses stated under our newest cosigned checkpoint; none where there is none."""
+    try:
+        return policy_of(house.federation.roster, house.agency).judge(note).times if note else ()
+    except RefusedError:
+        return ()
+
+
 class EpochOverError(IntegrityError):
     """The database is of an epoch of our log that our own manifest has closed by opening another."""
 
@@ -207,7 +221,6 @@ class Node:
         check_start(self.log, lock, store.reader(), str(self.paths.database))
         self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
         self.clock = clock or system_clock()
-        self.clock.start(self.log.time_us)
         self.writer = Writer(store, self.log, lock, house.log_signer, self.clock, self._after_group)
         self.on_group: list[OnGroup] = []
         self.on_house: list[Callable[[House], None]] = []  # told when a record has come into force
@@ -216,6 +229,7 @@ class Node:
         self.alone = False  # although no other member has said what it holds of this log
         self.started_ms = now_ms()
         self.files = LogFiles(self.paths.log, store.reader, self.vkey, log_mldsa44, self.writer.fail)
+        self.clock.start(self.log.time_us, cosigned_times(self.files.witnessed[1], house))
 
     def start(self) -> None:
         """Begin to write without asking anybody: for a node without sockets, which tells nobody what it signs."""
@@ -224,9 +238,10 @@ class Node:
 
     def open(self) -> None:
         """Answer questions; nothing is signed before ``begin``."""
-        self.writer.hold("no other member has told yet what it holds of its log")
+        self.writer.hold(NOT_ASKED)
         self.writer.start()
         write_witnesses(self.paths.home, self.house.federation.roster, self.house.agency)
+        export_forks(self.reads, self.paths.home)
         self.files.start()
 
     def begin(self, *, alone: bool = False) -> None:
@@ -237,7 +252,11 @@ class Node:
         """
         self.alone = alone
         self.writer.release()
-        self.writer.run(self._enter_start, _nothing)
+        try:
+            self.writer.run(self._enter_start, _nothing)
+        except UnavailableError:
+            self.writer.hold(NOT_ASKED)
+            raise
         erase_again(self.store, self.writer, self.lock, now_ms())
         self.begun = True
 
@@ -327,6 +346,8 @@ class Node:
 
     def _after_group(self, group: Group) -> None:
         self.files.want(group.checkpoint.size, group.note)
+        if any(entry.startswith(_EVIDENCE, HEAD_LENGTH) for entry in group.entries.values()):
+            export_forks(self.reads, self.paths.home)
         for tell in self.on_group:
             tell(group, group.queued)
 

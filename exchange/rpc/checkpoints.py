@@ -1,8 +1,10 @@
 """Checkpoints of others that we hold, and ours that others hold.
 
-Each peer's newest one lies as a file under ``peers/``, for auditors who want an outside word about that peer's log.
-What a peer holds of us (the *echo*) must be a part of our log: if it is signed by us and is not, this node was rolled
-back or its log key is used elsewhere, and it signs nothing more.
+Each peer's newest one lies as a file under ``peers/``, for auditors who want an outside word about that peer's log. It
+moves forward only, with a proof that starts from the very one that is held; two that contradict each other are
+FORK_SEEN, and a file that proves it to anybody. What a peer holds of us (the *echo*) must be a part of our log. If it
+is signed by us and is not, then either this node was rolled back, and it signs nothing more; or, where we went on from
+a start at which somebody had answered, our key signs elsewhere, and that is OWN_KEY_MISUSE.
 """
 
 from __future__ import annotations
@@ -10,17 +12,23 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from audit.checkpoint import Checkpoint, parse_note, verify_note
 from audit.epochs import epoch_of_origin
-from audit.proof import verify_consistency
+from audit.fork import pair, verify_fork, with_proof
+from audit.proof import ConsistencyError, verify_consistency
 from exchange.delivery import held_checkpoint
+from exchange.forks import enter_fork, enter_misuse
 from exchange.node import Node
 from exchange.rpc.logs import Log
+from exchange.starting import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
 from exchange.writer import Group
 from exchange.writing import Writing
-from keys.errors import IntegrityError
+from keys.errors import RefusedError
 from keys.identity import AgencyId
 
 WRITE_SECONDS = 1.0  # a peer's file follows so soon
@@ -53,25 +61,45 @@ class Checkpoints:
                 _write(self._node.paths.peer_checkpoint(peer), held[1])
         self._dirty.clear()
 
-    async def check_echo(self, note: str) -> None:
-        """Hold a checkpoint of ours that somebody shows us against our log.
+    async def check_echo(self, peer: AgencyId, note: str) -> None:
+        """Hold a checkpoint of ours that a peer shows us against our log.
 
         Raises:
-            RefusedError: It is not signed by us, or malformed: RECEIPT_INVALID or what ``verify_note`` raises.
-            IntegrityError: It is signed by us and is not in our log; from now on nothing is signed.
+            RefusedError: It is not signed by us, or malformed: what ``verify_note`` raises; RECEIPT_INVALID: our key
+                has signed another history, which is entered, and with this peer nothing goes on.
+            RolledBackError: It is signed by us and is more than we have; from now on nothing is signed.
         """
         if not note or self._is_of_earlier_epoch(note):
+            self._node.alone = False  # "none" is an answer
             return
-        shown = verify_note(note, self._node.vkey)
-        if (shown.size, shown.root) == self._echoed:
+        shown = read_answer(note, self._node.house)
+        if shown is None or (shown.size, shown.root) == self._echoed:
             return
-        ours = await self._node.writer.submit(_nothing, lambda _, group: _root(group, shown.size))
-        if ours != shown.root:
-            error = IntegrityError(f"a peer holds our checkpoint of size {shown.size}; our log is another")
-            self._node.writer.fail(error)
-            self._log.alarm("own-log-contradicted", size=shown.size)
-            raise error
-        self._echoed = max(self._echoed, (shown.size, shown.root))
+        group, root, proof = await self._node.writer.submit(_nothing, partial(_compare, size=shown.size))
+        if root == shown.root and shown.origin == group.checkpoint.origin:
+            self._echoed = max(self._echoed, (shown.size, shown.root))
+            self._node.alone = False
+            return
+        if root and not self._node.alone and shown.origin == group.checkpoint.origin:
+            await self._misused(peer, note, group, root, proof)
+        error = RolledBackError(peer, shown, group.checkpoint)
+        folder = self._node.paths.home / EVIDENCE_FOLDER
+        save_evidence(folder, f"held-by-{peer}-{shown.size}.checkpoint", note)
+        self._node.writer.fail(error)
+        self._log.alarm("own-log-contradicted", peer=peer, size=shown.size)
+        raise error
+
+    async def _misused(self, peer: AgencyId, note: str, group: Group, root: bytes, proof: Sequence[bytes]) -> NoReturn:
+        """Enter that our key has signed what our log, sound and confirmed at its start, does not hold."""
+        made, number = pair(note, group.note), self._node.house.member_number(peer)
+        if parse_note(made.older).checkpoint.size < parse_note(made.newer).checkpoint.size:
+            made = replace(made, root=root, proof=tuple(proof))
+        shown = parse_note(note).checkpoint
+        self._log.alarm("own-key-misused", peer=peer, size=shown.size)
+        await self._node.writer.submit(lambda writing: enter_misuse(writing, number, note, made), lambda *_: None)
+        raise RefusedError(
+            "RECEIPT_INVALID", f"{peer} holds a checkpoint of ours of size {shown.size} that this node never signed"
+        )
 
     def _is_of_earlier_epoch(self, note: str) -> bool:
         """Tell whether a peer has only seen an epoch of ours that is over; RefusedError if it is not signed by us.
@@ -80,7 +108,7 @@ class Checkpoints:
         """
         house = self._node.house
         origin = parse_note(note).checkpoint.origin
-        if origin == house.origin:
+        if epoch_of_origin(origin) >= house.epoch:
             return False
         shown = verify_note(note, house.key_of(house.agency, origin))
         end = house.before
@@ -107,16 +135,57 @@ class Checkpoints:
             if new.size < old.size:
                 return  # a receipt was faster; that the peer's log did not shrink, its echo will show it
             hashes = await prove(old.size, new.size) if new.size > old.size else []
-            verify_consistency(old, new, hashes)
-        await self._node.writer.submit(lambda writing: _advance(writing, peer, new, note), lambda *_: None)
+            try:
+                verify_consistency(old, new, hashes)
+            except ConsistencyError:
+                await self.contradicted(peer, held[1], note, hashes, prove)
+                raise
+        before = held[0] if held is not None else 0
+        await self._node.writer.submit(lambda writing: _advance(writing, peer, before, new, note), lambda *_: None)
         self.seen(peer)
 
+    async def contradicted(
+        self, peer: AgencyId, first: str, second: str, proof: Sequence[bytes], prove: Prove | None = None
+    ) -> bool:
+        """Look at two notes of a peer's log that its proof does not join; enter a fork if it is one.
 
-def _advance(writing: Writing, peer: str, new: Checkpoint, note: str) -> None:
+        Args:
+            peer: Whose log.
+            first: The note that we hold.
+            second: The other; both are verified.
+            proof: What was offered between them.
+            prove: Asks that log for another proof.
+
+        Returns:
+            Whether they prove that the log signed two histories.
+        """
+        made = pair(first, second)
+        older, newer = parse_note(made.older).checkpoint, parse_note(made.newer).checkpoint
+        if older.size < newer.size:
+            more = [] if prove is None else list(await prove(older.size + 1, newer.size))
+            made = with_proof(made, proof, lambda size: more)
+        proven = verify_fork(made, self._node.house.key_of(peer, older.origin)).proven
+        self._log.alarm("fork-seen" if proven else "checkpoints-not-joined", peer=peer, size=newer.size)
+        if proven:
+            number = self._node.house.member_number(peer)
+            await self._node.writer.submit(
+                lambda writing: enter_fork(writing, number, first, second, made), lambda *_: None
+            )
+        return proven
+
+
+def _advance(writing: Writing, peer: str, before: int, new: Checkpoint, note: str) -> None:
+    """Move on, if what is held is still what the proof starts from."""
     epoch = epoch_of_origin(new.origin)
     held = writing.rows.peer_checkpoint(peer, epoch)
-    if held is None or held[0] < new.size:
+    if (held[0] if held is not None else 0) == before and new.size > before:
         writing.rows.set_peer_checkpoint(peer, new.size, note, epoch)
+
+
+def _compare(_: None, group: Group, size: int) -> tuple[Group, bytes, Sequence[bytes]]:
+    """Give our root at a size, empty where we are smaller, and the proof from there to our newest checkpoint."""
+    root = _root(group, size)
+    return group, root, group.log.consistency(size, group.checkpoint.size) if root and size else ()
 
 
 def _root(group: Group, size: int) -> bytes:

@@ -192,7 +192,7 @@ class Follower:
         self, call: FollowCall, opened: grpc.aio.Channel, started: node_pb2.FollowStarted, address: str
     ) -> None:
         """Take the stream's start and go on until it ends."""
-        await self._checkpoints.check_echo(started.echo)
+        await self._checkpoints.check_echo(self._peer, started.echo)
         await self._adopting.compare(started.records, partial(_fetch, opened))
         await self._see_checkpoint(opened)
         peer_size = _size_of(started.echo, self._node.house.origin)

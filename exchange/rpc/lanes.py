@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
+from audit.proof import ConsistencyError
 from exchange import delivery
 from exchange.house import House
 from exchange.lane import LaneClass, LaneId
@@ -77,7 +78,7 @@ class Lanes:
         self._enter(stream)
         reading = None
         try:
-            await self._checkpoints.check_echo(start.echo)
+            await self._checkpoints.check_echo(peer, start.echo)
             await context.write(self._started(peer))
             reading = asyncio.create_task(self._read(stream, requests))
             await stream.run(context)
@@ -186,7 +187,7 @@ class Lanes:
         lane_class = _class(batch)
         receipts = [(each.sequence, receipt_from_message(each.receipt), _original(each)) for each in batch.receipts]
         note = _one_note([receipt for _, receipt, _ in receipts])
-        await self._checkpoints.check_echo(batch.echo)
+        await self._checkpoints.check_echo(stream.peer, batch.echo)
         for attempt in range(ATTEMPTS):
             try:
                 taken = await self._enter_receipts(stream.peer, lane_class, receipts, note, batch)
@@ -216,9 +217,23 @@ class Lanes:
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, house=house, reads=reads)
         if not settled:
             return state.taken  # all known: nothing is recorded, so nothing is proved
-        newer = delivery.check_ratchet(note, batch.consistency, peer=peer, house=house, reads=reads)
+        try:
+            newer = delivery.check_ratchet(note, batch.consistency, peer=peer, house=house, reads=reads)
+        except ConsistencyError:
+            if held is not None:
+                await self._checkpoints.contradicted(peer, held[1], note, batch.consistency)
+            raise
         return await self._node.writer.submit(
-            partial(delivery.record_receipts, settled=settled, note=note, newer=newer, lane=state, peer=peer), _value
+            partial(
+                delivery.record_receipts,
+                settled=settled,
+                note=note,
+                newer=newer,
+                lane=state,
+                peer=peer,
+                proven_from=held[0] if held is not None else 0,
+            ),
+            _value,
         )
 
 
