@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit.census import Census
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note, parse_verifier_key, verify_note
 from audit.chunk import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
 from audit.entry import genesis_previous
 from audit.grammar import FIRST_KINDS
 from audit.kinds import Kind
-from audit.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
+from audit.merkle import TILE_WIDTH
 from audit.outside import Outside, check_outside, read_note
 from audit.sweep import Sweep, sweep
 from audit.tiles import (
@@ -27,7 +28,6 @@ from audit.tiles import (
     MissingError,
     TileFolder,
     parse_tile_name,
-    tile_name,
     tiles_at,
 )
 from audit.verify_witness import (
@@ -230,19 +230,9 @@ def _step_entries(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
 
 def _step_tiles(steps: _Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
     """4: level 0 is the entries' hashes (compared in the sweep), each level above is made from the one below."""
-    level, hashes = 1, swept.roots
+    if problem := swept.levels.finish():
+        raise _RefutedError(Finding(TILES_STEP, *problem))
     try:
-        while hashes:
-            above: list[bytes] = []
-            for index in range(-(-len(hashes) // TILE_WIDTH)):
-                part = hashes[index * TILE_WIDTH : (index + 1) * TILE_WIDTH]
-                if folder.tile(level, index, len(part)) != b"".join(part):
-                    first = index * TILE_WIDTH << 8 * level
-                    message = f"{tile_name(level, index, len(part))}: not made from the tiles below it"
-                    raise _RefutedError(Finding(TILES_STEP, first, message))
-                if len(part) == TILE_WIDTH:
-                    above.append(root_of(part))
-            level, hashes = level + 1, above
         detail = _census(folder, checkpoint.size)
     except RefusedError as error:
         raise _RefutedError(Finding(TILES_STEP, None, str(error))) from error
@@ -277,25 +267,14 @@ def _census(folder: TileFolder, size: int) -> str:
 
 def _step_root(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     """5: the root over all entries is the one that was signed."""
-    if tree_root(swept.roots, swept.tail) != checkpoint.root:
+    if swept.levels.root(swept.tail) != checkpoint.root:
         raise _RefutedError(Finding(5, None, "the entries' root is not the one that the checkpoint signs"))
     steps.put(5, OK, "recomputed from the entries, and the one that was signed")
 
 
-def tree_root(roots: list[bytes], tail: list[bytes]) -> bytes:
-    """Return the root of a tree from its complete level-0 tiles' roots and the leaf hashes after them."""
-    ragged = [root_of(tail)] if tail else []
-    while len(roots) >= TILE_WIDTH:
-        whole = len(roots) - len(roots) % TILE_WIDTH
-        part = roots[whole:] + ragged
-        ragged = [root_of(part)] if part else []
-        roots = [root_of(roots[i : i + TILE_WIDTH]) for i in range(0, whole, TILE_WIDTH)]
-    return root_of(roots + ragged) if roots or ragged else EMPTY_ROOT
-
-
 def _step_bodies(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     """6: bodies read in one way, by their kind's rule, references to the right kind (all in the sweep); counts."""
-    counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(swept.counts.items()) if kind)
+    counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(swept.kinds.counts.items()) if kind)
     detail = f"{checkpoint.size:,} bodies read in one way: {counts or 'none'}"
     if swept.stranger_count:
         places = ", ".join(map(str, swept.strangers))
@@ -380,27 +359,26 @@ def _step_rules(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     if problem is None and swept.doubles:
         first, second = swept.doubles
         problem = Finding(8, second, f"the delivery that entry {first} answered is answered again")
-    closed = kinds.find(Kind.EPOCH_CLOSED)
-    if problem is None and 0 <= closed < len(kinds) - 1:
+    closed = kinds.first.get(Kind.EPOCH_CLOSED, kinds.size)
+    if problem is None and closed < kinds.size - 1:
         problem = Finding(8, closed + 1, f"entry {closed} closed this epoch")
     if problem:
         raise _RefutedError(problem)
-    detail = f"begins as a log must; {len(swept.answers):,} deliveries answered, each once"
-    if alone := kinds.count(Kind.STARTED_ALONE):
-        detail += f"; {alone} times the node started alone, first at entry {kinds.find(Kind.STARTED_ALONE)}"
+    detail = f"begins as a log must; {swept.answers.count:,} deliveries answered, each once"
+    if alone := kinds.counts[Kind.STARTED_ALONE]:
+        detail += f"; {alone} times the node started alone, first at entry {kinds.first[Kind.STARTED_ALONE]}"
     steps.put(8, OK, detail)
 
 
-def _beginning(kinds: bytearray) -> Finding | None:
+def _beginning(kinds: Census) -> Finding | None:
     """GENESIS, ROSTER_ADOPTED, one or more MANIFEST_ADOPTED, KEY_SHEET_ADOPTED; GENESIS never again."""
-    for index, kind in enumerate(FIRST_KINDS[:3]):
-        if index < len(kinds) and kinds[index] not in (kind, 0):
-            return Finding(8, index, f"{Kind(kinds[index]).name} where {kind.name} belongs")
-    after = next((i for i in range(3, len(kinds)) if kinds[i] != Kind.MANIFEST_ADOPTED), len(kinds))
-    if after < len(kinds) and kinds[after] not in (Kind.KEY_SHEET_ADOPTED, 0):
-        return Finding(8, after, f"{Kind(kinds[after]).name} where KEY_SHEET_ADOPTED belongs")
-    again = kinds.find(Kind.GENESIS, 1)
-    return Finding(8, again, "GENESIS in the middle of a log") if again > 0 else None
+    for index, (found, kind) in enumerate(zip(kinds.beginning, FIRST_KINDS[:3], strict=False)):
+        if found not in (kind, 0):
+            return Finding(8, index, f"{Kind(found).name} where {kind.name} belongs")
+    if kinds.after is not None and kinds.after[1] not in (Kind.KEY_SHEET_ADOPTED, 0):
+        return Finding(8, kinds.after[0], f"{Kind(kinds.after[1]).name} where KEY_SHEET_ADOPTED belongs")
+    again = kinds.genesis_again
+    return None if again is None else Finding(8, again, "GENESIS in the middle of a log")
 
 
 def _plain(error: RefusedError, name: str) -> str:
@@ -411,4 +389,4 @@ def _printable(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode() if text.isprintable() else ascii(text)
 
 
-__all__ = ["Outside", "Report", "Step", "parse_note", "tree_root", "verify_log"]
+__all__ = ["Outside", "Report", "Step", "parse_note", "verify_log"]

@@ -1,0 +1,55 @@
+"""A node's daily work beside its services, in a thread of its own: at the start, then once a day.
+
+What cannot be done now is tried again soon. A node that drains waits for the act that is on its way, never for more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from exchange.rpc.logs import Log
+from exchange.upkeep import Done, Upkeep
+from keys.errors import IntegrityError, UnavailableError
+
+DAY_SECONDS = 86_400.0
+AGAIN_SECONDS = 60.0  # after a run that could not be finished
+
+
+async def keep_up(
+    upkeep: Upkeep, log: Log, failed: Callable[[BaseException], None], *, day_seconds: float = DAY_SECONDS
+) -> None:
+    """Run it until cancelled.
+
+    Args:
+        upkeep: Of this node.
+        log: The program's.
+        failed: Told what only a new start can cure; nothing more is signed then.
+        day_seconds: Between two runs.
+    """
+    while True:
+        try:
+            done = await _run(upkeep)
+            pause = day_seconds if done.scrubbed else AGAIN_SECONDS
+            if done.erased or done.storage_keys or done.windows:
+                log.write("erased", count=done.erased)
+        except UnavailableError:
+            pause = AGAIN_SECONDS
+        except IntegrityError as error:
+            failed(error)
+            return
+        except Exception as error:  # noqa: BLE001 - what was not erased must be seen, and tried again
+            log.fault("upkeep", error)
+            pause = AGAIN_SECONDS
+        await asyncio.sleep(pause)
+
+
+async def _run(upkeep: Upkeep) -> Done:
+    """Run once beside the loop; a cancelled run ends at its next act, and is waited for."""
+    running = asyncio.ensure_future(asyncio.to_thread(upkeep.run))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        upkeep.stop()
+        await asyncio.wait([running])
+        raise
