@@ -43,11 +43,6 @@ class WitnessState:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise IntegrityError(
-                f"{path} is missing: without it nothing shows what was cosigned, so nothing is cosigned; bring this"
-                " very file back from the disk it was on, or give up this witness and its keys"
-            )
         self._path = path
         self._one_at_a_time = threading.Lock()
         self._connection: apsw.Connection | None = None
@@ -144,6 +139,11 @@ class WitnessState:
 
     def _open(self) -> apsw.Connection:
         if self._connection is None:
+            if not self._path.is_file():
+                raise IntegrityError(
+                    f"{self._path} is missing: without it nothing shows what was cosigned, so nothing is cosigned;"
+                    " bring this very file back from the disk it was on, or give up this witness and its keys"
+                )
             try:
                 connection = _connect(self._path)
                 found = bring_up(connection)
