@@ -22,6 +22,7 @@ from exchange.store import NodeStore, Reads
 from exchange.writer import Group, Writer
 from exchange.writing import RandomBytes
 from keys.dsse import SignedPayload
+from keys.errors import UnavailableError
 from keys.holders import open_sealing, stored_storage
 from keys.keystore import SEALING_FILE, StoredKey, load_sealing_keys, save_sealing_keys
 from keys.roster import MemberStatus
@@ -30,7 +31,6 @@ from keys.secret import Secret
 if TYPE_CHECKING:
     from exchange.node import Node
 
-DAY_SECONDS = 86_400.0
 T = TypeVar("T")
 _STORAGE, _WINDOW = "storage-", "encryption-"
 
@@ -46,7 +46,19 @@ class Done:
     scrubbed: bool = True  # nothing of before lies in the write-ahead log
 
 
-def erase_due(store: NodeStore, writer: Writer, lock: SqliteLock, now_ms: int, *, everything: bool = False) -> int:
+def _always() -> None:
+    return None
+
+
+def erase_due(
+    store: NodeStore,
+    writer: Writer,
+    lock: SqliteLock,
+    now_ms: int,
+    *,
+    everything: bool = False,
+    go_on: Callable[[], None] = _always,
+) -> int:
     """Erase what is due, in small acts; returns how many bulletins that were.
 
     Args:
@@ -55,9 +67,11 @@ def erase_due(store: NodeStore, writer: Writer, lock: SqliteLock, now_ms: int, *
         lock: Ours.
         now_ms: Milliseconds UTC; the acts judge again by their own hour.
         everything: Also what the lock says was erased, whatever its day: after a database has come back.
+        go_on: Asked before each act; raises where there is to be none.
     """
     count, after = 0, -1
     while True:
+        go_on()
         due, following = erasing.due_after(
             store.reads(), after, retention.day_of(now_ms), lock.is_erased, everything=everything
         )
@@ -69,11 +83,13 @@ def erase_due(store: NodeStore, writer: Writer, lock: SqliteLock, now_ms: int, *
         after = following
 
 
-def erase_again(store: NodeStore, writer: Writer, lock: SqliteLock, now_ms: int) -> int:
+def erase_again(
+    store: NodeStore, writer: Writer, lock: SqliteLock, now_ms: int, go_on: Callable[[], None] = _always
+) -> int:
     """Erase what the lock says was erased and the database still has; looks only where the two count differently."""
     if lock.erased_count() == store.reads().erased_count():
         return 0
-    return erase_due(store, writer, lock, now_ms, everything=True)
+    return erase_due(store, writer, lock, now_ms, everything=True, go_on=go_on)
 
 
 class Upkeep:
@@ -91,6 +107,11 @@ class Upkeep:
     ) -> None:
         self._node, self._derived = node, derived
         self._now_ms, self._random = now_ms, random_bytes
+        self._told = False  # to stop
+
+    def stop(self) -> None:
+        """End a run that is on its way at its next act; the next run goes on."""
+        self._told = True
 
     def run(self) -> Done:
         """Do all of it: 1 erase; 2 readings; 3 the write-ahead log; 4 the storage key; 5 the windows' keys.
@@ -100,8 +121,8 @@ class Upkeep:
             IntegrityError: The key files or the lock cannot be read or written.
         """
         node, now_ms = self._node, self._now_ms()
-        erased = erase_again(node.store, node.writer, node.lock, now_ms)  # 1
-        erased += erase_due(node.store, node.writer, node.lock, now_ms)
+        erased = erase_again(node.store, node.writer, node.lock, now_ms, self._go_on)  # 1
+        erased += erase_due(node.store, node.writer, node.lock, now_ms, go_on=self._go_on)
         readings = self._erase_readings()  # 2
         scrubbed = node.store.scrub()  # 3
         gone = (0, 0)
@@ -109,9 +130,14 @@ class Upkeep:
             gone = self._change_keys(node.paths.home, self._derived, now_ms)  # 4, 5
         return Done(erased=erased, readings=readings, storage_keys=gone[0], windows=gone[1], scrubbed=scrubbed)
 
+    def _go_on(self) -> None:
+        if self._told:
+            raise UnavailableError("the node is stopping", 5)
+
     def _erase_readings(self) -> int:
         count, after = 0, -1
         while True:
+            self._go_on()
             spent, following = erasing.spent_readings(self._node.reads, after)
             if spent:
                 self._node.writer.run(partial(erasing.erase_readings, places=spent), _same)
@@ -130,6 +156,7 @@ class Upkeep:
             save_sealing_keys(home, derived, stored, self._random)
             # On disk before anything is wrapped under it. A crash leaves both keys, and the next run goes on.
             self._use(stored)
+        self._go_on()
         wrap_anew(self._node.reads, self._node.writer, self._node.house.storage, self._random)
         living = {name: key for name, key in stored.items() if not self._gone(name, key, stored, now_ms)}
         lost = [name for name in stored if name not in living]

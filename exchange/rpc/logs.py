@@ -25,6 +25,7 @@ EVENTS = frozenset(
         "received",
         "receipts",
         "adopted",
+        "erased",
         "alarm",
         "fault",
         "refused",

@@ -28,7 +28,9 @@ from exchange.rpc.marker import count_deaths
 from exchange.rpc.peer import Identities
 from exchange.rpc.records import Adopting
 from exchange.rpc.refusals import FLUSH_SECONDS, Refusals
+from exchange.rpc.upkeep import keep_up
 from exchange.rpc.witnessing import Witnessing
+from exchange.upkeep import Upkeep
 from keys.agency import TLS_FILE
 from keys.certificate import private_pem
 from keys.errors import IntegrityError, UnavailableError
@@ -182,7 +184,7 @@ async def serve(
     check_transport()
     settings = settings or Settings()
     identity = _identity(node, keys)
-    parts = _Parts(node, settings, Log(log, node.house.agency))
+    parts = _Parts(node, settings, Log(log, node.house.agency), keys)
     if not node.begun:
         node.open()
     peers = server.new_server(settings, parts.peers_gate)
@@ -245,14 +247,16 @@ async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoi
     running.node.on_group.append(parts.fanout.on_group)
     _follow_all(running, parts, identity, endpoints)
     running._ready.set()
+    upkeep = Upkeep(running.node, parts.keys.derived, now_ms, running.node.random_bytes)
+    running._tasks.append(asyncio.create_task(keep_up(upkeep, parts.log, running.node.writer.fail)))
     parts.log.write("started", port=running.peers_port, desk_port=running.desk_port, size=running.node.reads.size())
 
 
 class _Parts:
     """What the pieces share."""
 
-    def __init__(self, node: Node, settings: Settings, log: Log) -> None:
-        self.node, self.settings, self.log = node, settings, log
+    def __init__(self, node: Node, settings: Settings, log: Log, keys: NodeKeys) -> None:
+        self.node, self.settings, self.log, self.keys = node, settings, log, keys
         self.refusals = Refusals(node)
         self.fanout = Fanout()
         self.checkpoints = Checkpoints(node, log)
