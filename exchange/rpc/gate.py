@@ -65,7 +65,7 @@ class Gate(grpc.aio.ServerInterceptor):
     def _guarded(self, behaviour: _Behaviour, pinned: bool) -> _Behaviour:
         async def guarded(request: Any, context: Context) -> Any:
             async with self._errors(context):
-                found = self.identities.of(context, pinned=pinned)
+                found = self._caller(context, pinned)
                 _CALLER.set(found)
                 if self._quota is not None:
                     self._quota.call(found.agency)
@@ -93,6 +93,15 @@ class Gate(grpc.aio.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - a fault of ours must reach the log, not the peer
             self._log.fault("call", error)
             await status.abort(context, error)
+
+    def _caller(self, context: Context, pinned: bool) -> Caller:
+        """Say who calls; where the pin is not demanded, whether it is there all the same."""
+        try:
+            return self.identities.of(context)
+        except RefusedError:
+            if pinned:
+                raise
+        return self.identities.of(context, pinned=False)
 
     def spend(self, amount: int) -> None:
         """Count what the present caller sent on an open stream; TooManyError."""
