@@ -7,8 +7,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from audit.bundle import README, check_name
+from audit.merkle import TILE_WIDTH
 from audit.tar import Tar, open_tar
-from audit.tiles import CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, MissingError, TileFolder, parse_tile_name
+from audit.tiles import (
+    CHECKPOINT,
+    ENTRIES,
+    KEY_FILE,
+    MLDSA44_KEY_FILE,
+    WITNESSED,
+    MissingError,
+    NotHereError,
+    TileFolder,
+    parse_tile_name,
+    tile_name,
+)
 from keys.errors import RefusedError
 
 
@@ -56,10 +68,25 @@ class BundleFolder(TileFolder):
         own = (CHECKPOINT, WITNESSED, KEY_FILE, MLDSA44_KEY_FILE)
         return sorted(name for name in self.tar.members if name in own or parse_tile_name(name))
 
+    def held(self, size: int) -> tuple[int, int]:
+        """Return which entries are here: (first, after the last); a log of *size* entries.
+
+        Raises:
+            RefusedError: MALFORMED; the entry bundles are not in a row, or not of that log.
+        """
+        tiles = sorted(tile[1:] for name in self.tar.members if (tile := parse_tile_name(name)) and tile[0] == ENTRIES)
+        first = tiles[0][0] if tiles else 0
+        for place, (index, width) in enumerate(tiles, first):
+            if index != place or width != min(TILE_WIDTH, size - index * TILE_WIDTH):
+                expected = tile_name(ENTRIES, place, max(1, min(TILE_WIDTH, size - place * TILE_WIDTH)))
+                raise RefusedError("MALFORMED", f"{tile_name(ENTRIES, index, width)}: {expected} was expected")
+        return first * TILE_WIDTH, min(size, (first + len(tiles)) * TILE_WIDTH)
+
     def read(self, name: str, limit: int) -> bytes:
         """Return a member of at most *limit* bytes."""
         if name not in self.tar.members:
-            raise MissingError(name)
+            tile = parse_tile_name(name)
+            raise NotHereError(name) if tile and tile[0] == ENTRIES else MissingError(name)
         if self.tar.members[name][1] > limit:
             raise RefusedError("MALFORMED", f"{name}: more than {limit} bytes")
         try:

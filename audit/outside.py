@@ -8,10 +8,11 @@ names this origin but is not signed by its key contradicts the log, one of the t
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from audit.border import Border
 from audit.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, parse_note, verify_note
 from audit.chunk import Finding
 from audit.entry import leaf_hash
-from audit.merkle import TILE_WIDTH, Tree
+from audit.merkle import TILE_WIDTH
 from audit.proof import InclusionError, verify_inclusion
 from audit.tiles import TileFolder
 from audit.tlogproof import FIRST_LINE, MAX_PROOF_BYTES, TlogProof, parse_proof
@@ -63,7 +64,7 @@ def check_outside(
         outside: At least one.
     """
     agreement = Agreement()
-    tree = folder.tree(checkpoint.size)
+    tree = Border(folder, checkpoint.size)
     for item in outside:
         try:
             note, proof = _read(item)
@@ -103,7 +104,7 @@ def _compare(
     checkpoint: Checkpoint,
     key: VerifierKey,
     folder: TileFolder,
-    tree: Tree,
+    tree: Border,
 ) -> None:
     origin = parse_note(note).checkpoint.origin
     if origin != checkpoint.origin:
@@ -126,7 +127,7 @@ def _compare(
     agreement.anchored = max(other.size, agreement.anchored or 0)
 
 
-def _disagreement(other: Checkpoint, own: Checkpoint, tree: Tree) -> Finding | None:
+def _disagreement(other: Checkpoint, own: Checkpoint, tree: Border) -> Finding | None:
     if other.size > own.size:
         message = f"it commits to {other.size:,} entries; the log ends before entry {own.size}"
         return Finding(OUTSIDE_STEP, own.size, message)

@@ -402,5 +402,9 @@ class MissingError(RefusedError):
         super().__init__("MALFORMED", f"{name}: missing")
 
 
+class NotHereError(MissingError):
+    """Entries that this copy was never meant to hold: a bundle of a part of a log."""
+
+
 def _refused(name: str, what: str) -> RefusedError:
     return RefusedError("MALFORMED", f"{name}: {what}")

@@ -11,14 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from audit.border import Border
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.chunk import Finding
 from audit.cosignature import CosignerKey, parse_cosigner_key
 from audit.entry import parse_head
-from audit.merkle import TILE_WIDTH, Tree
+from audit.merkle import TILE_WIDTH
 from audit.outside import Outside, read_note
 from audit.policy import Witnessed, WitnessPolicy
-from audit.tiles import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED, MissingError, TileFolder
+from audit.tiles import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED, MissingError, NotHereError, TileFolder
 from keys.errors import RefusedError
 
 WITNESS_STEP = 9
@@ -85,7 +86,7 @@ def check_witnesses(
         RefusedError, LookupError: The folder changed while it was read.
     """
     result = WitnessResult()
-    tree = folder.tree(checkpoint.size)
+    tree = Border(folder, checkpoint.size)
     _check_second_key(result, folder, rules)
     cosigned = _judge_own(result, notes, checkpoint, key, rules, tree)
     cosigned += _judge_outside(outside, checkpoint, key, rules, tree)
@@ -141,7 +142,7 @@ def _judge_own(
     checkpoint: Checkpoint,
     key: VerifierKey,
     rules: WitnessRules,
-    tree: Tree,
+    tree: Border,
 ) -> list[_Cosigned]:
     """2 and 3."""
     cosigned = []
@@ -156,7 +157,7 @@ def _judge_own(
 
 
 def _judge_outside(
-    outside: Sequence[Outside], checkpoint: Checkpoint, key: VerifierKey, rules: WitnessRules, tree: Tree
+    outside: Sequence[Outside], checkpoint: Checkpoint, key: VerifierKey, rules: WitnessRules, tree: Border
 ) -> list[_Cosigned]:
     """Judge what others kept; step 7 has said what is wrong with those that say nothing here."""
     cosigned = []
@@ -180,7 +181,7 @@ def _judge(rules: WitnessRules, text: str) -> Witnessed:
     return policy.judge(text)
 
 
-def _check_prefix(other: Checkpoint, own: Checkpoint, tree: Tree) -> None:
+def _check_prefix(other: Checkpoint, own: Checkpoint, tree: Border) -> None:
     if other.size > own.size:
         raise RefusedError("RECEIPT_INVALID", f"it commits to {other.size:,} entries; the log ends at {own.size:,}")
     if tree.root(other.size) != other.root:
@@ -194,11 +195,13 @@ def _outside_bracket(folder: TileFolder, checkpoint: Checkpoint, each: _Cosigned
     """
     median = each.witnessed.median_s or 0
     findings = []
-    if each.size and _time_us(folder, each.size - 1) // 1_000_000 > median + TOLERANCE_SECONDS:
-        index, word = each.size - 1, "later"
-        findings.append(Finding(WITNESS_STEP, index, _misdated(folder, index, word, each)))
-    if each.size < checkpoint.size and _time_us(folder, each.size) // 1_000_000 < median - TOLERANCE_SECONDS:
-        findings.append(Finding(WITNESS_STEP, each.size, _misdated(folder, each.size, "earlier", each)))
+    with suppress(NotHereError):  # of a bundle without these entries the times are not known
+        if each.size and _time_us(folder, each.size - 1) // 1_000_000 > median + TOLERANCE_SECONDS:
+            index, word = each.size - 1, "later"
+            findings.append(Finding(WITNESS_STEP, index, _misdated(folder, index, word, each)))
+    with suppress(NotHereError):
+        if each.size < checkpoint.size and _time_us(folder, each.size) // 1_000_000 < median - TOLERANCE_SECONDS:
+            findings.append(Finding(WITNESS_STEP, each.size, _misdated(folder, each.size, "earlier", each)))
     return findings
 
 
@@ -244,7 +247,10 @@ def _behind(folder: TileFolder, checkpoint: Checkpoint, newest: _Cosigned) -> li
     """Say how far the log is ahead: the entries after it may span the last second and no more."""
     if newest.size == checkpoint.size:
         return []
-    span = _time_us(folder, checkpoint.size - 1) - _time_us(folder, newest.size)
+    try:
+        span = _time_us(folder, checkpoint.size - 1) - _time_us(folder, newest.size)
+    except NotHereError:
+        return [f"the last {checkpoint.size - newest.size:,} entries are cosigned by no quorum, and are not all here"]
     if span <= LAST_US:
         return []
     entries = checkpoint.size - newest.size
@@ -255,7 +261,10 @@ def _stale(folder: TileFolder, checkpoint: Checkpoint, newest: _Cosigned, now_s:
     """Say how old the cosignatures are, at the auditor's time or else at the newest entry's."""
     at, what = (now_s, "at the time given") if now_s is not None else (None, "at the newest entry")
     if at is None:
-        at = _time_us(folder, checkpoint.size - 1) // 1_000_000
+        try:
+            at = _time_us(folder, checkpoint.size - 1) // 1_000_000
+        except NotHereError:
+            return []
     age = at - (newest.witnessed.median_s or 0)
     return [f"stale: {age:,} s old {what}, more than {STALE_SECONDS}"] if age > STALE_SECONDS else []
 
