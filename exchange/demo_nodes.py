@@ -55,13 +55,11 @@ class Nodes:
 
 
 def _open(agency: DemoAgency) -> Node:
-    node = open_home(agency.home, agency.node_keys)
-    node.start()
-    return node
+    return open_home(agency.home, agency.node_keys)
 
 
 async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node]) -> list[RunningNode]:
-    return [
+    running = [
         await serve(
             node,
             agency.node_keys,
@@ -72,6 +70,8 @@ async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node]) -> li
         )
         for agency, node in zip(agencies, opened, strict=True)
     ]
+    await asyncio.gather(*(each.ready() for each in running))
+    return running
 
 
 async def _drain_all(running: list[RunningNode]) -> None:

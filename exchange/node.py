@@ -28,7 +28,7 @@ from exchange.place import epoch_of, index_of
 from exchange.publishing import Queued
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
 from exchange.sqlite import SqliteStore, read_old_entry
-from exchange.starting import export_forks
+from exchange.starting import export_forks, write_unsigned
 from exchange.storage import StorageKeys
 from exchange.store import Reads
 from exchange.upkeep import erase_again
@@ -331,14 +331,20 @@ class Node:
         self._take_into_use(kind, signed)
 
     def adopt_now(self, kind: RecordKind, signed: SignedPayload) -> None:
-        """As ``adopt``, for callers without an event loop."""
+        """As ``adopt``, for callers without an event loop; where the node was not started, nothing is signed."""
         try:
-            self.writer.run(lambda w: directory.adopt(w, kind, signed, self.house), _nothing)
+            self._write(lambda w: directory.adopt(w, kind, signed, self.house))
         except RefusedError as refusal:
             if refusal.code == "EQUIVOCATION":
-                self.writer.run(lambda w: directory.keep(w, kind, signed, self.house), _nothing)
+                self._write(lambda w: directory.keep(w, kind, signed, self.house))
             raise
         self._take_into_use(kind, signed)
+
+    def _write(self, act: Callable[[Writing], object]) -> None:
+        if self.begun:
+            self.writer.run(act, _nothing)
+        else:
+            write_unsigned(self, act)
 
     def _take_into_use(self, kind: RecordKind, signed: SignedPayload) -> None:
         # From the house of this moment: another record may have been adopted in the same group.

@@ -8,16 +8,23 @@ node was rolled back, or that its key signs elsewhere: either way a signature of
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from audit.checkpoint import Checkpoint, parse_note, verify_note
 from audit.epochs import split_origin
 from exchange import forks
 from exchange.house import House
 from exchange.store import Reads
-from keys.errors import IntegrityError
+from exchange.writing import Writing
+from keys.errors import IntegrityError, UnavailableError
+
+if TYPE_CHECKING:
+    from exchange.node import Node
 
 EVIDENCE_FOLDER = "evidence"
+T = TypeVar("T")
 
 
 class RolledBackError(IntegrityError):
@@ -65,6 +72,33 @@ def check_answer(peer: str, shown: Checkpoint, own: Checkpoint, root: bytes) -> 
     """
     if shown.origin != own.origin or shown.size > own.size or shown.root != root:
         raise RolledBackError(peer, shown, own)
+
+
+def write_unsigned(node: Node, act: Callable[[Writing], T]) -> T:
+    """Run an act of a node that has asked nobody, so that it may not sign: the next start signs for it.
+
+    Args:
+        node: Opened and not started; nobody else writes.
+        act: As the writer's.
+
+    Raises:
+        RefusedError: The act's; nothing was written.
+        UnavailableError: This machine's clock is in doubt.
+    """
+    reading = node.clock()
+    if reading.held:
+        raise UnavailableError(reading.held, 5)
+    stage = node.log.begin(reading.now_us)
+    try:
+        with node.store.transaction() as rows:
+            value = act(Writing(rows, stage, reading.now_us // 1000))
+            stage.write(rows)
+    except BaseException:
+        node.log.rollback(stage)
+        raise
+    stage.verify_read_back(node.reads)
+    node.log.commit(stage)
+    return value
 
 
 def save_evidence(folder: Path, name: str, text: str) -> Path:

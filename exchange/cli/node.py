@@ -16,10 +16,17 @@ from exchange.cli.options import home_option, json_option, passphrase_option, re
 from keys.errors import RefusedError
 
 if TYPE_CHECKING:
+    from exchange.config import NodeConfig
+    from exchange.rpc.service import RunningNode
     from keys.dsse import SignedPayload
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 WORDS = 12
+HASTE_SECONDS = 3.0  # a start that takes longer is explained
+WAITING = (
+    "waiting until another member says what it holds of this node's log; nothing is signed before."
+    " If this node is really the only one that runs, start it with --alone: it goes on after a minute"
+)
 
 
 class WordsError(RefusedError):
@@ -151,9 +158,14 @@ def _title(record: SignedPayload) -> str:
 @node.command()
 @home_option
 @passphrase_option
+@click.option("--alone", is_flag=True, help="Go on if no other member has answered for a minute; the log says so.")
+@click.option("--trust-clock", is_flag=True, help="This machine's clock was compared with another one and is right.")
 @click.option("--quiet", is_flag=True, help="No log lines on stderr.")
-def serve(home: Path, passphrase_fd: int | None, quiet: bool) -> None:
-    """Run the node until it is told to stop (SIGTERM, Ctrl-C); then it drains and commits what waits."""
+def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool, quiet: bool) -> None:
+    """Run the node until it is told to stop (SIGTERM, Ctrl-C); then it drains and commits what waits.
+
+    It signs nothing before another member has said what it holds of this node's log: a restored copy ends with 6.
+    """
     import asyncio
 
     import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
@@ -176,13 +188,32 @@ def serve(home: Path, passphrase_fd: int | None, quiet: bool) -> None:
             admin_address=config.admin or None,
             endpoints=config.peers,
             log=None if quiet else sys.stderr,
+            alone=alone,
         )
-        click.echo(f"{config.agency} serves: peers at {config.listen}, its officers at {config.desk}")
-        await running.run_until_signal()
+        announcing = asyncio.create_task(_announce(running, config))
+        try:
+            await running.run_until_signal()
+        finally:
+            announcing.cancel()
 
-    opened.start()
+    if trust_clock:
+        opened.clock.trust()
     asyncio.run(run())
     click.echo(f"{config.agency} stopped; its log is complete at {opened.log.size} entries")
+
+
+async def _announce(running: RunningNode, config: NodeConfig) -> None:
+    """Say that the node serves, and before that what it waits for."""
+    import asyncio
+    import contextlib
+
+    ready = asyncio.create_task(running.ready())
+    done, _ = await asyncio.wait([ready], timeout=HASTE_SECONDS)
+    if not done:
+        click.echo(f"exchange: {WAITING}", err=True)
+    with contextlib.suppress(Exception):  # whoever runs the node raises it
+        await ready
+        click.echo(f"{config.agency} serves: peers at {config.listen}, its officers at {config.desk}")
 
 
 @node.command()
@@ -251,8 +282,7 @@ def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...]) -> Non
 
     records = in_order([load_kind(each, "manifest", "key-sheet") for each in files])
     opened, _ = open_node(home, read_passphrase(passphrase_fd, str(load_config(home).agency)))
-    opened.start()
-    try:
+    try:  # not started: nothing is signed before another member has said what it holds of this log
         for record in records:
             kind = kind_of_record(record)
             if digest_of(kind, record) in {each.digest for each in opened.store.reads().records()}:
