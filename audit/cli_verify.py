@@ -52,6 +52,11 @@ class Shape(NamedTuple):
 # The first that fits; a folder is a log or a home.
 SHAPES: tuple[Shape, ...] = (
     Shape("two notes of a fork", lambda head: head.startswith(b"exchange-fork/1\n"), "audit.cli_fork:verify_file"),
+    Shape(
+        "disclosed fields",
+        lambda head: head.startswith(b"exchange/v1/disclosure\n"),
+        "audit.cli_disclosure:verify_file",
+    ),
 )
 
 

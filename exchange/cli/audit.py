@@ -11,6 +11,7 @@ from audit.cli_lazy import LazyGroup
 # What needs the node's database or keys; everything else stands in audit.cli and works as exchange-audit, too.
 OWN_COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("exchange.cli.audit_bundle:bundle", "Write a log and what belongs to it as one file."),
+    "disclose": ("exchange.cli.audit_disclose:disclose", "Show some fields of a bulletin, the rest stays shut."),
 }
 
 

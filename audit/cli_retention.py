@@ -1,0 +1,112 @@
+"""``exchange audit retention``: what a log says is kept past its day."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.cli_shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, print_json, safe
+from audit.cli_verify import VerifyOptions, log_key
+
+if TYPE_CHECKING:
+    from audit.policy import WitnessPolicy
+    from audit.retention import Overdue, Retention
+    from audit.tiles import TileFolder
+
+WITNESSES = "witnesses.vkeys"
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--key", "key_text", metavar="VKEY", help="The log's key, from somebody you trust: NAME+HASH+BASE64.")
+@click.option("--roster", "roster_file", metavar="FILE", help="Take the log's key and its witnesses from this roster.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def retention(ctx: click.Context, directory: str, key_text: str | None, roster_file: str | None, as_json: bool) -> None:
+    """List bulletins that a log keeps past their day: neither erased nor on hold.
+
+    DIR is a log folder, a node's home or a bundle. The hour is that of the newest cosigned checkpoint. Exit 0: nothing
+    is overdue. 7: something is, or entries are missing. 6: the log is refuted. 5: no such log.
+    """
+    from audit.retention import check_retention
+    from audit.verify import verify_log
+    from keys.errors import RefusedError
+
+    if key_text and roster_file:
+        raise click.UsageError("--key and --roster name the same thing: give one of them")
+    options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=(), as_json=as_json)
+    try:
+        folder = _log_at(ctx, directory, as_json)
+        key, source = log_key(ctx, folder, options)
+        report = verify_log(folder.root, key=key, key_source=source)
+        if report.exit_code == EXIT_REFUTED:
+            fail(ctx, EXIT_REFUTED, f"{directory}: {report.verdict}", as_json)
+        found = check_retention(folder, _policy(folder, directory, roster_file))
+    except LookupError as error:
+        fail(ctx, EXIT_NONE, f"{directory}: {error.args[0]}", as_json)
+    except (RefusedError, OSError) as error:
+        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", as_json)
+    if as_json:
+        print_json({"overdue": [_to_json(each) for each in found.overdue]})
+    else:
+        for line in to_lines(found):
+            print(safe(line))
+    ctx.exit(EXIT_INCOMPLETE if found.overdue or not found.whole else 0)
+
+
+def to_lines(found: "Retention") -> list[str]:
+    """Write the list for people."""
+    from audit.show import instant
+
+    lines = [f"{each.entry:>9}  {_uuid(each.bulletin_id)}  kept past {_day(each.until_day)}" for each in found.overdue]
+    at = instant(found.hour.seconds * 1_000_000)[:19]
+    lines.append(f"As of {at}Z, {found.hour.source}: {found.kept:,} bulletins with a day, {found.erased:,} erased,")
+    lines.append(f"{found.held:,} on hold, {len(found.overdue):,} overdue.")
+    if not found.whole:
+        lines.append("Not checked: entries that are not in this bundle.")
+    return lines
+
+
+def _log_at(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
+    from audit.bundle_folder import folder_at
+    from audit.cli_shared import open_folder
+
+    path = Path(directory)
+    return folder_at(path) if path.is_file() else open_folder(ctx, directory, as_json)
+
+
+def _policy(folder: "TileFolder", directory: str, roster_file: str | None) -> "WitnessPolicy | None":
+    """Take the witnesses from the roster that was given, or else from the file beside the log: they tell but the hour."""
+    from audit.checkpoint import parse_note
+    from audit.policy import parse_vkeys
+    from audit.tiles import MissingError
+    from audit.trust import trust_of
+
+    if roster_file:
+        return trust_of(Path(roster_file), parse_note(folder.note()).checkpoint.origin).policy
+    for path in (Path(directory) / WITNESSES, folder.root.parent / WITNESSES):
+        if path.is_file():
+            return parse_vkeys(path.read_text("utf-8"))
+    try:
+        return parse_vkeys(folder.text(WITNESSES)) if folder.root.is_file() else None
+    except MissingError:
+        return None
+
+
+def _to_json(each: "Overdue") -> dict[str, object]:
+    return {"entry": each.entry, "bulletin": _uuid(each.bulletin_id), "since": _day(each.until_day)}
+
+
+def _uuid(raw: bytes) -> str:
+    from uuid import UUID
+
+    return str(UUID(bytes=raw))
+
+
+def _day(day: int) -> str:
+    from datetime import date, timedelta
+
+    try:
+        return str(date(1970, 1, 1) + timedelta(days=day))
+    except OverflowError:
+        return f"day {day}"
