@@ -269,7 +269,7 @@ class Client:
         opened = self._verify_opened(item, signed, answer.opened, Kind.EXPORTED)
         receipt = receipt_from_message(answer.published)
         self.trust.check_committed(receipt, id_bytes(item.bulletin_id), opened.statement)
-        return Exported(opened=opened, proof=receipt)
+        return Exported(opened=opened, proof=receipt, request=signed, blind=answer.opened.blind)
 
     def hold(self, item: Received | Sent, *, case: str, because: str, release: bool = False) -> Hold:
         """Keep a bulletin from erasure until it is released, or release all its holds; signed and logged.

@@ -88,6 +88,8 @@ class Exported:
 
     opened: Opened
     proof: Receipt = field(repr=False)  # of PUBLISHED or RECEIVED in our log
+    request: SignedPayload = field(repr=False)  # what the officer signed; EXPORTED commits to it
+    blind: bytes = field(repr=False)  # 32 bytes, with which EXPORTED opens to the request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
