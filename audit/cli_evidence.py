@@ -1,0 +1,74 @@
+"""``exchange audit verify FILE.zip``: the evidence for one bulletin, with nothing else at hand but the roster."""
+
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from audit.archive import MAGIC, MAX_ARCHIVE_BYTES
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json
+from audit.cli_verify import VerifyOptions, report_json
+from audit.evidence import Render, verify_evidence
+from audit.text import safe_text
+from audit.verify import OK, Report
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.roster import load_signed
+
+RENDER = "evidence-render"  # in the context's object: module:function that words a statement, where the exchange is
+
+
+def is_evidence(head: bytes) -> bool:
+    """Say whether a file begins as an evidence file does."""
+    return head.startswith(MAGIC)
+
+
+def verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
+    """Verify an evidence file, report, and end with the exit code."""
+    if options.key_text or options.against:
+        fail(ctx, EXIT_USAGE, "an evidence file is verified with --roster alone", options.as_json)
+    given = _roster(ctx, options)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_ARCHIVE_BYTES + 1)
+    except OSError as error:
+        fail(ctx, EXIT_REFUTED, f"{path}: cannot be read: {error.strerror}", options.as_json)
+    report = verify_evidence(data, given=given, render=_render(ctx))
+    if options.as_json:
+        print_json(report_json(report))
+    else:
+        _print(report)
+    ctx.exit(report.exit_code)
+
+
+def _roster(ctx: click.Context, options: VerifyOptions) -> SignedPayload | None:
+    name = options.roster_file
+    if name is None:
+        return None
+    try:
+        return load_signed(Path(name))
+    except FileNotFoundError:
+        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
+    except (RefusedError, OSError) as error:
+        fail(ctx, EXIT_REFUTED, f"{name}: {error}", options.as_json)
+
+
+def _render(ctx: click.Context) -> Render | None:
+    """Find how the exchange words a statement; ``exchange-audit`` knows no bulletins and leaves that unchecked."""
+    place = (ctx.obj or {}).get(RENDER)
+    if place is None:
+        return None
+    module, _, function = place.partition(":")
+    found: Render = getattr(import_module(module), function)
+    return found
+
+
+def _print(report: Report) -> None:
+    if report.origin is not None:
+        print(f"evidence of an entry of {safe_text(report.origin)}")
+    for step in report.steps:
+        told = step.detail if step.result == OK else f"{step.result}: {step.detail}"
+        print(f"  {step.step:>2} {step.name:<10} {safe_text(told, None)}{'  ok' if step.result == OK else ''}")
+    print(f"{safe_text(report.verdict[0].upper() + report.verdict[1:], None)}.")
+    if report.exit_code == EXIT_REFUTED:
+        print("Keep this file as it is.")

@@ -1,0 +1,1 @@
+"""Pages that are made from proofs: HTML, style, the script of the page that verifies itself."""
