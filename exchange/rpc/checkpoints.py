@@ -25,6 +25,7 @@ from exchange.delivery import held_checkpoint
 from exchange.forks import enter_fork, enter_misuse
 from exchange.node import Node
 from exchange.rpc.logs import Log
+from exchange.rpc.proven import newest_note
 from exchange.starting import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
 from exchange.writer import Group
 from exchange.writing import Writing
@@ -58,7 +59,8 @@ class Checkpoints:
         for peer in sorted(self._dirty):
             held = held_checkpoint(self._node.reads, AgencyId(peer), self._node.house)
             if held is not None:
-                _write(self._node.paths.peer_checkpoint(peer), held[1])
+                path = self._node.paths.peer_checkpoint(peer)
+                _write(path, newest_note(path, held[1]))
         self._dirty.clear()
 
     async def check_echo(self, peer: AgencyId, note: str) -> None:

@@ -25,6 +25,7 @@ from exchange.rpc.following import Following, converse
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.peer import check_pin
+from exchange.rpc.proven import Proven
 from exchange.rpc.records import Adopting
 from exchange.rpc.refusals import Refusals
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -71,14 +72,17 @@ class Follower:
         self._dials, self._adopting, self._checkpoints, self._refusals = dials, adopting, checkpoints, refusals
         self._settings, self._now_ms, self._log = settings, now_ms, log
         self._following = Following(node, peer, now_ms, refusals, log)
+        self._proven = Proven(node, peer)
         self._attempt = 0
         self.connected = False
+        self.channel: grpc.aio.Channel | None = None  # while we follow: the peer is asked as a witness over it
+        self._leaving = False
 
     async def run(self) -> None:
         """Follow until cancelled."""
         pause = self._settings.retry_seconds
         try:
-            while True:
+            while not self._leaving:
                 began = time.monotonic()
                 code = await self._attempt_once()
                 if time.monotonic() - began > STEADY_SECONDS:
@@ -89,6 +93,21 @@ class Follower:
                 pause = min(2 * pause, self._settings.retry_most_seconds)
         finally:
             self._following.close()
+
+    @property
+    def peer(self) -> AgencyId:
+        """Whom we follow."""
+        return self._peer
+
+    def leave(self) -> None:
+        """Follow no more from the end of this stream on, and keep the channel for the last question to the witness."""
+        self._leaving = True
+
+    async def close(self) -> None:
+        """Close a channel that was kept."""
+        kept, self.channel = self.channel, None
+        if kept is not None:
+            await kept.close()
 
     async def _attempt_once(self) -> str:
         """Follow once; say why it ended, or nothing where nobody could be dialled."""
@@ -150,8 +169,10 @@ class Follower:
             await self._follow(call, opened, started, address)
         finally:
             self.connected = False
-            if opened is not None:
-                await opened.close()
+            if not self._leaving or self.channel is None:
+                self.channel = None
+                if opened is not None:
+                    await opened.close()
 
     async def _probe(self, address: str, member: Member, name: str) -> None:
         """Check the server's pin before anything is said to it; one that we have no key sheet of is learnt first."""
@@ -197,10 +218,11 @@ class Follower:
         await self._see_checkpoint(opened)
         peer_size = _size_of(started.echo, self._node.house.origin)
         answering = self._following.answering(started, peer_size)
-        self.connected = True
+        self.connected, self.channel = True, opened
         self._following.heard = time.monotonic()
         self._log.write("following", peer=self._peer)
-        watches = [asyncio.create_task(self._watch(call)), asyncio.create_task(self._recheck(call, address))]
+        duties = (self._watch(call), self._recheck(call, address), self._see_proven(opened))
+        watches = [asyncio.create_task(each) for each in duties]
         try:
             await converse(
                 call, self._following, answering, lambda told: self._adopting.compare(told, partial(_fetch, opened))
@@ -232,8 +254,22 @@ class Follower:
             await asyncio.sleep(self._settings.head_seconds)
         call.cancel()
 
+    async def _see_proven(self, opened: grpc.aio.Channel) -> None:
+        """Take the peer's newest cosigned checkpoint, as long as what we hold of its log goes beyond ours."""
+        while True:
+            await asyncio.sleep(self._settings.proven_seconds)
+            try:
+                if self._proven.is_behind():
+                    await self._see_checkpoint(opened)
+            except RefusedError as refusal:
+                self._refusals.count(self._member().number, refusal.code)
+            except grpc.RpcError:
+                continue  # the stream says whether the peer is there
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the stream
+                self._log.fault("proven", error)
+
     async def _see_checkpoint(self, opened: grpc.aio.Channel) -> None:
-        """Take the peer's newest checkpoint, so that its log can be held against an outside word."""
+        """Take the peer's newest checkpoints, so that its log can be held against an outside word."""
         stub = node_pb2_grpc.AuditLogStub(opened)
         origin = self._member().origin(self._node.house.newest_epoch(self._peer))
         answer = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=origin), timeout=CALL_SECONDS)
@@ -244,6 +280,11 @@ class Follower:
             return list(proof.hashes)
 
         await self._checkpoints.take(self._peer, answer.note, prove)
+        try:
+            if await self._proven.take(answer.witnessed, prove):
+                self._checkpoints.seen(self._peer)
+        except RefusedError as refusal:  # nothing is proven by it, and bulletins go on
+            self._log.alarm("cosigned-checkpoint-refused", peer=self._peer, code=refusal.code)
 
 
 def _size_of(echo: str, origin: str) -> int:

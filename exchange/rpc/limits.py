@@ -37,6 +37,9 @@ class Settings:
     bytes_per_second: float = 32 << 20  # from one peer: receipts and questions, no bulletins
     bytes_burst: float = 128 << 20
     connection_age_seconds: float = CONNECTION_AGE_S
+    witness_seconds: float = 1.0  # witnesses are shown a newer checkpoint at most so often
+    proven_seconds: float = 30.0  # so often a peer is asked for its newest cosigned checkpoint, if ours is behind
+    heartbeat_seconds: float = 60.0  # a log in which nothing was entered for so long says that its node lives
 
 
 def server_options(settings: Settings, streams: int = MAX_STREAMS) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -16,11 +17,13 @@ from exchange.rpc import check_transport, server
 from exchange.rpc.asking import Asking
 from exchange.rpc.auditlog import AuditLog
 from exchange.rpc.checkpoints import Checkpoints
+from exchange.rpc.cosigning import Cosigning
 from exchange.rpc.desk import Desk
 from exchange.rpc.directory import Directory
 from exchange.rpc.fanout import Fanout
 from exchange.rpc.follower import Endpoints, Follower, Identity
 from exchange.rpc.gate import Gate
+from exchange.rpc.heartbeat import Heartbeat
 from exchange.rpc.lanes import Lanes
 from exchange.rpc.limits import MAX_DESK_STREAMS, Quota, Settings
 from exchange.rpc.logs import Log
@@ -29,6 +32,7 @@ from exchange.rpc.peer import Identities
 from exchange.rpc.records import Adopting
 from exchange.rpc.refusals import FLUSH_SECONDS, Refusals
 from exchange.rpc.upkeep import keep_up
+from exchange.rpc.witness_calls import ask_http, ask_peer
 from exchange.rpc.witnessing import Witnessing
 from exchange.upkeep import Upkeep
 from keys.agency import TLS_FILE
@@ -37,6 +41,7 @@ from keys.errors import IntegrityError, UnavailableError
 from keys.holders import NodeKeys
 
 DRAIN_SECONDS = 5.0
+LAST_SECONDS = 3.0  # for the last round of cosigning; who has not answered by then is not waited for
 WATCH_SECONDS = 0.2  # so soon a node that may sign nothing more begins to leave
 CLOCK_SECONDS = 1.0  # a clock that is in doubt at the start is read again so soon
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
@@ -59,8 +64,10 @@ class RunningNode:
     _refusals: Refusals
     _checkpoints: Checkpoints
     _log: Log
+    _cosigning: Cosigning | None = None
     _told: asyncio.Event = field(default_factory=asyncio.Event)  # to stop
     _ready: asyncio.Event = field(default_factory=asyncio.Event)  # it signs
+    _quiet: bool = False
     _drained: bool = False
 
     @property
@@ -93,14 +100,21 @@ class RunningNode:
         if self.node.writer.failure is not None:
             raise self.node.writer.failure
 
-    async def drain(self, grace_seconds: float = DRAIN_SECONDS) -> None:
-        """Stop in order: 1 health says so, 2 streams end where they stand, 3 calls finish, 4 the node commits,
-        publishes its last checkpoint and lets its files go.
+    def leave(self) -> None:
+        """Follow nobody anew; a whole federation that stops keeps its channels so for the last round of cosigning."""
+        for each in self._followers:
+            each.leave()
+
+    async def quiesce(self, grace_seconds: float = DRAIN_SECONDS) -> None:
+        """Enter nothing more: 1 health says so, 2 streams end where they stand, 3 the desk's calls finish.
+
+        Peers are still answered, also as a witness.
         """
-        if self._drained:
+        if self._quiet:
             return
-        self._drained = True
+        self._quiet = True
         self._log.write("stopping")
+        self.leave()
         for servicer in self._health:
             await servicer.enter_graceful_shutdown()  # 1
         self._lanes.stop()  # 2
@@ -108,6 +122,24 @@ class RunningNode:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._servers[1].stop(grace_seconds)  # 3
+        await self._refusals.flush()
+
+    async def witness_last(self, seconds: float = LAST_SECONDS) -> None:
+        """Have the last checkpoint cosigned by whoever answers within so many seconds."""
+        if self._cosigning is not None:
+            await self._cosigning.finish(seconds)
+        await asyncio.gather(*(each.close() for each in self._followers))
+
+    async def drain(self, grace_seconds: float = DRAIN_SECONDS) -> None:
+        """Stop in order: 1 nothing more is entered, 2 the last checkpoint is cosigned, 3 all calls finish, 4 the node
+        commits, publishes its last checkpoint and lets its files go.
+        """
+        if self._drained:
+            return
+        self._drained = True
+        await self.quiesce(grace_seconds)  # 1
+        await self.witness_last(min(grace_seconds, LAST_SECONDS))  # 2
         await asyncio.gather(*(each.stop(grace_seconds) for each in self._servers))  # 3
         await self._refusals.flush()
         self._checkpoints.flush()
@@ -159,6 +191,7 @@ async def serve(
     settings: Settings | None = None,
     log: TextIO | None = None,
     alone: bool = False,
+    witnesses: Mapping[str, str] | None = None,
 ) -> RunningNode:
     """Put sockets in front of a node, ask every other member what it holds of it, then sign and follow them.
 
@@ -174,6 +207,7 @@ async def serve(
             at each attempt, so that it may be filled later.
         settings: Limits; the published ones if not given.
         log: Where the program's log goes, one JSON object a line; nowhere if not given.
+        witnesses: Where witnesses without a node answer over HTTP: submission prefix by name.
         alone: An operator lets the node go on although nobody has answered for ``settings.alone_seconds``.
 
     Raises:
@@ -184,7 +218,7 @@ async def serve(
     check_transport()
     settings = settings or Settings()
     identity = _identity(node, keys)
-    parts = _Parts(node, settings, Log(log, node.house.agency), keys)
+    parts = _Parts(node, settings, Log(log, node.house.agency), keys, witnesses or {})
     if not node.begun:
         node.open()
     peers = server.new_server(settings, parts.peers_gate)
@@ -246,6 +280,7 @@ async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoi
     await asyncio.to_thread(count_deaths, running.node)
     running.node.on_group.append(parts.fanout.on_group)
     _follow_all(running, parts, identity, endpoints)
+    _have_witnessed(running, parts)
     running._ready.set()
     upkeep = Upkeep(running.node, parts.keys.derived, now_ms, running.node.random_bytes)
     running._tasks.append(asyncio.create_task(keep_up(upkeep, parts.log, running.node.writer.fail)))
@@ -255,8 +290,8 @@ async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoi
 class _Parts:
     """What the pieces share."""
 
-    def __init__(self, node: Node, settings: Settings, log: Log, keys: NodeKeys) -> None:
-        self.node, self.settings, self.log, self.keys = node, settings, log, keys
+    def __init__(self, node: Node, settings: Settings, log: Log, keys: NodeKeys, witnesses: Mapping[str, str]) -> None:
+        self.node, self.settings, self.log, self.keys, self.witnesses = node, settings, log, keys, witnesses
         self.refusals = Refusals(node)
         self.fanout = Fanout()
         self.checkpoints = Checkpoints(node, log)
@@ -290,6 +325,19 @@ def _follow_all(running: RunningNode, parts: _Parts, identity: Identity, endpoin
         running._followers.append(follower)
         running._tasks.append(asyncio.create_task(follower.run()))
     running._tasks.append(asyncio.create_task(_flush_forever(parts.refusals)))
+
+
+def _have_witnessed(running: RunningNode, parts: _Parts) -> None:
+    """Show what is published to the witnesses, and say that we live."""
+    node, names = running.node, {}
+    for member in node.house.federation.roster.members:
+        names[member.agency] = member.witness_name
+    asks = {names[each.peer]: ask_peer(each) for each in running._followers}
+    asks |= {name: ask_http(prefix) for name, prefix in parts.witnesses.items()}
+    running._cosigning = Cosigning(node, asks, parts.settings, now_ms, parts.log)
+    running._cosigning.start()
+    beat = Heartbeat(node, now_ms, parts.settings.heartbeat_seconds, parts.log)
+    running._tasks.append(asyncio.create_task(beat.run()))
 
 
 async def _flush_forever(refusals: Refusals) -> None:

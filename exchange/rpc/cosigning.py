@@ -1,0 +1,290 @@
+"""Having our checkpoints cosigned: each published one is shown to all witnesses at once, and the quorum is kept.
+
+One task for each witness, so that a slow or dead one holds up nobody. Every answer is verified before it counts. When
+the quorum is reached, ``log/witnessed`` (and ``log/checkpoint``, if that is of the size) gets the lines. A quorum that
+is missing never stops a bulletin: the log is *pending*, says so in ``witnessing.json``, and alarms after ten minutes.
+What each witness cosigned last is kept there too; it is only a hint, since a witness that stands elsewhere says where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from audit.trust import policy_of
+from audit.witness import WitnessRefusal, format_request
+from exchange.node import Node
+from exchange.rpc.gathering import Gathering, Target
+from exchange.rpc.limits import Settings
+from exchange.rpc.logs import Log
+from exchange.rpc.status import ELSEWHERE
+from exchange.rpc.witness_calls import Ask
+from exchange.writer import Group
+from exchange.writing import Writing
+from keys.errors import RefusedError, UnavailableError
+
+STATE_FILE = "witnessing.json"
+ALARM_MS = 600_000  # audit.md 2.5: pending for more than ten minutes
+ATTEMPTS = 3  # of one question: a witness that stands elsewhere is asked again from there
+PAUSE_SECONDS, PAUSE_MOST_SECONDS = 0.25, 30.0  # between questions to one that does not answer
+SAVE_SECONDS = 0.1  # lines that come so soon after one another are written together
+WATCH_SECONDS = 5.0  # so often it is looked whether an alarm is due
+
+
+class _Witness:
+    """One witness as we know it."""
+
+    def __init__(self, name: str, ask: Ask, held: int) -> None:
+        self.name, self.ask = name, ask
+        self.held = held  # size of ours that it cosigned last, as far as we know
+        self.done = 0  # size that we have its line for
+        self.tried = 0  # size that it was asked about last, whatever came of it
+        self.wanted = asyncio.Event()
+
+
+class Cosigning:
+    """Asks the witnesses of our log."""
+
+    def __init__(
+        self, node: Node, asks: Mapping[str, Ask], settings: Settings, now_ms: Callable[[], int], log: Log
+    ) -> None:
+        """Prepare; *asks* says how each witness is asked, by name: who is not in it is never asked."""
+        self._node, self._settings, self._now_ms, self._log = node, settings, now_ms, log
+        self._path = node.paths.home / STATE_FILE
+        policy = policy_of(node.house.federation.roster, node.house.agency)
+        self._quorum, self._gathering = policy.quorum, Gathering(policy)
+        saved = read_state(node.paths.home)
+        held = saved.get("witnesses", {}) if saved.get("origin") == node.house.origin else {}
+        asked = [key.name for key in policy.witnesses if key.name in asks]
+        self._witnesses = {name: _Witness(name, asks[name], held.get(name, 0)) for name in asked}
+        self._waiting: list[tuple[int, int]] = []  # (size, published at ms), not witnessed yet; ascending
+        if saved.get("pending_since_ms"):
+            self._waiting.append((node.witnessed[0] + 1, int(saved["pending_since_ms"])))
+        self._alarmed_ms = 0
+        self._target: Target | None = None
+        self._aimed = 0.0  # on the monotonic clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._proofs: dict[tuple[int, int], asyncio.Future[list[bytes] | None]] = {}
+        self._dirty, self._progress = asyncio.Event(), asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def pending_since_ms(self) -> int | None:
+        """Since when something published waits for its quorum; None where nothing does."""
+        return self._waiting[0][1] if self._waiting else None
+
+    def start(self) -> None:
+        """Ask from now on."""
+        loop = asyncio.get_running_loop()
+
+        def tell(size: int, note: str) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits for witnesses any more
+                loop.call_soon_threadsafe(self._on_published, size, note)
+
+        self._node.files.on_published.append(tell)
+        self._tasks = [asyncio.create_task(self._serve(each)) for each in self._witnesses.values()]
+        self._tasks += [asyncio.create_task(self._save_forever()), asyncio.create_task(self._watch())]
+        size, note = self._node.files.published
+        if note:
+            self._on_published(size, note)
+
+    async def finish(self, seconds: float) -> None:
+        """Show the last checkpoint to all who answer within so many seconds, keep what they say, and end."""
+        if self._tasks and self._node.writer.failure is None:
+            size, note = await asyncio.to_thread(self._node.files.publish_now)
+            if note and self._witnesses:
+                self._published_at(size)
+                self._aim(note)
+                await self._all_tried(size, time.monotonic() + seconds)
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await self._save()
+        self._tasks = []
+
+    def check_pending(self) -> None:
+        """Alarm, every ten minutes, as long as something has waited longer than that."""
+        since, now = self.pending_since_ms, self._now_ms()
+        if since is None or now - since < ALARM_MS or now - self._alarmed_ms < ALARM_MS:
+            return
+        self._alarmed_ms = now
+        self._log.alarm("not-witnessed", size=self._waiting[-1][0], seconds=(now - since) // 1000)
+
+    # ---- what is asked about
+
+    def _on_published(self, size: int, note: str) -> None:
+        """Aim at what was published, but not more often than ``witness_seconds``."""
+        self._published_at(size)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wait = self._aimed + self._settings.witness_seconds - time.monotonic()
+        if wait <= 0:
+            self._aim(note)
+        else:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._aim, note)
+
+    def _published_at(self, size: int) -> None:
+        if self._quorum and size > self._node.witnessed[0] and (not self._waiting or size > self._waiting[-1][0]):
+            self._waiting.append((size, self._now_ms()))
+
+    def _aim(self, note: str) -> None:
+        self._aimed = time.monotonic()
+        self._proofs.clear()
+        self._target = self._gathering.aim(note)
+        self._dirty.set()
+        for each in self._witnesses.values():
+            each.wanted.set()
+
+    # ---- one witness
+
+    async def _serve(self, witness: _Witness) -> None:
+        pause = PAUSE_SECONDS
+        while True:
+            await witness.wanted.wait()
+            witness.wanted.clear()
+            target = self._target
+            if target is None or witness.done >= target.size:
+                continue
+            try:
+                await self._ask(witness, target)
+                pause = PAUSE_SECONDS
+            except (RefusedError, UnavailableError) as error:
+                self._complain(witness, error)
+                again = asyncio.get_running_loop().call_later(pause, witness.wanted.set)
+                pause = min(2 * pause, PAUSE_MOST_SECONDS)
+                self._tried(witness, target)
+                await witness.wanted.wait()
+                again.cancel()
+            except Exception as error:  # noqa: BLE001 - one witness must not end the asking of the others
+                self._log.fault("cosigning", error)
+                self._tried(witness, target)
+                await asyncio.sleep(PAUSE_MOST_SECONDS)
+            else:
+                self._tried(witness, target)
+
+    def _tried(self, witness: _Witness, target: Target) -> None:
+        witness.tried = target.size
+        self._progress.set()
+
+    async def _ask(self, witness: _Witness, target: Target) -> None:
+        """Ask from where the witness stands; where it stands elsewhere, again from there."""
+        for _ in range(ATTEMPTS):
+            old = witness.held
+            if old > target.size:
+                return  # somebody has shown it a newer one of ours: the next that is published reaches it
+            proof = await self._prove(old, target.size)
+            try:
+                answer = await witness.ask(format_request(old, proof, target.note))
+            except WitnessRefusal as refusal:
+                if refusal.status != ELSEWHERE or refusal.size is None or refusal.size == old:
+                    raise
+                witness.held = refusal.size
+                if refusal.size > self._node.reads.size():
+                    raise
+                continue
+            self._gathering.take(witness.name, target, answer)
+            witness.held = witness.done = target.size
+            self._dirty.set()
+            return
+        raise UnavailableError("the witness stands elsewhere each time it is asked")
+
+    async def _prove(self, old: int, new: int) -> list[bytes]:
+        """Prove once for all witnesses that stand at the same size."""
+        if old in (0, new):
+            return []
+        found = self._proofs.get((old, new))
+        if found is None:
+            found = self._node.writer.submit(_nothing, lambda _, group: _consistency(group, old, new))
+            self._proofs[old, new] = found
+        proof = await asyncio.shield(found)
+        if proof is None:
+            raise UnavailableError(f"sizes {old} to {new} cannot be proven here")
+        return proof
+
+    def _complain(self, witness: _Witness, error: RefusedError | UnavailableError) -> None:
+        """Say once for each size what a witness has against it, if it has more than no time."""
+        target = self._target
+        if isinstance(error, RefusedError) and target is not None and witness.tried != target.size:
+            code = f"{error.status}" if isinstance(error, WitnessRefusal) else error.code
+            self._log.alarm("witness-refuses", peer=witness.name, code=code, size=witness.held)
+
+    # ---- what came of it
+
+    async def _all_tried(self, size: int, until: float) -> None:
+        while any(each.tried < size for each in self._witnesses.values()):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._progress.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._progress.wait(), left)
+
+    async def _save_forever(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await self._save()
+            await asyncio.sleep(SAVE_SECONDS)
+
+    async def _save(self) -> None:
+        """Write the cosigned checkpoint, then what is pending."""
+        found = self._gathering.cosigned()
+        if found is not None and found[0] >= self._node.witnessed[0] and found != self._node.witnessed:
+            await asyncio.to_thread(self._node.files.add_cosigned, *found)
+        size = self._node.witnessed[0]
+        self._waiting = [each for each in self._waiting if each[0] > size]
+        state = {
+            "origin": self._node.house.origin,
+            "quorum": self._quorum,
+            "witnessed_size": size,
+            "pending_since_ms": self.pending_since_ms,
+            "witnesses": {each.name: each.held for each in self._witnesses.values()},
+        }
+        await asyncio.to_thread(_write, self._path, json.dumps(state, indent=1) + "\n")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self.check_pending()
+
+
+def read_state(home: Path) -> dict[str, Any]:
+    """Read what a node last wrote of its witnesses: origin, quorum, witnessed_size, pending_since_ms, witnesses by name.
+
+    Returns:
+        Nothing where there is no such file, or none that we understand: a witness says itself where it stands.
+    """
+    try:
+        read = json.loads((home / STATE_FILE).read_text("utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    good = isinstance(read, dict) and isinstance(read.get("witnesses"), dict)
+    numbers = [*read.get("witnesses", {}).values(), read.get("pending_since_ms") or 0] if good else ["none"]
+    return read if all(isinstance(each, int) and each >= 0 for each in numbers) else {}
+
+
+def _consistency(group: Group, old: int, new: int) -> list[bytes] | None:
+    try:
+        return group.log.consistency(old, new)
+    except LookupError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, "utf-8")
+    os.replace(fresh, path)
+
+
+def _nothing(writing: Writing) -> None:
+    return None
