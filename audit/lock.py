@@ -117,6 +117,18 @@ class SqliteLock:
                 " signs; stop one of them"
             )
 
+    def begin_epoch(self, origin: str) -> None:
+        """Know one origin more, at size 0: the log's next epoch. What the lock knows of others stays.
+
+        Raises:
+            IntegrityError: The file cannot be written.
+        """
+        try:
+            with self._connection:
+                self._connection.execute("INSERT OR IGNORE INTO head VALUES (?, 0, ?)", (origin, EMPTY_ROOT))
+        except apsw.Error as error:
+            raise IntegrityError(f"{self._path} cannot be written: {error}") from error
+
     def remember_erased(self, statement_digests: Iterable[bytes]) -> None:
         """Write down that these statements are erased, durably before returning, so that a restore erases them again.
 

@@ -77,6 +77,51 @@ def begin(
     )
 
 
+def begin_again(writing: Writing, house: House, catalogue: Mapping[str, bytes]) -> None:
+    """Write the first four entries of a later epoch: GENESIS, then our own records, which the home may hold already.
+
+    Args:
+        writing: The first transaction of the epoch.
+        house: Ours, in that epoch.
+        catalogue: The files of the newest roster's, where the home has lost them.
+    """
+    federation = house.federation
+    writing.log.add(Body(kind=Kind.GENESIS, digest=federation.rosters[0].digest))
+    for roster in federation.rosters:
+        _keep(writing, RecordKind.ROSTER, "", roster.record.version, roster.signed)
+    newest = federation.rosters[-1]
+    writing.log.add(Body(kind=Kind.ROSTER_ADOPTED, count=newest.record.version, digest=newest.digest))
+    writing.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
+    manifest, sheet = federation.manifests[house.agency], federation.key_sheets[house.agency]
+    _write_again(writing, RecordKind.MANIFEST, house.agency, manifest.record.version, manifest.signed, house.number)
+    _write_again(writing, RecordKind.KEY_SHEET, house.agency, sheet.record.version, sheet.signed, house.number)
+
+
+def adopt_again(writing: Writing, house: House) -> None:
+    """Log that other members' records are in force, and keep those that the home had lost; manifests first."""
+    federation = house.federation
+    for kind, held in ((RecordKind.MANIFEST, federation.manifests), (RecordKind.KEY_SHEET, federation.key_sheets)):
+        for agency in sorted(held):
+            if agency != house.agency:
+                record = held[agency]
+                number = house.member_number(agency)
+                _write_again(writing, kind, agency, record.record.version, record.signed, number)
+
+
+def _write_again(
+    writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int
+) -> None:
+    _keep(writing, kind, agency, version, signed)
+    writing.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
+
+
+def _keep(writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload) -> None:
+    if writing.rows.record(int(kind), agency, version) is None:
+        digest = digest_of(kind, signed)
+        record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
+        writing.rows.add_record(record)
+
+
 def adopt(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House) -> Federation:
     """Verify a manifest or a key sheet, write it down, log it.
 

@@ -11,6 +11,7 @@ from audit.entry import parse_entry
 from audit.lock import SqliteLock
 from exchange.house import House, newest_epoch
 from exchange.node import Node, Paths, now_ms, restore_federation
+from exchange.restoring import check_finished
 from exchange.sqlite import SqliteStore, readable
 from exchange.storage import StorageKeys
 from exchange.store import Reads
@@ -52,6 +53,7 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
 def open_home(home: Path, keys: NodeKeys) -> Node:
     """As ``open_node``, where the keys are open already."""
     paths = Paths(home=home)
+    check_finished(home)
     with ExitStack() as undo:
         undo.enter_context(readable(paths.database))
         occupied = occupy(home)

@@ -20,6 +20,7 @@ from exchange.sqlite_writes import SqliteTransaction
 from keys.errors import IntegrityError, UnavailableError
 
 SCHEMA_VERSION = sqlite_steps.NEWEST
+OF_ONE_EPOCH = frozenset({"entries", "tiles"})
 PAGE_CACHE_KIB = 8192  # enough for the indexes' right edges; memory stays flat
 WAL_PAGES = 4000  # a checkpoint of 16 MiB now and then, rather than a small one each commit
 
@@ -117,6 +118,20 @@ class SqliteStore:
         except apsw.BusyError:
             return False
         return int(row[0]) == 0
+
+    def carry_from(self, path: Path) -> None:
+        """Take over every row of another epoch's database but its log, whose entries stay where they are.
+
+        Args:
+            path: A database of this very schema.
+        """
+        self._writer.execute("ATTACH ? AS old", (str(path),))
+        names = [name for kind, name, _ in _described(self._writer) if kind == "table" and name not in OF_ONE_EPOCH]
+        with self._writer:
+            for name in names:  # of our own schema, compared with the file's when both were opened
+                statement = f'INSERT INTO main."{name}" SELECT * FROM old."{name}"'  # noqa: S608 - see above
+                self._writer.execute(statement)
+        self._writer.execute("DETACH old")
 
     def close(self) -> None:
         for connection in (*self._readers, self._writer):

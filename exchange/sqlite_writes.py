@@ -222,6 +222,13 @@ class SqliteTransaction(SqliteReads):
         )
         return int(row[0])
 
+    def raise_number(self, kind_code: str, year: int, last: int) -> None:
+        """Give no serial number up to *last* again."""
+        self._db.execute(
+            "INSERT INTO numbers VALUES (?, ?, ?) ON CONFLICT (kind, year) DO UPDATE SET last = max(last, excluded.last)",
+            (kind_code, year, last),
+        )
+
     def add_attempts(self, pairs: Sequence[tuple[int, int]]) -> None:
         self._db.executemany(
             "INSERT INTO attempts VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET died = died + 1",

@@ -21,6 +21,7 @@ from exchange.rpc.gate import Gate, caller
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.records import check_number, held_records, record_messages
+from exchange.rpc.recovering import Recovering
 from exchange.rpc.sending import HeadTimes, Outlet, Sending
 from exchange.store import LaneState
 from exchange.v1 import node_pb2
@@ -86,6 +87,10 @@ class Lanes:
             if reading is not None:
                 reading.cancel()
             self._leave(stream)
+
+    async def Recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
+        """Give a member that lost its node back what it once gave us (``exchange.rpc.recovering``)."""
+        await Recovering(self._node).recover(request, context)
 
     def stop(self) -> None:
         """End every stream in order, and take no new ones."""

@@ -1,0 +1,192 @@
+"""Lane.Recover, both sides: a member whose node was lost asks back what it once gave.
+
+The answerer gives the caller nothing but the caller's own: what that one sent, the receipts that one made, the newest
+checkpoint of each epoch of its log. The answers to its deliveries are proved anew, under our newest checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import grpc.aio
+
+from audit.entry import parse_body, parse_entry
+from exchange.directory import RecordKind, digest_of
+from exchange.dispatch import dispatch_digest
+from exchange.house import House
+from exchange.lane import parse_delivery
+from exchange.node import Node
+from exchange.receipt import Receipt, decode_receipt, receipt_from_message
+from exchange.recovery import Answer, GivenReceipt, SentDelivery
+from exchange.renewing import OldEntry, renew
+from exchange.rpc import channel
+from exchange.rpc.calls import Context
+from exchange.rpc.follower import Identity
+from exchange.rpc.gate import caller
+from exchange.rpc.peer import check_pin
+from exchange.store import InboundRow, LaneState
+from exchange.v1 import node_pb2, node_pb2_grpc
+from exchange.writer import Group
+from exchange.writing import Writing
+from keys.certificate import node_name
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import AgencyId
+
+PAGE = 64  # deliveries of one message: about 4 KiB each, far below the limit of a message
+MAX_ITEMS = 5_000_000  # of one answer: more than a lane of two years at a delivery a minute, and still bounded
+ASK_SECONDS = 600.0  # for one member's whole answer
+
+
+class Recovering:
+    """Answers a member that has lost its node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
+        """Write everything that the caller once gave us."""
+        peer = caller().agency
+        await context.write(node_pb2.RecoverResponse(notes=self._notes(peer)))
+        for lane in self._node.reads.lanes():
+            if lane.peer != peer:
+                continue
+            pages = self._receipts(lane) if lane.outgoing else self._deliveries(lane)
+            async for page in pages:
+                await context.write(page)
+
+    def _notes(self, peer: AgencyId) -> list[str]:
+        found = (self._node.reads.peer_checkpoint(peer, each.epoch) for each in self._node.house.epochs(peer))
+        return [held[1] for held in found if held is not None]
+
+    async def _receipts(self, lane: LaneState) -> AsyncIterator[node_pb2.RecoverResponse]:
+        after = 0
+        while rows := self._node.reads.outbound(lane.row, after, PAGE):
+            after = rows[-1].sequence
+            made = [
+                node_pb2.RecoveredReceipt(delivery=row.delivery, receipt=decode_receipt(row.receipt).to_message())
+                for row in rows
+                if row.receipt
+            ]
+            yield node_pb2.RecoverResponse(receipts=made)
+
+    async def _deliveries(self, lane: LaneState) -> AsyncIterator[node_pb2.RecoverResponse]:
+        after = 0
+        while rows := self._node.reads.inbound_after(lane.row, after, PAGE):
+            after = rows[-1].sequence
+            renewed = partial(_renewed, rows, self._node.old_entry)
+            receipts = await self._node.writer.submit(renewed, self._prove)
+            yield node_pb2.RecoverResponse(
+                deliveries=[self._delivery(lane, row, each) for row, each in zip(rows, receipts, strict=True)]
+            )
+
+    def _prove(self, places: Sequence[int], group: Group) -> list[Receipt]:
+        return [group.receipt(place, self._node.entry) for place in places]
+
+    def _delivery(self, lane: LaneState, row: InboundRow, receipt: Receipt) -> node_pb2.RecoveredDelivery:
+        made = node_pb2.RecoveredDelivery(delivery=row.delivery, receipt=receipt.to_message())
+        bulletin_id = parse_body(parse_entry(receipt.entry).body).bulletin_id
+        held = self._node.reads.find(lane.peer, bulletin_id) if bulletin_id else None
+        content = self._node.reads.content(held.entry_index) if held is not None else None
+        if held is None or content is None:
+            return made
+        made.kind, made.number = held.facts.kind, held.facts.number
+        signed = SignedPayload.decode(content.dispatch)
+        if dispatch_digest(signed.payload) == parse_delivery(row.delivery).dispatch_digest:
+            made.dispatch.CopyFrom(signed.to_message())
+        return made
+
+
+def _renewed(rows: Sequence[InboundRow], old_entry: OldEntry, writing: Writing) -> list[int]:
+    return [renew(writing, row.entry_index, old_entry) for row in rows]
+
+
+# ------------------------------------------------------------------ the other side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one member gave back: its answer, and the records that it holds."""
+
+    answer: Answer
+    records: tuple[SignedPayload, ...]
+
+
+async def ask(
+    peer: AgencyId, address: str, house: House, identity: Identity, now_ms: int, *, seconds: float = ASK_SECONDS
+) -> Told:
+    """Ask one member for everything.
+
+    Args:
+        peer: Whom.
+        address: host:port.
+        house: The roster, and what else is known; its own epoch is not looked at.
+        identity: What we show.
+        now_ms: Milliseconds UTC.
+        seconds: For the whole answer.
+
+    Raises:
+        RefusedError: The peer is not trusted, or what it says is malformed or too much.
+        UnavailableError: It is not there.
+        grpc.RpcError: It ended the call.
+    """
+    member, name = house.federation.member(peer, now_ms), node_name(peer, house.federation.name)
+
+    def check(leaf: bytes) -> None:
+        if peer in house.federation.key_sheets:
+            check_pin(leaf, peer, house.federation, now_ms)
+
+    await channel.probe(address, channel.probe_context(member.tls_ca), name, check)
+    opened = channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name)
+    try:
+        async with asyncio.timeout(seconds):
+            records = await _records(opened, house)
+            return Told(answer=await _answer(peer, opened), records=records)
+    except TimeoutError as error:
+        raise RefusedError("TOO_MANY", f"{peer} did not come to an end in {seconds:g} s") from error
+    finally:
+        await opened.close()
+
+
+async def _records(opened: grpc.aio.Channel, house: House) -> tuple[SignedPayload, ...]:
+    """Fetch every manifest and key sheet of members that we do not hold in that version, manifests first."""
+    stub = node_pb2_grpc.DirectoryStub(opened)
+    told = await stub.Adopted(node_pb2.AdoptedRequest())
+    known = {digest_of(RecordKind.MANIFEST, each.signed) for each in house.federation.manifests.values()}
+    known |= {digest_of(RecordKind.KEY_SHEET, each.signed) for each in house.federation.key_sheets.values()}
+    found = []
+    for kind in (RecordKind.MANIFEST, RecordKind.KEY_SHEET):
+        for each in told.records:
+            if int(each.kind) == kind and each.digest not in known and house.federation.roster.member(each.agency):
+                wanted = node_pb2.RecordRequest(kind=each.kind, agency=each.agency, version=each.version)
+                found.append(SignedPayload.from_message((await stub.Record(wanted)).record))
+    return tuple(found)
+
+
+async def _answer(peer: AgencyId, opened: grpc.aio.Channel) -> Answer:
+    notes: list[str] = []
+    deliveries: list[SentDelivery] = []
+    receipts: list[GivenReceipt] = []
+    async for message in node_pb2_grpc.LaneStub(opened).Recover(node_pb2.RecoverRequest()):
+        notes.extend(message.notes)
+        deliveries.extend(_sent(each) for each in message.deliveries)
+        receipts.extend(
+            GivenReceipt(delivery=each.delivery, receipt=receipt_from_message(each.receipt))
+            for each in message.receipts
+        )
+        if len(deliveries) + len(receipts) + len(notes) > MAX_ITEMS:
+            raise RefusedError("TOO_MANY", f"{peer} gives back more than {MAX_ITEMS} items")
+    return Answer(peer=peer, notes=tuple(notes), deliveries=tuple(deliveries), receipts=tuple(receipts))
+
+
+def _sent(each: node_pb2.RecoveredDelivery) -> SentDelivery:
+    return SentDelivery(
+        delivery=each.delivery,
+        dispatch=SignedPayload.from_message(each.dispatch) if each.HasField("dispatch") else None,
+        receipt=receipt_from_message(each.receipt),
+        kind=each.kind,
+        number=each.number,
+    )
