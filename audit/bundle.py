@@ -6,11 +6,12 @@ member and is itself computed from them: a reader makes it anew and compares, so
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
 
@@ -182,6 +183,11 @@ def _tiles(folder: TileFolder, held: Range) -> dict[str, Source]:
         width = min(TILE_WIDTH, held.size - index * TILE_WIDTH)
         sources[tile_name(ENTRIES, index, width)] = _entries(folder, index, width)
     return sources
+
+
+def expected_tiles(held: Range) -> Iterable[str]:
+    """Return the names of all tiles of a bundle with these entries."""
+    return _tiles(TileFolder(Path()), held)
 
 
 def _hashes(folder: TileFolder, level: int, index: int, width: int) -> Source:

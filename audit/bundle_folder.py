@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from audit.bundle import README, check_name
+from audit.checkpoint import parse_note
 from audit.merkle import TILE_WIDTH
 from audit.tar import Tar, open_tar
 from audit.tiles import (
@@ -62,6 +63,7 @@ class BundleFolder(TileFolder):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.tar = open_bundle(path)
+        self._last: tuple[int, list[bytes]] = (-1, [])
 
     def names(self) -> list[str]:
         """Return the names of the log's own files; what else a bundle holds has checks of its own."""
@@ -82,6 +84,14 @@ class BundleFolder(TileFolder):
                 raise RefusedError("MALFORMED", f"{tile_name(ENTRIES, index, width)}: {expected} was expected")
         return first * TILE_WIDTH, min(size, (first + len(tiles)) * TILE_WIDTH)
 
+    def is_whole(self) -> bool:
+        """Say whether all entries are here; of a checkpoint that does not read that is for others to say."""
+        try:
+            size = parse_note(self.note()).checkpoint.size
+            return self.held(size) == (0, size)
+        except RefusedError:
+            return True
+
     def read(self, name: str, limit: int) -> bytes:
         """Return a member of at most *limit* bytes."""
         if name not in self.tar.members:
@@ -93,6 +103,12 @@ class BundleFolder(TileFolder):
             return self.tar.read(name)
         except OSError as error:
             raise RefusedError("MALFORMED", f"{name}: cannot be read: {error.strerror}") from error
+
+    def entries_once(self, index: int, width: int) -> list[bytes]:
+        """Return entries as ``entries``; the same ones again are not read again."""
+        if self._last[0] != index:
+            self._last = (index, self.entries(index, width))
+        return self._last[1]
 
     def _wider(self, level: int | str, index: int, width: int) -> list[int]:
         return []  # a bundle is of one size

@@ -36,6 +36,7 @@ class VerifyOptions:
     as_json: bool
     witnesses_file: str | None = None
     now_s: int | None = None  # seconds since 1970
+    since_file: str | None = None  # an older checkpoint, up to which everything was verified before
 
 
 class Shape(NamedTuple):
@@ -51,7 +52,11 @@ class Shape(NamedTuple):
 
 # The first that fits; a folder is a log or a home.
 SHAPES: tuple[Shape, ...] = (
+    Shape("an evidence file", lambda head: head.startswith(b"PK\x03\x04"), "audit.cli_evidence:verify_file"),
     Shape("two notes of a fork", lambda head: head.startswith(b"exchange-fork/1\n"), "audit.cli_fork:verify_file"),
+    Shape(
+        "a bundle", lambda head: head[257:263] == b"ustar\0" or head[:7] == b"README\0", "audit.cli_bundle:verify_file"
+    ),
     Shape(
         "disclosed fields",
         lambda head: head.startswith(b"exchange/v1/disclosure\n"),
@@ -106,6 +111,9 @@ def _takes_one(parameter: click.Parameter) -> bool:
     "--witnesses", "witnesses_file", metavar="FILE", help="Without a roster: whose cosignatures count, witnesses.vkeys."
 )
 @click.option("--now", metavar="TIME", help="How old may cosignatures be? As 2026-11-22T10:00:00Z; else no matter.")
+@click.option(
+    "--from-checkpoint", "since_file", metavar="CHECKPOINT", help="Verify only what is new since this one of yours."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def verify(
@@ -116,9 +124,12 @@ def verify(
     against: tuple[str, ...],
     witnesses_file: str | None,
     now: str | None,
+    since_file: str | None,
     as_json: bool,
 ) -> None:
     """Recompute a log from its files and say what was checked and what was not.
+
+    DIR is a log folder or a node's home, or a file: a bundle, evidence, or the two notes of a fork.
 
     Exit 0: the key came from outside and the log agrees with an outside checkpoint, or with one that the witnesses'
     quorum cosigned. 6: refuted. 7: verified as far as it goes, but something was not checked. 5: no such folder.
@@ -134,6 +145,7 @@ def verify(
         as_json=as_json,
         witnesses_file=witnesses_file,
         now_s=_seconds(now),
+        since_file=since_file,
     )
     path = Path(directory)
     if path.is_file():
@@ -159,20 +171,28 @@ def _verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None
 
 def verify_folder(ctx: click.Context, directory: str, options: VerifyOptions) -> None:
     """Verify a log folder or the log of a node's home, report, and end with the exit code."""
-    from audit.verify import verify_log
-
     folder = open_folder(ctx, directory, options.as_json)
+    end_with(ctx, log_report(ctx, folder, options), options.as_json)
+
+
+def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions, *, whole: bool = True) -> "Report":
+    """Verify a log as the options say; *whole* is False where not all of its entries are here."""
+    from audit.since import verify_since
+    from audit.verify import verify_log
+    from keys.errors import RefusedError
+
     key, source = log_key(ctx, folder, options)
     outside = [read_outside(ctx, name, folder, options.as_json) for name in options.against]
-    report = verify_log(
-        folder.root,
-        key=key,
-        key_source=source,
-        outside=outside,
-        processes=_PROCESSES,
-        witnesses=witness_rules(ctx, folder, options),
-    )
-    end_with(ctx, report, options.as_json)
+    rules = witness_rules(ctx, folder, options)
+    if whole and options.since_file is None:
+        return verify_log(
+            folder.root, key=key, key_source=source, outside=outside, processes=_PROCESSES, witnesses=rules
+        )
+    old = read_outside(ctx, options.since_file, folder, options.as_json) if options.since_file else None
+    try:
+        return verify_since(folder.root, old=old, key=key, key_source=source, outside=outside, witnesses=rules)
+    except RefusedError as error:
+        fail(ctx, EXIT_REFUTED, f"--from-checkpoint: {error}", options.as_json)
 
 
 def end_with(ctx: click.Context, report: "Report", as_json: bool) -> None:
