@@ -64,6 +64,8 @@ class BundleFolder(TileFolder):
         super().__init__(path)
         self.tar = open_bundle(path)
         self._last: tuple[int, list[bytes]] = (-1, [])
+        tiles = (parse_tile_name(name) for name in self.tar.members)
+        self._partials = {tile[:2]: tile[2] for tile in tiles if tile and tile[2] < TILE_WIDTH}
 
     def names(self) -> list[str]:
         """Return the names of the log's own files; what else a bundle holds has checks of its own."""
@@ -111,4 +113,5 @@ class BundleFolder(TileFolder):
         return self._last[1]
 
     def _wider(self, level: int | str, index: int, width: int) -> list[int]:
-        return []  # a bundle is of one size
+        wider = self._partials.get((str(level), index), 0)
+        return [TILE_WIDTH, *([wider] if wider > width else [])]

@@ -20,6 +20,7 @@ COMMANDS: Commands = {
     "show": ("audit.cli_show:show", "Print entries as they are stored."),
     "fork": ("audit.cli_fork:fork", "Make one file of two checkpoints that contradict each other."),
     "prove": ("audit.cli_show:prove", "Write the proof that an entry is in the log."),
+    "compare": ("audit.cli_compare:compare", "Pair what agencies sent with what others received."),
     "retention": ("audit.cli_retention:retention", "List bulletins that a log keeps past their day."),
 }
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.verify_witness import WitnessRules
 
 HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content
-_PROCESSES = min(2, os.cpu_count() or 1)
+PROCESSES = min(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions,
     rules = witness_rules(ctx, folder, options)
     if whole and options.since_file is None:
         return verify_log(
-            folder.root, key=key, key_source=source, outside=outside, processes=_PROCESSES, witnesses=rules
+            folder.root, key=key, key_source=source, outside=outside, processes=PROCESSES, witnesses=rules
         )
     old = read_outside(ctx, options.since_file, folder, options.as_json) if options.since_file else None
     try:

@@ -10,8 +10,9 @@ Memory is bounded: the join is done in parts by the digests' first bytes, each p
 numbers that QUEUED entries give show further that a lane has no hole, even one that both sides keep silent about.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -57,6 +58,12 @@ class Lanes:
     numbers: tuple[int, int]  # the last of each lane, the larger first
     holes: int  # QUEUED entries whose number does not follow
     unnumbered: int  # QUEUED entries without a number: nothing is said about those
+    unanswered: int = 0  # QUEUED entries that are one-sided or under way
+
+    @property
+    def complete(self) -> bool:
+        """Say whether each lane has every number from 1 on, and an answer to each."""
+        return not (self.holes or self.unnumbered or self.unanswered)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,6 +148,10 @@ def compare(sides: Sequence[Side], names: Mapping[int, str]) -> Pairing:
         _join(found, part, known, ends)
     for each in (found.one_sided, found.under_way):
         each.sort()
+    waiting = Counter(
+        (each.agency, each.peer) for each in (*found.one_sided, *found.under_way) if each.kind == Kind.QUEUED.name
+    )
+    found.lanes = [replace(lane, unanswered=waiting[lane.sender, lane.recipient]) for lane in found.lanes]
     return found
 
 
