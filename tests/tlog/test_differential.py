@@ -1,0 +1,105 @@
+"""Ours and aics-tlog, which shares no code with it, say the same of notes, proofs and logs, but where a list says why.
+
+10,000 cases by default; a million in a soak. Some of each are good, so that agreement is not refusal alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tests.scale import SCALE
+from tests.tlog.cases import Case, logs, notes, proofs
+from tests.tlog.disagreements import KNOWN, explain
+
+ROOT = Path(__file__).resolve().parents[2]
+INTERPRETER = ROOT / ".venv/tlog/bin/python"
+TIMES = 1 if SCALE == 1 else 100  # a soak of any length has the million
+BATCH = 100
+SEED = 20_261_122
+
+Ask = Callable[[list[Case]], list[bool]]
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """Return a function that puts cases to aics-tlog, in one process that stays."""
+    if not INTERPRETER.exists():
+        pytest.skip("aics-tlog is not installed: tests/tlog/install")
+    command = [str(INTERPRETER), "-I", str(ROOT / "tests/tlog/judge.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin
+        assert child.stdout
+        asked, answers = child.stdin, child.stdout
+
+        def put(cases: list[Case]) -> list[bool]:
+            print(json.dumps([case.request for case in cases]), file=asked, flush=True)
+            verdicts: list[bool] = json.loads(answers.readline())
+            assert len(verdicts) == len(cases)
+            return verdicts
+
+        yield put
+        asked.close()
+
+
+def compare(ask: Ask, cases: Iterable[Case], at_once: int = BATCH) -> Counter[str]:
+    """Ask about all cases; count agreements and explained disagreements; fail on the first that nothing explains."""
+    counts: Counter[str] = Counter()
+    waiting = iter(cases)
+    while batch := list(islice(waiting, at_once)):
+        for case, theirs in zip(batch, ask(batch), strict=True):
+            if case.ours == theirs:
+                counts["accepted" if theirs else "refused"] += 1
+                continue
+            name = explain(case, case.ours)
+            assert name is not None, f"we say {case.ours}, aics-tlog {theirs}: {case}"
+            counts[name] += 1
+    return counts
+
+
+@pytest.mark.timeout(3600)
+def test_notes_and_cosignatures_are_judged_alike(ask: Ask) -> None:
+    counts = compare(ask, notes(random.Random(SEED), 4000 * TIMES))
+    assert counts["accepted"] > 400 * TIMES
+    assert counts["refused"] > 1500 * TIMES
+
+
+@pytest.mark.timeout(3600)
+def test_inclusion_and_consistency_proofs_are_judged_alike(ask: Ask) -> None:
+    counts = compare(ask, proofs(random.Random(SEED), 5000 * TIMES))
+    assert counts["accepted"] > 1500 * TIMES
+    assert counts["refused"] > 2000 * TIMES
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("size", [24, 300])
+def test_logs_are_judged_alike(size: int, ask: Ask, make_folder: Callable[[Path, int], Path], tmp_path: Path) -> None:
+    base = make_folder(tmp_path / "base", size)
+    scratch = tmp_path / "scratch"
+    shutil.copytree(base, scratch)
+    for path in scratch.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    # One at a time: a log that is written anew must be judged before the next takes its place.
+    counts = compare(ask, logs(random.Random(SEED), 500 * TIMES, base, scratch), at_once=1)
+    assert counts["accepted"] > 10 * TIMES
+    assert counts["refused"] > 300 * TIMES
+
+
+def test_each_row_of_the_list_happens(ask: Ask, make_folder: Callable[[Path, int], Path], tmp_path: Path) -> None:
+    """A row that explains nothing any more would hide a new disagreement."""
+    dice = random.Random(SEED + 1)
+    counts = compare(ask, notes(dice, 3000)) + compare(ask, proofs(dice, 2000))
+    base = make_folder(tmp_path / "base", 24)
+    shutil.copytree(base, tmp_path / "scratch")
+    for path in (tmp_path / "scratch").rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    counts += compare(ask, logs(dice, 300, base, tmp_path / "scratch"), at_once=1)
+    assert set(KNOWN) <= set(counts)
