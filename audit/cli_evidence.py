@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from audit.archive import MAGIC, MAX_ARCHIVE_BYTES
-from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, RENDER, fail, print_json
 from audit.cli_verify import VerifyOptions, report_json
 from audit.evidence import Render, verify_evidence
 from audit.text import safe_text
@@ -14,8 +14,6 @@ from audit.verify import OK, Report
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed
-
-RENDER = "evidence-render"  # in the context's object: module:function that words a statement, where the exchange is
 
 
 def is_evidence(head: bytes) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # loaded by the commands that need them: help stays quick
     from audit.tiles import TileFolder
 
 EXIT_VERIFIED, EXIT_USAGE, EXIT_NONE, EXIT_REFUTED, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 5, 6, 7, 130
+RENDER = "evidence-render"  # in the context's object: module:function that words a bulletin, where the exchange is
 
 
 def open_folder(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":

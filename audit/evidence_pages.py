@@ -14,8 +14,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from audit import evidence_file as ef
-from audit.evidence import Examination, examine
 from audit.evidence_helps import make_helps, proof_names
+from audit.evidence_steps import Examination, examine
 from audit.evidence_story import tell
 from keys.errors import RefusedError
 

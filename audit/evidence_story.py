@@ -9,8 +9,8 @@ from uuid import UUID
 
 from audit import evidence_file as ef
 from audit.entry import Kind, Outcome
-from audit.evidence import Examination
 from audit.evidence_case import Answer, Case, Proven
+from audit.evidence_steps import Examination
 from audit.records import ABSENT_REASONS, URGENCIES
 from audit.show import instant
 from audit.text import safe_text
@@ -53,7 +53,7 @@ class Story:
     times: tuple[Row, ...]
     checks: tuple[Row, ...]
     text: str | None
-    fields: tuple[Row, ...]
+    fields: tuple[str, ...]  # shown while the rest stays shut
     purpose: str
     roster: str
     roster_words: str
@@ -79,7 +79,7 @@ def tell(found: Examination) -> Story:
             if each.name in TITLES and each.name not in ("roster", "text")
         ),
         text=_text(case),
-        fields=tuple(Row(head=name, cells=(_field(value),)) for name, value in case.fields),
+        fields=tuple(name for name, _ in case.fields),
         purpose=safe_text(ef.read_text(ef.PURPOSE, case.core[ef.PURPOSE]), None, lines=True),
         roster=f"roster {case.trust.newest.version}, SHA-256 digest {case.trust.digests[-1].hex()}",
         roster_words=" ".join(words(case.trust.digests[-1])),
@@ -224,13 +224,6 @@ def _text(case: Case) -> str | None:
         return None
     text = ef.read_text(ef.TEXT, case.core[ef.TEXT])
     return "\n".join(safe_text(line, None) for line in text.split("\n"))
-
-
-def _field(value: bytes) -> str:
-    try:
-        return safe_text(value.decode(), None)
-    except UnicodeDecodeError:
-        return value.hex()
 
 
 def _digests(case: Case) -> list[Row]:

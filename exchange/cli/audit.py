@@ -7,10 +7,13 @@ import click
 from audit.cli import COMMANDS
 from audit.cli import audit as offline
 from audit.cli_lazy import LazyGroup
+from audit.cli_shared import RENDER
 
 # What needs the node's database or keys; everything else stands in audit.cli and works as exchange-audit, too.
 OWN_COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("exchange.cli.audit_bundle:bundle", "Write a log and what belongs to it as one file."),
+    "compare": ("exchange.cli.audit_compare:compare", "Pair what agencies sent with what others received."),
+    "evidence": ("exchange.cli.audit_evidence:evidence", "Write what proves one bulletin as one file for a court."),
     "disclose": ("exchange.cli.audit_disclose:disclose", "Show some fields of a bulletin, the rest stays shut."),
 }
 
@@ -19,4 +22,9 @@ class _ExchangeAuditGroup(LazyGroup):
     lazy = COMMANDS | OWN_COMMANDS
 
 
-audit: click.Group = _ExchangeAuditGroup(name="audit", help=offline.help, context_settings=offline.context_settings)
+# How the exchange words a bulletin, for `verify` of evidence that shows one; exchange-audit alone knows no bulletins.
+_OBJECT = {"obj": {RENDER: "exchange.evidence:word_core"}}
+
+audit: click.Group = _ExchangeAuditGroup(
+    name="audit", help=offline.help, context_settings={**offline.context_settings, **_OBJECT}
+)

@@ -1,0 +1,175 @@
+"""``exchange audit evidence``: what proves one bulletin, in one file that a court can check without us."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audit.disclosure import SLOTS
+from audit.tiles import TileFolder
+from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
+from exchange.evidence import LogProofs, Shown, evidence_file, find_bulletin, gather
+from exchange.home import running_process
+from exchange.node import Paths
+from exchange.sqlite import SqliteStore
+from exchange.store import HeldBulletin
+from keys.errors import RefusedError, UnavailableError
+
+PUBLISH_SECONDS = 15.0  # a running node publishes its log's files within one
+
+
+@click.command()
+@click.argument("bulletin", metavar="ID")
+@home_option
+@click.option("--purpose", required=True, metavar="TEXT", help="What it is for, as a court's file number.")
+@click.option("--without-content", is_flag=True, help="Proofs alone: no key is needed, nothing is opened.")
+@click.option("--field", "fields", multiple=True, type=click.Choice(SLOTS), help="Show this part alone; repeatable.")
+@click.option("--as", "officer", envvar="EXCHANGE_AS", metavar="OFFICER", help="Who asks a running node.")
+@passphrase_option
+@click.option("-o", "--output", required=True, metavar="FILE", help="The file; one that is there stays.")
+@json_option
+def evidence(
+    bulletin: str,
+    home: Path,
+    purpose: str,
+    without_content: bool,
+    fields: tuple[str, ...],
+    officer: str | None,
+    passphrase_fd: int | None,
+    output: str,
+    as_json: bool,
+) -> None:
+    """Write the evidence for one bulletin: who sent what to whom, when, and the proofs of all of it.
+
+    ID is the bulletin's id, the first eight characters of it, or its number. The purpose goes into the file, and its
+    digest into the log. Taking content out is logged before anything is opened: a running node is asked by an officer
+    (--as), a stopped node's home is opened with the node's own passphrase. `exchange audit verify FILE` checks it.
+    """
+    if without_content and fields:
+        raise click.UsageError("--without-content shows nothing, --field shows a part: give one of them")
+    if not 0 < len(purpose) <= 500:
+        raise click.UsageError(f"--purpose has {len(purpose)} characters; 1 to 500 are allowed")
+    path = Path(output)
+    if path.exists():
+        raise FileExistsError(17, "it is there already", output)
+    taken = _Home(home)
+    try:
+        held = find_bulletin(taken.store.reads(), bulletin)
+        shown = None
+        if not without_content:
+            shown = _asked(home, held, purpose, fields, officer, passphrase_fd) if running_process(home) else None
+        if shown is None and not without_content:
+            taken.close()
+            shown = _alone(home, held, purpose, fields, passphrase_fd)
+            taken = _Home(home)
+        data = evidence_file(_gathered(taken, held, purpose, shown))
+    finally:
+        taken.close()
+    with path.open("xb") as file:
+        file.write(data)
+    _tell(path, data, held, shown, as_json)
+
+
+class _Home:
+    """A home's database; a running node may have it open, too."""
+
+    def __init__(self, home: Path) -> None:
+        if not home.is_dir():
+            raise FileNotFoundError(2, "no such folder", str(home))
+        paths = Paths(home=home)
+        self.log = paths.log
+        self.store = SqliteStore(paths.database)
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def _asked(
+    home: Path, held: HeldBulletin, purpose: str, fields: tuple[str, ...], officer: str | None, fd: int | None
+) -> Shown:
+    """Have an officer ask the running node; EXPORTED is durable before it answers."""
+    from uuid import UUID
+
+    from exchange.client import Client
+    from exchange.export import CASE
+
+    whose = officer or only_officer(home)
+    with Client.connect(home, whose, passphrase=lambda: read_passphrase(fd, whose)) as client:
+        exported = client.export(client.find(str(UUID(bytes=held.bulletin_id))), case=CASE, because=purpose)
+    return Shown(
+        statement=exported.opened.signed,
+        exported_index=exported.opened.log_index,
+        request=exported.request,
+        blind=exported.blind,
+        fields=fields,
+    )
+
+
+def _alone(home: Path, held: HeldBulletin, purpose: str, fields: tuple[str, ...], fd: int | None) -> Shown:
+    """Open a stopped node's home with the node's own passphrase."""
+    from exchange.export import export_alone
+    from exchange.home import open_node
+
+    node, _ = open_node(home, read_passphrase(fd, f"the node in {home}"))
+    try:
+        return export_alone(node, held, purpose, fields)
+    finally:
+        node.stop()
+
+
+def _gathered(taken: _Home, held: HeldBulletin, purpose: str, shown: Shown | None) -> dict[str, bytes]:
+    """Wait until the entry that was just written is in the log's files, then gather."""
+    until = time.monotonic() + PUBLISH_SECONDS
+    while True:
+        proofs = LogProofs(TileFolder(taken.log))
+        if shown is None or shown.exported_index < proofs.size:
+            return gather(taken.store.reads(), proofs, held, purpose=purpose, shown=shown)
+        if time.monotonic() > until:
+            raise UnavailableError(f"{taken.log}: entry {shown.exported_index} is not published yet", 5)
+        time.sleep(0.2)
+
+
+def _tell(path: Path, data: bytes, held: HeldBulletin, shown: Shown | None, as_json: bool) -> None:
+    from hashlib import sha256
+    from uuid import UUID
+
+    pdf = _pdf(path, data)
+    told: dict[str, Any] = {
+        "file": str(path),
+        "bulletin": str(UUID(bytes=held.bulletin_id)),
+        "sender": held.sender,
+        "content": "none" if shown is None else "fields" if shown.fields else "whole",
+        "exported": shown.exported_index if shown is not None else None,
+        "bytes": len(data),
+        "sha256": sha256(data).hexdigest(),
+        "pdf": str(pdf) if pdf is not None else None,
+    }
+    if as_json:
+        import json
+
+        print(json.dumps(told))
+        return
+    words = {"none": "without content", "fields": f"showing {', '.join(shown.fields) if shown else ''}"}
+    print(f"{path}: {told['bulletin']} of {held.sender}, {words.get(told['content'], 'with its text')}")
+    if shown is not None:
+        print(f"  logged before it was opened, as entry {shown.exported_index}")
+    print(f"  SHA-256 {told['sha256']}")
+    if pdf is not None:
+        print(f"  to print: {pdf}")
+    print("  verify it: exchange audit verify FILE --roster ROSTER; to read it: report.html in the file")
+
+
+def _pdf(path: Path, data: bytes) -> Path | None:
+    """Write the report for print beside the file, where the extra ``pdf`` is installed; it proves nothing."""
+    from exchange.evidence_pdf import print_report
+
+    beside = path.with_suffix(".pdf")
+    if beside.exists() or beside == path:
+        return None
+    return beside if print_report(data, beside) else None
+
+
+__all__ = ["RefusedError", "evidence"]

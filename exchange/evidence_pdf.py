@@ -1,0 +1,25 @@
+"""The report of an evidence file on paper: made where weasyprint is installed (the extra ``pdf``), never a proof."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+from audit import evidence_file as ef
+from audit.archive import read_archive
+
+
+def print_report(data: bytes, path: Path) -> bool:
+    """Write the report of an evidence file as PDF/A; False where the extra is not installed. Nothing is fetched."""
+    if find_spec("weasyprint") is None:
+        return False
+    from weasyprint import HTML
+
+    page = read_archive(data)[ef.REPORT].decode()
+    HTML(string=page, url_fetcher=_nothing).write_pdf(path, pdf_variant="pdf/a-3b")
+    return True
+
+
+def _nothing(url: str, *_: object, **__: object) -> NoReturn:
+    raise ValueError(f"the report loads nothing, but asked for {url[:80]!a}")
