@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from audit.lock import SqliteLock
 from exchange.house import House, newest_epoch
 from exchange.node import Node, Paths, now_ms, restore_federation
 from exchange.restoring import check_finished
+from exchange.rules.catalogue import Catalogue
 from exchange.sqlite import SqliteStore, readable
 from exchange.storage import StorageKeys
 from exchange.store import Reads
-from keys.errors import IntegrityError, UnavailableError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.federation import Federation
 from keys.holders import NodeKeys, load_node
 from keys.identity import AgencyId
 
@@ -122,13 +125,30 @@ def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
     if agency is None or pseudonym_key is None:
         raise IntegrityError(f"{paths.database}: no agency in it; exchange node init did not end")
     federation, catalogues = restore_federation(reads, now_ms())
-    member = federation.roster.member(agency.decode())
-    if member is None:
+    if federation.roster.member(agency.decode()) is None:
         raise IntegrityError(f"{paths.database}: {agency.decode()} is not in its own roster")
+    return house_from(federation, AgencyId(agency.decode()), keys, pseudonym_key, catalogues)
+
+
+def house_from(
+    federation: Federation,
+    agency: AgencyId,
+    keys: NodeKeys,
+    pseudonym_key: bytes,
+    catalogues: Mapping[bytes, Catalogue],
+) -> House:
+    """Put a house together from what was adopted and the node's keys.
+
+    Raises:
+        RefusedError: NOT_A_MEMBER.
+    """
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
     return House(
-        agency=AgencyId(agency.decode()),
+        agency=agency,
         number=member.number,
-        epoch=newest_epoch(federation, member.agency),
+        epoch=newest_epoch(federation, agency),
         federation=federation,
         catalogues=catalogues,
         operations=keys.operations,

@@ -12,6 +12,7 @@ import click
 
 from exchange.cli import shown
 from exchange.cli.exits import UNTRUSTED
+from exchange.cli.node_recover import recover
 from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
 from keys.errors import RefusedError
 
@@ -267,6 +268,9 @@ def check(ctx: click.Context, home: Path, passphrase_fd: int | None, as_json: bo
             if each.hint:
                 click.echo(f"{'':>9}  {'':<{width}}  → {each.hint}")
     ctx.exit(exit_code(findings))
+
+
+node.add_command(recover)
 
 
 @node.command()

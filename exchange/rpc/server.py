@@ -99,8 +99,8 @@ def add_peer_services(server: grpc.aio.Server, lanes: Lanes, directory: Director
         request_deserializer=node_pb2.RecoverRequest.FromString,
         response_serializer=wire.serialize,
     )
-    methods = {"Follow": follow, "Recover": recover}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("exchange.v1.Lane", methods),))
+    handler = grpc.method_handlers_generic_handler("exchange.v1.Lane", {"Follow": follow, "Recover": recover})
+    server.add_generic_rpc_handlers((handler,))
     node_pb2_grpc.add_DirectoryServicer_to_server(directory, server)  # type: ignore[arg-type] # the stubs want their own context class
     node_pb2_grpc.add_AuditLogServicer_to_server(auditlog, server)  # type: ignore[arg-type] # the stubs want their own context class
 
