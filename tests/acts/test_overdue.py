@@ -1,0 +1,143 @@
+"""Row 23 of audit.md: a bulletin kept past its date stands in the retention report, by the log alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from audit.checkpoint import parse_note
+from audit.cli import audit
+from audit.cosignature import add_lines, cosign, cosigner_key
+from audit.policy import WitnessPolicy, format_vkeys
+from audit.retention import check_retention
+from audit.tiles import CHECKPOINT, WITNESSED, TileFolder
+from exchange.retention import DAY_MS
+from exchange.statement import ReadPurpose
+from keys.errors import RefusedError
+from keys.identity import Usage
+from keys.signing import signer_from_seed
+from keys.suites import ED25519
+from tests.acts.keeping import TODAY, Keeper, delivered, kept_for
+from tests.world import NOW_MS
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[Keeper]:
+    desk = Keeper("HK-IMMD", tmp_path / "sender")
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Keeper]:
+    desk = Keeper("TH-DSI", tmp_path / "receiver")
+    yield desk
+    desk.close()
+
+
+def typed(*words: object) -> Result:
+    return CliRunner().invoke(audit, ["retention", *map(str, words)])
+
+
+def stopped(desk: Keeper) -> Path:
+    """Let the node publish and end one entry later, so that the log itself tells the day."""
+    desk.restart()
+    desk.node.stop()
+    return desk.home
+
+
+def cosigned(home: Path, *hours_s: int) -> WitnessPolicy:
+    """Have three witnesses cosign the newest checkpoint at these hours, and write it as the node does."""
+    signers = [signer_from_seed(Usage.WITNESS, ED25519, f"HK-W{place}", bytes([place]) * 32) for place in range(1, 4)]
+    names = [f"w{place}.exercise.example/witness" for place in range(1, 4)]
+    note = (home / "log" / CHECKPOINT).read_text()
+    checkpoint = parse_note(note).checkpoint
+    for name, signer, hour in zip(names, signers, hours_s, strict=True):
+        note = add_lines(note, cosign(checkpoint, name, signer, hour))
+    path = home / "log" / WITNESSED
+    path.unlink(missing_ok=True)
+    path.write_text(note)
+    keys = [cosigner_key(name, signer.key.public_key) for name, signer in zip(names, signers, strict=True)]
+    return WitnessPolicy(quorum=3, witnesses=tuple(keys))
+
+
+def test_a_bulletin_kept_past_its_date_is_reported_row_23(sender: Keeper, receiver: Keeper) -> None:
+    overdue, on_hold, released, later = (kept_for(days, serial) for serial, days in ((1, 1), (2, 1), (3, 1), (4, 9)))
+    delivered(sender, receiver, overdue, on_hold, released, later)
+    receiver.hold(on_hold)
+    receiver.hold(released)
+    receiver.hold(released, ReadPurpose.RELEASE)
+    places = {desk: [desk.held(each).entry_index for each in (overdue, released)] for desk in (sender, receiver)}
+    everything = [sender.held(each).entry_index for each in (overdue, on_hold, released)]
+    for desk in (sender, receiver):
+        control = typed("--json", stopped(desk))
+        assert (control.exit_code, json.loads(control.stdout)) == (0, {"overdue": []})  # no date has passed
+        desk.pass_days(2)
+        told = typed("--json", stopped(desk))
+        assert told.exit_code == 7
+        found = json.loads(told.stdout)["overdue"]
+        assert [each["entry"] for each in found] == (everything if desk is sender else places[desk])
+        assert found[0] == {
+            "entry": places[desk][0],
+            "bulletin": overdue.header.bulletin_id,
+            "since": str(TODAY.fromordinal(TODAY.toordinal() + 1)),
+        }
+        assert typed(desk.home / "log").exit_code == 7
+        assert "overdue" in typed(desk.home).stdout
+        desk.start()
+        desk.keep_up()
+        after = typed("--json", stopped(desk))
+        assert (after.exit_code, json.loads(after.stdout)) == (0, {"overdue": []})
+        desk.start()
+
+
+def test_the_witnesses_hour_decides_and_not_the_operators(sender: Keeper) -> None:
+    """An operator whose clock stands still keeps what it likes, in its own eyes."""
+    sender.publish(kept_for(1, 5))
+    home = stopped(sender)
+    folder, soon, late = TileFolder(home / "log"), NOW_MS // 1000, (NOW_MS + 2 * DAY_MS) // 1000
+    assert check_retention(folder, None).overdue == ()
+    policy = cosigned(home, late, late + 1, soon)
+    assert len(check_retention(folder, policy).overdue) == 1  # the median of three
+    assert check_retention(folder, cosigned(home, late, soon, soon)).overdue == ()  # control: one liar moves nothing
+    policy = cosigned(home, late, late, late)
+    (home / "witnesses.vkeys").write_text(format_vkeys(policy))
+    assert typed(home).exit_code == 7
+    text = (home / "log" / WITNESSED).read_text()
+    line = next(each for each in text.split("\n") if each.startswith("— w1"))
+    other = "B" if line[-20] == "A" else "A"
+    (home / "log" / WITNESSED).write_text(text.replace(line, line[:-20] + other + line[-19:]))
+    with pytest.raises(RefusedError):
+        check_retention(folder, policy)
+    assert typed(home).exit_code == 6
+    sender.start()
+
+
+def test_a_refuted_log_an_empty_folder_and_wrong_use_have_their_codes(sender: Keeper, tmp_path: Path) -> None:
+    sender.publish(kept_for(1, 6))
+    home = stopped(sender)
+    assert typed("--json", home).exit_code == 0
+    (entries,) = (home / "log/tile/entries").rglob("000.p/*")
+    entries.chmod(0o644)
+    data = bytearray(entries.read_bytes())
+    data[300] ^= 1
+    entries.write_bytes(data)
+    told = typed("--json", home)
+    assert told.exit_code == 6
+    assert json.loads(told.stdout)["ok"] is False
+    assert typed(tmp_path / "nothing").exit_code == 5
+    assert typed(home, "--key", "a", "--roster", "b").exit_code == 2
+    assert typed(home, "--key", "nonsense").exit_code == 2
+    entries.write_bytes(bytes(data[:300]) + bytes([data[300] ^ 1]) + bytes(data[301:]))
+    sender.start()
+
+
+def test_a_log_without_days_has_nothing_overdue(receiver: Keeper) -> None:
+    receiver.pass_days(10_000)
+    told = typed("--json", stopped(receiver))
+    assert (told.exit_code, json.loads(told.stdout)) == (0, {"overdue": []})
+    receiver.start()
