@@ -123,6 +123,10 @@ class WitnessState:
         hashes = tuple(proof[i : i + 32] for i in range(0, len(proof), 32))
         return Fork(older=older, newer=newer, root=hashes[0] if hashes else None, proof=hashes[1:])
 
+    def conflicts(self) -> list[str]:
+        """Return the origins of the logs of which such a pair is kept. Errors as ``held``."""
+        return [row[0] for row in self._run("SELECT origin FROM conflicts ORDER BY origin", ())]
+
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._one_at_a_time:

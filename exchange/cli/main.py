@@ -27,6 +27,7 @@ COMMANDS = {
     "unlock": ("exchange.cli.unlock:unlock", "Keep your keys open for a sitting."),
     "lock": ("exchange.cli.unlock:lock", "Close them again."),
     "node": ("exchange.cli.node:node", "Make, run and examine a node."),
+    "witness": ("exchange.cli.witness:witness", "Cosign other people's logs, without a node."),
     "keys": ("keys.cli:keys", "Make, sign, show and adopt keys and rosters."),
     "audit": ("exchange.cli.audit:audit", "Verify, show and prove logs, offline."),
     "demo": ("exchange.cli.demo:demo", "Eighteen agencies, 25 bulletins, one auditor, on this machine."),
