@@ -15,12 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from keys.errors import RefusedError
-from keys.identity import AgencyId, parse_agency
+from keys.identity import AgencyId, is_witness_name, parse_agency
 
 CONFIG_FILE = "node.toml"
 PEERS_PORT, DESK_PORT = 7443, 7444
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
+_PREFIX = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -42,6 +43,8 @@ class NodeConfig:
         desk: Where our own officers and systems dial us; ``127.0.0.1:7444`` if not given.
         admin: Reflection and health for operators, loopback only; no such listener if not given.
         peers: Where to dial a peer instead of the endpoint in its manifest: a table of agency = "host:port".
+        witnesses: Where a witness without a node answers over HTTP: a table of name = "http://host:port", the name as
+            the roster has it. One that is not here is never asked.
     """
 
     agency: AgencyId
@@ -49,6 +52,7 @@ class NodeConfig:
     desk: str = f"127.0.0.1:{DESK_PORT}"
     admin: str = ""
     peers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    witnesses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def load_config(home: Path) -> NodeConfig:
@@ -76,14 +80,17 @@ def parse_config(read: Mapping[str, object], name: str) -> NodeConfig:
             raise ConfigError(f"{name}: there is no key {_shown(key)}", hint)
     if "agency" not in read:
         raise ConfigError(f"{name}: agency is missing", 'write agency = "HK-IMMD" with your own code')
-    text = {key: _text(value, name, key) for key, value in read.items() if key != "peers"}
+    text = {key: _text(value, name, key) for key, value in read.items() if key not in ("peers", "witnesses")}
     for key in ("listen", "desk", "admin"):
         if key in text:
             _check_address(text[key], name, key)
     if text.get("admin") and text["admin"].rpartition(":")[0] not in _LOOPBACK:
         raise ConfigError(f"{name}: admin is {_shown(text['admin'])}", "it may listen on 127.0.0.1 only")
     return NodeConfig(
-        agency=_agency(text.pop("agency"), name, "agency"), peers=_peers(read.get("peers", {}), name), **text
+        agency=_agency(text.pop("agency"), name, "agency"),
+        peers=_peers(read.get("peers", {}), name),
+        witnesses=_witnesses(read.get("witnesses", {}), name),
+        **text,
     )
 
 
@@ -102,6 +109,9 @@ def format_config(config: NodeConfig) -> str:
         lines += ["", "# reflection and health for operators, loopback only", f'admin = "{config.admin}"']
     lines += ["", "# where to dial a peer instead of the endpoint in its manifest", "[peers]"]
     lines += [f'{agency} = "{address}"' for agency, address in sorted(config.peers.items())]
+    if config.witnesses:
+        lines += ["", "# where witnesses without a node answer over HTTP", "[witnesses]"]
+        lines += [f'"{witness}" = "{prefix}"' for witness, prefix in sorted(config.witnesses.items())]
     return "\n".join([*lines, ""])
 
 
@@ -113,6 +123,21 @@ def _peers(value: object, name: str) -> Mapping[str, str]:
         key = f"peers.{agency}"
         found[_agency(agency, name, key)] = _text(address, name, key)
         _check_address(found[agency], name, key)
+    return MappingProxyType(found)
+
+
+def _witnesses(value: object, name: str) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}: witnesses is no table", '[witnesses] with lines of "NAME" = "http://host:port"')
+    found: dict[str, str] = {}
+    for witness, prefix in value.items():
+        key = f"witnesses.{witness}"
+        if not is_witness_name(witness):
+            raise ConfigError(f"{name}: {_shown(key)} names no witness", "a name reads oversight.example/witness")
+        found[witness] = _text(prefix, name, _shown(key))
+        if not _PREFIX.fullmatch(found[witness]):
+            shown = f"{_shown(key)} is {_shown(found[witness])}"
+            raise ConfigError(f"{name}: {shown}", "an address reads http://127.0.0.1:7445 or https://host")
     return MappingProxyType(found)
 
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.checkpoint import VerifierKey
 from audit.entry import Kind, parse_body, parse_entry
 from audit.outside import Outside
 from audit.show import read_range
-from audit.tiles import TileFolder
+from audit.tiles import CHECKPOINT, TileFolder
+from audit.trust import policy_of, trust_of
 from audit.verify import Report, verify_log
+from audit.verify_witness import WitnessRules
 from exchange.client import Client, Sent
 from exchange.demo_nodes import Nodes
-from exchange.demo_world import OFFICER, DemoAgency, Example, World, found_world
+from exchange.demo_world import OFFICER, ROSTER_FILE, DemoAgency, Example, World, found_world
 from exchange.node import DATABASE, LOG_FOLDER, PEERS_FOLDER
 from exchange.sqlite import SqliteStore
 from exchange.store import DeliveryState
@@ -90,6 +91,9 @@ def run_demo(folder: Path, tell: Tell, *, random_bytes: Callable[[int], bytes] =
             }
             _publish_all(world, clients, tell)
             _read_all(world, clients, tell)
+            tell("")
+            tell("The nodes stop. Before, each has the end of its log cosigned by the others: from now on not even")
+            tell("its own operator can rewrite it unseen.")
     finally:
         nodes.stop()
     tell("")
@@ -188,8 +192,12 @@ def _audit(world: World, tell: Tell) -> Outcome:
     for name, report in reports.items():
         if report.exit_code:
             raise RuntimeError(f"the log of {name}: {report.verdict}")
+        if report.witnessed != report.size:
+            raise RuntimeError(f"the log of {name} is witnessed to {report.witnessed} of {report.size}")
     entries = sum(report.size or 0 for report in reports.values())
     tell(f"  {len(reports)} logs, {entries:,} entries: every one recomputed, each against what its peers hold of it.")
+    least, quorum = _cosigners(world)
+    tell(f"  Every log is witnessed to its last entry: at least {least} others have cosigned it, {quorum} are enough.")
     victim = max(world.agencies, key=lambda each: reports[each.id].size or 0)
     refuted, index = _tamper(world, victim)
     tell(f"Somebody alters one byte in a copy of the log of {victim.id}: entry {index}, where a bulletin was opened.")
@@ -215,15 +223,23 @@ def _audit(world: World, tell: Tell) -> Outcome:
 def _verify(world: World, agency: DemoAgency, folder: Path | None = None) -> Report:
     """Verify a log as ``exchange audit verify --roster --against`` does: key and checkpoints from outside."""
     member = parse_roster(world.roster.payload).member(agency.id)
-    key = member.log_key(1) if member is not None else None
-    if member is None or key is None:
+    if member is None:
         raise RuntimeError(f"{agency.id} is not in its own roster")
+    trust = trust_of(world.folder / ROSTER_FILE, member.origin(1))
     return verify_log(
         folder or agency.home / LOG_FOLDER,
-        key=VerifierKey(name=member.origin(1), key=key.public_key),
-        key_source="the roster",
+        key=trust.key,
+        key_source=trust.source,
+        witnesses=WitnessRules(policy=trust.policy, source=trust.source, log_mldsa44=trust.mldsa44),
         outside=[Outside(name=str(path), data=path.read_bytes()) for path in seen_by_others(world.folder, agency.id)],
     )
+
+
+def _cosigners(world: World) -> tuple[int, int]:
+    """Count the cosignatures under the last checkpoint that has fewest, and say how many make a quorum."""
+    roster = parse_roster(world.roster.payload)
+    notes = {each.id: (each.home / LOG_FOLDER / CHECKPOINT).read_text("utf-8") for each in world.agencies}
+    return min(len(policy_of(roster, name).judge(note).names) for name, note in notes.items()), roster.witness_quorum
 
 
 def seen_by_others(folder: Path, agency: str) -> list[Path]:

@@ -20,8 +20,10 @@ from exchange.rpc.service import RunningNode, serve
 
 exchange.rpc.check_transport()
 START_SECONDS = 60.0
+WITNESS_SECONDS = 20.0  # for the last round; it takes a few
 # Eighteen nodes in one process make 306 connections at once; who finds no room comes back soon.
-SETTINGS = Settings(retry_most_seconds=2.0)
+# Every round of cosigning is 306 questions, so there is one at the start, hardly another before the last.
+SETTINGS = Settings(retry_most_seconds=2.0, witness_seconds=30.0)
 T = TypeVar("T")
 
 
@@ -39,7 +41,7 @@ class Nodes:
         self._running = self._run(_serve_all(world.agencies, opened))
 
     def stop(self) -> None:
-        """Drain them all: streams end, everything is committed, the last checkpoints are published."""
+        """Drain them all: streams end, everything is committed, the last checkpoints are published and cosigned."""
         self._run(_drain_all(self._running))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -75,4 +77,9 @@ async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node]) -> li
 
 
 async def _drain_all(running: list[RunningNode]) -> None:
+    """Stop in step: as long as one enters or asks anything, all others still answer it."""
+    for each in running:
+        each.leave()
+    await asyncio.gather(*(each.quiesce() for each in running))
+    await asyncio.gather(*(each.witness_last(WITNESS_SECONDS) for each in running))
     await asyncio.gather(*(each.drain() for each in running))

@@ -188,6 +188,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
             desk_address=config.desk,
             admin_address=config.admin or None,
             endpoints=config.peers,
+            witnesses=config.witnesses,
             log=None if quiet else sys.stderr,
             alone=alone,
         )

@@ -87,15 +87,15 @@ class Gathering:
     def cosigned(self) -> tuple[int, str] | None:
         """Give size and note of the newest checkpoint that the quorum has cosigned, with all that came for it."""
         reached = [size for size, lines in self._sizes.items() if 0 < self._quorum <= len(lines.ed25519)]
-        return (max(reached), _merge(self._sizes[max(reached)])) if reached else None
+        return (max(reached), _merge(self._sizes[max(reached)], list(self._keys))) if reached else None
 
 
-def _merge(lines: _Lines) -> str:
+def _merge(lines: _Lines, order: list[str]) -> str:
     """Put lines under the note as far as there is room; the first key's line of each witness before any second one."""
     own = lines.target.note
     room = MAX_SIGNATURE_LINES - len(parse_note(own).signatures)
-    chosen = list(lines.ed25519.values())[:room]
+    chosen = [lines.ed25519[name] for name in order if name in lines.ed25519][:room]
     text = "".join(map(str, chosen))
     left = (MAX_NOTE_BYTES - len(own.encode()) - len(text.encode())) // MLDSA44_LINE_BYTES
-    second = list(lines.mldsa44.values())[: max(0, min(room - len(chosen), left))]
+    second = [lines.mldsa44[name] for name in order if name in lines.mldsa44][: max(0, min(room - len(chosen), left))]
     return add_lines(own, text + "".join(map(str, second)))

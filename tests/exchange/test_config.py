@@ -17,7 +17,12 @@ def _write(home: Path, text: str) -> Path:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     config = NodeConfig(
-        agency=AgencyId("HK-IMMD"), listen="[::]:1", desk="127.0.0.1:2", admin="127.0.0.1:3", peers={"HK-SB": "a.b:4"}
+        agency=AgencyId("HK-IMMD"),
+        listen="[::]:1",
+        desk="127.0.0.1:2",
+        admin="127.0.0.1:3",
+        peers={"HK-SB": "a.b:4"},
+        witnesses={"oversight.example/witness": "http://127.0.0.1:7445", "b.example/w": "https://[::1]/prefix"},
     )
     assert load_config(_write(tmp_path, format_config(config))) == config
 
@@ -39,6 +44,10 @@ def test_agency_alone_is_enough(tmp_path: Path) -> None:
         ('agency = "HK-IMMD"\nadmin = "0.0.0.0:1"', "admin is '0.0.0.0:1'", "127.0.0.1"),
         ('agency = "HK-IMMD"\npeers = 1', "peers is no table", "[peers]"),
         ('agency = "HK-IMMD"\n[peers]\nHK-SB = "x"', "peers.HK-SB is 'x'", "host:port"),
+        ('agency = "HK-IMMD"\nwitnesses = 1', "witnesses is no table", "[witnesses]"),
+        ('agency = "HK-IMMD"\n[witnesses]\nHK-SB = "http://a"', "'witnesses.HK-SB' names no witness", "oversight"),
+        ('agency = "HK-IMMD"\n[witnesses]\n"a.b/w" = "a:1"', "'witnesses.a.b/w' is 'a:1'", "http://"),
+        ('agency = "HK-IMMD"\n[witnesses]\n"a.b/w" = 1', "'witnesses.a.b/w' is no text", "double quotes"),
         ("agency = ", "Invalid value", ""),
     ],
 )
