@@ -76,3 +76,122 @@ async def test_a_destroyed_node_gets_back_every_delivery_and_receipt_and_shows_t
         assert world[A].node.reads.find(B, bulletin_id(back)) is not None
     await world[A].start()
     log_verifies(world[A], 2)
+
+
+async def test_an_old_backup_goes_on_in_a_new_epoch_and_bulletins_flow_both_ways(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        early, got_early = bulletin(A, B, C), bulletin(B, A)
+        await world[A].publish(early)
+        await world[B].publish(got_early)
+        await all_receipted(world, A, B)
+        await world[A].stop()
+        backup(world[A], tmp_path / "backup")
+        await world[A].start()
+        await world.connected()
+        late, got_late = bulletin(A, B), bulletin(C, A)
+        await world[A].publish(late)
+        await world[C].publish(got_late)
+        await all_receipted(world, A, C)
+        await world[C].stop()
+        waiting = bulletin(A, C)
+        await world[A].publish(waiting)  # C is away: it waits, and is in no backup and with no peer
+        await world[A].stop()
+        await world[C].start()
+        restore(world[A], tmp_path / "backup")
+
+        recovery = await recover(world, A)
+        assert recovery.entered.bulletins == 1, "late alone was lost to the home"
+        assert (recovery.before / nodes.DATABASE).exists() and (recovery.before / nodes.LOCK).exists()
+        await world[A].start()
+        await world.connected()
+        for each in (early, late):
+            assert states(world[A], bulletin_id(each)) == {DeliveryState.RECEIVED}
+        assert world[A].node.reads.find(B, bulletin_id(got_early)) is not None
+        await until(lambda: world[A].node.reads.find(C, bulletin_id(got_late)) is not None)
+        assert world[A].node.reads.find(A, bulletin_id(waiting)) is None, "nobody ever had it"
+        again, back = bulletin(A, B, C), bulletin(C, A)
+        await world[A].publish(again)
+        await world[C].publish(back)
+        await all_receipted(world, A, C)
+        assert states(world[A], bulletin_id(again)) == {DeliveryState.RECEIVED}
+        assert len(world[A].bodies(Kind.RESTORED)) == 3
+        for name in (B, C):
+            held = world[name].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
+            assert held is not None and held.sequence >= 1
+    for name in (A, B, C):
+        await world[name].start()
+        log_verifies(world[name], world[name].node.house.epoch)
+
+
+async def test_what_waited_in_the_backup_is_delivered_anew_under_new_numbers(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        await world[A].publish(bulletin(A, B, C))
+        await all_receipted(world, A)
+        await world[B].stop()
+        waiting = bulletin(A, B, C)
+        await world[A].publish(waiting)
+        await until(lambda: DeliveryState.RECEIVED in states(world[A], bulletin_id(waiting)))
+        await world[A].stop()
+        await world[B].start()
+        (world[A].home / nodes.LOCK).unlink()
+
+        recovery = await recover(world, A)
+        assert recovery.entered.renumbered == 1
+        await world[A].start()
+        await world.connected()
+        await all_receipted(world, A)
+        assert states(world[A], bulletin_id(waiting)) == {DeliveryState.RECEIVED}
+        lane = world[B].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
+        assert lane is not None and lane.sequence == 1
+
+
+async def test_two_recoveries_in_a_row_end_in_epoch_3(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        sent = []
+        for epoch in (1, 2):
+            sent += [bulletin(A, B, C)]
+            back = bulletin(B, A)
+            await world[A].publish(sent[-1])
+            await world[B].publish(back)
+            await all_receipted(world, A, B)
+            await world[A].stop()
+            destroy(world[A])
+            await recover(world, A)
+            await world[A].start()
+            await world.connected()
+            assert world[A].node.house.epoch == epoch + 1
+            await until(lambda back=back: world[A].node.reads.find(B, bulletin_id(back)) is not None)
+        for each in sent:
+            assert states(world[A], bulletin_id(each)) == {DeliveryState.RECEIVED}
+        again, back = bulletin(A, B, C), bulletin(C, A)
+        await world[A].publish(again)
+        await world[C].publish(back)
+        await all_receipted(world, A, C)
+        assert states(world[A], bulletin_id(again)) == {DeliveryState.RECEIVED}
+
+
+async def test_two_members_that_were_lost_one_after_the_other_find_each_other_again(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        await world[A].publish(bulletin(A, B, C))
+        await world[B].publish(bulletin(B, A))
+        await all_receipted(world, A, B)
+        for lost in (A, B):
+            await world[lost].stop()
+            destroy(world[lost])
+            await recover(world, lost)
+            await world[lost].start()
+            await world.connected()
+        one, other = bulletin(A, B, C), bulletin(B, A, C)
+        await world[A].publish(one)
+        await world[B].publish(other)
+        await all_receipted(world, A, B)
+        assert states(world[A], bulletin_id(one)) == {DeliveryState.RECEIVED}
+        assert states(world[B], bulletin_id(other)) == {DeliveryState.RECEIVED}
