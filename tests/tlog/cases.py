@@ -320,3 +320,9 @@ def _log_accepted(folder: Path) -> tuple[bool, int]:
     report = verify_log(folder, key=KEY)
     refuting = [step.step for step in report.steps if step.result == "refuted"]
     return report.exit_code != 6, refuting[0] if refuting else 0
+
+
+def altered_case(base: Path, changes: dict[str, bytes]) -> Case:
+    """Ask about a log folder with some files replaced; ours is refused."""
+    request = ["altered", str(base), {name: text(data) for name, data in changes.items()}]
+    return Case(kind="altered", request=request, ours=False)

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -17,37 +15,19 @@ from pathlib import Path
 import pytest
 
 from tests.scale import SCALE
+from tests.tlog.asking import Ask, asking
 from tests.tlog.cases import Case, logs, notes, proofs
 from tests.tlog.disagreements import KNOWN, explain
 
-ROOT = Path(__file__).resolve().parents[2]
-INTERPRETER = ROOT / ".venv/tlog/bin/python"
 TIMES = 1 if SCALE == 1 else 100  # a soak of any length has the million
 BATCH = 100
 SEED = 20_261_122
 
-Ask = Callable[[list[Case]], list[bool]]
-
 
 @pytest.fixture(scope="module")
 def ask() -> Iterator[Ask]:
-    """Return a function that puts cases to aics-tlog, in one process that stays."""
-    if not INTERPRETER.exists():
-        pytest.skip("aics-tlog is not installed: tests/tlog/install")
-    command = [str(INTERPRETER), "-I", str(ROOT / "tests/tlog/judge.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdin
-        assert child.stdout
-        asked, answers = child.stdin, child.stdout
-
-        def put(cases: list[Case]) -> list[bool]:
-            print(json.dumps([case.request for case in cases]), file=asked, flush=True)
-            verdicts: list[bool] = json.loads(answers.readline())
-            assert len(verdicts) == len(cases)
-            return verdicts
-
+    with asking() as put:
         yield put
-        asked.close()
 
 
 def compare(ask: Ask, cases: Iterable[Case], at_once: int = BATCH) -> Counter[str]:
