@@ -71,6 +71,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.clock",
         "exchange.writer",
         "exchange.logfiles",
+        "exchange.pending",
         "exchange.node",
         "exchange.starting",
         "exchange.upkeep",

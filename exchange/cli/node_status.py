@@ -11,6 +11,7 @@ from exchange.config import load_config
 from exchange.home import running_process
 from exchange.house import newest_epoch
 from exchange.node import Paths, restore_federation
+from exchange.pending import load_pending
 from exchange.sqlite import SqliteStore
 from exchange.store import Reads
 
@@ -42,12 +43,15 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
             "desk": config.desk,
             "log_size": reads.size(),
             "published_size": _published(paths),
+            **_witnessed(home, now_ms),
             "received": received,
             "not_opened": unread,
             "sent": sent,
             "waiting": sum(each.sequence - each.taken for each in reads.lanes() if each.outgoing),
             "stopped_lanes": [each.peer for each in reads.lanes() if each.stopped],
-            "peers": {peer: (reads.peer_checkpoint(peer, newest_epoch(federation, peer)) or (0, ""))[0] for peer in members},
+            "peers": {
+                peer: (reads.peer_checkpoint(peer, newest_epoch(federation, peer)) or (0, ""))[0] for peer in members
+            },
         }
     finally:
         store.close()
@@ -62,12 +66,15 @@ def to_lines(told: dict[str, Any]) -> list[str]:
         ("addresses", f"peers {told['listen']}, officers {told['desk']}"),
         ("federation", f"{told['federation']}, roster {told['roster']}, {told['roster_days_left']} days left"),
         ("log", f"{told['log_size']:,} entries, {told['published_size']:,} published as files"),
+        ("witnesses", _witness_words(told)),
         ("inbox", f"{told['received']} received, {told['not_opened']} not opened yet"),
         ("outbox", f"{told['sent']} sent, {told['waiting']} deliveries on their way"),
         ("peers", f"{len(seen)} of {len(told['peers'])} have shown us their log"),
     ]
     if told["stopped_lanes"]:
         rows.append(("ALARM", f"lanes stopped: {', '.join(told['stopped_lanes'])}"))
+    if told["witness_alarm"]:
+        rows.append(("ALARM", "the end of the log has waited more than 10 minutes for its witnesses"))
     return shown.columns(rows, indent="")
 
 
@@ -81,6 +88,27 @@ def _bulletins(reads: Reads) -> tuple[int, int, int]:
             unread += 0 if sent else sum(1 for each in page if not each.opened)
             after = page[-1].entry_index
     return counts[False], unread, counts[True]
+
+
+def _witnessed(home: Path, now_ms: int) -> dict[str, Any]:
+    """Say how far the log is witnessed, from the file that the node keeps."""
+    state = load_pending(home)
+    if state is None:
+        return {"witnessed_size": None, "quorum": None, "witnesses": {}, "pending_since": None, "witness_alarm": False}
+    return {
+        "witnessed_size": state.size,
+        "quorum": state.quorum,
+        "witnesses": dict(state.witnesses),
+        "pending_since": shown.hour(state.since_ms) or None,
+        "witness_alarm": state.is_alarming(now_ms),
+    }
+
+
+def _witness_words(told: dict[str, Any]) -> str:
+    if not told["quorum"]:
+        return "not asked yet" if told["quorum"] is None else "the roster names none"
+    words = f"witnessed to {told['witnessed_size']:,} of {told['log_size']:,}, quorum {told['quorum']}"
+    return f"{words}, pending since {told['pending_since']}" if told["pending_since"] else words
 
 
 def _published(paths: Paths) -> int:

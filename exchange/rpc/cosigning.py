@@ -9,17 +9,14 @@ What each witness cosigned last is kept there too; it is only a hint, since a wi
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from audit.trust import policy_of
 from audit.witness import WitnessRefusal, format_request
 from exchange.node import Node
+from exchange.pending import ALARM_MS, Pending, load_pending, save_pending
 from exchange.rpc.gathering import Gathering, Target
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
@@ -29,8 +26,6 @@ from exchange.writer import Group
 from exchange.writing import Writing
 from keys.errors import RefusedError, UnavailableError
 
-STATE_FILE = "witnessing.json"
-ALARM_MS = 600_000  # audit.md 2.5: pending for more than ten minutes
 ATTEMPTS = 3  # of one question: a witness that stands elsewhere is asked again from there
 PAUSE_SECONDS, PAUSE_MOST_SECONDS = 0.25, 30.0  # between questions to one that does not answer
 SAVE_SECONDS = 0.1  # lines that come so soon after one another are written together
@@ -56,16 +51,15 @@ class Cosigning:
     ) -> None:
         """Prepare; *asks* says how each witness is asked, by name: who is not in it is never asked."""
         self._node, self._settings, self._now_ms, self._log = node, settings, now_ms, log
-        self._path = node.paths.home / STATE_FILE
         policy = policy_of(node.house.federation.roster, node.house.agency)
         self._quorum, self._gathering = policy.quorum, Gathering(policy)
-        saved = read_state(node.paths.home)
-        held = saved.get("witnesses", {}) if saved.get("origin") == node.house.origin else {}
+        saved = load_pending(node.paths.home)
+        held = saved.witnesses if saved is not None and saved.origin == node.house.origin else {}
         asked = [key.name for key in policy.witnesses if key.name in asks]
         self._witnesses = {name: _Witness(name, asks[name], held.get(name, 0)) for name in asked}
         self._waiting: list[tuple[int, int]] = []  # (size, published at ms), not witnessed yet; ascending
-        if saved.get("pending_since_ms"):
-            self._waiting.append((node.witnessed[0] + 1, int(saved["pending_since_ms"])))
+        if saved is not None and saved.since_ms:
+            self._waiting.append((node.witnessed[0] + 1, saved.since_ms))
         self._alarmed_ms = 0
         self._target: Target | None = None
         self._aimed = 0.0  # on the monotonic clock
@@ -243,14 +237,14 @@ class Cosigning:
             await asyncio.to_thread(self._node.files.add_cosigned, *found)
         size = self._node.witnessed[0]
         self._waiting = [each for each in self._waiting if each[0] > size]
-        state = {
-            "origin": self._node.house.origin,
-            "quorum": self._quorum,
-            "witnessed_size": size,
-            "pending_since_ms": self.pending_since_ms,
-            "witnesses": {each.name: each.held for each in self._witnesses.values()},
-        }
-        await asyncio.to_thread(_write, self._path, json.dumps(state, indent=1) + "\n")
+        state = Pending(
+            origin=self._node.house.origin,
+            quorum=self._quorum,
+            size=size,
+            since_ms=self.pending_since_ms or 0,
+            witnesses={each.name: each.held for each in self._witnesses.values()},
+        )
+        await asyncio.to_thread(save_pending, self._node.paths.home, state)
 
     async def _watch(self) -> None:
         while True:
@@ -258,32 +252,11 @@ class Cosigning:
             self.check_pending()
 
 
-def read_state(home: Path) -> dict[str, Any]:
-    """Read what a node last wrote of its witnesses: origin, quorum, witnessed_size, pending_since_ms, witnesses by name.
-
-    Returns:
-        Nothing where there is no such file, or none that we understand: a witness says itself where it stands.
-    """
-    try:
-        read = json.loads((home / STATE_FILE).read_text("utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return {}
-    good = isinstance(read, dict) and isinstance(read.get("witnesses"), dict)
-    numbers = [*read.get("witnesses", {}).values(), read.get("pending_since_ms") or 0] if good else ["none"]
-    return read if all(isinstance(each, int) and each >= 0 for each in numbers) else {}
-
-
 def _consistency(group: Group, old: int, new: int) -> list[bytes] | None:
     try:
         return group.log.consistency(old, new)
     except LookupError:
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, "utf-8")
-    os.replace(fresh, path)
 
 
 def _nothing(writing: Writing) -> None:

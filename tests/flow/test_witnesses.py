@@ -9,7 +9,6 @@ from pathlib import Path
 from audit.checkpoint import parse_note, verify_note
 from audit.policy import parse_vkeys
 from audit.trust import policy_of
-from exchange.rpc.cosigning import read_state
 from tests.flow.world import Member, World, bulletin, until
 
 

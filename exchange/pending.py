@@ -1,0 +1,52 @@
+"""How far a log is witnessed, as its node last wrote it down in ``HOME/witnessing.json``.
+
+For whoever looks while the node runs or not, and for the node itself after a restart: since when something waits for
+its quorum is not forgotten, and where each witness stands need not be asked anew. It is a hint and proves nothing;
+what is witnessed stands in ``log/witnessed``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+STATE_FILE = "witnessing.json"
+ALARM_MS = 600_000  # audit.md 2.5: pending for more than ten minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What a node knows of its witnesses."""
+
+    origin: str  # of the log
+    quorum: int  # 0 where the roster names no witness
+    size: int  # of the newest checkpoint that the quorum has cosigned
+    since_ms: int  # since when something published waits for its quorum, milliseconds UTC; 0 where nothing does
+    witnesses: Mapping[str, int]  # those that are asked, by name: the size that each cosigned last
+
+    def is_alarming(self, now_ms: int) -> bool:
+        """Tell whether something has waited too long."""
+        return bool(self.since_ms) and now_ms - self.since_ms >= ALARM_MS
+
+
+def load_pending(home: Path) -> Pending | None:
+    """Read the file; None where there is none, or none that we understand."""
+    try:
+        read = json.loads((home / STATE_FILE).read_text("utf-8"))
+        made = Pending(**read)
+        numbers = [made.quorum, made.size, made.since_ms, *made.witnesses.values()]
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    good = isinstance(made.origin, str) and all(type(each) is int and each >= 0 for each in numbers)
+    return made if good else None
+
+
+def save_pending(home: Path, state: Pending) -> None:
+    """Write the file, whole."""
+    path = home / STATE_FILE
+    fresh = path.with_name(f".{STATE_FILE}.new")
+    fresh.write_text(json.dumps(asdict(state), indent=1) + "\n", "utf-8")
+    os.replace(fresh, path)
