@@ -94,6 +94,7 @@ class _Answer(NamedTuple):
 
 class _Recorded(NamedTuple):
     entry: int
+    dispatch: bytes
     refers_to: int
     peer_index: int
     peer_leaf: bytes
@@ -124,12 +125,13 @@ def own_number(folder: TileFolder, size: int) -> int:
     return body.peer
 
 
-def compare(sides: Sequence[Side], names: Mapping[int, str]) -> Pairing:
+def compare(sides: Sequence[Side], names: Mapping[int, str], *, part_entries: int = PART_ENTRIES) -> Pairing:
     """Pair the entries of *sides*.
 
     Args:
         sides: Each agency once.
         names: Agencies by member number, for those without a log here; a number that is missing reads ``member 7``.
+        part_entries: How many entries are joined at a time.
 
     Raises:
         RefusedError: MALFORMED; a file of a log is missing or broken.
@@ -138,7 +140,7 @@ def compare(sides: Sequence[Side], names: Mapping[int, str]) -> Pairing:
     known = {side.number: side for side in sides}
     names = {**names, **{side.number: side.agency for side in sides}}
     ends, total = _survey(found, sides, known, names)
-    parts = -(-total // PART_ENTRIES) or 1
+    parts = -(-total // part_entries) or 1
     for number in range(parts):
         part = _Part()
         for side in sides:
@@ -254,7 +256,7 @@ def _take(
     if body.kind == Kind.QUEUED:
         twice = part.sent.setdefault(ours, _Sent(index, time_us, body.dispatch_digest)).entry != index
     elif body.kind == Kind.RECEIPT_RECORDED:
-        row = _Recorded(index, body.refers_to, body.peer_index, body.peer_leaf_hash)
+        row = _Recorded(index, body.dispatch_digest, body.refers_to, body.peer_index, body.peer_leaf_hash)
         twice = part.recorded.setdefault(ours, row).entry != index
     else:
         leaf = sha256(b"\0" + entry).digest()
@@ -306,6 +308,8 @@ def _join(found: Pairing, part: _Part, known: Mapping[int, Side], ends: Mapping[
 
 
 def _receipt_fault(sent: _Sent, answer: _Answer, recorded: _Recorded, recipient: str) -> str:
+    if recorded.dispatch != sent.dispatch:
+        return f"it names another dispatch than entry {sent.entry}"
     if recorded.refers_to != sent.entry:
         return f"it refers to entry {recorded.refers_to}, the delivery is entry {sent.entry}"
     if (recorded.peer_index, recorded.peer_leaf) != (answer.entry, answer.leaf):
