@@ -198,6 +198,33 @@ def equivocation() -> dict[str, Any]:
     return {"operations": public(world.OPERATIONS), "sequence": 3, "evidence": evidence.encode().hex()}
 
 
+def disclosure() -> dict[str, Any]:
+    """A salt, a bulletin, its sixteen commitments, and what opens each field that it has."""
+    from audit.disclosure import SLOTS
+    from exchange.disclosure import disclosure_key, disclosure_root, open_field, slot_values
+
+    salt, bulletin = bytes(range(32)), bulletin_bytes()
+    opened = [
+        open_field(salt, bulletin, name) for name, value in zip(SLOTS, slot_values(bulletin), strict=True) if value
+    ]
+    return {
+        "salt": salt.hex(),
+        "bulletin": bulletin.hex(),
+        "disclosure_key": disclosure_key(salt).hex(),
+        "root": disclosure_root(salt, bulletin).hex(),
+        "slots": [{"name": n, "value": v.hex()} for n, v in zip(SLOTS, slot_values(bulletin), strict=True)],
+        "opened": [plain(each) for each in opened],
+    }
+
+
+def bulletin_bytes() -> bytes:
+    from exchange.bulletin import encode_bulletin
+    from exchange.draft import read_draft
+
+    path = FOLDER.parents[2] / "exchange/examples/21-arrest-notice-four-men.yaml"
+    return encode_bulletin(read_draft(path.read_bytes()).message)
+
+
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     one, dispatch, delivery = envelope(released=False)
@@ -208,6 +235,7 @@ def main() -> None:
         "envelope-released.json": two,
         "receipts.json": receipts(dispatch, delivery),
         "equivocation.json": equivocation(),
+        "disclosure.json": disclosure(),
     }
     for name, content in files.items():
         path = FOLDER / name
