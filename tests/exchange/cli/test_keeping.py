@@ -1,0 +1,77 @@
+"""``exchange hold`` and ``exchange audit disclose`` at running nodes: typed as an officer types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exchange.client import Published
+from tests.exchange.running import Federation, note, running
+
+ROSTER = "roster"
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running(tmp_path_factory.mktemp("keeping"), ("HK-IMMD", "HK-SB", "TH-DSI")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def published(federation: Federation) -> Published:
+    with federation.client("HK-SB") as client:
+        made = client.publish(note("To be shown", "TH-DSI"))
+        federation.await_received(client, made)
+    return made
+
+
+def test_an_officer_holds_and_releases_what_came_and_what_was_sent(
+    federation: Federation, published: Published
+) -> None:
+    for agency in ("TH-DSI", "HK-SB"):
+        typed = federation.type(f"hold {published.bulletin_id} --because 'a court asks' --json", agency)
+        told = json.loads(typed.out)
+        assert (typed.code, told["held"], told["count"]) == (0, True, 1)
+        typed = federation.type(f"hold {published.number} --release --for C-1 --because 'it is over'", agency)
+        assert typed.code == 0
+        assert "may be erased when its day comes" in typed.out
+        typed = federation.type(f"hold {published.number} --release --because 'once more' --json", agency)
+        assert (typed.code, json.loads(typed.out)["code"]) == (5, "NO_SUCH_BULLETIN")
+
+
+def test_fields_are_disclosed_verified_by_anybody_and_the_log_said_so_first(
+    federation: Federation, published: Published, tmp_path: Path
+) -> None:
+    roster = next(federation.home("TH-DSI").parent.glob(f"{ROSTER}*"))
+    for agency in ("TH-DSI", "HK-SB"):
+        file = tmp_path / f"{agency}.disclosure"
+        line = f"audit disclose {published.bulletin_id} --field subject --field kind --for C-1 --because 'the court' -o {file}"
+        typed = federation.type(line, agency)
+        assert typed.code == 0, typed.err
+        assert "kind, subject of" in typed.out
+        shown = federation.type(f"audit verify --json --roster {roster} {file}")
+        told = json.loads(shown.out)
+        assert (shown.code, told["verdict"], told["bulletin"]) == (0, "verified", published.bulletin_id)
+        assert told["fields"] == {"kind": ["115"], "subject": ["en", "en", "To be shown"]}
+        assert told["kind"] == ("RECEIVED" if agency == "TH-DSI" else "PUBLISHED")
+        assert "stay shut" in federation.type(f"audit verify --roster {roster} {file}").out
+        file.write_text(file.read_text().replace("subject ", "number ", 1))
+        assert federation.type(f"audit verify --json --roster {roster} {file}").code == 6
+        assert federation.type(f"audit verify {file}").code == 2  # no key: nothing to hold it against
+        assert federation.type(line, agency).code == 2  # the file stays
+    with federation.client("TH-DSI") as client:
+        kinds = [each for each in client.inbox() if each.bulletin_id == published.bulletin_id]
+        assert kinds[0].opened
+
+
+def test_disclose_names_the_fields_that_there_are(federation: Federation, published: Published, tmp_path: Path) -> None:
+    line = f"audit disclose {published.bulletin_id} --field everything --for C-1 --because x -o {tmp_path / 'f'}"
+    typed = federation.type(line, "TH-DSI")
+    assert typed.code == 2
+    assert "kind, number, originator" in typed.err
+    line = f"audit disclose {published.bulletin_id} --field persons --for C-1 --because x -o {tmp_path / 'f'}"
+    assert federation.type(line, "TH-DSI").code == 5
+    assert not (tmp_path / "f").exists()
