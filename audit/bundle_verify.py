@@ -195,7 +195,7 @@ def _check_receipts(folder: BundleFolder, roster: SignedPayload | None) -> _Told
     peers = [name for name in folder.tar.members if name.startswith("peers/")]
     proofs = {name for name in peers if name.endswith(".tlog-proof")}
     for name in sorted(set(peers) - proofs):
-        verify_note(folder.text(name), _key_of(name, keys))
+        _check_peer(folder, name, _key_of(name, keys), known)
     rows = list(_rows(folder))
     for recorded, queued, name in rows:
         if name not in proofs:
@@ -208,6 +208,17 @@ def _check_receipts(folder: BundleFolder, roster: SignedPayload | None) -> _Told
     if known is None and peers:
         told.skip("under keys that this bundle itself names")
     return told
+
+
+def _check_peer(folder: BundleFolder, name: str, key: VerifierKey, roster: Roster | None) -> None:
+    """Check a peer's checkpoint, and the lines of those witnesses that a roster names."""
+    note = folder.text(name)
+    try:
+        verify_note(note, key)
+        if roster is not None:
+            policy_of(roster, member_of_log(roster, key.name)[0].agency).judge(note)
+    except RefusedError as error:
+        _bad(name, str(error))
 
 
 def _key_of(name: str, keys: dict[str, VerifierKey]) -> VerifierKey:

@@ -1,0 +1,352 @@
+"""Bundles of a real home: the same bytes from the same log, nothing of a bulletin in them, checked by other programs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.bundle_folder import BundleFolder
+from audit.kinds import Kind
+from audit.tar import open_tar, write
+from exchange.node import DATABASE
+from tests.acts.paired import AGENCIES, TEXT, Logs, copied, exchange_all
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = "HK-IMMD"
+OTHER_SETTINGS = (
+    {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "0"},
+    {"LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4242"},
+    {"LC_ALL": "POSIX", "TZ": "America/St_Johns", "PYTHONHASHSEED": "1", "PYTHONUTF8": "1"},
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    homes = tmp_path_factory.mktemp("bundled") / "homes"
+    exchange_all(homes)
+    return homes
+
+
+@pytest.fixture
+def logs(template: Path, tmp_path: Path) -> Iterator[Logs]:
+    with copied(template, tmp_path / "homes") as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def bundle(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "immd.audit"
+    done = exchange("bundle", template / HOME, "-o", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def exchange(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **more.pop("env", {})}
+    command = [*more.pop("before", ()), sys.executable, "-m", "exchange", "audit", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=False)
+
+
+def verify(path: Path, *words: object, before: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
+    command = [*before, sys.executable, "-m", "audit.cli", "verify", "--json", str(path), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def unpacked(bundle: Path, folder: Path) -> Path:
+    with tarfile.open(bundle) as file:
+        file.extractall(folder, filter="data")
+    return folder
+
+
+def test_a_bundle_is_verified_with_the_roster_alone(bundle: Path, template: Path) -> None:
+    code, told = verify(bundle, "--roster", template / "roster")
+    assert (code, told["verdict"]) == (0, f"verified, witnessed to {told['size']}")
+    steps = {step["step"]: step for step in told["steps"]}
+    assert [steps[n]["result"] for n in (9, 10, 11)] == ["ok"] * 3
+    assert steps[11]["detail"].startswith("5 receipts stand in their givers' logs")
+    # Control: without the roster its keys are only its own word.
+    code, told = verify(bundle)
+    assert code == 7
+    assert {step["name"] for step in told["steps"] if step["result"] == "not checked"} >= {"key", "bundle", "receipts"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of one's own needs root")
+def test_a_bundle_is_verified_where_there_is_no_network(bundle: Path, template: Path) -> None:
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine gives nobody a network namespace")
+    assert verify(bundle, "--roster", template / "roster", before=("unshare", "-n"))[0] == 0
+
+
+def test_the_same_log_gives_the_same_bytes_under_any_settings_row_17(
+    bundle: Path, template: Path, tmp_path: Path
+) -> None:
+    for number, settings in enumerate(OTHER_SETTINGS):
+        again = tmp_path / f"{number}.audit"
+        assert exchange("bundle", template / HOME, "-o", again, env=settings).returncode == 0
+        assert again.read_bytes() == bundle.read_bytes(), settings
+    changed = tmp_path / "dsi.audit"  # control: another log, other bytes
+    assert exchange("bundle", template / "TH-DSI", "-o", changed).returncode == 0
+    assert changed.read_bytes() != bundle.read_bytes()
+
+
+def test_a_copy_of_the_home_with_other_times_and_modes_gives_the_same_bytes(
+    bundle: Path, logs: Logs, tmp_path: Path
+) -> None:
+    for path in logs.home(HOME).rglob("*"):
+        os.utime(path, (1, 1))
+    assert exchange("bundle", logs.home(HOME), "-o", tmp_path / "again.audit").returncode == 0
+    assert (tmp_path / "again.audit").read_bytes() == bundle.read_bytes()
+
+
+def test_it_is_a_plain_tar_with_nothing_of_this_machine_in_it(bundle: Path) -> None:
+    with tarfile.open(bundle) as file:
+        members = file.getmembers()
+    assert [member.name for member in members] == sorted(member.name for member in members)
+    for member in members:
+        assert member.isfile()
+        assert (member.mtime, member.uid, member.gid, member.uname, member.gname) == (0, 0, 0, "", "")
+        assert member.mode == 0o644
+
+
+def test_it_holds_what_its_readme_says(bundle: Path) -> None:
+    names = set(open_tar(bundle).members)
+    assert {"README", "checkpoint", "log.vkey", "keys", "policy", "witnesses.vkeys", "check.py"} <= names
+    assert {"schema/entry.proto", "schema/kinds.tsv", "receipts/receipts.tsv", "roster/1"} <= names
+    assert "peers/th-dsi.exercise.example/log/1/checkpoint" in names
+    assert len([name for name in names if name.endswith(".tlog-proof")]) == 5
+    assert {f"manifests/{agency}/1" for agency in (HOME,)} <= names
+
+
+def test_the_readmes_own_words_are_run(bundle: Path, template: Path, tmp_path: Path) -> None:
+    folder = unpacked(bundle, tmp_path / "B")
+    readme = (folder / "README").read_text()
+    for line in (
+        "grep -E '^[0-9a-f]{64}  ' README | sha256sum --check --quiet",
+        'python3 check.py . "$(cat KEY)" witnesses.vkeys',
+    ):
+        assert line in readme
+        typed = line.replace("python3", sys.executable).replace("KEY", "log.vkey")
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", typed], cwd=folder, capture_output=True, check=False)
+        assert done.returncode == 0, (line, done.stderr)
+    for name in ("tile/entries/000.p/*", "checkpoint", "witnesses.vkeys"):  # control: what is changed is found
+        path = next(folder.glob(name))
+        good = path.read_bytes()
+        path.write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
+        command = [sys.executable, "check.py", ".", (folder / "log.vkey").read_text(), "witnesses.vkeys"]
+        assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode != 0, name
+        path.write_bytes(good)
+    command = [sys.executable, "-m", "audit.cli", "verify", str(bundle), "--roster", str(template / "roster")]
+    assert "exchange-audit verify THIS --roster ROSTER" in readme
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def test_too_few_cosignatures_are_refused_by_the_script(bundle: Path, tmp_path: Path) -> None:
+    folder = unpacked(bundle, tmp_path / "B")
+    lines = (folder / "checkpoint").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if "/witness " not in line]
+    (folder / "checkpoint").write_text("".join(kept))
+    command = [sys.executable, "check.py", ".", (folder / "log.vkey").read_text()]
+    assert subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode == 0
+    done = subprocess.run([*command, "witnesses.vkeys"], cwd=folder, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "refuted: 0 witnesses have signed; quorum 3\n")
+
+
+def test_an_unpacked_bundle_is_a_log_folder(bundle: Path, template: Path, tmp_path: Path) -> None:
+    folder = unpacked(bundle, tmp_path / "B")
+    code, told = verify(folder, "--roster", template / "roster")
+    assert code in (0, 7)
+    assert told["verdict"].startswith("verified, witnessed to ")
+    original = template / HOME / "log"
+    for path in original.rglob("*"):
+        if path.is_file():
+            assert (folder / path.relative_to(original)).read_bytes() == path.read_bytes()
+
+
+def encodings(value: str) -> dict[str, bytes]:
+    raw = value.encode()
+    digest = hashlib.sha256(raw)
+    found = {"utf-8": raw, "utf-16-le": value.encode("utf-16-le"), "utf-16-be": value.encode("utf-16-be")}
+    found |= {"hex": raw.hex().encode(), "HEX": raw.hex().upper().encode()}
+    found |= {"sha256": digest.digest(), "sha256 hex": digest.hexdigest().encode()}
+    found |= {"sha256 base64": base64.b64encode(digest.digest())}
+    for shift in range(3):  # base64 of it at any place of a longer text, without the characters at its ends
+        found[f"base64+{shift}"] = base64.b64encode(bytes(shift) + raw)[(0, 2, 4)[shift] : -4]
+    return found
+
+
+def test_nothing_of_a_bulletin_is_in_a_bundle_in_any_encoding(logs: Logs, tmp_path: Path) -> None:
+    planted = (TEXT, "officer-1", "HK-IMMD/ADV/2025/000001", "exercise: every addressee")
+    # Decoded too: what a proof carries in base64 is looked into as it reads.
+    for agency in AGENCIES:
+        path = tmp_path / f"{agency}.audit"
+        assert exchange("bundle", logs.home(agency), "-o", path).returncode == 0
+        whole = path.read_bytes() + b"".join(decoded(path))
+        for token in planted:
+            hits = [name for name, form in encodings(token).items() if form in whole]
+            if token == "officer-1":  # who may sign stands in the manifests, which every member has; not in the log
+                hits = [name for name, form in encodings(token).items() if form in log_part(path)]
+            assert hits == [], (agency, token, hits)
+    haystack = b"".join(form for form in encodings(TEXT).values())  # control: each form is found where it is
+    assert all(form in haystack for form in encodings(TEXT).values())
+
+
+def decoded(path: Path) -> Iterator[bytes]:
+    for name, data in open_tar(path).contents():
+        if name.endswith(".tlog-proof"):
+            for line in data.split(b"\n"):
+                word = line.removeprefix(b"extra ").split(b" ")[-1]
+                try:
+                    yield base64.b64decode(word, validate=True)
+                except ValueError:
+                    continue
+
+
+def log_part(path: Path) -> bytes:
+    return b"".join(data for name, data in open_tar(path).contents() if not name.startswith("manifests/"))
+
+
+def test_a_file_that_is_there_stays_and_a_folder_gets_the_name(logs: Logs, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.audit"
+    kept.write_text("mine")
+    done = exchange("bundle", logs.home(HOME), "-o", kept)
+    assert (done.returncode, kept.read_text()) == (2, "mine")
+    assert "is there already" in done.stderr
+    assert exchange("bundle", logs.home(HOME), "-o", kept, "--force").returncode == 0
+    assert kept.read_bytes() != b"mine"
+    done = exchange("bundle", logs.home(HOME), "-o", tmp_path, "--json")
+    told = json.loads(done.stdout)
+    assert Path(told["file"]).name == f"hk-immd.exercise.example.log.1-0-{told['size'] - 1}.audit"
+    assert told["sha256"] == hashlib.sha256(Path(told["file"]).read_bytes()).hexdigest()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".bundle")] == []
+
+
+def test_what_cannot_be_bundled_is_said_in_one_line(logs: Logs, tmp_path: Path) -> None:
+    for words, code in (
+        ((tmp_path / "nowhere",), 5),
+        ((logs.home(HOME), "--from", "900"), 5),
+        ((logs.home(HOME), "--from", "3", "--to", "2"), 5),
+        ((logs.home(HOME), "-o", tmp_path / "no/such/folder/file"), 2),
+    ):
+        done = exchange("bundle", *words)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1), (words, done.stderr)
+    (logs.home(HOME) / "log/checkpoint").write_text("nonsense")
+    done = exchange("bundle", logs.home(HOME), "-o", tmp_path / "x")
+    assert (done.returncode, done.stderr.count("\n")) == (6, 1)
+
+
+def test_a_home_whose_database_is_another_agencys_is_refused(logs: Logs, tmp_path: Path) -> None:
+    for path in logs.home(HOME).glob("node.db*"):
+        path.unlink()
+    for path in logs.home("TH-DSI").glob("node.db*"):
+        shutil.copy(path, logs.home(HOME) / path.name)
+    done = exchange("bundle", logs.home(HOME), "-o", tmp_path / "x")
+    assert done.returncode == 6
+    assert "the database is TH-DSI's" in done.stderr
+
+
+def test_a_mirror_without_a_database_is_bundled_without_receipts(logs: Logs, tmp_path: Path) -> None:
+    for path in logs.home(HOME).glob(f"{DATABASE}*"):
+        path.unlink()
+    assert exchange("bundle", logs.home(HOME), "-o", tmp_path / "x.audit").returncode == 0
+    assert verify(tmp_path / "x.audit", "--roster", logs.roster)[0] == 0
+
+
+def test_a_receipt_that_is_not_the_one_recorded_refutes_row_33(bundle: Path, template: Path, tmp_path: Path) -> None:
+    """Two receipts are exchanged for each other: each is genuine, neither is what our log recorded."""
+    members = dict(open_tar(bundle).contents())
+    first, second = sorted(name for name in members if name.startswith("peers/th-dsi") and name.endswith("tlog-proof"))[
+        :2
+    ]
+    table = members["receipts/receipts.tsv"].decode().splitlines()
+    rows = [line.split("\t") for line in table]
+    wanted = {first.rpartition("/")[2].partition(".")[0], second.rpartition("/")[2].partition(".")[0]}
+    mine = [row for row in rows if row[3] in wanted and row[2].startswith("th-dsi")]
+    mine[0][3], mine[1][3] = mine[1][3], mine[0][3]
+    members["receipts/receipts.tsv"] = "".join("\t".join(row) + "\n" for row in rows).encode()
+    code, told = verify(remade(members, tmp_path, bundle), "--roster", template / "roster")
+    assert code == 6
+    assert "does not record it" in told["verdict"]
+    # Control: the same members with the table as it was.
+    members["receipts/receipts.tsv"] = "".join(f"{line}\n" for line in table).encode()
+    assert verify(remade(members, tmp_path, bundle), "--roster", template / "roster")[0] == 0
+
+
+def remade(members: dict[str, bytes], folder: Path, bundle: Path) -> Path:
+    """Write a bundle of altered members, with the README that fits them: what a forger would do."""
+    from audit.bundle_readme import readme
+    from audit.checkpoint import parse_note
+
+    checkpoint = parse_note(members["checkpoint"].decode()).checkpoint
+    first, end = BundleFolder(bundle).held(checkpoint.size)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items()) if name != "README"}
+    members = {**members, "README": readme(checkpoint, first, end, digests).encode()}
+    path = folder / "remade.audit"
+    with path.open("wb") as out:
+        write(out, sorted(members.items()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("policy", lambda data: data.replace(b"quorum 3", b"quorum 1"), "policy: not what roster 1 says"),
+        ("witnesses.vkeys", lambda data: data.replace(b"quorum 3", b"quorum 1"), "witnesses.vkeys: not what"),
+        ("keys", lambda data: data.replace(b"th-dsi", b"th-dsj"), "keys: line "),
+        ("receipts/receipts.tsv", lambda data: data[:-1], "the last line has no end"),
+        ("receipts/receipts.tsv", lambda data: data + data, "receipts/receipts.tsv: line 6: entry "),
+        ("receipts/receipts.tsv", lambda data: data.split(b"\n", 1)[1], "no line of receipts/receipts.tsv names it"),
+        ("receipts/receipts.tsv", lambda data: data.replace(b"\t", b" "), "line 1: four fields"),
+        ("peers/th-dsi.exercise.example/log/1/checkpoint", lambda data: data[:-6] + b"AAAA=\n", "checkpoint"),
+        ("roster/1", lambda data: data[:-1], "roster/1: "),
+        ("schema/kinds.tsv", lambda data: data + b"99\tX\t\n", "not this program's"),
+        ("log.vkey", lambda data: data.replace(b"hk-immd", b"hk-immx"), "log.vkey"),
+    ],
+)
+def test_a_member_that_a_forger_alters_is_named(
+    name: str, change: Any, said: str, bundle: Path, template: Path, tmp_path: Path
+) -> None:
+    members = dict(open_tar(bundle).contents())
+    members[name] = change(members[name])
+    code, told = verify(remade(members, tmp_path, bundle), "--roster", template / "roster")
+    assert code == (7 if said == "not this program's" else 6), told
+    assert said in json.dumps(told), told
+    # Control: with the README as it was, the altered bytes are found at once.
+    members["README"] = dict(open_tar(bundle).contents())["README"]
+    path = tmp_path / "plain.audit"
+    with path.open("wb") as out:
+        write(out, sorted(members.items()))
+    code, told = verify(path, "--roster", template / "roster")
+    assert code == 6
+    assert "README: line " in json.dumps(told)
+
+
+def test_two_bundles_of_a_running_node_show_one_moment_each(logs: Logs, tmp_path: Path) -> None:
+    """The node writes between the reading of the checkpoint and that of the tiles: the bundle is of the checkpoint."""
+    from tests.world import Desk, advisory
+
+    desk = Desk(HOME, logs.home(HOME))
+    try:
+        size = desk.node.log.size
+        for serial in range(10, 14):
+            desk.publish(advisory(HOME, "TH-DSI", serial=serial))
+            path = tmp_path / f"{serial}.audit"
+            assert exchange("bundle", logs.home(HOME), "-o", path).returncode == 0
+            code, told = verify(path, "--key", str(desk.node.vkey))
+            assert code == 7, told
+            assert told["size"] >= size
+            assert Kind.NODE_STARTED.name in json.dumps(told)
+    finally:
+        desk.close()
