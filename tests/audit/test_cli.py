@@ -4,12 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey
+from audit.checkpoint import VerifierKey, parse_note
+from audit.cosignature import add_lines, cosign, cosigner_key
 from audit.entry import parse_entry
+from audit.policy import WitnessPolicy, format_vkeys
 from audit.tlogproof import parse_proof, verify_proof
 from keys.agency import AgencyKeys
 from keys.roster import save_signed
@@ -184,13 +187,53 @@ def test_a_roster_gives_the_key_of_the_agency_that_the_origin_names(agencies: li
     kept.write_text(sign(entries, signer))
     log = write_log(tmp_path / "log", entries, sign(entries, signer), log_key)
     code, told = verify_json(log, "--roster", roster, "--against", kept)
-    assert (code, told["verdict"]) == (0, "verified")
+    assert (code, told["verdict"]) == (7, "verified")  # the roster names a witness, and no quorum has cosigned it
+    note = sign(entries, signer)
+    checkpoint, time_s = parse_note(note).checkpoint, parse_entry(entries[-1]).time_us // 1_000_000
+    line = cosign(checkpoint, "kh-ncct.exercise.example/witness", agencies[1].node.witness, time_s)
+    write_log(log, entries, add_lines(note, line), log_key)
+    for more in ((), ("--against", kept)):
+        code, told = verify_json(log, "--roster", roster, *more)
+        assert (code, told["verdict"]) == (0, f"verified, witnessed to {len(entries)}")
+        assert told["steps"][8]["name"] == "witnesses"  # type: ignore[index] # read from JSON
     assert ", from roster 1, " in told["steps"][0]["detail"]  # type: ignore[index] # read from JSON
     other = agencies[1].node.log  # control: another agency's key signs nothing here
     write_log(log, entries, sign(entries, other), VerifierKey(name=origin, key=other.key.public_key))
     assert verify_json(log, "--roster", roster)[0] == 6
     write_log(log, chain(first_bodies(), "bee.example/log/1"), sign(entries, signer, "bee.example/log/1"))
     assert verify_json(log, "--roster", roster)[0] == 6
+
+
+def test_witnesses_and_time_are_named_without_a_roster(
+    agencies: list[AgencyKeys], folder: Path, key: VerifierKey, tmp_path: Path
+) -> None:
+    witness, vkeys = agencies[1].node.witness, tmp_path / "witnesses.vkeys"
+    known = cosigner_key("w.example/witness", witness.key.public_key)
+    vkeys.write_text(format_vkeys(WitnessPolicy(quorum=1, witnesses=(known,))))
+    note = (folder / "checkpoint").read_text()
+    checkpoint = parse_note(note).checkpoint
+    time_s = parse_entry(read_log(folder, checkpoint.size)[-1]).time_us // 1_000_000
+    words = ("--key", str(key), "--witnesses", vkeys)
+    assert verify_json(folder, *words)[0] == 7  # control: nobody has cosigned it
+    (folder / "checkpoint").write_text(add_lines(note, cosign(checkpoint, known.name, witness, time_s)))
+    code, told = verify_json(folder, *words)
+    assert (code, told["verdict"]) == (0, f"verified, witnessed to {checkpoint.size}")
+    assert verify_json(folder, *words, "--now", str(datetime.fromtimestamp(time_s + 60, UTC)))[0] == 0
+    assert verify_json(folder, *words, "--now", str(datetime.fromtimestamp(time_s + 3600, UTC)))[0] == 7
+    assert verify_json(folder, "--witnesses", vkeys)[0] == 7  # the log's key is its own
+    assert run("verify", folder, *words, "--now", "soon").returncode == 2
+    assert run("verify", folder, "--witnesses", vkeys, "--roster", vkeys).returncode == 2
+    assert verify_json(folder, "--key", str(key), "--witnesses", tmp_path / "none")[0] == 5
+    for bad in (
+        b"",
+        b"\xff\xfe",
+        b"# quorum 1\n",
+        format_vkeys(WitnessPolicy(quorum=1, witnesses=(known,))).encode()[:-5],
+    ):
+        vkeys.write_bytes(bad)
+        done = run("verify", folder, *words)
+        assert (done.returncode, done.stderr.count("\n")) == (6, 1)
+        assert done.stderr.startswith(f"exchange-audit: error: {vkeys}: ")
 
 
 def test_nothing_a_file_says_steers_the_terminal(folder: Path) -> None:
