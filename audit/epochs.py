@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from audit.checkpoint import Checkpoint
 from audit.entry import genesis_previous
-from audit.kinds import Kind
 from audit.proof import verify_consistency
 from keys.errors import RefusedError
 from keys.identity import short
@@ -143,13 +142,47 @@ def check_first_entry(previous: bytes, origin: str, end: Checkpoint | None) -> N
         raise RefusedError("RECEIPT_INVALID", f"it does not begin a log of {origin}{after}")
 
 
-def scar(kinds: bytes | bytearray) -> str:
-    """Say what a verdict must show of a log that went on after a break; empty for one that never did.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochEnd:
+    """Where an epoch ended, and who says so."""
+
+    checkpoint: Checkpoint
+    source: str  # for reports: ``manifest 2``
+
+
+def link_fault(previous: bytes | None, origin: str, before: EpochEnd | None) -> str:
+    """Say what is wrong with how a log begins; empty where nothing is, or where nothing is at hand to hold it against.
 
     Args:
-        kinds: The kind of each entry, in order.
+        previous: 32 bytes, of entry 0's head.
+        origin: Of the log.
+        before: Where the epoch before ended, from outside the log; not looked at for the first epoch.
     """
-    at = kinds.find(bytes([Kind.RESTORED]))
-    if at < 0:
+    if epoch_of_origin(origin) > 1 and before is None:
         return ""
-    return f"restored at entry {at}: entries of the epoch before may be missing"
+    try:
+        check_first_entry(
+            previous or b"", origin, before.checkpoint if before and epoch_of_origin(origin) > 1 else None
+        )
+    except RefusedError as error:
+        return str(error)
+    return ""
+
+
+def tell_link(origin: str, before: EpochEnd | None) -> tuple[bool, str]:
+    """Say whether the link to the epoch before was checked, and how a report puts it."""
+    if epoch_of_origin(origin) == 1:
+        return True, ""
+    if before is None:
+        return False, "; entry 0's link to the epoch before was not checked: --manifest or --before says where it ended"
+    end = before.checkpoint
+    return True, f"; begun after size {end.size:,} of {end.origin}, by {before.source}"
+
+
+def scar(restored: int | None) -> str:
+    """Say what every verdict must show of a log that went on after a break; empty for one that never did.
+
+    Args:
+        restored: Index of the first RESTORED; None where there is none.
+    """
+    return f"; restored at entry {restored}, so the epoch before may have lost entries" if restored is not None else ""

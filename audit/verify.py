@@ -6,15 +6,15 @@ checked. A cut tail can only be seen from outside, so without an outside checkpo
 never plainly verified. Nothing but the folder and what was handed in is read.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit.bundle_folder import folder_at
 from audit.census import Census
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note, parse_verifier_key, verify_note
 from audit.chunk import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
-from audit.entry import genesis_previous
+from audit.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.grammar import FIRST_KINDS
 from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH
@@ -45,7 +45,6 @@ EXIT_VERIFIED, EXIT_REFUTED, EXIT_INCOMPLETE = 0, 6, 7
 OK, REFUTED, NOT_CHECKED = "ok", "refuted", "not checked"
 NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules")
 OWN_KEY = "key taken from the log itself"
-_LATER_EPOCH = re.compile(r".*/(?:[2-9]|[1-9][0-9]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +111,7 @@ def verify_log(
     outside: Sequence[Outside] = (),
     processes: int = 1,
     witnesses: WitnessRules | None = None,
+    before: EpochEnd | None = None,
 ) -> Report:
     """Verify the log in folder *root*.
 
@@ -122,11 +122,12 @@ def verify_log(
         outside: Checkpoints and receipts that somebody else kept.
         processes: 2 uses a second core for large logs.
         witnesses: Whose cosignatures count, from outside the folder; without them there is no step 9.
+        before: Where the epoch before ended, from outside the folder; the first epoch has none.
 
     Raises:
         Nothing for whatever the folder holds: everything malformed is a refutation in the report.
     """
-    steps, folder = _Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1), TileFolder(root)
+    steps, folder = _Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1), folder_at(root)
     checkpoint: Checkpoint | None = None
     anchored: int | None = None
     result = WitnessResult()
@@ -134,7 +135,7 @@ def verify_log(
         key = _step_key(steps, folder, key, key_source)
         notes, checkpoint = _step_checkpoint(steps, folder, key)
         swept = sweep(root, checkpoint.size, processes)
-        _step_entries(steps, checkpoint, swept)
+        _step_entries(steps, checkpoint, swept, before)
         _step_tiles(steps, folder, checkpoint, swept)
         _step_root(steps, checkpoint, swept)
         _step_bodies(steps, checkpoint, swept)
@@ -148,7 +149,7 @@ def verify_log(
         for finding in refuted.findings:
             steps.put(finding.step, REFUTED, _where(finding))
         return _report(steps, checkpoint, None, None, refuted.findings)
-    return _report(steps, checkpoint, anchored, result.reached, ())
+    return _report(steps, checkpoint, anchored, result.reached, (), scar(swept.kinds.first.get(Kind.RESTORED)))
 
 
 def _report(
@@ -157,10 +158,12 @@ def _report(
     anchored: int | None,
     witnessed: int | None,
     findings: Sequence[Finding],
+    break_seen: str = "",
 ) -> Report:
     verdict = "verified" if anchored is not None else "verified, end not anchored"
     if witnessed is not None:
         verdict = f"verified, witnessed to {witnessed}"
+    verdict += break_seen
     if findings:
         first = min(findings, key=lambda f: (f.entry is None, f.entry or 0, f.step))
         verdict = f"refuted {_where(first)}" if first.entry is not None else f"refuted: {first.message}"
@@ -211,21 +214,18 @@ def _step_checkpoint(steps: _Steps, folder: TileFolder, key: VerifierKey) -> tup
     return notes, checkpoint
 
 
-def _step_entries(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_entries(steps: _Steps, checkpoint: Checkpoint, swept: Sweep, before: EpochEnd | None) -> None:
     """3: framing, magic, indices without a gap, every link, times that never go back."""
     findings = list(swept.findings)
-    later_epoch = bool(_LATER_EPOCH.fullmatch(checkpoint.origin))
-    if swept.count and not later_epoch and swept.first_previous != genesis_previous(checkpoint.origin):
-        findings.append(Finding(ENTRIES_STEP, 0, f"it does not begin a log of {checkpoint.origin}"))
+    if swept.count and (problem := link_fault(swept.first_previous, checkpoint.origin, before)):
+        findings.append(Finding(ENTRIES_STEP, 0, problem))
     if findings:
         if all(finding.step > ENTRIES_STEP for finding in findings):
             steps.put(ENTRIES_STEP, OK, f"{checkpoint.size:,} entries, numbered and chained")
         raise _RefutedError(*findings)
     detail = f"{checkpoint.size:,} entries, indices from 0 without a gap, each chained to the one before"
-    if later_epoch:
-        steps.put(ENTRIES_STEP, NOT_CHECKED, f"{detail}; entry 0's link to the epoch before was not checked")
-    else:
-        steps.put(ENTRIES_STEP, OK, detail)
+    linked, told = tell_link(checkpoint.origin, before)
+    steps.put(ENTRIES_STEP, OK if linked else NOT_CHECKED, detail + told)
 
 
 def _step_tiles(steps: _Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
@@ -241,14 +241,14 @@ def _step_tiles(steps: _Steps, folder: TileFolder, checkpoint: Checkpoint, swept
 
 def _census(folder: TileFolder, size: int) -> str:
     """Count the files that the checkpoint commits to, and name what else lies there."""
-    expected, later, strange = 0, 0, []
+    expected, later, strange, first = 0, 0, 0, ""
     partial = {level: (index, width) for level, index, width in tiles_at(size)}
-    for name in folder.names():
+    for name in folder.each_name():
         tile = parse_tile_name(name)
         if name in (CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED):
             continue
         if tile is None:
-            strange.append(name)
+            strange, first = strange + 1, min(first or name, name)
             continue
         level = 0 if tile[0] == "entries" else int(tile[0])
         if tile[1] * TILE_WIDTH + tile[2] <= size >> 8 * level and (
@@ -261,7 +261,7 @@ def _census(folder: TileFolder, size: int) -> str:
     if later:
         detail += f"; {later} that the checkpoint does not commit to were left out"
     if strange:
-        detail += f"; {len(strange)} that are nothing of this log were not read: {_printable(strange[0])}"
+        detail += f"; {strange} that are nothing of this log were not read: {_printable(first)}"
     return detail
 
 
