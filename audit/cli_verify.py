@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from audit.cli_epoch import epoch_end
 from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
@@ -36,6 +37,7 @@ class VerifyOptions:
     as_json: bool
     witnesses_file: str | None = None
     now_s: int | None = None  # seconds since 1970
+    manifest_file: str | None = None  # of the log's agency: where the epoch before ended
     since_file: str | None = None  # an older checkpoint, up to which everything was verified before
 
 
@@ -114,6 +116,9 @@ def _takes_one(parameter: click.Parameter) -> bool:
 @click.option(
     "--from-checkpoint", "since_file", metavar="CHECKPOINT", help="Verify only what is new since this one of yours."
 )
+@click.option(
+    "--manifest", "manifest_file", metavar="FILE", help="Of a later epoch: the agency's manifest that opened it."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def verify(
@@ -125,6 +130,7 @@ def verify(
     witnesses_file: str | None,
     now: str | None,
     since_file: str | None,
+    manifest_file: str | None,
     as_json: bool,
 ) -> None:
     """Recompute a log from its files and say what was checked and what was not.
@@ -146,6 +152,7 @@ def verify(
         witnesses_file=witnesses_file,
         now_s=_seconds(now),
         since_file=since_file,
+        manifest_file=manifest_file,
     )
     path = Path(directory)
     if path.is_file():
@@ -186,7 +193,13 @@ def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions,
     rules = witness_rules(ctx, folder, options)
     if whole and options.since_file is None:
         return verify_log(
-            folder.root, key=key, key_source=source, outside=outside, processes=PROCESSES, witnesses=rules
+            folder.root,
+            key=key,
+            key_source=source,
+            outside=outside,
+            processes=PROCESSES,
+            witnesses=rules,
+            before=epoch_end(ctx, folder, options),
         )
     old = read_outside(ctx, options.since_file, folder, options.as_json) if options.since_file else None
     try:

@@ -174,7 +174,7 @@ def tell_link(origin: str, before: EpochEnd | None) -> tuple[bool, str]:
     if epoch_of_origin(origin) == 1:
         return True, ""
     if before is None:
-        return False, "; entry 0's link to the epoch before was not checked: --manifest or --before says where it ended"
+        return False, "; entry 0's link to the epoch before was not checked: --manifest says where it ended"
     end = before.checkpoint
     return True, f"; begun after size {end.size:,} of {end.origin}, by {before.source}"
 

@@ -1,0 +1,53 @@
+"""``exchange audit verify --manifest``: where the epoch before ended, by the manifest that opened this one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, fail
+
+if TYPE_CHECKING:
+    from audit.cli_verify import VerifyOptions
+    from audit.epochs import EpochEnd
+    from audit.tiles import TileFolder
+
+
+def epoch_end(ctx: click.Context, folder: "TileFolder", options: "VerifyOptions") -> "EpochEnd | None":
+    """Read where the epoch before the folder's ended; None where no manifest was given."""
+    from keys.errors import RefusedError
+
+    if not options.manifest_file:
+        return None
+    if not options.roster_file:
+        raise click.UsageError("--manifest is verified under the agency's root, which --roster names")
+    try:
+        return _end(Path(options.roster_file), Path(options.manifest_file), folder)
+    except FileNotFoundError as error:
+        fail(ctx, EXIT_NONE, f"{error.filename}: no such file", options.as_json)
+    except (RefusedError, OSError) as error:
+        fail(ctx, EXIT_REFUTED, f"{options.manifest_file}: {error}", options.as_json)
+
+
+def _end(roster_file: Path, manifest_file: Path, folder: "TileFolder") -> "EpochEnd | None":
+    from audit.checkpoint import parse_note
+    from audit.epochs import EpochEnd, end_before, opening_of
+    from audit.trust import member_of_log
+    from keys.dsse import verify
+    from keys.errors import RefusedError
+    from keys.identity import short
+    from keys.manifest import manifest_digest, parse_manifest
+    from keys.roster import load_signed, verify_first_roster
+
+    member, epoch = member_of_log(
+        verify_first_roster(load_signed(roster_file)), parse_note(folder.note()).checkpoint.origin
+    )
+    signed = load_signed(manifest_file)
+    verify(signed, "manifest", {member.root_key.key_id: member.root_key}.get)
+    manifest = parse_manifest(signed.payload)
+    opening = opening_of(manifest.log_epochs, epoch)
+    if opening is None:
+        raise RefusedError("LANE_UNKNOWN", f"manifest {manifest.version} of {manifest.agency} opens no epoch {epoch}")
+    end = end_before(opening)
+    source = f"manifest {manifest.version} of {manifest.agency}, {short(manifest_digest(signed))}"
+    return EpochEnd(checkpoint=end, source=source) if end is not None else None
