@@ -3,6 +3,7 @@
 ``folder_at`` gives whatever a path holds, so that every step of a verification works on both.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -93,6 +94,10 @@ class BundleFolder(TileFolder):
             return self.held(size) == (0, size)
         except RefusedError:
             return True
+
+    def each_name(self) -> Iterator[str]:
+        """Yield the same one by one."""
+        return iter(self.names())
 
     def read(self, name: str, limit: int) -> bytes:
         """Return a member of at most *limit* bytes."""

@@ -278,7 +278,10 @@ class TileFolder:
 
     def names(self) -> list[str]:
         """Return the names of all files, sorted; refuse anything that is neither a file nor a folder."""
-        found: list[str] = []
+        return sorted(self.each_name())
+
+    def each_name(self) -> Iterator[str]:
+        """Yield the names of all files, folder by folder: a long log has hundreds of thousands."""
         waiting = [""]
         while waiting:
             prefix = waiting.pop()
@@ -286,10 +289,9 @@ class TileFolder:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{prefix}{entry.name}/")
                 elif entry.is_file(follow_symlinks=False):
-                    found.append(prefix + entry.name)
+                    yield prefix + entry.name
                 else:
                     raise _refused(prefix + entry.name, "neither a file nor a folder")
-        return sorted(found)
 
     def _list(self, prefix: str) -> list[os.DirEntry[str]]:
         try:
