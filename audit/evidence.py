@@ -65,7 +65,9 @@ def _verdict(found: Examination, steps: tuple[Step, ...]) -> str:
     told = "verified" if case is not None else "not verified"
     if case is not None and case.own.witnessed.reached:
         told += f", witnessed to {case.own.checkpoint.size}"
-    if case is not None and case.statement is None:
+    if case is not None and case.fields:
+        told += f", showing {', '.join(name for name, _ in case.fields)}"
+    elif case is not None and case.statement is None:
         told += ", without content"
     missing = [each.name for each in steps if each.result == NOT_CHECKED]
     return told + (f"; not checked: {', '.join(missing)}" if missing else "")

@@ -291,6 +291,7 @@ async function verifyAll(data, show) {
     at.salt = bytesOf(fields(item.payload), 2);
     return who.join(", ");
   });
+  if (members["disclosures/fields.disclosure"]) await check("The log commits to the fields that are shown", () => checkFields(text(members["disclosures/fields.disclosure"]), at.own.entry.digest));
   for (const name of Object.keys(members).filter((n) => n.startsWith("deliveries/"))) {
     const stem = name.slice("deliveries/".length, -".bin".length), agency = stem.replace(/-[0-9]+$/, "");
     await check(`What became of it at ${agency}`, () => checkRecipient(members, at, name, stem, agency));
@@ -307,6 +308,24 @@ async function verifyAll(data, show) {
     });
   }
   return at.open;
+}
+// Fields that are shown while the rest stays shut: each leads by four hashes to the root that the entry commits to.
+const SLOTS = ["kind", "number", "originator", "author", "addressees", "dates", "marking", "urgency", "basis", "subject", "case", "references", "persons", "objects", "statements", "body"];
+async function checkFields(data, root) {
+  const names = [];
+  for (const line of data.split("\n\n")[0].split("\n").slice(1)) {
+    const [name, opened, value, more] = line.split(" "), proof = unbase64(opened), slot = SLOTS.indexOf(name);
+    need(slot >= 0 && proof.length === 144 && more === undefined, "a field that is not in its form");
+    let node = await sha(Uint8Array.of(0), proof.slice(0, 16), Uint8Array.of(0, slot), unbase64(value));
+    for (let height = 0; height < 4; height++) {
+      const sibling = proof.slice(16 + 32 * height, 48 + 32 * height);
+      node = (slot >> height) & 1 ? await sha(Uint8Array.of(1), sibling, node) : await sha(Uint8Array.of(1), node, sibling);
+    }
+    need(hex(node) === root, `the log commits to another ${name}`);
+    names.push(name);
+  }
+  need(names.length > 0, "no field");
+  return names.join(", ");
 }
 async function checkRecipient(members, at, name, stem, agency) {
   const delivery = readDelivery(members[name]), digest = await digestOf("delivery", members[name]);
