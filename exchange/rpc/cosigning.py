@@ -173,9 +173,7 @@ class Cosigning:
     async def _ask(self, witness: _Witness, target: Target) -> None:
         """Ask from where the witness stands; where it stands elsewhere, again from there."""
         for _ in range(ATTEMPTS):
-            old = witness.held
-            if old > target.size:
-                return  # somebody has shown it a newer one of ours: the next that is published reaches it
+            old = min(witness.held, target.size)
             proof = await self._prove(old, target.size)
             try:
                 answer = await witness.ask(format_request(old, proof, target.note))
@@ -184,7 +182,9 @@ class Cosigning:
                     raise
                 witness.held = refusal.size
                 if refusal.size > self._node.reads.size():
-                    raise
+                    raise  # it has seen more of our log than we have
+                if refusal.size > target.size:
+                    return  # somebody has shown it a newer one of ours: the next that is published reaches it
                 continue
             self._gathering.take(witness.name, target, answer)
             witness.held = witness.done = target.size

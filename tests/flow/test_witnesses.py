@@ -1,33 +1,473 @@
-"""Four nodes witness one another over real mTLS: the quorum, its absence, and what never counts."""
+"""Nodes that witness one another over real mTLS: the quorum, its absence, restarts, and what never counts."""
 
 from __future__ import annotations
 
-import asyncio
+import io
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from audit.checkpoint import parse_note, verify_note
-from audit.policy import parse_vkeys
+import pytest
+
+from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint, verify_note
+from audit.cosignature import cosign, cosigner_key, parse_lines
+from audit.entry import Kind
+from audit.policy import WitnessPolicy, format_vkeys
+from audit.tiles import MLDSA44_KEY_FILE
 from audit.trust import policy_of
-from tests.flow.world import Member, World, bulletin, until
+from audit.witness import Witness, WitnessRefusal, format_request
+from audit.witness_state import WitnessState
+from exchange.cli.node_status import read_status, to_lines
+from exchange.cli.witness_http import WitnessServer
+from exchange.config import NodeConfig, format_config
+from exchange.pending import load_pending
+from exchange.rpc import status
+from exchange.rpc.cosigning import Cosigning
+from exchange.rpc.gathering import Gathering
+from exchange.rpc.heartbeat import SEEN_MS, Heartbeat
+from exchange.rpc.logs import Log
+from exchange.rpc.proven import Proven
+from exchange.rpc.witness_calls import ask_http
+from exchange.v1 import node_pb2, node_pb2_grpc
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import Usage
+from keys.signing import Ed25519Signer
+from tests.flow.world import QUICK, Member, World, bulletin, keys_of, until
+
+A, B, C, D, E = "HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC", "XI-IOM"
+SOON = replace(QUICK, witness_seconds=0.1, proven_seconds=0.1)
+MINUTE = 60_000
 
 
-def witnessed_by(member: Member) -> tuple[int, tuple[str, ...]]:
-    """Judge a member's own checkpoint file by its roster."""
-    node = member.node
+def policy(member: Member) -> WitnessPolicy:
+    return policy_of(member.node.house.federation.roster, member.agency)
+
+
+def cosigners(member: Member) -> tuple[str, ...]:
+    """Name whoever has cosigned what the member's folder calls its checkpoint."""
     note = (member.home / "log" / "checkpoint").read_text()
-    found = policy_of(node.house.federation.roster, member.agency).judge(note)
-    return verify_note(note, node.vkey).size, found.names if found.reached else ()
+    verify_note(note, member.node.vkey)
+    return policy(member).judge(note).names
 
 
-async def test_a_published_checkpoint_is_cosigned_by_a_quorum_within_two_seconds(tmp_path: Path) -> None:
+def is_witnessed(member: Member) -> bool:
+    return member.node.witnessed[0] == member.node.reads.size()
+
+
+def pending(member: Member) -> int:
+    """Say since when the member waits for its quorum; 0 where it does not."""
+    state = load_pending(member.home)
+    return state.since_ms if state is not None else 0
+
+
+async def refused(ask: object) -> WitnessRefusal:
+    """Give the refusal that a call over mTLS ends with."""
+    with pytest.raises(Exception) as caught:
+        await ask  # type: ignore[misc] # a call
+    error = status.error_of(caught.value)  # type: ignore[arg-type] # gRPC's
+    assert isinstance(error, WitnessRefusal), error
+    return error
+
+
+async def asked(asker: Member, witness: Member, body: bytes) -> str:
+    """Bring a checkpoint to a witness as *asker*'s node."""
+    async with asker.dial(witness) as opened:
+        stub = node_pb2_grpc.AuditLogStub(opened)
+        answer = await stub.AddCheckpoint(node_pb2.AddCheckpointRequest(body=body), timeout=5)
+        return answer.signature_lines.decode()
+
+
+# ------------------------------------------------------------------ the quorum
+
+
+async def test_what_is_published_is_cosigned_by_all_within_two_seconds(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.serving():
         await world.connected()
-        sender = world["HK-SB"]
-        began = time.monotonic()
-        await sender.publish(bulletin("HK-SB", "TH-DSI"))
-        size = sender.node.reads.size()
-        await until(lambda: sender.node.witnessed[0] >= size, 4.0)
-        print(time.monotonic() - began)
-        assert len(witnessed_by(sender)[1]) == 3
+        sender = world[B]
+        await sender.publish(bulletin(B, C))
+        began, size = time.monotonic(), sender.node.reads.size()
+        await until(lambda: sender.node.witnessed[0] >= size, 10.0)
+        print(f"published and cosigned {time.monotonic() - began:.2f} s after the append")
+        await until(lambda: is_witnessed(sender) and len(cosigners(sender)) == 3, 10.0)
+        judged = policy(sender).judge(sender.node.witnessed[1])
+        assert judged.reached
+        assert len(judged.mldsa44) == 3
+        assert (sender.home / "log" / "witnessed").read_text() == sender.node.witnessed[1]
+        assert (sender.home / "witnesses.vkeys").read_text() == format_vkeys(policy(sender))
+        assert (sender.home / "witnesses.vkeys").read_text().startswith("# quorum 3\n")
+
+
+async def test_the_log_s_own_second_line_stands_in_files_and_not_in_receipts(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B), settings=SOON)
+    async with world.serving():
+        await world.connected()
+        node = world[A].node
+        results = await world[A].publish(bulletin(A, B))
+        assert results[0].receipt.proof.count("\n— ") == 1  # the Ed25519 line alone
+        assert node.note.count("\n— ") == 1
+        await until(lambda: node.files.published[0] == node.reads.size())
+        published = parse_note(node.files.published[1])
+        assert [len(line.signature) for line in published.signatures] == [64, 8 + 2420]
+        assert {line.name for line in published.signatures} == {node.vkey.name}
+        vkey = (world[A].home / "log" / MLDSA44_KEY_FILE).read_text()
+        assert vkey.startswith(f"{node.vkey.name}+{published.signatures[1].key_hash.hex()}+")
+
+
+async def test_one_dead_witness_of_four_holds_up_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C, D, E), settings=SOON)
+    async with world.serving():
+        await world.connected()
+        await world[D].stop()
+        await world[A].publish(bulletin(A, B))
+        await until(lambda: is_witnessed(world[A]))
+        assert world[A].node.house.federation.roster.witness_quorum == 3
+        assert len(cosigners(world[A])) == 3
+
+
+async def test_without_a_quorum_an_urgent_bulletin_passes_and_the_log_says_that_it_is_pending(tmp_path: Path) -> None:
+    world = World(tmp_path, settings=SOON)
+    try:
+        await world[A].start()
+        await world[B].start()
+        await world[A].publish(bulletin(A, B, urgency=2))
+        await until(lambda: len(world[B].bodies(Kind.RECEIVED)) == 1)
+        await until(lambda: len(world[A].bodies(Kind.RECEIPT_RECORDED)) == 1)  # and the receipt is back
+        await until(lambda: pending(world[A]) > 0)
+        assert world[A].node.witnessed == (0, "")
+        (world[A].home / "node.toml").write_text(format_config(NodeConfig(agency=world[A].agency)))
+        told = read_status(world[A].home, int(time.time() * 1000))
+        assert told["witnessed_size"] == 0
+        assert told["pending_since"]
+        assert not told["witness_alarm"]
+        lines = to_lines(told)
+        assert any("witnessed to 0 of " in line and "quorum 3, pending since 20" in line for line in lines)
+        late = read_status(world[A].home, int(time.time() * 1000) + 11 * MINUTE)
+        assert any(line.startswith("ALARM") and "10 minutes" in line for line in to_lines(late))
+        for other in (C, D):  # the others come: what waited is witnessed
+            await world[other].start()
+        await until(lambda: is_witnessed(world[A]) and pending(world[A]) == 0)
+        assert not any("pending" in line for line in to_lines(read_status(world[A].home, int(time.time() * 1000))))
+    finally:
+        for member in world.members.values():
+            await member.stop()
+
+
+async def test_a_drained_node_leaves_its_last_checkpoint_cosigned(tmp_path: Path) -> None:
+    slow = replace(QUICK, witness_seconds=60.0)  # so that only the last round can have done it
+    world = World(tmp_path, settings=slow)
+    async with world.serving():
+        await world.connected()
+        await until(lambda: all(member.node.files.published[0] for member in world.members.values()))
+        await world[A].publish(bulletin(A, B))
+        await until(lambda: len(world[A].bodies(Kind.RECEIPT_RECORDED)) == 1)
+        node, running = world[A].node, world[A].running
+        size = node.reads.size()
+        assert running is not None
+        await running.drain(2.0)
+        world[A].running = None
+        note = (world[A].home / "log" / "checkpoint").read_text()
+        assert verify_note(note, node.vkey).size == size
+        assert policy_of(node.house.federation.roster, A).judge(note).reached
+
+
+# ------------------------------------------------------------------ pending, with a clock that is passed in
+
+
+async def test_pending_alarms_after_ten_minutes_and_again_every_ten(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    node = world[A].open()
+    node.start()
+    try:
+        now, log = [1_000_000_000_000], io.StringIO()
+        cosigning = Cosigning(node, {}, SOON, lambda: now[0], Log(log, A))
+        cosigning.start()
+        await until(lambda: cosigning.pending_since_ms is not None)
+        assert cosigning.pending_since_ms == now[0]
+        for passed, alarms in ((9 * MINUTE, 0), (MINUTE, 1), (9 * MINUTE, 1), (MINUTE, 2)):
+            now[0] += passed
+            cosigning.check_pending()
+            assert log.getvalue().count("not-witnessed") == alarms, passed
+        assert '"seconds": 1200' in log.getvalue()
+        await cosigning.finish(0.1)
+        assert pending(world[A]) == 1_000_000_000_000
+        again = Cosigning(node, {}, SOON, lambda: now[0], Log(log, A))  # after a restart it has waited as long
+        assert again.pending_since_ms == 1_000_000_000_000
+    finally:
+        node.stop()
+
+
+# ------------------------------------------------------------------ what never counts
+
+
+@pytest.mark.parametrize("kind", ["flipped", "another-checkpoint", "another-s-key", "no-key-of-its-own", "not-lines"])
+async def test_a_wrong_cosignature_is_never_merged(kind: str, tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    node = world[A].open()
+    node.start()
+    keys = keys_of(B).node
+    name = keys_of(B).application.member.witness_name
+    strange = Ed25519Signer.from_seed(Usage.WITNESS, B, bytes(32))
+
+    async def answer(body: bytes, wrong: bool = True) -> str:
+        checkpoint = parse_note(body.decode().partition("\n\n")[2]).checkpoint
+        good = cosign(checkpoint, name, keys.witness, int(time.time()))
+        if not wrong:
+            return good
+        other = Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=bytes(32))
+        at = len(good) - 20
+        return {
+            "flipped": good[:at] + ("A" if good[at] != "A" else "B") + good[at + 1 :],
+            "another-checkpoint": cosign(other, name, keys.witness, int(time.time())),
+            "another-s-key": cosign(checkpoint, name, strange, int(time.time())),
+            "no-key-of-its-own": cosign(checkpoint, "somebody.example/witness", strange, 1),
+            "not-lines": "thank you\n",
+        }[kind]
+
+    async def right(body: bytes) -> str:
+        return await answer(body, wrong=False)
+
+    try:
+        log = io.StringIO()
+        bad = Cosigning(node, {name: answer}, SOON, lambda: 1, Log(log, A))
+        bad.start()
+        await until(lambda: "witness-refuses" in log.getvalue())
+        await bad.finish(1.0)
+        assert node.witnessed == (0, "")
+        assert (world[A].home / "log" / "checkpoint").read_text() == node.files.published[1]
+        good = Cosigning(node, {name: right}, SOON, lambda: 1, Log(None, A))  # the control
+        good.start()
+        await until(lambda: node.witnessed[0] > 0)
+        await good.finish(1.0)
+        assert policy_of(node.house.federation.roster, A).judge(node.witnessed[1]).names == (name,)
+    finally:
+        node.stop()
+
+
+async def test_lines_of_a_witness_that_is_asked_do_not_count_for_another() -> None:
+    """B is asked and answers with its own good line and one in C's name: only B's is kept."""
+    keys = {each: keys_of(each) for each in (A, B, C)}
+    made = [keys[each].application.member for each in (B, C)]
+    witnesses = tuple(cosigner_key(each.witness_name, each.witness_key.public_key) for each in made)
+    gathering = Gathering(WitnessPolicy(quorum=2, witnesses=witnesses))
+    checkpoint = Checkpoint(origin=keys[A].application.member.origin(1), size=7, root=bytes(32))
+    target = gathering.aim(sign_checkpoint(checkpoint, keys[A].node.log))
+    lines = {each: cosign(checkpoint, m.witness_name, keys[each].node.witness, 5) for each, m in zip((B, C), made, strict=True)}  # fmt: skip
+    gathering.take(made[0].witness_name, target, lines[B] + lines[C])
+    assert gathering.cosigned() is None
+    gathering.take(made[1].witness_name, target, lines[C])  # the control
+    found = gathering.cosigned()
+    assert found is not None
+    assert found[0] == 7
+    assert parse_lines(lines[C])[0] in parse_note(found[1]).signatures
+
+
+# ------------------------------------------------------------------ as a witness, by its status codes
+
+
+async def test_a_witness_answers_with_the_protocol_s_status_codes(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C), settings=replace(QUICK, witness_seconds=60.0))
+    await world[B].start()
+    note = world[B].node.note
+    try:
+        await world[A].start()
+        log, key = world[A].node.log, world[A].keys.node.log
+        name = world[A].node.house.origin
+        first = sign_checkpoint(Checkpoint(origin=name, size=3, root=log.root(3)), key)
+        second = sign_checkpoint(Checkpoint(origin=name, size=5, root=log.root(5)), key)
+        held = [each.size for each in WitnessState(world[B].home / "lock.db").all_held() if each.origin == name]
+        assert held == []  # A's own rounds have not reached B: nobody has told it where B is
+        good = await asked(world[A], world[B], format_request(0, [], first))
+        assert len(parse_lines(good)) == 2  # Ed25519 and ML-DSA-44
+        stranger = sign_checkpoint(Checkpoint(origin="xx.example/log/1", size=3, root=log.root(3)), key)
+        unsigned = sign_checkpoint(Checkpoint(origin=name, size=5, root=log.root(5)), world[B].keys.node.log)
+        cases = {
+            404: format_request(0, [], stranger),
+            403: format_request(3, log.consistency(3, 5), unsigned),
+            400: b"old five\n\n" + second.encode(),
+            409: format_request(0, [], second),
+            422: format_request(3, [bytes(32)], second),
+        }
+        for code, body in cases.items():
+            refusal = await refused(asked(world[A], world[B], body))
+            assert refusal.status == code
+            assert refusal.size == (3 if code == 409 else None)
+        own = await refused(asked(world[A], world[B], format_request(0, [], note)))
+        assert own.status == 404  # nobody witnesses itself
+        # Anybody may bring it: what C brings of A's log is judged by A's signature.
+        await world[C].start()
+        proof = log.consistency(3, 5)
+        assert await asked(world[C], world[B], format_request(3, proof, second))
+        again = await refused(asked(world[A], world[B], format_request(0, [], first)))
+        assert (again.status, again.size) == (409, 5)
+        await world[B].stop()
+        await world[B].start()  # a restart forgets nothing
+        again = await refused(asked(world[A], world[B], format_request(3, proof, second)))
+        assert (again.status, again.size) == (409, 5)
+        assert world[B].bodies(Kind.FORK_SEEN) == []
+    finally:
+        for member in world.members.values():
+            await member.stop()
+
+
+async def test_two_roots_of_one_size_are_entered_as_fork_seen_once_and_kept(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B), settings=replace(QUICK, witness_seconds=60.0))
+    await world[B].start()
+    try:
+        key, name = world[A].keys.node.log, world[A].keys.application.member.origin(1)
+        await world[A].start()
+        one = sign_checkpoint(Checkpoint(origin=name, size=4, root=b"1" * 32), key)
+        two = sign_checkpoint(Checkpoint(origin=name, size=4, root=b"2" * 32), key)
+        await asked(world[A], world[B], format_request(0, [], one))
+        for _ in range(2):
+            assert (await refused(asked(world[A], world[B], format_request(4, [], two)))).status == 409
+        (seen,) = world[B].bodies(Kind.FORK_SEEN)
+        assert (seen.peer, seen.peer_size) == (world[A].node.house.number, 4)
+        kept = [content for _, name, content in world[B].node.reads.evidence() if name.startswith("fork ")]
+        assert len(kept) == 1
+        assert one.encode() in kept[0]
+        assert two.encode() in kept[0]
+        assert "fork-seen" in world[B].log.getvalue()
+    finally:
+        for member in world.members.values():
+            await member.stop()
+
+
+# ------------------------------------------------------------------ peers' cosigned checkpoints
+
+
+async def test_a_peer_s_cosigned_checkpoint_is_taken_and_only_a_quorum_s(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C), settings=SOON)
+    async with world.serving():
+        await world.connected()
+        await world[A].publish(bulletin(A, B))
+        path = world[B].home / "peers" / A / "checkpoint"
+
+        def carries() -> bool:
+            return path.exists() and policy(world[A]).judge(path.read_text()).reached
+
+        await until(lambda: carries() and parse_note(path.read_text()).checkpoint.size == world[A].node.reads.size())
+        assert path.with_name("witnessed").read_text().count("/witness ") == 4
+        proven = Proven(world[B].node, world[A].agency)
+        bare = world[A].node.files.published[1]
+
+        async def prove(old: int, new: int) -> list[bytes]:
+            return world[A].node.log.consistency(old, new)
+
+        with pytest.raises(RefusedError) as caught:
+            await proven.take("".join(bare.splitlines(keepends=True)), prove)
+        assert caught.value.code == "RECEIPT_INVALID"
+        cosigned = world[A].node.witnessed[1]
+        assert not await proven.take(cosigned, prove)  # not newer than what is there
+        path.with_name("witnessed").unlink()
+        assert await proven.take(cosigned, prove)  # the control
+
+
+# ------------------------------------------------------------------ witnesses without a node
+
+
+@contextmanager
+def outside(folder: Path, member: Member, name: str) -> Iterator[tuple[str, Witness]]:
+    """Serve a witness without a node over HTTP."""
+    signer = Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32)
+    vkey = member.node.vkey
+    state = WitnessState.create(folder / "witness.db")
+    witness = Witness(
+        name=name,
+        signers=(signer,),
+        state=state,
+        log_key_of={vkey.name: vkey}.get,
+        clock_s=lambda: int(time.time()),
+    )
+    server = WitnessServer(("127.0.0.1", 0), witness)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", witness
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        state.close()
+
+
+async def test_a_witness_without_a_node_is_asked_over_http(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B), settings=SOON)
+    await world[A].start()
+    name = "oversight.example/witness"
+    try:
+        with outside(tmp_path, world[A], name) as (prefix, witness):
+            ask, node = ask_http(prefix), world[A].node
+            await until(lambda: node.files.published[0] >= 6)
+            size, note = node.files.published
+            key = cosigner_key(name, witness.signers[0].key.public_key)
+            gathering = Gathering(WitnessPolicy(quorum=1, witnesses=(key,)))
+            gathering.take(name, gathering.aim(note), await ask(format_request(0, [], note)))
+            found = gathering.cosigned()
+            assert found is not None
+            assert found[0] == size
+            older = sign_checkpoint(
+                Checkpoint(origin=node.vkey.name, size=3, root=node.log.root(3)), node.house.log_signer
+            )
+            for body, code, stands in ((format_request(0, [], older), 409, size), (b"old x", 400, None)):
+                with pytest.raises(WitnessRefusal) as caught:
+                    await ask(body)
+                assert (caught.value.status, caught.value.size) == (code, stands)
+        with pytest.raises(UnavailableError):
+            await ask(format_request(0, [], note))  # it is gone
+    finally:
+        await world[A].stop()
+
+
+# ------------------------------------------------------------------ heartbeats, with a clock that is passed in
+
+
+async def test_an_idle_log_says_each_minute_that_its_node_lives(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    node = world[A].open()
+    node.start()
+    try:
+        now = [node.log.time_us // 1000]
+        beat = Heartbeat(node, lambda: now[0], 60.0, Log(None, A))
+        before = node.reads.size()
+        for passed, entries in ((59_999, 0), (1, 1)):
+            now[0] += passed
+            await beat.beat()
+            assert node.reads.size() == before + entries
+        assert node.reads.read_entries(before, 1)[0][52:] == b"\x08\x20"  # HEARTBEAT and nothing else
+    finally:
+        node.stop()
+
+
+async def test_a_peer_s_checkpoint_is_entered_at_most_once_an_hour_and_only_if_it_grew(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B), settings=SOON)
+    async with world.serving():
+        await world.connected()
+        node = world[A].node
+        await until(lambda: node.reads.peer_checkpoint(B, 1) is not None)
+        now = [int(time.time() * 1000)]
+
+        def beat() -> Heartbeat:
+            return Heartbeat(node, lambda: now[0], 1e9, Log(None, A))
+
+        await beat().beat()
+        held = node.reads.peer_checkpoint(B, 1)
+        assert held is not None
+        (first,) = world[A].bodies(Kind.CHECKPOINT_SEEN)
+        assert (first.peer, first.peer_size) == (world[B].node.house.number, held[0])
+        assert first.peer_root == parse_note(held[1]).checkpoint.root
+        await world[B].publish(bulletin(B, A))
+        await until(lambda: (node.reads.peer_checkpoint(B, 1) or (0, ""))[0] > held[0])
+        await beat().beat()  # too soon, whoever looks
+        assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == 1
+        now[0] += SEEN_MS
+        await beat().beat()
+        assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == 2
+        now[0] += SEEN_MS
+        size = (node.reads.peer_checkpoint(B, 1) or (0, ""))[0]
+        last = world[A].bodies(Kind.CHECKPOINT_SEEN)[-1].peer_size
+        await beat().beat()
+        assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == (2 if size == last else 3)
