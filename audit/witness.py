@@ -216,6 +216,13 @@ class Witness:
         opening = self.opening_of(new.origin)
         if opening is None:
             raise WitnessRefusal(403, f"{new.origin}: no manifest that {self.name} holds opens this epoch")
+        last = f"{epoch[1]}{int(epoch[2]) - 1}"
+        other = _EPOCH.fullmatch(opening.previous_origin)
+        passed_over = opening.previous_origin != last and self.state.held(last) is not None
+        if other is None or other[1] != epoch[1] or int(other[2]) >= int(epoch[2]) or passed_over:
+            raise WitnessRefusal(
+                403, f"{new.origin} begins after {opening.previous_origin}, which is not the one before"
+            )
         before = self.state.held(opening.previous_origin)
         if before is None or (before.size, before.root) == (opening.previous_size, opening.previous_root):
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -285,6 +285,32 @@ def test_row_63_a_new_epoch_that_extends_what_the_witness_holds_is_cosigned(tmp_
     other.add_checkpoint(log.request(0, 40))
     other = make_witness(tmp_path / "other.db", later.key, opening_of={SECOND: forged}.get)
     assert "cut off" in str(refused(other, later.request(0)))
+
+
+@pytest.mark.parametrize(
+    "previous", ["kh-ncct.exercise.example/log/1", SECOND, ORIGIN[:-1] + "3", "hk-sb.exercise.example", ""]
+)
+def test_row_63_an_epoch_that_begins_after_another_log_s_is_not_cosigned(
+    tmp_path: Path, log: GrowingLog, previous: str
+) -> None:
+    later, opening = second_epoch(log, 40)
+    wrong = replace(opening, previous_origin=previous)
+    make_witness(tmp_path / "witness.db", log.key).add_checkpoint(log.request(0, 20))
+    witness = make_witness(tmp_path / "witness.db", later.key, opening_of={SECOND: wrong}.get)
+    assert "is not the one before" in str(refused(witness, later.request(0)))
+
+
+def test_row_63_no_epoch_that_was_cosigned_is_passed_over(tmp_path: Path, log: GrowingLog) -> None:
+    second, opening = second_epoch(log, 40)
+    third = GrowingLog(origin=ORIGIN[:-1] + "3").grow(3, salt="three")
+    skips = Epoch(3, ORIGIN, 40, log.tree.root(40))
+    hooks = {"opening_of": {SECOND: opening, third.origin: skips}.get}
+    witness = make_witness(tmp_path / "witness.db", log.key, second.key, third.key, **hooks)
+    witness.add_checkpoint(log.request(0))
+    control = make_witness(tmp_path / "other.db", log.key, third.key, **hooks)
+    assert control.add_checkpoint(third.request(0))  # control: epoch 2 never was
+    witness.add_checkpoint(second.request(0))
+    assert "is not the one before" in str(refused(witness, third.request(0)))
 
 
 def test_a_witness_that_fell_behind_is_brought_to_the_end_without_a_cosignature(
