@@ -39,6 +39,8 @@ class VerifyOptions:
     now_s: int | None = None  # seconds since 1970
     manifest_file: str | None = None  # of the log's agency: where the epoch before ended
     since_file: str | None = None  # an older checkpoint, up to which everything was verified before
+    tsa_file: str | None = None  # certificates of a time-stamping authority
+    stamps: str | None = None  # a folder of tokens that somebody kept elsewhere
 
 
 class Shape(NamedTuple):
@@ -119,6 +121,8 @@ def _takes_one(parameter: click.Parameter) -> bool:
 @click.option(
     "--manifest", "manifest_file", metavar="FILE", help="Of a later epoch: the agency's manifest that opened it."
 )
+@click.option("--tsa-ca", "tsa_file", metavar="FILE", help="Whose time stamps count: an authority's certificate, PEM.")
+@click.option("--stamps", metavar="DIR", help="Tokens that you kept, N.tsr with N.note; else those beside the log.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def verify(
@@ -131,6 +135,8 @@ def verify(
     now: str | None,
     since_file: str | None,
     manifest_file: str | None,
+    tsa_file: str | None,
+    stamps: str | None,
     as_json: bool,
 ) -> None:
     """Recompute a log from its files and say what was checked and what was not.
@@ -152,6 +158,8 @@ def verify(
         witnesses_file=witnesses_file,
         now_s=_seconds(now),
         since_file=since_file,
+        tsa_file=tsa_file,
+        stamps=stamps,
         manifest_file=manifest_file,
     )
     path = Path(directory)
@@ -184,13 +192,28 @@ def verify_folder(ctx: click.Context, directory: str, options: VerifyOptions) ->
 
 def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions, *, whole: bool = True) -> "Report":
     """Verify a log as the options say; *whole* is False where not all of its entries are here."""
+    from audit.cli_stamps import add_stamps
+
+    key, source = log_key(ctx, folder, options)
+    rules = witness_rules(ctx, folder, options)
+    report = _entries_report(ctx, folder, options, key, source, rules, whole)
+    return add_stamps(ctx, folder, options, key, rules, report)
+
+
+def _entries_report(
+    ctx: click.Context,
+    folder: "TileFolder",
+    options: VerifyOptions,
+    key: "VerifierKey | None",
+    source: str,
+    rules: "WitnessRules | None",
+    whole: bool,
+) -> "Report":
     from audit.since import verify_since
     from audit.verify import verify_log
     from keys.errors import RefusedError
 
-    key, source = log_key(ctx, folder, options)
     outside = [read_outside(ctx, name, folder, options.as_json) for name in options.against]
-    rules = witness_rules(ctx, folder, options)
     if whole and options.since_file is None:
         return verify_log(
             folder.root,
