@@ -13,8 +13,11 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
+from audit.checkpoint import parse_note
 from audit.entry import Kind
+from audit.fork import parse_fork, verify_fork
 from exchange.rpc import status, wire
+from exchange.starting import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import IntegrityError, RefusedError
 from tests.flow.world import World, bulletin, until
@@ -166,9 +169,35 @@ async def test_row_14_receipts_given_again_change_nothing_and_are_acknowledged(w
     assert world[A].node.reads.size() == before
 
 
-async def test_an_echo_signed_by_us_that_is_not_in_our_log_stops_the_signing(world: World, tmp_path: Path) -> None:
+async def test_an_echo_signed_by_us_that_is_not_in_our_log_is_misuse_of_our_key(world: World, tmp_path: Path) -> None:
     other = World(tmp_path / "other", (A, B))
     twin = other[A].open()  # the same keys on another log
+    twin.start()
+    note = twin.note
+    twin.stop()
+    for _ in range(2):  # the first pair is kept; it is not entered again
+        async with following(world) as call:
+            await call.write(start(echo=note))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+        assert caught.value.code() is grpc.StatusCode.ABORTED
+    (entered,) = world[A].bodies(Kind.OWN_KEY_MISUSE)
+    shown = parse_note(note).checkpoint
+    assert (entered.peer_size, entered.peer_root) == (shown.size, shown.root)
+    assert '"own-key-misused"' in world[A].log.getvalue()
+    assert world[A].node.writer.failure is None  # our log is sound, and a member had answered when it began
+    (path,) = (world[A].home / "evidence").iterdir()
+    made = parse_fork(path.read_text())
+    assert made.digest == entered.digest
+    assert verify_fork(made, world[A].node.vkey).proven  # with nothing but the log's key
+
+
+async def test_the_same_echo_stops_a_node_that_went_on_alone(tmp_path: Path) -> None:
+    """Control: nobody had told such a node what it held, so it may be the copy."""
+    world = World(tmp_path / "world", (A, B))
+    await world[A].start()
+    other = World(tmp_path / "other", (A, B))
+    twin = other[A].open()
     twin.start()
     note = twin.note
     twin.stop()
@@ -177,8 +206,8 @@ async def test_an_echo_signed_by_us_that_is_not_in_our_log_stops_the_signing(wor
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS
-    assert world[A].node.writer.failure is not None
-    assert '"own-log-contradicted"' in world[A].log.getvalue()
+    assert isinstance(world[A].node.writer.failure, RolledBackError)
+    assert world[A].bodies(Kind.OWN_KEY_MISUSE) == []  # nothing is added to a history that may be the wrong one
 
 
 async def test_a_node_that_may_sign_nothing_more_leaves_and_says_why(world: World) -> None:

@@ -63,7 +63,9 @@ async def test_a_destroyed_node_gets_back_every_delivery_and_receipt_and_shows_t
         for each in sent:
             assert states(world[A], bulletin_id(each)) == {DeliveryState.RECEIVED}
         for sender, each in zip((B, C), got, strict=True):
-            await until(lambda sender=sender, each=each: world[A].node.reads.find(sender, bulletin_id(each)) is not None)
+            await until(
+                lambda sender=sender, each=each: world[A].node.reads.find(sender, bulletin_id(each)) is not None
+            )
         first, *others = world[A].bodies(Kind.RESTORED)
         assert (first.peer_size, first.peer_root) == (recovery.end.size, recovery.end.root)
         assert first.count == 8 and len(others) == 2
