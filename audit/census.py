@@ -8,6 +8,8 @@ from collections import Counter
 from audit.kinds import Kind
 from audit.spool import Spool
 
+# What is entered only after the other side has shown what it holds of this log: then a start alone is over.
+ANSWERED = (Kind.CHECKPOINT_SEEN, Kind.RECEIPT_RECORDED, Kind.RECEIVED, Kind.DUPLICATE, Kind.WITHDRAWN)
 IN_MEMORY = 1 << 24  # entries whose kinds are kept out of the file system
 
 
@@ -25,6 +27,8 @@ class Census:
         self.beginning = b""  # the first three
         self.after: tuple[int, int] | None = None  # (index, kind) of the first one later that adopts no manifest
         self.genesis_again: int | None = None
+        self.alone_since: int | None = None  # the last STARTED_ALONE that no member's answer has followed
+        self._starts = 0  # entries NODE_STARTED since then
         self._kinds = Spool(IN_MEMORY)
 
     def add(self, kinds: bytes) -> None:
@@ -34,6 +38,7 @@ class Census:
             self.first.setdefault(kind, self.size + kinds.index(kind))
             self.counts[kind] += count
         self._watch_beginning(kinds)
+        self._watch_alone(kinds)
         self.size += len(kinds)
 
     def at(self, index: int) -> int:
@@ -50,3 +55,14 @@ class Census:
                 self.after = self.size + len(kinds) - len(rest), rest[0]
         if self.genesis_again is None and (again := kinds.find(Kind.GENESIS, 0 if self.size else 1)) >= 0:
             self.genesis_again = self.size + again
+
+    def _watch_alone(self, kinds: bytes) -> None:
+        last = kinds.rfind(Kind.STARTED_ALONE)
+        if last >= 0:
+            self.alone_since, self._starts = self.size + last, 0
+        if self.alone_since is None:
+            return
+        rest = kinds[last + 1 :]
+        self._starts += rest.count(Kind.NODE_STARTED)  # the first is of the same run; a later one was answered
+        if self._starts > 1 or any(kind in rest for kind in ANSWERED):
+            self.alone_since = None

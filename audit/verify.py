@@ -367,6 +367,10 @@ def _step_rules(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     detail = f"begins as a log must; {swept.answers.count:,} deliveries answered, each once"
     if alone := kinds.counts[Kind.STARTED_ALONE]:
         detail += f"; {alone} times the node started alone, first at entry {kinds.first[Kind.STARTED_ALONE]}"
+    if kinds.alone_since is not None:
+        detail += (
+            f"; it started alone at entry {kinds.alone_since} and nobody has answered since: it may be an old copy"
+        )
     steps.put(8, OK, detail)
 
 

@@ -92,7 +92,7 @@ class Asking:
             try:
                 async with self._dials:
                     answer = await self._ask(member, address)
-                await self._check(member.agency, answer)
+                await self._check(member, answer)
                 return True
             except (RefusedError, UnavailableError):
                 continue
@@ -145,9 +145,10 @@ class Asking:
                 federation = add(signed, self._now_ms())
         return federation
 
-    async def _check(self, peer: AgencyId, answer: node_pb2.CheckpointResponse) -> None:
+    async def _check(self, member: Member, answer: node_pb2.CheckpointResponse) -> None:
+        peer = member.agency
         if answer.time_ms:
-            self._node.clock.heard(peer, answer.time_ms * 1000)
+            self._node.clock.heard(member.witness_name, answer.time_ms * 1000)  # one member has one voice
         shown = read_answer(answer.note, self._node.house)
         if shown is None:
             return

@@ -58,7 +58,7 @@ class Gathering:
             del self._sizes[next(iter(self._sizes))]
         return target
 
-    def take(self, witness: str, target: Target, answer: str) -> None:
+    def take(self, witness: str, target: Target, answer: str) -> int:
         """Keep what a witness answered.
 
         Args:
@@ -66,23 +66,28 @@ class Gathering:
             target: What it was asked about.
             answer: Signature lines, as received; lines by keys that are not its own are left out.
 
+        Returns:
+            Seconds UTC, as its Ed25519 line states them.
+
         Raises:
             RefusedError: MALFORMED; SIGNATURE_INVALID; SIGNER_UNKNOWN, no line by the witness's Ed25519 key.
         """
         found: dict[int, SignatureLine] = {}
+        times: dict[int, int] = {}
         for line in parse_lines(answer):
             for key in self._keys.get(witness, ()):
                 if (line.name, line.key_hash) == (key.name, key.key_hash):
-                    verify_cosignature(line, target.checkpoint, key)
+                    times[key.type] = verify_cosignature(line, target.checkpoint, key)
                     found[key.type] = line
         if ED25519_COSIGNATURE not in found:
             raise RefusedError("SIGNER_UNKNOWN", f"{witness} has sent no line by its key")
         lines = self._sizes.get(target.size)
         if lines is None:
-            return  # so late that it helps nobody
+            return times[ED25519_COSIGNATURE]  # so late that it helps nobody
         lines.ed25519[witness] = found.pop(ED25519_COSIGNATURE)
         for line in found.values():
             lines.mldsa44[witness] = line
+        return times[ED25519_COSIGNATURE]
 
     def cosigned(self) -> tuple[int, str] | None:
         """Give size and note of the newest checkpoint that the quorum has cosigned, with all that came for it."""
