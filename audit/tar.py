@@ -117,8 +117,12 @@ class Tar:
                 yield name, data
 
 
-def open_tar(path: Path) -> Tar:
+def open_tar(path: Path, *, most: int = MAX_MEMBERS) -> Tar:
     """Read all headers of a tar, and the zeros around its members; no member's content.
+
+    Args:
+        path: The file.
+        most: How many members it may have.
 
     Raises:
         RefusedError: MALFORMED; the message names the member, what was found and what was expected.
@@ -138,8 +142,8 @@ def open_tar(path: Path) -> Tar:
             padding = -size % BLOCK
             if at + BLOCK + size + padding > end:
                 raise _refused(name, f"{size} bytes are announced, the file ends after {max(0, end - at - BLOCK)}")
-            if len(members) >= MAX_MEMBERS:
-                raise _refused(name, f"more than {MAX_MEMBERS} members")
+            if len(members) >= most:
+                raise _refused(name, f"more than {most} members")
             members[name], last = (at + BLOCK, size), name
             file.seek(size, os.SEEK_CUR)
             if file.read(padding) != bytes(padding):

@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 from audit.bundle_folder import BundleFolder
+from audit.bundle_readme import readme
+from audit.checkpoint import parse_note
 from audit.kinds import Kind
 from audit.tar import open_tar, write
 from exchange.node import DATABASE
 from tests.acts.paired import AGENCIES, TEXT, Logs, copied, exchange_all
+from tests.world import Desk, advisory
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = "HK-IMMD"
@@ -100,6 +103,33 @@ def test_the_same_log_gives_the_same_bytes_under_any_settings_row_17(
     changed = tmp_path / "dsi.audit"  # control: another log, other bytes
     assert exchange("bundle", template / "TH-DSI", "-o", changed).returncode == 0
     assert changed.read_bytes() != bundle.read_bytes()
+
+
+def other_pythons() -> list[str]:
+    """Find interpreters of other versions that can run the program: those named, and those on the path."""
+    named = [each for each in os.environ.get("EXCHANGE_PYTHONS", "").split(":") if each]
+    found = [path for version in ("3.11", "3.12", "3.13") if (path := shutil.which(f"python{version}"))]
+    probe = "import sys, exchange.cli.audit_bundle; sys.exit(sys.version_info[:2] == tuple(map(int, sys.argv[1:])))"
+    own = [str(number) for number in sys.version_info[:2]]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    runs = {
+        path: subprocess.run([path, "-c", probe, *own], capture_output=True, env=env, check=False).returncode
+        for path in [*named, *found]
+    }
+    return [path for path, code in runs.items() if code == 0]
+
+
+def test_the_same_log_gives_the_same_bytes_under_another_python_row_17(
+    bundle: Path, template: Path, tmp_path: Path
+) -> None:
+    pythons = other_pythons()
+    if not pythons:
+        pytest.skip("no Python of another version has this program's libraries; EXCHANGE_PYTHONS names some")
+    for number, python in enumerate(pythons):
+        again = tmp_path / f"{number}.audit"
+        command = [python, "-m", "exchange", "audit", "bundle", str(template / HOME), "-o", str(again)]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+        assert again.read_bytes() == bundle.read_bytes(), python
 
 
 def test_a_copy_of_the_home_with_other_times_and_modes_gives_the_same_bytes(
@@ -286,9 +316,6 @@ def test_a_receipt_that_is_not_the_one_recorded_refutes_row_33(bundle: Path, tem
 
 def remade(members: dict[str, bytes], folder: Path, bundle: Path) -> Path:
     """Write a bundle of altered members, with the README that fits them: what a forger would do."""
-    from audit.bundle_readme import readme
-    from audit.checkpoint import parse_note
-
     checkpoint = parse_note(members["checkpoint"].decode()).checkpoint
     first, end = BundleFolder(bundle).held(checkpoint.size)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items()) if name != "README"}
@@ -335,8 +362,6 @@ def test_a_member_that_a_forger_alters_is_named(
 
 def test_two_bundles_of_a_running_node_show_one_moment_each(logs: Logs, tmp_path: Path) -> None:
     """The node writes between the reading of the checkpoint and that of the tiles: the bundle is of the checkpoint."""
-    from tests.world import Desk, advisory
-
     desk = Desk(HOME, logs.home(HOME))
     try:
         size = desk.node.log.size
