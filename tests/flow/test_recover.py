@@ -68,7 +68,8 @@ async def test_a_destroyed_node_gets_back_every_delivery_and_receipt_and_shows_t
             )
         first, *others = world[A].bodies(Kind.RESTORED)
         assert (first.peer_size, first.peer_root) == (recovery.end.size, recovery.end.root)
-        assert first.count == 8 and len(others) == 2
+        assert first.count == 8
+        assert len(others) == 2
         # Both ways again.
         again, back = bulletin(A, B, C), bulletin(B, A)
         await world[A].publish(again)
@@ -105,7 +106,8 @@ async def test_an_old_backup_goes_on_in_a_new_epoch_and_bulletins_flow_both_ways
 
         recovery = await recover(world, A)
         assert recovery.entered.bulletins == 1, "late alone was lost to the home"
-        assert (recovery.before / nodes.DATABASE).exists() and (recovery.before / nodes.LOCK).exists()
+        assert (recovery.before / nodes.DATABASE).exists()
+        assert (recovery.before / nodes.LOCK).exists()
         await world[A].start()
         await world.connected()
         for each in (early, late):
@@ -121,7 +123,8 @@ async def test_an_old_backup_goes_on_in_a_new_epoch_and_bulletins_flow_both_ways
         assert len(world[A].bodies(Kind.RESTORED)) == 3
         for name in (B, C):
             held = world[name].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
-            assert held is not None and held.sequence >= 1
+            assert held is not None
+            assert held.sequence >= 1
     for name in (A, B, C):
         await world[name].start()
         log_verifies(world[name], world[name].node.house.epoch)
@@ -148,7 +151,8 @@ async def test_what_waited_in_the_backup_is_delivered_anew_under_new_numbers(tmp
         await all_receipted(world, A)
         assert states(world[A], bulletin_id(waiting)) == {DeliveryState.RECEIVED}
         lane = world[B].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
-        assert lane is not None and lane.sequence == 1
+        assert lane is not None
+        assert lane.sequence == 1
 
 
 async def test_two_recoveries_in_a_row_end_in_epoch_3(tmp_path: Path) -> None:
