@@ -18,11 +18,12 @@ from exchange.rpc.calls import Context
 from exchange.rpc.checkpoints import Checkpoints
 from exchange.rpc.fanout import Fanout, Queue
 from exchange.rpc.gate import Gate, caller
+from exchange.rpc.headtimes import HeadTimes
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.records import check_number, held_records, record_messages
 from exchange.rpc.recovering import Recovering
-from exchange.rpc.sending import HeadTimes, Outlet, Sending
+from exchange.rpc.sending import Outlet, Sending
 from exchange.store import LaneState
 from exchange.v1 import node_pb2
 from exchange.writer import HELD_SECONDS, Group
@@ -48,7 +49,7 @@ class Lanes:
     ) -> None:
         self._node, self._fanout, self._gate, self._checkpoints = node, fanout, gate, checkpoints
         self._settings, self._now_ms, self._log = settings, now_ms, log
-        self._times = HeadTimes(now_ms)
+        self._times = HeadTimes(node, now_ms)
         self._streams: dict[str, Sending] = {}
         self._told = held_records(node.house)
         self._stopping = False

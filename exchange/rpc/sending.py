@@ -21,24 +21,11 @@ from exchange.publishing import Queued
 from exchange.rpc import wire
 from exchange.rpc.calls import Context
 from exchange.rpc.fanout import Queue
+from exchange.rpc.headtimes import HeadTimes
 from exchange.rpc.limits import Settings
 from exchange.rpc.records import Held, record_messages
 from exchange.v1 import node_pb2
 from keys.identity import AgencyId
-
-
-class HeadTimes:
-    """Makes the times of lane heads: the clock's, but later with each head of a lane, over all streams."""
-
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self.now_ms = now_ms
-        self._last: dict[LaneId, int] = {}
-
-    def next(self, lane: LaneId) -> int:
-        """Give the next head's time."""
-        made = max(self.now_ms(), self._last.get(lane, 0) + 1)
-        self._last[lane] = made
-        return made
 
 
 @dataclass(slots=True)
