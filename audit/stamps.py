@@ -16,7 +16,7 @@ from audit.bundle_folder import BundleFolder
 from audit.checkpoint import MAX_NOTE_BYTES, VerifierKey, parse_note, verify_note
 from audit.policy import WitnessPolicy
 from audit.tiles import TileFolder
-from audit.timestamp import MAX_TOKEN_BYTES, Stamped, verify_token
+from audit.timestamp import MAX_TOKEN_BYTES, STAMPS_FOLDER, Stamped, verify_token
 from audit.verify import EXIT_REFUTED, NOT_CHECKED, OK, REFUTED, Report, Step
 from keys.errors import RefusedError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 STAMPS_STEP = 12
 STAMPS_NAME = "stamps"
-STAMPS_FOLDER, AUTHORITY_FILE = "timestamps", "tsa.pem"
 TOLERANCE_US = 600 * 1_000_000  # as of entries' times: more is no drift
 _TOKEN = re.compile(r"([0-9]{1,20})\.tsr", re.ASCII)
 

@@ -20,6 +20,7 @@ from keys.errors import RefusedError
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+STAMPS_FOLDER, AUTHORITY_FILE = "timestamps", "tsa.pem"  # in a node's home: N.tsr over N.note, and who was trusted
 MAX_TOKEN_BYTES = 64 << 10  # of an answer; with a chain of certificates it has some five thousand
 MAX_AUTHORITY_BYTES = 256 << 10
 _SHA256 = "2.16.840.1.101.3.4.2.1"

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 
+from exchange.stamping import Authority, is_url
+from exchange.stamping import load as load_authority
 from keys.errors import RefusedError
 from keys.identity import AgencyId, is_witness_name, parse_agency
 
 CONFIG_FILE = "node.toml"
+MAX_MINUTES = 10_080  # a week
+_NO_TEXT = ("peers", "witnesses", "tsa_minutes")
 PEERS_PORT, DESK_PORT = 7443, 7444
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
@@ -43,6 +47,9 @@ class NodeConfig:
         desk: Where our own officers and systems dial us; ``127.0.0.1:7444`` if not given.
         admin: Reflection and health for operators, loopback only; no such listener if not given.
         peers: Where to dial a peer instead of the endpoint in its manifest: a table of agency = "host:port".
+        tsa: An RFC 3161 time-stamping authority that stamps our checkpoints, http://host/path; none if not given.
+        tsa_ca: What it is trusted by, a file with its certificate in PEM; where it is not absolute, it lies in the home.
+        tsa_minutes: How often; 60 if not given.
         witnesses: Where a witness without a node answers over HTTP: a table of name = "http://host:port", the name as
             the roster has it. One that is not here is never asked.
     """
@@ -51,6 +58,9 @@ class NodeConfig:
     listen: str = f"0.0.0.0:{PEERS_PORT}"
     desk: str = f"127.0.0.1:{DESK_PORT}"
     admin: str = ""
+    tsa: str = ""
+    tsa_ca: str = ""
+    tsa_minutes: int = 60
     peers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     witnesses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -80,14 +90,16 @@ def parse_config(read: Mapping[str, object], name: str) -> NodeConfig:
             raise ConfigError(f"{name}: there is no key {_shown(key)}", hint)
     if "agency" not in read:
         raise ConfigError(f"{name}: agency is missing", 'write agency = "HK-IMMD" with your own code')
-    text = {key: _text(value, name, key) for key, value in read.items() if key not in ("peers", "witnesses")}
+    text = {key: _text(value, name, key) for key, value in read.items() if key not in _NO_TEXT}
     for key in ("listen", "desk", "admin"):
         if key in text:
             _check_address(text[key], name, key)
     if text.get("admin") and text["admin"].rpartition(":")[0] not in _LOOPBACK:
         raise ConfigError(f"{name}: admin is {_shown(text['admin'])}", "it may listen on 127.0.0.1 only")
+    _check_authority(text, name)
     return NodeConfig(
         agency=_agency(text.pop("agency"), name, "agency"),
+        tsa_minutes=_minutes(read.get("tsa_minutes", 60), name),
         peers=_peers(read.get("peers", {}), name),
         witnesses=_witnesses(read.get("witnesses", {}), name),
         **text,
@@ -107,6 +119,9 @@ def format_config(config: NodeConfig) -> str:
     ]
     if config.admin:
         lines += ["", "# reflection and health for operators, loopback only", f'admin = "{config.admin}"']
+    if config.tsa:
+        lines += ["", "# who stamps our checkpoints (RFC 3161), what it is trusted by, and how often"]
+        lines += [f'tsa = "{config.tsa}"', f'tsa_ca = "{config.tsa_ca}"', f"tsa_minutes = {config.tsa_minutes}"]
     lines += ["", "# where to dial a peer instead of the endpoint in its manifest", "[peers]"]
     lines += [f'{agency} = "{address}"' for agency, address in sorted(config.peers.items())]
     if config.witnesses:
@@ -139,6 +154,33 @@ def _witnesses(value: object, name: str) -> Mapping[str, str]:
             shown = f"{_shown(key)} is {_shown(found[witness])}"
             raise ConfigError(f"{name}: {shown}", "an address reads http://127.0.0.1:7445 or https://host")
     return MappingProxyType(found)
+
+
+def authority_of(
+    config: NodeConfig, home: Path, *, url: str | None = None, certificate: Path | None = None
+) -> Authority | None:
+    """Load the time-stamping authority of a home's settings, or another one; None where neither names one.
+
+    Raises:
+        RefusedError: MALFORMED; its certificate cannot be read.
+    """
+    url = url or config.tsa
+    return load_authority(url, certificate or home / config.tsa_ca) if url else None
+
+
+def _check_authority(text: Mapping[str, str], name: str) -> None:
+    if "tsa" in text and not is_url(text["tsa"]):
+        raise ConfigError(f"{name}: tsa is {_shown(text['tsa'])}", "an authority's address reads http://host/path")
+    if bool(text.get("tsa")) != bool(text.get("tsa_ca")):
+        raise ConfigError(
+            f"{name}: tsa and tsa_ca stand together", 'tsa_ca = "tsa.pem" is what the authority is trusted by'
+        )
+
+
+def _minutes(value: object, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_MINUTES:
+        raise ConfigError(f"{name}: tsa_minutes is {_shown(str(value))}", f"a whole number from 1 to {MAX_MINUTES}")
+    return value
 
 
 def _agency(text: str, name: str, key: str) -> AgencyId:

@@ -75,6 +75,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.node",
         "exchange.starting",
         "exchange.upkeep",
+        "exchange.stamping",
         "exchange.restoring",
         "exchange.home",
         "exchange.config",

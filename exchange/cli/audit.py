@@ -15,6 +15,7 @@ OWN_COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("exchange.cli.audit_compare:compare", "Pair what agencies sent with what others received."),
     "evidence": ("exchange.cli.audit_evidence:evidence", "Write what proves one bulletin as one file for a court."),
     "disclose": ("exchange.cli.audit_disclose:disclose", "Show some fields of a bulletin, the rest stays shut."),
+    "stamp": ("exchange.cli.audit_stamp:stamp", "Have the newest cosigned checkpoint stamped (RFC 3161)."),
 }
 
 

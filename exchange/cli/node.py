@@ -171,11 +171,12 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
 
     import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
     from exchange.cli.node_check import warnings
-    from exchange.config import load_config
+    from exchange.config import authority_of, load_config
     from exchange.home import open_node
     from exchange.rpc.service import serve as start
 
     config = load_config(home)
+    authority = authority_of(config, home)
     opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
     for each in warnings(opened.store, opened.house.federation, config.agency, time.time_ns() // 1_000_000):
         click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)
@@ -189,6 +190,8 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
             admin_address=config.admin or None,
             endpoints=config.peers,
             witnesses=config.witnesses,
+            authority=authority,
+            stamp_seconds=config.tsa_minutes * 60.0,
             log=None if quiet else sys.stderr,
             alone=alone,
         )

@@ -26,6 +26,7 @@ EVENTS = frozenset(
         "receipts",
         "adopted",
         "erased",
+        "stamped",
         "alarm",
         "fault",
         "refused",

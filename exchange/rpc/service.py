@@ -31,9 +31,11 @@ from exchange.rpc.marker import count_deaths
 from exchange.rpc.peer import Identities
 from exchange.rpc.records import Adopting
 from exchange.rpc.refusals import FLUSH_SECONDS, Refusals
+from exchange.rpc.stamping import stamp_forever
 from exchange.rpc.upkeep import keep_up
 from exchange.rpc.witness_calls import ask_http, ask_peer
 from exchange.rpc.witnessing import Witnessing
+from exchange.stamping import Authority
 from exchange.upkeep import Upkeep
 from keys.agency import TLS_FILE
 from keys.certificate import private_pem
@@ -192,6 +194,8 @@ async def serve(
     log: TextIO | None = None,
     alone: bool = False,
     witnesses: Mapping[str, str] | None = None,
+    authority: Authority | None = None,
+    stamp_seconds: float = 3600.0,
 ) -> RunningNode:
     """Put sockets in front of a node, ask every other member what it holds of it, then sign and follow them.
 
@@ -208,6 +212,8 @@ async def serve(
         settings: Limits; the published ones if not given.
         log: Where the program's log goes, one JSON object a line; nowhere if not given.
         witnesses: Where witnesses without a node answer over HTTP: submission prefix by name.
+        authority: Who stamps our checkpoints; nobody if not given.
+        stamp_seconds: How often.
         alone: An operator lets the node go on although nobody has answered for ``settings.alone_seconds``.
 
     Raises:
@@ -244,6 +250,8 @@ async def serve(
         await each.start()
     places = {} if endpoints is None else endpoints
     running._tasks.append(asyncio.create_task(running.watch()))
+    if authority is not None:
+        running._tasks.append(asyncio.create_task(stamp_forever(node, authority, parts.log, stamp_seconds)))
     parts.log.write("listening", port=running.peers_port, desk_port=running.desk_port, size=node.reads.size())
     if node.begun:
         await _begin(running, parts, identity, places)
