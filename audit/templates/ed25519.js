@@ -41,12 +41,22 @@ function edPoint(bytes) {
   const point = [x, y, 1n, edMod(x * y)];
   return edEqual(edTimes(8n, point), [0n, 1n, 1n, 0n]) ? null : point;
 }
+// A key that counts is a point of the prime-order group; keys are few, so each is judged once.
+const edKeys = new Map();
+function edKey(bytes) {
+  const name = bytes.join();
+  if (!edKeys.has(name)) {
+    const point = edPoint(bytes);
+    edKeys.set(name, point !== null && edEqual(edTimes(ED_L, point), [0n, 1n, 1n, 0n]) ? point : null);
+  }
+  return edKeys.get(name);
+}
 const ED_BASE_Y = edMod(4n * edInvert(5n));
 const ED_BASE = edPoint(Uint8Array.from({ length: 32 }, (_, i) => Number((ED_BASE_Y >> BigInt(8 * i)) & 255n)));
 // key 32, signature 64, message: Uint8Array. The canonical and small-order checks hold for WebCrypto, too.
 async function edVerify(key, signature, message, ownArithmetic) {
   if (key.length !== 32 || signature.length !== 64) return false;
-  const s = edNumber(signature.slice(32)), point = edPoint(key);
+  const s = edNumber(signature.slice(32)), point = edKey(key);
   if (s >= ED_L || point === null || edPoint(signature.slice(0, 32)) === null) return false;
   if (!ownArithmetic) {
     try {
