@@ -195,8 +195,7 @@ class Witness:
         opening = self.successor_of(new.origin)
         epoch = _EPOCH.fullmatch(new.origin)
         if opening is not None:
-            behind = held is None or held.size < new.size
-            if behind and (opening.previous_size, opening.previous_root) == (new.size, new.root):
+            if (opening.previous_size, opening.previous_root) == (new.size, new.root):
                 return opening.epoch
         elif epoch is None or self.state.held(f"{epoch[1]}{int(epoch[2]) + 1}") is None:
             return None

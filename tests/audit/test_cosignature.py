@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from audit.checkpoint import Checkpoint, SignatureLine, parse_note, sign_checkpoint
 from audit.cosignature import (
     CosignerKey,
     add_lines,
@@ -125,6 +125,44 @@ def test_a_shorter_or_longer_signature_is_refused(signer: Signer) -> None:
             )
 
 
+def test_what_follows_the_signature_is_not_taken_for_the_message() -> None:
+    signer = SIGNERS[0]
+    key, time = key_of(signer), TIME.to_bytes(8, "big")
+    longer = signer.sign(b"x" + signed_message(CHECKPOINT, key, TIME)) + b"x"
+    line = SignatureLine(name=NAME, key_hash=key.key_hash, signature=time + longer)
+    with pytest.raises(RefusedError):
+        verify_cosignature(line, CHECKPOINT, key)
+
+
+def test_a_line_under_another_name_is_refused_although_the_key_is_the_same() -> None:
+    signer = SIGNERS[0]  # type 0x04 does not commit to the name
+    [line] = parse_lines(cosign(CHECKPOINT, "other.example", signer, TIME))
+    with pytest.raises(RefusedError):
+        verify_cosignature(line, CHECKPOINT, key_of(signer))
+    renamed = SignatureLine(name=NAME, key_hash=key_of(signer).key_hash, signature=line.signature)
+    assert verify_cosignature(renamed, CHECKPOINT, key_of(signer)) == TIME  # control
+
+
+@pytest.mark.parametrize("signer", SIGNERS, ids=["Ed25519", "ML-DSA-44"])
+def test_names_and_origins_have_at_most_255_bytes(signer: Signer) -> None:
+    longest, longer = "w" * 255, "w" * 256
+    assert cosigner_key(longest, signer.key.public_key).name == longest
+    with pytest.raises(RefusedError, match="255"):
+        cosigner_key(longer, signer.key.public_key)
+    fits = Checkpoint(origin=longest, size=1, root=bytes(32))
+    [line] = parse_lines(cosign(fits, NAME, signer, TIME))
+    assert verify_cosignature(line, fits, key_of(signer)) == TIME
+    if len(signer.key.public_key) == 1312:
+        with pytest.raises(RefusedError, match="an origin of 256 bytes"):
+            cosign(Checkpoint(origin=longer, size=1, root=bytes(32)), NAME, signer, TIME)
+
+
+def test_a_key_of_another_length_than_its_type_s_is_told() -> None:
+    for kind, signer in ((6, SIGNERS[0]), (4, SIGNERS[1])):
+        with pytest.raises(RefusedError, match="bytes instead of"):
+            parse_cosigner_key(str(CosignerKey(name=NAME, type=kind, key=signer.key.public_key)))
+
+
 def test_a_time_beyond_63_bits_is_refused() -> None:
     signer = SIGNERS[0]
     [line] = parse_lines(line_by(signer, (1 << 63) - 1))
@@ -159,7 +197,7 @@ def test_a_key_is_registered_only_if_it_is_a_good_point() -> None:
     [
         lambda text: text.replace("+", "-", 1),
         lambda text: text[:-4],
-        lambda text: f"{NAME}+00000000+{text.rpartition('+')[2]}",
+        lambda text: f"{NAME}+00000000+{text.split('+', 2)[2]}",
         lambda text: str(CosignerKey(name=NAME, type=1, key=SIGNERS[0].key.public_key)),
         lambda text: str(CosignerKey(name=NAME, type=6, key=SIGNERS[0].key.public_key)),
         lambda text: str(CosignerKey(name=NAME, type=4, key=SIGNERS[1].key.public_key)),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.checkpoint import parse_note
-from audit.cosignature import CosignerKey, cosign, cosigner_key
+from audit.cosignature import cosign, cosigner_key
 from audit.policy import WitnessPolicy, default_quorum, format_policy, format_vkeys, median, parse_vkeys
 from audit.trust import log_key, log_mldsa44, member_of_log, policy_of
 from keys.errors import RefusedError
@@ -117,12 +117,23 @@ def test_the_file_of_witnesses_is_read_back() -> None:
         f"# quorum 1\n\n{key(1)}\n",
         f"# quorum 1\n{LOG.key}\n",
         f"# quorum 1\n{str(key(1))[:-4]}\n",
-        "# quorum 1\n" + "".join(f"{CosignerKey(name=f'w{n}', type=4, key=bytes([n]) * 32)}\n" for n in range(70)),
+        "# quorum 1\n" + "".join(f"{key(number)}\n" for number in range(1, 66)),
     ],
 )
 def test_a_malformed_file_of_witnesses_is_refused(text: str) -> None:
     with pytest.raises(RefusedError):
         parse_vkeys(text)
+
+
+def test_a_file_of_64_keys_is_read() -> None:
+    text = "# quorum 1\n" + "".join(f"{key(number)}\n" for number in range(1, 65))
+    assert len(parse_vkeys(text).witnesses) == 64
+
+
+def test_a_key_of_the_wrong_type_counts_nowhere() -> None:
+    for wrong in ({"witnesses": (key(1, second=True),)}, {"witnesses": (key(1),), "mldsa44": (key(2),)}):
+        with pytest.raises(RefusedError, match="another type"):
+            WitnessPolicy(quorum=1, **wrong)
 
 
 def test_the_policy_is_written_as_tlog_policy() -> None:

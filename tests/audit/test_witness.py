@@ -173,6 +173,24 @@ def test_400_a_malformed_request(tmp_path: Path, old: str, new: str) -> None:
     assert refused(witness, changed.encode()).status == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (f"old {1 << 63}\n\n", "line 1: 'old' and a size"),
+        ("old 9\nAAAA\n\n", "line 2: a hash of 3 bytes instead of 32"),
+        ("old 9\nAAAA\n", "a blank line between proof and checkpoint"),
+        ("old 9\n" + "AAAA" * 11 + "\n\n", "line 2: a hash of 33 bytes"),
+        ("old 9\nnot base64\n\n", "line 2: not base64"),
+        ("old 9\n\nnothing", "three lines, a blank one and signature lines"),
+        ("\xff", "line 1: "),
+    ],
+)
+def test_a_malformed_request_is_told_by_line(body: str, said: str) -> None:
+    assert parse_request(f"old {(1 << 63) - 1}\n\n{GrowingLog().grow(3).note()}".encode())  # control
+    with pytest.raises(RefusedError, match=said):
+        parse_request(body.encode())
+
+
 def test_limits_of_a_request_hold_one_below_and_one_above(log: GrowingLog) -> None:
     assert len(parse_request(format_request(9, [bytes(32)] * 63, log.note())).proof) == 63
     with pytest.raises(RefusedError):
@@ -295,7 +313,6 @@ def test_row_63_an_epoch_that_begins_after_another_log_s_is_not_cosigned(
 ) -> None:
     later, opening = second_epoch(log, 40)
     wrong = replace(opening, previous_origin=previous)
-    make_witness(tmp_path / "witness.db", log.key).add_checkpoint(log.request(0, 20))
     witness = make_witness(tmp_path / "witness.db", later.key, opening_of={SECOND: wrong}.get)
     assert "is not the one before" in str(refused(witness, later.request(0)))
 
