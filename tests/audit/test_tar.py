@@ -170,11 +170,11 @@ def test_more_members_than_a_log_can_have_are_refused(tmp_path: Path) -> None:
         open_tar(path, most=2)
 
 
-def test_each_changed_bit_of_a_header_or_of_the_zeros_is_refused(tmp_path: Path) -> None:
+def test_a_changed_bit_of_a_header_or_of_the_zeros_is_refused(tmp_path: Path) -> None:
     name, data = MEMBERS[0]
     good = tar([(name, data)])
     path = tmp_path / "x"
-    for place in range(len(good)):
+    for place in range(0, len(good), 1 if SCALE > 1 else 7):
         if BLOCK <= place < BLOCK + len(data):
             continue
         for bit in range(8) if SCALE > 1 else [place % 8]:
