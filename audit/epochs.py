@@ -1,42 +1,22 @@
 """Epochs of a log: which origin is which, how one is bound to the one before, and when a witness may cosign it.
 
 A log's key name is ``<log>/<epoch>``. A later epoch is opened by the agency's manifest alone, signed by its root, which
-names where the one before ended; the first entry of the new log commits to that root. A witness cosigns the new epoch
-only if that end takes in everything that the witness has seen (security, row 63), and nothing in an epoch that has a
-successor: whoever still signs there is an old copy.
+names where the one before ended; the first entry of the new log commits to that root. When a witness cosigns in a new
+epoch, ``audit.witness`` decides; nothing is cosigned in one that has a successor: whoever still signs there is an old
+copy.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audit.checkpoint import Checkpoint
 from audit.entry import genesis_previous
-from audit.proof import verify_consistency
 from keys.errors import RefusedError
 from keys.identity import short
 
 if TYPE_CHECKING:
     from keys.manifest import LogEpoch
-
-Held = Callable[[str], Checkpoint | None]
-"""Gives the newest checkpoint that we hold of an origin."""
-
-
-class EpochError(RefusedError):
-    """An epoch that nothing may be cosigned in; *conflict* is what we hold and what the opening claims instead."""
-
-    def __init__(self, message: str, conflict: tuple[Checkpoint, Checkpoint] | None = None) -> None:
-        super().__init__("NOT_ALLOWED", message)
-        self.conflict = conflict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What a witness may have in hand to see that one size of a log extends another."""
-
-    hashes: tuple[bytes, ...] = ()  # RFC 6962 consistency, from what it holds to where the epoch ended
-    cosigned: bool = False  # the checkpoint where it ended bears the quorum's cosignatures
 
 
 def split_origin(origin: str) -> tuple[str, int]:
@@ -69,61 +49,6 @@ def end_before(opening: "LogEpoch") -> Checkpoint | None:
     if opening.epoch == 1:
         return None
     return Checkpoint(origin=opening.previous_origin, size=opening.previous_size, root=opening.previous_root)
-
-
-def check_cosignable(
-    origin: str,
-    epochs: "Sequence[LogEpoch]",
-    held: Held,
-    *,
-    fork_seen: Callable[[str], bool] = lambda origin: False,
-    proof: Proof | None = None,
-) -> None:
-    """Refuse to cosign in an epoch that is not open, or whose opening hides what we have seen.
-
-    1. The manifest has opened it. 2. It has no successor. 3. Where it ended before is what we hold of that origin, or
-    lies beyond it, proven by hashes or by the quorum that saw it. 4. Else only once both notes are kept as FORK_SEEN.
-
-    Args:
-        origin: That a cosignature is asked for.
-        epochs: Of the newest manifest of the log's agency.
-        held: Ours, by origin.
-        fork_seen: Whether two irreconcilable notes of an origin are kept and logged.
-        proof: What came with the request, or was asked for.
-
-    Raises:
-        EpochError: With both checkpoints where they cannot both be true of one log.
-    """
-    name, epoch = split_origin(origin)
-    opening = opening_of(epochs, epoch)
-    if opening is None:  # 1
-        raise EpochError(f"{origin}: no manifest has opened this epoch")
-    later = max(each.epoch for each in epochs)
-    if later > epoch:  # 2
-        raise EpochError(f"{origin}: epoch {later} has been opened; nothing is cosigned in this one any more")
-    end = end_before(opening)
-    ours = held(end.origin) if end is not None else None
-    if end is None or ours is None or fork_seen(end.origin):
-        return
-    if end.origin.rpartition("/")[0] != name:
-        raise EpochError(f"{origin}: it was opened after an epoch of another log, {end.origin}", (ours, end))
-    _check_extends(ours, end, proof or Proof())  # 3, 4
-
-
-def _check_extends(ours: Checkpoint, end: Checkpoint, proof: Proof) -> None:
-    where = f"{end.origin} ended at size {end.size}, root {short(end.root)}"
-    if end.size < ours.size:
-        raise EpochError(f"{where}; we hold size {ours.size}: the new epoch would hide entries", (ours, end))
-    if end.size == ours.size:
-        if end.root != ours.root:
-            raise EpochError(f"{where}; we hold root {short(ours.root)} of that size", (ours, end))
-        return
-    if proof.cosigned:
-        return
-    try:
-        verify_consistency(ours, end, proof.hashes)
-    except RefusedError as error:
-        raise EpochError(f"{where}; that this extends our size {ours.size} is not proven", (ours, end)) from error
 
 
 def check_first_entry(previous: bytes, origin: str, end: Checkpoint | None) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 import grpc.aio
 
 from audit.entry import parse_body, parse_entry
+from audit.witness_state import WitnessState
 from exchange.directory import RecordKind, digest_of
 from exchange.dispatch import dispatch_digest
 from exchange.house import House
@@ -59,8 +60,16 @@ class Recovering:
                 await context.write(page)
 
     def _notes(self, peer: AgencyId) -> list[str]:
-        found = (self._node.reads.peer_checkpoint(peer, each.epoch) for each in self._node.house.epochs(peer))
-        return [held[1] for held in found if held is not None]
+        """Give what we verified and what we cosigned: either may be the newer one."""
+        house = self._node.house
+        origins = {house.log_key(peer, each.epoch).name: each.epoch for each in house.epochs(peer)}
+        found = [self._node.reads.peer_checkpoint(peer, epoch) for epoch in origins.values()]
+        state = WitnessState(self._node.paths.lock)
+        try:
+            cosigned = [each.note for each in state.all_held() if each.origin in origins]
+        finally:
+            state.close()
+        return [held[1] for held in found if held is not None] + cosigned
 
     async def _receipts(self, lane: LaneState) -> AsyncIterator[node_pb2.RecoverResponse]:
         after = 0

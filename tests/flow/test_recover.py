@@ -70,6 +70,8 @@ async def test_a_destroyed_node_gets_back_every_delivery_and_receipt_and_shows_t
         assert (first.peer_size, first.peer_root) == (recovery.end.size, recovery.end.root)
         assert first.count == 8
         assert len(others) == 2
+        await until(lambda: world[A].node.witnessed[0] > 0)  # its witnesses go on with it
+        assert "/log/2\n" in world[A].node.witnessed[1]
         # Both ways again.
         again, back = bulletin(A, B, C), bulletin(B, A)
         await world[A].publish(again)
