@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STAMPS_FOLDER, AUTHORITY_FILE = "timestamps", "tsa.pem"  # in a node's home: N.tsr over N.note, and who was trusted
 MAX_TOKEN_BYTES = 64 << 10  # of an answer; with a chain of certificates it has some five thousand
 MAX_AUTHORITY_BYTES = 256 << 10
+_CERTIFICATES = 0xA0  # [0] IMPLICIT SET OF, in SignedData
 _SHA256 = "2.16.840.1.101.3.4.2.1"
 
 
@@ -113,7 +114,7 @@ def verify_token(
 
 def _parse(library: Any, token: bytes, name: str) -> Any:
     try:
-        answer = library.decode_timestamp_response(token)
+        answer = library.decode_timestamp_response(_in_order(token))
         granted = answer.status == library.PKIStatus.GRANTED
         _ = answer.tst_info if granted else None
     except ValueError as error:
@@ -121,6 +122,43 @@ def _parse(library: Any, token: bytes, name: str) -> Any:
     if not granted:
         raise RefusedError("RECEIPT_INVALID", f"{name}: the authority refused, status {int(answer.status)}")
     return answer
+
+
+def _in_order(token: bytes) -> bytes:
+    """Put the certificates of an answer into the order that DER asks of a set; the signature does not cover them.
+
+    OpenSSL writes them in the order in which it has them, and the library refuses that. Nothing else is touched; what
+    is not of this form is left to the library to refuse.
+    """
+    try:
+        _, at, end = _element(token, 0)  # TimeStampResp
+        *_, at = _element(token, at)  # past the status
+        _, at, _ = _element(token, at)  # ContentInfo
+        *_, at = _element(token, at)  # past its type
+        _, at, _ = _element(token, at)  # [0]
+        _, at, end = _element(token, at)  # SignedData
+        for _ in range(3):
+            *_, at = _element(token, at)  # past version, digest algorithms, content
+        tag, start, end = _element(token, at)
+        rows, at = [], start
+        while tag == _CERTIFICATES and at < end:
+            *_, after = _element(token, at)
+            rows.append(token[at:after])
+            at = after
+        return token[:start] + b"".join(sorted(rows)) + token[end:] if rows and at == end else token
+    except IndexError:
+        return token
+
+
+def _element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Give tag, beginning and end of the content of one DER element; IndexError where it is cut off."""
+    tag, length, start = data[at], data[at + 1], at + 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(data[at + 2 : start], "big")
+    if start + length > len(data):
+        raise IndexError
+    return tag, start, start + length
 
 
 def _signer(answer: Any) -> str:
