@@ -18,16 +18,16 @@ from audit.tiles import CHECKPOINT, ENTRIES, KEY_FILE, encode_bundle, tile_name
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 
+SIGNER = Ed25519Signer.from_seed(Usage.LOG, "BENCH", bytes(range(32)))
 START_US = 1_790_000_000_000_000
 Mixture = Callable[[int, bytes], list[Body]]
 
 
 def write_log(folder: Path, origin: str, size: int, mixture: Mixture) -> VerifierKey:
     """Write a signed log of exactly *size* entries into a new folder; give its key."""
-    signer = Ed25519Signer.from_seed(Usage.LOG, "BENCH", bytes(range(32)))
-    key = VerifierKey(name=origin, key=signer.key.public_key)
+    key = VerifierKey(name=origin, key=SIGNER.key.public_key)
     levels: list[list[bytes]] = [[]]
-    entries = _entries(origin, size, mixture)
+    entries = islice(_entries(origin, size, mixture), size)
     for index in range(-(-size // TILE_WIDTH)):
         bundle = list(islice(entries, TILE_WIDTH))
         leaves = [leaf_hash(entry) for entry in bundle]
@@ -37,7 +37,7 @@ def write_log(folder: Path, origin: str, size: int, mixture: Mixture) -> Verifie
         if row:
             _write(folder, tile_name(level, (size >> 8 * level) // TILE_WIDTH, len(row)), b"".join(row))
     root = _root(levels)
-    note = sign_checkpoint(Checkpoint(origin=origin, size=size, root=root), signer)
+    note = sign_checkpoint(Checkpoint(origin=origin, size=size, root=root), SIGNER)
     _write(folder, KEY_FILE, f"{key}\n".encode())
     _write(folder, CHECKPOINT, note.encode())
     return key

@@ -62,6 +62,7 @@ def _stat(running: RunningNode) -> dict[str, Any]:
         "mib": memory / 1024,
         "groups": node.writer.groups,
         "size": node.reads.size(),
+        "witnessed": node.witnessed[0],
         "followed": running.followed,
         "following": running.following,
         "taken": {each.peer: each.taken for each in lanes if each.outgoing},

@@ -1,41 +1,120 @@
-"""How fast an auditor verifies a node's log offline: the published files alone, every step, both cores."""
+"""How fast an auditor verifies a log offline, bodies included, beside ``git fsck`` and aics-tlog in the same run.
+
+The product runs on all cores, the rivals as they are: one process each, and neither reads what an entry says. git is
+given commits in a chain, each with a message as long as an entry.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
-from audit.outside import Outside
-from audit.tiles import TileFolder
-from audit.verify import verify_log
-from bench.federation import SENDER, opened
-from bench.filling import fill
-from bench.large_log import FULL, QUICK
+from bench import watching
+from bench.log_files import Mixture, large_mixture, node_mixture, write_log
 from bench.setting import Setting
-from bench.table import Row
+from bench.table import LESS, Row, not_measured
 
+ORIGIN = "bench.bench.example/log/1"
+FULL, QUICK, LONG = 1_000_000, 280_000, 10_000_000  # entries
+RIVALS = 100_000  # entries or commits given to a rival: they are slower, and their rate does not depend on it
 TIMES = 3
+TLOG = Path(".venv/tlog/bin/python")
+AUDIT = """
+import json, sys, time
+from aics_tlog import FileSystemTileReader, audit_tiles, parse_checkpoint, parse_note
+began, folder = time.perf_counter(), sys.argv[1]
+checkpoint = parse_checkpoint(parse_note(open(folder + "/checkpoint", "rb").read()).text)
+report = audit_tiles(FileSystemTileReader(folder), checkpoint.size, checkpoint.root)
+print(json.dumps({"rate": report.size / (time.perf_counter() - began)}))
+"""
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Fill a log, let the node publish its files, verify them."""
-    made = setting.federation("large")
-    home = made.home(SENDER)
-    fill(home, f"{SENDER.lower()}.bench.example/log/1", FULL if setting.full else QUICK)
-    with opened(made, SENDER) as node:
-        key = node.vkey
-    folder = home / "log"
-    took = []
-    size = 0
-    for _ in range(TIMES):
-        began = time.perf_counter()
-        note = Outside(name="checkpoint", data=TileFolder(folder).note().encode())
-        report = verify_log(folder, key=key, outside=(note,), processes=os.cpu_count() or 1)
-        took.append(time.perf_counter() - began)
-        size = report.size or 0
-        if report.verdict != "verified":
-            raise RuntimeError(f"the log is {report.verdict}")
-    rate = size / min(took) / 1e6
+    """Verify logs of two mixtures and, if asked, a long one; then the rivals."""
+    size = FULL if setting.full else QUICK
+    large = _log(setting, "large-entries", large_mixture, size)
+    rivals = _log(setting, "rival-entries", large_mixture, RIVALS)
+    best, tlog, git, peak = 0.0, 0.0, 0.0, 0.0
+    for _ in range(TIMES):  # in turn, so that a noisy minute hits all of them
+        rate, mib = _verify(large)
+        best, peak = max(best, rate), max(peak, mib)
+        tlog, git = max(tlog, _tlog(rivals)), max(git, _git(setting))
+    mean = sum(f.stat().st_size for f in (large / "tile/entries").rglob("*") if f.is_file()) / size - 2
+    shutil.rmtree(large)
+    said = f"best of three; entries of {mean:.0f} bytes" + ("" if setting.full else f"; --full takes {FULL:,}")
     what = f"verify {size:,} entries offline, {os.cpu_count()} processes"
-    note_full = "best of three" + ("" if setting.full else f"; --full takes {FULL:,}")
-    return [Row(what=what, unit="M/s", product=rate, share=rate, share_unit="M/s", must=0.5, aim=0.7, note=note_full)]
+    rows = [
+        Row(what=what, unit="M/s", product=best / 1e6, share=best / 1e6, share_unit="M/s", must=0.7, aim=1,
+            memory_mib=peak, note=said),
+        Row(what=f"{what}: memory", unit="MiB", product=peak, share=peak, share_unit="MiB", must=150, aim=100,
+            better=LESS),
+        _beside("aics-tlog audit_tiles", best, tlog),
+        _beside("git fsck --full", best, git),
+        _mixture(setting, size),
+    ]  # fmt: skip
+    return [*rows, _long(setting)] if setting.full else rows
+
+
+def _beside(rival: str, best: float, rate: float) -> Row:
+    what = f"verify, entries/s of the product / {rival}"
+    if not rate:
+        return not_measured(what, "not installed", must=1)
+    return Row(what=what, product=best, bound=rate, share=best / rate, must=1, aim=2)
+
+
+def _mixture(setting: Setting, size: int) -> Row:
+    folder = _log(setting, "node-entries", node_mixture, size)
+    rate = max(_verify(folder)[0] for _ in range(TIMES))
+    shutil.rmtree(folder)
+    return Row(what=f"verify {size:,} entries as a node writes them", unit="M/s", product=rate / 1e6, share=rate / 1e6,
+               share_unit="M/s", must=0.7, aim=1, note="entries of 184 bytes, references and answers among them")  # fmt: skip
+
+
+def _long(setting: Setting) -> Row:
+    folder = _log(setting, "long", node_mixture, LONG)
+    rate, peak = _verify(folder)
+    shutil.rmtree(folder)
+    return Row(what=f"verify {LONG:,} entries: memory", unit="MiB", product=peak, share=peak, share_unit="MiB", must=150,
+               aim=100, better=LESS, note=f"{rate / 1e6:.2f} M/s")  # fmt: skip
+
+
+def _log(setting: Setting, name: str, mixture: Mixture, size: int) -> Path:
+    folder = setting.scratch(name)
+    write_log(folder, ORIGIN, size, mixture)
+    return folder
+
+
+def _verify(folder: Path) -> tuple[float, float]:
+    told, peak = watching.run("bench.verify_process", str(folder), str(os.cpu_count() or 1))
+    return told["size"] / told["seconds"], peak
+
+
+def _tlog(folder: Path) -> float:
+    """Give aics-tlog's entries a second; 0 without it."""
+    if not TLOG.exists():
+        return 0.0
+    done = subprocess.run([TLOG, "-I", "-c", AUDIT, str(folder)], check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout)["rate"])
+
+
+def _git(setting: Setting) -> float:
+    """Give git's commits a second; 0 without it."""
+    if shutil.which("git") is None:
+        return 0.0
+    folder = setting.scratch("git")
+    if not (folder / "HEAD").exists():
+        subprocess.run(["git", "init", "-q", "--bare", str(folder)], check=True)
+        commits = b"".join(_commit(number) for number in range(RIVALS))
+        subprocess.run(["git", "-C", str(folder), "fast-import", "--quiet"], input=commits, check=True)
+    began = time.perf_counter()
+    subprocess.run(["git", "-C", str(folder), "fsck", "--full"], check=True, capture_output=True)
+    return RIVALS / (time.perf_counter() - began)
+
+
+def _commit(number: int) -> bytes:
+    message = os.urandom(150).hex().encode()
+    return b"commit refs/heads/log\ncommitter a <a@b> %d +0000\ndata %d\n%s\n" % (number, len(message), message)
