@@ -38,6 +38,8 @@ def read_end(text: str, member: Member) -> LogEpoch:
     if len(text.encode("utf-8", "replace")) > MAX_NOTE_BYTES or len(lines) < 6 or lines[3] or lines[-1]:
         raise RefusedError("MALFORMED", "checkpoint: expected three lines, a blank one and signature lines")
     origin, size, root = lines[0], _number(lines[1], "line 2"), _base64(lines[2], "line 3")
+    if len(root) != 32:
+        raise RefusedError("MALFORMED", f"checkpoint: line 3: a root of {len(root)} bytes instead of 32")
     name, _, last = origin.rpartition("/")
     if name != member.log_name:
         raise RefusedError("WRONG_MAKER", f"checkpoint: of {origin!a}, not of {member.log_name}")
@@ -46,8 +48,6 @@ def read_end(text: str, member: Member) -> LogEpoch:
     if key is None:
         raise RefusedError("SIGNER_UNKNOWN", f"checkpoint: the roster names no log key of epoch {epoch}")
     _check_signed("\n".join(lines[:3]) + "\n", lines[4:-1], origin, key)
-    if len(root) != 32:
-        raise RefusedError("MALFORMED", f"checkpoint: line 3: a root of {len(root)} bytes instead of 32")
     return LogEpoch(epoch=epoch + 1, previous_origin=origin, previous_size=size, previous_root=root)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from audit.checkpoint import parse_note
 from exchange.dispatch import dispatch_digest
+from exchange.house import House
 from exchange.receipt import Receipt
 from exchange.recovery import Answer, check_answer, last_seen
 from exchange.rpc import rebuilding
@@ -148,10 +149,17 @@ async def test_nothing_is_taken_on_a_peers_word(tmp_path: Path) -> None:
                 a, notes=(true.notes[0].replace(f"\n{note.checkpoint.size}\n", f"\n{note.checkpoint.size + 1}\n", 1),)
             ),
         }
-        for lie, tell in lies.items():
-            with pytest.raises(RefusedError):
-                check_answer(tell(true), house)
-                pytest.fail(f"taken: {lie}")
+        taken = [lie for lie, tell in lies.items() if not refused(tell(true), house)]
+        assert not taken
+
+
+def refused(answer: Answer, house: House) -> bool:
+    """Say whether an answer is refused."""
+    try:
+        check_answer(answer, house)
+    except RefusedError:
+        return True
+    return False
 
 
 async def test_a_member_that_is_away_is_named_and_given_up_only_by_name(tmp_path: Path) -> None:
