@@ -20,6 +20,7 @@ from exchange.node import Node
 from exchange.renewing import OldEntry, renew
 from exchange.rpc import wire
 from exchange.rpc.calls import FollowCall
+from exchange.rpc.gossip import Showing
 from exchange.store import InboundRow
 from exchange.v1 import node_pb2
 from exchange.writer import Group
@@ -45,6 +46,7 @@ class Answering:
 
     def __init__(self, node: Node, peer: AgencyId, peer_size: int) -> None:
         self._node, self._peer = node, peer
+        self._showing = Showing(node, peer)
         self._peer_size = peer_size  # of our newest checkpoint that the peer holds
         self._due: dict[LaneClass, deque[Due]] = {lane_class: deque() for lane_class in LaneClass}
         self._upto = dict.fromkeys(LaneClass, 0)  # everything up to it is due, or acknowledged
@@ -129,6 +131,7 @@ class Answering:
             made.consistency.extend(group.log.consistency(self._peer_size, group.checkpoint.size))
         held = held_checkpoint(self._node.reads, self._peer, self._node.house)
         made.echo = held[1] if held is not None else ""
+        made.seen.extend(self._showing.fresh())
         return made
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
+
+import grpc
 
 from audit.checkpoint import Checkpoint, parse_note, verify_note
 from audit.epochs import epoch_of_origin
@@ -24,23 +26,25 @@ from audit.proof import ConsistencyError, verify_consistency
 from exchange.delivery import held_checkpoint
 from exchange.forks import enter_fork, enter_misuse
 from exchange.node import Node
+from exchange.rpc.gossip import Gossip, Prove
+from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.proven import newest_note
 from exchange.starting import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
 from exchange.writer import Group
 from exchange.writing import Writing
-from keys.errors import RefusedError
+from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
 WRITE_SECONDS = 1.0  # a peer's file follows so soon
-Prove = Callable[[int, int], Awaitable[Sequence[bytes]]]
 
 
 class Checkpoints:
     """Keeps both kinds."""
 
-    def __init__(self, node: Node, log: Log) -> None:
+    def __init__(self, node: Node, log: Log, settings: Settings) -> None:
         self._node, self._log = node, log
+        self.gossip = Gossip(node, self, log, settings.gossip_seconds)
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._echoed = (0, b"")  # largest of ours that was echoed and is in our log
@@ -164,7 +168,7 @@ class Checkpoints:
         made = pair(first, second)
         older, newer = parse_note(made.older).checkpoint, parse_note(made.newer).checkpoint
         if older.size < newer.size:
-            more = [] if prove is None else list(await prove(older.size + 1, newer.size))
+            more = await _more(prove, older.size + 1, newer.size)
             made = with_proof(made, proof, lambda size: more)
         proven = verify_fork(made, self._node.house.key_of(peer, older.origin)).proven
         self._log.alarm("fork-seen" if proven else "checkpoints-not-joined", peer=peer, size=newer.size)
@@ -174,6 +178,13 @@ class Checkpoints:
                 lambda writing: enter_fork(writing, number, first, second, made), lambda *_: None
             )
         return proven
+
+
+async def _more(prove: Prove | None, old: int, new: int) -> Sequence[bytes]:
+    try:
+        return [] if prove is None else await prove(old, new)
+    except (grpc.RpcError, RefusedError, UnavailableError):
+        return []  # then the two are not joined, and not proven apart
 
 
 def _advance(writing: Writing, peer: str, before: int, new: Checkpoint, note: str) -> None:

@@ -22,6 +22,7 @@ from exchange.rpc import channel, status
 from exchange.rpc.calls import FollowCall
 from exchange.rpc.checkpoints import Checkpoints
 from exchange.rpc.following import Following, converse
+from exchange.rpc.gossip import third_notes
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.peer import check_pin
@@ -203,7 +204,9 @@ class Follower:
 
     async def _begin(self, call: FollowCall) -> node_pb2.FollowStarted:
         async with asyncio.timeout(CALL_SECONDS):
-            await call.write(self._following.start())
+            request = self._following.start()
+            request.start.seen.extend(third_notes(self._node, self._peer))
+            await call.write(request)
             first = await call.read()
         if not isinstance(first, node_pb2.FollowResponse) or not first.HasField("started"):
             raise RefusedError("MALFORMED", f"the stream of {self._peer} does not begin with its start")
@@ -214,6 +217,7 @@ class Follower:
     ) -> None:
         """Take the stream's start and go on until it ends."""
         await self._checkpoints.check_echo(self._peer, started.echo)
+        await self._checkpoints.gossip.hear(self._peer, started.seen)
         await self._adopting.compare(started.records, partial(_fetch, opened))
         await self._see_checkpoint(opened)
         peer_size = _size_of(started.echo, self._node.house.origin)
@@ -280,6 +284,7 @@ class Follower:
             return list(proof.hashes)
 
         await self._checkpoints.take(self._peer, answer.note, prove)
+        self._checkpoints.gossip.provers[self._peer] = prove
         try:
             if await self._proven.take(answer.witnessed, prove):
                 self._checkpoints.seen(self._peer)

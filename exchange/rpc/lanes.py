@@ -18,6 +18,7 @@ from exchange.rpc.calls import Context
 from exchange.rpc.checkpoints import Checkpoints
 from exchange.rpc.fanout import Fanout, Queue
 from exchange.rpc.gate import Gate, caller
+from exchange.rpc.gossip import third_notes
 from exchange.rpc.headtimes import HeadTimes
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
@@ -81,6 +82,7 @@ class Lanes:
         reading = None
         try:
             await self._checkpoints.check_echo(peer, start.echo)
+            await self._checkpoints.gossip.hear(peer, start.seen)
             await context.write(self._started(peer))
             reading = asyncio.create_task(self._read(stream, requests))
             await stream.run(context)
@@ -160,6 +162,7 @@ class Lanes:
                 lanes=taken,
                 records=record_messages(held_records(self._node.house)),
                 echo=held[1] if held else "",
+                seen=third_notes(self._node, peer),
             )
         )
 
@@ -194,6 +197,7 @@ class Lanes:
         receipts = [(each.sequence, receipt_from_message(each.receipt), _original(each)) for each in batch.receipts]
         note = _one_note([receipt for _, receipt, _ in receipts])
         await self._checkpoints.check_echo(stream.peer, batch.echo)
+        await self._checkpoints.gossip.hear(stream.peer, batch.seen)
         for attempt in range(ATTEMPTS):
             try:
                 taken = await self._enter_receipts(stream.peer, lane_class, receipts, note, batch)

@@ -31,6 +31,7 @@ class Settings:
     retry_seconds: float = 0.25  # first pause before dialling again
     retry_most_seconds: float = 30.0
     alone_seconds: float = 60.0  # nobody has answered for so long: then an operator may let the node go on alone
+    gossip_seconds: float = 30.0  # of one third member's log a proof between two notes is asked for no more often
     dials: int = 4  # connections of one node being made at once
     calls_per_second: float = 50.0  # of one peer
     calls_burst: float = 200.0

@@ -302,7 +302,7 @@ class _Parts:
         self.node, self.settings, self.log, self.keys, self.witnesses = node, settings, log, keys, witnesses
         self.refusals = Refusals(node)
         self.fanout = Fanout()
-        self.checkpoints = Checkpoints(node, log)
+        self.checkpoints = Checkpoints(node, log, settings)
         self.adopting = Adopting(node, log)
         house = _house(node)
         self.peers_gate = Gate(Identities(house, now_ms, desk=False), self.refusals, Quota(settings), log)
