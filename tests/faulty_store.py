@@ -58,6 +58,9 @@ class FaultyStore:
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         return self.inner.evidence()
 
+    def scrub(self) -> bool:
+        return self.inner.scrub()
+
     def close(self) -> None:
         self.inner.close()
 

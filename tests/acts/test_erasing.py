@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.entry import Kind, Outcome
+from audit.entry import Body, Kind, Outcome
 from audit.lock import SqliteLock
 from audit.retention import check_retention
 from audit.tiles import TileFolder
@@ -21,6 +21,7 @@ from exchange import node as nodes
 from exchange.dispatch import parse_dispatch
 from exchange.envelope import open_statement
 from exchange.erasing import Remember
+from exchange.facts import retention_of
 from exchange.held import open_content
 from exchange.lane import WithdrawnReason, parse_lane_head
 from exchange.retention import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
@@ -158,6 +159,17 @@ def test_is_due_knows_day_hold_and_lock(sender: Keeper) -> None:
     assert is_due(held, day + 1, on_hold=False, erased_before=False)
     assert not is_due(held, day + 1, on_hold=True, erased_before=False)
     assert is_due(held, day, on_hold=True, erased_before=True)
+
+
+@pytest.mark.parametrize("rule", [-1, -(1 << 31), 7, 15, (1 << 31) - 1])
+def test_a_retention_class_that_we_do_not_name_is_told_as_none_and_stops_nobody(rule: int) -> None:
+    """A newer schema's enum is open on the wire; the log's field is not, and a negative one stopped the node once."""
+    message = kept_for(1, 9)
+    assert retention_of(message)[0] == 1  # control
+    setattr(message.header.retention, "class", rule)
+    found, day = retention_of(message)
+    assert (found, day) == (0, NOW_MS // DAY_MS + 1)
+    assert Body(kind=Kind.HELD, retention_rule=found, retain_until_day=day).encode()
 
 
 # ------------------------------------------------------------------ holds
@@ -422,7 +434,7 @@ def test_after_erasing_half_nothing_of_it_is_found_and_every_entry_is_as_it_was(
         assert not any(found.values()), found
         report = verify_log(desk.home / "log", key=desk.node.vkey)
         assert report.verdict.startswith("verified"), report
-        assert retention_of(desk) == []
+        assert overdue_of(desk) == []
         desk.start()
     control = messages[0].SerializeToString()
     assert marks(control) == {"utf-8"}
@@ -436,7 +448,7 @@ def sealed_bytes(desk: Keeper, message: Bulletin) -> list[bytes]:
     return [content.stored_key[32:], *(each[:64] for each in wraps if each), content.body[:64], content.body[-64:]]
 
 
-def retention_of(desk: Keeper) -> list[int]:
+def overdue_of(desk: Keeper) -> list[int]:
     """Ask the auditor's report, a day after: which entries are overdue."""
     return [each.entry for each in check_retention(TileFolder(desk.home / "log"), None).overdue]
 

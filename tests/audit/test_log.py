@@ -270,3 +270,35 @@ def test_groups_are_one_at_a_time_and_in_order() -> None:
         stage.add(Body(kind=Kind.HEARTBEAT))
     log.commit(stage)
     assert log.size == 4
+
+
+def test_a_lock_of_format_1_is_brought_up_and_keeps_what_was_signed(tmp_path: Path) -> None:
+    import apsw
+
+    from audit import lock_schema
+
+    path = tmp_path / "lock.db"
+    old = apsw.Connection(str(path))
+    old.execute(lock_schema.HEAD)
+    old.execute("INSERT INTO head VALUES (?, 7, ?)", (ORIGIN, digest(1)))
+    old.pragma("user_version", 1)
+    old.close()
+    for _ in range(2):
+        lock = SqliteLock.open(path)
+        assert lock.read(ORIGIN) == (7, digest(1))
+        lock.close()
+    assert apsw.Connection(str(path)).pragma("user_version") == lock_schema.FORMAT
+
+
+def test_a_lock_remembers_what_was_erased_and_nothing_else(tmp_path: Path) -> None:
+    lock = SqliteLock.create(tmp_path / "lock.db", ORIGIN)
+    lock.remember_erased([digest(1), digest(2)])
+    lock.remember_erased([digest(2)])  # once more does no harm
+    lock.close()
+    again = SqliteLock.open(tmp_path / "lock.db")
+    assert [again.is_erased(digest(each)) for each in (1, 2, 3)] == [True, True, False]
+    assert again.erased_count() == 2
+    again.close()
+    for act in (lambda: again.remember_erased([digest(3)]), lambda: again.is_erased(digest(1)), again.erased_count):
+        with pytest.raises(IntegrityError, match=r"lock\.db cannot be"):
+            act()

@@ -185,3 +185,49 @@ def test_nobody_else_may_read_the_database_or_its_write_ahead_log(tmp_path: Path
     store.close()
     assert modes.keys() >= {"node.db", "node.db-wal"}
     assert set(modes.values()) == {0o600}
+
+
+def test_a_database_of_step_1_is_brought_up_with_all_that_it_holds(tmp_path: Path) -> None:
+    """Retention comes out of the entries, content keys out of their rows; nothing of them stays behind."""
+    from audit.entry import Body, Kind, encode_entry
+    from exchange import sqlite_steps
+
+    path = tmp_path / "node.db"
+    old = apsw.Connection(str(path))
+    old.execute(sqlite_steps.schema(1))
+    for index, day in ((1, 20_000), (2, 0)):
+        body = Body(kind=Kind.RECEIVED, retain_until_day=day, retention_rule=6 if day else 0)
+        entry = encode_entry(index, 1, bytes(32), body.encode())
+        old.execute("INSERT INTO entries VALUES (?, ?, ?)", (index, entry, bytes(32)))
+        values = (index, "HK-SB", bytes([index]) * 16, bytes([index]) * 32, "advisory", "N", *(1,) * 10)
+        old.execute("INSERT INTO bulletins VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values)
+        old.execute("INSERT INTO contents VALUES (?,?,?,?,?)", (index, b"d", b"b", b"w", b"canary" + bytes([index])))
+    old.pragma("user_version", 1)
+    old.close()
+    store = SqliteStore(path)
+    kept = store.reads().kept(0, 9)
+    assert [(each.entry_index, each.retain_until_day, each.retention_rule) for each in kept] == [
+        (1, 20_000, 6),
+        (2, 0, 0),
+    ]
+    assert [store.reads().content(index).stored_key for index in (1, 2)] == [b"canary\x01", b"canary\x02"]
+    with store.transaction() as rows:
+        rows.erase(1)
+        rows.erase(2)
+    assert store.scrub()
+    assert b"canary" not in path.read_bytes()
+    store.close()
+    SqliteStore(path).close()  # and opens as any other
+
+
+def test_a_database_of_step_1_that_somebody_changed_is_not_brought_up(tmp_path: Path) -> None:
+    from exchange import sqlite_steps
+
+    path = tmp_path / "node.db"
+    old = apsw.Connection(str(path))
+    old.execute(sqlite_steps.schema(1))
+    old.execute("CREATE TRIGGER mine AFTER INSERT ON entries BEGIN DELETE FROM nonces; END")
+    old.pragma("user_version", 1)
+    old.close()
+    with pytest.raises(IntegrityError, match="schema 1"):
+        SqliteStore(path)
