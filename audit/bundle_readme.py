@@ -16,7 +16,7 @@ _TEXT = """{first_line}
 The audit log {origin}
 as its checkpoint commits to it: {size:,} entries, root {root}
 {held}
-It holds no text of any bulletin and names no person: numbers, digests, kinds of events and times.
+It holds no text of any bulletin and no person's name: numbers, digests, pseudonyms, kinds of events and times.
 
 What lies here
   checkpoint        the C2SP signed note: the log's signature, and those of witnesses below it
@@ -26,7 +26,8 @@ What lies here
   policy            whose signatures are enough, as C2SP tlog-policy; witnesses.vkeys says the same, a key a line
   peers/ORIGIN/     a peer's newest checkpoint, and C2SP tlog-proofs of the entries in ITS log that name this one
   receipts/         which of those answers which entry here
-  roster/           the federation's rosters from the first on; manifests/ each agency's
+  roster/           the federation's rosters from the first on
+  manifests/        of a log that is not an agency's first: what opened it, and where the one before ended
   timestamps/       RFC 3161 tokens over checkpoints, if there are any
   disclosures/      fields opened for you, if there are any
   schema/           how an entry's body reads (entry.proto), and the rule of each kind (kinds.tsv)

@@ -78,7 +78,7 @@ def with_steps(report: Report, steps: tuple[Step, ...]) -> Report:
     """Add steps to a log's report; one that refutes refutes all."""
     wrong = next((step for step in steps if step.result == REFUTED), None)
     verdict = f"refuted: {wrong.detail}" if wrong and report.exit_code != 6 else report.verdict
-    return replace(report, verdict=verdict, steps=(*report.steps, *steps))
+    return replace(report, verdict=verdict, steps=tuple(sorted((*report.steps, *steps), key=lambda each: each.step)))
 
 
 def refused(error: RefusedError) -> Report:

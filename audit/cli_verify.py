@@ -226,7 +226,15 @@ def _entries_report(
         )
     old = read_outside(ctx, options.since_file, folder, options.as_json) if options.since_file else None
     try:
-        return verify_since(folder.root, old=old, key=key, key_source=source, outside=outside, witnesses=rules)
+        return verify_since(
+            folder.root,
+            old=old,
+            key=key,
+            key_source=source,
+            outside=outside,
+            witnesses=rules,
+            before=epoch_end(ctx, folder, options),
+        )
     except RefusedError as error:
         fail(ctx, EXIT_REFUTED, f"--from-checkpoint: {error}", options.as_json)
 

@@ -26,7 +26,8 @@ from audit.chunk import (
     reference_fault,
     verify_chunk,
 )
-from audit.entry import HEAD_LENGTH, genesis_previous, leaf_hash
+from audit.entry import HEAD_LENGTH, leaf_hash
+from audit.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.kinds import Kind
 from audit.levels import Levels
 from audit.merkle import TILE_WIDTH, root_of
@@ -98,6 +99,7 @@ def verify_since(
     key_source: str = "given",
     outside: Sequence[Outside] = (),
     witnesses: WitnessRules | None = None,
+    before: EpochEnd | None = None,
 ) -> Report:
     """Verify a log folder or a bundle from an old checkpoint on.
 
@@ -109,6 +111,7 @@ def verify_since(
         key_source: Where *key* is from, for the report.
         outside: Further checkpoints and receipts that somebody else kept.
         witnesses: Whose cosignatures count, from outside; without them there is no step 9.
+        before: Where the epoch before ended, from outside; looked at where entry 0 is.
 
     Raises:
         RefusedError: MALFORMED; *old* is no checkpoint of this log.
@@ -123,8 +126,8 @@ def verify_since(
         key = _step_key(steps, folder, key, key_source)
         notes, checkpoint = _step_checkpoint(steps, folder, key)
         scope = _scope(folder, root, checkpoint, _known(old, checkpoint, key))
-        found = _look(scope, checkpoint)
-        _tell_entries(steps, scope, found)
+        found = _look(scope, checkpoint, before)
+        _tell_entries(steps, scope, checkpoint, before)
         _tell_tree(steps, scope, checkpoint, found)
         _tell_bodies(steps, scope, found)
         if witnesses is not None:
@@ -137,7 +140,9 @@ def verify_since(
         for finding in refuted.findings:
             steps.put(finding.step, REFUTED, _where(finding))
         return _report(steps, checkpoint, None, None, refuted.findings)
-    report = _report(steps, checkpoint, anchored, result.reached, ())
+    restored = found.kinds.first.get(Kind.RESTORED)
+    told = scar(scope.first + restored if restored is not None else None)
+    report = _report(steps, checkpoint, anchored, result.reached, (), told)
     if scope.missing:
         report = replace(report, verdict=f"{report.verdict}, of entries {scope.first:,} to {scope.end - 1:,} alone")
     return report
@@ -186,12 +191,12 @@ def _scope(folder: TileFolder, root: Path, checkpoint: Checkpoint, known: Checkp
     )
 
 
-def _look(scope: _Scope, checkpoint: Checkpoint) -> _Found:
+def _look(scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> _Found:
     """Read the new entries, and the hash tiles of those that are not here."""
     try:
         found = _Found(Levels(scope.folder, _border_rows(scope)))
         _add_tiles(scope, found, scope.tile, scope.first // TILE_WIDTH)
-        _add_entries(scope, found, checkpoint)
+        _add_entries(scope, found, checkpoint, before)
         last = -(-scope.end // TILE_WIDTH)
         _add_tiles(scope, found, max(last, scope.tile), -(-scope.size // TILE_WIDTH))
     except RefusedError as error:
@@ -220,11 +225,13 @@ def _add_tiles(scope: _Scope, found: _Found, first: int, end: int) -> None:
             found.tail = leaves
 
 
-def _add_entries(scope: _Scope, found: _Found, checkpoint: Checkpoint) -> None:
-    link, time_us = _before(scope, checkpoint)
+def _add_entries(scope: _Scope, found: _Found, checkpoint: Checkpoint, before: EpochEnd | None) -> None:
+    link, time_us = _before(scope)
     for first in range(scope.first // TILE_WIDTH, -(-scope.end // TILE_WIDTH), CHUNK_BUNDLES):
         count = min(CHUNK_BUNDLES, -(-scope.end // TILE_WIDTH) - first)
         chunk = verify_chunk(scope.root, scope.size, first, count)
+        if first == 0 and (problem := link_fault(chunk.first_previous, checkpoint.origin, before)):
+            raise _RefutedError(Finding(ENTRIES_STEP, 0, problem))
         if chunk.count and link not in (None, chunk.first_previous):
             raise _RefutedError(Finding(ENTRIES_STEP, chunk.first, "its link is not the hash of the entry before"))
         if chunk.count and chunk.first_time < time_us:
@@ -241,10 +248,10 @@ def _add_entries(scope: _Scope, found: _Found, checkpoint: Checkpoint) -> None:
         _check_references(scope, found, chunk)
 
 
-def _before(scope: _Scope, checkpoint: Checkpoint) -> tuple[bytes | None, int]:
-    """Return leaf hash and time of the entry before the first one; no link where only an earlier epoch tells it."""
+def _before(scope: _Scope) -> tuple[bytes | None, int]:
+    """Return leaf hash and time of the entry before the first one; none before entry 0."""
     if scope.first == 0:
-        return (genesis_previous(checkpoint.origin) if checkpoint.origin.endswith("/log/1") else None), 0
+        return None, 0
     tile = scope.first // TILE_WIDTH - 1
     _authentic(scope, 0, tile)
     try:
@@ -294,16 +301,16 @@ def _authentic(scope: _Scope, level: int, index: int) -> None:
         level, index = level + 1, index // TILE_WIDTH
 
 
-def _tell_entries(steps: _Steps, scope: _Scope, found: _Found) -> None:
+def _tell_entries(steps: _Steps, scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> None:
     count = scope.end - scope.first
     detail = f"{count:,} entries, {scope.first:,} to {scope.end - 1:,}, each chained to the one before"
-    if not count:
-        detail = "no entry here is new"
+    linked, told = tell_link(checkpoint.origin, before) if scope.first == 0 else (True, "")
+    detail = detail + told if count else "no entry here is new"
     if scope.known:
         detail += f"; those before {scope.known:,} are the ones that the old checkpoint proves, verified then"
     if scope.missing:
         detail += f"; {scope.missing:,} entries are not here, only their hashes"
-    steps.put(ENTRIES_STEP, NOT_CHECKED if scope.missing else OK, detail)
+    steps.put(ENTRIES_STEP, OK if linked and not scope.missing else NOT_CHECKED, detail)
 
 
 def _tell_tree(steps: _Steps, scope: _Scope, checkpoint: Checkpoint, found: _Found) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from audit.bundle import KEYS, POLICY, RECEIPTS, WITNESSES, Range, Source, check_name
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note
 from audit.entry import HEAD_LENGTH, parse_body
+from audit.epochs import epoch_of_origin
 from audit.kinds import Kind
 from audit.policy import format_policy, format_vkeys
 from audit.tiles import CHECKPOINT, WITNESSED, MissingError, TileFolder
@@ -86,7 +87,7 @@ def members_of(home: Path, store: SqliteStore, taken: Snapshot, held: Range) -> 
     members[RECEIPTS] = _fixed("".join(line for _, line in sorted(receipts.values(), key=_by_entry)))
     members |= _peers(home, roster, agency)
     members |= {f"roster/{each.version}": _fixed(each.signed) for each in _of(reads, RecordKind.ROSTER)}
-    members |= {f"manifests/{m.agency}/{m.version}": _fixed(m.signed) for m in _of(reads, RecordKind.MANIFEST)}
+    members |= _manifest(reads, agency, taken.checkpoint.origin)
     policy = policy_of(roster, agency)
     key = _log_key(member, taken.checkpoint.origin)
     members |= {POLICY: _fixed(format_policy(policy, key)), WITNESSES: _fixed(format_vkeys(policy))}
@@ -104,6 +105,17 @@ def _records(reads: Reads) -> tuple[str, Roster, dict[str, Manifest]]:
     newest = {each.agency: each for each in _of(reads, RecordKind.MANIFEST)}  # ascending by version
     manifests = {name: parse_manifest(SignedPayload.decode(each.signed).payload) for name, each in newest.items()}
     return agency.decode(), parse_roster(SignedPayload.decode(rosters[-1].signed).payload), manifests
+
+
+def _manifest(reads: Reads, agency: str, origin: str) -> dict[str, Source]:
+    """Return the manifest that opened a later epoch: it alone says where the one before ended.
+
+    No other goes in: manifests name officers, and nothing else in a bundle does.
+    """
+    if epoch_of_origin(origin) == 1:
+        return {}
+    newest = [each for each in _of(reads, RecordKind.MANIFEST) if each.agency == agency][-1:]
+    return {f"manifests/{agency}/{each.version}": _fixed(each.signed) for each in newest}
 
 
 def _of(reads: Reads, kind: RecordKind) -> Iterator[AdoptedRecord]:
