@@ -1,4 +1,4 @@
-"""A stolen log key: two histories of one log, shown to two peers. Row 17, and audit.md's rows 8 and 9 (the fork drill)."""
+"""A stolen log key: two histories of one log, shown to two peers. Row 17, and attacks 8 and 9: the fork drill."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def note_of(member: Member) -> str:
     return held[1]
 
 
-async def test_every_honest_pair_finds_a_split_view_within_one_delivery_row_17(tmp_path: Path) -> None:
+async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one_delivery_row_17(tmp_path: Path) -> None:
     world = World(tmp_path / "world", (VICTIM, ONE, OTHER, LIAR), settings=SETTINGS)
     victim, one, other = world[VICTIM], world[ONE], world[OTHER]
     thief = await split(world, tmp_path)
@@ -131,7 +131,7 @@ async def test_every_honest_pair_finds_a_split_view_within_one_delivery_row_17(t
     await delivered(victim, one)  # the victim's sound log goes on
 
 
-async def test_one_history_raises_no_alarm_row_17(tmp_path: Path) -> None:
+async def test_attacks_08_and_09_control_one_history_raises_no_alarm_row_17(tmp_path: Path) -> None:
     """Control: the same members, deliveries and gossip, and nobody in the victim's place."""
     world = World(tmp_path, (VICTIM, ONE, OTHER), settings=SETTINGS)
     async with world.serving():

@@ -1,4 +1,4 @@
-"""What a node must know before it signs: row 18 and audit.md's rows 6 and 7 over real mutual TLS."""
+"""What a node must know before it signs, over real mutual TLS: rows 18, 29 and 61, attacks 6 and 7."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def exchanged(world: World) -> None:
 
 
 @pytest.mark.parametrize("old_lock", [True, False])
-async def test_a_restored_copy_is_refused_before_its_first_signature_row_18(tmp_path: Path, old_lock: bool) -> None:
+async def test_attack_06_a_restored_copy_is_refused_before_its_first_signature_row_18(tmp_path: Path, old_lock: bool) -> None:
     world = World(tmp_path, (A, B))
     copies = []
     async with world.serving():
@@ -91,7 +91,7 @@ async def test_a_restored_copy_is_refused_before_its_first_signature_row_18(tmp_
         await exchanged(world)
 
 
-async def test_without_the_question_a_restored_copy_forks_its_log_row_18(tmp_path: Path) -> None:
+async def test_attack_06_control_without_the_question_a_restored_copy_forks_its_log_row_18(tmp_path: Path) -> None:
     """Control: what the question is for."""
     world = World(tmp_path, (A, B))
     async with world.serving():
@@ -116,8 +116,8 @@ async def test_without_the_question_a_restored_copy_forks_its_log_row_18(tmp_pat
     node.stop()
 
 
-async def test_two_live_copies_of_one_node_on_one_host_row_18(tmp_path: Path) -> None:
-    """The second one's swap finds the lock elsewhere; audit.md, row 7."""
+async def test_attack_07_of_two_live_copies_on_one_host_the_second_signs_nothing_row_18(tmp_path: Path) -> None:
+    """The second one's swap finds the lock elsewhere."""
     world = World(tmp_path, (A, B))
     first, second = world[A].open(), world[A].open()
     first.start()
@@ -130,8 +130,8 @@ async def test_two_live_copies_of_one_node_on_one_host_row_18(tmp_path: Path) ->
     second.stop()
 
 
-async def test_a_second_copy_on_another_host_is_refused_by_what_the_peers_hold(tmp_path: Path) -> None:
-    """Audit.md, row 7: both live, each with its own lock."""
+async def test_attack_07_a_live_copy_on_another_host_is_refused_by_what_the_peers_hold_row_18(tmp_path: Path) -> None:
+    """Both live, each with its own lock."""
     world = World(tmp_path, (A, B))
     async with world.serving():
         await exchanged(world)
@@ -150,7 +150,7 @@ async def test_a_second_copy_on_another_host_is_refused_by_what_the_peers_hold(t
         await exchanged(world)  # the first one goes on
 
 
-async def test_until_somebody_has_answered_nothing_is_signed_and_lists_are_read(tmp_path: Path) -> None:
+async def test_until_somebody_has_answered_nothing_is_signed_and_lists_are_read_row_61(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B), settings=PATIENT)
     async with world.serving():
         await exchanged(world)
@@ -201,7 +201,7 @@ async def test_a_federation_whose_members_have_never_met_starts_at_once(tmp_path
         assert all(Kind.STARTED_ALONE not in kinds_of(world[each].node) for each in (A, B, C))
 
 
-async def test_an_operator_may_let_it_go_on_alone_and_every_verdict_says_so(tmp_path: Path) -> None:
+async def test_an_operator_may_let_it_go_on_alone_and_every_verdict_says_so_row_61(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B), settings=Settings(retry_seconds=0.05, retry_most_seconds=0.1, alone_seconds=0.4))
     running = await world[A].serve(alone=True)
     before = world[A].node.reads.size()
@@ -217,7 +217,7 @@ async def test_an_operator_may_let_it_go_on_alone_and_every_verdict_says_so(tmp_
     assert "nobody has answered since" not in rules(world[A], key)
 
 
-async def test_nobody_goes_on_alone_without_an_operator(tmp_path: Path) -> None:
+async def test_control_nobody_goes_on_alone_without_an_operator_row_61(tmp_path: Path) -> None:
     """Control of the test before."""
     world = World(tmp_path, (A, B), settings=Settings(retry_seconds=0.05, retry_most_seconds=0.1, alone_seconds=0.0))
     running = await world[A].serve()
