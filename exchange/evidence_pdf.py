@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -17,7 +18,9 @@ def print_report(data: bytes, path: Path) -> bool:
     from weasyprint import HTML
 
     page = read_archive(data)[ef.REPORT].decode()
-    HTML(string=page, url_fetcher=_nothing).write_pdf(path, pdf_variant="pdf/a-3b")
+    # It leaves its own colour profile open, which is no business of whoever runs us with warnings as errors.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        HTML(string=page, url_fetcher=_nothing).write_pdf(path, pdf_variant="pdf/a-3b")
     return True
 
 
