@@ -37,7 +37,7 @@ from exchange.statement import parse_statement
 from exchange.store import HeldBulletin, InboundRow, LaneState, OutboundRow, Reads
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload
-from keys.errors import IntegrityError, RefusedError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.manifest import Manifest, parse_manifest
 
 _PAGE = 256
@@ -71,7 +71,8 @@ class LogProofs:
         return int(self.origin.rpartition("/")[2])
 
     def entry(self, index: int) -> bytes:
-        """Read an entry; RefusedError MALFORMED where the files do not hold it."""
+        """Read an entry; UnavailableError where it is not published yet, RefusedError MALFORMED for broken files."""
+        self._note_over(index)
         bundle, place = divmod(index, TILE_WIDTH)
         return self._folder.entries(bundle, min(TILE_WIDTH, self.size - bundle * TILE_WIDTH))[place]
 
@@ -84,7 +85,7 @@ class LogProofs:
                     yield index, parse_body(entry[HEAD_LENGTH:])
 
     def prove(self, index: int) -> bytes:
-        """Return an entry's tlog-proof with the entry in it; RefusedError where the published log is too short."""
+        """Return an entry's tlog-proof with the entry in it; UnavailableError where it is not published yet."""
         note, size = self._note_over(index)
         return format_proof(index, self._folder.tree(size).inclusion(index, size), note, self.entry(index)).encode()
 
@@ -100,7 +101,7 @@ class LogProofs:
             size = parse_note(note).checkpoint.size
             if index < size:
                 return note, size
-        raise RefusedError("NO_SUCH_BULLETIN", f"entry {index} is not published yet; the log holds {self.size} entries")
+        raise UnavailableError(f"entry {index} is not published yet; the log holds {self.size} entries", 1)
 
 
 def find_bulletin(reads: Reads, name: str) -> HeldBulletin:
@@ -132,7 +133,8 @@ def gather(
         shown: Content that was taken out, logged before; None for a file without content.
 
     Raises:
-        RefusedError: A part of it is not published yet or not here any more.
+        RefusedError: A part of it is not here any more.
+        UnavailableError: A part of it is not published yet; a running node does so within a second.
         IntegrityError: Database and log contradict each other.
     """
     if not 0 < len(purpose) <= ef.MAX_PURPOSE:

@@ -16,7 +16,7 @@ from exchange.home import running_process
 from exchange.node import Paths
 from exchange.sqlite import SqliteStore
 from exchange.store import HeldBulletin
-from keys.errors import RefusedError, UnavailableError
+from keys.errors import UnavailableError
 
 PUBLISH_SECONDS = 15.0  # a running node publishes its log's files within one
 
@@ -121,14 +121,14 @@ def _alone(home: Path, held: HeldBulletin, purpose: str, fields: tuple[str, ...]
 
 
 def _gathered(taken: _Home, held: HeldBulletin, purpose: str, shown: Shown | None) -> dict[str, bytes]:
-    """Wait until the entry that was just written is in the log's files, then gather."""
+    """Gather, and wait for entries that a running node is about to publish."""
     until = time.monotonic() + PUBLISH_SECONDS
     while True:
-        proofs = LogProofs(TileFolder(taken.log))
-        if shown is None or shown.exported_index < proofs.size:
-            return gather(taken.store.reads(), proofs, held, purpose=purpose, shown=shown)
-        if time.monotonic() > until:
-            raise UnavailableError(f"{taken.log}: entry {shown.exported_index} is not published yet", 5)
+        try:
+            return gather(taken.store.reads(), LogProofs(TileFolder(taken.log)), held, purpose=purpose, shown=shown)
+        except UnavailableError:
+            if time.monotonic() > until:
+                raise
         time.sleep(0.2)
 
 
@@ -170,6 +170,3 @@ def _pdf(path: Path, data: bytes) -> Path | None:
     if beside.exists() or beside == path:
         return None
     return beside if print_report(data, beside) else None
-
-
-__all__ = ["RefusedError", "evidence"]
