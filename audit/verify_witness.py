@@ -92,7 +92,8 @@ def check_witnesses(
     cosigned += _judge_outside(outside, checkpoint, key, rules, tree)
     if result.findings:
         return result
-    quorate = sorted((each for each in cosigned if each.witnessed.reached), key=lambda each: each.size)
+    reached = (each for each in cosigned if each.witnessed.reached)
+    quorate = sorted(reached, key=lambda each: (each.size, len(each.witnessed.names)))
     for each in quorate:
         result.findings += _outside_bracket(folder, checkpoint, each)
     if result.findings:
@@ -228,14 +229,20 @@ def _tell(
         return
     newest = quorate[-1]
     result.reached, witnessed = newest.size, newest.witnessed
-    by = ", ".join(f"{name} {_utc(time)}" for name, time in zip(witnessed.names, witnessed.times, strict=True))
-    result.details.append(f"witnessed to size {newest.size:,} of {size:,} by {len(witnessed.names)} ({wanted}): {by}")
-    if len(witnessed.times) > 1:
-        result.details.append(f"median {_utc(witnessed.median_s or 0)}")
-    result.details.append(_second_lines(rules, witnessed))
+    median = f"median {_utc(witnessed.median_s or 0)}"
+    count = len(witnessed.names)
+    result.details.append(f"witnessed to size {newest.size:,} of {size:,} by {count} ({wanted}), {median}")
     behind, stale = _behind(folder, checkpoint, newest), _stale(folder, checkpoint, newest, rules.now_s)
-    result.details += [*behind, *stale]
+    result.details += [*behind, *stale, _second_lines(rules, witnessed), _by_time(witnessed)]
     result.ok = not behind and not stale
+
+
+def _by_time(witnessed: Witnessed) -> str:
+    """Name the witnesses, those of one second together."""
+    at: dict[int, list[str]] = {}
+    for name, time in sorted(zip(witnessed.names, witnessed.times, strict=True), key=lambda pair: pair[1]):
+        at.setdefault(time, []).append(name)
+    return ", ".join(f"{_utc(time)} by {' '.join(names)}" for time, names in at.items())
 
 
 def _second_lines(rules: WitnessRules, witnessed: Witnessed) -> str:
