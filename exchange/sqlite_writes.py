@@ -98,7 +98,8 @@ class SqliteTransaction(SqliteReads):
             "INSERT INTO contents VALUES (?,?,?,?,?)",
             (held.entry_index, content.dispatch, content.body, content.wrap, b""),
         )
-        self._db.execute("INSERT INTO stored_keys VALUES (?,?)", (held.entry_index, content.stored_key))
+        if content.stored_key:  # a recovered bulletin whose content was lost has none
+            self._db.execute("INSERT INTO stored_keys VALUES (?,?)", (held.entry_index, content.stored_key))
         self._db.execute(
             "INSERT INTO retention VALUES (?,?,?,0)", (held.entry_index, held.retain_until_day, held.retention_rule)
         )

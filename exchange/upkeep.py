@@ -17,6 +17,7 @@ from audit.lock import SqliteLock
 from exchange import erasing, retention
 from exchange.lane import LaneClass, parse_lane_head
 from exchange.retention import Sight
+from exchange.sqlite import SqliteStore
 from exchange.storage import ID_BYTES, StorageKeys
 from exchange.store import NodeStore, Reads
 from exchange.writer import Group, Writer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from exchange.node import Node
 
 T = TypeVar("T")
+BEFORE = "before-epoch-*/node.db"  # databases that a recovery has moved aside
 _STORAGE, _WINDOW = "storage-", "encryption-"
 
 
@@ -92,6 +94,23 @@ def erase_again(
     return erase_due(store, writer, lock, now_ms, everything=True, go_on=go_on)
 
 
+def erase_aside(path: Path, lock: SqliteLock) -> int:
+    """Erase from a database that a recovery has moved aside what was erased since; its log stays as it is."""
+    store, count, after = SqliteStore(path), 0, -1
+    try:
+        while rows := store.reads().kept(after, erasing.MAX_ERASED):
+            gone = [held for held in rows if lock.is_erased(held.statement_digest)]
+            with store.transaction() as writing:
+                for held in gone:
+                    writing.erase(held.entry_index)
+            count, after = count + len(gone), rows[-1].entry_index
+        if count:
+            store.scrub()
+        return count
+    finally:
+        store.close()
+
+
 class Upkeep:
     """The work of one node.
 
@@ -123,6 +142,8 @@ class Upkeep:
         node, now_ms = self._node, self._now_ms()
         erased = erase_again(node.store, node.writer, node.lock, now_ms, self._go_on)  # 1
         erased += erase_due(node.store, node.writer, node.lock, now_ms, go_on=self._go_on)
+        for path in sorted(node.paths.home.glob(BEFORE)):
+            erase_aside(path, node.lock)
         readings = self._erase_readings()  # 2
         scrubbed = node.store.scrub()  # 3
         gone = (0, 0)

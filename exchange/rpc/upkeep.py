@@ -17,7 +17,12 @@ AGAIN_SECONDS = 60.0  # after a run that could not be finished
 
 
 async def keep_up(
-    upkeep: Upkeep, log: Log, failed: Callable[[BaseException], None], *, day_seconds: float = DAY_SECONDS
+    upkeep: Upkeep,
+    log: Log,
+    failed: Callable[[BaseException], None],
+    *,
+    day_seconds: float = DAY_SECONDS,
+    again_seconds: float = AGAIN_SECONDS,
 ) -> None:
     """Run it until cancelled.
 
@@ -26,21 +31,22 @@ async def keep_up(
         log: The program's.
         failed: Told what only a new start can cure; nothing more is signed then.
         day_seconds: Between two runs.
+        again_seconds: After one that could not be finished.
     """
     while True:
         try:
             done = await _run(upkeep)
-            pause = day_seconds if done.scrubbed else AGAIN_SECONDS
+            pause = day_seconds if done.scrubbed else again_seconds
             if done.erased or done.storage_keys or done.windows:
                 log.write("erased", count=done.erased)
         except UnavailableError:
-            pause = AGAIN_SECONDS
+            pause = again_seconds
         except IntegrityError as error:
             failed(error)
             return
         except Exception as error:  # noqa: BLE001 - what was not erased must be seen, and tried again
             log.fault("upkeep", error)
-            pause = AGAIN_SECONDS
+            pause = again_seconds
         await asyncio.sleep(pause)
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from exchange.retention import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due
 from exchange.sqlite import SqliteStore
 from exchange.statement import ReadPurpose, parse_statement
 from exchange.storage import StorageKeys
+from exchange.store import Content
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
@@ -334,6 +336,38 @@ def test_the_lock_knows_it_before_anything_is_destroyed(receiver: Keeper, sender
     assert erase(receiver.node.lock.remember_erased) == 1  # control
     assert receiver.held(message).erased
     assert receiver.node.lock.is_erased(held.statement_digest)
+
+
+def test_what_is_erased_is_erased_from_databases_that_a_recovery_moved_aside(receiver: Keeper, sender: Keeper) -> None:
+    message, other = kept_for(1, 25), kept_for(900, 26)
+    delivered(sender, receiver, message, other)
+    receiver.node.store.scrub()
+    aside = receiver.home / "before-epoch-2"
+    aside.mkdir()
+    shutil.copyfile(receiver.home / nodes.DATABASE, aside / nodes.DATABASE)
+    held = receiver.held(message)
+    key = receiver.node.reads.content(held.entry_index).stored_key
+    receiver.keep_up()
+    assert key in (aside / nodes.DATABASE).read_bytes()  # control: its day has not come
+    receiver.pass_days(2)
+    receiver.keep_up()
+    assert key not in (aside / nodes.DATABASE).read_bytes()
+    store = SqliteStore(aside / nodes.DATABASE)
+    assert [each.entry_index for each in store.reads().kept(-1, 9)] == [receiver.held(other).entry_index]
+    store.close()
+
+
+def test_a_recovered_bulletin_without_content_does_no_harm(receiver: Keeper, sender: Keeper, keyed: Keeper) -> None:
+    """Its row has no content key: it can be opened by nobody, travels withdrawn, and no change of keys trips over it."""
+    message = kept_for(1, 27)
+    delivered(sender, keyed, message)
+    lost = replace(keyed.held(message), entry_index=999, bulletin_id=bytes(16), retain_until_day=0)
+    with keyed.node.store.transaction() as rows:
+        rows.add_bulletin(lost, Content(dispatch=b"d", body=b"", wrap=b"w", stored_key=b""))
+    assert keyed.node.reads.content(999).erased
+    keyed.pass_days(STORAGE_KEY_DAYS)
+    assert keyed.keep_up().erased == 1
+    assert len(keyed.house.storage.secrets) == 2  # the keys did change
 
 
 # ------------------------------------------------------------------ storage keys
