@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.checkpoint import parse_note
+from audit.checkpoint import Checkpoint, parse_note
 from audit.cosignature import parse_lines, verify_cosignature
 from audit.fork import verify_fork
 from audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness, WitnessRefusal, format_request, parse_request
 from audit.witness_state import Held, WitnessState
-from keys.errors import IntegrityError, RefusedError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.witnessing import ORIGIN, TIME, GrowingLog, ed25519, key, make_witness, mldsa44
@@ -236,6 +240,64 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "witness.db").write_bytes(b"no database, " * 100)
     with pytest.raises(IntegrityError):
         WitnessState(tmp_path / "witness.db")
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file be written beyond its first byte, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_no_cosignature_follows_a_failed_write_nor_a_second_one(tmp_path: Path, log: GrowingLog) -> None:
+    witness = make_witness(tmp_path / "witness.db", log.key)
+    witness.add_checkpoint(log.request(0, 9))
+    with full_disk():
+        for _ in range(2):
+            with pytest.raises(IntegrityError, match=r"witness\.db"):
+                witness.add_checkpoint(log.request(9, 40))
+    held = witness.state.held(ORIGIN)
+    assert held is not None
+    assert held.size == 9
+    assert witness.add_checkpoint(log.request(9, 40))  # control: with room again
+
+
+class LateError(WitnessState):
+    """A state whose write takes effect, and fails all the same."""
+
+    def swap(self, held: Held | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
+        super().swap(held, new, note, clock_s)
+        raise IntegrityError("the disk says that it failed")
+
+
+def test_an_error_that_comes_back_although_the_write_took_effect_gives_no_cosignature_and_no_way_back(
+    tmp_path: Path, log: GrowingLog
+) -> None:
+    good = make_witness(tmp_path / "witness.db", log.key)
+    good.add_checkpoint(log.request(0, 9))
+    with pytest.raises(IntegrityError):
+        replace(good, state=LateError(tmp_path / "witness.db")).add_checkpoint(log.request(9, 30))
+    answer = refused(good, log.request(9, 40))
+    assert (answer.status, answer.size) == (409, 30)  # it was seen, so nothing shorter is cosigned any more
+    assert refused(good, branch(40, 20).request(30)).status == 422
+    assert good.add_checkpoint(log.request(30, 30))
+    assert good.add_checkpoint(log.request(30, 40))
+
+
+def test_a_file_that_another_process_holds_is_busy_not_broken(tmp_path: Path, log: GrowingLog) -> None:
+    witness = make_witness(tmp_path / "witness.db", log.key)
+    witness.add_checkpoint(log.request(0, 9))
+    witness.state._connection.set_busy_timeout(10)
+    other = apsw.Connection(str(tmp_path / "witness.db"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError):
+        witness.add_checkpoint(log.request(9, 40))
+    other.execute("ROLLBACK")
+    assert witness.add_checkpoint(log.request(9, 40))
 
 
 def test_row_62_a_restored_witness_cosigns_no_branch(tmp_path: Path, log: GrowingLog) -> None:
