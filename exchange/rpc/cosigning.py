@@ -21,13 +21,14 @@ from exchange.rpc.gathering import Gathering, Target
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.status import ELSEWHERE
-from exchange.rpc.witness_calls import Ask
+from exchange.rpc.witness_calls import Ask, NoChannelError
 from exchange.writer import Group
 from exchange.writing import Writing
 from keys.errors import RefusedError, UnavailableError
 
 ATTEMPTS = 3  # of one question: a witness that stands elsewhere is asked again from there
-PAUSE_SECONDS, PAUSE_MOST_SECONDS = 0.25, 30.0  # between questions to one that does not answer
+PAUSE_SECONDS, PAUSE_MOST_SECONDS = 0.25, 10.0  # between questions to one that does not answer
+LOOK_SECONDS = 0.5  # so soon it is looked again whether a witness's node is followed
 SAVE_SECONDS = 0.1  # lines that come so soon after one another are written together
 WATCH_SECONDS = 5.0  # so often it is looked whether an alarm is due
 
@@ -154,8 +155,9 @@ class Cosigning:
                 pause = PAUSE_SECONDS
             except (RefusedError, UnavailableError) as error:
                 self._complain(witness, error)
-                again = asyncio.get_running_loop().call_later(pause, witness.wanted.set)
-                pause = min(2 * pause, PAUSE_MOST_SECONDS)
+                wait = LOOK_SECONDS if isinstance(error, NoChannelError) else pause
+                pause = PAUSE_SECONDS if isinstance(error, NoChannelError) else min(2 * pause, PAUSE_MOST_SECONDS)
+                again = asyncio.get_running_loop().call_later(wait, witness.wanted.set)
                 self._tried(witness, target)
                 await witness.wanted.wait()
                 again.cancel()

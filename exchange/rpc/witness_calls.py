@@ -29,6 +29,10 @@ _REFUSALS = (400, 403, 404, 409, 422)
 Ask = Callable[[bytes], Awaitable[str]]
 
 
+class NoChannelError(UnavailableError):
+    """The witness's node is not followed at this moment, so nothing was asked."""
+
+
 class Dialled(Protocol):
     """Whoever keeps a channel open: a follower."""
 
@@ -43,7 +47,7 @@ def ask_peer(peer: Dialled) -> Ask:
     async def ask(body: bytes) -> str:
         opened = peer.channel
         if opened is None:
-            raise UnavailableError("no channel to the witness is open")
+            raise NoChannelError("no channel to the witness is open")
         request = node_pb2.AddCheckpointRequest(body=body)
         try:
             answer = await node_pb2_grpc.AuditLogStub(opened).AddCheckpoint(request, timeout=ASK_SECONDS)
