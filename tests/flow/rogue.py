@@ -43,6 +43,9 @@ class Rogue:
         self.claims: list[node_pb2.LaneTaken] = []  # up to where it says that it has receipts
         self._clock = itertools.count(time.time_ns() // 1_000_000)
 
+    async def Recover(self, request: node_pb2.RecoverRequest, context: Any) -> None:
+        """Give nothing back."""
+
     async def Follow(self, requests: AsyncIterator[node_pb2.FollowRequest], context: Any) -> None:
         """Take the start, answer it, and go on by the script."""
         self.follows += 1
