@@ -19,6 +19,7 @@ COMMANDS: Commands = {
     "verify": ("audit.cli_verify:verify", "Recompute a log and say what was checked and what was not."),
     "show": ("audit.cli_show:show", "Print entries as they are stored."),
     "fork": ("audit.cli_fork:fork", "Make one file of two checkpoints that contradict each other."),
+    "report": ("audit.cli_report:report", "Draw a log as one page to look at."),
     "prove": ("audit.cli_show:prove", "Write the proof that an entry is in the log."),
     "compare": ("audit.cli_compare:compare", "Pair what agencies sent with what others received."),
     "retention": ("audit.cli_retention:retention", "List bulletins that a log keeps past their day."),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # help and verify of other files stay quick
     from jinja2 import Environment
 
 _TEMPLATES = ("report.html", "report.css", "verify.html", "verify.js", "ed25519.js", "howto.txt", "check.sh")
+_LOG_TEMPLATES = ("log.html",)  # of audit.report
 _EDITION_LABEL = b"exchange/evidence/pages/1\n"  # a change of the code that words them is a new number
 
 
@@ -40,7 +41,7 @@ def make_pages(core: Mapping[str, bytes]) -> dict[str, bytes]:
     members[ef.REPORT] = _report(found)
     members[ef.PAGE] = _page(core, found)
     members[ef.HOWTO] = _howto(core, found)
-    members[ef.SCRIPT] = _template("check.sh").encode()
+    members[ef.SCRIPT] = template("check.sh").encode()
     members[ef.EDITION] = f"{edition()}\n".encode()
     return members
 
@@ -48,7 +49,7 @@ def make_pages(core: Mapping[str, bytes]) -> dict[str, bytes]:
 @cache
 def edition() -> str:
     """Name the edition of the pages: the SHA-256 of their templates."""
-    text = b"".join(name.encode() + b"\n" + _template(name).encode() for name in _TEMPLATES)
+    text = b"".join(name.encode() + b"\n" + template(name).encode() for name in _TEMPLATES)
     return sha256(_EDITION_LABEL + text).hexdigest()
 
 
@@ -67,14 +68,14 @@ def embedded(core: Mapping[str, bytes]) -> str:
 
 
 def _report(found: Examination) -> bytes:
-    style = _template("report.css")
-    return _render("report.html", story=tell(found), style=style, policy=content_policy("", style))
+    style = template("report.css")
+    return render_page("report.html", story=tell(found), style=style, policy=content_policy("", style))
 
 
 def _page(core: Mapping[str, bytes], found: Examination) -> bytes:
-    style = _template("report.css")
-    script = _template("ed25519.js") + _template("verify.js")
-    return _render(
+    style = template("report.css")
+    script = template("ed25519.js") + template("verify.js")
+    return render_page(
         "verify.html",
         story=tell(found),
         style=style,
@@ -85,10 +86,11 @@ def _page(core: Mapping[str, bytes], found: Examination) -> bytes:
 
 
 def _howto(core: Mapping[str, bytes], found: Examination) -> bytes:
-    return _render("howto.txt", story=tell(found), proofs=proof_names(core), core=core, ef=ef)
+    return render_page("howto.txt", story=tell(found), proofs=proof_names(core), core=core, ef=ef)
 
 
-def _render(name: str, **values: Any) -> bytes:
+def render_page(name: str, **values: Any) -> bytes:
+    """Fill a template; everything in an .html one is escaped unless it is ours."""
     text: str = _environment().get_template(name).render(**values)
     return text.encode()
 
@@ -99,7 +101,7 @@ def _environment() -> "Environment":
     from markupsafe import Markup
 
     made = Environment(
-        loader=DictLoader({name: _template(name) for name in _TEMPLATES}),
+        loader=DictLoader({name: template(name) for name in (*_TEMPLATES, *_LOG_TEMPLATES)}),
         autoescape=select_autoescape(enabled_extensions=("html",), default=False),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -111,7 +113,8 @@ def _environment() -> "Environment":
     return made
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """Read a template of ours."""
     return (resources.files("audit.templates") / name).read_text("utf-8")
 
 

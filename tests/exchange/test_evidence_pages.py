@@ -15,7 +15,7 @@ import pytest
 from audit import evidence_file as ef
 from audit.archive import read_archive
 from audit.evidence import verify_evidence
-from audit.evidence_pages import _template, embedded, make_pages
+from audit.evidence_pages import embedded, make_pages, template
 from exchange.evidence import evidence_file, word_core
 from tests.browser import open_page
 from tests.exchange.evidence_maker import altered, make, roster
@@ -88,7 +88,7 @@ def test_any_altered_member_turns_the_page_red_although_its_digest_was_made_righ
         (name, [(at, at % 8) for at in sorted({3, 40 % len(data), len(data) // 2, len(data) - 1})])
         for name, data in core.items()
     ]
-    script = _template("ed25519.js") + _template("verify.js").rpartition("run();")[0]
+    script = template("ed25519.js") + template("verify.js").rpartition("run();")[0]
     page = tmp_path / "harness.html"
     page.write_text(
         f'<!doctype html><meta charset="utf-8"><p id="verdict"></p><table id="checks"></table>'
@@ -144,7 +144,7 @@ def test_our_ed25519_in_javascript_agrees_with_the_public_vectors_and_with_libso
     page = tmp_path / "vectors.html"
     data = json.dumps([row[1:4] for row in rows])
     page.write_text(
-        f'<!doctype html><p id="verdict"></p><script>{_template("ed25519.js")}'
+        f'<!doctype html><p id="verdict"></p><script>{template("ed25519.js")}'
         "const raw = (s) => Uint8Array.from(s.match(/../g) || [], (pair) => parseInt(pair, 16));"
         f"const rows = {data};"
         "(async () => { const told = [];"

@@ -1,0 +1,69 @@
+"""``exchange audit report``: a log as one page to look at."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.cli_shared import EXIT_REFUTED, EXIT_USAGE, fail, open_folder, safe, write_new
+from audit.cli_verify import VerifyOptions, log_report
+
+if TYPE_CHECKING:
+    from keys.roster import Roster
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--key", "key_text", metavar="VKEY", help="The log's key, from somebody you trust: NAME+HASH+BASE64.")
+@click.option(
+    "--roster", "roster_file", metavar="FILE", help="Take keys, witnesses and agencies' names from this roster."
+)
+@click.option(
+    "--against", multiple=True, metavar="CHECKPOINT", help="A checkpoint or receipt that others kept; repeatable."
+)
+@click.option("-o", "--output", required=True, metavar="FILE", help="The page; an existing file stays.")
+@click.pass_context
+def report(
+    ctx: click.Context,
+    directory: str,
+    key_text: str | None,
+    roster_file: str | None,
+    against: tuple[str, ...],
+    output: str,
+) -> None:
+    """Draw a log as one page: activity, peers, refusals, receipts, witnesses, silences; no content.
+
+    The log is verified first and the page says what came of it; the exit code is that of `verify`.
+    """
+    from audit.report import make_report
+    from keys.errors import RefusedError
+
+    if key_text and roster_file:
+        raise click.UsageError("--key and --roster name the same thing: give one of them")
+    if Path(output).exists():
+        fail(ctx, EXIT_USAGE, f"{output} is there already", False)
+    options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=against, as_json=False)
+    folder = open_folder(ctx, directory, False)
+    verdict = log_report(ctx, folder, options)
+    try:
+        roster = _roster(roster_file)
+        policy = None
+        if roster is not None and verdict.origin is not None:
+            from audit.trust import policy_of
+
+            log_name = verdict.origin.rpartition("/")[0]
+            agency = next((each.agency for each in roster.members if each.log_name == log_name), None)
+            policy = policy_of(roster, agency) if agency is not None else None
+        members = {each.number: str(each.agency) for each in roster.members} if roster is not None else {}
+        page = make_report(folder, verdict, policy=policy, members=members)
+    except (RefusedError, OSError) as error:
+        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", False)
+    write_new(ctx, output, page)
+    print(safe(f"{output}: {verdict.verdict}"))
+    ctx.exit(verdict.exit_code)
+
+
+def _roster(name: str | None) -> "Roster | None":
+    from keys.roster import load_signed, verify_first_roster
+
+    return verify_first_roster(load_signed(Path(name))) if name is not None else None
