@@ -80,7 +80,7 @@ def verify_chunk(root: Path, size: int, first_bundle: int, bundles: int, at_once
         for index, width in part:
             leaves = _verify_bundle(chunk, folder, index, width)
             if len(leaves) == width:
-                _compare_tile(chunk, folder, index, leaves)
+                _compare_tile(chunk, folder, index, leaves, width)
             if chunk.findings:
                 return chunk
     return chunk
@@ -128,7 +128,7 @@ def _verify_bundle(chunk: Chunk, folder: TileFolder, index: int, width: int) -> 
     except _WrongError as wrong:
         at = index * TILE_WIDTH + len(leaves)
         chunk.findings.append(Finding(ENTRIES_STEP, min(at, index * TILE_WIDTH + width - 1), f"{name}: {wrong}"))
-        _compare_tile(chunk, folder, index, leaves)
+        _compare_tile(chunk, folder, index, leaves, width)
     return leaves
 
 
@@ -181,17 +181,17 @@ def _head_fault(magic: int, index: int, expected: int) -> str:
     return "its time is before that of the entry before"
 
 
-def _compare_tile(chunk: Chunk, folder: TileFolder, index: int, leaves: list[bytes]) -> None:
-    """Compare leaf hashes with level 0 and keep what the tree needs of them."""
+def _compare_tile(chunk: Chunk, folder: TileFolder, index: int, leaves: list[bytes], expected: int) -> None:
+    """Compare leaf hashes, of as many entries as were whole, with level 0 and keep what the tree needs of them."""
     width = len(leaves)
     try:
-        stored = folder.tile(0, index, max(width, 1))
+        stored = folder.tile(0, index, expected)
     except RefusedError as error:
         chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH, str(error)))
         return
     if stored[: 32 * width] != b"".join(leaves):
         wrong = next(i for i, leaf in enumerate(leaves) if stored[32 * i : 32 * i + 32] != leaf)
-        message = f"{tile_name(0, index)}: the entry's hash is not the one in the tile"
+        message = f"{tile_name(0, index, expected)}: the entry's hash is not the one in the tile"
         chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH + wrong, message))
     if width == TILE_WIDTH:
         chunk.roots.append(root_of(leaves))

@@ -236,7 +236,8 @@ def _entries_report(
             before=epoch_end(ctx, folder, options),
         )
     except RefusedError as error:
-        fail(ctx, EXIT_REFUTED, f"--from-checkpoint: {error}", options.as_json)
+        why = str(error).removeprefix(f"{options.since_file}: ")
+        fail(ctx, EXIT_REFUTED, f"--from-checkpoint {options.since_file}: {why}", options.as_json)
 
 
 def end_with(ctx: click.Context, report: "Report", as_json: bool) -> None:
@@ -295,7 +296,9 @@ def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptio
     except (RefusedError, OSError, UnicodeDecodeError) as error:
         told = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         fail(ctx, EXIT_REFUTED, f"{name}: {told}", options.as_json)
-    if not policy.witnesses:
+    if not policy.witnesses and options.witnesses_file:
+        fail(ctx, EXIT_REFUTED, f"{name}: it names no witness", options.as_json)
+    if not policy.witnesses:  # a federation of one member
         return None
     return WitnessRules(policy=policy, source=source, log_mldsa44=second, now_s=options.now_s)
 
