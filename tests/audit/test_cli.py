@@ -228,6 +228,7 @@ def test_witnesses_and_time_are_named_without_a_roster(
         b"",
         b"\xff\xfe",
         b"# quorum 1\n",
+        b"# quorum 0\n",
         format_vkeys(WitnessPolicy(quorum=1, witnesses=(known,))).encode()[:-5],
     ):
         vkeys.write_bytes(bad)
