@@ -12,6 +12,7 @@ from exchange.cli.exits import HINTS, MEANINGS
 _ENVIRONMENT = {
     "EXCHANGE_HOME": "the node's home folder, as --home",
     "EXCHANGE_AS": "who you are, as --as",
+    "EXCHANGE_WITNESS_HOME": "the folder of a witness without a node, as exchange witness --home",
     "XDG_RUNTIME_DIR": "where the agent of exchange unlock listens",
     "CREDENTIALS_DIRECTORY": "of systemd: exchange-passphrase in it is the passphrase",
 }
