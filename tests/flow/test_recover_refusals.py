@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import parse_note
+from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from audit.entry import Body, Kind, encode_entry, leaf_hash
 from exchange.dispatch import dispatch_digest
 from exchange.house import House
-from exchange.receipt import Receipt
-from exchange.recovery import Answer, check_answer, last_seen
+from exchange.lane import delivery_digest, parse_delivery
+from exchange.receipt import Receipt, make_receipt
+from exchange.recovery import Answer, SentDelivery, check_answer, last_seen
 from exchange.rpc import rebuilding
 from exchange.rpc.follower import Identity
 from exchange.rpc.rebuilding import SilentError
@@ -135,6 +137,9 @@ async def test_nothing_is_taken_on_a_peers_word(tmp_path: Path) -> None:
         note = parse_note(true.notes[0])
         lies: dict[str, Callable[[Answer], Answer]] = {
             "a delivery of another lane": lambda a: replace(a, deliveries=third.deliveries),
+            "a delivery of a third agency that their log answers": lambda a: replace(
+                a, deliveries=(forged(one, house),)
+            ),
             "a gap at the beginning": lambda a: replace(a, deliveries=(two,)),
             "another delivery's proof": lambda a: replace(a, deliveries=(replace(one, receipt=two.receipt), two)),
             "another dispatch": lambda a: replace(a, deliveries=(replace(one, dispatch=two.dispatch), two)),
@@ -151,6 +156,22 @@ async def test_nothing_is_taken_on_a_peers_word(tmp_path: Path) -> None:
         }
         taken = [lie for lie, tell in lies.items() if not refused(tell(true), house)]
         assert not taken
+
+
+def forged(true: SentDelivery, house: House) -> SentDelivery:
+    """Let B's own log say that it answered us, about a delivery that C sent it."""
+    old = parse_delivery(true.delivery)
+    made = replace(old, lane=replace(old.lane, sender=AgencyId(C)))
+    body = Body(
+        kind=Kind.WITHDRAWN,
+        peer=house.number,
+        dispatch_digest=made.dispatch_digest,
+        delivery_digest=delivery_digest(made.encode()),
+    )
+    entry = encode_entry(0, 1, bytes(32), body.encode())
+    origin = house.log_key(AgencyId(B)).name
+    note = sign_checkpoint(Checkpoint(origin=origin, size=1, root=leaf_hash(entry)), keys_of(B).node.log)
+    return replace(true, delivery=made.encode(), dispatch=None, receipt=make_receipt(entry, 0, [], note))
 
 
 def refused(answer: Answer, house: House) -> bool:
