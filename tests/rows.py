@@ -51,16 +51,16 @@ AUDIT: dict[int, Row] = {
         "restore an old backup and go on",
         (
             "audit/test_attacks.py::test_attack_06_a_restored_backup_is_stopped_by_the_lock_and_by_a_witness",
-            "flow/test_start.py::test_a_restored_copy_is_refused_before_its_first_signature_row_18",
+            "flow/test_start.py::test_attack_06_a_restored_copy_is_refused_before_its_first_signature_row_18",
         ),
-        ("flow/test_start.py::test_without_the_question_a_restored_copy_forks_its_log_row_18",),
+        ("flow/test_start.py::test_attack_06_control_without_the_question_a_restored_copy_forks_its_log_row_18",),
     ),
     7: Row(
         "two copies of a node running",
         (
             "audit/test_attacks.py::test_attack_07_of_two_running_copies_one_signs",
-            "flow/test_start.py::test_two_live_copies_of_one_node_on_one_host_row_18",
-            "flow/test_start.py::test_a_second_copy_on_another_host_is_refused_by_what_the_peers_hold",
+            "flow/test_start.py::test_attack_07_of_two_live_copies_on_one_host_the_second_signs_nothing_row_18",
+            "flow/test_start.py::test_attack_07_a_live_copy_on_another_host_is_refused_by_what_the_peers_hold_row_18",
         ),
     ),
     8: Row(
@@ -193,8 +193,9 @@ SECURITY: dict[int, Row] = {
         "isolated start from a snapshot, lost lock",
         (
             "exchange/test_writer.py::test_a_missing_lock_is_refused_and_not_made_anew_row_61",
-            "flow/test_start.py::test_until_somebody_has_answered_nothing_is_signed_and_lists_are_read",
+            "flow/test_start.py::test_until_somebody_has_answered_nothing_is_signed_and_lists_are_read_row_61",
         ),
+        ("flow/test_start.py::test_control_nobody_goes_on_alone_without_an_operator_row_61",),
     ),
     62: Row(
         "a restored witness cosigns a branch",
