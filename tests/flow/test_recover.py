@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
-from audit.checkpoint import VerifierKey
-from audit.entry import Kind
+from audit.checkpoint import VerifierKey, parse_note
+from audit.entry import Kind, parse_entry
+from audit.pairing import Side, compare
+from audit.tiles import TileFolder
 from audit.verify import verify_log
 from exchange import node as nodes
 from exchange.store import DeliveryState
+from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
 from tests.flow.world import Member, World, bulletin, bulletin_id, until
+from tests.scale import SCALE
 
 A, B, C = "HK-SB", "TH-DSI", "TW-NHRC"
 
@@ -203,3 +208,68 @@ async def test_two_members_that_were_lost_one_after_the_other_find_each_other_ag
         await all_receipted(world, A, B)
         assert states(world[A], bulletin_id(one)) == {DeliveryState.RECEIVED}
         assert states(world[B], bulletin_id(other)) == {DeliveryState.RECEIVED}
+
+
+def one_sided(world: World, *agencies: str) -> list[tuple[str, str, int]]:
+    """Compare logs; what is one-sided, with the hour of the entry."""
+    sides = []
+    for name in agencies:
+        log = TileFolder(world[name].home / nodes.LOG_FOLDER)
+        size = parse_note(log.note()).checkpoint.size
+        member = parse_roster(world[name].records.roster.payload).member(name)
+        assert member is not None
+        sides.append(Side(agency=name, number=member.number, folder=log, size=size))
+    found = compare(sides, {})
+    rows = []
+    for each in found.one_sided:
+        [side] = [side for side in sides if side.agency == each.agency]
+        entry = side.folder.entries(each.entry // 256, each.entry % 256 + 1)[each.entry % 256]
+        rows.append((each.agency, f"{each.kind} {each.why}", parse_entry(entry).time_us))
+    return rows
+
+
+async def test_restores_of_random_age_end_in_epochs_that_go_on_and_only_the_lost_one_is_one_sided(
+    tmp_path: Path,
+) -> None:
+    dice = random.Random(63)  # not a secret
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        published = 0
+        for turn in range(2 * SCALE):
+            kept = tmp_path / f"backup-{turn}"
+            steps = dice.randrange(2, 5)
+            at = dice.randrange(steps)
+            for step in range(steps):
+                if step == at:
+                    await world[A].stop()
+                    backup(world[A], kept)
+                    await world[A].start()
+                    await world.connected()
+                sender = dice.choice((A, B, C))
+                others = [each for each in (A, B, C) if each != sender]
+                await world[sender].publish(bulletin(sender, *dice.sample(others, dice.randrange(1, 3))))
+                published += 1
+            await all_receipted(world, A, B, C)
+            await world[A].stop()
+            restore(world[A], kept)
+            await recover(world, A)
+            await world[A].start()
+            await world.connected()
+            await all_receipted(world, A, B, C)
+        epoch = world[A].node.house.epoch
+        assert epoch == 1 + 2 * SCALE
+        reads = world[A].node.reads
+        held = len(reads.held_since(0, 1000, sent=True)) + len(reads.held_since(0, 1000, sent=False))
+        assert held > 0
+        one, other = bulletin(A, B, C), bulletin(B, A)
+        await world[A].publish(one)
+        await world[B].publish(other)
+        await all_receipted(world, A, B)
+        assert states(world[A], bulletin_id(one)) == {DeliveryState.RECEIVED}
+        begun_us = parse_entry(world[A].node.entry(0)).time_us
+    for name in (A, B, C):
+        await world[name].start()
+        log_verifies(world[name], world[name].node.house.epoch)
+    later = [row for row in one_sided(world, A, B, C) if row[2] >= begun_us]
+    assert not later, "only what the epochs before explain"
