@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ from exchange.rules.catalogue import packaged_catalogue
 from exchange.statement import opening
 from exchange.store import DeliveryState, LaneState, OutboundRow
 from exchange.v1 import bulletin_pb2
+from exchange.writing import Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
@@ -450,3 +452,27 @@ def test_a_checkpoint_of_any_size_stops_nothing(desk: Desk, size: int) -> None:
     if newer is not None:
         desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(peer, newer.size, note), lambda value, group: None)
     assert desk.node.writer.failure is None
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_checkpoint_that_moved_after_its_proof_was_checked_is_not_overtaken(
+    tmp_path: Path, peer_log: ForgedLog, moved: bool
+) -> None:
+    """A proof leads from the one that was held then; from another one it proves nothing."""
+    own = Desk("HK-IMMD", tmp_path)
+    own.publish(advisory("HK-IMMD", PEER, serial=next(_serials)))
+    note, state = peer_log.note(), lane(own)
+    newer = check_ratchet(note, [], peer=PEER, house=own.house, reads=own.node.reads)
+    if moved:
+        own.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, 9, "another"), lambda value, group: None)
+
+    def record(writing: Writing) -> int:
+        return delivery.record_receipts(writing, [], note, newer, lane=state, peer=PEER, proven_from=0)
+
+    if moved:
+        with pytest.raises(UnavailableError, match="moved meanwhile"):
+            own.node.writer.run(record, lambda value, group: value)
+    else:
+        own.node.writer.run(record, lambda value, group: value)
+    assert own.node.reads.peer_checkpoint(PEER) == ((9, "another") if moved else (1, note))
+    own.close()

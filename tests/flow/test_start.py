@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -17,12 +19,14 @@ from audit.outside import Outside
 from audit.verify import verify_log
 from exchange.clock import NodeClock
 from exchange.node import Node
-from exchange.rpc import status
+from exchange.rpc import service, status
 from exchange.rpc.limits import Settings
 from exchange.starting import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
+from keys.agency import TLS_FILE
+from keys.certificate import make_node_leaf, new_private_key
 from keys.errors import UnavailableError
-from tests.flow.world import QUICK, Member, World, bulletin, until
+from tests.flow.world import MADE_MS, QUICK, Member, World, bulletin, until
 
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
 PATIENT = Settings(retry_seconds=0.05, retry_most_seconds=0.2, alone_seconds=60.0)
@@ -56,7 +60,9 @@ async def exchanged(world: World) -> None:
 
 
 @pytest.mark.parametrize("old_lock", [True, False])
-async def test_attack_06_a_restored_copy_is_refused_before_its_first_signature_row_18(tmp_path: Path, old_lock: bool) -> None:
+async def test_attack_06_a_restored_copy_is_refused_before_its_first_signature_row_18(
+    tmp_path: Path, old_lock: bool
+) -> None:
     world = World(tmp_path, (A, B))
     copies = []
     async with world.serving():
@@ -236,16 +242,27 @@ def rules(member: Member, key: object) -> str:
     return next(step.detail for step in report.steps if step.name == "rules")
 
 
-async def test_a_stranger_in_a_peers_place_answers_nothing(tmp_path: Path) -> None:
-    """An answer counts only if the peer's key sheet pins who gives it: B's leaf made anew by its CA is not enough."""
-    world = World(tmp_path, (A, B, C), settings=PATIENT)
-    other = World(tmp_path / "other", (A, B, C), settings=PATIENT)
-    impostor = await other[C].serve()
-    world.endpoints[B] = [f"127.0.0.1:{impostor.peers_port}"]
+@pytest.mark.parametrize("introduced", [True, False])
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_an_answer_counts_only_under_the_leaf_that_the_peers_key_sheet_pins_row_61(
+    tmp_path: Path, pinned: bool, introduced: bool
+) -> None:
+    """Whoever has a withdrawn leaf of B's must not say "none" in its place; B itself is the control."""
+    world = World(tmp_path, (A, B), settings=PATIENT, introduced=introduced)
+    keys, private = world[B].keys, new_private_key(os.urandom)
+    if not pinned:
+        leaf = make_node_leaf(keys.authority, private.public_key(), MADE_MS, os.urandom)
+        (world[B].home / TLS_FILE).write_bytes(leaf)
+    shown = keys.node if pinned else replace(keys.node, tls_private=private)
+    peer = await service.serve(world[B].open(), shown, settings=PATIENT)
+    world.endpoints[B] = [f"127.0.0.1:{peer.peers_port}"]
     running = await world[A].serve()
-    await asyncio.sleep(0.6)
-    assert not world[A].node.begun
-    await running.drain(0.2)
+    if pinned:
+        await running.ready()
+    else:
+        await asyncio.sleep(0.6)
+    assert world[A].node.begun is pinned
+    await asyncio.gather(running.drain(0.2), peer.drain(0.2))
 
 
 @pytest.mark.parametrize("wrong", [3600, -3600, 86_400, -86_400, 365 * 86_400])
