@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from audit.disclosure import PATH_HASHES, SALT_BYTES, SLOTS, Disclosed, commitment
 from audit.merkle import node_hash
@@ -17,6 +17,9 @@ from keys.errors import RefusedError
 
 LABEL = b"exchange/v1/disclosure\0"
 _ABSENT = b"absent"
+_PLACES = tuple(slot.to_bytes(2, "big") for slot in range(len(SLOTS)))
+_BLOCK = 64  # bytes, of SHA-256
+_INNER, _OUTER = (bytes(value ^ pad for value in range(256)) for pad in (0x36, 0x5C))
 _HEADER = 1  # number of Bulletin.header
 _BODIES = 101  # from here on a field's number is the bulletin's kind
 _REST_OF_HEADER, _REST = SLOTS.index("references"), SLOTS.index("body")
@@ -107,16 +110,29 @@ def slot_values(bulletin: bytes) -> list[bytes]:
 
 
 def _leaves(key: bytes, values: list[bytes]) -> list[bytes]:
+    mac = _keyed(key)
     return [
-        commitment(slot, _salt(key, slot), value)
-        if value
-        else hmac.digest(key, slot.to_bytes(2, "big") + _ABSENT, "sha256")
+        commitment(slot, mac(_PLACES[slot])[:SALT_BYTES], value) if value else mac(_PLACES[slot] + _ABSENT)
         for slot, value in enumerate(values)
     ]
 
 
 def _salt(key: bytes, slot: int) -> bytes:
-    return hmac.digest(key, slot.to_bytes(2, "big"), hashlib.sha256)[:SALT_BYTES]
+    return _keyed(key)(_PLACES[slot])[:SALT_BYTES]
+
+
+def _keyed(key: bytes) -> Callable[[bytes], bytes]:
+    """Give HMAC-SHA-256 under one key of at most 64 bytes, its two first blocks hashed once: half the time (RFC 2104)."""
+    inner = hashlib.sha256(key.ljust(_BLOCK, b"\0").translate(_INNER))
+    outer = hashlib.sha256(key.ljust(_BLOCK, b"\0").translate(_OUTER))
+
+    def mac(message: bytes) -> bytes:
+        inside, outside = inner.copy(), outer.copy()
+        inside.update(message)
+        outside.update(inside.digest())
+        return outside.digest()
+
+    return mac
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
