@@ -82,6 +82,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.enrolment",
         "exchange.settling",
         "exchange.bundling",
+        "exchange.completeness",
         "exchange.evidence",
         "exchange.evidence_pdf",
         "exchange.export",

@@ -12,6 +12,7 @@ from audit.cli_shared import RENDER
 # What needs the node's database or keys; everything else stands in audit.cli and works as exchange-audit, too.
 OWN_COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("exchange.cli.audit_bundle:bundle", "Write a log and what belongs to it as one file."),
+    "lanes": ("exchange.cli.audit_lanes:lanes", "Prove that nothing of what peers sent is missing."),
     "compare": ("exchange.cli.audit_compare:compare", "Pair what agencies sent with what others received."),
     "evidence": ("exchange.cli.audit_evidence:evidence", "Write what proves one bulletin as one file for a court."),
     "disclose": ("exchange.cli.audit_disclose:disclose", "Show some fields of a bulletin, the rest stays shut."),
