@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed
 
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
 
 def is_evidence(head: bytes) -> bool:
     """Say whether a file begins as an evidence file does."""
@@ -24,14 +28,19 @@ def is_evidence(head: bytes) -> bool:
 def verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
     """Verify an evidence file, report, and end with the exit code."""
     if options.key_text or options.against:
-        fail(ctx, EXIT_USAGE, "an evidence file is verified with --roster alone", options.as_json)
+        fail(
+            ctx,
+            EXIT_USAGE,
+            "an evidence file is verified with --roster, and --tsa-ca for a time stamp, alone",
+            options.as_json,
+        )
     given = _roster(ctx, options)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_ARCHIVE_BYTES + 1)
     except OSError as error:
         fail(ctx, EXIT_REFUTED, f"{path}: cannot be read: {error.strerror}", options.as_json)
-    report = verify_evidence(data, given=given, render=_render(ctx))
+    report = verify_evidence(data, given=given, render=_render(ctx), authority=_authority(ctx, options))
     if options.as_json:
         print_json(report_json(report))
     else:
@@ -49,6 +58,21 @@ def _roster(ctx: click.Context, options: VerifyOptions) -> SignedPayload | None:
         fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
     except (RefusedError, OSError) as error:
         fail(ctx, EXIT_REFUTED, f"{name}: {error}", options.as_json)
+
+
+def _authority(ctx: click.Context, options: VerifyOptions) -> "tuple[Certificate, ...] | None":
+    from audit.timestamp import MAX_AUTHORITY_BYTES, load_authority
+
+    name = options.tsa_file
+    if name is None:
+        return None
+    try:
+        with Path(name).open("rb") as file:
+            return load_authority(file.read(MAX_AUTHORITY_BYTES), name)
+    except FileNotFoundError:
+        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
+    except (RefusedError, OSError) as error:
+        fail(ctx, EXIT_USAGE, str(error), options.as_json)
 
 
 def _render(ctx: click.Context) -> Render | None:

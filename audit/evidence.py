@@ -6,7 +6,8 @@ roster that came in the file itself vouches for nobody, so without the auditor's
 member is judged: by a signature, by a proof, or by being made again from those that are (``audit.evidence_file``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from audit import evidence_file as ef
 from audit.archive import read_archive
@@ -16,16 +17,26 @@ from audit.verify import NOT_CHECKED, OK, REFUTED, Report, Step
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
 __all__ = ["Render", "verify_evidence"]
 
 
-def verify_evidence(data: bytes, *, given: SignedPayload | None = None, render: Render | None = None) -> Report:
+def verify_evidence(
+    data: bytes,
+    *,
+    given: SignedPayload | None = None,
+    render: Render | None = None,
+    authority: "Sequence[Certificate] | None" = None,
+) -> Report:
     """Verify an evidence file offline.
 
     Args:
         data: The file.
         given: The roster that the auditor holds; one of the file's chain.
         render: How the exchange itself words a statement; without it ``bulletin.txt`` is not compared.
+        authority: Certificates of who is trusted to tell the time, for a time stamp in the file.
     """
     found = Examination()
     try:
@@ -35,7 +46,7 @@ def verify_evidence(data: bytes, *, given: SignedPayload | None = None, render: 
         found.steps.append(step(1, REFUTED, str(error)))
         return report_of(found)
     found.steps.append(step(1, OK, f"{len(members)} members, each the one that {ef.SUMS} names"))
-    examine(ef.core_of(members), given=given, render=render, found=found)
+    examine(ef.core_of(members), given=given, render=render, found=found, authority=authority)
     take(found, 12, lambda: _compare_pages(members))
     return report_of(found)
 

@@ -5,7 +5,7 @@ from hashlib import sha256
 from audit import evidence_file as ef
 from audit.checkpoint import Checkpoint
 from audit.entry import Kind
-from audit.evidence_case import Case, of_federation, own_entry, same
+from audit.evidence_case import Case, of_federation, own_entry, prove, same
 from audit.evidence_trust import Trust
 from audit.proof import verify_consistency
 from audit.records import Request, read_request
@@ -42,6 +42,19 @@ def add_export(case: Case) -> str:
         return f"logged as entry {exported.entry.index} before it was opened, by {who} with the node's own keys"
     dsse.verify(signed, "read", lambda key_id: _officer(case.trust, request, key_id))
     return f"logged as entry {exported.entry.index} before it was opened; {who} signed the request"
+
+
+def stamped_note(case: Case) -> bytes:
+    """Return the note that a time-stamping authority saw: one that this very entry is under.
+
+    Raises:
+        RefusedError: MALFORMED, DAMAGED and those of the proof.
+    """
+    if ef.STAMP not in case.core or ef.STAMPED not in case.core:
+        raise RefusedError("MALFORMED", f"{ef.STAMP} and {ef.STAMPED} stand together")
+    row = prove(case.trust, ef.STAMPED, case.core[ef.STAMPED])
+    same(ef.STAMPED, "entry", (row.checkpoint.origin, row.leaf), (case.own.checkpoint.origin, case.own.leaf))
+    return row.note.encode()
 
 
 def _officer(trust: Trust, request: Request, key_id: bytes) -> PublicKey:

@@ -15,6 +15,7 @@ DISPATCH, STATEMENT, TEXT = "dispatch.signed", "statement.signed", "bulletin.txt
 REQUEST, BLIND = "export.signed", "export.blind"
 PUBLISHED, RECEIVED = "proofs/published.tlog-proof", "proofs/received.tlog-proof"
 EXPORTED, ERASED = "proofs/exported.tlog-proof", "proofs/erased.tlog-proof"
+STAMP, STAMPED = "timestamps/stamp.tsr", "proofs/stamped.tlog-proof"  # RFC 3161 over the note in that proof
 LOG_HEAD = "proofs/log-head.consistency"
 LANE_HEAD, LANE_DELIVERIES = "lane/head.signed", "lane/deliveries.bin"
 FIELDS = "disclosures/fields.disclosure"
@@ -28,12 +29,11 @@ DELIVERIES = re.compile(rf"deliveries/({_AGENCY})-([1-9][0-9]{{0,2}})\.bin")
 QUEUED = re.compile(rf"proofs/queued-({_AGENCY})-([1-9][0-9]{{0,2}})\.tlog-proof")
 ANSWERED = re.compile(rf"proofs/answered-({_AGENCY})-([1-9][0-9]{{0,2}})\.tlog-proof")
 RECEIPTS = re.compile(rf"receipts/({_AGENCY})-([1-9][0-9]{{0,2}})\.tlog-proof")
-STAMPS = re.compile(r"timestamps/[0-9]{1,20}\.(tsr|note)|timestamps/tsa\.pem")
-_PATTERNS = (ROSTERS, MANIFESTS, DELIVERIES, QUEUED, ANSWERED, RECEIPTS, STAMPS)
+_PATTERNS = (ROSTERS, MANIFESTS, DELIVERIES, QUEUED, ANSWERED, RECEIPTS)
 _SINGLE = frozenset(
     (
         *(PURPOSE, DISPATCH, STATEMENT, TEXT, REQUEST, BLIND, PUBLISHED, RECEIVED, EXPORTED, ERASED),
-        *(LOG_HEAD, LANE_HEAD, LANE_DELIVERIES, FIELDS),
+        *(LOG_HEAD, LANE_HEAD, LANE_DELIVERIES, FIELDS, STAMP, STAMPED),
     )
 )
 MAX_PURPOSE = 500  # characters, as the reason of a request

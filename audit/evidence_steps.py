@@ -4,19 +4,24 @@
 Each step takes what those before it proved. A roster that came in the file itself vouches for nobody.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from audit import evidence_case as ec
 from audit import evidence_file as ef
 from audit.disclosure import parse_disclosure, verify_disclosure
-from audit.evidence_export import add_export, log_head_detail
+from audit.evidence_export import add_export, log_head_detail, stamped_note
 from audit.evidence_trust import Trust, check_given, read_trust
 from audit.show import instant
+from audit.timestamp import verify_token
 from audit.verify import NOT_CHECKED, OK, REFUTED, Step
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.words import words
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 NAMES = (
     *("file", "roster", "dispatch", "statement", "deliveries", "log", "witnesses", "receipts"),
@@ -50,6 +55,7 @@ def examine(
     given: SignedPayload | None = None,
     render: Render | None = None,
     found: Examination | None = None,
+    authority: "Sequence[Certificate] | None" = None,
 ) -> Examination:
     """Take steps 2 to 11 over a file's core."""
     found = found or Examination()
@@ -72,7 +78,7 @@ def examine(
         lambda: ec.add_log(case),
         lambda: _witnesses(case),
         lambda: ec.add_receipts(case),
-        lambda: _time(case),
+        lambda: _time(case, authority),
         lambda: add_export(case),
         lambda: _text(case, render),
     )
@@ -137,7 +143,7 @@ def _witnesses(case: ec.Case) -> str:
     return f"{told}, {policy.quorum} were needed: {', '.join(own.witnessed.names)}"
 
 
-def _time(case: ec.Case) -> str:
+def _time(case: ec.Case, authority: "Sequence[Certificate] | None") -> str:
     """Say between which times the entry was made."""
     own = case.own
     lower, median = log_head_detail(case), own.witnessed.median_s
@@ -147,6 +153,15 @@ def _time(case: ec.Case) -> str:
         if own.entry.time_us > (median + CLOCK_S) * 1_000_000:
             raise RefusedError("CLOCK_DIFFERS", f"the entry is dated after its cosignatures, {instant(median * 10**6)}")
         told.append(f"not after {instant(median * 1_000_000)}, the middle of the witnesses' times")
+    if ef.STAMP in case.core or ef.STAMPED in case.core:
+        note = stamped_note(case)
+        if authority is None:
+            told.append(f"{ef.STAMP} is unread: --tsa-ca says whom you trust to tell the time")
+            raise OpenError(", ".join(told))
+        stamped = verify_token(case.core[ef.STAMP], note, authority, ef.STAMP)
+        if own.entry.time_us > stamped.time_us + CLOCK_S * 1_000_000:
+            raise RefusedError("CLOCK_DIFFERS", f"the entry is dated after its time stamp, {instant(stamped.time_us)}")
+        told.append(f"not after {instant(stamped.time_us)}, as {stamped.authority} stamped it")
     return ", ".join(told)
 
 

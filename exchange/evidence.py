@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from google.protobuf.message import DecodeError
@@ -57,8 +58,8 @@ class Shown:
 class LogProofs:
     """Makes proofs from a log's published files."""
 
-    def __init__(self, folder: TileFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: TileFolder, stamps: Path) -> None:
+        self._folder, self._stamps = folder, stamps
         self._notes = [folder.note()]
         with contextlib.suppress(MissingError):  # no quorum has cosigned this log yet; the report says so
             self._notes.insert(0, folder.text(WITNESSED))
@@ -88,6 +89,19 @@ class LogProofs:
         """Return an entry's tlog-proof with the entry in it; UnavailableError where it is not published yet."""
         note, size = self._note_over(index)
         return format_proof(index, self._folder.tree(size).inclusion(index, size), note, self.entry(index)).encode()
+
+    def stamped(self, index: int) -> dict[str, bytes]:
+        """Return the earliest time stamp over an entry, with the proof that the stamped note covers it; none: nothing."""
+        sizes = sorted(int(each.stem) for each in self._stamps.glob("*.tsr") if each.stem.isdecimal())
+        size = next((each for each in sizes if index < each <= self.size), None)
+        if size is None:
+            return {}
+        note = (self._stamps / f"{size}.note").read_text()
+        if parse_note(note).checkpoint.origin != self.origin:
+            return {}
+        hashes = self._folder.tree(size).inclusion(index, size)
+        proof = format_proof(index, hashes, note, self.entry(index)).encode()
+        return {ef.STAMP: (self._stamps / f"{size}.tsr").read_bytes(), ef.STAMPED: proof}
 
     def extends(self, size: int, index: int) -> bytes | None:
         """Return the proof that the checkpoint over entry *index* extends the log of *size*, one hash a line."""
@@ -162,6 +176,7 @@ def gather(
         core[ef.ERASED] = proofs.prove(erased)
     if shown is not None:
         core |= _content(proofs, index, shown)
+    core |= proofs.stamped(index)
     return core | _manifests(reads, core, held.sender)
 
 

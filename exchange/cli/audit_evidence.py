@@ -10,6 +10,7 @@ import click
 
 from audit.disclosure import SLOTS
 from audit.tiles import TileFolder
+from audit.timestamp import STAMPS_FOLDER
 from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
 from exchange.evidence import LogProofs, Shown, evidence_file, find_bulletin, gather
 from exchange.home import running_process
@@ -80,7 +81,7 @@ class _Home:
         if not home.is_dir():
             raise FileNotFoundError(2, "no such folder", str(home))
         paths = Paths(home=home)
-        self.log = paths.log
+        self.log, self.stamps = paths.log, home / STAMPS_FOLDER
         self.store = SqliteStore(paths.database)
 
     def close(self) -> None:
@@ -125,7 +126,9 @@ def _gathered(taken: _Home, held: HeldBulletin, purpose: str, shown: Shown | Non
     until = time.monotonic() + PUBLISH_SECONDS
     while True:
         try:
-            return gather(taken.store.reads(), LogProofs(TileFolder(taken.log)), held, purpose=purpose, shown=shown)
+            return gather(
+                taken.store.reads(), LogProofs(TileFolder(taken.log), taken.stamps), held, purpose=purpose, shown=shown
+            )
         except UnavailableError:
             if time.monotonic() > until:
                 raise

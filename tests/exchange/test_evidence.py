@@ -291,6 +291,40 @@ def test_a_page_of_another_edition_is_left_open_and_never_believed() -> None:
     assert judge(pack(members)).exit_code == 6
 
 
+# ------------------------------------------------------------------ time
+
+
+def test_a_time_stamp_bounds_the_time_for_whoever_trusts_its_authority(tmp_path: Path) -> None:
+    from audit.timestamp import load_authority, make_query
+    from tests.authority import make_authority
+
+    authority, made = make_authority(tmp_path / "tsa"), whole()
+    trusted = load_authority(authority.ca.read_bytes(), "ca.pem")
+    note = made.sender_log.note(FILLING + 2)
+    core = {
+        **made.core,
+        ef.STAMPED: made.sender_log.prove(FILLING, FILLING + 2),
+        ef.STAMP: authority.answer(make_query(note.encode()).der),
+    }
+    data = evidence_file(core)
+    report = verify_evidence(data, given=roster(), render=word_core, authority=trusted)
+    assert report.exit_code == 0, report.verdict
+    assert "CN=Clock,O=Exercise stamped it" in report.steps[8].detail
+    shut = judge(data)
+    assert (shut.exit_code, shut.steps[8].result) == (7, "not checked")
+    assert "openssl ts -verify" in read_archive(data)[ef.HOWTO].decode()
+    other = {**core, ef.STAMP: authority.answer(make_query(b"another note").der)}
+    stranger = load_authority(make_authority(tmp_path / "other").ca.read_bytes(), "ca.pem")
+    wrong = {**core, ef.STAMPED: made.sender_log.prove(FILLING + 1)}
+    for bent, believed in ((other, trusted), (core, stranger), (wrong, trusted)):
+        found = verify_evidence(
+            pack({**make_pages(core), **bent}), given=roster(), render=word_core, authority=believed
+        )
+        assert (found.exit_code, found.steps[8].result) == (6, "refuted"), found.verdict
+    for alone in (ef.STAMP, ef.STAMPED):
+        assert "stand together" in refused_core({name: each for name, each in core.items() if name != alone}, core)
+
+
 # ------------------------------------------------------------------ bytes
 
 

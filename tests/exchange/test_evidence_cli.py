@@ -14,11 +14,14 @@ import pytest
 
 from audit import evidence_file as ef
 from audit.archive import read_archive
+from audit.checkpoint import parse_note
 from audit.entry import Body, Kind, parse_body, parse_entry
 from audit.evidence import verify_evidence
 from audit.tiles import TileFolder
+from audit.timestamp import make_query
 from exchange.client import Published
 from exchange.demo_world import PASSPHRASE_FILE
+from tests.authority import make_authority
 from tests.exchange.running import Federation, Typed, note, running, type_line
 
 SENDER, RECIPIENTS = "HK-SB", ("HK-IMMD", "TH-DSI")
@@ -174,6 +177,28 @@ def test_a_broken_file_ends_with_six_and_one_line(world: tuple[Federation, Publi
     for bent in (data[:-1], data[:100], data[:4], data + data):
         (tmp_path / "bent.zip").write_bytes(bent)
         assert str(_verified(federation, tmp_path / "bent.zip", 6)["verdict"]).startswith("refuted: file: archive: ")
+
+
+def test_the_earliest_time_stamp_over_the_bulletin_goes_in(
+    stopped: tuple[Federation, Published], tmp_path: Path
+) -> None:
+    federation, published = stopped
+    home = federation.home(RECIPIENTS[1])
+    authority = make_authority(tmp_path / "tsa")
+    (home / "timestamps").mkdir()
+    note_text = (home / "log/checkpoint").read_text()
+    size = parse_note(note_text).checkpoint.size
+    (home / f"timestamps/{size}.note").write_text(note_text)
+    (home / f"timestamps/{size}.tsr").write_bytes(authority.answer(make_query(note_text.encode()).der))
+    words = ["audit", "evidence", published.bulletin_id, "--home", str(home), "--purpose", "x", "--without-content"]
+    assert type_line([*words, "-o", str(tmp_path / "e.zip")]).code == 0
+    assert "time" in str(_verified(federation, tmp_path / "e.zip", 7)["verdict"])
+    roster = ["--roster", str(federation.world.folder / "roster"), "--tsa-ca", str(authority.ca)]
+    typed = type_line(["audit", "verify", str(tmp_path / "e.zip"), *roster])
+    assert typed.code == 0, typed.both
+    assert "as CN=Clock,O=Exercise stamped it" in typed.out
+    missing = type_line(["audit", "verify", str(tmp_path / "e.zip"), *roster[:3], str(tmp_path / "none.pem")])
+    assert (missing.code, "Traceback" in missing.err) == (5, False)
 
 
 def test_a_stopped_home_is_opened_by_its_operator_and_an_erased_bulletin_is_still_proved(
