@@ -25,7 +25,9 @@ from audit.verify_witness import WitnessRules
 from exchange.client import Client, Sent
 from exchange.demo_nodes import Nodes
 from exchange.demo_world import OFFICER, ROSTER_FILE, DemoAgency, Example, World, found_world
+from exchange.facts import retention_of
 from exchange.node import DATABASE, LOG_FOLDER, PEERS_FOLDER
+from exchange.retention import day_of
 from exchange.sqlite import SqliteStore
 from exchange.store import DeliveryState
 from keys.identity import AgencyId
@@ -213,7 +215,7 @@ def _audit(world: World, tell: Tell) -> Outcome:
         bulletins=bulletins,
         deliveries=deliveries,
         receipts=receipts,
-        example=find_example(world.examples),
+        example=find_example(world.examples, day_of(time.time_ns() // 1_000_000)),
         tampered=victim.id,
         reports=reports,
         refuted=refuted,
@@ -279,12 +281,16 @@ def read_entries(log: TileFolder) -> Iterator[bytes]:
         yield entry
 
 
-def find_example(examples: Sequence[Example]) -> tuple[AgencyId, str]:
-    """Choose a bulletin about persons whose reader also writes; it is worth a look."""
+def find_example(examples: Sequence[Example], today: int) -> tuple[AgencyId, str]:
+    """Choose a bulletin whose reader also writes, one about persons if there is one; it is worth a look.
+
+    Not one past its date, days since 1970: a node that starts again erases that first of all.
+    """
     writers = {each.bulletin.header.originator for each in examples}
-    for each in examples:
+    kept = [each for each in examples if not (day := retention_of(each.bulletin)[1]) or day > today]
+    for each in sorted(kept, key=lambda example: not example.bulletin.persons):
         for addressee in each.bulletin.header.addressees:
-            if each.bulletin.persons and addressee.agency in writers:
+            if addressee.agency in writers:
                 return AgencyId(addressee.agency), each.bulletin.header.number
     raise RuntimeError("nobody both sends and receives")
 

@@ -68,15 +68,21 @@ def next_commands(outcome: Outcome, *, kept: Path | None) -> list[str]:
     folder = shlex.quote(str(kept))
     reader, bulletin = outcome.example
     home, log = f"{folder}/{reader}", outcome.tampered
+    # Not the one whose log is verified below: what a node enters with most others down waits for its witnesses.
+    other = next(each.id for each, _, _ in outcome.agencies if each.id not in (reader, log))
+    served = [
+        f"--home {folder}/{each} --passphrase-fd 3 3<{folder}/{each}/{PASSPHRASE_FILE}" for each in (reader, other)
+    ]
     officer = f"--home {home} --as {OFFICER} --passphrase-fd 3 3<{home}/{PASSPHRASE_FILE}"
     outside = " ".join(shlex.quote(str(path)) for path in seen_by_others(kept, log)[:2])
     tampered = " ".join(shlex.quote(str(path)) for path in seen_by_others(kept, log)[:1])
     return [
         f"Everything is in {kept}. Type next, for instance:",
         "",
-        f"Start the node of {reader}, in a terminal of its own:",
-        f"  {program} node serve --home {home} --passphrase-fd 3 3<{home}/{PASSPHRASE_FILE}",
-        "In another terminal: be its officer, open your keys for a sitting, look what has come, read one:",
+        f"Start the nodes of {reader} and {other}, each in a terminal of its own; none signs anything before another",
+        "member has told it what it holds of its log:",
+        *(f"  {program} node serve {each}" for each in served),
+        f"In a third terminal: be an officer of {reader}, open your keys for a sitting, look what has come, read one:",
         f"  {program} unlock {officer}",
         f"  {program} inbox --home {home} --as {OFFICER}",
         f"  {program} read {bulletin} --home {home} --as {OFFICER} --for 'EXERCISE 7' --because 'to see one'",

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from audit.checkpoint import parse_note
+from audit.policy import parse_vkeys
 from exchange.demo import waves
 from exchange.demo_world import agencies_of, load_examples
 from exchange.node import DATABASE
@@ -65,22 +67,47 @@ def _printed_commands(said: str) -> list[str]:
     return [line.strip() for line in after.splitlines() if line.startswith("  exchange ")]
 
 
-def test_the_printed_commands_work_word_for_word(kept: Kept) -> None:
-    commands = _printed_commands(kept.said)
-    assert [line.split()[1] for line in commands] == [
-        *("node", "unlock", "inbox", "read", "outbox", "lock", "audit", "audit", "audit"),
-    ]
-    serve, *typed, tampered = commands
+@contextmanager
+def _served(kept: Kept, line: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        ["bash", "-c", f"exec {serve}"],
+        ["bash", "-c", f"exec {line}"],
         cwd=kept.work,
         env=kept.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     ) as node:
+        try:
+            yield node
+        finally:
+            node.terminate()  # whatever came of it: it is waited for next
+
+
+def test_every_log_is_cosigned_by_its_quorum_to_its_last_entry(kept: Kept) -> None:
+    """First of all: a node that a later test serves alone has a newer end, which waits for its witnesses."""
+    for name in agencies_of(load_examples()):
+        home = kept.folder / name
+        text = (home / "witnesses.vkeys").read_text()
+        assert text.startswith("# quorum 12\n")
+        assert len(text.splitlines()) == 1 + 17
+        assert parse_vkeys(text).judge((home / "log" / "checkpoint").read_text()).reached
+    told = kept.run("exchange audit verify --json kept/HK-SB/log --roster kept/roster")
+    assert told.returncode == 0
+    report = json.loads(told.stdout)
+    assert report["verdict"] == f"verified, witnessed to {report['size']}"
+
+
+def test_the_printed_commands_work_word_for_word(kept: Kept) -> None:
+    commands = _printed_commands(kept.said)
+    assert [line.split()[1] for line in commands] == [
+        *("node", "node", "unlock", "inbox", "read", "outbox", "lock", "audit", "audit", "audit"),
+    ]
+    serve, serve_other, *typed, tampered = commands
+    with _served(kept, serve) as node, _served(kept, serve_other) as other:
+        for each in (node, other):
+            assert each.stdout is not None
+            assert " serves: peers at 127.0.0.1:" in each.stdout.readline()
         assert node.stdout is not None
-        assert " serves: peers at 127.0.0.1:" in node.stdout.readline()
         for line in typed:
             told = kept.run(line)
             assert told.returncode == 0, f"{line}: {told.stderr}"
@@ -101,7 +128,8 @@ def test_the_folder_is_as_the_contract_says(kept: Kept) -> None:
         home = kept.folder / name
         assert (home / "passphrase").stat().st_mode & 0o077 == 0
         assert home.stat().st_mode & 0o077 == 0
-        assert sorted(each.name for each in (home / "log").iterdir()) == ["checkpoint", "log.vkey", "tile"]
+        files = ["checkpoint", "log-mldsa44.vkey", "log.vkey", "tile", "witnessed"]
+        assert sorted(each.name for each in (home / "log").iterdir()) == files
         assert list((home / "peers").glob("*/checkpoint"))
         assert list((home / "officers").glob("*/officer.keys"))
 

@@ -128,7 +128,8 @@ def _altered(roster: Roster, outside: OutsideWitness) -> dict[str, tuple[str, Ca
 
     named = make_outside(*pair(first.witness_name, 9))
     other = make_outside(*pair("other.example/witness", 10))
-    again = replace(make_record(pair("second.example/w", 7)[0]))
+    again, anew = make_record(pair("second.example/w", 7)[0]), make_record(pair("second.example/w", 11)[0])
+    second = make_record(pair("second.example/w", 7)[1])
     return {
         "log-key-as-second": ("SUITE_UNKNOWN", lambda: member(log_mldsa44_keys=first.log_keys)),
         "second-as-log-key": ("SUITE_UNKNOWN", lambda: member(log_keys=first.log_mldsa44_keys, log_mldsa44_keys=())),
@@ -146,6 +147,13 @@ def _altered(roster: Roster, outside: OutsideWitness) -> dict[str, tuple[str, Ca
         "one-raw-key-two-witnesses": (
             "MALFORMED",
             lambda: replace(roster, witnesses=(outside, OutsideWitness(name="second.example/w", witness=again))),
+        ),
+        "one-raw-second-key-two-witnesses": (
+            "MALFORMED",
+            lambda: replace(
+                roster,
+                witnesses=(outside, OutsideWitness(name="second.example/w", witness=anew, witness_mldsa44=second)),
+            ),
         ),
         "quorum-above-all": ("MALFORMED", lambda: replace(roster, witness_quorum=5)),
         "too-many": (
@@ -165,7 +173,7 @@ ALTERED = (
     "log-key-as-second", "second-as-log-key", "second-epochs-overlap", "second-epoch-zero", "witness-as-second",
     "second-as-witness", "log-as-witness", "another-s-second", "witness-in-two-places", "witnesses-descend",
     "witness-named-as-member", "witness-of-another-name", "witness-with-a-code", "one-raw-key-two-witnesses",
-    "quorum-above-all", "too-many",
+    "one-raw-second-key-two-witnesses", "quorum-above-all", "too-many",
 )  # fmt: skip
 
 
