@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.cli_shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, print_json, safe
-from audit.cli_verify import VerifyOptions, log_key
+from audit.cli_verify import VerifyOptions, log_report
 
 if TYPE_CHECKING:
     from audit.policy import WitnessPolicy
@@ -29,7 +29,6 @@ def retention(ctx: click.Context, directory: str, key_text: str | None, roster_f
     is overdue. 7: something is, or entries are missing. 6: the log is refuted. 5: no such log.
     """
     from audit.retention import check_retention
-    from audit.verify import verify_log
     from keys.errors import RefusedError
 
     if key_text and roster_file:
@@ -37,8 +36,7 @@ def retention(ctx: click.Context, directory: str, key_text: str | None, roster_f
     options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=(), as_json=as_json)
     try:
         folder = _log_at(ctx, directory, as_json)
-        key, source = log_key(ctx, folder, options)
-        report = verify_log(folder.root, key=key, key_source=source)
+        report = log_report(ctx, folder, options, whole=_is_whole(folder))
         if report.exit_code == EXIT_REFUTED:
             fail(ctx, EXIT_REFUTED, f"{directory}: {report.verdict}", as_json)
         found = check_retention(folder, _policy(folder, directory, roster_file))
@@ -73,6 +71,14 @@ def _log_at(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
 
     path = Path(directory)
     return folder_at(path) if path.is_file() else open_folder(ctx, directory, as_json)
+
+
+def _is_whole(folder: "TileFolder") -> bool:
+    from audit.bundle_folder import BundleFolder
+    from audit.checkpoint import parse_note
+
+    size = parse_note(folder.note()).checkpoint.size
+    return not isinstance(folder, BundleFolder) or folder.held(size) == (0, size)
 
 
 def _policy(folder: "TileFolder", directory: str, roster_file: str | None) -> "WitnessPolicy | None":
