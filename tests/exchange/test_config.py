@@ -21,6 +21,9 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         listen="[::]:1",
         desk="127.0.0.1:2",
         admin="127.0.0.1:3",
+        tsa="http://tsa.example/stamp",
+        tsa_ca="tsa.pem",
+        tsa_minutes=5,
         peers={"HK-SB": "a.b:4"},
         witnesses={"oversight.example/witness": "http://127.0.0.1:7445", "b.example/w": "https://[::1]/prefix"},
     )
@@ -36,6 +39,13 @@ def test_agency_alone_is_enough(tmp_path: Path) -> None:
     [
         ('agency = "HK-IMMD"\nlistn = "a:1"', "there is no key 'listn'", "did you mean listen?"),
         ('agency = "HK-IMMD"\nzzz = 1', "there is no key 'zzz'", "known keys: "),
+        ('agency = "HK-IMMD"\ntsa = "tsa.example"\ntsa_ca = "x"', "tsa is 'tsa.example'", "http://host/path"),
+        ('agency = "HK-IMMD"\ntsa = "ftp://a/"\ntsa_ca = "x"', "tsa is 'ftp://a/'", "http://host/path"),
+        ('agency = "HK-IMMD"\ntsa = "http://me:pw@a/"\ntsa_ca = "x"', "tsa is ", "http://host/path"),
+        ('agency = "HK-IMMD"\ntsa = "http://a/"', "tsa and tsa_ca stand together", "tsa.pem"),
+        ('agency = "HK-IMMD"\ntsa_ca = "x"', "tsa and tsa_ca stand together", "tsa.pem"),
+        ('agency = "HK-IMMD"\ntsa_minutes = "5"', "tsa_minutes is '5'", "1 to 10080"),
+        ('agency = "HK-IMMD"\ntsa_minutes = 0', "tsa_minutes is '0'", "1 to 10080"),
         ('listen = "a:1"', "agency is missing", "HK-IMMD"),
         ('agency = "nobody"', "agency: 'nobody' is not an agency's code", "HK-IMMD"),
         ('agency = "HK-IMMD"\nlisten = "here"', "listen is 'here'", "host:port"),
