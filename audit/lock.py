@@ -5,6 +5,7 @@ exists. At start the database must reach the lock and have its root there: an ol
 lock are caught before they fork the log.
 """
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +41,7 @@ class SqliteLock:
     def __init__(self, path: Path, connection: apsw.Connection) -> None:
         self._path = path
         self._connection = connection
+        self._turn = threading.RLock()  # the writer's flush, its acts and the daily work ask in threads of their own
 
     @property
     def name(self) -> str:
@@ -88,7 +90,8 @@ class SqliteLock:
     def read(self, origin: str) -> tuple[int, bytes] | None:
         """Return (size, root) of the last checkpoint signed, or None for an unknown origin."""
         try:
-            row = self._connection.execute("SELECT size, root FROM head WHERE origin = ?", (origin,)).fetchone()
+            with self._turn:
+                row = self._connection.execute("SELECT size, root FROM head WHERE origin = ?", (origin,)).fetchone()
         except apsw.Error as error:
             raise IntegrityError(f"{self._path} cannot be read: {error}") from error
         return None if row is None else (row[0], row[1])
@@ -103,11 +106,12 @@ class SqliteLock:
         if new.origin != origin or new.size < old_size:
             raise IntegrityError(f"{self._path}: from size {old_size} of {origin} to {new.size} of {new.origin}")
         try:
-            self._connection.execute(
-                "UPDATE head SET size = ?, root = ? WHERE origin = ? AND size = ?",
-                (new.size, new.root, origin, old_size),
-            )
-            changed = self._connection.changes()
+            with self._turn:
+                self._connection.execute(
+                    "UPDATE head SET size = ?, root = ? WHERE origin = ? AND size = ?",
+                    (new.size, new.root, origin, old_size),
+                )
+                changed = self._connection.changes()
         except apsw.Error as error:
             raise IntegrityError(f"{self._path} cannot be written: {error}") from error
         if changed != 1:
@@ -124,7 +128,7 @@ class SqliteLock:
             IntegrityError: The file cannot be written.
         """
         try:
-            with self._connection:
+            with self._turn, self._connection:
                 self._connection.execute("INSERT OR IGNORE INTO head VALUES (?, 0, ?)", (origin, EMPTY_ROOT))
         except apsw.Error as error:
             raise IntegrityError(f"{self._path} cannot be written: {error}") from error
@@ -136,7 +140,7 @@ class SqliteLock:
             IntegrityError: The file cannot be written. Erase nothing yet.
         """
         try:
-            with self._connection:
+            with self._turn, self._connection:
                 self._connection.executemany(
                     "INSERT OR IGNORE INTO erased VALUES (?)", [(digest,) for digest in statement_digests]
                 )
@@ -150,15 +154,17 @@ class SqliteLock:
             IntegrityError: The file cannot be read.
         """
         try:
-            found = self._connection.execute("SELECT 1 FROM erased WHERE statement_digest = ?", (statement_digest,))
-            return found.fetchone() is not None
+            with self._turn:
+                found = self._connection.execute("SELECT 1 FROM erased WHERE statement_digest = ?", (statement_digest,))
+                return found.fetchone() is not None
         except apsw.Error as error:
             raise IntegrityError(f"{self._path} cannot be read: {error}") from error
 
     def erased_count(self) -> int:
         """Count the statements that were erased here; errors as ``is_erased``."""
         try:
-            return int(next(iter(self._connection.execute("SELECT count(*) FROM erased")))[0])
+            with self._turn:
+                return int(next(iter(self._connection.execute("SELECT count(*) FROM erased")))[0])
         except apsw.Error as error:
             raise IntegrityError(f"{self._path} cannot be read: {error}") from error
 

@@ -100,6 +100,7 @@ EDGE_MODULES = (
     "audit.cli",
     "audit.sweep",
     "audit.witness_state",  # threads share one file
+    "audit.lock",  # as above
     "exchange.failpoint",
 )
 IMPURE_MODULES = frozenset(

@@ -1,5 +1,6 @@
 """Appending: groups, refusals inside a group, crashes, and the lock before a signature."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -302,3 +303,26 @@ def test_a_lock_remembers_what_was_erased_and_nothing_else(tmp_path: Path) -> No
     for act in (lambda: again.remember_erased([digest(3)]), lambda: again.is_erased(digest(1)), again.erased_count):
         with pytest.raises(IntegrityError, match=r"lock\.db cannot be"):
             act()
+
+
+def test_a_lock_is_asked_by_several_threads_while_it_moves(tmp_path: Path) -> None:
+    """The daily work asks what was erased while a group is on its way to its signature; neither may fail the other."""
+    lock, errors = SqliteLock.create(tmp_path / "lock.db", ORIGIN), []
+
+    def ask() -> None:
+        try:
+            for each in range(3000):
+                assert not lock.is_erased(digest(each % 200))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for size in range(200):
+        lock.compare_and_swap(ORIGIN, size, Checkpoint(origin=ORIGIN, size=size + 1, root=digest(1)))
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert lock.read(ORIGIN) == (200, digest(1))
+    lock.close()
