@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint, verify_note
+from audit.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint, verify_note
 from audit.cosignature import cosign, cosigner_key, parse_lines
-from audit.entry import Kind
+from audit.entry import Kind, Outcome
 from audit.policy import WitnessPolicy, format_vkeys
 from audit.tiles import MLDSA44_KEY_FILE
 from audit.trust import policy_of
@@ -30,12 +30,17 @@ from exchange.rpc.gathering import Gathering
 from exchange.rpc.heartbeat import SEEN_MS, Heartbeat
 from exchange.rpc.logs import Log
 from exchange.rpc.proven import Proven
+from exchange.rpc.service import serve
 from exchange.rpc.witness_calls import ask_http
+from exchange.rules import packaged_catalogue
 from exchange.v1 import node_pb2, node_pb2_grpc
+from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
+from keys.outside import make_outside
+from keys.roster import catalogue_digest, parse_roster
 from keys.signing import Ed25519Signer
-from tests.flow.world import QUICK, Member, World, bulletin, keys_of, until
+from tests.flow.world import MADE_MS, QUICK, Member, Records, World, bulletin, keys_of, until
 
 A, B, C, D, E = "HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC", "XI-IOM"
 SOON = replace(QUICK, witness_seconds=0.1, proven_seconds=0.1)
@@ -305,10 +310,19 @@ async def test_a_witness_answers_with_the_protocol_s_status_codes(tmp_path: Path
         again = await refused(asked(world[A], world[B], format_request(0, [], first)))
         assert (again.status, again.size) == (409, 5)
         await world[B].stop()
-        await world[B].start()  # a restart forgets nothing
+        await world[B].start()
+        refusals = sorted((body.outcome, body.count) for body in world[B].bodies(Kind.REFUSED))
+        # A restart forgets nothing.
         again = await refused(asked(world[A], world[B], format_request(3, proof, second)))
         assert (again.status, again.size) == (409, 5)
         assert world[B].bodies(Kind.FORK_SEEN) == []
+        # What is counted against the caller; a 409 is no offence.
+        assert refusals == [
+            (Outcome.MALFORMED, 1),
+            (Outcome.SIGNATURE_INVALID, 1),
+            (Outcome.SIGNER_UNKNOWN, 2),
+            (Outcome.RECEIPT_INVALID, 1),
+        ]
     finally:
         for member in world.members.values():
             await member.stop()
@@ -371,10 +385,9 @@ async def test_a_peer_s_cosigned_checkpoint_is_taken_and_only_a_quorum_s(tmp_pat
 
 
 @contextmanager
-def outside(folder: Path, member: Member, name: str) -> Iterator[tuple[str, Witness]]:
-    """Serve a witness without a node over HTTP."""
+def outside_of(folder: Path, vkey: VerifierKey, name: str) -> Iterator[tuple[str, Witness]]:
+    """Serve a witness without a node, of one log, over HTTP."""
     signer = Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32)
-    vkey = member.node.vkey
     state = WitnessState.create(folder / "witness.db")
     witness = Witness(
         name=name,
@@ -400,7 +413,7 @@ async def test_a_witness_without_a_node_is_asked_over_http(tmp_path: Path) -> No
     await world[A].start()
     name = "oversight.example/witness"
     try:
-        with outside(tmp_path, world[A], name) as (prefix, witness):
+        with outside_of(tmp_path, world[A].node.vkey, name) as (prefix, witness):
             ask, node = ask_http(prefix), world[A].node
             await until(lambda: node.files.published[0] >= 6)
             size, note = node.files.published
@@ -421,6 +434,32 @@ async def test_a_witness_without_a_node_is_asked_over_http(tmp_path: Path) -> No
             await ask(format_request(0, [], note))  # it is gone
     finally:
         await world[A].stop()
+
+
+async def test_a_lone_agency_is_witnessed_by_an_oversight_body_that_its_roster_names(tmp_path: Path) -> None:
+    name = "oversight.example/witness"
+    made = keys_of(A)
+    application = make_outside(Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32), None)
+    digest = catalogue_digest(packaged_catalogue().files)
+    roster = make_roster_1([made.application], catalogue_digest=digest, now_ms=MADE_MS, witnesses=[application])
+    assert made.root.roster_root is not None
+    roster = sign_roster(roster, made.root.roster_root)
+    manifests = {A: agency_manifest(made, roster, ["127.0.0.1:1"], MADE_MS)}
+    sheets = {A: agency_key_sheet(made, roster, MADE_MS)}
+    member = Member(made.agency, tmp_path / A, Records(roster, manifests, sheets), {}, SOON)
+    member.make()
+    node = member.open()
+    node.start()
+    with outside_of(tmp_path, node.vkey, name) as (prefix, _):
+        running = await serve(node, made.node, settings=SOON, witnesses={name: prefix})
+        try:
+            await until(lambda: node.witnessed[0] == node.reads.size())
+            assert (tmp_path / A / "witnesses.vkeys").read_text() == format_vkeys(
+                policy_of(parse_roster(roster.payload), A)
+            )
+            assert policy_of(node.house.federation.roster, A).judge(node.witnessed[1]).names == (name,)
+        finally:
+            await running.drain(0.2)
 
 
 # ------------------------------------------------------------------ heartbeats, with a clock that is passed in
