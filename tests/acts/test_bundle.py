@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ import pytest
 
 from audit.bundle_folder import BundleFolder
 from audit.bundle_readme import readme
-from audit.checkpoint import parse_note
+from audit.checkpoint import parse_note, parse_verifier_key
 from audit.kinds import Kind
+from audit.prove import prove_entry
 from audit.tar import open_tar, write
+from audit.tiles import TileFolder
 from exchange.node import DATABASE
 from tests.acts.paired import AGENCIES, TEXT, Logs, copied, exchange_all
 from tests.world import Desk, advisory
@@ -308,6 +311,38 @@ def test_a_receipt_that_is_not_the_one_recorded_refutes_row_33(bundle: Path, tem
     assert verify(remade(members, tmp_path, bundle), "--roster", template / "roster")[0] == 0
 
 
+def test_a_proof_that_does_not_lead_to_its_givers_root_is_named(bundle: Path, template: Path, tmp_path: Path) -> None:
+    members = dict(open_tar(bundle).contents())
+    name = next(name for name in members if name.endswith(".tlog-proof"))
+    lines = members[name].split(b"\n")
+    at = next(i for i, line in enumerate(lines) if line.startswith(b"index ")) + 1
+    lines[at] = base64.b64encode(bytes(32))
+    members[name] = b"\n".join(lines)
+    code, told = verify(remade(members, tmp_path, bundle), "--roster", template / "roster")
+    assert code == 6
+    assert told["verdict"].startswith(f"refuted: {name}: inclusion proof: ")
+
+
+def test_a_receipt_that_is_no_answer_is_named_though_the_log_records_it(logs: Logs, tmp_path: Path) -> None:
+    """The operator lets its own log record a peer's QUEUED as if it were the answer; the proof of it is genuine."""
+    recorded, sent = logs.find(HOME, Kind.RECEIPT_RECORDED, "TH-DSI"), logs.find("TH-DSI", Kind.QUEUED, HOME)
+    old, other = logs.bodies(HOME)[recorded], logs.bodies("TH-DSI")[sent]
+    fields = {"delivery_digest": other.delivery_digest, "dispatch_digest": other.dispatch_digest}
+    logs.alter(HOME, recorded, **fields, peer_index=sent, peer_leaf_hash=logs.leaf("TH-DSI", sent))
+    path = tmp_path / "x.audit"
+    assert exchange("bundle", logs.home(HOME), "-o", path).returncode == 0
+    members = dict(open_tar(path).contents())
+    peer = "th-dsi.exercise.example/log/1"
+    del members[f"peers/{peer}/{old.peer_index}.tlog-proof"]
+    members[f"peers/{peer}/{sent}.tlog-proof"] = prove_entry(TileFolder(logs.home("TH-DSI") / "log"), sent).encode()
+    table = members["receipts/receipts.tsv"].decode()
+    row = f"{recorded}\t{old.refers_to}\t{peer}\t"
+    members["receipts/receipts.tsv"] = table.replace(f"{row}{old.peer_index}\n", f"{row}{sent}\n").encode()
+    code, told = verify(remade(members, tmp_path, path), "--roster", logs.roster)
+    assert code == 6
+    assert "QUEUED answers no delivery" in told["verdict"]
+
+
 def remade(members: dict[str, bytes], folder: Path, bundle: Path) -> Path:
     """Write a bundle of altered members, with the README that fits them: what a forger would do."""
     checkpoint = parse_note(members["checkpoint"].decode()).checkpoint
@@ -320,12 +355,21 @@ def remade(members: dict[str, bytes], folder: Path, bundle: Path) -> Path:
     return path
 
 
+def swapped(lines: bytes) -> bytes:
+    """Give a peer's log our own log's key, well-formed."""
+    first, *rest = lines.decode().splitlines()
+    own = parse_verifier_key(first.split(" ")[0])
+    taken = [str(replace(own, name=line.partition("+")[0])) + " 0 -" if "th-dsi" in line else line for line in rest]
+    return "".join(f"{line}\n" for line in [first, *taken]).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
         ("policy", lambda data: data.replace(b"quorum 3", b"quorum 1"), "policy: not what roster 1 says"),
         ("witnesses.vkeys", lambda data: data.replace(b"quorum 3", b"quorum 1"), "witnesses.vkeys: not what"),
         ("keys", lambda data: data.replace(b"th-dsi", b"th-dsj"), "keys: line "),
+        ("keys", lambda data: swapped(data), "is not the one of roster 1"),
         ("receipts/receipts.tsv", lambda data: data[:-1], "the last line has no end"),
         ("receipts/receipts.tsv", lambda data: data + data, "receipts/receipts.tsv: line 6: entry "),
         ("receipts/receipts.tsv", lambda data: data.split(b"\n", 1)[1], "no line of receipts/receipts.tsv names it"),

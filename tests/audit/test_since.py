@@ -261,7 +261,8 @@ def test_a_bundle_without_what_it_must_hold_is_refuted(
 ) -> None:
     members = members_of(make(big, tmp_path / "whole.audit"))
     del members[missing]
-    path = put(tmp_path / "x.audit", members)
+    write = put if missing == "checkpoint" else lambda path, rest: remake(path, rest, 0, SIZE)
+    path = write(tmp_path / "x.audit", members)
     code, told = run(path, "--key", str(key))
     assert code == 6
     assert missing in json.dumps(told)
