@@ -21,6 +21,7 @@ from keys.errors import IntegrityError, UnavailableError
 
 SCHEMA_VERSION = sqlite_steps.NEWEST
 OF_ONE_EPOCH = frozenset({"entries", "tiles"})
+SCRUB_MILLISECONDS = 200  # it waits so long for readers; whoever comes again tomorrow need not wait longer
 PAGE_CACHE_KIB = 8192  # enough for the indexes' right edges; memory stays flat
 WAL_PAGES = 4000  # a checkpoint of 16 MiB now and then, rather than a small one each commit
 
@@ -113,10 +114,14 @@ class SqliteStore:
         Returns:
             Whether it is empty; False where a reader was busy, and somebody tries again later.
         """
+        connection = _connect(self._path, apsw.SQLITE_OPEN_READWRITE)  # its own: the writer's has a thread of its own
+        connection.set_busy_timeout(SCRUB_MILLISECONDS)
         try:
-            row = next(iter(self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")))
+            row = next(iter(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")))
         except apsw.BusyError:
             return False
+        finally:
+            connection.close()
         return int(row[0]) == 0
 
     def carry_from(self, path: Path) -> None:

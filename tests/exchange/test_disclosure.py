@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.disclosure import (
     FIRST_LINE,
     MAX_FILE_BYTES,
@@ -26,14 +27,15 @@ from audit.disclosure import (
     verify_disclosure,
     verify_field,
 )
-from audit.entry import Kind
+from audit.entry import Body, Kind, encode_entry, leaf_hash
+from audit.tlogproof import format_proof
 from exchange.bulletin import encode_bulletin
 from exchange.disclosure import disclosure_key, disclosure_root, open_field, slot_values
 from exchange.receipt import format_receipt
 from exchange.statement import parse_statement
 from keys.errors import RefusedError
 from tests.acts.keeping import Keeper, delivered, kept_for
-from tests.world import bulletin
+from tests.world import bulletin, keys_of
 
 VECTOR = Path(__file__).resolve().parents[1] / "vectors/formats/disclosure.json"
 SALT = bytes(range(32))
@@ -236,6 +238,28 @@ def test_a_file_of_another_form_is_refused_and_the_message_says_which_line(publi
 def other_entry(desk: Keeper) -> str:
     """Give the proof of an entry that is neither PUBLISHED nor RECEIVED."""
     return format_receipt(desk.node.writer.run(lambda w: 1, lambda value, group: group.receipt(value, desk.node.entry)))
+
+
+def test_an_entry_in_another_place_than_its_own_is_refused() -> None:
+    """In the tree of a log that is no chain: signed, included, and still nobody's entry of that number."""
+    data, signer = EXAMPLES[0], keys_of("HK-IMMD").node.log
+    key = VerifierKey(name="hk-immd.exercise.example/log/1", key=signer.key.public_key)
+    shown = [open_field(SALT, data, "kind")]
+    for index, good in ((0, True), (5, False)):
+        body = Body(
+            kind=Kind.PUBLISHED,
+            bulletin_id=bytes(range(16)),
+            dispatch_digest=SALT,
+            statement_digest=SALT,
+            digest=disclosure_root(SALT, data),
+        )
+        entry = encode_entry(index, 1, SALT, body.encode())
+        note = sign_checkpoint(Checkpoint(origin=key.name, size=1, root=leaf_hash(entry)), signer)
+        file = parse_disclosure(format_disclosure(shown, format_proof(0, (), note, entry)))
+        if good:
+            assert verify_disclosure(file, key).index == 0  # control
+        else:
+            assert refused(lambda file=file: verify_disclosure(file, key)) == "MALFORMED"
 
 
 @settings(max_examples=100, deadline=None)

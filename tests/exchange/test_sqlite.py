@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import apsw
@@ -231,3 +232,38 @@ def test_a_database_of_step_1_that_somebody_changed_is_not_brought_up(tmp_path: 
     old.close()
     with pytest.raises(IntegrityError, match="schema 1"):
         SqliteStore(path)
+
+
+def test_a_database_is_scrubbed_beside_its_writer(tmp_path: Path) -> None:
+    """The write-ahead log is emptied while somebody else writes, by a connection of its own; a busy reader is told."""
+    store, errors, done = SqliteStore(tmp_path / "node.db", create=True), [], threading.Event()
+
+    def scrub() -> None:
+        try:
+            while not done.is_set():
+                store.scrub()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
+            errors.append(error)
+
+    thread = threading.Thread(target=scrub)
+    thread.start()
+    for index in range(200):
+        with store.transaction() as rows:
+            rows.append_entries(entries(index, 1))
+    done.set()
+    thread.join()
+    assert errors == []
+    assert store.reads().size() == 200
+    assert store.scrub()
+    assert (tmp_path / "node.db-wal").stat().st_size == 0
+    reader = apsw.Connection(str(tmp_path / "node.db"))
+    with store.transaction() as rows:
+        rows.set_meta("a", b"1")
+    cursor = reader.execute("BEGIN; SELECT count(*) FROM entries")
+    cursor.fetchall()
+    with store.transaction() as rows:
+        rows.set_meta("a", b"2")
+    assert not store.scrub()  # somebody still reads what was
+    reader.close()
+    assert store.scrub()
+    store.close()
