@@ -58,7 +58,7 @@ def _enter(writing: Writing, what: str, kind: Kind, peer: int, made: Fork, stran
     if is_kept(writing.rows, what, other.origin):
         return None
     index = writing.log.add(Body(kind=kind, peer=peer, peer_size=other.size, peer_root=other.root, digest=made.digest))
-    writing.rows.add_evidence(index, name, format_fork(made).encode())
+    writing.rows.add_evidence(writing.place(index), name, format_fork(made).encode())
     return index
 
 

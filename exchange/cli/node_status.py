@@ -13,7 +13,9 @@ from exchange.house import newest_epoch
 from exchange.node import Paths, restore_federation
 from exchange.pending import load_pending
 from exchange.sqlite import SqliteStore
-from exchange.store import Reads
+from exchange.store import LaneState, Reads
+from keys.federation import Federation
+from keys.identity import AgencyId
 
 DAY_MS = 86_400_000
 PAGE = 1000
@@ -47,7 +49,7 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
             "received": received,
             "not_opened": unread,
             "sent": sent,
-            "waiting": sum(each.sequence - each.taken for each in reads.lanes() if each.outgoing),
+            "waiting": sum(each.sequence - each.taken for each in _running(reads, federation, config.agency)),
             "stopped_lanes": [each.peer for each in reads.lanes() if each.stopped],
             "peers": {
                 peer: (reads.peer_checkpoint(peer, newest_epoch(federation, peer)) or (0, ""))[0] for peer in members
@@ -76,6 +78,12 @@ def to_lines(told: dict[str, Any]) -> list[str]:
     if told["witness_alarm"]:
         rows.append(("ALARM", "the end of the log has waited more than 10 minutes for its witnesses"))
     return shown.columns(rows, indent="")
+
+
+def _running(reads: Reads, federation: Federation, agency: AgencyId) -> list[LaneState]:
+    """Give our lanes of the epoch in which our log is; what waited in an earlier one waits here again."""
+    epoch = newest_epoch(federation, agency)
+    return [each for each in reads.lanes() if each.outgoing and each.epoch == epoch]
 
 
 def _bulletins(reads: Reads) -> tuple[int, int, int]:

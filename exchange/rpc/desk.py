@@ -10,6 +10,7 @@ from exchange.failpoint import failpoint
 from exchange.node import Node
 from exchange.reading import Granted, Reader
 from exchange.receipt import Receipt
+from exchange.renewing import renew
 from exchange.rpc.calls import Context
 from exchange.rpc.desk_items import cursor, inbox_item, lanes_by_row, outbox_item
 from exchange.rpc.fanout import Fanout
@@ -143,7 +144,8 @@ class Desk:
             raise RefusedError("MALFORMED", "a request that is not one to export")
         granted, receipt = await self._grant(reader)
         published = await self._node.writer.submit(
-            lambda writing: granted.held[0].entry_index, lambda place, group: group.receipt(place, self._node.entry)
+            lambda writing: renew(writing, granted.held[0].entry_index, self._node.old_entry),
+            lambda place, group: group.receipt(place, self._node.entry),
         )
         return node_pb2.ExportResponse(opened=self._opened(granted, receipt), published=published.to_message())
 
