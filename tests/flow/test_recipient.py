@@ -13,14 +13,14 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from audit.checkpoint import parse_note
+from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from audit.entry import Kind
 from audit.fork import parse_fork, verify_fork
 from exchange.rpc import status, wire
 from exchange.starting import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import IntegrityError, RefusedError
-from tests.flow.world import World, bulletin, until
+from tests.flow.world import FEDERATION, World, bulletin, keys_of, until
 
 A, B = "HK-IMMD", "TH-DSI"
 
@@ -64,6 +64,14 @@ def digest_of(world: World, sequence: int) -> bytes:
     return world[A].node.reads.outbound(state.row, sequence - 1, 1)[0].digest
 
 
+def forged(agency: str) -> str:
+    """Sign a checkpoint of an agency's log with another agency's log key."""
+    other = keys_of(A if agency == B else B).node.log
+    origin = f"{agency.lower()}.{FEDERATION}/log/1"
+    return sign_checkpoint(Checkpoint(origin=origin, size=9, root=bytes(32)), other)
+
+
+FORGED = forged(B)
 STARTS = {
     "receipts first": (node_pb2.FollowRequest(receipts=node_pb2.ReceiptBatch()), "MALFORMED"),
     "nothing at all": (node_pb2.FollowRequest(), "MALFORMED"),
@@ -76,6 +84,9 @@ STARTS = {
     "another delivery than was sent": (start(wire.lane_position(2, 1, 1, bytes(32))), "LANE_FORK"),
     "an epoch that never was": (start(wire.lane_position(2, 7, 1, bytes(32))), "LANE_UNKNOWN"),
     "an echo that is no checkpoint": (start(echo="x"), "MALFORMED"),
+    "a third log's checkpoint that is none": (start(seen=["x"]), "MALFORMED"),
+    "a third log's checkpoint that it has not signed": (start(seen=[FORGED]), "SIGNER_UNKNOWN"),
+    "more checkpoints than there are logs": (start(seen=["x"] * 3), "TOO_MANY"),
     "too many records": (start(records=[node_pb2.AdoptedRecord()] * 4097), "TOO_MANY"),
 }
 

@@ -13,10 +13,11 @@ import grpc
 import grpc.aio
 import pytest
 
-from audit.checkpoint import parse_note
+from audit.checkpoint import Checkpoint, parse_note
 from audit.entry import Kind, parse_body, parse_entry
 from audit.outside import Outside
 from audit.verify import verify_log
+from exchange.cli.exits import failure_of
 from exchange.clock import NodeClock
 from exchange.node import Node
 from exchange.rpc import service, status
@@ -95,6 +96,15 @@ async def test_attack_06_a_restored_copy_is_refused_before_its_first_signature_r
         shutil.copytree(newest, world[A].home)
         await world[A].start()
         await exchanged(world)
+
+
+def test_what_an_operator_reads_of_a_restored_copy_row_18() -> None:
+    own = Checkpoint(origin="hk-immd.exercise.example/log/1", size=97, root=bytes(32))
+    failure = failure_of(RolledBackError(B, replace(own, size=120), own))
+    assert failure is not None
+    assert failure.exit_code == 6
+    assert failure.message.startswith("TH-DSI holds our checkpoint of size 120, and this log ends at 97")
+    assert "exchange node recover --from-peers" in failure.hint
 
 
 async def test_attack_06_control_without_the_question_a_restored_copy_forks_its_log_row_18(tmp_path: Path) -> None:
