@@ -155,3 +155,21 @@ def test_an_auditor_makes_the_file_from_two_notes(tmp_path: Path) -> None:
     assert code == 5
     assert "no such file" in told
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("size", [100, 128, 299])
+def test_a_log_folder_proves_that_another_note_is_not_its(folder: Path, tmp_path: Path, size: int) -> None:
+    other, target = tmp_path / "other", tmp_path / "fork"
+    other.write_text(note_of(tree_of(size, 3, "other"), size))
+    words = ["fork", str(other), str(folder / "checkpoint"), "--key", str(KEY)]
+    assert run(*words, "-o", str(tmp_path / "claimed"))[0] == 7  # control: two notes alone prove nothing
+    code, told = run(*words, "--log", str(folder), "-o", str(target))
+    assert code == 6
+    assert f"at size {size} and size 300" in told
+    assert run("verify", str(target), "--key", str(KEY))[0] == 6
+    assert (
+        run(
+            "fork", str(folder / "checkpoint"), str(folder / "checkpoint"), "-o", str(tmp_path / "x"), "--key", str(KEY)
+        )[0]
+        == 7
+    )
