@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -100,12 +100,10 @@ def server(home: Path) -> Iterator[WitnessServer]:
 def ask(
     server: WitnessServer, body: bytes, method: str = "POST", path: str = "/add-checkpoint"
 ) -> tuple[int, str, str]:
-    line = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    line.request(method, path, body)
-    answer = line.getresponse()
-    found = answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
-    line.close()
-    return found
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)) as line:
+        line.request(method, path, body)
+        with line.getresponse() as answer:
+            return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
 
 
 def test_a_log_is_cosigned_over_http_with_both_keys(
