@@ -257,7 +257,7 @@ class Node:
         except UnavailableError:
             self.writer.hold(NOT_ASKED)
             raise
-        erase_again(self.store, self.writer, self.lock, now_ms())
+        erase_again(self.store, self.writer.run, self.lock, now_ms())
         self.begun = True
 
     def _enter_start(self, writing: Writing) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audit.lock import SqliteLock
 from exchange import erasing, retention
@@ -21,7 +21,7 @@ from exchange.sqlite import SqliteStore
 from exchange.storage import ID_BYTES, StorageKeys
 from exchange.store import NodeStore, Reads
 from exchange.writer import Group, Writer
-from exchange.writing import RandomBytes
+from exchange.writing import RandomBytes, Writing
 from keys.dsse import SignedPayload
 from keys.errors import UnavailableError
 from keys.holders import open_sealing, stored_storage
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from exchange.node import Node
 
 T = TypeVar("T")
+Run = Callable[[Callable[[Writing], Any], Callable[[Any, Group], Any]], Any]
 BEFORE = "before-epoch-*/node.db"  # databases that a recovery has moved aside
 _STORAGE, _WINDOW = "storage-", "encryption-"
 
@@ -54,7 +55,7 @@ def _always() -> None:
 
 def erase_due(
     store: NodeStore,
-    writer: Writer,
+    run: Run,
     lock: SqliteLock,
     now_ms: int,
     *,
@@ -65,7 +66,7 @@ def erase_due(
 
     Args:
         store: Ours.
-        writer: Ours, started.
+        run: Runs an act: the writer's, or for a thread beside an event loop what hands it to that loop.
         lock: Ours.
         now_ms: Milliseconds UTC; the acts judge again by their own hour.
         everything: Also what the lock says was erased, whatever its day: after a database has come back.
@@ -79,19 +80,17 @@ def erase_due(
         )
         if due:
             act = partial(erasing.erase, wanted=due, was_erased=lock.is_erased, remember=lock.remember_erased)
-            count += len(writer.run(act, _same).bulletins)
+            count += len(run(act, _same).bulletins)
         if following is None:
             return count
         after = following
 
 
-def erase_again(
-    store: NodeStore, writer: Writer, lock: SqliteLock, now_ms: int, go_on: Callable[[], None] = _always
-) -> int:
+def erase_again(store: NodeStore, run: Run, lock: SqliteLock, now_ms: int, go_on: Callable[[], None] = _always) -> int:
     """Erase what the lock says was erased and the database still has; looks only where the two count differently."""
     if lock.erased_count() == store.reads().erased_count():
         return 0
-    return erase_due(store, writer, lock, now_ms, everything=True, go_on=go_on)
+    return erase_due(store, run, lock, now_ms, everything=True, go_on=go_on)
 
 
 def erase_aside(path: Path, lock: SqliteLock) -> int:
@@ -127,6 +126,12 @@ class Upkeep:
         self._node, self._derived = node, derived
         self._now_ms, self._random = now_ms, random_bytes
         self._told = False  # to stop
+        self.act: Run = node.writer.run
+
+    @property
+    def writer(self) -> Writer:
+        """Return the node's writer."""
+        return self._node.writer
 
     def stop(self) -> None:
         """End a run that is on its way at its next act; the next run goes on."""
@@ -140,8 +145,8 @@ class Upkeep:
             IntegrityError: The key files or the lock cannot be read or written.
         """
         node, now_ms = self._node, self._now_ms()
-        erased = erase_again(node.store, node.writer, node.lock, now_ms, self._go_on)  # 1
-        erased += erase_due(node.store, node.writer, node.lock, now_ms, go_on=self._go_on)
+        erased = erase_again(node.store, self.act, node.lock, now_ms, self._go_on)  # 1
+        erased += erase_due(node.store, self.act, node.lock, now_ms, go_on=self._go_on)
         for path in sorted(node.paths.home.glob(BEFORE)):
             erase_aside(path, node.lock)
         readings = self._erase_readings()  # 2
@@ -161,7 +166,7 @@ class Upkeep:
             self._go_on()
             spent, following = erasing.spent_readings(self._node.reads, after)
             if spent:
-                self._node.writer.run(partial(erasing.erase_readings, places=spent), _same)
+                self.act(partial(erasing.erase_readings, places=spent), _same)
                 count += len(spent)
             if following is None:
                 return count
@@ -178,7 +183,7 @@ class Upkeep:
             # On disk before anything is wrapped under it. A crash leaves both keys, and the next run goes on.
             self._use(stored)
         self._go_on()
-        wrap_anew(self._node.reads, self._node.writer, self._node.house.storage, self._random)
+        wrap_anew(self._node.reads, self.act, self._node.house.storage, self._random)
         living = {name: key for name, key in stored.items() if not self._gone(name, key, stored, now_ms)}
         lost = [name for name in stored if name not in living]
         if lost:
@@ -222,7 +227,7 @@ class Upkeep:
         )
 
 
-def wrap_anew(reads: Reads, writer: Writer, storage: StorageKeys, random_bytes: RandomBytes) -> int:
+def wrap_anew(reads: Reads, run: Run, storage: StorageKeys, random_bytes: RandomBytes) -> int:
     """Wrap every living content key that lies under an older storage key under the present one.
 
     Returns:
@@ -234,7 +239,7 @@ def wrap_anew(reads: Reads, writer: Writer, storage: StorageKeys, random_bytes: 
         old = [row for row in rows if row[2][:ID_BYTES] != storage.present]
         anew = [(place, storage.store(storage.recover(key, of), of, random_bytes)) for place, of, key in old]
         if anew:
-            writer.run(lambda writing, rows=anew: writing.rows.store_keys(rows), _same)  # type: ignore[misc] # default
+            run(lambda writing, rows=anew: writing.rows.store_keys(rows), _same)  # type: ignore[misc] # default
             count += len(anew)
         if len(rows) < erasing.MAX_ERASED:
             return count

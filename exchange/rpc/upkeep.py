@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from exchange.rpc.logs import Log
 from exchange.upkeep import Done, Upkeep
+from exchange.writer import Group
+from exchange.writing import Writing
 from keys.errors import IntegrityError, UnavailableError
 
 DAY_SECONDS = 86_400.0
@@ -33,6 +37,7 @@ async def keep_up(
         day_seconds: Between two runs.
         again_seconds: After one that could not be finished.
     """
+    upkeep.act = partial(_hand_over, upkeep, asyncio.get_running_loop())
     while True:
         try:
             done = await _run(upkeep)
@@ -48,6 +53,20 @@ async def keep_up(
             log.fault("upkeep", error)
             pause = again_seconds
         await asyncio.sleep(pause)
+
+
+def _hand_over(
+    upkeep: Upkeep,
+    loop: asyncio.AbstractEventLoop,
+    act: Callable[[Writing], Any],
+    finish: Callable[[Any, Group], Any],
+) -> Any:
+    """Have an act run in the loop's own thread, as everybody's: whoever is told of its group lives there."""
+
+    async def submit() -> Any:
+        return await upkeep.writer.submit(act, finish)
+
+    return asyncio.run_coroutine_threadsafe(submit(), loop).result()
 
 
 async def _run(upkeep: Upkeep) -> Done:

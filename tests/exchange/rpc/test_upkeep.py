@@ -50,7 +50,8 @@ def test_it_erases_while_others_write_and_says_so(desk: Keeper) -> None:
     for serial in range(1, 6):
         desk.publish(kept_for(1, serial))
     desk.pass_days(2)
-    told, failures = io.StringIO(), []
+    told, failures, threads = io.StringIO(), [], set()
+    desk.node.on_group.append(lambda group, queued: threads.add(threading.get_ident()))
 
     async def day() -> None:
         task = asyncio.create_task(keep_up(Told(desk), Log(told, "HK-IMMD"), failures.append, day_seconds=0.05))
@@ -62,6 +63,7 @@ def test_it_erases_while_others_write_and_says_so(desk: Keeper) -> None:
 
     asyncio.run(day())
     assert failures == []
+    assert threads == {threading.get_ident()}  # whoever hears of a group lives in the loop's thread
     assert '"count": 5' in told.getvalue()
     assert desk.node.reads.erased_count() == 5
 
