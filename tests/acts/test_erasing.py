@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from audit.lock import SqliteLock
 from audit.retention import check_retention
 from audit.tiles import TileFolder
 from audit.verify import verify_log
-from exchange import erasing
+from exchange import erasing, holding
 from exchange import node as nodes
 from exchange.dispatch import parse_dispatch
 from exchange.envelope import open_statement
@@ -25,6 +26,7 @@ from exchange.erasing import Remember
 from exchange.facts import retention_of
 from exchange.held import open_content
 from exchange.lane import WithdrawnReason, parse_lane_head
+from exchange.reading import Reader
 from exchange.retention import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
 from exchange.sqlite import SqliteStore
 from exchange.statement import ReadPurpose, parse_statement
@@ -205,6 +207,18 @@ def test_a_hold_needs_its_own_purpose_role_and_something_to_hold(receiver: Keepe
     assert denied.denied is not None
     (entry,) = receiver.bodies(Kind.ACCESS_DENIED)
     assert entry.outcome == Outcome.NOT_ALLOWED
+    twice = receiver.reader(receiver.request(message, ReadPurpose.HOLD))
+    other = replace(twice, request=replace(twice.request, nonce=bytes(16), statement_digest=bytes(32)))
+
+    def held(reader: Reader) -> holding.Kept:
+        act = partial(holding.hold, reader=reader, house=receiver.house, random_bytes=os.urandom)
+        return receiver.node.writer.run(act, lambda value, group: value)
+
+    assert held(twice).count == 1  # control
+    assert code_of(lambda: held(twice)) == "REPLAYED"
+    assert code_of(lambda: held(other)) == "NO_SUCH_BULLETIN"
+    assert len(receiver.bodies(Kind.HOLD_SET)) == 1
+    receiver.hold(message, ReadPurpose.RELEASE)
     receiver.pass_days(2)
     receiver.keep_up()
     assert code_of(lambda: receiver.hold(message)) == "KEY_GONE"
