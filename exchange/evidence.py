@@ -125,7 +125,11 @@ def find_bulletin(reads: Reads, name: str) -> HeldBulletin:
         RefusedError: NO_SUCH_BULLETIN; TOO_MANY where several fit.
     """
     wanted = name.strip()
-    found = [each for sent in (True, False) for each in _all(reads, sent=sent) if _fits(wanted, each)]
+    whole = wanted.replace("-", "").lower()
+    if len(whole) == 32 and set(whole) <= set("0123456789abcdef"):
+        found = reads.find_any(bytes.fromhex(whole))
+    else:
+        found = [each for sent in (True, False) for each in _all(reads, sent=sent) if _fits(wanted, each)]
     if not found:
         raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {wanted[:60]!a} was sent or received here")
     if len(found) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,7 +50,10 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Federation, Publi
 
 
 def _bodies(home: Path) -> list[Body]:
-    rows = sqlite3.connect(home / "node.db").execute("SELECT entry FROM entries ORDER BY idx").fetchall()
+    # The node's own SQLite library: another one in this process would let go of the node's locks when it closes.
+    database = apsw.Connection(str(home / "node.db"), flags=apsw.SQLITE_OPEN_READWRITE)
+    rows = database.execute("SELECT entry FROM entries ORDER BY idx").fetchall()
+    database.close()
     return [parse_body(parse_entry(entry).body) for (entry,) in rows]
 
 
@@ -151,6 +153,27 @@ def test_wrong_use_gets_one_line(
     assert said in typed.err
     assert "Traceback" not in typed.err
     assert not (tmp_path / "e.zip").exists()
+
+
+def test_a_beginning_that_fits_two_bulletins_asks_for_more(world: tuple[Federation, Published], tmp_path: Path) -> None:
+    federation, published = world
+    with federation.client(SENDER) as client:
+        other = client.publish(note("another one", *RECIPIENTS))
+    common = published.bulletin_id[:8]  # an id begins with its hour
+    assert other.bulletin_id.startswith(common)
+    home = [
+        "--home",
+        str(federation.home(SENDER)),
+        "--purpose",
+        "x",
+        "--without-content",
+        "-o",
+        str(tmp_path / "e.zip"),
+    ]
+    typed = type_line(["audit", "evidence", common, *home])
+    assert (typed.code, (tmp_path / "e.zip").exists()) == (2, False)
+    assert f"fits 2 bulletins: {published.bulletin_id} of {SENDER}" in typed.err
+    assert type_line(["audit", "evidence", published.bulletin_id, *home]).code == 0  # control
 
 
 def test_an_existing_file_stays(world: tuple[Federation, Published], tmp_path: Path) -> None:
