@@ -253,6 +253,18 @@ def test_all_agencies_collude_and_a_token_kept_outside_refutes_them_row_11(
     assert "the log was another before" in step["detail"]
 
 
+def test_entries_cut_off_the_end_are_seen_by_a_token(
+    desk: Keeper, authority: OpensslAuthority, asked: Authority
+) -> None:
+    write_log(desk, "whole.db", Kind.HEARTBEAT)
+    stamp(desk.home, (desk.home / "log" / CHECKPOINT).read_text(), asked)
+    assert verified(desk, ca=authority.ca)[1]["result"] == "ok"  # control
+    write_log(desk, "cut.db", Kind.HEARTBEAT, cut=1)
+    done, step = verified(desk, ca=authority.ca)
+    assert done.exit_code == 6
+    assert "the log ends at" in step["detail"]
+
+
 def test_a_witness_whose_clock_lies_is_caught_by_a_token_row_15(
     desk: Keeper, authority: OpensslAuthority, asked: Authority, tmp_path: Path
 ) -> None:
@@ -287,8 +299,8 @@ def cosigned(log: Path, hour: int) -> WitnessPolicy:
     return WitnessPolicy(quorum=2, witnesses=tuple(keys))
 
 
-def write_log(desk: Keeper, name: str, kind: Kind) -> None:
-    """Make the desk's log anew, as long as it was, dated now and under its true key; *kind* is what follows its start."""
+def write_log(desk: Keeper, name: str, kind: Kind, *, cut: int = 0) -> None:
+    """Make the desk's log anew, as long as it was but for *cut* entries, dated now and under its true key; *kind* is what follows its start."""
     signer: Signer = desk.house.log_signer
     log, old = desk.home / "log", SqliteStore(desk.home / "node.db")
     size = old.reads().size()
@@ -298,7 +310,7 @@ def write_log(desk: Keeper, name: str, kind: Kind) -> None:
     made = Log.open(ORIGIN, store.reader())
     stage = made.begin(time.time_ns() // 1000)
     with store.transaction() as rows:
-        for body in (*start, *(Body(kind=kind) for _ in range(size - 4))):
+        for body in (*start, *(Body(kind=kind) for _ in range(size - 4 - cut))):
             stage.add(body)
         stage.write(rows)
     made.commit(stage)
