@@ -144,6 +144,23 @@ def test_a_receipt_of_another_entry_is_found_row_33(logs: Logs, field: str) -> N
     assert ("HK-IMMD", recorded, "RECEIPT_RECORDED", "TH-DSI") in places(found.one_sided)
 
 
+def test_a_receipt_that_refers_to_another_delivery_is_found(logs: Logs) -> None:
+    recorded = logs.find("HK-IMMD", Kind.RECEIPT_RECORDED, "TH-DSI")
+    logs.alter("HK-IMMD", recorded, refers_to=logs.find("HK-IMMD", Kind.QUEUED, "TH-DSI", 1))
+    [*_, row] = [each for each in compare(logs).one_sided if each.entry == recorded]
+    assert row.why.startswith("it refers to entry ")
+
+
+def test_a_delivery_that_stands_in_a_log_twice_is_found(logs: Logs) -> None:
+    queued = logs.find("HK-IMMD", Kind.QUEUED, "TH-DSI")
+    logs.rewrite("HK-IMMD", lambda entries: [*entries, again(entries, queued)])
+    assert any("stands here twice" in each.why for each in compare(logs).one_sided)
+
+
+def again(entries: list[bytes], index: int) -> bytes:
+    return replace(parse_entry(entries[index]), time_us=parse_entry(entries[-1]).time_us).encode()
+
+
 def test_an_answer_that_names_another_dispatch_is_found(logs: Logs) -> None:
     received = logs.find("TH-DSI", Kind.RECEIVED, "HK-IMMD", 2)
     logs.alter("TH-DSI", received, dispatch_digest=bytes(range(32)))

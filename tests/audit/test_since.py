@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from audit.body import parse_body
+from audit.body import Body, parse_body
 from audit.bundle_folder import BundleFolder
 from audit.bundle_verify import check_bundle, refused, with_steps
 from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.entry import parse_entry
+from audit.entry import leaf_hash, parse_entry
 from audit.kinds import Kind
 from audit.log import Log
 from audit.outside import Outside
@@ -129,6 +130,7 @@ def test_another_history_is_refuted_though_its_own_key_signed_it(
     report = verify_since(log, old=old(700), key=key)
     assert (report.exit_code, step(report, 7)[0]) == (6, "refuted")
     assert "another history" in step(report, 7)[1]
+    assert step(report, 3)[0] == "not checked"  # nothing is built on a border that no root proves
     assert verify_since(log, old=old(300), key=key).exit_code in (0, 6)  # control: before the change it agrees
     assert "another history" not in verify_since(log, old=old(300), key=key).verdict
 
@@ -164,6 +166,12 @@ def test_a_reference_to_an_old_entry_is_checked_against_the_entry_that_the_old_r
     data = (log / "tile/entries/000").read_bytes()
     (log / "tile/entries/000").write_bytes(data.replace(entries[queued], entries[queued][:-1] + b"\0"))
     assert referring_again(log, key, old).exit_code == 6
+    # The tile altered with the entry: each fits the other, but not what the old root proves.
+    tile = (log / "tile/0/000").read_bytes()
+    other = leaf_hash(entries[queued][:-1] + b"\0")
+    (log / "tile/0/000").write_bytes(tile.replace(leaf_hash(entries[queued]), other))
+    assert referring_again(log, key, old).exit_code == 6
+    (log / "tile/0/000").write_bytes(tile)
     (log / "tile/entries/000").unlink()
     report = referring_again(log, key, old)
     assert (report.exit_code, step(report, 6)[0]) == (7, "not checked")
@@ -208,6 +216,55 @@ def test_ten_thousand_new_entries_take_a_tenth_of_a_second(
         times.append(time.process_time() - begun)
         assert report.exit_code == 0
     assert min(times) < 0.25, times  # 0.05 s on a quiet machine; bench prints the figure
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"previous": bytes(32)}, "its link is not the hash of the entry before"),
+        ({"time_us": 1}, "its time is before that of the entry before"),
+    ],
+)
+def test_the_first_new_entry_follows_the_last_old_one(
+    fields: dict[str, Any],
+    said: str,
+    log: Path,
+    key: VerifierKey,
+    entries: list[bytes],
+    signer: Ed25519Signer,
+    old: Callable[[int], Outside],
+) -> None:
+    """The owner of the key signs a log whose new part begins anew; tiles, root and signature are right."""
+    made = [*entries[:768], replace(parse_entry(entries[768]), **fields).encode()]
+    for raw in entries[769:]:
+        made.append(replace(parse_entry(raw), previous=leaf_hash(made[-1])).encode())
+    write_log(log, made, sign(made, signer), key)
+    report = verify_since(log, old=old(768), key=key)
+    assert report.verdict == f"refuted at entry 768: {said}"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (Body(kind=Kind.EPOCH_CLOSED), "refuted at entry 901: entry 900 closed this epoch"),
+        (Body(kind=Kind.GENESIS, digest=bytes(range(32))), "refuted at entry 900: GENESIS in the middle of a log"),
+    ],
+)
+def test_what_may_stand_only_at_an_end_is_refuted_in_the_new_part(
+    body: Body,
+    said: str,
+    log: Path,
+    key: VerifierKey,
+    entries: list[bytes],
+    signer: Ed25519Signer,
+    old: Callable[[int], Outside],
+) -> None:
+    heartbeat = Body(kind=Kind.HEARTBEAT).encode()
+    made = [*entries[:900], replace(parse_entry(entries[900]), body=body.encode()).encode()]
+    made += [replace(parse_entry(raw), body=heartbeat).encode() for raw in entries[901:]]
+    made = rechain(made)
+    write_log(log, made, sign(made, signer), key)
+    assert verify_since(log, old=old(700), key=key).verdict == said
 
 
 # ------------------------------------------------------------------ parts
@@ -288,7 +345,7 @@ def run(path: Path, *words: str) -> tuple[int, dict[str, object]]:
         ("checkpoint2", b""),
         ("schema/other", b""),
         ("peers/x/checkpoint", b""),
-        ("log.vkey", b"x" * (2 << 20)),
+        ("schema/kinds.tsv", b"x" * (2 << 20)),
         ("receipts/receipts.tsv", b"1\t2\ta/log/1\t3\n"),
     ],
 )
