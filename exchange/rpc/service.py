@@ -290,7 +290,8 @@ async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoi
     _follow_all(running, parts, identity, endpoints)
     _have_witnessed(running, parts)
     running._ready.set()
-    upkeep = Upkeep(running.node, parts.keys.derived, now_ms, running.node.random_bytes)
+    derived = parts.keys.derived if parts.keys.derived.reveal() else None  # none where keys were made in memory
+    upkeep = Upkeep(running.node, derived, now_ms, running.node.random_bytes)
     running._tasks.append(asyncio.create_task(keep_up(upkeep, parts.log, running.node.writer.fail)))
     parts.log.write("started", port=running.peers_port, desk_port=running.desk_port, size=running.node.reads.size())
 

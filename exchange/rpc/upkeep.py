@@ -77,4 +77,6 @@ async def _run(upkeep: Upkeep) -> Done:
     except asyncio.CancelledError:
         upkeep.stop()
         await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # looked at: nobody else will, and the next run meets it again
         raise
