@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit.bundles import make
 from tests.world import Desk, advisory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("verify", "--help"), ("show", "--help"), ("prove", "--help")])
+@pytest.mark.parametrize("arguments", [("--help",), ("verify", "--help"), ("show", "--help"), ("prove", "--help"), ("compare", "--help")])
 def test_help_loads_nothing_heavy_and_opens_no_socket(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
@@ -58,6 +59,21 @@ def test_a_nodes_own_log_is_verified_without_network_and_without_the_node(tmp_pa
     done = run("verify", "--json", str(tmp_path / "home"), "--key", key)
     assert done.returncode == 7, done.stdout + done.stderr  # no outside checkpoint was given
     assert '"verdict": "verified, end not anchored"' in done.stdout
+    assert done.stdout.endswith("loaded:\n")
+
+
+def test_a_bundle_is_verified_and_compared_without_network_and_without_the_node(tmp_path: Path) -> None:
+    desk = Desk("HK-IMMD", tmp_path / "home")
+    desk.publish(advisory("HK-IMMD", "TH-DSI"))
+    key = str(desk.node.vkey)
+    desk.close()
+    bundle = make(tmp_path / "home/log", tmp_path / "x.audit")
+    done = run("verify", "--json", str(bundle), "--key", key)
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert '"name": "bundle"' in done.stdout
+    assert done.stdout.endswith("loaded:\n")
+    done = run("compare", "--json", str(bundle), str(tmp_path / "home"))
+    assert (done.returncode, done.stdout.count("a second log of HK-IMMD")) == (2, 1)
     assert done.stdout.endswith("loaded:\n")
 
 
