@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,7 @@ def test_the_witnesses_hour_decides_and_not_the_operators(sender: Keeper) -> Non
     assert check_retention(folder, None).overdue == ()
     policy = cosigned(home, late, late + 1, soon)
     assert len(check_retention(folder, policy).overdue) == 1  # the median of three
+    assert check_retention(folder, replace(policy, quorum=4)).overdue == ()  # too few to be believed
     assert check_retention(folder, cosigned(home, late, soon, soon)).overdue == ()  # control: one liar moves nothing
     policy = cosigned(home, late, late, late)
     (home / "witnesses.vkeys").write_text(format_vkeys(policy))
