@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exchange.cli import shown
-from exchange.cli.exits import UNTRUSTED
+from exchange.cli.comparing import compare_words
 from exchange.cli.node_recover import recover
 from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
-from keys.errors import RefusedError
 
 if TYPE_CHECKING:
     from exchange.config import NodeConfig
@@ -28,16 +27,6 @@ WAITING = (
     "waiting until another member says what it holds of this node's log; nothing is signed before."
     " If this node is really the only one that runs, start it with --alone: it goes on after a minute"
 )
-
-
-class WordsError(RefusedError):
-    """The roster is not the one whose words were told."""
-
-    exit_code = UNTRUSTED
-
-    def __init__(self, found: str) -> None:
-        super().__init__("PEER_UNTRUSTED", f"the roster's words are: {found}")
-        self.hint = "these are not the words that you were told; go no further, ask who sent you the file"
 
 
 @click.group()
@@ -113,27 +102,6 @@ def enrol(home: Path, officer: str, roster_file: Path, told: str | None) -> None
     compare_words(roster, told)
     save_pin(home, officer, roster_digest(roster))
     click.echo(f"enrolled: {officer}")
-
-
-def compare_words(roster: SignedPayload, told: str | None) -> None:
-    """Compare a roster's twelve words with those that somebody was told, or ask for two of them.
-
-    Raises:
-        WordsError: They differ.
-    """
-    from keys.roster import roster_digest
-    from keys.words import words
-
-    found = words(roster_digest(roster))
-    if told is not None:
-        if told.lower().split() != found:
-            raise WordsError(" ".join(found))
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("nobody is there to compare the roster's words; say --words")
-    click.echo(f"The roster's words:  {' '.join(found)}", err=True)
-    if not click.confirm("Are these the words that you were told by another way?", err=True):
-        raise WordsError(" ".join(found))
 
 
 def in_order(records: list[SignedPayload]) -> list[SignedPayload]:

@@ -80,7 +80,7 @@ def recover(
             _say_done(home, restoring.change_places(home))
             return
         if roster is not None:
-            from exchange.cli.node import compare_words
+            from exchange.cli.comparing import compare_words
 
             compare_words(roster, told)
         keys = load_node(home, read_passphrase(passphrase_fd, "the node"))

@@ -55,7 +55,7 @@ def trust(home: Path, roster_file: Path, manifest_files: tuple[Path, ...], told:
 
     Manifests are needed only for logs that have begun a later epoch. A running witness is started again to learn them.
     """
-    from exchange.cli.node import compare_words
+    from exchange.cli.comparing import compare_words
     from exchange.cli.witness_home import load_application, trust, vkeys
     from keys.roster import verify_first_roster
     from keys.show import load_kind
