@@ -75,3 +75,9 @@ def test_disclose_names_the_fields_that_there_are(federation: Federation, publis
     line = f"audit disclose {published.bulletin_id} --field persons --for C-1 --because x -o {tmp_path / 'f'}"
     assert federation.type(line, "TH-DSI").code == 5
     assert not (tmp_path / "f").exists()
+
+
+def test_a_running_homes_log_says_what_it_keeps_past_its_day(federation: Federation, published: Published) -> None:
+    for agency in ("TH-DSI", "HK-SB"):
+        typed = federation.type(f"audit retention --json {federation.home(agency)}")
+        assert (typed.code, json.loads(typed.out)) == (0, {"overdue": []}), published.number
