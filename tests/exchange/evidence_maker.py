@@ -17,7 +17,7 @@ from audit.entry import Body, Kind, encode_entry, genesis_previous, leaf_hash
 from audit.merkle import Tree
 from audit.tlogproof import format_proof
 from exchange.bulletin import encode_bulletin, id_bytes
-from exchange.dispatch import Urgency, dispatch_digest
+from exchange.dispatch import Urgency, dispatch_digest, parse_dispatch
 from exchange.envelope import seal_statement
 from exchange.evidence import word_core
 from exchange.lane import Delivery, LaneClass, LaneId, delivery_digest
@@ -118,6 +118,9 @@ def make(
     purpose: str = PURPOSE,
     witnesses: Sequence[str] = (SENDER, RECIPIENT, WITNESS),
     request: Mapping[str, object] | None = None,
+    dispatch: Mapping[str, object] | None = None,
+    lane: Mapping[str, object] | None = None,
+    queued: Mapping[str, object] | None = None,
 ) -> Made:
     """Publish, deliver, receive, record and export one bulletin, on paper.
 
@@ -131,6 +134,9 @@ def make(
         purpose: What the file is for.
         witnesses: Who cosigns.
         request: Changes to what was asked for.
+        dispatch: Changes to the dispatch, which is then signed and logged as it is.
+        lane: Changes to the delivery's lane.
+        queued: Changes to the sender's QUEUED.
     """
     officer = keys_of(SENDER).officers[0].keys.signer
     message = advisory(SENDER, RECIPIENT, serial=serial, text=text)
@@ -157,22 +163,26 @@ def make(
         signer=keys_of(SENDER).node.operations,
         random_bytes=os.urandom,
     )
-    digest = dispatch_digest(sealed.dispatch.payload)
-    lane = LaneId(
+    bent = replace(parse_dispatch(sealed.dispatch.payload), **(dispatch or {}))  # type: ignore[arg-type]
+    signed_dispatch = dsse.sign(bent.encode(), ("dispatch", keys_of(SENDER).node.operations))
+    digest = dispatch_digest(signed_dispatch.payload)
+    lane_id = LaneId(
         federation_id=federation(),
         sender=AgencyId(SENDER),
         recipient=AgencyId(RECIPIENT),
         lane_class=LaneClass.ROUTINE,
         epoch=1,
     )
-    delivery = Delivery(lane=lane, sequence=1, previous=bytes(32), dispatch_digest=digest, time_ms=AT_MS).encode()
+    lane_id = replace(lane_id, **(lane or {}))  # type: ignore[arg-type]
+    delivery = Delivery(lane=lane_id, sequence=1, previous=bytes(32), dispatch_digest=digest, time_ms=AT_MS).encode()
     step = delivery_digest(delivery)
     ours, theirs = filled(SENDER, witnesses=witnesses), filled(RECIPIENT, witnesses=witnesses)
     about = {"bulletin_id": bulletin_id, "dispatch_digest": digest}
     statement_digest = record_digest("statement", signed.payload)
     published = ours.add(Body(kind=Kind.PUBLISHED, statement_digest=statement_digest, **about))
     both = {**about, "delivery_digest": step}
-    queued = ours.add(Body(kind=Kind.QUEUED, peer=number(RECIPIENT), refers_to=published, **both))
+    entered = Body(kind=Kind.QUEUED, peer=number(RECIPIENT), refers_to=published, **both)
+    entry_queued = ours.add(replace(entered, **(queued or {})))
     entry = Body(kind=Kind.RECEIVED, peer=number(SENDER), opening=opening(statement.salt, step), **both)
     got = theirs.add(replace(entry, **(received or {})))
     theirs.add(Body(kind=Kind.HEARTBEAT))
@@ -184,7 +194,7 @@ def make(
         peer_leaf_hash=leaf_hash(theirs.entries[got]),
         peer_size=point.size,
         peer_root=point.root,
-        refers_to=queued,
+        refers_to=entry_queued,
         **both,
     )
     answered = ours.add(replace(done, **(recorded or {})), AT_MS + 500)
@@ -219,12 +229,12 @@ def make(
         ef.PURPOSE: purpose.encode(),
         "rosters/1.signed": roster().encode(),
         f"manifests/{SENDER}-1.signed": records(NAMES).manifests[SENDER].encode(),
-        ef.DISPATCH: sealed.dispatch.encode(),
+        ef.DISPATCH: signed_dispatch.encode(),
         f"deliveries/{RECIPIENT}-1.bin": delivery,
     }
     if sent:
         core[ef.PUBLISHED] = ours.prove(published)
-        core[f"proofs/queued-{RECIPIENT}-1.tlog-proof"] = ours.prove(queued)
+        core[f"proofs/queued-{RECIPIENT}-1.tlog-proof"] = ours.prove(entry_queued)
         core[f"proofs/answered-{RECIPIENT}-1.tlog-proof"] = ours.prove(answered)
         core[f"receipts/{RECIPIENT}-1.tlog-proof"] = theirs.prove(got, point.size)
     else:

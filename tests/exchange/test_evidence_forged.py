@@ -1,0 +1,171 @@
+"""Evidence forged with somebody's own keys: what a dishonest sender, recipient or exporter could sign and log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from audit import evidence_file as ef
+from audit.archive import read_archive
+from audit.body import parse_body
+from audit.entry import HEAD_LENGTH, Kind, encode_entry, leaf_hash
+from audit.evidence_pages import make_pages
+from exchange.dispatch import parse_dispatch
+from exchange.evidence import evidence_file
+from keys import dsse
+from keys.dsse import SignedPayload
+from keys.identity import AgencyId
+from tests.exchange.evidence_maker import FILLING, RECIPIENT, SENDER, WITNESS, filled, make, pack
+from tests.exchange.test_evidence import judge, refused, refused_core, whole, whole_file
+from tests.flow.world import keys_of
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"federation_id": bytes(range(32))}, "dispatch.signed: of federation"),
+        ({"sender": AgencyId(WITNESS)}, "dispatch.signed: its sender is"),
+        ({"bulletin_id": bytes(range(16))}, "dispatch.signed: its bulletin is"),
+        ({"statement_digest": bytes(range(32))}, "dispatch.signed: its statement is"),
+    ],
+)
+def test_a_dispatch_about_something_else_is_refused_although_it_was_logged(
+    changes: dict[str, object], words: str
+) -> None:
+    assert words in refused_core(make(dispatch=changes).core)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"federation_id": bytes(range(32))}, "TH-DSI-1.bin: of federation"),
+        ({"sender": AgencyId(WITNESS)}, "TH-DSI-1.bin: its sender is"),
+        ({"recipient": AgencyId(WITNESS)}, "TH-DSI-1.bin: its recipient is"),
+    ],
+)
+def test_a_delivery_in_another_lane_is_refused_although_it_was_logged(changes: dict[str, object], words: str) -> None:
+    assert words in refused_core(make(lane=changes).core)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"peer": 1}, "its member is"),
+        ({"refers_to": 3}, "is no QUEUED of entry"),
+        ({"bulletin_id": bytes(range(16))}, "its bulletin is"),
+    ],
+)
+def test_a_queued_about_something_else_is_refused(changes: dict[str, object], words: str) -> None:
+    assert words in refused_core(make(queued=changes).core)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"peer": 1}, "its member is"),
+        ({"dispatch_digest": bytes(range(32))}, "its delivery is"),
+        ({"kind": Kind.REFUSED, "outcome": 70}, "an opening stands in RECEIVED"),
+        ({"kind": Kind.DUPLICATE, "refers_to": 3, "opening": b""}, ""),
+    ],
+)
+def test_a_receipt_that_says_something_else_is_refused(changes: dict[str, object], words: str) -> None:
+    made = make(received=changes)
+    if words:
+        assert words in refused_core(made.core)
+    else:  # control: another honest answer is told as what it is
+        assert judge(evidence_file(made.core)).exit_code == 0
+
+
+def test_a_sender_who_recorded_another_receipt_is_refused() -> None:
+    assert "what the sender recorded" in refused_core(make(recorded={"peer_index": FILLING + 1}).core)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"reason": "something else"}, {"sender": RECIPIENT}, {"bulletin_id": bytes(16)}, {"agency": RECIPIENT}]
+)
+def test_a_request_for_something_else_does_not_cover_the_content(changes: dict[str, object]) -> None:
+    assert f"{ef.REQUEST}: its words" in refused_core(make(request=changes).core)
+
+
+def test_a_request_signed_by_another_officer_is_refused() -> None:
+    assert f"{ef.REQUEST}: its officer" in refused_core(make(request={"officer": "robot-1"}).core)
+
+
+def test_content_never_stands_without_the_entry_that_logged_its_taking() -> None:
+    bare = {name: data for name, data in whole().core.items() if name not in (ef.EXPORTED, ef.REQUEST, ef.BLIND)}
+    assert "stand beside content" in refused_core(bare)
+
+
+def test_the_words_beside_the_statement_are_its_own() -> None:
+    forged = {**whole().core, ef.TEXT: whole().core[ef.TEXT].replace(b"paid", b"free")}
+    assert ef.TEXT in refused(pack({**make_pages(forged), **forged}))
+
+
+def test_a_dispatch_that_its_sender_signed_anew_is_not_the_one_in_the_log() -> None:
+    dispatch = parse_dispatch(SignedPayload.decode(whole().core[ef.DISPATCH]).payload)
+    later = replace(dispatch, expires_ms=dispatch.expires_ms + 1).encode()
+    signed = dsse.sign(later, ("dispatch", keys_of(SENDER).node.operations))
+    assert f"{ef.DISPATCH}: its digest is" in refused_core({**whole().core, ef.DISPATCH: signed.encode()})
+
+
+def test_a_dispatch_signed_by_another_agency_is_refused() -> None:
+    payload = SignedPayload.decode(whole().core[ef.DISPATCH]).payload
+    signed = dsse.sign(payload, ("dispatch", keys_of(RECIPIENT).node.operations))
+    assert "refuted: dispatch: no manifest of HK-SB here has the key" in refused_core(
+        {**whole().core, ef.DISPATCH: signed.encode()}
+    )
+
+
+def test_a_statement_without_its_dispatch_is_refused() -> None:
+    bare = {name: data for name, data in whole().core.items() if name != ef.DISPATCH}
+    assert f"{ef.DISPATCH}: missing, though the statement is there" in refused_core(bare)
+
+
+def test_a_statement_signed_by_somebody_else_is_refused() -> None:
+    payload = SignedPayload.decode(whole().core[ef.STATEMENT]).payload
+    other = next(each for each in keys_of(SENDER).officers if each.entry.id != "officer-1").keys.signer
+    signed = dsse.sign(payload, ("statement", other))
+    assert "its signatures are not those that the dispatch lists" in refused_core(
+        {**whole().core, ef.STATEMENT: signed.encode()}
+    )
+
+
+def test_a_proof_without_its_entry_is_refused() -> None:
+    lines = whole().core[ef.PUBLISHED].decode().splitlines(keepends=True)
+    bare = {**whole().core, ef.PUBLISHED: "".join([lines[0], *lines[2:]]).encode()}
+    assert f"{ef.PUBLISHED}: no entry in its extra line" in refused_core(bare)
+
+
+def test_an_entry_that_says_another_place_than_it_stands_at_is_refused() -> None:
+    log = filled(SENDER)
+    body = parse_body(whole().sender_log.entries[FILLING][HEAD_LENGTH:])
+    log.entries.append(encode_entry(FILLING + 5, 1, bytes(32), body.encode()))
+    log.tree.append(leaf_hash(log.entries[-1]))
+    assert "the proof is for 7, the entry is 12" in refused_core({**whole().core, ef.PUBLISHED: log.prove(FILLING)})
+
+
+def test_another_entry_in_the_place_of_published_is_refused() -> None:
+    queued = whole().core[f"proofs/queued-{RECIPIENT}-1.tlog-proof"]
+    assert "is no PUBLISHED" in refused_core({**whole().core, ef.PUBLISHED: queued})
+
+
+def test_a_sender_whom_no_roster_has_is_refused() -> None:
+    assert "whom no roster here has" in refused_core(make(sent=False, received={"peer": 99}).core)
+
+
+@pytest.mark.parametrize("name", [ef.REPORT, ef.PAGE, ef.HOWTO, ef.SCRIPT])
+def test_a_page_that_tells_another_story_is_found(name: str) -> None:
+    members = read_archive(whole_file())
+    members[name] = members[name].replace(b"TH-DSI", b"TW-DSI") + b" "
+    assert f"refuted: pages: {name}" in refused(pack(members))
+
+
+def test_a_page_of_another_edition_is_left_open_and_never_believed() -> None:
+    members = read_archive(whole_file())
+    members[ef.EDITION] = b"0" * 64 + b"\n"
+    members[ef.REPORT] += b"<p>lies</p>"
+    report = judge(pack(members))
+    assert (report.exit_code, report.steps[-1].result) == (7, "not checked")
+    members["keys/log-HK-SB.pem"] = members["keys/log-TH-DSI.pem"]  # what no edition changes is still compared
+    assert judge(pack(members)).exit_code == 6
