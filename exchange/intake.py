@@ -19,17 +19,16 @@ from exchange.lane import (
     EquivocationError,
     LaneHead,
     LaneId,
-    Position,
     Step,
     advance,
     check_head,
-    lane_head_digest,
     parse_delivery,
     parse_lane_head,
 )
 from exchange.notices import apply_notices
 from exchange.parcel import Accepted, Parcel, check_parcel, read_dispatch
 from exchange.renewing import OldEntry, renew
+from exchange.standing import standing
 from exchange.statement import opening
 from exchange.store import Content, HeldBulletin, InboundRow, LaneState, Reads
 from exchange.writing import RandomBytes, Writing
@@ -38,7 +37,6 @@ from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
 MAX_PARCELS = 64  # of one message
-REMEMBERED = 1000  # of an earlier epoch's newest deliveries: one of them is what a restored sender goes on from
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
 AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds its lane up so long, not for ever
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
@@ -135,7 +133,7 @@ def check_message(
     check_hour(head, now_ms)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)  # 4
-    position = standing(reads, state, peer, lane, message)
+    position = standing(reads, state, peer, lane, [parcel.delivery for parcel in message.parcels])
     steps = advance(
         position,
         lane,
@@ -176,50 +174,6 @@ def check_hour(head: LaneHead, now_ms: int) -> None:
 def check_not_stopped(state: LaneState | None) -> None:
     if state is not None and state.stopped:
         raise RefusedError("LANE_STOPPED", f"the lane from {state.peer} is stopped: it contradicts itself")
-
-
-def position_of(state: LaneState | None) -> Position:
-    """Say where we stand in a lane."""
-    if state is None:
-        return Position()
-    return Position(
-        epoch=state.epoch,
-        sequence=state.sequence,
-        digest=state.digest,
-        latest_head_time_ms=state.head_time_ms,
-        head_digest=lane_head_digest(SignedPayload.decode(state.head).payload) if state.head else b"",
-    )
-
-
-def standing(reads: Reads, state: LaneState | None, peer: AgencyId, lane: LaneId, message: Message) -> Position:
-    """Say where we stand in a lane that may only be beginning, or beginning anew after the sender's log did.
-
-    The first delivery of a later epoch follows the last one of the epoch before that we have receipted. A sender that
-    came back from a copy without asking us may remember an earlier one: that is one we hold too, and hides nothing.
-    """
-    if state is not None and state.sequence:
-        return position_of(state)
-    earlier = _earlier(reads, peer, lane)
-    if earlier is None:
-        return position_of(state)
-    digest = earlier.digest
-    if message.parcels:
-        named = parse_delivery(message.parcels[0].delivery).previous
-        after = max(0, earlier.sequence - REMEMBERED)
-        if named in {row.digest for row in reads.inbound_after(earlier.row, after, REMEMBERED)}:
-            digest = named
-    if state is None:
-        return Position(epoch=earlier.epoch, sequence=earlier.sequence, digest=digest)
-    return replace(position_of(state), digest=digest)
-
-
-def _earlier(reads: Reads, peer: AgencyId, lane: LaneId) -> LaneState | None:
-    """Find the newest earlier epoch of a lane in which anything came."""
-    for epoch in range(lane.epoch - 1, 0, -1):
-        found = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=epoch)
-        if found is not None and found.sequence:
-            return found
-    return None
 
 
 def _held_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:

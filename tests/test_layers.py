@@ -57,6 +57,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.publishing",
         "exchange.intake",
         "exchange.renewing",
+        "exchange.standing",
         "exchange.recovery",
         "exchange.reentry",
         "exchange.delivery",
