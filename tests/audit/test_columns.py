@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit.chunk import BODIES_STEP, Chunk, verify_chunk
+from audit.body import varint
+from audit.chunk import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
 from audit.columns import FEW, verify_columns
-from audit.entry import Body, Kind
+from audit.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
 from audit.layout import learn
 from audit.tiles import ENTRIES, TileFolder, encode_bundle, tile_name
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
-from tests.audit.store import digest, exchange_bodies, first_bodies
+from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies
 from tests.scale import SCALE
 
 SIZE = 700  # two full bundles and a partial one
@@ -134,6 +136,71 @@ def test_a_reference_by_column_to_the_wrong_kind_is_found(tmp_path: Path, signer
         fast, slow = both(write_log(tmp_path / "log", entries, sign(entries, signer)), len(entries))
         assert fast == slow
         assert [(step, entry) for step, entry, _ in fast["findings"]] == [(BODIES_STEP, queued)]
+
+
+def spoil(entries: list[bytes], at: int, place: int, data: bytes) -> list[bytes]:
+    """Overwrite bytes of one entry, and chain what follows to it."""
+    out = [*entries[:at], entries[at][:place] + data + entries[at][place + len(data) :]]
+    for entry in entries[at + 1 :]:
+        out.append(entry[:20] + leaf_hash(out[-1]) + entry[52:])
+    return out
+
+
+@pytest.mark.parametrize("kind", ["many of one kind", "few"])
+@pytest.mark.parametrize(
+    ("place", "data", "words"),
+    [
+        (0, b"exl2", "begins with"),
+        (4, (151).to_bytes(8, "big"), "its index is"),
+        (12, bytes(8), "its time is before"),
+        (20, bytes(32), "its link is not"),
+    ],
+    ids=["magic", "index", "time", "link"],
+)
+def test_one_odd_head_among_many_good_ones_is_found(
+    place: int, data: bytes, words: str, kind: str, tmp_path: Path, signer: Ed25519Signer
+) -> None:
+    """Everything else fits: tiles, root and signature are made for what is there."""
+    beats = [Body(kind=Kind.HEARTBEAT)] * 200 if kind != "few" else []
+    bodies = [*first_bodies(), *beats, *exchange_bodies(1, 4 + len(beats)), *beats]
+    while len(bodies) < 80:
+        bodies += exchange_bodies(len(bodies), len(bodies))
+    entries = chain(bodies)
+    at = 150 if beats else 7
+    bad = spoil(entries, at, place, data if place != 4 else (at + 1).to_bytes(8, "big"))
+    assert both(write_log(tmp_path / "good", entries, sign(entries, signer)), len(entries))[0]["findings"] == []
+    fast, slow = both(write_log(tmp_path / "log", bad, sign(bad, signer)), len(bad))
+    assert fast == slow
+    assert [(step, entry) for step, entry, _ in fast["findings"]] == [(ENTRIES_STEP, at)]
+    assert words in fast["findings"][0][2]
+
+
+def test_an_entry_beyond_the_limit_is_found_though_its_body_is_canonical(tmp_path: Path, signer: Ed25519Signer) -> None:
+    """No rule admits so long a body: it must be the limit that is told, not a body that is not understood."""
+    bodies = [body.encode() for body in [*first_bodies(), *[Body(kind=Kind.HEARTBEAT)] * 100]]
+    bodies[50] = b"\x08\x20\xc2\x01" + varint(4096) + bytes(4096)
+    link, entries = genesis_previous(ORIGIN), list[bytes]()
+    for index, body in enumerate(bodies):
+        entries.append(struct.pack(">4sQQ32s", MAGIC, index, START_US, link) + body)
+        link = leaf_hash(entries[-1])
+    fast, slow = both(write_log(tmp_path / "log", entries, sign(entries, signer)), len(entries))
+    assert fast == slow
+    assert "length of 4154 does not fit" in fast["findings"][0][2]
+
+
+def test_a_reference_by_column_to_a_later_entry_of_the_right_kind_is_found(
+    tmp_path: Path, signer: Ed25519Signer
+) -> None:
+    bodies = first_bodies()
+    while len(bodies) < 500:
+        bodies += exchange_bodies(len(bodies), len(bodies))
+    queued = [i for i, body in enumerate(bodies) if body.kind == Kind.QUEUED][-3]
+    bodies[queued] = replace(bodies[queued], refers_to=queued + 7)
+    assert bodies[queued + 7].kind == Kind.PUBLISHED
+    entries = chain(bodies)
+    fast, slow = both(write_log(tmp_path / "log", entries, sign(entries, signer)), len(entries))
+    assert fast == slow
+    assert [(step, entry) for step, entry, _ in fast["findings"]] == [(BODIES_STEP, queued)]
 
 
 def test_a_layout_admits_what_it_was_learned_from_and_nothing_with_another_byte_in_a_fixed_place() -> None:
