@@ -12,7 +12,7 @@ import pytest
 from audit.kinds import Kind
 from exchange.completeness import Completeness, prove_lanes
 from exchange.delivery import lane_id, sign_head
-from exchange.lane import LaneClass
+from exchange.lane import LaneClass, delivery_digest, parse_delivery
 from exchange.store import InboundRow, LaneState, Reads
 from keys.errors import RefusedError
 from keys.identity import AgencyId
@@ -87,6 +87,12 @@ def test_an_answer_that_is_not_published_yet_is_not_complete(desks: tuple[Desk, 
     assert any(not each.complete and each.unpublished for each in prove(receiver, size=last))
 
 
+def following(row: InboundRow, previous: bytes) -> InboundRow:
+    """Put another delivery before this one."""
+    changed = replace(parse_delivery(row.delivery), previous=previous).encode()
+    return replace(row, delivery=changed, digest=delivery_digest(changed))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -95,6 +101,8 @@ def test_an_answer_that_is_not_published_yet_is_not_complete(desks: tuple[Desk, 
         (lambda rows: rows[:3], "the head names delivery 4, which is not held"),
         (lambda rows: [replace(rows[0], digest=bytes(32)), *rows[1:]], "delivery 1: it is of another lane"),
         (lambda rows: [replace(rows[0], delivery=rows[1].delivery), *rows[1:]], "delivery 1: 1 was expected"),
+        (lambda rows: [rows[0], following(rows[1], bytes(range(32))), *rows[2:]], "delivery 2: it follows 00010203"),
+        (lambda rows: [following(rows[0], bytes(range(32))), *rows[1:]], "delivery 1: the first of a first lane"),
         (lambda rows: [replace(rows[0], entry_index=3), *rows[1:]], "delivery 1: entry 3 does not answer it"),
         (lambda rows: [replace(rows[0], entry_index=rows[1].entry_index), *rows[1:]], "does not answer it"),
     ],
