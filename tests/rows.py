@@ -164,7 +164,7 @@ AUDIT: dict[int, Row] = {
         (
             "audit/test_checkpoint.py::test_attack_25_a_malformed_note_is_refused_before_any_signature",
             "audit/test_checkpoint.py::test_attack_25_a_malformed_proof_is_refused",
-            "audit/test_verify.py::test_attack_25_any_bytes_in_any_file_are_refuted_in_one_sentence",
+            "audit/test_verify_files.py::test_attack_25_any_bytes_in_any_file_are_refuted_in_one_sentence",
             "audit/test_malformed.py::test_attack_25_no_malformed_file_ends_in_0_or_in_a_traceback",
         ),
         ("audit/test_checkpoint.py::test_attack_25_control_the_same_note_unchanged_is_accepted",),
