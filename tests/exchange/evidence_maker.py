@@ -121,6 +121,7 @@ def make(
     dispatch: Mapping[str, object] | None = None,
     lane: Mapping[str, object] | None = None,
     queued: Mapping[str, object] | None = None,
+    federation_of_statement: bytes = b"",
 ) -> Made:
     """Publish, deliver, receive, record and export one bulletin, on paper.
 
@@ -137,12 +138,13 @@ def make(
         dispatch: Changes to the dispatch, which is then signed and logged as it is.
         lane: Changes to the delivery's lane.
         queued: Changes to the sender's QUEUED.
+        federation_of_statement: Another one than ours.
     """
     officer = keys_of(SENDER).officers[0].keys.signer
     message = advisory(SENDER, RECIPIENT, serial=serial, text=text)
     message.header.author = "officer-1"
     statement = Statement(
-        federation_id=federation(),
+        federation_id=federation_of_statement or federation(),
         salt=os.urandom(32),
         bulletin=encode_bulletin(message),
         roster_digest=record_digest("roster", roster().payload),

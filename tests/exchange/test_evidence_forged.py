@@ -13,10 +13,11 @@ from audit.entry import HEAD_LENGTH, Kind, encode_entry, leaf_hash
 from audit.evidence_pages import make_pages
 from exchange.dispatch import parse_dispatch
 from exchange.evidence import evidence_file
+from exchange.lane import parse_delivery
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from tests.exchange.evidence_maker import FILLING, RECIPIENT, SENDER, WITNESS, filled, make, pack
+from tests.exchange.evidence_maker import FILLING, RECIPIENT, SENDER, WITNESS, federation, filled, make, pack
 from tests.exchange.test_evidence import judge, refused, refused_core, whole, whole_file
 from tests.flow.world import keys_of
 
@@ -169,3 +170,51 @@ def test_a_page_of_another_edition_is_left_open_and_never_believed() -> None:
     assert (report.exit_code, report.steps[-1].result) == (7, "not checked")
     members["keys/log-HK-SB.pem"] = members["keys/log-TH-DSI.pem"]  # what no edition changes is still compared
     assert judge(pack(members)).exit_code == 6
+
+
+def test_a_file_is_about_exactly_one_entry() -> None:
+    theirs = make(sent=False).core[ef.RECEIVED]
+    both = refused_core({**whole().core, ef.RECEIVED: theirs})
+    assert "2 of proofs/published.tlog-proof and proofs/received.tlog-proof; exactly one was expected" in both
+    none = {name: data for name, data in whole().core.items() if name != ef.PUBLISHED}
+    assert "0 of proofs/published" in refused_core(none)
+
+
+def test_a_recipient_whom_the_dispatch_does_not_name_is_refused() -> None:
+    other = make().core[ef.DISPATCH]
+    recipients = tuple(
+        replace(each, agency=AgencyId(WITNESS))
+        for each in parse_dispatch(SignedPayload.decode(other).payload).recipients
+    )
+    assert "TH-DSI is not among its recipients" in refused_core(
+        make(sent=False, dispatch={"recipients": recipients}).core
+    )
+
+
+def test_a_signature_over_another_statement_is_refused() -> None:
+    signed = SignedPayload.decode(whole().core[ef.STATEMENT])
+    other = SignedPayload.decode(make(serial=2).core[ef.STATEMENT])
+    taken = SignedPayload(payload=signed.payload, signatures=other.signatures)
+    assert "refuted: statement: the signature by key" in refused_core({**whole().core, ef.STATEMENT: taken.encode()})
+
+
+def test_a_statement_for_another_federation_is_refused() -> None:
+    assert "statement.signed: of federation" in refused_core(
+        make(federation_of_statement=bytes(range(32)), dispatch={"federation_id": federation()}).core
+    )
+
+
+def test_a_dispatch_to_others_than_the_statement_names_is_refused() -> None:
+    named = parse_dispatch(SignedPayload.decode(make().core[ef.DISPATCH]).payload).recipients
+    others = {"recipients": tuple(replace(each, agency=AgencyId(WITNESS)) for each in named)}
+    assert "its recipients are not those of the dispatch" in refused_core(make(dispatch=others).core)
+    shut = refused_core(make(dispatch=others, content=False).core)
+    assert f"{RECIPIENT} is not among the dispatch's recipients" in shut
+
+
+def test_a_recipients_file_has_its_own_delivery_and_no_other() -> None:
+    core = make(sent=False).core
+    name = f"deliveries/{RECIPIENT}-1.bin"
+    assert "one delivery to TH-DSI was expected" in refused_core({**core, f"deliveries/{RECIPIENT}-2.bin": core[name]})
+    step = replace(parse_delivery(core[name]), sequence=2).encode()
+    assert "deliveries/: its digest is" in refused_core({**core, name: step})
