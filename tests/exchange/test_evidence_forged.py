@@ -13,11 +13,11 @@ from audit.entry import HEAD_LENGTH, Kind, encode_entry, leaf_hash
 from audit.evidence_pages import make_pages
 from exchange.dispatch import parse_dispatch
 from exchange.evidence import evidence_file
-from exchange.lane import parse_delivery
+from exchange.lane import LaneClass, LaneHead, delivery_digest, parse_delivery
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from tests.exchange.evidence_maker import FILLING, RECIPIENT, SENDER, WITNESS, federation, filled, make, pack
+from tests.exchange.evidence_maker import AT_MS, FILLING, RECIPIENT, SENDER, WITNESS, federation, filled, make, pack
 from tests.exchange.test_evidence import judge, refused, refused_core, whole, whole_file
 from tests.flow.world import keys_of
 
@@ -218,3 +218,43 @@ def test_a_recipients_file_has_its_own_delivery_and_no_other() -> None:
     assert "one delivery to TH-DSI was expected" in refused_core({**core, f"deliveries/{RECIPIENT}-2.bin": core[name]})
     step = replace(parse_delivery(core[name]), sequence=2).encode()
     assert "deliveries/: its digest is" in refused_core({**core, name: step})
+
+
+def with_lane(
+    core: dict[str, bytes], *, signer: str = SENDER, follows: bool = True, **head: object
+) -> dict[str, bytes]:
+    """Add a later delivery and the lane head that covers both."""
+    first = parse_delivery(core[f"deliveries/{RECIPIENT}-1.bin"])
+    digest = delivery_digest(first.encode())
+    second = replace(first, sequence=2, previous=digest if follows else bytes(32)).encode()
+    made = LaneHead(lane=first.lane, sequence=2, delivery_digest=delivery_digest(second), latest=2, time_ms=AT_MS)
+    made = replace(made, **head)  # type: ignore[arg-type]
+    signed = dsse.sign(made.encode(), ("lane-head", keys_of(signer).node.operations))
+    return {**core, ef.LANE_HEAD: signed.encode(), ef.LANE_DELIVERIES: ef.pack_deliveries([second])}
+
+
+def test_the_senders_signed_lane_head_covers_a_recipients_delivery() -> None:
+    core = make(sent=False).core
+    report = judge(evidence_file(with_lane(core)))
+    assert (report.exit_code, "signed lane head covers it, 1 later" in report.steps[4].detail) == (0, True)
+    lane = parse_delivery(core[f"deliveries/{RECIPIENT}-1.bin"]).lane
+    for bent, words in (
+        (with_lane(core, signer=RECIPIENT), "no manifest of HK-SB here has the key"),
+        (with_lane(core, follows=False), "number 2 does not follow on ours"),
+        (with_lane(core, lane=replace(lane, lane_class=LaneClass.URGENT)), "head.signed: its lane is"),
+        (with_lane(core, sequence=1), "head.signed: its delivery is"),
+        ({**whole().core, ef.LANE_HEAD: with_lane(core)[ef.LANE_HEAD]}, "it belongs to one delivery"),
+        ({n: d for n, d in with_lane(core).items() if n != ef.LANE_HEAD}, "head.signed: missing, though"),
+    ):
+        assert words in refused_core(bent)
+
+
+def test_each_delivery_has_its_queued_and_each_receipt_its_record() -> None:
+    core = whole().core
+    queued, receipt = f"proofs/queued-{RECIPIENT}-1.tlog-proof", f"receipts/{RECIPIENT}-1.tlog-proof"
+    for missing in (queued, receipt, f"proofs/answered-{RECIPIENT}-1.tlog-proof"):
+        assert (
+            "expected" in (found := refused_core({n: d for n, d in core.items() if n != missing})) or "QUEUED" in found
+        )
+    assert "its member is" in refused_core(make(recorded={"peer": 1}).core)
+    assert "a recipient's file has its own entry" in refused_core({**make(sent=False).core, receipt: core[receipt]})
