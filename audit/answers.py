@@ -32,12 +32,15 @@ def answer_record(delivery_digest: bytes, index: int) -> bytes:
 class Answers:
     """The answers that a sweep has met, in the order of the log.
 
+    Args:
+        in_memory: Bytes that are kept out of the file system.
+
     Raises (every method):
         OSError: The temporary files could not be written.
     """
 
-    def __init__(self) -> None:
-        self._records = Spool(IN_MEMORY)
+    def __init__(self, in_memory: int = IN_MEMORY) -> None:
+        self._records = Spool(in_memory)
 
     @property
     def count(self) -> int:

@@ -16,11 +16,14 @@ IN_MEMORY = 1 << 24  # entries whose kinds are kept out of the file system
 class Census:
     """The kinds that a sweep has met, in the order of the log; 0 where an entry was not understood.
 
+    Args:
+        in_memory: Entries whose kinds are kept out of the file system.
+
     Raises (every method):
         OSError: The temporary file could not be written or read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_memory: int = IN_MEMORY) -> None:
         self.size = 0
         self.counts: Counter[int] = Counter()
         self.first: dict[int, int] = {}  # index of the first entry of each kind
@@ -29,7 +32,7 @@ class Census:
         self.genesis_again: int | None = None
         self.alone_since: int | None = None  # the last STARTED_ALONE that no member's answer has followed
         self._starts = 0  # entries NODE_STARTED since then
-        self._kinds = Spool(IN_MEMORY)
+        self._kinds = Spool(in_memory)
 
     def add(self, kinds: bytes) -> None:
         """Take the kinds of the next entries."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from audit.cli_epoch import epoch_end
-from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
+from audit.cli_shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.checkpoint import VerifierKey
@@ -196,7 +196,11 @@ def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions,
 
     key, source = log_key(ctx, folder, options)
     rules = witness_rules(ctx, folder, options)
-    report = _entries_report(ctx, folder, options, key, source, rules, whole)
+    try:
+        report = _entries_report(ctx, folder, options, key, source, rules, whole)
+    except OSError as error:  # never the log's fault: it is read without raising
+        what = f"temporary files of a long log could not be written: {error.strerror}; TMPDIR names their folder"
+        fail(ctx, EXIT_INCOMPLETE, what, options.as_json)
     return add_stamps(ctx, folder, options, key, rules, report)
 
 
