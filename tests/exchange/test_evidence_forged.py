@@ -258,3 +258,15 @@ def test_each_delivery_has_its_queued_and_each_receipt_its_record() -> None:
         )
     assert "its member is" in refused_core(make(recorded={"peer": 1}).core)
     assert "a recipient's file has its own entry" in refused_core({**make(sent=False).core, receipt: core[receipt]})
+
+
+def test_a_receipt_is_of_its_recipients_log_and_of_a_kind_that_answers() -> None:
+    assert "received.tlog-proof: its opening is" in refused_core(make(sent=False, received={"opening": bytes(32)}).core)
+    assert "answers no delivery" in refused_core(make(received={"kind": Kind.CHECKPOINT_SEEN, "opening": b""}).core)
+    log = filled(WITNESS)
+    log.add(parse_body(whole().recipient_log.entries[FILLING][HEAD_LENGTH:]))
+    elsewhere = {**whole().core, f"receipts/{RECIPIENT}-1.tlog-proof": log.prove(FILLING)}
+    assert f"its log is '{WITNESS}'" in refused_core(elsewhere)
+    queued = f"proofs/queued-{RECIPIENT}-1.tlog-proof"
+    log.add(parse_body(whole().sender_log.entries[FILLING + 1][HEAD_LENGTH:]))
+    assert "its log is" in refused_core({**whole().core, queued: log.prove(FILLING + 1)})
