@@ -98,7 +98,9 @@ class Posting:
             return self._refused(message.payload, refusal, caller)
         finish = partial(self._finish, prepared)
         if isinstance(prepared, HeldBulletin):
-            return signed.payload, self._node.writer.submit(partial(_again, held=prepared, old_entry=self._node.old_entry), finish)
+            return signed.payload, self._node.writer.submit(
+                partial(_again, held=prepared, old_entry=self._node.old_entry), finish
+            )
         act = partial(publishing.publish, prepared=prepared, house=house)
         return signed.payload, self._node.writer.submit(act, finish)
 
