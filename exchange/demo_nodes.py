@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Nodes:
     """Every node of a world, running."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, settings: Settings = SETTINGS) -> None:
         """Open all homes, listen on the ports that were held for them, follow one another."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="nodes", daemon=True)
@@ -38,7 +38,7 @@ class Nodes:
         with ThreadPoolExecutor(2) as pool:
             opened = list(pool.map(_open, world.agencies))
         world.held_ports.close()
-        self._running = self._run(_serve_all(world.agencies, opened))
+        self._running = self._run(_serve_all(world.agencies, opened, settings))
 
     def stop(self) -> None:
         """Drain them all: streams end, everything is committed, the last checkpoints are published and cosigned."""
@@ -60,7 +60,7 @@ def _open(agency: DemoAgency) -> Node:
     return open_home(agency.home, agency.node_keys)
 
 
-async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node]) -> list[RunningNode]:
+async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node], settings: Settings) -> list[RunningNode]:
     running = [
         await serve(
             node,
@@ -68,7 +68,7 @@ async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node]) -> li
             peers_address=agency.config.listen,
             desk_address=agency.config.desk,
             endpoints=agency.config.peers,
-            settings=SETTINGS,
+            settings=settings,
         )
         for agency, node in zip(agencies, opened, strict=True)
     ]

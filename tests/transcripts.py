@@ -113,7 +113,7 @@ def _words_of(roster: Path) -> str:
 
 def wait(line: str, federation: Federation) -> None:
     """Wait for what a ``% until`` line names; other comments are for readers."""
-    until: dict[str, Callable[[Federation], bool]] = {"% until delivered": _delivered, "% until published": _published}
+    until: dict[str, Callable[[Federation], bool]] = {"% until delivered": _delivered, "% until witnessed": _witnessed}
     deadline = time.monotonic() + SECONDS
     while line in until and not until[line](federation):
         if time.monotonic() > deadline:
@@ -126,11 +126,14 @@ def _delivered(federation: Federation) -> bool:
     return all(lane.taken == lane.sequence for lane in lanes if lane.outgoing)
 
 
-def _published(federation: Federation) -> bool:
+def _witnessed(federation: Federation) -> bool:
+    """Tell whether every log is published and cosigned by its quorum to its last entry."""
     for each in federation.world.agencies:
         size = _reads(each.home, lambda reads: reads.size())
-        if parse_note((each.home / "log/checkpoint").read_text()).checkpoint.size != size:
-            return False
+        for name in ("checkpoint", "witnessed"):
+            path = each.home / "log" / name
+            if not path.exists() or parse_note(path.read_text()).checkpoint.size != size:
+                return False
     return True
 
 

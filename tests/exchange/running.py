@@ -15,6 +15,7 @@ from exchange.cli.main import run
 from exchange.client import Client, Published, Received
 from exchange.demo_nodes import Nodes
 from exchange.demo_world import OFFICER, PASSPHRASE_FILE, DemoAgency, World, found_world
+from exchange.rpc.limits import Settings
 from exchange.store import DeliveryState
 
 SMALL = ("HK-IMMD", "HK-SB", "TH-DSI")
@@ -37,7 +38,7 @@ class Federation:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.nodes = Nodes(world)
+        self.nodes = Nodes(world, Settings(retry_most_seconds=2.0))
 
     def agency(self, name: str) -> DemoAgency:
         return next(each for each in self.world.agencies if each.id == name)
