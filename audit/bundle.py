@@ -20,20 +20,19 @@ from audit.checkpoint import MAX_NOTE_BYTES, Checkpoint, parse_note
 from audit.grammar import LINES
 from audit.merkle import TILE_WIDTH
 from audit.tar import BLOCK, END, header
-from audit.tiles import (
+from audit.tile_names import (
     CHECKPOINT,
     ENTRIES,
     KEY_FILE,
     MAX_BUNDLE_BYTES,
     MLDSA44_KEY_FILE,
     WITNESSED,
-    MissingError,
-    TileFolder,
     encode_bundle,
     parse_tile_name,
     tile_name,
     tiles_at,
 )
+from audit.tiles import MissingError, TileFolder
 from audit.tlogproof import MAX_PROOF_BYTES
 from keys.errors import RefusedError
 

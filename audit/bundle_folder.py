@@ -11,18 +11,8 @@ from audit.bundle import README, check_name
 from audit.checkpoint import parse_note
 from audit.merkle import TILE_WIDTH
 from audit.tar import Tar, open_tar
-from audit.tiles import (
-    CHECKPOINT,
-    ENTRIES,
-    KEY_FILE,
-    MLDSA44_KEY_FILE,
-    WITNESSED,
-    MissingError,
-    NotHereError,
-    TileFolder,
-    parse_tile_name,
-    tile_name,
-)
+from audit.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tile_name
+from audit.tiles import MissingError, NotHereError, TileFolder
 from keys.errors import RefusedError
 
 

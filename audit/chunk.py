@@ -22,7 +22,8 @@ from audit.entry import MAGIC, MAX_ENTRY_BYTES
 from audit.grammar import ANSWERS, PATTERNS, REFERS, explain
 from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH, root_of
-from audit.tiles import TileFolder, tile_name
+from audit.tile_names import tile_name
+from audit.tiles import TileFolder
 from keys.errors import RefusedError
 
 ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6

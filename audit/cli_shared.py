@@ -16,7 +16,8 @@ RENDER = "evidence-render"  # in the context's object: module:function that word
 
 def open_folder(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
     """Return the log in a log folder or a node's home, or end with 5."""
-    from audit.tiles import CHECKPOINT, TileFolder
+    from audit.tile_names import CHECKPOINT
+    from audit.tiles import TileFolder
 
     root = Path(directory)
     if not root.is_dir():

@@ -6,7 +6,8 @@ Only each level's incomplete tile is held: 256 hashes for every factor of 256 in
 from collections.abc import Iterable
 
 from audit.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
-from audit.tiles import TileFolder, tile_name
+from audit.tile_names import tile_name
+from audit.tiles import TileFolder
 from keys.errors import RefusedError
 
 

@@ -13,7 +13,8 @@ from audit.evidence_pages import content_policy, render_page, template
 from audit.show import instant
 from audit.survey import BINS_MS, GROUPS, OTHER, SLOTS, Peer, Survey, median_bin, survey
 from audit.text import safe_text
-from audit.tiles import WITNESSED, MissingError, TileFolder
+from audit.tile_names import WITNESSED
+from audit.tiles import MissingError, TileFolder
 from audit.verify import EXIT_REFUTED, OK, REFUTED, Report
 
 if TYPE_CHECKING:

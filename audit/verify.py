@@ -20,16 +20,8 @@ from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH
 from audit.outside import Outside, check_outside, read_note
 from audit.sweep import Sweep, sweep
-from audit.tiles import (
-    CHECKPOINT,
-    KEY_FILE,
-    MLDSA44_KEY_FILE,
-    WITNESSED,
-    MissingError,
-    TileFolder,
-    parse_tile_name,
-    tiles_at,
-)
+from audit.tile_names import CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
+from audit.tiles import MissingError, TileFolder
 from audit.verify_witness import (
     WITNESS_NAME,
     WITNESS_STEP,

@@ -19,7 +19,8 @@ from audit.entry import parse_head
 from audit.merkle import TILE_WIDTH
 from audit.outside import Outside, read_note
 from audit.policy import Witnessed, WitnessPolicy
-from audit.tiles import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED, MissingError, NotHereError, TileFolder
+from audit.tile_names import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED
+from audit.tiles import MissingError, NotHereError, TileFolder
 from keys.errors import RefusedError
 
 WITNESS_STEP = 9

@@ -16,7 +16,8 @@ from audit.entry import HEAD_LENGTH, parse_body
 from audit.epochs import epoch_of_origin
 from audit.kinds import Kind
 from audit.policy import format_policy, format_vkeys
-from audit.tiles import CHECKPOINT, WITNESSED, MissingError, TileFolder
+from audit.tile_names import CHECKPOINT, WITNESSED
+from audit.tiles import MissingError, TileFolder
 from audit.tlogproof import parse_proof
 from audit.trust import policy_of
 from exchange.directory import RecordKind

@@ -18,7 +18,8 @@ from typing import Any
 from audit.entry import Kind, parse_body, parse_entry
 from audit.outside import Outside
 from audit.show import read_range
-from audit.tiles import CHECKPOINT, TileFolder
+from audit.tile_names import CHECKPOINT
+from audit.tiles import TileFolder
 from audit.trust import policy_of, trust_of
 from audit.verify import Report, verify_log
 from audit.verify_witness import WitnessRules

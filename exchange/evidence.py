@@ -25,7 +25,8 @@ from audit.evidence_pages import make_pages
 from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH
 from audit.records import MAX_SEQUENCE_GAP, read_delivery, read_dispatch, read_lane_head
-from audit.tiles import WITNESSED, MissingError, TileFolder
+from audit.tile_names import WITNESSED
+from audit.tiles import MissingError, TileFolder
 from audit.tlogproof import format_proof
 from exchange.bulletin import is_understood, milliseconds, parse_bulletin
 from exchange.directory import RecordKind

@@ -16,7 +16,8 @@ from audit.checkpoint import VerifierKey, parse_note, verify_note
 from audit.cosignature import add_lines, cosign, cosigner_key
 from audit.log import LogReads
 from audit.policy import format_vkeys
-from audit.tiles import WITNESSED, Publisher
+from audit.publisher import Publisher
+from audit.tile_names import WITNESSED
 from audit.trust import policy_of
 from keys.errors import IntegrityError, RefusedError
 from keys.roster import Roster

@@ -25,7 +25,7 @@ def stamp(home: Path, tsa: str | None, tsa_file: Path | None, as_json: bool) -> 
     """
     from audit.checkpoint import parse_note
     from audit.show import instant
-    from audit.tiles import CHECKPOINT, WITNESSED
+    from audit.tile_names import CHECKPOINT, WITNESSED
     from exchange.config import authority_of, load_config
     from exchange.stamping import is_url
     from exchange.stamping import stamp as have_stamped

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from audit.checkpoint import parse_note
 from audit.epochs import split_origin
-from audit.tiles import MissingError, TileFolder, parse_tile_name
+from audit.tile_names import parse_tile_name
+from audit.tiles import MissingError, TileFolder
 from audit.witness_state import WitnessState
 from exchange.node import Node, now_ms
 from exchange.rpc.calls import Context

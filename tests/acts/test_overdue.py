@@ -15,7 +15,8 @@ from audit.cli import audit
 from audit.cosignature import add_lines, cosign, cosigner_key
 from audit.policy import WitnessPolicy, format_vkeys
 from audit.retention import check_retention
-from audit.tiles import CHECKPOINT, WITNESSED, TileFolder
+from audit.tile_names import CHECKPOINT, WITNESSED
+from audit.tiles import TileFolder
 from exchange.cli.main import run
 from exchange.retention import DAY_MS
 from exchange.statement import ReadPurpose

@@ -8,7 +8,7 @@ import pytest
 
 from audit.checkpoint import VerifierKey, sign_checkpoint
 from audit.log import Log
-from audit.tiles import publish
+from audit.publisher import publish
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.store import ORIGIN, TableStore, grow

@@ -7,7 +7,8 @@ from pathlib import Path
 from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.entry import Body, Entry, genesis_previous, leaf_hash, parse_entry
 from audit.merkle import root_of
-from audit.tiles import ENTRIES, TileFolder, encode_bundle, tile_name
+from audit.tile_names import ENTRIES, encode_bundle, tile_name
+from audit.tiles import TileFolder
 from keys.signing import Signer
 from tests.audit.store import ORIGIN, START_US
 

@@ -16,7 +16,8 @@ from audit.fork import pair, verify_fork
 from audit.lock import SqliteLock, check_start
 from audit.log import Log
 from audit.policy import WitnessPolicy
-from audit.tiles import TileFolder, publish
+from audit.publisher import publish
+from audit.tiles import TileFolder
 from audit.verify import verify_log
 from audit.witness import Witness, WitnessRefusal
 from keys.errors import IntegrityError

@@ -16,7 +16,8 @@ from audit.chunk import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
 from audit.columns import FEW, verify_columns
 from audit.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
 from audit.layout import learn
-from audit.tiles import ENTRIES, TileFolder, encode_bundle, tile_name
+from audit.tile_names import ENTRIES, encode_bundle, tile_name
+from audit.tiles import TileFolder
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies

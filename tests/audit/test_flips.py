@@ -16,7 +16,8 @@ import pytest
 
 from audit.checkpoint import VerifierKey
 from audit.chunk import verify_chunk
-from audit.tiles import TileFolder, parse_tile_name
+from audit.tile_names import parse_tile_name
+from audit.tiles import TileFolder
 from audit.verify import verify_log
 from tests.scale import SCALE
 from tests.tlog.asking import Ask, asking

@@ -20,7 +20,7 @@ from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.cli import main
 from audit.fork import format_fork, pair
 from audit.policy import format_vkeys
-from audit.tiles import WITNESSED
+from audit.tile_names import WITNESSED
 from audit.tlogproof import format_proof
 from exchange.evidence import evidence_file
 from keys.signing import Ed25519Signer

@@ -23,8 +23,8 @@ from audit.entry import leaf_hash, parse_entry
 from audit.kinds import Kind
 from audit.log import Log
 from audit.outside import Outside
+from audit.publisher import publish
 from audit.since import verify_since
-from audit.tiles import publish
 from audit.verify import Report, verify_log
 from keys.errors import RefusedError
 from keys.signing import Ed25519Signer

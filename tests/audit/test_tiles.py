@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from audit.checkpoint import VerifierKey, sign_checkpoint
 from audit.log import Log
 from audit.outside import Outside
-from audit.tiles import Publisher, TileFolder, parse_tile_name, publish, tile_name
+from audit.publisher import Publisher, publish
+from audit.tile_names import parse_tile_name, tile_name
+from audit.tiles import TileFolder
 from audit.verify import verify_log
 from keys.errors import IntegrityError
 from keys.signing import Ed25519Signer

@@ -21,7 +21,8 @@ from audit.cosignature import add_lines, cosign, cosigner_key
 from audit.entry import Body, Kind, parse_body, parse_entry
 from audit.log import Log
 from audit.policy import WitnessPolicy, format_vkeys
-from audit.tiles import CHECKPOINT, WITNESSED, Publisher
+from audit.publisher import Publisher
+from audit.tile_names import CHECKPOINT, WITNESSED
 from audit.timestamp import MAX_TOKEN_BYTES, load_authority, make_query, verify_token
 from exchange.cli.main import run
 from exchange.rpc.logs import Log as ProgramLog

@@ -16,7 +16,7 @@ from audit.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoin
 from audit.cosignature import cosign, cosigner_key, parse_lines
 from audit.entry import Kind, Outcome
 from audit.policy import WitnessPolicy, format_vkeys
-from audit.tiles import MLDSA44_KEY_FILE
+from audit.tile_names import MLDSA44_KEY_FILE
 from audit.trust import policy_of
 from audit.witness import Witness, WitnessRefusal, format_request
 from audit.witness_state import WitnessState
