@@ -10,6 +10,8 @@ demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an audit
 
 test: .venv/dev.stamp ## everything that proves it
 	@.ci/packages
+	@tests/tlog/install || echo 'without aics-tlog some tests are skipped' >&2
+	@tests/other_python || echo 'without another Python a test is skipped' >&2
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/dev.stamp ## style, types, layers, schemas
@@ -32,9 +34,10 @@ mutants: .venv/dev.stamp ## removes each numbered check of the acts; fails if th
 transcripts: .venv/dev.stamp ## regenerates the command transcripts
 	@$(BIN)/python -m tests.transcripts $(ARGS)
 
-lock: ## the three lock files, from pyproject.toml (needs uv)
+lock: ## the four lock files, from pyproject.toml (needs uv)
 	@uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-emit-index-url pyproject.toml -o requirements/run.txt
 	@uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-emit-index-url --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@printf 'aics-tlog==0.2.1\n' | uv pip compile -q --generate-hashes --python-version 3.12 --no-header --no-emit-index-url - -o requirements/tlog.txt
 	@printf 'hatchling==1.33.0\neditables>=0.5\n' | uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -c requirements/dev.txt - -o requirements/build.txt
 
 clean:

@@ -112,6 +112,7 @@ def other_pythons() -> list[str]:
     """Find interpreters of other versions that can run the program: those named, and those on the path."""
     named = [each for each in os.environ.get("EXCHANGE_PYTHONS", "").split(":") if each]
     found = [path for version in ("3.11", "3.12", "3.13") if (path := shutil.which(f"python{version}"))]
+    found += [str(path) for path in [ROOT / ".venv/other/bin/python"] if path.exists()]  # tests/other_python
     probe = "import sys, exchange.cli.audit_bundle; sys.exit(sys.version_info[:2] == tuple(map(int, sys.argv[1:])))"
     own = [str(number) for number in sys.version_info[:2]]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -127,7 +128,7 @@ def test_the_same_log_gives_the_same_bytes_under_another_python_row_17(
 ) -> None:
     pythons = other_pythons()
     if not pythons:
-        pytest.skip("no Python of another version has this program's libraries; EXCHANGE_PYTHONS names some")
+        pytest.skip("no Python of another version has this program's libraries: tests/other_python")
     for number, python in enumerate(pythons):
         again = tmp_path / f"{number}.audit"
         command = [python, "-m", "exchange", "audit", "bundle", str(template / HOME), "-o", str(again)]
