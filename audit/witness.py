@@ -26,6 +26,7 @@ from audit.checkpoint import (
 from audit.cosignature import cosign
 from audit.fork import Fork, pair, with_proof
 from audit.merkle import EMPTY_ROOT
+from audit.policy import WitnessPolicy
 from audit.proof import MAX_PROOF_HASHES, ConsistencyError, verify_consistency
 from audit.witness_state import Held, WitnessState
 from keys.errors import RefusedError
@@ -93,7 +94,7 @@ class Opening(Protocol):
         """Return with which root."""
 
 
-def _none(origin: str) -> None:
+def _none(_: str) -> None:
     return None
 
 
@@ -138,13 +139,14 @@ class Witness:
     clock_s: Callable[[], int]  # seconds since 1970
     opening_of: Callable[[str], Opening | None] = _none  # how the epoch of this origin began, by its manifest
     successor_of: Callable[[str], Opening | None] = _none  # the epoch that follows this origin's, by its manifest
+    policy_of: Callable[[str], WitnessPolicy | None] = _none  # of the log of this origin, by the roster
 
     def add_checkpoint(self, body: bytes) -> str:
         """Judge a request in this order, and cosign.
 
         1. form (400), 2. a log that we know (404), 3. its signature (403), 4. sizes (400), 5. an epoch that began as
         its manifest says (403), 6. *old* is what we hold (409), 7. it extends that (409 for the same size with
-        another root, 422), 8. the state moves, durably, 9. nothing in an epoch that has a successor (403), 10. lines.
+        another root, 422), or is the end of an epoch that the other witnesses saw, 8. the state moves, durably, 9. nothing in an epoch that has a successor (403), 10. lines.
 
         Returns:
             Signature lines, each with its newline, one a signer.
@@ -159,7 +161,8 @@ class Witness:
         ended = self._successor(request, new, held)
         if held is None:
             self._check_opening(new)
-        self._check_consistency(request, new, held)
+        if ended is None or held is None or not self._is_vouched_end(request, new, held):
+            self._check_consistency(request, new, held)
         time_s = self.state.swap(held, new, _own_lines(request.read), self.clock_s)
         if time_s is None:  # another request was faster
             raise self._elsewhere(request, new, self.state.held(new.origin))
@@ -252,6 +255,26 @@ class Witness:
             verify_consistency(held, new, request.proof)
         except ConsistencyError as error:
             raise WitnessRefusal(422, str(error), fork=self._fork(held, request)) from error
+
+    def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, held: Held) -> bool:
+        """Tell whether the other witnesses stand in for the proof from what we hold to the end of an epoch.
+
+        A log that was destroyed cannot prove that step any more. Its end, which the manifest of its root names, is
+        then taken on the word of the log's quorum, counted without us; of all others where the quorum is everybody.
+        """
+        policy = self.policy_of(new.origin)
+        if policy is None or request.proof or request.old_size != held.size or not held.size < new.size:
+            return False
+        keys = {each.key.public_key for each in self.signers}
+        others = {key.name for key in policy.witnesses if key.name != self.name and key.key not in keys}
+        needed = policy.quorum
+        if needed == len(policy.witnesses):  # a quorum without us cannot be
+            needed = len(others)
+        try:
+            vouching = others.intersection(policy.judge(request.read).names)
+        except RefusedError as error:
+            raise WitnessRefusal(403, f"the lines under {new.origin} at size {new.size}: {error}") from error
+        return 0 < needed <= len(vouching)
 
     def _elsewhere(self, request: AddCheckpoint, new: Checkpoint, held: Held | None) -> WitnessRefusal:
         """Return the 409 that says what we hold; with both notes where the same size has another root."""

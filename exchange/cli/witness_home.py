@@ -14,7 +14,8 @@ from pathlib import Path
 
 from audit.checkpoint import VerifierKey
 from audit.cosignature import CosignerKey, cosigner_key
-from audit.trust import log_key, member_of_log
+from audit.policy import WitnessPolicy
+from audit.trust import log_key, member_of_log, policy_of
 from audit.witness import Witness
 from audit.witness_state import WitnessState
 from keys.dsse import SignedPayload
@@ -68,6 +69,10 @@ class Trusted:
         member, epoch = member_of_log(self.roster, origin)
         manifest = self.manifests.get(member.agency)
         return next((each for each in manifest.log_epochs if each.epoch == epoch), None) if manifest else None
+
+    def policy_of(self, origin: str) -> WitnessPolicy:
+        """Return who witnesses this log, and how many make a quorum."""
+        return policy_of(self.roster, member_of_log(self.roster, origin)[0].agency)
 
     def successor_of(self, origin: str) -> LogEpoch | None:
         """Return the epoch that the manifest lets follow this one."""
@@ -183,6 +188,7 @@ def open_witness(home: Path, passphrase: bytes, clock_s: Callable[[], int]) -> W
         clock_s=clock_s,
         opening_of=trusted.opening_of,
         successor_of=trusted.successor_of,
+        policy_of=trusted.policy_of,
     )
 
 

@@ -4,6 +4,7 @@ One task for each witness, so that a slow or dead one holds up nobody. Every ans
 the quorum is reached, ``log/witnessed`` (and ``log/checkpoint``, if that is of the size) gets the lines. A quorum that
 is missing never stops a bulletin: the log is *pending*, says so in ``witnessing.json``, and alarms after ten minutes.
 What each witness cosigned last is kept there too; it is only a hint, since a witness that stands elsewhere says where.
+In an epoch that follows a loss, a witness that had fallen behind is first shown the cosigned end of the one before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from audit.checkpoint import parse_note
 from audit.trust import policy_of
 from audit.witness import WitnessRefusal, format_request
 from exchange.node import Node
@@ -20,7 +22,8 @@ from exchange.pending import ALARM_MS, Pending, load_pending, save_pending
 from exchange.rpc.gathering import Gathering, Target
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
-from exchange.rpc.status import ELSEWHERE
+from exchange.rpc.rebuilding import end_note
+from exchange.rpc.status import ELSEWHERE, FORBIDDEN
 from exchange.rpc.witness_calls import Ask, NoChannelError
 from exchange.writer import Group
 from exchange.writing import Writing
@@ -61,6 +64,7 @@ class Cosigning:
         self._waiting: list[tuple[int, int]] = []  # (size, published at ms), not witnessed yet; ascending
         if saved is not None and saved.since_ms:
             self._waiting.append((node.witnessed[0] + 1, saved.since_ms))
+        self._end = end_note(node.paths.home, node.house.before)
         self._alarmed_ms = 0
         self._target: Target | None = None
         self._aimed = 0.0  # on the monotonic clock
@@ -174,12 +178,17 @@ class Cosigning:
 
     async def _ask(self, witness: _Witness, target: Target) -> None:
         """Ask from where the witness stands; where it stands elsewhere, again from there."""
+        shown = not self._end
         for _ in range(ATTEMPTS):
             old = min(witness.held, target.size)
             proof = await self._prove(old, target.size)
             try:
                 answer = await witness.ask(format_request(old, proof, target.note))
             except WitnessRefusal as refusal:
+                if refusal.status == FORBIDDEN and not shown:
+                    shown = True
+                    await self._show_end(witness)
+                    continue
                 if refusal.status != ELSEWHERE or refusal.size is None or refusal.size == old:
                     raise
                 witness.held = refusal.size
@@ -194,6 +203,20 @@ class Cosigning:
             self._dirty.set()
             return
         raise UnavailableError("the witness stands elsewhere each time it is asked")
+
+    async def _show_end(self, witness: _Witness) -> None:
+        """Show a witness where the epoch before ended, in case it stands before that; it notes it, or says why not.
+
+        There is no proof from where it stands: the entries are lost. The cosignatures under the note stand in for it.
+        """
+        end = old = parse_note(self._end).checkpoint.size
+        for _ in range(2):
+            try:
+                await witness.ask(format_request(old, [], self._end))
+            except WitnessRefusal as refusal:
+                if refusal.status != ELSEWHERE or refusal.size is None or refusal.size >= end:
+                    return  # noted, which is no cosignature; or it will say so when it is asked again
+                old = refusal.size
 
     async def _prove(self, old: int, new: int) -> list[bytes]:
         """Prove once for all witnesses that stand at the same size."""

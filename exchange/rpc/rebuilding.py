@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
 
-from audit.checkpoint import Checkpoint, parse_note
+from audit.checkpoint import Checkpoint, SignatureLine, parse_note
+from audit.cosignature import verify_cosignature
 from audit.entry import parse_head
 from audit.epochs import check_first_entry
+from audit.trust import policy_of
 from exchange.home import house_from
 from exchange.house import House, end_of_epoch_before, newest_epoch
 from exchange.node import restore_federation
@@ -171,12 +174,45 @@ def choose_end(gathered: Gathered) -> tuple[str, Checkpoint]:
     if found is None:
         raise NobodyError(gathered.house.origin)
     _, end = found
-    lines: list[str] = []
-    for answer in gathered.recovered:
-        for note, checkpoint in answer.notes:
-            if checkpoint == end:
-                lines += [str(line) for line in parse_note(note).signatures]
-    return f"{end.text()}\n" + "".join(f"{line}\n" for line in dict.fromkeys(each.rstrip("\n") for each in lines)), end
+    given = [
+        line
+        for answer in gathered.recovered
+        for note, checkpoint in answer.notes
+        if checkpoint == end
+        for line in parse_note(note).signatures
+    ]
+    return f"{end.text()}\n{''.join(map(str, _true_lines(given, end, gathered.house)))}", end
+
+
+def _true_lines(given: Sequence[SignatureLine], end: Checkpoint, house: House) -> list[SignatureLine]:
+    """Keep our log's line and one of each witness; a peer's false line would spoil the note for everybody."""
+    own = house.key_of(house.agency, end.origin)
+    keys = {(key.name, key.key_hash): key for key in policy_of(house.federation.roster, house.agency).witnesses}
+    ours: list[SignatureLine] = []
+    found: dict[str, SignatureLine] = {}
+    for line in given:
+        key = keys.get((line.name, line.key_hash))
+        if (line.name, line.key_hash) == (own.name, own.key_hash):
+            ours = [line]  # verified with its note
+        elif key is not None and line.name not in found:
+            with suppress(RefusedError):
+                verify_cosignature(line, end, key)
+                found[line.name] = line
+    return [*ours, *found.values()]
+
+
+def end_note(home: Path, end: Checkpoint | None) -> str:
+    """Read the cosigned end of the epoch before, as ``save_for_root`` wrote it; empty where it is not at hand.
+
+    Args:
+        home: The node's.
+        end: Where that epoch ended, by our manifest; None in the first.
+    """
+    try:
+        note = (home / RECOVERED / CHECKPOINT_FILE).read_text("utf-8") if end is not None else ""
+        return note if note and parse_note(note).checkpoint == end else ""
+    except (OSError, UnicodeDecodeError, RefusedError):
+        return ""
 
 
 def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> House:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import grpc.aio
 
+from audit.checkpoint import parse_note
+from audit.cosignature import add_lines
 from audit.entry import parse_body, parse_entry
+from audit.epochs import epoch_of_origin
+from audit.witness import format_request
 from audit.witness_state import WitnessState
 from exchange.directory import RecordKind, digest_of
 from exchange.dispatch import dispatch_digest
@@ -153,7 +157,7 @@ async def ask(
     try:
         async with asyncio.timeout(seconds):
             records = await _records(opened, house)
-            return Told(answer=await _answer(peer, opened), records=records)
+            return Told(answer=await _cosigned(await _answer(peer, opened), opened), records=records)
     except TimeoutError as error:
         raise RefusedError("TOO_MANY", f"{peer} did not come to an end in {seconds:g} s") from error
     finally:
@@ -189,6 +193,27 @@ async def _answer(peer: AgencyId, opened: grpc.aio.Channel) -> Answer:
         if len(deliveries) + len(receipts) + len(notes) > MAX_ITEMS:
             raise RefusedError("TOO_MANY", f"{peer} gives back more than {MAX_ITEMS} items")
     return Answer(peer=peer, notes=tuple(notes), deliveries=tuple(deliveries), receipts=tuple(receipts))
+
+
+async def _cosigned(answer: Answer, opened: grpc.aio.Channel) -> Answer:
+    """Have the peer cosign the newest of its notes once more, for whoever has not seen that one; if it will.
+
+    It cosigns what it holds as a witness, which keeps no lines. Once it knows of the next epoch, it cosigns no more.
+    """
+    if not answer.notes:
+        return answer
+    newest = max(answer.notes, key=_age)
+    body = format_request(parse_note(newest).checkpoint.size, [], newest)
+    try:
+        given = await node_pb2_grpc.AuditLogStub(opened).AddCheckpoint(node_pb2.AddCheckpointRequest(body=body))
+    except grpc.RpcError:
+        return answer  # it has verified it, but stands elsewhere as a witness
+    return replace(answer, notes=(*answer.notes, add_lines(newest, given.signature_lines.decode(errors="replace"))))
+
+
+def _age(note: str) -> tuple[int, int]:
+    checkpoint = parse_note(note).checkpoint
+    return epoch_of_origin(checkpoint.origin), checkpoint.size
 
 
 def _sent(each: node_pb2.RecoveredDelivery) -> SentDelivery:

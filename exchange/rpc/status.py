@@ -52,6 +52,7 @@ _CODES: dict[grpc.StatusCode, tuple[str, ...]] = {
     _S.ABORTED: ("LANE_FORK", "LANE_STOPPED", "LANE_HEAD_INVALID", "RECEIPT_INVALID"),
 }
 _STATUS = {code: status for status, codes in _CODES.items() for code in codes}  # what is not here: INVALID_ARGUMENT
+FORBIDDEN = 403  # a witness will not cosign this: the log, or its epoch, is not as it knows it
 ELSEWHERE = 409  # a witness holds another size than it was asked from: no offence, and how a log learns it
 _WITNESS = {  # what tlog-witness says in HTTP's numbers
     400: _S.INVALID_ARGUMENT,

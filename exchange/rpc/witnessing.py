@@ -16,7 +16,8 @@ from functools import partial
 from audit.checkpoint import VerifierKey, parse_note
 from audit.epochs import opening_of, split_origin
 from audit.fork import Fork
-from audit.trust import log_key, member_of_log
+from audit.policy import WitnessPolicy
+from audit.trust import log_key, member_of_log, policy_of
 from audit.witness import Witness, WitnessRefusal
 from audit.witness_state import WitnessState
 from exchange import forks
@@ -47,6 +48,7 @@ class Witnessing:
             clock_s=lambda: now_ms() // 1000,
             opening_of=partial(self._epoch, 0),
             successor_of=partial(self._epoch, 1),
+            policy_of=self._policy,
         )
         # One at a time, beside the event loop: each waits for the disk.
         self._line = ThreadPoolExecutor(1, "witness")
@@ -97,6 +99,10 @@ class Witnessing:
             return log_key(self._node.house.federation.roster, origin)
         except RefusedError:
             return None
+
+    def _policy(self, origin: str) -> WitnessPolicy | None:
+        member = self._member(origin)
+        return policy_of(self._node.house.federation.roster, member.agency) if member is not None else None
 
     def _epoch(self, after: int, origin: str) -> LogEpoch | None:
         """Give what the manifest says of this origin's epoch, or of the one so many after it."""

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.checkpoint import Checkpoint, parse_note
-from audit.cosignature import parse_lines, verify_cosignature
+from audit.cosignature import add_lines, cosign, parse_lines, verify_cosignature
 from audit.fork import verify_fork
 from audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness, WitnessRefusal, format_request, parse_request
 from audit.witness_state import Held, WitnessState
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
-from tests.audit.witnessing import ORIGIN, TIME, GrowingLog, ed25519, key, make_witness, mldsa44
+from tests.audit.witnessing import ORIGIN, TIME, GrowingLog, cosigned, ed25519, key, make_witness, mldsa44, policy
 
 
 @pytest.fixture
@@ -403,6 +403,78 @@ def test_a_witness_that_fell_behind_is_brought_to_the_end_without_a_cosignature(
     assert refused(witness, log.request(20, 30)).status == 403  # not the end: not even noted
     assert "noted, not cosigned" in str(refused(witness, log.request(20, 40)))
     assert witness.add_checkpoint(later.request(0))
+
+
+def with_lines(log: GrowingLog, size: int, *numbers: int) -> str:
+    return cosigned(log.note(size), log.checkpoint(size), dict.fromkeys(numbers, TIME))
+
+
+@pytest.mark.parametrize(
+    ("witnesses", "lines", "taken"),
+    [
+        (4, (2, 3, 4), True),
+        (4, (1, 2, 3), False),  # the witness's own line is not somebody else's word
+        (4, (2, 3), False),
+        (4, (), False),
+        (2, (2,), True),  # the quorum is both: without the one that fell behind there would never be one
+        (2, (1,), False),
+        (3, (2, 3), True),
+        (3, (2,), False),
+        (1, (1,), False),
+        (1, (), False),
+    ],
+)
+def test_row_63_without_a_proof_only_the_other_witnesses_quorum_brings_one_to_the_end(
+    tmp_path: Path, log: GrowingLog, witnesses: int, lines: tuple[int, ...], taken: bool
+) -> None:
+    later, opening = second_epoch(log, 40)
+    hooks = {"opening_of": {SECOND: opening}.get, "successor_of": {ORIGIN: opening}.get}
+    make_witness(tmp_path / "witness.db", log.key).add_checkpoint(log.request(0, 20))
+    shown = format_request(20, [], with_lines(log, 40, *lines))
+    without = make_witness(tmp_path / "witness.db", log.key, later.key, **hooks)
+    assert refused(without, shown).status == 422  # control: nobody says who the witnesses are
+    policies = {ORIGIN: policy(witnesses)}.get
+    witness = make_witness(tmp_path / "witness.db", log.key, later.key, policy_of=policies, **hooks)
+    assert refused(witness, shown).status == (403 if taken else 422)
+    held = witness.state.held(ORIGIN)
+    assert held is not None
+    assert held.size == (40 if taken else 20)
+    if taken:
+        assert witness.add_checkpoint(later.request(0))
+    else:
+        assert "show it that checkpoint first" in str(refused(witness, later.request(0)))
+
+
+def test_row_63_a_quorum_moves_no_witness_but_forward_to_the_very_end_of_an_epoch(
+    tmp_path: Path, log: GrowingLog
+) -> None:
+    later, opening = second_epoch(log, 40)
+    log.grow(10)
+    hooks = {"opening_of": {SECOND: opening}.get, "policy_of": {ORIGIN: policy(4)}.get}
+
+    def at(size: int, source: GrowingLog = log, *, ended: bool = True) -> Witness:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.db"
+        make_witness(path, log.key).add_checkpoint(source.request(0, size))
+        return make_witness(path, log.key, later.key, successor_of={ORIGIN: opening if ended else None}.get, **hooks)
+
+    others = (2, 3, 4)
+    end = with_lines(log, 40, *others)
+    assert refused(at(20, ended=False), format_request(20, [], end)).status == 422  # no manifest says so
+    elsewhere = with_lines(log, 39, *others)
+    assert refused(at(20), format_request(20, [], elsewhere)).status == 403  # not where the manifest says
+    fork = refused(at(40, branch(40, 10)), format_request(40, [], end))
+    assert (fork.status, fork.conflict is not None) == (409, True)
+    assert refused(at(50), format_request(50, [], end)).status == 400  # it holds more
+    assert refused(at(50), format_request(40, [], end)).size == 50
+    assert refused(at(20), format_request(19, [], end)).size == 20
+    wrong = list(log.tree.consistency(20, 39))
+    assert refused(at(20), format_request(20, wrong, end)).status == 422  # a proof is judged as one
+    spoilt = end.replace("w4.example/witness ", "w4.example/witness A")
+    assert refused(at(20), format_request(20, [], spoilt)).status in (400, 403)
+    false = add_lines(end, cosign(log.checkpoint(39), "w4.example/witness", ed25519(4), TIME))
+    assert "the lines under" in str(refused(at(20), format_request(20, [], false)))
+    noted = refused(at(20), format_request(20, [], end))  # control
+    assert "noted, not cosigned" in str(noted)
 
 
 def test_nothing_is_cosigned_in_an_epoch_that_has_a_successor(tmp_path: Path, log: GrowingLog) -> None:

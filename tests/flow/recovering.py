@@ -97,6 +97,7 @@ async def recover(world: World, agency: str, *without: str) -> Recovery:
     gathered, old = await gather(world, agency, *without)
     rebuilding.save_recovered(member.home, gathered)
     note, end = rebuilding.choose_end(gathered)
+    rebuilding.save_for_root(member.home, note, gathered)
     manifest = sign(member, note, gathered)
     now_us = time.time_ns() // 1000
     house = rebuilding.check_manifest(manifest, gathered, now_us // 1000)
