@@ -21,10 +21,10 @@ from audit.grammar import ANSWERS
 from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH
 from audit.policy import format_policy, format_vkeys
+from audit.steps import NAMES, NOT_CHECKED, OK, REFUTED, Report, Step
 from audit.tile_names import CHECKPOINT, KEY_FILE, parse_tile_name
 from audit.tlogproof import parse_proof, verify_proof
 from audit.trust import log_key, member_of_log, policy_of
-from audit.verify import NAMES, NOT_CHECKED, OK, REFUTED, Report, Step
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import short

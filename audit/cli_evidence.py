@@ -10,8 +10,8 @@ from audit.archive import MAGIC, MAX_ARCHIVE_BYTES
 from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, RENDER, fail, print_json
 from audit.cli_verify import VerifyOptions, report_json
 from audit.evidence import Render, verify_evidence
+from audit.steps import OK, Report
 from audit.text import safe_text
-from audit.verify import OK, Report
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed

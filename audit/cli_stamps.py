@@ -10,8 +10,8 @@ from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, fail
 if TYPE_CHECKING:
     from audit.checkpoint import VerifierKey
     from audit.cli_verify import VerifyOptions
+    from audit.steps import Report
     from audit.tiles import TileFolder
-    from audit.verify import Report
     from audit.verify_witness import WitnessRules
 
 

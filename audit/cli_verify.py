@@ -19,8 +19,8 @@ from audit.cli_shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, EXIT_USAG
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.checkpoint import VerifierKey
     from audit.outside import Outside
+    from audit.steps import Report
     from audit.tiles import TileFolder
-    from audit.verify import Report
     from audit.verify_witness import WitnessRules
 
 HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content

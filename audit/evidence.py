@@ -13,7 +13,7 @@ from audit import evidence_file as ef
 from audit.archive import read_archive
 from audit.evidence_pages import make_pages
 from audit.evidence_steps import NAMES, Examination, OpenError, Render, examine, step, take
-from audit.verify import NOT_CHECKED, OK, REFUTED, Report, Step
+from audit.steps import NOT_CHECKED, OK, REFUTED, Report, Step
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 

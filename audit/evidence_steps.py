@@ -14,8 +14,8 @@ from audit.disclosure import parse_disclosure, verify_disclosure
 from audit.evidence_export import add_export, log_head_detail, stamped_note
 from audit.evidence_trust import Trust, check_given, read_trust
 from audit.show import instant
+from audit.steps import NOT_CHECKED, OK, REFUTED, Step
 from audit.timestamp import verify_token
-from audit.verify import NOT_CHECKED, OK, REFUTED, Step
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.words import words

@@ -13,8 +13,8 @@ from audit.evidence_case import Answer, Case, Proven
 from audit.evidence_steps import Examination
 from audit.records import ABSENT_REASONS, URGENCIES
 from audit.show import instant
+from audit.steps import Step
 from audit.text import safe_text
-from audit.verify import Step
 from keys.words import words
 
 _ROLES = {1: "author", 2: "second person, who released it"}

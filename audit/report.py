@@ -11,11 +11,11 @@ from audit import drawing
 from audit.checkpoint import parse_note
 from audit.evidence_pages import content_policy, render_page, template
 from audit.show import instant
+from audit.steps import EXIT_REFUTED, OK, REFUTED, Report
 from audit.survey import BINS_MS, GROUPS, OTHER, SLOTS, Peer, Survey, median_bin, survey
 from audit.text import safe_text
 from audit.tile_names import WITNESSED
 from audit.tiles import MissingError, TileFolder
-from audit.verify import EXIT_REFUTED, OK, REFUTED, Report
 
 if TYPE_CHECKING:
     from audit.policy import WitnessPolicy

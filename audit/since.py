@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from audit.anchors import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
 from audit.answers import Answers
 from audit.border import Border
 from audit.bundle_folder import BundleFolder, folder_at
@@ -32,22 +33,8 @@ from audit.kinds import Kind
 from audit.levels import Levels
 from audit.merkle import TILE_WIDTH, root_of
 from audit.outside import Outside, read_note
+from audit.steps import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.tiles import MissingError, TileFolder
-from audit.verify import (
-    NOT_CHECKED,
-    OK,
-    REFUTED,
-    Report,
-    _judge_witnesses,
-    _RefutedError,
-    _report,
-    _step_checkpoint,
-    _step_key,
-    _step_outside,
-    _step_witnesses,
-    _Steps,
-    _where,
-)
 from audit.verify_witness import WITNESS_STEP, WitnessResult, WitnessRules
 from keys.errors import RefusedError
 
@@ -117,32 +104,32 @@ def verify_since(
         RefusedError: MALFORMED; *old* is no checkpoint of this log.
         Nothing for whatever the log holds: everything malformed is a refutation in the report.
     """
-    steps = _Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1)
+    steps = Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1)
     checkpoint: Checkpoint | None = None
     result = WitnessResult()
     every = [old, *outside] if old is not None else list(outside)
     try:
         folder = _open(root)
-        key = _step_key(steps, folder, key, key_source)
-        notes, checkpoint = _step_checkpoint(steps, folder, key)
+        key = step_key(steps, folder, key, key_source)
+        notes, checkpoint = step_checkpoint(steps, folder, key)
         scope = _scope(folder, root, checkpoint, _known(old, checkpoint, key))
         found = _look(scope, checkpoint, before)
         _tell_entries(steps, scope, checkpoint, before)
         _tell_tree(steps, scope, checkpoint, found)
         _tell_bodies(steps, scope, found)
         if witnesses is not None:
-            result = _judge_witnesses(folder, checkpoint, key, witnesses, notes, every)
-        anchored = _step_outside(steps, folder, checkpoint, key, every, witnesses, notes, result.reached)
+            result = judge_witnesses(folder, checkpoint, key, witnesses, notes, every)
+        anchored = step_outside(steps, folder, checkpoint, key, every, witnesses, notes, result.reached)
         _tell_rules(steps, scope, found)
         if witnesses is not None:
-            _step_witnesses(steps, result)
-    except _RefutedError as refuted:
+            step_witnesses(steps, result)
+    except LogRefutedError as refuted:
         for finding in refuted.findings:
-            steps.put(finding.step, REFUTED, _where(finding))
-        return _report(steps, checkpoint, None, None, refuted.findings)
+            steps.put(finding.step, REFUTED, words_of(finding))
+        return report_of(steps, checkpoint, None, None, refuted.findings)
     restored = found.kinds.first.get(Kind.RESTORED)
     told = scar(scope.first + restored if restored is not None else None)
-    report = _report(steps, checkpoint, anchored, result.reached, (), told)
+    report = report_of(steps, checkpoint, anchored, result.reached, (), told)
     if scope.missing:
         report = replace(report, verdict=f"{report.verdict}, of entries {scope.first:,} to {scope.end - 1:,} alone")
     return report
@@ -152,7 +139,7 @@ def _open(root: Path) -> TileFolder:
     try:
         return folder_at(root)
     except RefusedError as error:
-        raise _RefutedError(Finding(TILES_STEP, None, str(error))) from error
+        raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
 
 
 def _known(old: Outside | None, checkpoint: Checkpoint, key: VerifierKey) -> Checkpoint | None:
@@ -168,7 +155,7 @@ def _known(old: Outside | None, checkpoint: Checkpoint, key: VerifierKey) -> Che
         raise RefusedError("MALFORMED", f"{old.name}: a checkpoint of size 0 says nothing")
     if known.size > checkpoint.size:
         message = f"{old.name}: it commits to {known.size:,} entries; the log ends before entry {checkpoint.size}"
-        raise _RefutedError(Finding(OUTSIDE_STEP, checkpoint.size, message))
+        raise LogRefutedError(Finding(OUTSIDE_STEP, checkpoint.size, message))
     return known
 
 
@@ -179,10 +166,10 @@ def _scope(folder: TileFolder, root: Path, checkpoint: Checkpoint, known: Checkp
         try:
             found = border.root(known.size)
         except RefusedError as error:
-            raise _RefutedError(Finding(TILES_STEP, None, str(error))) from error
+            raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
         if found != known.root:
             message = f"another history: the log's root at size {known.size:,} is not the old checkpoint's"
-            raise _RefutedError(Finding(OUTSIDE_STEP, None, message))
+            raise LogRefutedError(Finding(OUTSIDE_STEP, None, message))
     first, end = folder.held(size) if isinstance(folder, BundleFolder) else (0, size)
     begin = (known.size if known is not None else 0) // TILE_WIDTH * TILE_WIDTH
     first = min(max(first, begin), end)
@@ -200,7 +187,7 @@ def _look(scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> _Fo
         last = -(-scope.end // TILE_WIDTH)
         _add_tiles(scope, found, max(last, scope.tile), -(-scope.size // TILE_WIDTH))
     except RefusedError as error:
-        raise _RefutedError(Finding(TILES_STEP, None, str(error))) from error
+        raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
     return found
 
 
@@ -231,13 +218,13 @@ def _add_entries(scope: _Scope, found: _Found, checkpoint: Checkpoint, before: E
         count = min(CHUNK_BUNDLES, -(-scope.end // TILE_WIDTH) - first)
         chunk = verify_chunk(scope.root, scope.size, first, count)
         if first == 0 and (problem := link_fault(chunk.first_previous, checkpoint.origin, before)):
-            raise _RefutedError(Finding(ENTRIES_STEP, 0, problem))
+            raise LogRefutedError(Finding(ENTRIES_STEP, 0, problem))
         if chunk.count and link not in (None, chunk.first_previous):
-            raise _RefutedError(Finding(ENTRIES_STEP, chunk.first, "its link is not the hash of the entry before"))
+            raise LogRefutedError(Finding(ENTRIES_STEP, chunk.first, "its link is not the hash of the entry before"))
         if chunk.count and chunk.first_time < time_us:
-            raise _RefutedError(Finding(ENTRIES_STEP, chunk.first, "its time is before that of the entry before"))
+            raise LogRefutedError(Finding(ENTRIES_STEP, chunk.first, "its time is before that of the entry before"))
         if chunk.findings:
-            raise _RefutedError(*chunk.findings)
+            raise LogRefutedError(*chunk.findings)
         link, time_us = chunk.last_leaf, chunk.last_time
         found.kinds.add(bytes(chunk.kinds))
         found.levels.add(chunk.roots)
@@ -260,7 +247,7 @@ def _before(scope: _Scope) -> tuple[bytes | None, int]:
         return scope.border.tile(0, tile)[-32:], 0
     leaf = leaf_hash(entry)
     if leaf != scope.border.tile(0, tile)[-32:]:
-        raise _RefutedError(Finding(TILES_STEP, scope.first - 1, "the entry's hash is not the one in the tile"))
+        raise LogRefutedError(Finding(TILES_STEP, scope.first - 1, "the entry's hash is not the one in the tile"))
     return leaf, int.from_bytes(entry[12:20], "big")
 
 
@@ -271,7 +258,7 @@ def _check_references(scope: _Scope, found: _Found, chunk: Chunk) -> None:
         if kind is None:
             found.unknown_targets += 1
         elif fault := reference_fault(chunk.kinds[index - chunk.first], target, kind):
-            raise _RefutedError(Finding(BODIES_STEP, index, fault))
+            raise LogRefutedError(Finding(BODIES_STEP, index, fault))
 
 
 def _old_kind(scope: _Scope, index: int) -> int | None:
@@ -283,7 +270,7 @@ def _old_kind(scope: _Scope, index: int) -> int | None:
         return None
     _authentic(scope, 0, tile)
     if leaf_hash(entry) != scope.border.tile(0, tile)[32 * place : 32 * place + 32]:
-        raise _RefutedError(Finding(TILES_STEP, index, "the entry's hash is not the one in the tile"))
+        raise LogRefutedError(Finding(TILES_STEP, index, "the entry's hash is not the one in the tile"))
     kind = entry[HEAD_LENGTH + 1]
     return kind if kind in _KINDS else 0
 
@@ -297,11 +284,13 @@ def _authentic(scope: _Scope, level: int, index: int) -> None:
         above = scope.border.tile(level + 1, index // TILE_WIDTH)
         at = 32 * (index % TILE_WIDTH)
         if root_of([data[i : i + 32] for i in range(0, len(data), 32)]) != above[at : at + 32]:
-            raise _RefutedError(Finding(TILES_STEP, index << 8 * (level + 1), "its tile is not the one below the next"))
+            raise LogRefutedError(
+                Finding(TILES_STEP, index << 8 * (level + 1), "its tile is not the one below the next")
+            )
         level, index = level + 1, index // TILE_WIDTH
 
 
-def _tell_entries(steps: _Steps, scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> None:
+def _tell_entries(steps: Steps, scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> None:
     count = scope.end - scope.first
     detail = f"{count:,} entries, {scope.first:,} to {scope.end - 1:,}, each chained to the one before"
     linked, told = tell_link(checkpoint.origin, before) if scope.first == 0 else (True, "")
@@ -313,18 +302,18 @@ def _tell_entries(steps: _Steps, scope: _Scope, checkpoint: Checkpoint, before: 
     steps.put(ENTRIES_STEP, OK if linked and not scope.missing else NOT_CHECKED, detail)
 
 
-def _tell_tree(steps: _Steps, scope: _Scope, checkpoint: Checkpoint, found: _Found) -> None:
+def _tell_tree(steps: Steps, scope: _Scope, checkpoint: Checkpoint, found: _Found) -> None:
     if problem := found.levels.finish():
-        raise _RefutedError(Finding(TILES_STEP, *problem))
+        raise LogRefutedError(Finding(TILES_STEP, *problem))
     if found.levels.root(found.tail) != checkpoint.root:
-        raise _RefutedError(Finding(ROOT_STEP, None, "the entries' root is not the one that the checkpoint signs"))
+        raise LogRefutedError(Finding(ROOT_STEP, None, "the entries' root is not the one that the checkpoint signs"))
     since = f"from entry {scope.tile * TILE_WIDTH:,} on " if scope.known else ""
     steps.put(TILES_STEP, OK, f"hash tiles {since}agree, level by level")
     how = "recomputed from the old checkpoint's border and what is new" if scope.known else "recomputed"
     steps.put(ROOT_STEP, OK, f"{how}, and the one that was signed")
 
 
-def _tell_bodies(steps: _Steps, scope: _Scope, found: _Found) -> None:
+def _tell_bodies(steps: Steps, scope: _Scope, found: _Found) -> None:
     counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(found.kinds.counts.items()) if kind)
     detail = f"{found.kinds.size:,} bodies read in one way: {counts or 'none'}"
     if found.stranger_count:
@@ -335,18 +324,18 @@ def _tell_bodies(steps: _Steps, scope: _Scope, found: _Found) -> None:
     steps.put(BODIES_STEP, NOT_CHECKED if found.stranger_count or found.unknown_targets else OK, detail)
 
 
-def _tell_rules(steps: _Steps, scope: _Scope, found: _Found) -> None:
+def _tell_rules(steps: Steps, scope: _Scope, found: _Found) -> None:
     doubles = found.answers.doubles(scope.folder, scope.size)
     closed = found.kinds.first.get(Kind.EPOCH_CLOSED)
     genesis = found.kinds.first.get(Kind.GENESIS) if scope.first else found.kinds.genesis_again
     if doubles:
-        raise _RefutedError(
+        raise LogRefutedError(
             Finding(RULES_STEP, doubles[1], f"the delivery that entry {doubles[0]} answered is answered again")
         )
     if closed is not None and scope.first + closed < scope.size - 1:
         index = scope.first + closed
-        raise _RefutedError(Finding(RULES_STEP, index + 1, f"entry {index} closed this epoch"))
+        raise LogRefutedError(Finding(RULES_STEP, index + 1, f"entry {index} closed this epoch"))
     if genesis is not None:
-        raise _RefutedError(Finding(RULES_STEP, scope.first + genesis, "GENESIS in the middle of a log"))
+        raise LogRefutedError(Finding(RULES_STEP, scope.first + genesis, "GENESIS in the middle of a log"))
     detail = f"{found.answers.count:,} deliveries answered here, each once; older answers were not compared"
     steps.put(RULES_STEP, NOT_CHECKED if scope.missing else OK, detail)

@@ -15,9 +15,9 @@ from audit.border import Border
 from audit.bundle_folder import BundleFolder
 from audit.checkpoint import MAX_NOTE_BYTES, VerifierKey, parse_note, verify_note
 from audit.policy import WitnessPolicy
+from audit.steps import EXIT_REFUTED, NOT_CHECKED, OK, REFUTED, Report, Step
 from audit.tiles import TileFolder
 from audit.timestamp import MAX_TOKEN_BYTES, STAMPS_FOLDER, Stamped, verify_token
-from audit.verify import EXIT_REFUTED, NOT_CHECKED, OK, REFUTED, Report, Step
 from keys.errors import RefusedError
 
 if TYPE_CHECKING:

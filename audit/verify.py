@@ -7,92 +7,24 @@ never plainly verified. Nothing but the folder and what was handed in is read.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit.anchors import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
 from audit.bundle_folder import folder_at
 from audit.census import Census
-from audit.checkpoint import Checkpoint, VerifierKey, parse_note, parse_verifier_key, verify_note
+from audit.checkpoint import Checkpoint, VerifierKey
 from audit.chunk import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
 from audit.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.grammar import FIRST_KINDS
 from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH
-from audit.outside import Outside, check_outside, read_note
+from audit.outside import Outside
+from audit.steps import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.sweep import Sweep, sweep
 from audit.tile_names import CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
-from audit.tiles import MissingError, TileFolder
-from audit.verify_witness import (
-    WITNESS_NAME,
-    WITNESS_STEP,
-    WitnessResult,
-    WitnessRules,
-    check_witnesses,
-    double_signers,
-    own_notes,
-)
+from audit.tiles import TileFolder
+from audit.verify_witness import WITNESS_STEP, WitnessResult, WitnessRules
 from keys.errors import RefusedError
-
-EXIT_VERIFIED, EXIT_REFUTED, EXIT_INCOMPLETE = 0, 6, 7
-OK, REFUTED, NOT_CHECKED = "ok", "refuted", "not checked"
-NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules")
-OWN_KEY = "key taken from the log itself"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """The result of one step."""
-
-    step: int
-    name: str
-    result: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a verification found."""
-
-    verdict: str
-    origin: str | None
-    size: int | None
-    root: bytes | None
-    steps: tuple[Step, ...]
-    anchored: int | None = None  # size of the newest outside or cosigned checkpoint that the log agrees with
-    witnessed: int | None = None  # size of the newest checkpoint that the witnesses' quorum has cosigned
-
-    @property
-    def exit_code(self) -> int:
-        """Return 0 verified, 6 refuted, 7 something was not checked."""
-        results = {step.result for step in self.steps}
-        if REFUTED in results:
-            return EXIT_REFUTED
-        return EXIT_INCOMPLETE if NOT_CHECKED in results else EXIT_VERIFIED
-
-
-class _RefutedError(Exception):
-    """Ends a verification: the findings of the earliest entry."""
-
-    def __init__(self, *findings: Finding) -> None:
-        super().__init__(findings[0].message)
-        self.findings = findings
-
-
-@dataclass(slots=True)
-class _Steps:
-    """Collects results in order."""
-
-    last: int  # number of the last step
-    done: dict[int, Step] = field(default_factory=dict)
-
-    def put(self, number: int, result: str, detail: str) -> None:
-        self.done[number] = Step(step=number, name=(*NAMES, WITNESS_NAME)[number - 1], result=result, detail=detail)
-
-    def all(self) -> tuple[Step, ...]:
-        for number in range(1, self.last + 1):
-            if number not in self.done:
-                self.put(number, NOT_CHECKED, "the log was refuted before")
-        return tuple(self.done[number] for number in sorted(self.done))
 
 
 def verify_log(
@@ -119,94 +51,32 @@ def verify_log(
     Raises:
         Nothing for whatever the folder holds: everything malformed is a refutation in the report.
     """
-    steps, folder = _Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1), folder_at(root)
+    steps, folder = Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1), folder_at(root)
     checkpoint: Checkpoint | None = None
     anchored: int | None = None
     result = WitnessResult()
     try:
-        key = _step_key(steps, folder, key, key_source)
-        notes, checkpoint = _step_checkpoint(steps, folder, key)
+        key = step_key(steps, folder, key, key_source)
+        notes, checkpoint = step_checkpoint(steps, folder, key)
         swept = sweep(root, checkpoint.size, processes)
         _step_entries(steps, checkpoint, swept, before)
         _step_tiles(steps, folder, checkpoint, swept)
         _step_root(steps, checkpoint, swept)
         _step_bodies(steps, checkpoint, swept)
         if witnesses is not None:
-            result = _judge_witnesses(folder, checkpoint, key, witnesses, notes, outside)
-        anchored = _step_outside(steps, folder, checkpoint, key, outside, witnesses, notes, result.reached)
+            result = judge_witnesses(folder, checkpoint, key, witnesses, notes, outside)
+        anchored = step_outside(steps, folder, checkpoint, key, outside, witnesses, notes, result.reached)
         _step_rules(steps, checkpoint, swept)
         if witnesses is not None:
-            _step_witnesses(steps, result)
-    except _RefutedError as refuted:
+            step_witnesses(steps, result)
+    except LogRefutedError as refuted:
         for finding in refuted.findings:
-            steps.put(finding.step, REFUTED, _where(finding))
-        return _report(steps, checkpoint, None, None, refuted.findings)
-    return _report(steps, checkpoint, anchored, result.reached, (), scar(swept.kinds.first.get(Kind.RESTORED)))
+            steps.put(finding.step, REFUTED, words_of(finding))
+        return report_of(steps, checkpoint, None, None, refuted.findings)
+    return report_of(steps, checkpoint, anchored, result.reached, (), scar(swept.kinds.first.get(Kind.RESTORED)))
 
 
-def _report(
-    steps: _Steps,
-    checkpoint: Checkpoint | None,
-    anchored: int | None,
-    witnessed: int | None,
-    findings: Sequence[Finding],
-    break_seen: str = "",
-) -> Report:
-    verdict = "verified" if anchored is not None else "verified, end not anchored"
-    if witnessed is not None:
-        verdict = f"verified, witnessed to {witnessed}"
-    verdict += break_seen
-    if findings:
-        first = min(findings, key=lambda f: (f.entry is None, f.entry or 0, f.step))
-        verdict = f"refuted {_where(first)}" if first.entry is not None else f"refuted: {first.message}"
-    return Report(
-        verdict=verdict,
-        origin=checkpoint.origin if checkpoint else None,
-        size=checkpoint.size if checkpoint else None,
-        root=checkpoint.root if checkpoint else None,
-        steps=steps.all(),
-        anchored=anchored,
-        witnessed=witnessed,
-    )
-
-
-def _where(finding: Finding) -> str:
-    return finding.message if finding.entry is None else f"at entry {finding.entry}: {finding.message}"
-
-
-def _step_key(steps: _Steps, folder: TileFolder, key: VerifierKey | None, source: str) -> VerifierKey:
-    """1: the key, from outside or from the folder; the folder's own must be the same."""
-    try:
-        own = parse_verifier_key(folder.key_text())
-    except MissingError as error:
-        if key is None:
-            raise _RefutedError(Finding(1, None, f"{KEY_FILE}: missing, and no other key was given")) from error
-        own = key
-    except RefusedError as error:
-        raise _RefutedError(Finding(1, None, f"{KEY_FILE}: {_plain(error, KEY_FILE)}")) from error
-    if key is None:
-        steps.put(1, NOT_CHECKED, OWN_KEY)
-        return own
-    if own != key:
-        raise _RefutedError(
-            Finding(1, None, f"{KEY_FILE}: key {own.key_hash.hex()} of {own.name}, not the one {source}")
-        )
-    steps.put(1, OK, f"key {key.key_hash.hex()} of {key.name}, {source}")
-    return key
-
-
-def _step_checkpoint(steps: _Steps, folder: TileFolder, key: VerifierKey) -> tuple[list[tuple[str, str]], Checkpoint]:
-    """2: strict form, the key's signature, its origin. Returns the folder's notes as they were read, too."""
-    try:
-        notes = own_notes(folder)
-        checkpoint = verify_note(notes[-1][1], key)
-    except RefusedError as error:
-        raise _RefutedError(Finding(2, None, f"{CHECKPOINT}: {_plain(error, CHECKPOINT)}")) from error
-    steps.put(2, OK, f"size {checkpoint.size:,}, root {checkpoint.root.hex()[:8]}, signed by key {key.key_hash.hex()}")
-    return notes, checkpoint
-
-
-def _step_entries(steps: _Steps, checkpoint: Checkpoint, swept: Sweep, before: EpochEnd | None) -> None:
+def _step_entries(steps: Steps, checkpoint: Checkpoint, swept: Sweep, before: EpochEnd | None) -> None:
     """3: framing, magic, indices without a gap, every link, times that never go back."""
     findings = list(swept.findings)
     if swept.count and (problem := link_fault(swept.first_previous, checkpoint.origin, before)):
@@ -214,20 +84,20 @@ def _step_entries(steps: _Steps, checkpoint: Checkpoint, swept: Sweep, before: E
     if findings:
         if all(finding.step > ENTRIES_STEP for finding in findings):
             steps.put(ENTRIES_STEP, OK, f"{checkpoint.size:,} entries, numbered and chained")
-        raise _RefutedError(*findings)
+        raise LogRefutedError(*findings)
     detail = f"{checkpoint.size:,} entries, indices from 0 without a gap, each chained to the one before"
     linked, told = tell_link(checkpoint.origin, before)
     steps.put(ENTRIES_STEP, OK if linked else NOT_CHECKED, detail + told)
 
 
-def _step_tiles(steps: _Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_tiles(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
     """4: level 0 is the entries' hashes (compared in the sweep), each level above is made from the one below."""
     if problem := swept.levels.finish():
-        raise _RefutedError(Finding(TILES_STEP, *problem))
+        raise LogRefutedError(Finding(TILES_STEP, *problem))
     try:
         detail = _census(folder, checkpoint.size)
     except RefusedError as error:
-        raise _RefutedError(Finding(TILES_STEP, None, str(error))) from error
+        raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
     steps.put(TILES_STEP, NOT_CHECKED if "nothing of this log" in detail else OK, detail)
 
 
@@ -257,14 +127,14 @@ def _census(folder: TileFolder, size: int) -> str:
     return detail
 
 
-def _step_root(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_root(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     """5: the root over all entries is the one that was signed."""
     if swept.levels.root(swept.tail) != checkpoint.root:
-        raise _RefutedError(Finding(5, None, "the entries' root is not the one that the checkpoint signs"))
+        raise LogRefutedError(Finding(5, None, "the entries' root is not the one that the checkpoint signs"))
     steps.put(5, OK, "recomputed from the entries, and the one that was signed")
 
 
-def _step_bodies(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_bodies(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     """6: bodies read in one way, by their kind's rule, references to the right kind (all in the sweep); counts."""
     counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(swept.kinds.counts.items()) if kind)
     detail = f"{checkpoint.size:,} bodies read in one way: {counts or 'none'}"
@@ -276,75 +146,7 @@ def _step_bodies(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
         steps.put(BODIES_STEP, OK, detail)
 
 
-def _judge_witnesses(
-    folder: TileFolder,
-    checkpoint: Checkpoint,
-    key: VerifierKey,
-    rules: WitnessRules,
-    notes: Sequence[tuple[str, str]],
-    outside: Sequence[Outside],
-) -> WitnessResult:
-    try:
-        return check_witnesses(folder, checkpoint, key, rules, notes, outside)
-    except (RefusedError, LookupError) as error:
-        raise _RefutedError(Finding(WITNESS_STEP, None, f"the log changed while it was read: {error}")) from error
-
-
-def _step_outside(
-    steps: _Steps,
-    folder: TileFolder,
-    checkpoint: Checkpoint,
-    key: VerifierKey,
-    outside: Sequence[Outside],
-    rules: WitnessRules | None,
-    notes: Sequence[tuple[str, str]],
-    witnessed: int | None,
-) -> int | None:
-    """7: what others kept of this log is still in it; returns the largest size that agrees or is cosigned."""
-    if not outside and witnessed is not None:
-        steps.put(
-            7, OK, f"no outside checkpoint was given; the witnesses' quorum anchors the log at size {witnessed:,}"
-        )
-        return witnessed
-    if not outside:
-        steps.put(7, NOT_CHECKED, "no outside checkpoint was given: entries cut off the end cannot be seen")
-        return None
-    try:
-        result = check_outside(folder, checkpoint, key, outside)
-    except (RefusedError, LookupError) as error:
-        raise _RefutedError(Finding(7, None, f"the log changed while it was read: {error}")) from error
-    if result.findings:
-        first, *others = result.findings
-        raise _RefutedError(
-            first._replace(message=first.message + _double_signers(rules, notes, outside, first)), *others
-        )
-    anchored = max((size for size in (result.anchored, witnessed) if size is not None), default=None)
-    steps.put(7, NOT_CHECKED if result.unusable or anchored is None else OK, result.detail)
-    return anchored
-
-
-def _double_signers(
-    rules: WitnessRules | None, notes: Sequence[tuple[str, str]], outside: Sequence[Outside], finding: Finding
-) -> str:
-    """Name who cosigned both histories, where an outside checkpoint contradicts the log."""
-    other = next((item for item in outside if finding.message.startswith(f"{item.name}: ")), None)
-    if rules is None or other is None or finding.entry is not None:
-        return ""
-    try:
-        names = double_signers(rules.policy, [text for _, text in notes], read_note(other))
-    except RefusedError:
-        return ""
-    return f"; {', '.join(names)} cosigned both" if names else ""
-
-
-def _step_witnesses(steps: _Steps, result: WitnessResult) -> None:
-    """9: who has cosigned this log, up to where and when."""
-    if result.findings:
-        raise _RefutedError(*result.findings)
-    steps.put(WITNESS_STEP, OK if result.ok else NOT_CHECKED, result.detail)
-
-
-def _step_rules(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_rules(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     """8: how a log begins and ends, one answer a delivery, and what everybody must be told."""
     kinds = swept.kinds
     problem = _beginning(kinds)
@@ -355,7 +157,7 @@ def _step_rules(steps: _Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     if problem is None and closed < kinds.size - 1:
         problem = Finding(8, closed + 1, f"entry {closed} closed this epoch")
     if problem:
-        raise _RefutedError(problem)
+        raise LogRefutedError(problem)
     detail = f"begins as a log must; {swept.answers.count:,} deliveries answered, each once"
     if alone := kinds.counts[Kind.STARTED_ALONE]:
         detail += f"; {alone} times the node started alone, first at entry {kinds.first[Kind.STARTED_ALONE]}"
@@ -377,12 +179,5 @@ def _beginning(kinds: Census) -> Finding | None:
     return None if again is None else Finding(8, again, "GENESIS in the middle of a log")
 
 
-def _plain(error: RefusedError, name: str) -> str:
-    return str(error).removeprefix(f"{name}: ").removeprefix("checkpoint: ")
-
-
 def _printable(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode() if text.isprintable() else ascii(text)
-
-
-__all__ = ["Outside", "Report", "Step", "parse_note", "verify_log"]

@@ -18,10 +18,11 @@ from typing import Any
 from audit.entry import Kind, parse_body, parse_entry
 from audit.outside import Outside
 from audit.show import read_range
+from audit.steps import Report
 from audit.tile_names import CHECKPOINT
 from audit.tiles import TileFolder
 from audit.trust import policy_of, trust_of
-from audit.verify import Report, verify_log
+from audit.verify import verify_log
 from audit.verify_witness import WitnessRules
 from exchange.client import Client, Sent
 from exchange.demo_nodes import Nodes

@@ -25,7 +25,8 @@ from audit.log import Log
 from audit.outside import Outside
 from audit.publisher import publish
 from audit.since import verify_since
-from audit.verify import Report, verify_log
+from audit.steps import Report
+from audit.verify import verify_log
 from keys.errors import RefusedError
 from keys.signing import Ed25519Signer
 from tests.audit.bundles import make, members_of, put, remake

@@ -10,8 +10,9 @@ from audit.checkpoint import VerifierKey
 from audit.entry import Body, Kind, parse_entry
 from audit.outside import Outside
 from audit.prove import prove_entry
+from audit.steps import NAMES, NOT_CHECKED, OK, REFUTED, Report
 from audit.tiles import TileFolder
-from audit.verify import NAMES, NOT_CHECKED, OK, REFUTED, Report, verify_log
+from audit.verify import verify_log
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from audit.checkpoint import VerifierKey
 from audit.outside import Outside
+from audit.steps import NOT_CHECKED, REFUTED, Report
 from audit.tiles import TileFolder
-from audit.verify import NOT_CHECKED, REFUTED, Report, verify_log
+from audit.verify import verify_log
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.store import ORIGIN

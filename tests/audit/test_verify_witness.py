@@ -12,9 +12,10 @@ from audit.cosignature import CosignerKey, add_lines, cosign, cosigner_key
 from audit.entry import Entry, genesis_previous, leaf_hash, parse_entry
 from audit.outside import Outside
 from audit.policy import WitnessPolicy
+from audit.steps import NOT_CHECKED, OK, REFUTED, Report
 from audit.tile_names import MLDSA44_KEY_FILE, WITNESSED
 from audit.tiles import TileFolder
-from audit.verify import NOT_CHECKED, OK, REFUTED, Report, verify_log
+from audit.verify import verify_log
 from audit.verify_witness import STALE_SECONDS, TOLERANCE_SECONDS, WitnessRules
 from keys.identity import Usage
 from keys.signing import Ed25519Signer, MlDsa44Signer

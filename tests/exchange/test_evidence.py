@@ -18,7 +18,7 @@ from audit.entry import HEAD_LENGTH, Body, Kind
 from audit.evidence import verify_evidence
 from audit.evidence_pages import make_pages
 from audit.evidence_trust import verify_next
-from audit.verify import Report
+from audit.steps import Report
 from exchange.evidence import evidence_file, word_core
 from exchange.statement import opening
 from keys import dsse
@@ -99,6 +99,14 @@ def test_without_a_quorum_the_witnesses_are_left_open() -> None:
 def test_without_the_exchange_the_words_beside_the_statement_are_left_open() -> None:
     report = verify_evidence(whole_file(), given=roster())
     assert [each.name for each in report.steps if each.result == "not checked"] == ["text"]
+
+
+def test_a_quorum_that_the_file_itself_names_anchors_nothing() -> None:
+    """Whoever makes a file can make a roster, and witnesses in it, too."""
+    own, trusted = judge(whole_file(), trusted=False), judge(whole_file())
+    assert (own.exit_code, own.anchored, own.verdict) == (7, None, "verified; not checked: roster")
+    assert trusted.anchored == trusted.size
+    assert trusted.verdict == f"verified, witnessed to {trusted.size}"  # control
 
 
 # ------------------------------------------------------------------ rows
