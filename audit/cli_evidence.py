@@ -27,13 +27,6 @@ def is_evidence(head: bytes) -> bool:
 
 def verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
     """Verify an evidence file, report, and end with the exit code."""
-    if options.key_text or options.against:
-        fail(
-            ctx,
-            EXIT_USAGE,
-            "an evidence file is verified with --roster, and --tsa-ca for a time stamp, alone",
-            options.as_json,
-        )
     given = _roster(ctx, options)
     try:
         with path.open("rb") as file:

@@ -31,6 +31,8 @@ def add_stamps(
 
     if options.tsa_file is None or report.exit_code == EXIT_REFUTED:
         return report
+    if options.stamps and not Path(options.stamps).is_dir():
+        fail(ctx, EXIT_NONE, f"--stamps {options.stamps}: no such folder", options.as_json)
     try:
         with Path(options.tsa_file).open("rb") as file:
             trusted = load_authority(file.read(MAX_AUTHORITY_BYTES), options.tsa_file)

@@ -1,15 +1,14 @@
-"""``exchange audit verify``: one command for whatever can be verified; ``SHAPES`` says who verifies what.
+"""``exchange audit verify``: one command for whatever can be verified; ``audit.cli_shapes`` says who verifies what.
 
 A path is a folder (a log, or a node's home) or a file that its first bytes tell. A file that is none of these is
 refused with 6: a broken file is never "nothing there".
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.tiles import TileFolder
     from audit.verify_witness import WitnessRules
 
-HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content
 PROCESSES = min(2, os.cpu_count() or 1)
 
 
@@ -41,32 +39,6 @@ class VerifyOptions:
     since_file: str | None = None  # an older checkpoint, up to which everything was verified before
     tsa_file: str | None = None  # certificates of a time-stamping authority
     stamps: str | None = None  # a folder of tokens that somebody kept elsewhere
-
-
-class Shape(NamedTuple):
-    """A kind of file: how its first ``HEAD_BYTES`` tell it, and ``module:function(ctx, path, options)`` to verify it.
-
-    The function prints its own report and ends with ``ctx.exit(code)``.
-    """
-
-    name: str
-    is_one: Callable[[bytes], bool]
-    verify: str
-
-
-# The first that fits; a folder is a log or a home.
-SHAPES: tuple[Shape, ...] = (
-    Shape("an evidence file", lambda head: head.startswith(b"PK\x03\x04"), "audit.cli_evidence:verify_file"),
-    Shape("two notes of a fork", lambda head: head.startswith(b"exchange-fork/1\n"), "audit.cli_fork:verify_file"),
-    Shape(
-        "a bundle", lambda head: head[257:263] == b"ustar\0" or head[:7] == b"README\0", "audit.cli_bundle:verify_file"
-    ),
-    Shape(
-        "disclosed fields",
-        lambda head: head.startswith(b"exchange/v1/disclosure\n"),
-        "audit.cli_disclosure:verify_file",
-    ),
-)
 
 
 class _ManyValues(click.Command):
@@ -150,6 +122,8 @@ def verify(
         raise click.UsageError("--key and --roster name the same thing: give one of them")
     if witnesses_file and roster_file:
         raise click.UsageError("--roster names the witnesses, too: leave --witnesses out")
+    if stamps and not tsa_file:
+        raise click.UsageError("--stamps needs --tsa-ca: whom you trust to tell the time")
     options = VerifyOptions(
         key_text=key_text,
         roster_file=roster_file,
@@ -170,18 +144,21 @@ def verify(
 
 
 def _verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
+    from audit.cli_shapes import FLAGS, shape_of
+
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        shape = shape_of(path)
     except OSError as error:
         fail(ctx, EXIT_REFUTED, f"{path}: cannot be read: {error.strerror}", options.as_json)
-    for shape in SHAPES:
-        if shape.is_one(head):
-            module, _, function = shape.verify.partition(":")
-            getattr(import_module(module), function)(ctx, path, options)
-            return
-    known = " nor ".join(["a log folder", *(shape.name for shape in SHAPES)])
-    fail(ctx, EXIT_REFUTED, f"{path}: neither {known}", options.as_json)
+    except LookupError as error:
+        fail(ctx, EXIT_REFUTED, f"{path}: {error}", options.as_json)
+    asked = [name for name in FLAGS if getattr(options, name)]
+    if odd := [name for name in asked if name not in shape.takes]:
+        taken = " and ".join(flag for name, flag in FLAGS.items() if name in shape.takes)
+        why = f"{path}: {shape.name}, which takes {taken}, but not {FLAGS[odd[0]]}"
+        fail(ctx, EXIT_USAGE, why, options.as_json)
+    module, _, function = shape.verify.partition(":")
+    getattr(import_module(module), function)(ctx, path, options)
 
 
 def verify_folder(ctx: click.Context, directory: str, options: VerifyOptions) -> None:
@@ -264,15 +241,36 @@ def log_key(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) ->
         except RefusedError as error:
             fail(ctx, EXIT_USAGE, f"--key: {str(error).removeprefix('checkpoint: ')}", options.as_json)
     if options.roster_file:
-        from audit.trust import key_from_roster
+        from audit.trust import key_of_origin
 
+        origin = _origin(ctx, folder, options)
         try:
-            return key_from_roster(Path(options.roster_file), folder)
+            return key_of_origin(Path(options.roster_file), origin)
         except FileNotFoundError:
             fail(ctx, EXIT_NONE, f"{options.roster_file}: no such file", options.as_json)
         except (RefusedError, OSError) as error:
-            fail(ctx, EXIT_REFUTED, f"{options.roster_file}: {error}", options.as_json)
+            fail(ctx, EXIT_REFUTED, _told(options.roster_file, error), options.as_json)
     return None, ""
+
+
+def _origin(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> str:
+    """Read whose log it says it is; a checkpoint that cannot be read is the log's fault, not the roster's."""
+    from audit.checkpoint import parse_note
+    from keys.errors import RefusedError
+
+    try:
+        return parse_note(folder.note()).checkpoint.origin
+    except RefusedError as error:
+        fail(ctx, EXIT_REFUTED, f"{folder.root}: {error}", options.as_json)
+
+
+def _told(name: str, error: Exception) -> str:
+    """Say what is wrong with a file that was named, and its name once."""
+    if isinstance(error, OSError):
+        return f"{name}: cannot be read: {error.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{name}: not UTF-8"
+    return f"{name}: {str(error).removeprefix(name).removeprefix(' ')}"
 
 
 def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "WitnessRules | None":
@@ -298,8 +296,7 @@ def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptio
     except FileNotFoundError:
         fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
     except (RefusedError, OSError, UnicodeDecodeError) as error:
-        told = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        fail(ctx, EXIT_REFUTED, f"{name}: {told}", options.as_json)
+        fail(ctx, EXIT_REFUTED, _told(name, error), options.as_json)
     if not policy.witnesses and options.witnesses_file:
         fail(ctx, EXIT_REFUTED, f"{name}: it names no witness", options.as_json)
     if not policy.witnesses:  # a federation of one member

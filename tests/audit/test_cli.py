@@ -141,6 +141,54 @@ def test_a_file_that_is_nothing_of_ours_is_refused_and_not_missed(tmp_path: Path
         assert done.stderr.startswith(f"exchange-audit: error: {strange}: neither a log folder")
 
 
+BEGINNINGS = {
+    "an evidence file": b"PK\x03\x04",
+    "two notes of a fork": b"exchange-fork/1\n",
+    "disclosed fields": b"exchange/v1/disclosure\n",
+}
+
+
+@pytest.mark.parametrize("kind", BEGINNINGS)
+def test_who_asks_a_file_for_a_check_that_it_has_not_is_told_so(kind: str, tmp_path: Path, kept: Path) -> None:
+    """Never "verified" beside an option that nobody looked at."""
+    path = tmp_path / "file"
+    path.write_bytes(BEGINNINGS[kind])
+    for option in ("--now", "--from-checkpoint", "--manifest", "--against", "--witnesses"):
+        value = "2030-01-01" if option == "--now" else kept
+        code, told = verify_json(path, option, value)
+        assert (code, f"{kind}, which takes " in str(told["verdict"])) == (2, True), option
+        assert str(told["verdict"]).endswith(f", but not {option}")
+    assert verify_json(path, "--roster", tmp_path / "none")[0] in (5, 6, 7)  # control: an option that each takes
+
+
+def test_a_folder_for_stamps_that_nobody_would_read_is_wrong_use(folder: Path, key: VerifierKey) -> None:
+    done = run("verify", folder, "--key", str(key), "--stamps", folder.parent)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--stamps needs --tsa-ca" in done.stderr
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_the_rosters_fault(
+    folder: Path, agencies: list[AgencyKeys], tmp_path: Path
+) -> None:
+    save_signed(tmp_path / "roster", roster_of(agencies))
+    (folder / "checkpoint").unlink()
+    (folder / "checkpoint").write_bytes(b"")
+    code, told = verify_json(folder, "--roster", tmp_path / "roster")
+    assert (code, str(told["verdict"]).partition(": expected")[0]) == (6, f"not verified: {folder}: checkpoint")
+
+
+def test_a_file_that_was_named_is_named_once(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    for option, name, words in (
+        ("--roster", "empty", "is no signed record: a signed payload is empty"),
+        ("--roster", ".", "cannot be read: Is a directory"),
+        ("--witnesses", ".", "cannot be read: Is a directory"),
+    ):
+        path = tmp_path / name
+        code, told = verify_json(folder, option, path)
+        assert (code, told["verdict"]) == (6, f"not verified: {path}: {words}")
+
+
 def test_a_folder_without_a_log_is_never_verified(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert verify_json(tmp_path / "empty")[0] == 6

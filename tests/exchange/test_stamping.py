@@ -201,6 +201,16 @@ def test_a_stamped_note_is_kept_with_all_that_openssl_needs(
     assert f"the first {size:,} entries existed before" in step["detail"]
 
 
+def test_a_folder_of_tokens_that_is_not_there_is_said(
+    desk: Keeper, authority: OpensslAuthority, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file"):
+        done, _ = verified(desk, "--stamps", tmp_path / name, ca=authority.ca)
+        assert (done.exit_code, f"{tmp_path / name}: no such folder" in done.stdout) == (5, True)
+    assert verified(desk, "--stamps", tmp_path, ca=authority.ca)[1]["detail"] == "there are no tokens"  # control
+
+
 def test_bad_tokens_in_a_home_refute_with_the_file_named(
     desk: Keeper, authority: OpensslAuthority, asked: Authority, tmp_path: Path
 ) -> None:
