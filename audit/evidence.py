@@ -57,7 +57,7 @@ def report_of(found: Examination) -> Report:
     rest = [step(n, NOT_CHECKED, "the file was refuted before") for n in range(1, len(NAMES) + 1) if n not in done]
     steps = tuple(sorted([*found.steps, *rest], key=lambda each: each.step))
     own = found.case.own if found.case is not None else None
-    reached = own is not None and own.witnessed.reached
+    reached = _anchored(found, steps)
     return Report(
         verdict=_verdict(found, steps),
         origin=own.checkpoint.origin if own is not None else None,
@@ -68,13 +68,19 @@ def report_of(found: Examination) -> Report:
     )
 
 
+def _anchored(found: Examination, steps: tuple[Step, ...]) -> bool:
+    """Say whether a quorum vouches for it that the auditor's own roster names; one that the file names is nobody's."""
+    own_roster = steps[1].result == OK
+    return own_roster and found.case is not None and found.case.own.witnessed.reached
+
+
 def _verdict(found: Examination, steps: tuple[Step, ...]) -> str:
     refuted = found.refuted
     if refuted is not None:
         return f"refuted: {refuted.name}: {refuted.detail}"
     case = found.case
     told = "verified" if case is not None else "not verified"
-    if case is not None and case.own.witnessed.reached:
+    if case is not None and _anchored(found, steps):
         told += f", witnessed to {case.own.checkpoint.size}"
     if case is not None and case.fields:
         told += f", showing {', '.join(name for name, _ in case.fields)}"
