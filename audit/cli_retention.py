@@ -85,14 +85,14 @@ def _policy(folder: "TileFolder", directory: str, roster_file: str | None) -> "W
     """Take the witnesses from the roster that was given, or else from the file beside the log: they tell but the hour."""
     from audit.checkpoint import parse_note
     from audit.policy import parse_vkeys
-    from audit.tiles import MissingError
+    from audit.tiles import MissingError, TileFolder
     from audit.trust import trust_of
 
     if roster_file:
         return trust_of(Path(roster_file), parse_note(folder.note()).checkpoint.origin).policy
     for path in (Path(directory) / WITNESSES, folder.root.parent / WITNESSES):
         if path.is_file():
-            return parse_vkeys(path.read_text("utf-8"))
+            return parse_vkeys(TileFolder(path.parent).text(WITNESSES))
     try:
         return parse_vkeys(folder.text(WITNESSES)) if folder.root.is_file() else None
     except MissingError:

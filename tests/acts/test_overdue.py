@@ -168,3 +168,15 @@ def test_a_bundle_tells_the_same_and_one_with_entries_missing_is_incomplete(send
     spoilt.write_bytes(whole.read_bytes()[:-2000])
     assert typed("--json", spoilt).exit_code == 6
     sender.start()
+
+
+def test_witnesses_that_cannot_be_read_end_in_one_line(sender: Keeper) -> None:
+    sender.publish(kept_for(9, 1))
+    home = stopped(sender)
+    for content in (b"\xff\xfe", b"# quorum 1\n" * (1 << 16), b"nothing of the kind"):
+        (home / "witnesses.vkeys").write_bytes(content)
+        told = typed("--json", home)
+        assert (told.exit_code, json.loads(told.stdout)["ok"]) == (6, False)
+        assert "witnesses" in json.loads(told.stdout)["message"]
+    (home / "witnesses.vkeys").unlink()
+    assert typed("--json", home).exit_code == 0  # control
