@@ -10,6 +10,7 @@ In an epoch that follows a loss, a witness that had fallen behind is first shown
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -72,6 +73,8 @@ class Cosigning:
         self._proofs: dict[tuple[int, int], asyncio.Future[list[bytes] | None]] = {}
         self._dirty, self._progress = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._writing = threading.Lock()
+        self._saves = self._written = 0
 
     @property
     def pending_since_ms(self) -> int | None:
@@ -270,7 +273,15 @@ class Cosigning:
             since_ms=self.pending_since_ms or 0,
             witnesses={each.name: each.held for each in self._witnesses.values()},
         )
-        await asyncio.to_thread(save_pending, self._node.paths.home, state)
+        self._saves += 1
+        await asyncio.to_thread(self._write_down, self._saves, state)
+
+    def _write_down(self, number: int, state: Pending) -> None:
+        """Write what is pending, in a thread; one whose task was cancelled goes on, and must not come last."""
+        with self._writing:
+            if number > self._written:
+                save_pending(self._node.paths.home, state)
+                self._written = number
 
     async def _watch(self) -> None:
         while True:

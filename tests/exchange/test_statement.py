@@ -221,7 +221,7 @@ def test_text_that_is_not_utf8_is_malformed() -> None:
         ({"reason": "r" * 501}, "MALFORMED"),
         ({"time_ms": 0}, "MALFORMED"),
         ({"purpose": 0}, "MALFORMED"),
-        ({"purpose": 6}, "NOT_UNDERSTOOD"),
+        ({"purpose": 9}, "NOT_UNDERSTOOD"),
         ({"sender": ""}, "MALFORMED"),
         ({"sender": "x"}, "MALFORMED"),
         ({"bulletin_id": b""}, "MALFORMED"),
