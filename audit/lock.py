@@ -16,6 +16,7 @@ from audit import lock_schema
 from audit.checkpoint import Checkpoint
 from audit.log import Log, LogReads, verify_entries
 from audit.merkle import EMPTY_ROOT
+from audit.wal import STEP_PAGES, make_room
 from keys.errors import IntegrityError
 
 _BUSY_MILLISECONDS = 2000  # another process of ours looks at it for a moment
@@ -214,4 +215,6 @@ def _connect(path: Path) -> apsw.Connection:
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
+    connection.wal_autocheckpoint(STEP_PAGES)  # so it starts over within the room that it has
+    make_room(path)
     return connection

@@ -17,6 +17,7 @@ import apsw
 from audit.checkpoint import Checkpoint
 from audit.fork import Fork
 from audit.lock_schema import CONFLICTS, COSIGNED, ERASED, FORMAT, bring_up
+from audit.wal import STEP_PAGES, make_room
 from keys.errors import IntegrityError, UnavailableError
 
 _BUSY_MILLISECONDS = 5000  # another process of ours swaps; each swap takes about one flush of the disk
@@ -198,4 +199,6 @@ def _connect(path: Path) -> apsw.Connection:
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
+    connection.wal_autocheckpoint(STEP_PAGES)  # so it starts over within the room that it has
+    make_room(path)
     return connection

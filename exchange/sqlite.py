@@ -14,6 +14,7 @@ from pathlib import Path
 
 import apsw
 
+from audit import wal
 from exchange import sqlite_steps
 from exchange.sqlite_reads import SqliteReads
 from exchange.sqlite_writes import SqliteTransaction
@@ -24,6 +25,8 @@ OF_ONE_EPOCH = frozenset({"entries", "tiles"})
 SCRUB_MILLISECONDS = 200  # it waits so long for readers; whoever comes again tomorrow need not wait longer
 PAGE_CACHE_KIB = 8192  # enough for the indexes' right edges; memory stays flat
 WAL_PAGES = 4000  # a checkpoint of 16 MiB now and then, rather than a small one each commit
+WAL_BYTES = 16 << 20  # so far it grows ahead of the commits, a step at a time
+SMALL_PAGES = 32  # of the transaction before; after a larger one it grows as it is written
 
 
 class SqliteStore:
@@ -38,6 +41,7 @@ class SqliteStore:
         self._path = path
         self._local = threading.local()
         self._readers: list[apsw.Connection] = []
+        self._written = self._roomy_until = 0  # pages
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
         if create:
             path.touch(mode=0o600)  # its write-ahead log is made with the same mode
@@ -84,11 +88,22 @@ class SqliteStore:
         try:
             yield transaction
             transaction.flush()
+            self._make_room()
             self._writer.execute("COMMIT")
         except BaseException:
             if not self._writer.get_autocommit():
                 self._writer.execute("ROLLBACK")
             raise
+
+    def _make_room(self) -> None:
+        """Keep the write-ahead log a step or so ahead of small transactions, up to where it starts over.
+
+        Of a large one growing is a small part, and zeros written first would be written twice.
+        """
+        before, self._written = self._written, self._writer.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
+        if self._written >= self._roomy_until and self._written - before < SMALL_PAGES:
+            wal.make_room(self._path, WAL_BYTES)
+            self._roomy_until = self._written + wal.STEP_PAGES // 2
 
     def reads(self) -> SqliteReads:
         """Return this thread's reader."""
