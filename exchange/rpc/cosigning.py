@@ -280,7 +280,10 @@ class Cosigning:
         """Write what is pending, in a thread; one whose task was cancelled goes on, and must not come last."""
         with self._writing:
             if number > self._written:
-                save_pending(self._node.paths.home, state)
+                try:
+                    save_pending(self._node.paths.home, state)
+                except OSError as error:  # it is a hint; what is witnessed stands in the log's own files
+                    self._log.fault("pending", error)
                 self._written = number
 
     async def _watch(self) -> None:

@@ -130,7 +130,10 @@ class RunningNode:
     async def witness_last(self, seconds: float = LAST_SECONDS) -> None:
         """Have the last checkpoint cosigned by whoever answers within so many seconds."""
         if self._cosigning is not None:
-            await self._cosigning.finish(seconds)
+            try:
+                await self._cosigning.finish(seconds)
+            except Exception as error:  # noqa: BLE001 - a full disk here must not keep the node from ending in order
+                self._log.fault("cosigning", error)
         await asyncio.gather(*(each.close() for each in self._followers))
 
     async def drain(self, grace_seconds: float = DRAIN_SECONDS) -> None:

@@ -23,7 +23,7 @@ from audit.witness_state import WitnessState
 from exchange.cli.node_status import read_status, to_lines
 from exchange.cli.witness_http import WitnessServer
 from exchange.config import NodeConfig, format_config
-from exchange.pending import load_pending
+from exchange.pending import STATE_FILE, load_pending
 from exchange.rpc import status
 from exchange.rpc.cosigning import Cosigning
 from exchange.rpc.gathering import Gathering
@@ -511,3 +511,19 @@ async def test_a_peer_s_checkpoint_is_entered_at_most_once_an_hour_and_only_if_i
         last = world[A].bodies(Kind.CHECKPOINT_SEEN)[-1].peer_size
         await beat().beat()
         assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == (2 if size == last else 3)
+
+
+async def test_a_hint_that_cannot_be_written_neither_stops_cosigning_nor_an_orderly_end(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B), settings=SOON)
+    async with world.serving():
+        await world.connected()
+        sender = world[B]
+        await until(lambda: (sender.home / STATE_FILE).exists(), 10.0)
+        (sender.home / STATE_FILE).unlink()
+        (sender.home / STATE_FILE).mkdir()  # nothing replaces a folder
+        await sender.publish(bulletin(B, A))
+        await until(lambda: is_witnessed(sender), 10.0)
+        await sender.stop()
+        assert (
+            verify_note((sender.home / "log" / "checkpoint").read_text(), sender.node.vkey).size == sender.node.log.size
+        )
