@@ -199,15 +199,15 @@ SECURITY: dict[int, Row] = {
     ),
     62: Row(
         "a restored witness cosigns a branch",
-        ("audit/test_witness.py::test_row_62_a_restored_witness_cosigns_no_branch",),
+        ("audit/test_witness_state.py::test_row_62_a_restored_witness_cosigns_no_branch",),
     ),
     63: Row(
         "a new epoch hides a cut",
         (
-            "audit/test_witness.py::test_row_63_a_new_epoch_that_cuts_entries_is_not_cosigned",
+            "audit/test_witness_epochs.py::test_row_63_a_new_epoch_that_cuts_entries_is_not_cosigned",
             "flow/test_recover_refusals.py::test_a_cut_is_refused_whoever_saw_more_row_63",
         ),
-        ("audit/test_witness.py::test_row_63_a_new_epoch_that_extends_what_the_witness_holds_is_cosigned",),
+        ("audit/test_witness_epochs.py::test_row_63_a_new_epoch_that_extends_what_the_witness_holds_is_cosigned",),
     ),
     64: Row(
         "an erased bulletin opened by window key, backup or restore",

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.cosignature import CosignerKey, add_lines, cosign, cosigner_key
 from audit.merkle import Tree
 from audit.policy import WitnessPolicy, default_quorum
-from audit.witness import Witness, format_request
+from audit.witness import Witness, WitnessRefusal, format_request
 from audit.witness_state import WitnessState
 from keys.identity import Usage
 from keys.signing import Ed25519Signer, MlDsa44Signer, Signer
 
 ORIGIN = "hk-sb.exercise.example/log/1"
+SECOND = ORIGIN[:-1] + "2"  # the log of the next epoch
 TIME = 1_795_000_060
 
 
@@ -95,3 +98,14 @@ def cosigned(note: str, checkpoint: Checkpoint, times: dict[int, int], *, second
         for signer in (ed25519(number), mldsa44(number))[: 2 if second else 1]:
             note = add_lines(note, cosign(checkpoint, f"w{number}.example/witness", signer, time))
     return note
+
+
+def refused(witness: Witness, body: bytes) -> WitnessRefusal:
+    with pytest.raises(WitnessRefusal) as found:
+        witness.add_checkpoint(body)
+    return found.value
+
+
+def branch(size: int, at: int) -> GrowingLog:
+    """Return another log by the same key, equal up to entry *at*."""
+    return GrowingLog().grow(at).grow(size - at, salt="branch")
