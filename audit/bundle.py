@@ -6,12 +6,11 @@ member and is itself computed from them: a reader makes it anew and compares, so
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
 
@@ -42,6 +41,8 @@ MAX_TEXT_BYTES = 1 << 20  # policy, keys: a few lines a member of the federation
 MAX_RECORD_FILE_BYTES = 2 << 20  # rosters and manifests; their own limit is 1 MiB
 MAX_TABLE_BYTES = 1 << 30  # a line a receipt
 MAX_STAMP_BYTES = 256 << 10
+MAX_LINE_BYTES = 400  # of README or the table: a digest or three numbers, and a name that a tar can hold
+_README_BYTES = 64 << 10  # of its words
 
 _ORIGIN = r"[a-z0-9][a-z0-9.-]*/log/[1-9][0-9]{0,9}"
 _NUMBER = r"(?:0|[1-9][0-9]{0,18})"
@@ -147,6 +148,18 @@ def check_name(name: str, size: int) -> None:
         raise RefusedError("MALFORMED", f"{name}: {size} bytes, at most {limit} were expected")
 
 
+def check_lists(sizes: Mapping[str, int]) -> None:
+    """Check that the two members that list others are no longer than that many lines can be.
+
+    Raises:
+        RefusedError: MALFORMED.
+    """
+    receipts = sum(name.endswith(".tlog-proof") for name in sizes)
+    for name, most in ((README, _README_BYTES + MAX_LINE_BYTES * len(sizes)), (RECEIPTS, MAX_LINE_BYTES * receipts)):
+        if sizes.get(name, 0) > most:
+            raise RefusedError("MALFORMED", f"{name}: {sizes[name]} bytes, at most {most} were expected")
+
+
 def static_members() -> dict[str, Source]:
     """Return what is the same in every bundle: the entries' schema, their kinds, the script that checks them."""
     return {
@@ -169,24 +182,30 @@ def kinds_table() -> str:
 
 def _tiles(folder: TileFolder, held: Range) -> dict[str, Source]:
     """Return every hash tile of the tree, and the entry bundles of *held*."""
-    sources: dict[str, Source] = {}
+    return {
+        tile_name(level, index, width): (
+            _entries(folder, index, width) if isinstance(level, str) else _hashes(folder, level, index, width)
+        )
+        for level, index, width in _places(held)
+    }
+
+
+def expected_tiles(held: Range) -> Iterator[str]:
+    """Yield the names of all tiles of a bundle with these entries; a checkpoint may claim any number of them."""
+    return (tile_name(*place) for place in _places(held))
+
+
+def _places(held: Range) -> Iterator[tuple[int | str, int, int]]:
     partial = {level: (index, width) for level, index, width in tiles_at(held.size)}
     level = 0
     while held.size >> 8 * level:
         for index in range(held.size >> 8 * (level + 1)):
-            sources[tile_name(level, index)] = _hashes(folder, level, index, TILE_WIDTH)
+            yield level, index, TILE_WIDTH
         if level in partial:
-            sources[tile_name(level, *partial[level])] = _hashes(folder, level, *partial[level])
+            yield level, *partial[level]
         level += 1
     for index in range(held.first // TILE_WIDTH, -(-held.end // TILE_WIDTH)):
-        width = min(TILE_WIDTH, held.size - index * TILE_WIDTH)
-        sources[tile_name(ENTRIES, index, width)] = _entries(folder, index, width)
-    return sources
-
-
-def expected_tiles(held: Range) -> Iterable[str]:
-    """Return the names of all tiles of a bundle with these entries."""
-    return _tiles(TileFolder(Path()), held)
+        yield ENTRIES, index, min(TILE_WIDTH, held.size - index * TILE_WIDTH)
 
 
 def _hashes(folder: TileFolder, level: int, index: int, width: int) -> Source:

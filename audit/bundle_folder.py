@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from audit.bundle import README, check_name
+from audit.bundle import README, check_lists, check_name
 from audit.checkpoint import parse_note
 from audit.merkle import TILE_WIDTH
 from audit.tar import Tar, open_tar
@@ -45,6 +45,7 @@ def _open(path: Path, _mtime_ns: int, _size: int) -> Tar:
         raise RefusedError("MALFORMED", f"at the beginning: {README} was expected")
     for name, (_, size) in tar.members.items():
         check_name(name, size)
+    check_lists({name: size for name, (_, size) in tar.members.items()})
     return tar
 
 
