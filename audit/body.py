@@ -7,6 +7,7 @@ understood*; anything else is refused. Bytes are the truth: a stored body is nev
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import compress
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -99,16 +100,17 @@ class Body:
         if not self.understood:
             raise ValueError("a body that was not understood is never written anew")
         parts: list[bytes] = []
-        for value, (field, prefix) in zip(_VALUES(self), _PREFIXED, strict=True):
-            if value:
-                if field.length:
-                    if len(value) != field.length:
-                        raise ValueError(f"{field.name} has {len(value)} bytes instead of {field.length}")
-                    parts += (prefix, value)
-                else:
-                    if not 0 < value <= field.limit:
-                        raise ValueError(f"{field.name} is out of its bounds: {value}")
-                    parts += (prefix, _ONE_BYTE[value] if value < 0x80 else varint(value))
+        add, values = parts.append, _VALUES(self)
+        for value, (prefix, length, limit, name) in zip(filter(None, values), compress(_ROWS, values), strict=True):
+            add(prefix)
+            if length:
+                if len(value) != length:
+                    raise ValueError(f"{name} has {len(value)} bytes instead of {length}")
+                add(value)
+            else:
+                if not 0 < value <= limit:
+                    raise ValueError(f"{name} is out of its bounds: {value}")
+                add(_ONE_BYTE[value] if value < 0x80 else varint(value))
         return b"".join(parts)
 
     def present(self) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def varint(value: int) -> bytes:
 
 _BY_NUMBER = {field.number: field for field in FIELDS}
 _VALUES = attrgetter(*(field.name for field in FIELDS))
-_PREFIXED = tuple((field, field.prefix) for field in FIELDS)
+_ROWS = tuple((field.prefix, field.length, field.limit, field.name) for field in FIELDS)
 _ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
 
 

@@ -11,7 +11,9 @@ A failure at 2 is ``log.rollback(stage)``; at 3 or 4 the log is opened anew befo
 One thread, the writer's, uses a Log.
 """
 
+import re
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Protocol
 
 from audit.body import Body
@@ -24,6 +26,8 @@ from keys.errors import IntegrityError, RefusedError
 
 Row = tuple[int, bytes, bytes]
 """(index, entry, leaf hash) as the store keeps them."""
+_RULES = {bytes([kind]): (rule.fullmatch, "refers" in rule.groupindex) for kind, rule in PATTERNS.items()}
+_NO_RULE = (re.compile(rb"(?!)").fullmatch, False)  # of a kind that has none: never matches
 
 
 class LogReads(Protocol):
@@ -55,7 +59,7 @@ class LogStore(LogReads, Protocol):
 class Stage:
     """Entries of one commit group, chained but not yet stored. Made by ``Log.begin``."""
 
-    __slots__ = ("_entries", "_leaves", "_log", "_now_us", "_times", "epoch", "first", "written")
+    __slots__ = ("_entries", "_leaves", "_log", "_now_us", "_times", "_tip", "epoch", "first", "written")
 
     def __init__(self, log: "Log", now_us: int) -> None:
         self._log = log
@@ -63,6 +67,7 @@ class Stage:
         self._entries: list[bytes] = []
         self._leaves: list[bytes] = []
         self._times: list[int] = []
+        self._tip = log.tip, log.time_us
         self.first = log.size
         self.epoch = log.epoch
         self.written = False
@@ -86,19 +91,21 @@ class Stage:
         data = body if isinstance(body, bytes) else body.encode()
         index = self.first + len(self._entries)
         _check(data, index)
-        previous, last_us = self.tip()
-        time_us = max(last_us, self._now_us if now_us is None else now_us)
+        previous, last_us = self._tip
+        time_us = self._now_us if now_us is None else now_us
+        if time_us < last_us:
+            time_us = last_us
         entry = encode_entry(index, time_us, previous, data)
+        leaf = leaf_hash(entry)
         self._entries.append(entry)
-        self._leaves.append(leaf_hash(entry))
+        self._leaves.append(leaf)
         self._times.append(time_us)
+        self._tip = leaf, time_us
         return index
 
     def tip(self) -> tuple[bytes, int]:
         """Return the last entry's leaf hash and time: what the next one is chained to."""
-        if self._entries:
-            return self._leaves[-1], self._times[-1]
-        return self._log.tip, self._log.time_us
+        return self._tip
 
     def mark(self) -> int:
         """Return a place to ``undo`` to."""
@@ -111,6 +118,7 @@ class Stage:
         del self._entries[mark:]
         del self._leaves[mark:]
         del self._times[mark:]
+        self._tip = (self._leaves[-1], self._times[-1]) if self._entries else (self._log.tip, self._log.time_us)
 
     def entry(self, index: int) -> bytes:
         """Return a staged entry by its index in the log."""
@@ -118,10 +126,8 @@ class Stage:
 
     def rows(self) -> list[Row]:
         """Return what the store will hold."""
-        return [
-            (index, entry, leaf)
-            for index, (entry, leaf) in enumerate(zip(self._entries, self._leaves, strict=True), self.first)
-        ]
+        indices = range(self.first, self.first + len(self._entries))
+        return list(zip(indices, self._entries, self._leaves, strict=True))
 
     def write(self, store: LogStore) -> None:
         """Put the entries, and the tiles they complete, into the caller's transaction. Nothing may be added after."""
@@ -138,7 +144,7 @@ class Stage:
             IntegrityError: The store holds something else: sign nothing, open the log anew.
         """
         stored = store.read_entries(self.first, len(self._entries))
-        if [leaf_hash(entry) for entry in stored] != self._leaves:
+        if [sha256(b"\0" + entry).digest() for entry in stored] != self._leaves:  # leaf_hash, a thousand at a time
             raise IntegrityError(f"entries {self.first} and on: the database returns other bytes than were written")
 
 
@@ -195,8 +201,7 @@ class Log:
 
     def extend(self, leaves: Sequence[bytes]) -> list[tuple[int, int, bytes]]:
         """Grow the tree by a stage's leaves and return the tiles completed. Called by ``Stage.write`` alone."""
-        for leaf in leaves:
-            self._tree.append(leaf)
+        self._tree.extend(leaves)
         return self._tree.complete_tiles(self.size)
 
     def commit(self, stage: Stage) -> None:
@@ -297,15 +302,15 @@ def _follows(entry: bytes, index: int, link: bytes) -> bool:
 
 
 def _check(data: bytes, index: int) -> None:
-    pattern = PATTERNS.get(data[1]) if len(data) > 1 else None
-    match = pattern.fullmatch(data) if pattern else None
+    fullmatch, refers_back = _RULES.get(data[1:2], _NO_RULE)
+    match = fullmatch(data)
     if match is None:
         try:
             reason = explain(data) or "not understood"
         except RefusedError as error:
             reason = str(error)
         raise IntegrityError(f"entry {index} would break its rule: {reason}")
-    if "refers" in match.re.groupindex:
+    if refers_back:
         refers, epoch = match.group("refers", "epoch")
         if refers is not None and epoch is None and read_number(refers) >= index:
             raise IntegrityError(f"entry {index} would refer to {read_number(refers)}, which is not before it")

@@ -48,15 +48,29 @@ class _Tile:
 
     def __init__(self, hashes: Sequence[bytes] = ()) -> None:
         self.rows: list[list[bytes]] = [[] for _ in range(TILE_HEIGHT + 1)]
-        for value in hashes:
-            self.append(value)
+        self.extend(hashes)
 
-    def append(self, value: bytes) -> None:
+    def append(self, value: bytes) -> bytes | None:
+        """Add one hash, and return the tile's root once it is complete."""
         for row in self.rows:
             row.append(value)
             if len(row) & 1:
-                return
+                break
             value = sha256(b"\1" + row[-2] + value).digest()
+        return self.full_root
+
+    def extend(self, values: Sequence[bytes]) -> bytes | None:
+        """Add as many hashes as there is room for, row by row; return as ``append`` does."""
+        if len(values) == 1:
+            return self.append(values[0])
+        hash_of, row, added = sha256, self.rows[0], values
+        row += added
+        for above in self.rows[1:]:
+            pairs = iter(row[2 * len(above) :])
+            added = [hash_of(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+            above += added
+            row = above
+        return self.full_root
 
     def cut(self, width: int) -> None:
         for height, row in enumerate(self.rows):
@@ -102,17 +116,25 @@ class Tree:
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash."""
-        level, index = 0, self.size // TILE_WIDTH
-        self.size += 1
-        while True:
-            tile = self._tiles.get((level, index))
-            if tile is None:
-                tile = self._tiles[level, index] = _Tile()
-            tile.append(leaf)
-            root = tile.full_root
-            if root is None:
-                return
-            leaf, level, index = root, level + 1, index // TILE_WIDTH
+        self.extend((leaf,))
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaf hashes, as many at a time as a tile has room for."""
+        done = 0
+        while done < len(leaves):
+            index, width = divmod(self.size, TILE_WIDTH)
+            part = leaves[done : done + TILE_WIDTH - width]
+            done, self.size = done + len(part), self.size + len(part)
+            level, root = 0, self._newest(0, index).extend(part)
+            while root is not None:
+                level, index = level + 1, index // TILE_WIDTH
+                root = self._newest(level, index).append(root)
+
+    def _newest(self, level: int, index: int) -> _Tile:
+        tile = self._tiles.get((level, index))
+        if tile is None:
+            tile = self._tiles[level, index] = _Tile()
+        return tile
 
     def rollback(self, size: int) -> None:
         """Forget every leaf from *size* on; nothing may have been pruned since that size was reached."""
