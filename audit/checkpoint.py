@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ class VerifierKey:
     @property
     def key_hash(self) -> bytes:
         """Return the four bytes by which a signature line names this key."""
-        return sha256(self.name.encode() + b"\n" + bytes((ED25519_TYPE,)) + self.key).digest()[:4]
+        return _key_hash(self.name, self.key)
 
     def __str__(self) -> str:
         """Return ``name+hash+base64``, the form that C2SP tools take."""
@@ -232,6 +233,11 @@ def decode_base64(text: str, where: str) -> bytes:
 def is_name(text: str) -> bool:
     """Say whether *text* may name a key: not empty, without white space, plus or control character."""
     return _NAME.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)  # the same few logs, thousands of times a second
+def _key_hash(name: str, key: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + bytes((ED25519_TYPE,)) + key).digest()[:4]
 
 
 def _malformed(what: str) -> RefusedError:
