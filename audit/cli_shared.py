@@ -1,6 +1,7 @@
 """What the auditor's commands have in common: where a log is, how a command ends, and words that steer no terminal."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,6 +28,14 @@ def open_folder(ctx: click.Context, directory: str, as_json: bool) -> "TileFolde
     return TileFolder(root)
 
 
+def earlier_epochs(home: Path) -> list[str]:
+    """Find the folders with logs of earlier epochs that a recovery has moved aside in a home, oldest first."""
+    if not (home / "log" / "checkpoint").is_file():
+        return []
+    found = [path for path in home.glob("before-epoch-*") if (path / "log" / "checkpoint").is_file()]
+    return [str(path) for path in sorted(found, key=lambda each: (len(each.name), each.name))]
+
+
 def fail(ctx: click.Context, code: int, message: str, as_json: bool) -> NoReturn:
     """End a command with one line, or with --json one object."""
     if as_json and ctx.info_name == "verify":
@@ -48,12 +57,28 @@ def safe(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
-def write_new(ctx: click.Context, path: str, data: bytes, *, force: bool = False, as_json: bool = False) -> None:
-    """Write a file that is not there yet (*force*: or is), or end with 2."""
+def write_new(ctx: click.Context, path: str, data: bytes) -> None:
+    """Write a file that is not there yet, whole or not at all, or end with 2."""
     try:
-        with Path(path).open("wb" if force else "xb") as file:
-            file.write(data)
+        write_whole(Path(path), data)
     except FileExistsError:
-        fail(ctx, EXIT_USAGE, f"{path} is there already", as_json)
+        fail(ctx, EXIT_USAGE, f"{path} is there already", False)
     except OSError as error:
-        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)
+        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", False)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet; half a proof is worse than none.
+
+    Raises:
+        FileExistsError: It is there; it stays as it is.
+        OSError: It cannot be written, and nothing of it is there.
+    """
+    with path.open("xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            path.unlink()
+            raise

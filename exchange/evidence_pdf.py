@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from audit import evidence_file as ef
 from audit.archive import read_archive
+from audit.cli_shared import write_whole
 
 
 def print_report(data: bytes, path: Path) -> bool:
@@ -20,7 +21,8 @@ def print_report(data: bytes, path: Path) -> bool:
     page = read_archive(data)[ef.REPORT].decode()
     # It leaves its own colour profile open, which is no business of whoever runs us with warnings as errors.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        HTML(string=page, url_fetcher=_nothing).write_pdf(path, pdf_variant="pdf/a-3b")
+        printed = HTML(string=page, url_fetcher=_nothing).write_pdf(pdf_variant="pdf/a-3b")
+    write_whole(path, printed)
     return True
 
 

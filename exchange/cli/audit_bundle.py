@@ -69,10 +69,9 @@ def _write(path: Path, home: Path, taken: Snapshot, held: Range, force: bool) ->
             out.flush()
             os.fsync(out.fileno())
             size, digest = out.tell(), _digest(out)
-        if force:
-            made.replace(path)
-        else:
-            os.link(made, path)  # as a rename, but an existing file stays
+        if not force:
+            path.open("xb").close()  # an existing file stays; a link would do, but a memory stick knows none
+        made.replace(path)
     return size, digest
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from audit.cli_shared import write_whole
 from audit.disclosure import SLOTS
 from audit.tiles import TileFolder
 from audit.timestamp import STAMPS_FOLDER
@@ -56,6 +58,8 @@ def evidence(
     path = Path(output)
     if path.exists():
         raise FileExistsError(17, "it is there already", output)
+    if not os.access(path.parent, os.W_OK | os.X_OK):  # said before anything is opened and logged
+        raise click.UsageError(f"{path} cannot be written: {path.parent} is no folder that you may write to")
     taken = _Home(home)
     try:
         held = find_bulletin(taken.store.reads(), bulletin)
@@ -69,8 +73,12 @@ def evidence(
         data = evidence_file(_gathered(taken, held, purpose, shown))
     finally:
         taken.close()
-    with path.open("xb") as file:
-        file.write(data)
+    try:
+        write_whole(path, data)
+    except FileExistsError as error:
+        raise FileExistsError(17, "it is there already", output) from error
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
     _tell(path, data, held, shown, as_json)
 
 
@@ -172,4 +180,8 @@ def _pdf(path: Path, data: bytes) -> Path | None:
     beside = path.with_suffix(".pdf")
     if beside.exists() or beside == path:
         return None
-    return beside if print_report(data, beside) else None
+    try:
+        return beside if print_report(data, beside) else None
+    except OSError as error:  # the evidence itself is written, and the page for print is none
+        click.echo(f"{beside} cannot be written: {error.strerror}", err=True)
+        return None

@@ -161,6 +161,17 @@ def test_who_asks_a_file_for_a_check_that_it_has_not_is_told_so(kind: str, tmp_p
     assert verify_json(path, "--roster", tmp_path / "none")[0] in (5, 6, 7)  # control: an option that each takes
 
 
+def test_a_file_is_written_whole_or_not_at_all(folder: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "e.tlog-proof"
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"  # as a disk without room
+    words = [sys.executable, "-c", full + OFFLINE, "prove", str(folder), "3", "-o", str(proof)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, proof.exists()) == (2, False)
+    assert done.stderr == f"exchange-audit: error: {proof} cannot be written: File too large\n"
+    assert run("prove", folder, "3", "-o", proof).returncode == 0  # control
+    assert proof.stat().st_size > 100
+
+
 def test_a_folder_for_stamps_that_nobody_would_read_is_wrong_use(folder: Path, key: VerifierKey) -> None:
     done = run("verify", folder, "--key", str(key), "--stamps", folder.parent)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

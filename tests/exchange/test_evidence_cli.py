@@ -100,6 +100,17 @@ def test_any_side_writes_evidence_without_content_and_without_a_key(
     assert (ef.LANE_HEAD in members) is (agency != SENDER)
 
 
+def test_where_nothing_can_be_written_nothing_is_opened_or_logged(
+    stopped: tuple[Federation, Published], tmp_path: Path
+) -> None:
+    federation, published = stopped
+    home, before = federation.home(SENDER), len(_bodies(federation.home(SENDER)))
+    path = tmp_path / "nowhere" / "e.zip"
+    typed = _alone(home, "audit", "evidence", published.bulletin_id, "--purpose", PURPOSE, "-o", str(path))
+    assert (typed.code, len(_bodies(home))) == (2, before), typed.both
+    assert f"{path} cannot be written" in typed.both
+
+
 def test_an_officer_asks_a_running_node_and_the_log_has_it_first(
     world: tuple[Federation, Published], tmp_path: Path
 ) -> None:
