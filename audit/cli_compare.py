@@ -16,6 +16,7 @@ from audit.cli_shared import (
     EXIT_REFUTED,
     EXIT_USAGE,
     EXIT_VERIFIED,
+    earlier_epochs,
     fail,
     open_folder,
     print_json,
@@ -24,7 +25,7 @@ from audit.cli_shared import (
 from audit.cli_verify import PROCESSES
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
-    from audit.pairing import Lanes, OneSided, Pairing, Side
+    from audit.pairing import Lanes, Lost, OneSided, Pairing, Side
     from keys.roster import Roster
 
 _SHOWN = 50  # one-sided entries for people; --json has all
@@ -40,8 +41,9 @@ FindRoster = Callable[[Path], "Roster | None"]
 def compare(ctx: click.Context, logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> None:
     """Pair what agencies say they sent with what others say they received, and the reverse.
 
-    LOG is a node's home, a log folder or a whole bundle; each of another agency. Exit 0: nothing is one-sided. 7:
-    something is, or a log is older than what its partner saw of it. 6: a log is refuted. 5: no such folder.
+    LOG is a node's home with whatever earlier epochs it has kept, a log folder or a whole bundle; of one agency, each
+    epoch once. Exit 0: nothing is one-sided. 7: something is, or was lost with an epoch, or a log is older than what its
+    partner saw of it. 6: a log is refuted. 5: no such folder.
     """
     run(ctx, logs, roster_file, as_json, lambda path: None)
 
@@ -54,6 +56,7 @@ def run(
 
     if len(logs) < 2:
         fail(ctx, EXIT_USAGE, "two logs or more are compared", as_json)
+    logs = [each for log in logs for each in (log, *earlier_epochs(Path(log)))]
     roster = _given_roster(ctx, roster_file, as_json)
     sides, refuted = _sides(ctx, logs, roster, as_json)
     if refuted:
@@ -66,7 +69,7 @@ def run(
         print_json(to_json(found))
     else:
         _tell(sides, found)
-    ctx.exit(EXIT_INCOMPLETE if found.one_sided or found.behind else EXIT_VERIFIED)
+    ctx.exit(EXIT_INCOMPLETE if found.one_sided or found.lost or found.behind else EXIT_VERIFIED)
 
 
 def _given_roster(ctx: click.Context, roster_file: str | None, as_json: bool) -> "Roster | None":
@@ -95,14 +98,18 @@ def _sides(
             refuted.append((log, verdict))
             continue
         double = next((each for each in sides if side.number == each.number or side.agency == each.agency), None)
-        if double is not None:
-            fail(ctx, EXIT_USAGE, f"{log}: a second log of {double.agency}; each agency is given once", as_json)
+        if double is not None and (double.number, double.agency) != (side.number, side.agency):
+            why = f"{log}: {side.agency}'s log gives it number {side.number}; {double.agency} is {double.number}"
+            fail(ctx, EXIT_USAGE, why, as_json)
+        if any((each.number, each.epoch) == (side.number, side.epoch) for each in sides):
+            fail(ctx, EXIT_USAGE, f"{log}: a second log of {side.agency}; each epoch is given once", as_json)
         sides.append(side)
     return sides, refuted
 
 
 def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) -> "tuple[Side | None, str]":
     from audit.bundle_folder import BundleFolder
+    from audit.epochs import epoch_of_origin
     from audit.pairing import Side, own_number
     from audit.trust import log_key
     from audit.verify import verify_log
@@ -117,7 +124,8 @@ def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) 
         if report.exit_code == EXIT_REFUTED or report.origin is None or report.size is None:
             return None, report.verdict
         agency = report.origin.partition(".")[0].upper()
-        return Side(agency=agency, number=own_number(folder, report.size), folder=folder, size=report.size), ""
+        number, epoch = own_number(folder, report.size), epoch_of_origin(report.origin)
+        return Side(agency=agency, number=number, folder=folder, size=report.size, epoch=epoch), ""
     except RefusedError as error:
         return None, f"refuted: {error}"
 
@@ -134,11 +142,13 @@ def to_json(found: "Pairing") -> dict[str, Any]:
         "pairs": found.pairs,
         "one_sided": [_row(each) for each in found.one_sided],
         "under_way": [_row(each) for each in found.under_way],
+        "lost": [_lost(each) for each in found.lost],
         "behind": list(found.behind),
         "lanes": [
             {
                 "sender": lane.sender,
                 "recipient": lane.recipient,
+                "epoch": lane.epoch,
                 "numbers": list(lane.numbers),
                 "holes": lane.holes,
                 "complete": lane.complete,
@@ -153,7 +163,19 @@ def to_json(found: "Pairing") -> dict[str, Any]:
 
 
 def _row(each: "OneSided") -> dict[str, Any]:
-    return {"agency": each.agency, "entry": each.entry, "kind": each.kind, "peer": each.peer, "why": each.why}
+    return {
+        "agency": each.agency,
+        "epoch": each.epoch,
+        "entry": each.entry,
+        "kind": each.kind,
+        "peer": each.peer,
+        "why": each.why,
+    }
+
+
+def _lost(each: "Lost") -> dict[str, Any]:
+    row = each.loss.restored
+    return {**_row(each.row), "restored": {"agency": row.agency, "epoch": row.epoch, "entry": row.entry}}
 
 
 def _tell_refuted(refuted: Sequence[tuple[str, str]], as_json: bool) -> None:
@@ -168,28 +190,50 @@ def _tell_refuted(refuted: Sequence[tuple[str, str]], as_json: bool) -> None:
 
 def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:
     for side in sides:
-        print(f"{side.agency}: {side.size:,} entries")
+        print(f"{_log_name(side.agency, side.epoch)}: {side.size:,} entries")
     print(f"{found.pairs:,} exchanges stand in both logs: queued, answered, receipt recorded.")
     for lane in found.lanes:
         print(f"  {_lane_line(lane)}")
     for what, rows in (("one-sided", found.one_sided), ("under way", found.under_way)):
         for each in rows[:_SHOWN]:
-            print(f"  {what}: {each.agency} entry {each.entry}, {each.kind}, {each.peer}: {each.why}")
+            print(f"  {what}: {_told(each)}")
         if len(rows) > _SHOWN:
             print(f"  {what}: {len(rows) - _SHOWN:,} more; --json lists all")
+    for lost in found.lost[:_SHOWN]:
+        print(f"  lost: {_told(lost.row)}; {lost.loss.told()}")
+    if len(found.lost) > _SHOWN:
+        print(f"  lost: {len(found.lost) - _SHOWN:,} more; --json lists all")
     for told in found.behind:
         print(f"  behind: {told}")
     for (agency, peer), count in sorted(found.not_compared.items()):
         print(f"  not compared: {count:,} entries of {agency} about {peer}, whose log was not given")
     if found.under_way:
         print("Under way means: the other log ends at most ten seconds after, by the agencies' own clocks.")
-    if not found.one_sided and not found.behind:
+    if found.lost:
+        print(
+            "Lost means: it can stand only in a part of an epoch that is not here. Nobody can check it any more, unless"
+        )
+        print(
+            "somebody has kept that part; what others kept of it, exchange audit verify --against holds against the log."
+        )
+    if not found.one_sided and not found.behind and not found.lost:
         print(
             "Nothing is one-sided. What two agencies both keep silent about shows only as a hole in a lane's numbers."
         )
 
 
+def _told(each: "OneSided") -> str:
+    return f"{_log_name(each.agency, each.epoch)} entry {each.entry}, {each.kind}, {each.peer}: {each.why}"
+
+
+def _log_name(agency: str, epoch: int) -> str:
+    return agency if epoch == 1 else f"{agency} (epoch {epoch})"
+
+
 def _lane_line(lane: "Lanes") -> str:
     numbers = " and ".join(f"1 to {last:,}" for last in lane.numbers if last)
     state = "complete" if lane.complete else f"{lane.holes:,} holes, {lane.unnumbered:,} without a number"
-    return f"{lane.sender} to {lane.recipient}: deliveries {numbers or 'without numbers'}, {state}"
+    state += ", and entries are missing" if lane.cut else ""
+    return (
+        f"{_log_name(lane.sender, lane.epoch)} to {lane.recipient}: deliveries {numbers or 'without numbers'}, {state}"
+    )

@@ -6,64 +6,29 @@ are joined by (sender, recipient, delivery digest). Whatever lacks a counterpart
 one-sided. Two things are told apart from that: an exchange that was *under way* when a log ended, by the rule of
 ``_under_way``; and a log that is *behind*, older than what its partner's log has seen of it.
 
+An agency may have several epochs: its entries are joined over all of them, and what can stand only where an epoch was
+lost is *lost*, with the RESTORED that says so (``audit.sides``).
+
 Memory is bounded: the join is done in parts by the digests' first bytes, each part by one reading of the logs. The
 numbers that QUEUED entries give show further that a lane has no hole, even one that both sides keep silent about.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from audit.body import Body, parse_body
 from audit.entry import HEAD_LENGTH
-from audit.grammar import ANSWERS
 from audit.kinds import Kind
-from audit.merkle import TILE_WIDTH, node_hash
+from audit.lane_numbers import LaneNumbers, Lanes
+from audit.sides import GRACE_US, Loss, Lost, OneSided, Side, end_us, entries, given_back, losses_of, roots
 from audit.tiles import TileFolder
 from keys.errors import RefusedError
 
-GRACE_US = 10_000_000  # an answer takes milliseconds while both nodes run; so much is granted at a log's end
+__all__ = ["GRACE_US", "Lanes", "Lost", "OneSided", "Pairing", "Side", "compare", "own_number"]
 PART_ENTRIES = 1 << 18  # entries joined at a time: some 150 MB
-_WANTED = frozenset(map(int, (Kind.QUEUED, Kind.RECEIPT_RECORDED, Kind.CHECKPOINT_SEEN, *ANSWERS)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One agency's log, verified before, with all its entries."""
-
-    agency: str
-    number: int  # of the member, as logs name it
-    folder: TileFolder
-    size: int
-
-
-class OneSided(NamedTuple):
-    """An entry without its counterpart."""
-
-    agency: str
-    entry: int
-    kind: str
-    peer: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lanes:
-    """What the numbers of one agency's deliveries to another say: two lanes, urgent and routine, each from 1 on."""
-
-    sender: str
-    recipient: str
-    numbers: tuple[int, int]  # the last of each lane, the larger first
-    holes: int  # QUEUED entries whose number does not follow
-    unnumbered: int  # QUEUED entries without a number: nothing is said about those
-    unanswered: int = 0  # QUEUED entries that are one-sided or under way
-
-    @property
-    def complete(self) -> bool:
-        """Say whether each lane has every number from 1 on, and an answer to each."""
-        return not (self.holes or self.unnumbered or self.unanswered)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,18 +38,21 @@ class Pairing:
     pairs: int = 0
     one_sided: list[OneSided] = field(default_factory=list)
     under_way: list[OneSided] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
     behind: list[str] = field(default_factory=list)
     not_compared: dict[tuple[str, str], int] = field(default_factory=dict)  # (agency, peer without a log here): entries
     lanes: list[Lanes] = field(default_factory=list)
 
 
 class _Sent(NamedTuple):
+    epoch: int
     entry: int
     time_us: int
     dispatch: bytes
 
 
 class _Answer(NamedTuple):
+    epoch: int
     entry: int
     time_us: int
     dispatch: bytes
@@ -93,23 +61,36 @@ class _Answer(NamedTuple):
 
 
 class _Recorded(NamedTuple):
+    epoch: int
     entry: int
+    time_us: int
     dispatch: bytes
-    refers_to: int
+    refers_to: tuple[int, int]  # epoch, index
     peer_index: int
     peer_leaf: bytes
 
 
+_Row = TypeVar("_Row", _Sent, _Answer, _Recorded)
 _Key = tuple[int, int, bytes]  # sender's number, recipient's, delivery digest
 
 
 @dataclass(slots=True)
 class _Part:
-    """The entries of one part of the digests."""
+    """The entries of one part of the digests; of one delivery, one of each epoch."""
 
-    sent: dict[_Key, _Sent] = field(default_factory=dict)
-    answers: dict[_Key, _Answer] = field(default_factory=dict)
-    recorded: dict[_Key, _Recorded] = field(default_factory=dict)
+    sent: dict[_Key, list[_Sent]] = field(default_factory=dict)
+    answers: dict[_Key, list[_Answer]] = field(default_factory=dict)
+    recorded: dict[_Key, list[_Recorded]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class _World:
+    """What is known of the logs as a whole."""
+
+    names: dict[int, str]  # of the agencies whose logs are here
+    ends: dict[int, int]  # last time of each agency's newest epoch
+    losses: dict[int, list[Loss]]
+    again: dict[tuple[int, int, bytes], int]  # (sender, recipient, dispatch): newest epoch in which it was queued
 
 
 def own_number(folder: TileFolder, size: int) -> int:
@@ -137,182 +118,229 @@ def compare(sides: Sequence[Side], names: Mapping[int, str], *, part_entries: in
         RefusedError: MALFORMED; a file of a log is missing or broken.
     """
     found = Pairing()
-    known = {side.number: side for side in sides}
-    names = {**names, **{side.number: side.agency for side in sides}}
-    ends, total = _survey(found, sides, known, names)
+    world = _world(found, sides)
+    total = _survey(found, sides, world, {**names, **world.names})
     parts = -(-total // part_entries) or 1
     for number in range(parts):
         part = _Part()
         for side in sides:
-            for index, time_us, body, entry in _entries(side):
+            for index, time_us, body, entry in entries(side):
                 if body.delivery_digest and int.from_bytes(body.delivery_digest[:2], "big") % parts == number:
-                    _take(found, part, side, known, index, time_us, body, entry)
-        _join(found, part, known, ends)
-    for each in (found.one_sided, found.under_way):
-        each.sort()
+                    _take(found, part, side, world, index, time_us, body, entry)
+        for key in dict.fromkeys((*part.sent, *part.answers, *part.recorded)):
+            _join(found, part, world, key)
+    found.one_sided.sort()
+    found.under_way.sort()
+    found.lost.sort()
     waiting = Counter(
-        (each.agency, each.peer) for each in (*found.one_sided, *found.under_way) if each.kind == Kind.QUEUED.name
+        (each.agency, each.peer)
+        for each in (*found.one_sided, *found.under_way, *(lost.row for lost in found.lost))
+        if each.kind == Kind.QUEUED.name
     )
     found.lanes = [replace(lane, unanswered=waiting[lane.sender, lane.recipient]) for lane in found.lanes]
     return found
 
 
-def _entries(side: Side) -> Iterator[tuple[int, int, Body, bytes]]:
-    """Yield (index, time, body, entry) of what belongs to an exchange; the rest is not even parsed."""
-    for bundle in range(-(-side.size // TILE_WIDTH)):
-        width = min(TILE_WIDTH, side.size - bundle * TILE_WIDTH)
-        for index, entry in enumerate(side.folder.entries(bundle, width), bundle * TILE_WIDTH):
-            if entry[HEAD_LENGTH + 1] in _WANTED:
-                yield index, int.from_bytes(entry[12:20], "big"), parse_body(entry[HEAD_LENGTH:]), entry
+def _world(found: Pairing, sides: Sequence[Side]) -> _World:
+    world = _World(names={side.number: side.agency for side in sides}, ends={}, losses={}, again={})
+    losses, wrong = losses_of(sides)
+    found.one_sided += wrong
+    for loss in losses:
+        world.losses.setdefault(loss.number, []).append(loss)
+    for side in sorted(sides, key=lambda each: each.epoch):
+        world.ends[side.number] = end_us(side)
+        for _, _, body, _ in entries(side, frozenset((int(Kind.QUEUED),))) if side.epoch > 1 else ():
+            world.again[side.number, body.peer, body.dispatch_digest] = side.epoch
+    return world
 
 
-def _survey(
-    found: Pairing, sides: Sequence[Side], known: Mapping[int, Side], names: Mapping[int, str]
-) -> tuple[dict[int, int], int]:
+def _survey(found: Pairing, sides: Sequence[Side], world: _World, names: Mapping[int, str]) -> int:
     """Read all logs once: numbers of the lanes, roots of each other that they name, entries about absent peers.
 
     Returns:
-        Each log's last time in microseconds, by member number, and the number of entries that will be joined.
+        The number of entries that will be joined.
     """
-    ends: dict[int, int] = {}
     total = 0
-    seen: dict[int, dict[int, list[tuple[bytes, OneSided]]]] = {side.number: {} for side in sides}
+    seen: dict[int, dict[int, list[tuple[bytes, OneSided]]]] = {number: {} for number in world.names}
     for side in sides:
-        lanes: dict[int, _LaneNumbers] = {}
-        for index, _, body, _ in _entries(side):
-            if body.peer not in known:
+        lanes: dict[int, LaneNumbers] = {}
+        old = given_back(side)
+        for index, _, body, _ in entries(side):
+            if body.peer not in world.names:
                 if body.delivery_digest:
                     place = (side.agency, names.get(body.peer, f"member {body.peer}"))
                     found.not_compared[place] = found.not_compared.get(place, 0) + 1
                 continue
             total += bool(body.delivery_digest)
-            peer = known[body.peer]
-            if body.kind == Kind.QUEUED:
-                lanes.setdefault(body.peer, _LaneNumbers()).add(body.count)
+            peer = world.names[body.peer]
+            if body.kind == Kind.QUEUED and index not in old:
+                lanes.setdefault(body.peer, LaneNumbers()).add(body.count)
             elif body.peer_size and body.peer_root:
-                row = OneSided(side.agency, index, _kind(body), peer.agency, "")
+                row = OneSided(side.agency, index, _kind(body), peer, "", side.epoch)
                 seen[body.peer].setdefault(body.peer_size, []).append((body.peer_root, row))
-        found.lanes += [each.told(side.agency, known[peer].agency) for peer, each in sorted(lanes.items())]
-        ends[side.number] = _end(side)
+        cut = any(loss.misses and loss.epoch == side.epoch for loss in world.losses.get(side.number, ()))
+        for number, each in sorted(lanes.items()):
+            told = each.told(side.agency, world.names[number])
+            found.lanes.append(replace(told, epoch=side.epoch, cut=cut))
     for number, sizes in seen.items():
-        _check_roots(found, known[number], sizes)
-    return ends, total
+        logs = [side for side in sides if side.number == number]
+        _check_roots(found, logs, world.losses.get(number, []), sizes)
+    return total
 
 
-def _end(side: Side) -> int:
-    """Return the time of a log's last entry."""
-    if side.size == 0:
-        return 0
-    bundle, place = divmod(side.size - 1, TILE_WIDTH)
-    return int.from_bytes(side.folder.entries(bundle, place + 1)[place][12:20], "big")
-
-
-def _check_roots(found: Pairing, side: Side, sizes: dict[int, list[tuple[bytes, OneSided]]]) -> None:
-    """Compare the roots of *side* that others have logged with its own, by one walk over its leaf hashes."""
-    largest = max(sizes, default=0)
-    if largest > side.size:
+def _check_roots(
+    found: Pairing, logs: Sequence[Side], losses: Sequence[Loss], sizes: dict[int, list[tuple[bytes, OneSided]]]
+) -> None:
+    """Compare the roots that others have logged of an agency with its own logs', of whichever epoch."""
+    agency, reach = logs[0].agency, max(side.size for side in logs)
+    known = max((reach, *(loss.end for loss in losses)))
+    if (largest := max(sizes, default=0)) > known:
         who = sizes[largest][0][1]
         found.behind.append(
-            f"{side.agency}: its log ends before entry {side.size}; {who.agency} had seen {largest} entries of it,"
+            f"{agency}: its log ends before entry {reach}; {who.agency} had seen {largest} entries of it,"
             f" as its entry {who.entry} says"
         )
-    for size, root in _roots(side, sizes):
-        for told, row in sizes[size]:
-            if told != root:
-                found.one_sided.append(row._replace(why=f"{side.agency}'s log had another root at size {size}"))
-
-
-def _roots(side: Side, sizes: Mapping[int, object]) -> Iterator[tuple[int, bytes]]:
-    stack: list[bytes] = []
-    size = 0
-    for tile in range(-(-side.size // TILE_WIDTH)):
-        data = side.folder.tile(0, tile, min(TILE_WIDTH, side.size - tile * TILE_WIDTH))
-        for at in range(0, len(data), 32):
-            value, size = data[at : at + 32], size + 1
-            complete = size
-            while not complete & 1:
-                value, complete = node_hash(stack.pop(), value), complete >> 1
-            stack.append(value)
-            if size in sizes:
-                root = stack[-1]
-                for left in stack[-2::-1]:
-                    root = node_hash(left, root)
-                yield size, root
+    own = {place for side in logs for place in roots(side, sizes)}
+    for size, told in sizes.items():
+        if size > reach or any(loss.held < size <= loss.end for loss in losses):
+            continue  # nothing here can say what it was
+        wrong = [row for root, row in told if (size, root) not in own]
+        found.one_sided += [row._replace(why=f"{agency}'s log had another root at size {size}") for row in wrong]
 
 
 def _take(
-    found: Pairing,
-    part: _Part,
-    side: Side,
-    known: Mapping[int, Side],
-    index: int,
-    time_us: int,
-    body: Body,
-    entry: bytes,
+    found: Pairing, part: _Part, side: Side, world: _World, index: int, time_us: int, body: Body, entry: bytes
 ) -> None:
-    if body.peer not in known:
+    if body.peer not in world.names:
         return
     ours, theirs = (side.number, body.peer, body.delivery_digest), (body.peer, side.number, body.delivery_digest)
+    epoch, dispatch = side.epoch, body.dispatch_digest
     if body.kind == Kind.QUEUED:
-        twice = part.sent.setdefault(ours, _Sent(index, time_us, body.dispatch_digest)).entry != index
+        twice = _put(part.sent.setdefault(ours, []), _Sent(epoch, index, time_us, dispatch))
     elif body.kind == Kind.RECEIPT_RECORDED:
-        row = _Recorded(index, body.dispatch_digest, body.refers_to, body.peer_index, body.peer_leaf_hash)
-        twice = part.recorded.setdefault(ours, row).entry != index
+        refers = (body.refers_to_epoch or epoch, body.refers_to)
+        row = _Recorded(epoch, index, time_us, dispatch, refers, body.peer_index, body.peer_leaf_hash)
+        twice = _put(part.recorded.setdefault(ours, []), row)
     else:
         leaf = sha256(b"\0" + entry).digest()
-        answer = _Answer(index, time_us, body.dispatch_digest, int(body.kind), leaf)
-        twice = part.answers.setdefault(theirs, answer).entry != index
+        answer = _Answer(epoch, index, time_us, dispatch, int(body.kind), leaf)
+        twice = _put(part.answers.setdefault(theirs, []), answer)
     if twice:
-        found.one_sided.append(
-            OneSided(side.agency, index, _kind(body), known[body.peer].agency, "this delivery stands here twice")
-        )
+        why = "this delivery stands here twice"
+        found.one_sided.append(OneSided(side.agency, index, _kind(body), world.names[body.peer], why, epoch))
 
 
-def _join(found: Pairing, part: _Part, known: Mapping[int, Side], ends: Mapping[int, int]) -> None:
-    """Judge each delivery of a part: 1. sent and answered, 2. the receipt recorded, 3. nothing left over."""
-    for key, sent in part.sent.items():
-        sender, recipient = known[key[0]], known[key[1]]
-        answer, recorded = part.answers.pop(key, None), part.recorded.pop(key, None)
-        queued = OneSided(sender.agency, sent.entry, "QUEUED", recipient.agency, "")
-        if answer is None:  # 1
-            late = recorded is None and _under_way(sent.time_us, ends[recipient.number])
-            why = f"no answer in {recipient.agency}'s log"
-            (found.under_way if late else found.one_sided).append(queued._replace(why=why))
-            if recorded is not None:
-                why = f"no such entry in {recipient.agency}'s log"
-                found.one_sided.append(queued._replace(entry=recorded.entry, kind="RECEIPT_RECORDED", why=why))
-        elif answer.dispatch != sent.dispatch:
-            found.one_sided.append(
-                queued._replace(why=f"{recipient.agency}'s entry {answer.entry} has another dispatch")
+def _put(rows: list[_Row], row: _Row) -> bool:
+    """Add a row, and say whether its epoch has one already: then it is not added."""
+    if any(each.epoch == row.epoch for each in rows):
+        return True
+    rows.append(row)
+    return False
+
+
+def _join(found: Pairing, part: _Part, world: _World, key: _Key) -> None:
+    """Judge one delivery: 1. sent and answered, 2. the receipt recorded, 3. nothing left over."""
+    sent, answers, recorded = part.sent.get(key, []), part.answers.get(key, []), part.recorded.get(key, [])
+    if sent and not answers:  # 1
+        _unanswered(found, world, key, sent[-1], recorded)
+    elif sent:
+        _answered(found, world, key, sent, answers, recorded)
+    else:  # 3
+        sender, recipient = world.names[key[0]], world.names[key[1]]
+        for answer in answers[:1]:
+            late = answer.time_us > world.ends[key[0]]  # what was answered had been queued before
+            row = OneSided(recipient, answer.entry, Kind(answer.kind).name, sender, "", answer.epoch)
+            row = row._replace(why=f"no QUEUED in {sender}'s log")
+            _tell(found, row, late, _loss_at(world.losses.get(key[0], ()), answer.time_us, since=True))
+        for each in recorded[:1]:
+            row = OneSided(
+                sender, each.entry, "RECEIPT_RECORDED", recipient, "no QUEUED with this delivery", each.epoch
             )
-        elif recorded is None:  # 2
-            late = _under_way(answer.time_us, ends[sender.number])
-            row = OneSided(recipient.agency, answer.entry, Kind(answer.kind).name, sender.agency, "")
-            why = f"no receipt of it in {sender.agency}'s log"
-            (found.under_way if late else found.one_sided).append(row._replace(why=why))
-        elif why := _receipt_fault(sent, answer, recorded, recipient.agency):
-            found.one_sided.append(queued._replace(entry=recorded.entry, kind="RECEIPT_RECORDED", why=why))
+            _tell(found, row, False, _loss_of(world.losses.get(key[0], ()), each.refers_to[1], each.refers_to[0]))
+
+
+def _unanswered(found: Pairing, world: _World, key: _Key, sent: _Sent, recorded: Sequence[_Recorded]) -> None:
+    sender, recipient = world.names[key[0]], world.names[key[1]]
+    queued = OneSided(sender, sent.entry, "QUEUED", recipient, f"no answer in {recipient}'s log", sent.epoch)
+    losses = world.losses.get(key[1], ())
+    if not recorded:
+        if world.again.get((key[0], key[1], sent.dispatch), 0) > sent.epoch:
+            return  # it was queued again in a later epoch, under another number, and is judged there
+        ended = next((loss for loss in world.losses.get(key[0], ()) if loss.epoch == sent.epoch), None)
+        late = _under_way(sent.time_us, world.ends[key[1]])
+        _tell(found, queued, late, ended or _loss_at(losses, sent.time_us))
+        return
+    row = recorded[-1]
+    loss = _loss_of(losses, row.peer_index)
+    _tell(found, queued, False, loss)
+    why = f"no such entry in {recipient}'s log"
+    _tell(found, OneSided(sender, row.entry, "RECEIPT_RECORDED", recipient, why, row.epoch), False, loss)
+
+
+def _answered(
+    found: Pairing,
+    world: _World,
+    key: _Key,
+    sent: Sequence[_Sent],
+    answers: Sequence[_Answer],
+    recorded: Sequence[_Recorded],
+) -> None:
+    sender, recipient = world.names[key[0]], world.names[key[1]]
+    answer = answers[0]
+    other = next((each for each in sent if each.dispatch != answer.dispatch), None)
+    if other is not None:
+        why = f"{recipient}'s entry {answer.entry} has another dispatch"
+        found.one_sided.append(OneSided(sender, other.entry, "QUEUED", recipient, why, other.epoch))
+    elif not recorded:  # 2
+        late = _under_way(answer.time_us, world.ends[key[0]])
+        row = OneSided(recipient, answer.entry, Kind(answer.kind).name, sender, "", answer.epoch)
+        row = row._replace(why=f"no receipt of it in {sender}'s log")
+        _tell(found, row, late, _loss_at(world.losses.get(key[0], ()), answer.time_us))
+    else:
+        lost = world.losses.get(key[0], ())
+        faults = [_receipt_fault(sent, answers, each, recipient, lost) for each in recorded]
+        if all(faults):
+            row = OneSided(sender, recorded[0].entry, "RECEIPT_RECORDED", recipient, faults[0], recorded[0].epoch)
+            _tell(found, row, False, _loss_of(world.losses.get(key[1], ()), recorded[0].peer_index))
         else:
             found.pairs += 1
-    for key, answer in part.answers.items():  # 3
-        sender, recipient = known[key[0]], known[key[1]]
-        late = answer.time_us > ends[sender.number]  # what was answered had been queued before
-        row = OneSided(recipient.agency, answer.entry, Kind(answer.kind).name, sender.agency, "")
-        why = f"no QUEUED in {sender.agency}'s log"
-        (found.under_way if late else found.one_sided).append(row._replace(why=why))
-    for key, recorded in part.recorded.items():
-        agency, peer = known[key[0]].agency, known[key[1]].agency
-        found.one_sided.append(
-            OneSided(agency, recorded.entry, "RECEIPT_RECORDED", peer, "no QUEUED with this delivery")
-        )
 
 
-def _receipt_fault(sent: _Sent, answer: _Answer, recorded: _Recorded, recipient: str) -> str:
-    if recorded.dispatch != sent.dispatch:
-        return f"it names another dispatch than entry {sent.entry}"
-    if recorded.refers_to != sent.entry:
-        return f"it refers to entry {recorded.refers_to}, the delivery is entry {sent.entry}"
-    if (recorded.peer_index, recorded.peer_leaf) != (answer.entry, answer.leaf):
+def _tell(found: Pairing, row: OneSided, late: bool, loss: Loss | None) -> None:
+    if loss is not None:
+        found.lost.append(Lost(row, loss))
+    else:
+        (found.under_way if late else found.one_sided).append(row)
+
+
+def _loss_of(losses: Iterable[Loss], index: int, epoch: int = 0) -> Loss | None:
+    """Find the lost part in which an entry stood; no epoch is named where entries name none."""
+    return next((each for each in losses if each.held <= index < each.end and epoch in (0, each.epoch)), None)
+
+
+def _loss_at(losses: Iterable[Loss], time_us: int, *, since: bool = False) -> Loss | None:
+    """Find the lost part in which the counterpart of what was done at *time_us* can have stood.
+
+    It was lost if it was written before the recovery; what had to come first (*since*) not where the part at hand
+    goes on beyond it.
+    """
+    for each in losses:
+        begun = not since or each.held_us <= time_us + GRACE_US
+        if each.misses and begun and time_us <= each.restored_us + GRACE_US:
+            return each
+    return None
+
+
+def _receipt_fault(
+    sent: Sequence[_Sent], answers: Sequence[_Answer], recorded: _Recorded, recipient: str, losses: Iterable[Loss]
+) -> str:
+    first, answer = sent[0], answers[0]
+    epoch, index = recorded.refers_to
+    if recorded.dispatch != first.dispatch:
+        return f"it names another dispatch than entry {first.entry}"
+    if recorded.refers_to not in [(each.epoch, each.entry) for each in sent] and not _loss_of(losses, index, epoch):
+        return f"it refers to entry {index}, the delivery is entry {first.entry}"
+    if (recorded.peer_index, recorded.peer_leaf) not in [(each.entry, each.leaf) for each in answers]:
         return f"it names {recipient}'s entry {recorded.peer_index}; the answer is entry {answer.entry}, or has other bytes"
     return ""
 
@@ -324,33 +352,6 @@ def _under_way(time_us: int, end_us: int) -> bool:
     stops its log at the right moment gains such an excuse once, and its log is then behind or ends.
     """
     return time_us > end_us - GRACE_US
-
-
-class _LaneNumbers:
-    """Follows the two lanes to one peer; which is which does not matter, and no entry says."""
-
-    def __init__(self) -> None:
-        self.last = [0, 0]
-        self.holes = self.unnumbered = 0
-
-    def add(self, count: int) -> None:
-        if not count:
-            self.unnumbered += 1
-        elif count - 1 in self.last:
-            self.last[self.last.index(count - 1)] = count
-        else:
-            self.holes += 1
-            self.last[self.last.index(max([n for n in self.last if n < count], default=min(self.last)))] = count
-
-    def told(self, sender: str, recipient: str) -> Lanes:
-        larger, smaller = sorted(self.last, reverse=True)
-        return Lanes(
-            sender=sender,
-            recipient=recipient,
-            numbers=(larger, smaller),
-            holes=self.holes,
-            unnumbered=self.unnumbered,
-        )
 
 
 def _kind(body: Body) -> str:
