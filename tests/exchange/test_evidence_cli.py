@@ -77,6 +77,17 @@ def _verified(federation: Federation, path: Path, exit_code: int = 0) -> dict[st
     return told
 
 
+def _while_running(federation: Federation, path: Path) -> str:
+    """Return the verdict on a file of a node that runs: witnesses may or may not have come by in the meantime."""
+    typed = type_line(["audit", "verify", "--json", str(path), "--roster", str(federation.world.folder / "roster")])
+    told = json.loads(typed.out)
+    left_open = [each["name"] for each in told["steps"] if each["result"] != "ok"]
+    assert (typed.code, left_open) in ((0, []), (7, ["witnesses"])), typed.both
+    verdict = str(told["verdict"])
+    assert ("; not checked: witnesses" in verdict, "witnessed to" in verdict) == (typed.code == 7, typed.code == 0)
+    return verdict
+
+
 @pytest.mark.parametrize("agency", [SENDER, *RECIPIENTS])
 def test_any_side_writes_evidence_without_content_and_without_a_key(
     stopped: tuple[Federation, Published], tmp_path: Path, agency: str
@@ -121,7 +132,7 @@ def test_an_officer_asks_a_running_node_and_the_log_has_it_first(
     told = json.loads(typed.out)
     body = _bodies(federation.home(SENDER))[told["exported"]]
     assert (body.kind, body.role) == (Kind.EXPORTED, 3)
-    assert _verified(federation, tmp_path / "e.zip", 7)["verdict"] == "verified; not checked: witnesses"
+    assert _while_running(federation, tmp_path / "e.zip").startswith("verified")
     members = read_archive((tmp_path / "e.zip").read_bytes())
     assert "the handover at the bridge" in members[ef.TEXT].decode()
     assert members[ef.PURPOSE].decode() == PURPOSE
@@ -134,7 +145,7 @@ def test_one_field_is_shown_while_the_rest_stays_shut(world: tuple[Federation, P
     line = f"audit evidence {published.bulletin_id} --purpose x --field subject -o {tmp_path / 'f.zip'}"
     typed = federation.type(line, RECIPIENTS[0])
     assert typed.code == 0, typed.both
-    assert "showing subject" in str(_verified(federation, tmp_path / "f.zip", 7)["verdict"])
+    assert "showing subject" in _while_running(federation, tmp_path / "f.zip")
     data = (tmp_path / "f.zip").read_bytes()
     members = read_archive(data)
     assert "the handover at the bridge" in members[ef.TEXT].decode()
