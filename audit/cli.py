@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from audit.cli_lazy import Commands, LazyGroup
-from audit.cli_shared import EXIT_INTERRUPTED, EXIT_USAGE
+from audit.cli_shared import EXIT_INTERRUPTED, EXIT_USAGE, print_json, safe
 
 COMMANDS: Commands = {
     "verify": ("audit.cli_verify:verify", "Recompute a log and say what was checked and what was not."),
@@ -42,12 +42,14 @@ def audit() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``exchange-audit`` and end the process with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = audit.main(
-            args=None if arguments is None else list(arguments), prog_name="exchange-audit", standalone_mode=False
-        )
+        code = audit.main(args=words, prog_name="exchange-audit", standalone_mode=False)
     except click.ClickException as error:
-        print(f"exchange-audit: error: {error.format_message()}", file=sys.stderr)
+        if "--json" in words:  # one object always, on failure too
+            print_json({"ok": False, "code": "USAGE", "message": error.format_message()})
+        else:
+            print(f"exchange-audit: error: {safe(error.format_message())}", file=sys.stderr)
         code = EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         code = EXIT_INTERRUPTED

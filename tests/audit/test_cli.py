@@ -172,6 +172,15 @@ def test_a_file_is_written_whole_or_not_at_all(folder: Path, tmp_path: Path) -> 
     assert proof.stat().st_size > 100
 
 
+@pytest.mark.parametrize("words", [["verify"], ["compare"], ["bogus"], ["verify", ".", "--now", "no\x1b[31mtime"]])
+def test_wrong_use_is_one_object_with_json_and_one_line_without(words: list[str]) -> None:
+    done = run(*words, "--json")
+    assert (done.returncode, done.stderr, json.loads(done.stdout)["code"]) == (2, "", "USAGE")
+    done = run(*words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "\x1b" not in done.stderr
+
+
 def test_a_folder_for_stamps_that_nobody_would_read_is_wrong_use(folder: Path, key: VerifierKey) -> None:
     done = run("verify", folder, "--key", str(key), "--stamps", folder.parent)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
