@@ -521,6 +521,7 @@ async def test_a_hint_that_cannot_be_written_neither_stops_cosigning_nor_an_orde
         await until(lambda: (sender.home / STATE_FILE).exists(), 10.0)
         (sender.home / STATE_FILE).unlink()
         (sender.home / STATE_FILE).mkdir()  # nothing replaces a folder
+        node, key = sender.node, sender.node.vkey
         await sender.publish(bulletin(B, A))
         await until(lambda: is_witnessed(sender), 10.0)
         await sender.stop()
