@@ -222,3 +222,28 @@ def test_a_root_that_no_epoch_had_is_found_and_one_of_a_lost_part_is_not_judged(
     assert about(compare(logs).one_sided) == []
     logs.alter(IMMD, recorded, peer_size=10_000)
     assert len(compare(logs).behind) == 1
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_receipt_that_a_whole_epoch_lacks_no_loss_explains(logs: Logs, missing: int) -> None:
+    logs.drop(IMMD, logs.find(IMMD, Kind.RECEIPT_RECORDED, NHRC))
+    received = logs.find(NHRC, Kind.RECEIVED, IMMD)
+    begin_anew(logs, IMMD, held=len(logs.entries(IMMD)) - missing)
+    found, row = compare(logs), (NHRC, received, "RECEIVED", IMMD)
+    assert about([each.row for each in found.lost]) == [row] * missing
+    assert about(found.one_sided) == [row] * (1 - missing)
+
+
+def test_what_had_to_come_before_the_lost_part_no_loss_explains(logs: Logs) -> None:
+    received, queued = logs.find(NHRC, Kind.RECEIVED, IMMD), logs.find(IMMD, Kind.QUEUED, NHRC)
+    logs.drop(IMMD, queued)
+    size = len(logs.entries(IMMD))
+    begin_anew(logs, IMMD, held=size - 1)
+    assert about([each.row for each in compare(logs).lost]) == [(NHRC, received, "RECEIVED", IMMD)]  # control
+
+    home, signer = logs.home(IMMD) / "before-epoch-2/log", keys_of(IMMD).node.log
+    kept = read_log(home, size - 1)
+    last = parse_entry(kept[-1])
+    kept[-1] = replace(last, time_us=last.time_us + LATER_US // 2).encode()  # the part at hand goes on long after
+    write_log(home, kept, sign(kept, signer, f"{IMMD.lower()}.exercise.example/log/1"))
+    assert about(compare(logs).one_sided) == [(NHRC, received, "RECEIVED", IMMD)]
