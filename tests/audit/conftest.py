@@ -8,9 +8,12 @@ import pytest
 
 from audit.checkpoint import VerifierKey, sign_checkpoint
 from audit.log import Log
+from audit.outside import Outside
 from audit.publisher import publish
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
+from tests.audit.big_log import SIZE
+from tests.audit.forge import read_log, sign
 from tests.audit.store import ORIGIN, TableStore, grow
 
 SEED = bytes(range(32))
@@ -53,3 +56,21 @@ def folder(template: Path, tmp_path: Path) -> Path:
     for path in copy.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return copy
+
+
+@pytest.fixture(scope="module")
+def big(make_folder: Callable[[Path, int], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("since") / "log", SIZE)
+
+
+@pytest.fixture(scope="module")
+def entries(big: Path) -> list[bytes]:
+    return read_log(big, SIZE)
+
+
+@pytest.fixture(scope="module")
+def old(entries: list[bytes], signer: Ed25519Signer) -> Callable[[int], Outside]:
+    def made(size: int) -> Outside:
+        return Outside(name=f"old-{size}", data=sign(entries[:size], signer).encode())
+
+    return made
