@@ -12,7 +12,8 @@ from exchange.sqlite import SqliteStore, readable
 from exchange.store import NodeStore
 from keys.errors import IntegrityError
 from tests.faulty_store import FaultyStore
-from tests.store_contract import StoreContract, content, entries, held
+from tests.store_contract import StoreContract
+from tests.store_rows import content, entries, held
 
 
 class Sqlite:
