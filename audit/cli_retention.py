@@ -1,5 +1,6 @@
 """``exchange audit retention``: what a log says is kept past its day."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ WITNESSES = "witnesses.vkeys"
 def retention(ctx: click.Context, directory: str, key_text: str | None, roster_file: str | None, as_json: bool) -> None:
     """List bulletins that a log keeps past their day: neither erased nor on hold.
 
-    DIR is a log folder, a node's home or a bundle. The hour is that of the newest cosigned checkpoint. Exit 0: nothing
+    DIR is a log folder, a node's home (with whatever earlier epochs it has kept) or a bundle. The hour is that of the newest cosigned checkpoint. Exit 0: nothing
     is overdue. 7: something is, or entries are missing. 6: the log is refuted. 5: no such log.
     """
     from audit.retention import check_retention
@@ -39,13 +40,14 @@ def retention(ctx: click.Context, directory: str, key_text: str | None, roster_f
         report = log_report(ctx, folder, options, whole=_is_whole(folder))
         if report.exit_code == EXIT_REFUTED:
             fail(ctx, EXIT_REFUTED, f"{directory}: {report.verdict}", as_json)
-        found = check_retention(folder, _policy(folder, directory, roster_file))
+        earlier = _earlier(ctx, directory, options)
+        found = check_retention(folder, _policy(folder, directory, roster_file), earlier)
     except LookupError as error:
         fail(ctx, EXIT_NONE, f"{directory}: {error.args[0]}", as_json)
     except (RefusedError, OSError) as error:
         fail(ctx, EXIT_REFUTED, f"{directory}: {error}", as_json)
     if as_json:
-        print_json({"overdue": [_to_json(each) for each in found.overdue]})
+        print_json({"overdue": [_to_json(each, found) for each in found.overdue]})
     else:
         for line in to_lines(found):
             print(safe(line))
@@ -56,12 +58,16 @@ def to_lines(found: "Retention") -> list[str]:
     """Write the list for people."""
     from audit.show import instant
 
-    lines = [f"{each.entry:>9}  {_uuid(each.bulletin_id)}  kept past {_day(each.until_day)}" for each in found.overdue]
+    lines = [
+        f"{each.entry:>9}  {_uuid(each.bulletin_id)}  kept past {_day(each.until_day)}{_in_epoch(each.epoch)}"
+        for each in found.overdue
+    ]
     at = instant(found.hour.seconds * 1_000_000)[:19]
     lines.append(f"As of {at}Z, {found.hour.source}: {found.kept:,} bulletins with a day, {found.erased:,} erased,")
     lines.append(f"{found.held:,} on hold, {len(found.overdue):,} overdue.")
     if not found.whole:
-        lines.append("Not checked: entries that are not in this bundle.")
+        seen = ", ".join(map(str, found.epochs))
+        lines.append(f"Not checked: entries that are not here; epochs looked at: {seen}.")
     return lines
 
 
@@ -71,6 +77,21 @@ def _log_at(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
 
     path = Path(directory)
     return folder_at(path) if path.is_file() else open_folder(ctx, directory, as_json)
+
+
+def _earlier(ctx: click.Context, directory: str, options: VerifyOptions) -> "list[TileFolder]":
+    """Open and verify the logs of earlier epochs that a home has kept; a refuted one ends the command."""
+    from audit.cli_shared import earlier_epochs, open_folder
+
+    found = []
+    for path in earlier_epochs(Path(directory)):
+        folder = open_folder(ctx, path, options.as_json)
+        # A key that was given is the newest epoch's by its name; an earlier log is then checked under its own.
+        report = log_report(ctx, folder, replace(options, key_text=None), whole=True)
+        if report.exit_code == EXIT_REFUTED:
+            fail(ctx, EXIT_REFUTED, f"{path}: {report.verdict}", options.as_json)
+        found.append(folder)
+    return found
 
 
 def _is_whole(folder: "TileFolder") -> bool:
@@ -99,8 +120,13 @@ def _policy(folder: "TileFolder", directory: str, roster_file: str | None) -> "W
         return None
 
 
-def _to_json(each: "Overdue") -> dict[str, object]:
-    return {"entry": each.entry, "bulletin": _uuid(each.bulletin_id), "since": _day(each.until_day)}
+def _to_json(each: "Overdue", found: "Retention") -> dict[str, object]:
+    row = {"entry": each.entry, "bulletin": _uuid(each.bulletin_id), "since": _day(each.until_day)}
+    return row if each.epoch == found.epochs[-1] else {"epoch": each.epoch, **row}  # an entry of an earlier log
+
+
+def _in_epoch(epoch: int) -> str:
+    return "" if epoch == 1 else f", epoch {epoch}"
 
 
 def _uuid(raw: bytes) -> str:

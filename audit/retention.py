@@ -3,14 +3,17 @@
 Overdue is every PUBLISHED and RECEIVED whose ``retain_until_day`` had ended when the newest checkpoint was cosigned,
 and that neither an ERASED nor an open HOLD_SET names. The hour is the witnesses' median, because the log's own clock is
 its operator's; only where no quorum is known does the last entry's time stand in for it, and the report says so.
+
+What an epoch says of an entry of an earlier one (``refers_to_epoch``) counts for that one's log: both are given.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from audit.bundle_folder import BundleFolder
 from audit.checkpoint import parse_note
 from audit.entry import HEAD_LENGTH, Body, Kind, parse_body, parse_head
+from audit.epochs import epoch_of_origin
 from audit.merkle import TILE_WIDTH
 from audit.policy import WitnessPolicy
 from audit.tiles import TileFolder
@@ -29,6 +32,7 @@ class Overdue:
     entry: int  # of PUBLISHED or RECEIVED
     bulletin_id: bytes  # 16 bytes
     until_day: int  # counted from 1970-01-01
+    epoch: int = 1  # of the log that the entry stands in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +48,32 @@ class Retention:
     """What a log says of keeping and erasing."""
 
     hour: Hour
-    overdue: tuple[Overdue, ...]  # ascending by entry
+    overdue: tuple[Overdue, ...]  # ascending by epoch and entry
     kept: int  # bulletins with a day, whether it has come or not
     erased: int
     held: int  # open holds
-    whole: bool  # False where entries are missing from a bundle: then an ERASED may be among them
+    epochs: tuple[int, ...]  # of the logs that were looked at, ascending
+    whole: bool  # False where entries or epochs are missing: then an ERASED may be among them
+
+
+_Place = tuple[int, int]
 
 
 @dataclass(slots=True)
 class _Seen:
-    kept: dict[int, Body] = field(default_factory=dict)  # by index
-    erased: set[int] = field(default_factory=set)  # indices of what they refer to
-    holds: dict[int, int] = field(default_factory=dict)  # open ones: index of HOLD_SET, what it refers to
+    """By place: epoch and index."""
+
+    kept: dict[_Place, Body] = field(default_factory=dict)
+    erased: set[_Place] = field(default_factory=set)  # places of what they refer to
+    holds: dict[_Place, _Place] = field(default_factory=dict)  # open ones: place of HOLD_SET, what it refers to
 
 
-def check_retention(folder: TileFolder, policy: WitnessPolicy | None) -> Retention:
+def check_retention(folder: TileFolder, policy: WitnessPolicy | None, earlier: Sequence[TileFolder] = ()) -> Retention:
     """List what is overdue in a log that is verified already.
 
     Args:
         folder: A log's files, or a bundle.
+        earlier: Logs of the same agency's earlier epochs, verified too; their entries are judged as well.
         policy: Whose cosignatures tell the hour; None where nobody knows any witness.
 
     Raises:
@@ -72,10 +83,15 @@ def check_retention(folder: TileFolder, policy: WitnessPolicy | None) -> Retenti
     size = parse_note(folder.note()).checkpoint.size
     if not size:
         raise LookupError("the log is empty")
-    first, end = folder.held(size) if isinstance(folder, BundleFolder) else (0, size)
-    seen = _Seen()
-    for index, body in _bodies(folder, first, end, size):
-        _see(seen, index, body)
+    logs = (*sorted(earlier, key=_epoch), folder)
+    epochs = tuple(_epoch(log) for log in logs)
+    seen, whole = _Seen(), epochs == tuple(range(1, epochs[-1] + 1))
+    for log in logs:
+        length = parse_note(log.note()).checkpoint.size
+        first, end = log.held(length) if isinstance(log, BundleFolder) else (0, length)
+        whole = whole and (first, end) == (0, length)
+        for index, body in _bodies(log, first, end, length):
+            _see(seen, (_epoch(log), index), body)
     hour = _hour(folder, size, policy)
     return Retention(
         hour=hour,
@@ -83,8 +99,13 @@ def check_retention(folder: TileFolder, policy: WitnessPolicy | None) -> Retenti
         kept=len(seen.kept),
         erased=len(seen.erased),
         held=len(seen.holds),
-        whole=(first, end) == (0, size),
+        epochs=epochs,
+        whole=whole,
     )
+
+
+def _epoch(folder: TileFolder) -> int:
+    return epoch_of_origin(parse_note(folder.note()).checkpoint.origin)
 
 
 def _bodies(folder: TileFolder, first: int, end: int, size: int) -> Iterator[tuple[int, Body]]:
@@ -96,26 +117,27 @@ def _bodies(folder: TileFolder, first: int, end: int, size: int) -> Iterator[tup
                 yield index, parse_body(entry[HEAD_LENGTH:])
 
 
-def _see(seen: _Seen, index: int, body: Body) -> None:
-    """Take one entry; what refers to another epoch says nothing of this log's entries."""
+def _see(seen: _Seen, place: _Place, body: Body) -> None:
+    """Take one entry."""
+    named = (body.refers_to_epoch or place[0], body.refers_to)
     if body.kind in _KEPT:
         if body.retain_until_day:
-            seen.kept[index] = body
-    elif body.refers_to_epoch:
-        return
+            seen.kept[place] = body
     elif body.kind == Kind.ERASED:
-        seen.erased.add(body.refers_to)
+        seen.erased.add(named)
     elif body.kind == Kind.HOLD_SET:
-        seen.holds[index] = body.refers_to
+        seen.holds[place] = named
     else:
-        seen.holds.pop(body.refers_to, None)
+        seen.holds.pop(named, None)
 
 
 def _overdue(seen: _Seen, hour: Hour) -> Iterator[Overdue]:
     today, on_hold = hour.seconds // DAY_SECONDS, set(seen.holds.values())
-    for index, body in seen.kept.items():
-        if body.retain_until_day < today and index not in seen.erased and index not in on_hold:
-            yield Overdue(entry=index, bulletin_id=body.bulletin_id, until_day=body.retain_until_day)
+    for place, body in seen.kept.items():
+        if body.retain_until_day < today and place not in seen.erased and place not in on_hold:
+            epoch, index = place
+            day = body.retain_until_day
+            yield Overdue(entry=index, bulletin_id=body.bulletin_id, until_day=day, epoch=epoch)
 
 
 def _hour(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> Hour:

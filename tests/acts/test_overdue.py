@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from audit.checkpoint import parse_note
+from audit.body import Body, parse_body
+from audit.checkpoint import VerifierKey, parse_note
 from audit.cli import audit
 from audit.cosignature import add_lines, cosign, cosigner_key
+from audit.entry import Entry, genesis_previous, leaf_hash, parse_entry
+from audit.kinds import Kind
 from audit.policy import WitnessPolicy, format_vkeys
 from audit.retention import check_retention
 from audit.tile_names import CHECKPOINT, WITNESSED
@@ -25,7 +29,8 @@ from keys.identity import Usage
 from keys.signing import signer_from_seed
 from keys.suites import ED25519
 from tests.acts.keeping import TODAY, Keeper, delivered, kept_for
-from tests.world import NOW_MS
+from tests.audit.forge import read_log, root, sign, write_log
+from tests.world import NOW_MS, keys_of
 
 
 @pytest.fixture
@@ -180,3 +185,49 @@ def test_witnesses_that_cannot_be_read_end_in_one_line(sender: Keeper) -> None:
         assert "witnesses" in json.loads(told.stdout)["message"]
     (home / "witnesses.vkeys").unlink()
     assert typed("--json", home).exit_code == 0  # control
+
+
+def begin_anew(home: Path, agency: str, *more: Body) -> None:
+    """Move a log aside as a recovery does, and write epoch 2 with these entries."""
+    old, signer, name = home / "log", keys_of(agency).node.log, f"{agency.lower()}.exercise.example/log"
+    entries = read_log(old, parse_note(TileFolder(old).note()).checkpoint.size)
+    restored = Body(kind=Kind.RESTORED, peer_size=len(entries), peer_root=root(entries))
+    bodies = [*(parse_body(parse_entry(each).body) for each in entries[:4]), restored, *more]
+    made: list[bytes] = []
+    link = genesis_previous(f"{name}/2", root(entries))
+    for index, body in enumerate(bodies):
+        time_us = parse_entry(entries[-1]).time_us
+        made.append(Entry(index=index, time_us=time_us, previous=link, body=body.encode()).encode())
+        link = leaf_hash(made[-1])
+    aside = home / "before-epoch-2"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    old.rename(aside / "log")
+    write_log(old, made, sign(made, signer, f"{name}/2"), VerifierKey(name=f"{name}/2", key=signer.key.public_key))
+
+
+@pytest.mark.parametrize("kind", [Kind.ERASED, Kind.HOLD_SET])
+def test_an_entry_of_an_earlier_epoch_is_overdue_until_a_later_epoch_names_it(sender: Keeper, kind: Kind) -> None:
+    kept = kept_for(1, 6)
+    sender.publish(kept)
+    sender.pass_days(2)
+    place, home = sender.held(kept).entry_index, stopped(sender)
+    assert [each["entry"] for each in json.loads(typed("--json", home).stdout)["overdue"]] == [place]  # control
+    other, elsewhere = home.parent / "other", home.parent / "elsewhere"
+    shutil.copytree(home, other)
+    shutil.copytree(home, elsewhere)
+    begin_anew(home, "HK-IMMD")
+    told = typed("--json", home)
+    assert told.exit_code == 7
+    assert [(each["epoch"], each["entry"]) for each in json.loads(told.stdout)["overdue"]] == [(1, place)]
+    assert "epochs looked at: 2" in typed(home / "log").stdout  # the earlier epoch is not there: not checked, 7
+    assert typed(home / "log").exit_code == 7
+    begin_anew(other, "HK-IMMD", Body(kind=kind, refers_to=place, refers_to_epoch=1))
+    done = typed("--json", other)
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"overdue": []}), done.output
+    begin_anew(elsewhere, "HK-IMMD", Body(kind=kind, refers_to=4))  # of its own epoch: names another entry
+    assert typed("--json", elsewhere).exit_code != 0
+    path = next((home / "before-epoch-2/log/tile/entries").rglob("*.p/*"))
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"~")
+    assert typed("--json", home).exit_code == 6
