@@ -518,13 +518,11 @@ async def test_a_hint_that_cannot_be_written_neither_stops_cosigning_nor_an_orde
     async with world.serving():
         await world.connected()
         sender = world[B]
+        node = sender.node
         await until(lambda: (sender.home / STATE_FILE).exists(), 10.0)
         (sender.home / STATE_FILE).unlink()
         (sender.home / STATE_FILE).mkdir()  # nothing replaces a folder
-        node, key = sender.node, sender.node.vkey
         await sender.publish(bulletin(B, A))
         await until(lambda: is_witnessed(sender), 10.0)
         await sender.stop()
-        assert (
-            verify_note((sender.home / "log" / "checkpoint").read_text(), sender.node.vkey).size == sender.node.log.size
-        )
+        assert verify_note((sender.home / "log" / "checkpoint").read_text(), node.vkey).size == node.log.size
