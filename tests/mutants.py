@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS_OF = {
     "publishing": ["tests/acts/test_publishing.py"],
     "intake": ["tests/acts/test_intake.py"],
-    "parcel": ["tests/acts/test_parcel.py"],
+    "parcel": ["tests/acts/test_parcel.py", "tests/acts/test_parcel_inside.py"],
     "delivery": ["tests/acts/test_delivery.py"],
     "reading": ["tests/acts/test_reading.py"],
     "directory": ["tests/acts/test_directory.py"],

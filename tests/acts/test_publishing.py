@@ -21,7 +21,7 @@ from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId
-from tests.acts.test_parcel import aged, broken
+from tests.acts.parcels import aged, broken
 from tests.world import NOW_MS, Desk, advisory, bulletin, signer
 
 _serials = itertools.count(1)

@@ -21,7 +21,7 @@ from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId
 from tests.acts.forge import Forger
-from tests.acts.test_parcel import broken
+from tests.acts.parcels import broken
 from tests.world import NOW_MS, Desk, advisory, signer
 
 _serials = itertools.count(1)
