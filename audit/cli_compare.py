@@ -188,38 +188,41 @@ def _tell_refuted(refuted: Sequence[tuple[str, str]], as_json: bool) -> None:
     print("Nothing was compared. Keep these files as they are: they are the evidence.")
 
 
+def _say(text: str) -> None:
+    """Print a line; a log without a trusted key may call itself anything."""
+    print(safe(text))
+
+
 def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:
     for side in sides:
-        print(f"{_log_name(side.agency, side.epoch)}: {side.size:,} entries")
-    print(f"{found.pairs:,} exchanges stand in both logs: queued, answered, receipt recorded.")
+        _say(f"{_log_name(side.agency, side.epoch)}: {side.size:,} entries")
+    _say(f"{found.pairs:,} exchanges stand in both logs: queued, answered, receipt recorded.")
     for lane in found.lanes:
-        print(f"  {_lane_line(lane)}")
+        _say(f"  {_lane_line(lane)}")
     for what, rows in (("one-sided", found.one_sided), ("under way", found.under_way)):
         for each in rows[:_SHOWN]:
-            print(f"  {what}: {_told(each)}")
+            _say(f"  {what}: {_told(each)}")
         if len(rows) > _SHOWN:
-            print(f"  {what}: {len(rows) - _SHOWN:,} more; --json lists all")
+            _say(f"  {what}: {len(rows) - _SHOWN:,} more; --json lists all")
     for lost in found.lost[:_SHOWN]:
-        print(f"  lost: {_told(lost.row)}; {lost.loss.told()}")
+        _say(f"  lost: {_told(lost.row)}; {lost.loss.told()}")
     if len(found.lost) > _SHOWN:
-        print(f"  lost: {len(found.lost) - _SHOWN:,} more; --json lists all")
+        _say(f"  lost: {len(found.lost) - _SHOWN:,} more; --json lists all")
     for told in found.behind:
-        print(f"  behind: {told}")
+        _say(f"  behind: {told}")
     for (agency, peer), count in sorted(found.not_compared.items()):
-        print(f"  not compared: {count:,} entries of {agency} about {peer}, whose log was not given")
+        _say(f"  not compared: {count:,} entries of {agency} about {peer}, whose log was not given")
     if found.under_way:
-        print("Under way means: the other log ends at most ten seconds after, by the agencies' own clocks.")
+        _say("Under way means: the other log ends at most ten seconds after, by the agencies' own clocks.")
     if found.lost:
-        print(
+        _say(
             "Lost means: it can stand only in a part of an epoch that is not here. Nobody can check it any more, unless"
         )
-        print(
+        _say(
             "somebody has kept that part; what others kept of it, exchange audit verify --against holds against the log."
         )
     if not found.one_sided and not found.behind and not found.lost:
-        print(
-            "Nothing is one-sided. What two agencies both keep silent about shows only as a hole in a lane's numbers."
-        )
+        _say("Nothing is one-sided. What two agencies both keep silent about shows only as a hole in a lane's numbers.")
 
 
 def _told(each: "OneSided") -> str:

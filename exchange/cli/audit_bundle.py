@@ -11,7 +11,7 @@ from typing import BinaryIO
 import click
 
 from audit.bundle import Range, default_name, range_of, write_bundle
-from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
 from exchange.bundling import Snapshot, members_of, snapshot
 from exchange.node import DATABASE
 from exchange.sqlite import SqliteStore
@@ -56,7 +56,9 @@ def bundle(
         told = {"file": str(path), "origin": taken.checkpoint.origin, "size": taken.checkpoint.size}
         print_json({**told, "from": held.first, "to": held.end - 1, "bytes": size, "sha256": digest})
     else:
-        print(f"{path}: entries {held.first:,} to {held.end - 1:,} of {taken.checkpoint.origin}, {size:,} bytes")
+        print(
+            f"{safe(str(path))}: entries {held.first:,} to {held.end - 1:,} of {safe(taken.checkpoint.origin)}, {size:,} bytes"
+        )
         print(f"  SHA-256 {digest}")
 
 

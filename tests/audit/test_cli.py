@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -179,6 +180,22 @@ def test_wrong_use_is_one_object_with_json_and_one_line_without(words: list[str]
     done = run(*words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "\x1b" not in done.stderr
+
+
+def test_no_name_of_a_log_steers_the_terminal(folder: Path, signer: Ed25519Signer, tmp_path: Path) -> None:
+    """Whoever signs a log with a key of its own may call it anything."""
+    logs = []
+    for number, name in enumerate(("one", "two"), 1):
+        origin = f"{name}\x9b31m\u202e.exercise.example/log/1"
+        *first, manifest = first_bodies()[:3]
+        entries = chain([*first, replace(manifest, peer=number)], origin)
+        key = VerifierKey(name=origin, key=signer.key.public_key)
+        logs.append(write_log(tmp_path / name, entries, sign(entries, signer, origin), key))
+    for command in ("verify", "compare", "retention", "show"):
+        done = run(command, *(logs if command == "compare" else logs[:1]))
+        assert not {"\x9b", "\u202e"} & set(done.stdout + done.stderr), command
+        assert done.returncode != 1, done.stderr
+    assert "\\u009b" in run("verify", logs[0]).stdout  # control: it is shown
 
 
 def test_a_folder_for_stamps_that_nobody_would_read_is_wrong_use(folder: Path, key: VerifierKey) -> None:
