@@ -25,7 +25,7 @@ TESTS_OF = {
     "publishing": ["tests/acts/test_publishing.py"],
     "intake": ["tests/acts/test_intake.py"],
     "parcel": ["tests/acts/test_parcel.py", "tests/acts/test_parcel_inside.py"],
-    "delivery": ["tests/acts/test_delivery.py"],
+    "delivery": ["tests/acts/test_delivery.py", "tests/acts/test_outgoing.py"],
     "reading": ["tests/acts/test_reading.py"],
     "directory": ["tests/acts/test_directory.py"],
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,31 +10,23 @@ from pathlib import Path
 import pytest
 
 from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.entry import Body, Kind, Outcome
+from audit.entry import Kind, Outcome
 from exchange import delivery
-from exchange.bulletin import uuid7
 from exchange.client_trust import Trust
-from exchange.delivery import MAX_BATCH_COUNT, MAX_RECEIPTS, check_peer_position, check_ratchet, outgoing_after
-from exchange.dispatch import parse_dispatch
-from exchange.lane import Withdrawn, WithdrawnReason, parse_lane_head
-from exchange.publishing import TRANSPORT_MS
+from exchange.delivery import MAX_RECEIPTS, check_ratchet
 from exchange.receipt import Receipt
 from exchange.rpc.desk_items import lanes_by_row, outbox_item
 from exchange.rules.catalogue import packaged_catalogue
 from exchange.statement import opening
-from exchange.store import DeliveryState, LaneState, OutboundRow
-from exchange.v1 import bulletin_pb2
+from exchange.store import DeliveryState, OutboundRow
 from exchange.writing import Writing
-from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 from tests.acts.forged_log import ForgedLog
+from tests.acts.sent import PEER, check, lane, publish, received, serials
 from tests.acts.test_hostile import spoilt
 from tests.scale import SCALE
-from tests.world import NOW_MS, Desk, advisory, bulletin, house_of
-
-_serials = itertools.count(1)
-PEER = AgencyId("TH-DSI")
+from tests.world import Desk, advisory, house_of
 
 
 @pytest.fixture
@@ -52,58 +42,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     made.close()
 
 
-def lane(desk: Desk, peer: str = PEER, lane_class: int = 2) -> LaneState:
-    found = desk.node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=1)
-    assert found is not None
-    return found
-
-
-def publish(desk: Desk, *recipients: str, count: int = 1) -> list[OutboundRow]:
-    """Publish some more to the peer, nothing else waiting, and return its rows."""
-    settle_all(desk)
-    before = desk.node.reads.lane(outgoing=True, peer=PEER, lane_class=2, epoch=1)
-    for _ in range(count):
-        desk.publish(advisory("HK-IMMD", *(recipients or (PEER,)), serial=next(_serials)))
-    return desk.node.reads.outbound(lane(desk).row, before.sequence if before else 0, count)
-
-
-def received(desk: Desk, row: OutboundRow, **changes: object) -> Body:
-    """Say what an honest RECEIVED says."""
-    content = desk.node.reads.content(row.entry_index)
-    assert content is not None
-    payload = SignedPayload.decode(content.dispatch).payload
-    honest = Body(
-        kind=Kind.RECEIVED,
-        peer=desk.house.number,
-        bulletin_id=parse_dispatch(payload).bulletin_id,
-        dispatch_digest=delivery.parse_delivery(row.delivery).dispatch_digest,
-        delivery_digest=row.digest,
-        opening=row.opening,
-    )
-    return replace(honest, **changes)
-
-
-def check(desk: Desk, *receipts: tuple[int, Receipt, Receipt | None]) -> list[delivery.Settled]:
-    return delivery.check_receipts(list(receipts), lane=lane(desk), peer=PEER, house=desk.house, reads=desk.node.reads)
-
-
 def invalid(desk: Desk, *receipts: tuple[int, Receipt, Receipt | None], code: str = "RECEIPT_INVALID") -> None:
     before = lane(desk)
     with pytest.raises(RefusedError) as raised:
         check(desk, *receipts)
     assert raised.value.code == code, raised.value
     assert lane(desk) == before
-
-
-def settle_all(desk: Desk) -> None:
-    """Leave the lane receipted up to its end, as an honest peer would."""
-    state = desk.node.reads.lane(outgoing=True, peer=PEER, lane_class=2, epoch=1)
-    if state is None:
-        return
-    log = ForgedLog(PEER)
-    rows = desk.node.reads.outbound(state.row, state.taken, 1000)
-    places = [(row.sequence, log.add(received(desk, row).encode())) for row in rows]
-    desk.settle([(sequence, log.receipt(index), None) for sequence, index in places], PEER)
 
 
 def test_a_receipt_settles_its_delivery_and_is_logged(desk: Desk, peer_log: ForgedLog) -> None:
@@ -321,107 +265,6 @@ def keep(desk: Desk, log: ForgedLog) -> None:
     desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, size, note), lambda value, group: None)
 
 
-# what leaves
-
-
-def test_a_lane_leaves_in_batches_from_any_place(desk: Desk) -> None:
-    rows = publish(desk, "TW-NHRC", "TH-DSI", count=3)
-    state = lane(desk)
-    batch = outgoing_after(desk.node.reads, state, rows[0].sequence - 1, NOW_MS)
-    assert [item.sequence for item in batch] == [row.sequence for row in rows]
-    assert all(item.body and item.wrap and item.withdrawn is None for item in batch)
-    assert outgoing_after(desk.node.reads, state, state.sequence, NOW_MS) == []
-    assert len(outgoing_after(desk.node.reads, state, 0, NOW_MS)) <= MAX_BATCH_COUNT
-
-
-def test_each_recipient_is_sent_its_own_wrap_only(desk: Desk) -> None:
-    publish(desk, "TW-NHRC", "TH-DSI")
-    theirs, ours = (
-        outgoing_after(desk.node.reads, lane(desk, peer), lane(desk, peer).sequence - 1, NOW_MS)[0]
-        for peer in ("TW-NHRC", PEER)
-    )
-    assert theirs.dispatch == ours.dispatch
-    assert theirs.wrap != ours.wrap
-
-
-def test_content_past_its_transport_leaves_as_withdrawn_and_is_receipted_as_that(desk: Desk, receiver: Desk) -> None:
-    rows = publish(desk)
-    late = NOW_MS + TRANSPORT_MS
-    [item] = outgoing_after(desk.node.reads, lane(desk), rows[0].sequence - 1, late)
-    assert (item.withdrawn, item.wrap, item.body) == (WithdrawnReason.EXPIRED, b"", b"")
-    assert outgoing_after(desk.node.reads, lane(desk), rows[0].sequence - 1, late - 1)[0].withdrawn is None
-    message = desk.message_for(PEER, after=0, now_ms=late)
-    while message.parcels:
-        answers = receiver.receive(message, "HK-IMMD")
-        after = answers[-1][0].sequence
-        message = desk.message_for(PEER, after=after, now_ms=late)
-    assert {body.kind for body in receiver.bodies() if body.delivery_digest} == {Kind.WITHDRAWN}
-
-
-def test_what_was_recalled_before_it_left_leaves_without_its_content(desk: Desk) -> None:
-    message = advisory("HK-IMMD", PEER, serial=next(_serials))
-    published = desk.publish(message)
-    recall = bulletin("22-recall")
-    recall.header.originator, recall.header.number = "HK-IMMD", "HK-IMMD/RCL/2025/000001"
-    recall.header.issued_at.CopyFrom(message.header.issued_at)
-    recall.header.bulletin_id = uuid7(message.header.issued_at.ToMilliseconds(), os.urandom(10))
-    recall.header.ClearField("case")
-    recall.header.ClearField("expires_at")
-    recall.header.marking.CopyFrom(message.header.marking)
-    del recall.header.relations[:]
-    recall.header.relations.add(
-        type=bulletin_pb2.RELATION_TYPE_RECALLS,
-        bulletin_id=message.header.bulletin_id,
-        statement_digest=published.statement_digest,
-    )
-    del recall.header.addressees[:]
-    recall.header.addressees.add(agency=PEER, role=1)
-    before = outgoing_after(desk.node.reads, lane(desk), lane(desk).sequence - 1, NOW_MS)[0]
-    desk.publish(recall)
-    [after] = outgoing_after(desk.node.reads, lane(desk), before.sequence - 1, NOW_MS)[:1]
-    assert before.withdrawn is None
-    assert (after.withdrawn, after.body) == (WithdrawnReason.RECALLED, b"")
-    assert after.digest == before.digest  # the lane itself does not change
-
-
-def test_a_rescue_does_not_wait_behind_a_backlog_row_57(desk: Desk) -> None:
-    publish(desk, count=3)
-    urgent = advisory("HK-IMMD", PEER, serial=next(_serials), urgency=1)
-    before = desk.node.reads.lane(outgoing=True, peer=PEER, lane_class=1, epoch=1)
-    desk.publish(urgent)
-    batch = outgoing_after(desk.node.reads, lane(desk, lane_class=1), before.sequence if before else 0, NOW_MS)
-    assert [item.sequence for item in batch] == [before.sequence + 1 if before else 1]
-
-
-def test_the_head_says_where_the_lane_stands(desk: Desk) -> None:
-    publish(desk)
-    state = lane(desk)
-    gone = [Withdrawn(sequence=state.sequence, reason=WithdrawnReason.EXPIRED)]
-    signed = delivery.sign_head(
-        delivery.lane_id(state, desk.house), (state.sequence, state.digest), state.sequence, gone, desk.house, NOW_MS
-    )
-    head = parse_lane_head(signed.payload)
-    assert (head.sequence, head.delivery_digest, head.latest) == (state.sequence, state.digest, state.sequence)
-    assert head.withdrawn == tuple(gone)
-
-
-def test_a_peer_that_holds_more_or_other_deliveries_than_we_sent_is_told_so(desk: Desk) -> None:
-    publish(desk, count=2)
-    state, reads = lane(desk), desk.node.reads
-    [before] = reads.outbound(state.row, state.sequence - 2, 1)
-    for sequence, digest in ((0, b"anything"), (state.sequence, state.digest), (state.sequence - 1, before.digest)):
-        check_peer_position(reads, state, sequence, digest)
-    for found, sequence, digest in (
-        (state, state.sequence + 1, state.digest),
-        (state, state.sequence, before.digest),
-        (state, state.sequence - 1, state.digest),
-        (None, 1, state.digest),
-    ):
-        with pytest.raises(RefusedError) as raised:
-            check_peer_position(reads, found, sequence, digest)
-        assert raised.value.code == "LANE_FORK"
-
-
 def test_spoilt_answers_of_a_peer_are_refused_or_kept_and_stop_nothing_row_37(desk: Desk) -> None:
     chance = random.Random(37)
     settled = 0
@@ -460,7 +303,7 @@ def test_a_checkpoint_that_moved_after_its_proof_was_checked_is_not_overtaken(
 ) -> None:
     """A proof leads from the one that was held then; from another one it proves nothing."""
     own = Desk("HK-IMMD", tmp_path)
-    own.publish(advisory("HK-IMMD", PEER, serial=next(_serials)))
+    own.publish(advisory("HK-IMMD", PEER, serial=next(serials)))
     note, state = peer_log.note(), lane(own)
     newer = check_ratchet(note, [], peer=PEER, house=own.house, reads=own.node.reads)
     if moved:
