@@ -214,7 +214,7 @@ def test_a_root_that_no_epoch_had_is_found_and_one_of_a_lost_part_is_not_judged(
     recorded = logs.find(IMMD, Kind.RECEIPT_RECORDED, NHRC)
     body = at(logs.entries(IMMD), recorded)
     logs.alter(IMMD, recorded, peer_root=bytes([3]) * 32)
-    whole = begin_anew(logs, NHRC)
+    whole = begin_anew(logs, NHRC, *[Body(kind=Kind.NODE_STARTED)] * 20)  # longer than the size that is named
     assert about(compare(logs).one_sided) == [(IMMD, recorded, "RECEIPT_RECORDED", NHRC)]
     home, signer = logs.home(NHRC) / "before-epoch-2/log", keys_of(NHRC).node.log
     kept = whole[: body.peer_size - 1]
@@ -247,3 +247,10 @@ def test_what_had_to_come_before_the_lost_part_no_loss_explains(logs: Logs) -> N
     kept[-1] = replace(last, time_us=last.time_us + LATER_US // 2).encode()  # the part at hand goes on long after
     write_log(home, kept, sign(kept, signer, f"{IMMD.lower()}.exercise.example/log/1"))
     assert about(compare(logs).one_sided) == [(NHRC, received, "RECEIVED", IMMD)]
+
+
+def test_an_answer_that_is_said_again_in_a_later_epoch_is_no_second_one(logs: Logs) -> None:
+    answer = at(logs.entries(NHRC), logs.find(NHRC, Kind.RECEIVED, IMMD))
+    begin_anew(logs, NHRC, answer)
+    found = compare(logs)
+    assert (found.pairs, found.one_sided, found.lost) == (7, [], [])
