@@ -23,7 +23,7 @@ from queue import SimpleQueue
 ROOT = Path(__file__).resolve().parents[1]
 TESTS_OF = {
     "publishing": ["tests/acts/test_publishing.py"],
-    "intake": ["tests/acts/test_intake.py"],
+    "intake": ["tests/acts/test_intake.py", "tests/acts/test_verdicts.py"],
     "parcel": ["tests/acts/test_parcel.py", "tests/acts/test_parcel_inside.py"],
     "delivery": ["tests/acts/test_delivery.py", "tests/acts/test_outgoing.py"],
     "reading": ["tests/acts/test_reading.py"],

@@ -36,3 +36,11 @@ def forger() -> Forger:
 def thief() -> Forger:
     """TW-NHRC, a member that would like to speak for others."""
     return Forger("TW-NHRC")
+
+
+@pytest.fixture(scope="module")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A second TH-DSI, for tests that read its whole log or stop its lanes."""
+    desk = Desk("TH-DSI", tmp_path_factory.mktemp("spare"))
+    yield desk
+    desk.close()
