@@ -160,7 +160,7 @@ class Witness:
         held = self.state.held(new.origin)
         ended = self._successor(request, new, held)
         if held is None:
-            self._check_opening(new)
+            self._check_opening(new.origin)
         if ended is None or held is None or not self._is_vouched_end(request, new, held):
             self._check_consistency(request, new, held)
         time_s = self.state.swap(held, new, _own_lines(request.read), self.clock_s)
@@ -206,38 +206,39 @@ class Witness:
         fork = self._fork(held, request) if held is not None and held.root != new.root else None
         raise WitnessRefusal(403, f"nothing more is cosigned of {new.origin}: another epoch follows it", fork=fork)
 
-    def _check_opening(self, new: Checkpoint) -> None:
+    def _check_opening(self, origin: str) -> None:
         """5: a later epoch began as its manifest says, and builds on what we hold of the one before.
 
         Without that a thief of the key, or the operator, would begin anew with entries cut off. Where the manifest's
         end contradicts what we hold, two notes of that epoch that contradict each other must have been shown.
         """
-        epoch = _EPOCH.fullmatch(new.origin)
+        epoch = _EPOCH.fullmatch(origin)
         if epoch is None or epoch[2] == "1":
             return
-        opening = self.opening_of(new.origin)
+        opening = self.opening_of(origin)
         if opening is None:
-            raise WitnessRefusal(403, f"{new.origin}: no manifest that {self.name} holds opens this epoch")
+            raise WitnessRefusal(403, f"{origin}: no manifest that {self.name} holds opens this epoch")
         last = f"{epoch[1]}{int(epoch[2]) - 1}"
         other = _EPOCH.fullmatch(opening.previous_origin)
         passed_over = opening.previous_origin != last and self.state.held(last) is not None
         if other is None or other[1] != epoch[1] or int(other[2]) >= int(epoch[2]) or passed_over:
-            raise WitnessRefusal(
-                403, f"{new.origin} begins after {opening.previous_origin}, which is not the one before"
-            )
+            raise WitnessRefusal(403, f"{origin} begins after {opening.previous_origin}, which is not the one before")
         before = self.state.held(opening.previous_origin)
-        if before is None or (before.size, before.root) == (opening.previous_size, opening.previous_root):
+        if before is None:  # of an epoch that this witness never saw: what that one builds on counts, back to the first
+            self._check_opening(opening.previous_origin)
+            return
+        if (before.size, before.root) == (opening.previous_size, opening.previous_root):
             return
         if before.size < opening.previous_size:
             raise WitnessRefusal(
                 403,
-                f"{new.origin} begins after {opening.previous_size} entries of {opening.previous_origin}, of which"
+                f"{origin} begins after {opening.previous_size} entries of {opening.previous_origin}, of which"
                 f" {self.name} holds {before.size}: show it that checkpoint first",
             )
         if self.state.conflict(opening.previous_origin) is None:
             raise WitnessRefusal(
                 403,
-                f"{new.origin} begins after {opening.previous_size} entries of {opening.previous_origin}, but"
+                f"{origin} begins after {opening.previous_size} entries of {opening.previous_origin}, but"
                 f" {self.name} holds {before.size}: entries would be cut off",
             )
 

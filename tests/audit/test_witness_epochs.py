@@ -100,6 +100,23 @@ def test_row_63_no_epoch_that_was_cosigned_is_passed_over(tmp_path: Path, log: G
     assert "is not the one before" in str(refused(witness, third.request(0)))
 
 
+@pytest.mark.parametrize(("size", "refusal"), [(30, "cut off"), (40, ""), (None, "no manifest")])
+def test_row_63_an_epoch_that_was_never_seen_hides_no_cut_before_it(
+    tmp_path: Path, log: GrowingLog, size: int | None, refusal: str
+) -> None:
+    second, opening = second_epoch(log, size or 40)
+    third = GrowingLog(origin=ORIGIN[:-1] + "3").grow(3, salt="three")
+    openings = {third.origin: Epoch(3, SECOND, 5, second.tree.root(5))}
+    if size is not None:
+        openings[SECOND] = opening
+    witness = make_witness(tmp_path / "witness.db", log.key, third.key, opening_of=openings.get)
+    witness.add_checkpoint(log.request(0, 40))  # of epoch 1; epoch 2 never came to this witness
+    if refusal:
+        assert refusal in str(refused(witness, third.request(0)))
+    else:  # control: nothing was cut
+        assert witness.add_checkpoint(third.request(0))
+
+
 def test_a_witness_that_fell_behind_is_brought_to_the_end_without_a_cosignature(
     tmp_path: Path, log: GrowingLog
 ) -> None:
