@@ -6,7 +6,7 @@ from uuid import UUID
 
 import click
 
-from audit.cli_shared import EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe
 
 if TYPE_CHECKING:
     from audit.cli_verify import VerifyOptions
@@ -35,6 +35,8 @@ def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> Non
             origin = parse_note(parse_proof(disclosure.proof).note).checkpoint.origin
             key, _ = key_of_origin(Path(options.roster_file or ""), origin)
         found = verify_disclosure(disclosure, key)
+    except FileNotFoundError as error:
+        fail(ctx, EXIT_NONE, f"{error.filename}: no such file", options.as_json)
     except UnicodeDecodeError:
         fail(ctx, EXIT_REFUTED, f"{path}: not UTF-8 text", options.as_json)
     except (RefusedError, OSError) as error:

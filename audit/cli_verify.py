@@ -290,6 +290,8 @@ def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptio
             trust = trust_of(Path(name), parse_note(folder.note()).checkpoint.origin)
             policy, source, second = trust.policy, trust.source.partition(", as ")[0], trust.mldsa44
         else:
+            if Path(name).resolve().is_relative_to(folder.root.resolve()):
+                raise click.UsageError(f"--witnesses: {name} lies in what is verified, so it says nothing from outside")
             with Path(name).open("rb") as file:
                 policy = parse_vkeys(file.read(MAX_NOTE_BYTES + 1).decode())
             source, second = f"from {name}", None

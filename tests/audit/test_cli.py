@@ -307,6 +307,8 @@ def test_witnesses_and_time_are_named_without_a_roster(
     assert verify_json(folder, *words, "--now", str(datetime.fromtimestamp(time_s + 3600, UTC)))[0] == 7
     assert verify_json(folder, "--witnesses", vkeys)[0] == 7  # the log's key is its own
     assert run("verify", folder, *words, "--now", "soon").returncode == 2
+    (folder / "witnesses.vkeys").write_bytes(vkeys.read_bytes())  # what the log itself names vouches for nothing
+    assert run("verify", folder, "--key", str(key), "--witnesses", folder / "witnesses.vkeys").returncode == 2
     assert run("verify", folder, "--witnesses", vkeys, "--roster", vkeys).returncode == 2
     assert verify_json(folder, "--key", str(key), "--witnesses", tmp_path / "none")[0] == 5
     for bad in (

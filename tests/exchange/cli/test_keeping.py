@@ -61,6 +61,7 @@ def test_fields_are_disclosed_verified_by_anybody_and_the_log_said_so_first(
         file.write_text(file.read_text().replace("subject ", "number ", 1))
         assert federation.type(f"audit verify --json --roster {roster} {file}").code == 6
         assert federation.type(f"audit verify {file}").code == 2  # no key: nothing to hold it against
+        assert federation.type(f"audit verify --roster {roster}x {file}").code == 5
         assert federation.type(line, agency).code == 2  # the file stays
     with federation.client("TH-DSI") as client:
         kinds = [each for each in client.inbox() if each.bulletin_id == published.bulletin_id]
