@@ -44,7 +44,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("verify", "--help"), ("show", "--help"), ("prove", "--help"), ("compare", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("verify", "--help"), ("show", "--help"), ("prove", "--help"), ("compare", "--help")]
+)
 def test_help_loads_nothing_heavy_and_opens_no_socket(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 0, done.stderr

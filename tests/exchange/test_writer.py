@@ -91,7 +91,9 @@ class Bench:
         self.lock.fail = lock_fails  # from here on
         self.signer = CountingSigner(house.log_signer)
         self.told: list[Group] = []
-        self.writer = Writer(self.store, self.log, self.lock, self.signer, lambda: Reading(NOW_MS * 1000), self.told.append)
+        self.writer = Writer(
+            self.store, self.log, self.lock, self.signer, lambda: Reading(NOW_MS * 1000), self.told.append
+        )
         self.vkey = house.log_key(AgencyId("HK-IMMD"))
 
     def __enter__(self) -> Bench:

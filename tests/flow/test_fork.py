@@ -75,7 +75,9 @@ def note_of(member: Member) -> str:
     return held[1]
 
 
-async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one_delivery_row_17(tmp_path: Path) -> None:
+async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one_delivery_row_17(
+    tmp_path: Path,
+) -> None:
     world = World(tmp_path / "world", (VICTIM, ONE, OTHER, LIAR), settings=SETTINGS)
     victim, one, other = world[VICTIM], world[ONE], world[OTHER]
     thief = await split(world, tmp_path)
