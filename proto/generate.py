@@ -25,6 +25,7 @@ PROTO = Path(__file__).resolve().parent
 ROOT = PROTO.parent
 RELEASED = PROTO / "released.binpb"
 BIN = Path(sys.executable).parent
+BUNDLED = "audit/schema/entry.proto"
 VALIDATE = "buf/validate/validate.proto"
 WELL_KNOWN = [f"google/protobuf/{name}.proto" for name in ("descriptor", "duration", "field_mask", "timestamp")]
 
@@ -90,16 +91,16 @@ def generate(folder: Path, into: Path) -> None:
         protoc(f"--descriptor_set_in={stripped}", *plugins, *out, *with_services)
     for package in ("keys", "audit", "exchange"):
         (into / package / "v1" / "__init__.py").write_text("")
+    bundled = into / BUNDLED  # every bundle for an auditor carries the entry's schema
+    bundled.parent.mkdir(parents=True, exist_ok=True)
+    bundled.write_bytes((PROTO / "audit/v1/entry.proto").read_bytes())
 
 
 def committed(folder: Path) -> dict[str, bytes]:
     """Read every generated file below *folder* by its relative name."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for package in ("keys", "audit", "exchange")
-        for path in (folder / package / "v1").glob("*.py*")
-        if path.is_file()
-    }
+    generated = [path for package in ("keys", "audit", "exchange") for path in (folder / package / "v1").glob("*.py*")]
+    found = [path for path in (*generated, folder / BUNDLED) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def check() -> None:
