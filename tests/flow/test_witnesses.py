@@ -3,87 +3,32 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint, verify_note
+from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint, verify_note
 from audit.cosignature import cosign, cosigner_key, parse_lines
 from audit.entry import Kind, Outcome
 from audit.policy import WitnessPolicy, format_vkeys
 from audit.tile_names import MLDSA44_KEY_FILE
 from audit.trust import policy_of
-from audit.witness import Witness, WitnessRefusal, format_request
+from audit.witness import format_request
 from audit.witness_state import WitnessState
 from exchange.cli.node_status import read_status, to_lines
-from exchange.cli.witness_http import WitnessServer
 from exchange.config import NodeConfig, format_config
-from exchange.pending import STATE_FILE, load_pending
-from exchange.rpc import status
+from exchange.pending import STATE_FILE
 from exchange.rpc.cosigning import Cosigning
 from exchange.rpc.gathering import Gathering
-from exchange.rpc.heartbeat import SEEN_MS, Heartbeat
 from exchange.rpc.logs import Log
 from exchange.rpc.proven import Proven
-from exchange.rpc.service import serve
-from exchange.rpc.witness_calls import ask_http
-from exchange.rules import packaged_catalogue
-from exchange.v1 import node_pb2, node_pb2_grpc
-from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
-from keys.errors import RefusedError, UnavailableError
+from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.outside import make_outside
-from keys.roster import catalogue_digest, parse_roster
 from keys.signing import Ed25519Signer
-from tests.flow.world import MADE_MS, QUICK, Member, Records, World, bulletin, keys_of, until
-
-A, B, C, D, E = "HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC", "XI-IOM"
-SOON = replace(QUICK, witness_seconds=0.1, proven_seconds=0.1)
-MINUTE = 60_000
-
-
-def policy(member: Member) -> WitnessPolicy:
-    return policy_of(member.node.house.federation.roster, member.agency)
-
-
-def cosigners(member: Member) -> tuple[str, ...]:
-    """Name whoever has cosigned what the member's folder calls its checkpoint."""
-    note = (member.home / "log" / "checkpoint").read_text()
-    verify_note(note, member.node.vkey)
-    return policy(member).judge(note).names
-
-
-def is_witnessed(member: Member) -> bool:
-    return member.node.witnessed[0] == member.node.reads.size()
-
-
-def pending(member: Member) -> int:
-    """Say since when the member waits for its quorum; 0 where it does not."""
-    state = load_pending(member.home)
-    return state.since_ms if state is not None else 0
-
-
-async def refused(ask: object) -> WitnessRefusal:
-    """Give the refusal that a call over mTLS ends with."""
-    with pytest.raises(Exception) as caught:
-        await ask  # type: ignore[misc] # a call
-    error = status.error_of(caught.value)  # type: ignore[arg-type] # gRPC's
-    assert isinstance(error, WitnessRefusal), error
-    return error
-
-
-async def asked(asker: Member, witness: Member, body: bytes) -> str:
-    """Bring a checkpoint to a witness as *asker*'s node."""
-    async with asker.dial(witness) as opened:
-        stub = node_pb2_grpc.AuditLogStub(opened)
-        answer = await stub.AddCheckpoint(node_pb2.AddCheckpointRequest(body=body), timeout=5)
-        return answer.signature_lines.decode()
-
+from tests.flow.witnessing import MINUTE, SOON, A, B, C, D, E, asked, cosigners, is_witnessed, pending, policy, refused
+from tests.flow.world import QUICK, World, bulletin, keys_of, until
 
 # ------------------------------------------------------------------ the quorum
 
@@ -379,138 +324,6 @@ async def test_a_peer_s_cosigned_checkpoint_is_taken_and_only_a_quorum_s(tmp_pat
         assert not await proven.take(cosigned, prove)  # not newer than what is there
         path.with_name("witnessed").unlink()
         assert await proven.take(cosigned, prove)  # the control
-
-
-# ------------------------------------------------------------------ witnesses without a node
-
-
-@contextmanager
-def outside_of(folder: Path, vkey: VerifierKey, name: str) -> Iterator[tuple[str, Witness]]:
-    """Serve a witness without a node, of one log, over HTTP."""
-    signer = Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32)
-    state = WitnessState.create(folder / "witness.db")
-    witness = Witness(
-        name=name,
-        signers=(signer,),
-        state=state,
-        log_key_of={vkey.name: vkey}.get,
-        clock_s=lambda: int(time.time()),
-    )
-    server = WitnessServer(("127.0.0.1", 0), witness)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", witness
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        state.close()
-
-
-async def test_a_witness_without_a_node_is_asked_over_http(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B), settings=SOON)
-    await world[A].start()
-    name = "oversight.example/witness"
-    try:
-        with outside_of(tmp_path, world[A].node.vkey, name) as (prefix, witness):
-            ask, node = ask_http(prefix), world[A].node
-            await until(lambda: node.files.published[0] >= 6)
-            size, note = node.files.published
-            key = cosigner_key(name, witness.signers[0].key.public_key)
-            gathering = Gathering(WitnessPolicy(quorum=1, witnesses=(key,)))
-            gathering.take(name, gathering.aim(note), await ask(format_request(0, [], note)))
-            found = gathering.cosigned()
-            assert found is not None
-            assert found[0] == size
-            older = sign_checkpoint(
-                Checkpoint(origin=node.vkey.name, size=3, root=node.log.root(3)), node.house.log_signer
-            )
-            for body, code, stands in ((format_request(0, [], older), 409, size), (b"old x", 400, None)):
-                with pytest.raises(WitnessRefusal) as caught:
-                    await ask(body)
-                assert (caught.value.status, caught.value.size) == (code, stands)
-        with pytest.raises(UnavailableError):
-            await ask(format_request(0, [], note))  # it is gone
-    finally:
-        await world[A].stop()
-
-
-async def test_a_lone_agency_is_witnessed_by_an_oversight_body_that_its_roster_names(tmp_path: Path) -> None:
-    name = "oversight.example/witness"
-    made = keys_of(A)
-    application = make_outside(Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32), None)
-    digest = catalogue_digest(packaged_catalogue().files)
-    roster = make_roster_1([made.application], catalogue_digest=digest, now_ms=MADE_MS, witnesses=[application])
-    assert made.root.roster_root is not None
-    roster = sign_roster(roster, made.root.roster_root)
-    manifests = {A: agency_manifest(made, roster, ["127.0.0.1:1"], MADE_MS)}
-    sheets = {A: agency_key_sheet(made, roster, MADE_MS)}
-    member = Member(made.agency, tmp_path / A, Records(roster, manifests, sheets), {}, SOON)
-    member.make()
-    node = member.open()
-    node.start()
-    with outside_of(tmp_path, node.vkey, name) as (prefix, _):
-        running = await serve(node, made.node, settings=SOON, witnesses={name: prefix})
-        try:
-            await until(lambda: node.witnessed[0] == node.reads.size())
-            assert (tmp_path / A / "witnesses.vkeys").read_text() == format_vkeys(
-                policy_of(parse_roster(roster.payload), A)
-            )
-            assert policy_of(node.house.federation.roster, A).judge(node.witnessed[1]).names == (name,)
-        finally:
-            await running.drain(0.2)
-
-
-# ------------------------------------------------------------------ heartbeats, with a clock that is passed in
-
-
-async def test_an_idle_log_says_each_minute_that_its_node_lives(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
-    node = world[A].open()
-    node.start()
-    try:
-        now = [node.log.time_us // 1000]
-        beat = Heartbeat(node, lambda: now[0], 60.0, Log(None, A))
-        before = node.reads.size()
-        for passed, entries in ((59_999, 0), (1, 1)):
-            now[0] += passed
-            await beat.beat()
-            assert node.reads.size() == before + entries
-        assert node.reads.read_entries(before, 1)[0][52:] == b"\x08\x20"  # HEARTBEAT and nothing else
-    finally:
-        node.stop()
-
-
-async def test_a_peer_s_checkpoint_is_entered_at_most_once_an_hour_and_only_if_it_grew(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B), settings=SOON)
-    async with world.serving():
-        await world.connected()
-        node = world[A].node
-        await until(lambda: node.reads.peer_checkpoint(B, 1) is not None)
-        now = [int(time.time() * 1000)]
-
-        def beat() -> Heartbeat:
-            return Heartbeat(node, lambda: now[0], 1e9, Log(None, A))
-
-        await beat().beat()
-        held = node.reads.peer_checkpoint(B, 1)
-        assert held is not None
-        (first,) = world[A].bodies(Kind.CHECKPOINT_SEEN)
-        assert (first.peer, first.peer_size) == (world[B].node.house.number, held[0])
-        assert first.peer_root == parse_note(held[1]).checkpoint.root
-        await world[B].publish(bulletin(B, A))
-        await until(lambda: (node.reads.peer_checkpoint(B, 1) or (0, ""))[0] > held[0])
-        await beat().beat()  # too soon, whoever looks
-        assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == 1
-        now[0] += SEEN_MS
-        await beat().beat()
-        assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == 2
-        now[0] += SEEN_MS
-        size = (node.reads.peer_checkpoint(B, 1) or (0, ""))[0]
-        last = world[A].bodies(Kind.CHECKPOINT_SEEN)[-1].peer_size
-        await beat().beat()
-        assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == (2 if size == last else 3)
 
 
 async def test_a_hint_that_cannot_be_written_neither_stops_cosigning_nor_an_orderly_end(tmp_path: Path) -> None:
