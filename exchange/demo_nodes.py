@@ -38,7 +38,12 @@ class Nodes:
         with ThreadPoolExecutor(2) as pool:
             opened = list(pool.map(_open, world.agencies))
         world.held_ports.close()
+        self._settings = settings
         self._running = self._run(_serve_all(world.agencies, opened, settings))
+
+    def add(self, agency: DemoAgency) -> None:
+        """Run one more node, such as one that was rebuilt."""
+        self._running += self._run(_serve_all((agency,), [_open(agency)], self._settings))
 
     def stop(self) -> None:
         """Drain them all: streams end, everything is committed, the last checkpoints are published and cosigned."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import pytest
 
 import exchange.rpc  # noqa: F401 # before grpc
-from exchange import demo_nodes
 from exchange.config import CONFIG_FILE
 from exchange.demo_world import PASSPHRASE_FILE, ROSTER_FILE
 from keys.roster import load_signed, roster_digest
@@ -55,7 +54,7 @@ def stop_one(federation: Federation, name: str) -> None:
 def start_one(federation: Federation, name: str) -> None:
     agency = federation.agency(name)
     nodes = federation.nodes
-    nodes._running += nodes._run(demo_nodes._serve_all((agency,), [demo_nodes._open(agency)]))
+    nodes.add(agency)
 
 
 def test_a_node_whose_home_is_gone_but_for_its_keys_is_rebuilt_by_hand(federation: Federation) -> None:
