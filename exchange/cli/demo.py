@@ -91,6 +91,10 @@ def next_commands(outcome: Outcome, *, kept: Path | None) -> list[str]:
         "Be the auditor; neither node nor network is needed:",
         f"  {program} audit verify {folder}/{log} --roster {folder}/{ROSTER_FILE} --against {outside}",
         f"  {program} audit show {folder}/{log} --kind OPENED",
+        "Pair two logs, draw one as a page, write what proves that bulletin:",
+        f"  {program} audit compare {folder}/{log} {home}",
+        f"  {program} audit report {folder}/{log} --roster {folder}/{ROSTER_FILE} -o report.html",
+        f"  {program} audit evidence {bulletin} --home {home} --purpose 'EXERCISE 7' --without-content -o evidence.zip",
         "The altered copy; this one ends with 6:",
         f"  {program} audit verify {folder}/{TAMPERED}/{log} --roster {folder}/{ROSTER_FILE} --against {tampered}",
     ]
