@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -177,8 +178,10 @@ def test_row_63_a_quorum_moves_no_witness_but_forward_to_the_very_end_of_an_epoc
     log.grow(10)
     hooks = {"opening_of": {SECOND: opening}.get, "policy_of": {ORIGIN: policy(4)}.get}
 
+    numbers = count()
+
     def at(size: int, source: GrowingLog = log, *, ended: bool = True) -> Witness:
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.db"
+        path = tmp_path / f"{next(numbers)}.db"
         make_witness(path, log.key).add_checkpoint(source.request(0, size))
         return make_witness(path, log.key, later.key, successor_of={ORIGIN: opening if ended else None}.get, **hooks)
 
