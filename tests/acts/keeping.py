@@ -6,6 +6,8 @@ import os
 from datetime import date, timedelta
 from pathlib import Path
 
+import pytest
+
 from audit.lock import SqliteLock
 from exchange import holding, node, reading
 from exchange.bulletin import id_bytes
@@ -19,6 +21,7 @@ from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import save_agency
 from keys.dsse import SignedPayload
+from keys.errors import RefusedError
 from keys.holders import NodeKeys, load_node
 from tests.world import NOW_MS, Desk, advisory, house_of, keys_of, signer
 
@@ -119,3 +122,9 @@ def delivered(sender: Keeper, receiver: Keeper, *messages: Bulletin) -> None:
         if not message_.parcels:
             return
         receiver.receive(message_, sender.agency)
+
+
+def code_of(act: object) -> str:
+    with pytest.raises(RefusedError) as raised:
+        act()  # type: ignore[operator] # a function without arguments
+    return raised.value.code

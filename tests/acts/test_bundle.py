@@ -25,10 +25,10 @@ from audit.prove import prove_entry
 from audit.tar import open_tar, write
 from audit.tiles import TileFolder
 from exchange.node import DATABASE
+from tests.acts.bundled import ROOT, exchange, unpacked, verify
 from tests.acts.paired import AGENCIES, TEXT, Logs, copied, exchange_all
 from tests.world import Desk, advisory
 
-ROOT = Path(__file__).resolve().parents[2]
 HOME = "HK-IMMD"
 OTHER_SETTINGS = (
     {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "0"},
@@ -56,25 +56,6 @@ def bundle(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = exchange("bundle", template / HOME, "-o", path)
     assert done.returncode == 0, done.stderr
     return path
-
-
-def exchange(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **more.pop("env", {})}
-    command = [*more.pop("before", ()), sys.executable, "-m", "exchange", "audit", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=False)
-
-
-def verify(path: Path, *words: object, before: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
-    command = [*before, sys.executable, "-m", "audit.cli", "verify", "--json", str(path), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.stderr == ""
-    return done.returncode, json.loads(done.stdout)
-
-
-def unpacked(bundle: Path, folder: Path) -> Path:
-    with tarfile.open(bundle) as file:
-        file.extractall(folder, filter="data")
-    return folder
 
 
 def test_a_bundle_is_verified_with_the_roster_alone(bundle: Path, template: Path) -> None:

@@ -33,7 +33,7 @@ from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.holders import open_sealing
 from keys.keystore import load_sealing_keys
-from tests.acts.keeping import Keeper, delivered, kept_for
+from tests.acts.keeping import Keeper, code_of, delivered, kept_for
 from tests.scale import SCALE
 
 CANARY = "canary-7f3a-quetzalcoatl"
@@ -59,12 +59,6 @@ def keyed(tmp_path: Path) -> Iterator[Keeper]:
     desk = Keeper("TH-DSI", tmp_path / "keyed", keys_too=True)
     yield desk
     desk.close()
-
-
-def code_of(act: object) -> str:
-    with pytest.raises(RefusedError) as raised:
-        act()  # type: ignore[operator] # a function without arguments
-    return raised.value.code
 
 
 # ------------------------------------------------------------------ for good

@@ -18,9 +18,8 @@ from exchange.reading import Reader
 from exchange.retention import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
 from exchange.statement import ReadPurpose
 from exchange.storage import StorageKeys
-from keys.errors import RefusedError
 from keys.keystore import RANDOM_FILE, SEALING_FILE, load_sealing_keys
-from tests.acts.keeping import Keeper, delivered, kept_for
+from tests.acts.keeping import Keeper, code_of, delivered, kept_for
 from tests.world import NOW_MS
 
 
@@ -44,12 +43,6 @@ def keyed(tmp_path: Path) -> Iterator[Keeper]:
     desk = Keeper("TH-DSI", tmp_path / "keyed", keys_too=True)
     yield desk
     desk.close()
-
-
-def code_of(act: object) -> str:
-    with pytest.raises(RefusedError) as raised:
-        act()  # type: ignore[operator] # a function without arguments
-    return raised.value.code
 
 
 # ------------------------------------------------------------------ the day

@@ -15,17 +15,15 @@ from pathlib import Path
 import pytest
 
 from audit.entry import Kind
-from exchange.bulletin import id_bytes
-from exchange.client import Client, Published, ReadPurpose, Received, RulesError
-from exchange.client_trust import Trust
+from exchange.client import Client, Published, Received, RulesError
 from exchange.demo_nodes import Nodes
 from exchange.demo_world import OFFICER
 from exchange.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
 from exchange.receipt import receipt_from_message
 from exchange.statement import LogHead
 from exchange.v1 import bulletin_pb2, node_pb2
-from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
+from tests.exchange.raw_answers import answer_of, check_answer, outbox_item, request_of
 from tests.exchange.running import Federation, note, running
 
 
@@ -190,35 +188,8 @@ def test_a_reply_to_what_is_not_held_is_refused(reader: Client) -> None:
 # ------------------------------------------------------------------ what a lying node would say
 
 
-def _request(client: Client, item: Received) -> SignedPayload:
-    return client._line.sign_request(
-        ReadPurpose.CASE_WORK,
-        "7/26",
-        "to alter the answer",
-        sender=item.sender,
-        bulletin_id=id_bytes(item.bulletin_id),
-        statement_digest=item.statement_digest,
-    )
-
-
-def _answer(client: Client, item: Received) -> node_pb2.ReadResponse:
-    """Ask the node as ``Client.read`` does, and give its raw answer, to be altered."""
-    signed = _request(client, item)
-    return client._line.call(client._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
-
-
-def _check(trust: Trust, answer: node_pb2.ReadResponse, item: Received, sender: str = "") -> None:
-    trust.check_statement(
-        SignedPayload.from_message(answer.statement),
-        sender=sender or item.sender,
-        digest=item.statement_digest,
-        manifest=SignedPayload.from_message(answer.author_manifest),
-        at_ms=item.received_ms,
-    )
-
-
 def test_an_entry_that_commits_to_another_request_is_no_proof_of_reading(reader: Client, received: Received) -> None:
-    signed, other = _request(reader, received), _request(reader, received)
+    signed, other = request_of(reader, received), request_of(reader, received)
     answer = reader._line.call(reader._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
     receipt = receipt_from_message(answer.receipt)
     reader.trust.check_reading(receipt, Kind.OPENED, answer.blind, signed)
@@ -228,13 +199,13 @@ def test_an_entry_that_commits_to_another_request_is_no_proof_of_reading(reader:
 
 
 def test_an_altered_signature_is_not_shown(reader: Client, received: Received) -> None:
-    answer = _answer(reader, received)
-    _check(reader.trust, answer, received)
+    answer = answer_of(reader, received)
+    check_answer(reader.trust, answer, received)
     broken = bytearray(answer.statement.signatures[0].signature)
     broken[0] ^= 1
     answer.statement.signatures[0].signature = bytes(broken)
     with pytest.raises(RefusedError) as caught:
-        _check(reader.trust, answer, received)
+        check_answer(reader.trust, answer, received)
     assert caught.value.code == "SIGNATURE_INVALID"
 
 
@@ -243,31 +214,26 @@ def test_another_statement_than_the_one_asked_for_is_not_shown(
 ) -> None:
     other = federation.await_item(reader, sender.publish(note("Another", "TH-DSI")).bulletin_id)
     with pytest.raises(RefusedError) as caught:
-        _check(reader.trust, _answer(reader, other), received)
+        check_answer(reader.trust, answer_of(reader, other), received)
     assert caught.value.code == "STATEMENT_DIFFERS"
 
 
 def test_a_manifest_of_another_agency_proves_no_author(
     federation: Federation, reader: Client, received: Received
 ) -> None:
-    answer = _answer(reader, received)
+    answer = answer_of(reader, received)
     answer.author_manifest.CopyFrom(reader.trust.federation.manifests[reader.agency].signed.to_message())
     with pytest.raises(RefusedError):
-        _check(reader.trust, answer, received)
+        check_answer(reader.trust, answer, received)
 
 
 def test_a_statement_in_another_senders_name_is_not_shown(reader: Client, received: Received) -> None:
     with pytest.raises(RefusedError):
-        _check(reader.trust, _answer(reader, received), received, sender="HK-IMMD")
-
-
-def _outbox_item(client: Client, published: Published) -> node_pb2.OutboxItem:
-    page = client._line.outbox_page(0, id_bytes(published.bulletin_id))
-    return page.items[0]
+        check_answer(reader.trust, answer_of(reader, received), received, sender="HK-IMMD")
 
 
 def test_a_receipt_with_another_opening_is_refused(sender: Client, published: Published) -> None:
-    item = _outbox_item(sender, published)
+    item = outbox_item(sender, published)
     sender.trust.check_states(item)
     item.recipients[0].opening = bytes(32)
     with pytest.raises(RefusedError) as caught:
@@ -276,7 +242,7 @@ def test_a_receipt_with_another_opening_is_refused(sender: Client, published: Pu
 
 
 def test_a_state_that_the_receipt_does_not_prove_is_refused(sender: Client, published: Published) -> None:
-    item = _outbox_item(sender, published)
+    item = outbox_item(sender, published)
     item.recipients[0].state = node_pb2.DELIVERY_STATE_REFUSED
     with pytest.raises(RefusedError) as caught:
         sender.trust.check_states(item)
@@ -284,7 +250,7 @@ def test_a_state_that_the_receipt_does_not_prove_is_refused(sender: Client, publ
 
 
 def test_a_receipt_of_another_recipient_is_refused(sender: Client, published: Published) -> None:
-    item = _outbox_item(sender, published)
+    item = outbox_item(sender, published)
     item.recipients[0].receipt.CopyFrom(item.recipients[1].receipt)
     with pytest.raises(RefusedError) as caught:
         sender.trust.check_states(item)
@@ -292,7 +258,7 @@ def test_a_receipt_of_another_recipient_is_refused(sender: Client, published: Pu
 
 
 def test_a_recipient_who_is_left_out_is_noticed(sender: Client, published: Published) -> None:
-    item = _outbox_item(sender, published)
+    item = outbox_item(sender, published)
     del item.recipients[0]
     with pytest.raises(RefusedError) as caught:
         sender.trust.check_states(item)
@@ -300,7 +266,7 @@ def test_a_recipient_who_is_left_out_is_noticed(sender: Client, published: Publi
 
 
 def test_a_dispatch_that_is_not_signed_by_our_node_is_refused(sender: Client, published: Published) -> None:
-    item = _outbox_item(sender, published)
+    item = outbox_item(sender, published)
     item.dispatch.signatures[0].signature = bytes(64)
     with pytest.raises(RefusedError) as caught:
         sender.trust.check_states(item)
@@ -392,7 +358,7 @@ def test_a_wrong_passphrase_opens_nothing(federation: Federation) -> None:
 
 
 def test_a_recipient_who_is_said_to_be_absent_but_was_served_is_refused(sender: Client, published: Published) -> None:
-    item = _outbox_item(sender, published)
+    item = outbox_item(sender, published)
     item.recipients[0].state = node_pb2.DELIVERY_STATE_ABSENT
     with pytest.raises(RefusedError) as caught:
         sender.trust.check_states(item)
