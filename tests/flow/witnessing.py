@@ -13,6 +13,7 @@ from audit.witness import WitnessRefusal
 from exchange.pending import load_pending
 from exchange.rpc import status
 from exchange.v1 import node_pb2, node_pb2_grpc
+from tests.audit.witnessing import GrowingLog
 from tests.flow.world import QUICK, Member
 
 A, B, C, D, E = "HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC", "XI-IOM"
@@ -22,6 +23,11 @@ MINUTE = 60_000
 
 def policy(member: Member) -> WitnessPolicy:
     return policy_of(member.node.house.federation.roster, member.agency)
+
+
+def log_of(member: Member) -> GrowingLog:
+    """Make an empty log that bears the member's name and key, beside the one that its node keeps."""
+    return GrowingLog(origin=member.keys.application.member.origin(1), signer=member.keys.node.log)
 
 
 def cosigners(member: Member) -> tuple[str, ...]:
