@@ -149,7 +149,7 @@ AUDIT: dict[int, Row] = {
     ),
     23: Row(
         "a bulletin kept past its date; a secret copy is not detectable",
-        ("acts/test_overdue.py::test_a_bulletin_kept_past_its_date_is_reported_row_23",),
+        ("retention/test_overdue.py::test_a_bulletin_kept_past_its_date_is_reported_row_23",),
         ("audit/test_attacks.py::test_attack_23_a_secret_copy_of_erased_content_is_not_detectable",),
     ),
     24: Row(
@@ -211,7 +211,7 @@ SECURITY: dict[int, Row] = {
     ),
     64: Row(
         "an erased bulletin opened by window key, backup or restore",
-        ("acts/test_erased.py::test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_row_64",),
+        ("retention/test_erased.py::test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_row_64",),
     ),
     68: Row(
         "one witness dated 2100",

@@ -34,7 +34,7 @@ from exchange.disclosure import disclosure_key, disclosure_root, open_field, slo
 from exchange.receipt import format_receipt
 from exchange.statement import parse_statement
 from keys.errors import RefusedError
-from tests.acts.keeping import Keeper, delivered, kept_for
+from tests.retention.keeping import Keeper, delivered, kept_for
 from tests.world import bulletin, keys_of
 
 VECTOR = Path(__file__).resolve().parents[1] / "vectors/formats/disclosure.json"

@@ -15,7 +15,7 @@ from exchange.rpc.logs import Log
 from exchange.rpc.upkeep import keep_up
 from exchange.upkeep import Done, Upkeep
 from keys.errors import IntegrityError, UnavailableError
-from tests.acts.keeping import Keeper, kept_for
+from tests.retention.keeping import Keeper, kept_for
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,23 +27,9 @@ from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import signer_from_seed
 from keys.suites import ED25519
-from tests.acts.keeping import TODAY, Keeper, delivered, kept_for
 from tests.audit.forge import read_log, root, sign, write_log
+from tests.retention.keeping import TODAY, Keeper, delivered, kept_for
 from tests.world import NOW_MS, keys_of
-
-
-@pytest.fixture
-def sender(tmp_path: Path) -> Iterator[Keeper]:
-    desk = Keeper("HK-IMMD", tmp_path / "sender")
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Keeper]:
-    desk = Keeper("TH-DSI", tmp_path / "receiver")
-    yield desk
-    desk.close()
 
 
 def typed(*words: object) -> Result:

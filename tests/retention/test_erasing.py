@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -19,31 +17,8 @@ from exchange.retention import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due
 from exchange.statement import ReadPurpose
 from exchange.storage import StorageKeys
 from keys.keystore import RANDOM_FILE, SEALING_FILE, load_sealing_keys
-from tests.acts.keeping import Keeper, code_of, delivered, kept_for
+from tests.retention.keeping import Keeper, code_of, delivered, kept_for
 from tests.world import NOW_MS
-
-
-@pytest.fixture
-def sender(tmp_path: Path) -> Iterator[Keeper]:
-    desk = Keeper("HK-IMMD", tmp_path / "sender")
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Keeper]:
-    desk = Keeper("TH-DSI", tmp_path / "receiver")
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def keyed(tmp_path: Path) -> Iterator[Keeper]:
-    """A recipient with key files."""
-    desk = Keeper("TH-DSI", tmp_path / "keyed", keys_too=True)
-    yield desk
-    desk.close()
-
 
 # ------------------------------------------------------------------ the day
 

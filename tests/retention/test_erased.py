@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,32 +33,10 @@ from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.holders import open_sealing
 from keys.keystore import load_sealing_keys
-from tests.acts.keeping import Keeper, code_of, delivered, kept_for
+from tests.retention.keeping import Keeper, code_of, delivered, kept_for
 from tests.scale import SCALE
 
 CANARY = "canary-7f3a-quetzalcoatl"
-
-
-@pytest.fixture
-def sender(tmp_path: Path) -> Iterator[Keeper]:
-    desk = Keeper("HK-IMMD", tmp_path / "sender")
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Keeper]:
-    desk = Keeper("TH-DSI", tmp_path / "receiver")
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def keyed(tmp_path: Path) -> Iterator[Keeper]:
-    """A recipient with key files."""
-    desk = Keeper("TH-DSI", tmp_path / "keyed", keys_too=True)
-    yield desk
-    desk.close()
 
 
 # ------------------------------------------------------------------ for good
