@@ -42,8 +42,8 @@ def compare(ctx: click.Context, logs: tuple[str, ...], roster_file: str | None, 
     """Pair what agencies say they sent with what others say they received, and the reverse.
 
     LOG is a node's home with whatever earlier epochs it has kept, a log folder or a whole bundle; of one agency, each
-    epoch once. Exit 0: nothing is one-sided. 7: something is, or was lost with an epoch, or a log is older than what its
-    partner saw of it. 6: a log is refuted. 5: no such folder.
+    epoch once. Exit 0: nothing is one-sided. 7: something is, be it only under way, or was lost with an epoch, or a log is
+    older than what its partner saw of it. 6: a log is refuted. 5: no such folder.
     """
     run(ctx, logs, roster_file, as_json, lambda path: None)
 
@@ -69,7 +69,12 @@ def run(
         print_json(to_json(found))
     else:
         _tell(sides, found)
-    ctx.exit(EXIT_INCOMPLETE if found.one_sided or found.lost or found.behind else EXIT_VERIFIED)
+    ctx.exit(EXIT_INCOMPLETE if _one_sided(found) or found.lost or found.behind else EXIT_VERIFIED)
+
+
+def _one_sided(found: "Pairing") -> "list[OneSided]":
+    """Return every entry without its counterpart; that it may be under way excuses it, and does not prove it."""
+    return sorted((*found.one_sided, *found.under_way))
 
 
 def _given_roster(ctx: click.Context, roster_file: str | None, as_json: bool) -> "Roster | None":
@@ -140,7 +145,8 @@ def to_json(found: "Pairing") -> dict[str, Any]:
     """Return a comparison as the one object of --json."""
     return {
         "pairs": found.pairs,
-        "one_sided": [_row(each) for each in found.one_sided],
+        "one_sided": [_place(each) for each in _one_sided(found)],
+        "why": [each.why for each in _one_sided(found)],  # of each one-sided entry, in the same order
         "under_way": [_row(each) for each in found.under_way],
         "lost": [_lost(each) for each in found.lost],
         "behind": list(found.behind),
@@ -162,15 +168,13 @@ def to_json(found: "Pairing") -> dict[str, Any]:
     }
 
 
+def _place(each: "OneSided") -> dict[str, Any]:
+    later = {"epoch": each.epoch} if each.epoch > 1 else {}
+    return {"agency": each.agency, "entry": each.entry, "kind": each.kind, "peer": each.peer, **later}
+
+
 def _row(each: "OneSided") -> dict[str, Any]:
-    return {
-        "agency": each.agency,
-        "epoch": each.epoch,
-        "entry": each.entry,
-        "kind": each.kind,
-        "peer": each.peer,
-        "why": each.why,
-    }
+    return {**_place(each), "epoch": each.epoch, "why": each.why}
 
 
 def _lost(each: "Lost") -> dict[str, Any]:
@@ -199,7 +203,7 @@ def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:
     _say(f"{found.pairs:,} exchanges stand in both logs: queued, answered, receipt recorded.")
     for lane in found.lanes:
         _say(f"  {_lane_line(lane)}")
-    for what, rows in (("one-sided", found.one_sided), ("under way", found.under_way)):
+    for what, rows in (("one-sided", found.one_sided), ("one-sided, perhaps under way", found.under_way)):
         for each in rows[:_SHOWN]:
             _say(f"  {what}: {_told(each)}")
         if len(rows) > _SHOWN:
@@ -213,7 +217,10 @@ def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:
     for (agency, peer), count in sorted(found.not_compared.items()):
         _say(f"  not compared: {count:,} entries of {agency} about {peer}, whose log was not given")
     if found.under_way:
-        _say("Under way means: the other log ends at most ten seconds after, by the agencies' own clocks.")
+        _say(
+            "Perhaps under way: the other log ends before it, or at most ten seconds after, by the agencies' own clocks;"
+        )
+        _say("compare again with newer logs of both.")
     if found.lost:
         _say(
             "Lost means: it can stand only in a part of an epoch that is not here. Nobody can check it any more, unless"
@@ -221,7 +228,7 @@ def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:
         _say(
             "somebody has kept that part; what others kept of it, exchange audit verify --against holds against the log."
         )
-    if not found.one_sided and not found.behind and not found.lost:
+    if not _one_sided(found) and not found.behind and not found.lost:
         _say("Nothing is one-sided. What two agencies both keep silent about shows only as a hole in a lane's numbers.")
 
 

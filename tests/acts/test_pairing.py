@@ -176,6 +176,9 @@ def test_a_delivery_that_was_queued_when_the_logs_ended_is_under_way(logs: Logs)
     assert (found.one_sided, places(found.under_way)) == ([], [("TH-DSI", body.refers_to, "QUEUED", "TW-NHRC")])
     [lane] = [lane for lane in found.lanes if lane.recipient == "TW-NHRC"]
     assert not lane.complete
+    code, told = run(logs.home("TH-DSI"), logs.home("TW-NHRC"))
+    row = {"agency": "TH-DSI", "entry": body.refers_to, "kind": "QUEUED", "peer": "TW-NHRC"}
+    assert (code, told["one_sided"]) == (7, [row])  # an excuse is no counterpart
     # Control: where the recipient's log goes on for longer than an answer takes, it is one-sided.
     logs.rewrite("TW-NHRC", lambda entries: aged(entries, 60))
     found = compare(logs, "TH-DSI", "TW-NHRC")
@@ -215,7 +218,8 @@ def test_compare_says_what_it_found_in_json_and_by_its_exit_code(logs: Logs, tmp
     logs.drop("TH-DSI", received)
     code, told = run(*homes)
     assert code == 7
-    assert all({"agency", "entry", "kind", "peer"} <= set(each) for each in told["one_sided"])
+    assert all(set(each) == {"agency", "entry", "kind", "peer"} for each in told["one_sided"])
+    assert len(told["why"]) == len(told["one_sided"]) > 0
     assert run(tmp_path / "nowhere", homes[0])[0] == 5
     assert run(homes[0])[0] == 2
     assert run(homes[0], homes[0])[0] == 2
