@@ -123,16 +123,17 @@ class TileFolder:
         name = tile_name(level, index, width)
         try:
             return self.read(name, limit), width, name
-        except MissingError:
+        except MissingError as error:
             if width == TILE_WIDTH:
                 raise
+            missing = error  # of a bundle of a part of a log it says so
         # A log that grows while it is read takes its partials away; a wider one says the same and more.
         for wider in self._wider(level, index, width):
             try:
                 return self.read(tile_name(level, index, wider), limit), wider, tile_name(level, index, wider)
             except MissingError:
                 continue
-        raise MissingError(name)
+        raise missing
 
     def _wider(self, level: int | str, index: int, width: int) -> list[int]:
         folder = self.root / (tile_name(level, index) + ".p")
