@@ -22,6 +22,7 @@ from audit.tlogproof import parse_proof
 from audit.trust import policy_of
 from exchange.directory import RecordKind
 from exchange.node import Paths
+from exchange.place import index_of, place_of
 from exchange.receipt import Receipt, decode_receipt, format_receipt
 from exchange.sqlite import SqliteStore
 from exchange.store import AdoptedRecord, Reads
@@ -161,18 +162,23 @@ def _receipts(reads: Reads, taken: Snapshot, held: Range) -> dict[str, tuple[tup
                     continue
                 proof = parse_proof(decode_receipt(row.receipt).proof)
                 origin = parse_note(proof.note).checkpoint.origin
-                line = f"{entry}\t{row.queued_index}\t{origin}\t{proof.index}\n"
+                line = f"{entry}\t{index_of(row.queued_index)}\t{origin}\t{proof.index}\n"
                 found[f"peers/{origin}/{proof.index}.tlog-proof"] = ((row.lane, row.sequence), line)
     return found
 
 
 def _recorded(taken: Snapshot, held: Range) -> Iterator[tuple[int, int]]:
-    """Yield (the QUEUED entry answered, the RECEIPT_RECORDED entry) of the entries held."""
+    """Yield (the place of the QUEUED that was answered, the RECEIPT_RECORDED entry) of the entries held.
+
+    What was queued in an earlier epoch may be answered in this one: its index alone would name another entry.
+    """
+    epoch = epoch_of_origin(taken.checkpoint.origin)
     for bundle in range(held.first // 256, -(-held.end // 256)):
         width = min(256, held.size - bundle * 256)
         for index, entry in enumerate(taken.folder.entries(bundle, width), bundle * 256):
             if entry[HEAD_LENGTH + 1 : HEAD_LENGTH + 2] == bytes((Kind.RECEIPT_RECORDED,)):
-                yield parse_body(entry[HEAD_LENGTH:]).refers_to, index
+                body = parse_body(entry[HEAD_LENGTH:])
+                yield place_of(body.refers_to_epoch or epoch, body.refers_to), index
 
 
 def _proof(reads: Reads, lane: int, sequence: int) -> Source:
