@@ -18,6 +18,7 @@ from audit.bundle_folder import BundleFolder
 from audit.bundle_readme import readme
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note, parse_verifier_key, verify_note
 from audit.entry import HEAD_LENGTH, leaf_hash
+from audit.epochs import split_origin
 from audit.grammar import ANSWERS
 from audit.kinds import Kind
 from audit.merkle import TILE_WIDTH
@@ -26,9 +27,11 @@ from audit.steps import NAMES, NOT_CHECKED, OK, REFUTED, Report, Step
 from audit.tile_names import CHECKPOINT, KEY_FILE, parse_tile_name
 from audit.tlogproof import parse_proof, verify_proof
 from audit.trust import log_key, member_of_log, policy_of
-from keys.dsse import SignedPayload
+from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.identity import short
+from keys.manifest import Manifest, parse_manifest
+from keys.member import Member
 from keys.roster import Roster, roster_digest, verify_first_roster
 
 BUNDLE_STEP, RECEIPTS_STEP = 10, 11
@@ -163,7 +166,25 @@ def _check_trust(told: _Told, folder: BundleFolder, checkpoint: Checkpoint, rost
     for key in _keys(folder).values():
         if log_key(own, key.name) != key:
             raise _Wrong(f"{KEYS}: key {key.key_hash.hex()} of {key.name} is not the one of roster {own.version}")
+    _check_ends(told, folder, member)
     told.details.append(f"keys and policy are those of roster {own.version}, {short(roster_digest(roster))}")
+
+
+def _check_ends(told: _Told, folder: BundleFolder, member: Member) -> None:
+    """Compare the sizes at which our own keys ended with the manifest that opened the epochs after them."""
+    name = next((each for each in folder.tar.members if each.startswith(f"manifests/{member.agency}/")), None)
+    if name is None:
+        return  # the first epoch
+    signed = SignedPayload.decode(folder.tar.read(name))
+    verify(signed, "manifest", {member.root_key.key_id: member.root_key}.get)
+    manifest: Manifest = parse_manifest(signed.payload)
+    ends = {each.previous_origin: str(each.previous_size) for each in manifest.log_epochs if each.previous_origin}
+    for line in folder.text(KEYS).splitlines() if KEYS in folder.tar.members else ():
+        key, _, end = line.split(" ")
+        origin = parse_verifier_key(key).name
+        if split_origin(origin)[0] == member.log_name and end != ends.get(origin, "-"):
+            raise _Wrong(f"{KEYS}: {origin} ends at {end}; {ends.get(origin, '-')} in manifest {manifest.version}")
+    told.details.append(f"where its epochs ended is what manifest {manifest.version} says")
 
 
 def _digest(folder: BundleFolder, name: str) -> bytes:
