@@ -17,6 +17,7 @@ from pathlib import Path
 from audit.checkpoint import Checkpoint
 from audit.lock import SqliteLock
 from audit.log import Log
+from audit.timestamp import STAMPS_FOLDER
 from exchange import directory, reentry
 from exchange.house import House
 from exchange.node import DATABASE, LOCK, LOG_FOLDER
@@ -29,7 +30,10 @@ from keys.files import sync_folder
 from keys.identity import AgencyId
 
 OLD = "before.db"  # the copy of the old database that the new one is filled from
-MOVED = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK, f"{LOCK}-wal", f"{LOCK}-shm", LOG_FOLDER)
+MOVED = (
+    *(DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK, f"{LOCK}-wal", f"{LOCK}-shm", LOG_FOLDER),
+    STAMPS_FOLDER,  # a token is named for a size of this log, which the next one reaches, too
+)
 FRESH = (LOCK, DATABASE)  # in this order: a database without its lock signs nothing
 
 
