@@ -25,6 +25,7 @@ from audit.merkle import TILE_WIDTH
 from audit.policy import format_policy, format_vkeys
 from audit.steps import NAMES, NOT_CHECKED, OK, REFUTED, Report, Step
 from audit.tile_names import CHECKPOINT, KEY_FILE, parse_tile_name
+from audit.tiles import TileFolder
 from audit.tlogproof import parse_proof, verify_proof
 from audit.trust import log_key, member_of_log, policy_of
 from keys.dsse import SignedPayload, verify
@@ -76,6 +77,17 @@ def check_bundle(folder: BundleFolder, roster: SignedPayload | None) -> tuple[St
     missing = [n for n in STEP_NAMES if n > number]
     told = "the bundle was refuted before"
     return (*steps, *(Step(step=n, name=STEP_NAMES[n], result=NOT_CHECKED, detail=told) for n in missing))
+
+
+def require_whole(folder: TileFolder) -> None:
+    """Refuse a bundle with one altered byte, also where only its log is read; a log folder has no such list.
+
+    Raises:
+        RefusedError: MALFORMED; what refutes it.
+    """
+    steps = check_bundle(folder, None) if isinstance(folder, BundleFolder) else ()
+    if wrong := next((step for step in steps if step.result == REFUTED), None):
+        raise RefusedError("MALFORMED", wrong.detail)
 
 
 def with_steps(report: Report, steps: tuple[Step, ...]) -> Report:

@@ -7,7 +7,7 @@ import click
 from audit.bundle_folder import BundleFolder
 from audit.bundle_verify import check_bundle, refused, with_steps
 from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, fail
-from audit.cli_verify import VerifyOptions, end_with, log_report
+from audit.cli_verify import VerifyOptions, end_with, log_report, told
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed, verify_first_roster
@@ -34,5 +34,5 @@ def _roster(ctx: click.Context, options: VerifyOptions) -> SignedPayload | None:
     except FileNotFoundError:
         fail(ctx, EXIT_NONE, f"{options.roster_file}: no such file", options.as_json)
     except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{options.roster_file}: {error}", options.as_json)
+        fail(ctx, EXIT_REFUTED, told(options.roster_file, error), options.as_json)
     return roster

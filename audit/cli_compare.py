@@ -22,7 +22,7 @@ from audit.cli_shared import (
     print_json,
     safe,
 )
-from audit.cli_verify import PROCESSES
+from audit.cli_verify import PROCESSES, told
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.pairing import Lanes, Lost, OneSided, Pairing, Side
@@ -88,7 +88,7 @@ def _given_roster(ctx: click.Context, roster_file: str | None, as_json: bool) ->
     except FileNotFoundError:
         fail(ctx, EXIT_NONE, f"{roster_file}: no such file", as_json)
     except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{roster_file}: {error}", as_json)
+        fail(ctx, EXIT_REFUTED, told(roster_file, error), as_json)
 
 
 def _sides(
@@ -114,6 +114,7 @@ def _sides(
 
 def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) -> "tuple[Side | None, str]":
     from audit.bundle_folder import BundleFolder
+    from audit.bundle_verify import require_whole
     from audit.epochs import epoch_of_origin
     from audit.pairing import Side, own_number
     from audit.trust import log_key
@@ -125,6 +126,7 @@ def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) 
         key = log_key(roster, _origin(folder)) if roster is not None else None
         if isinstance(folder, BundleFolder) and not folder.is_whole():
             fail(ctx, EXIT_INCOMPLETE, f"{log}: it holds a part of a log; all entries are compared or none", as_json)
+        require_whole(folder)
         report = verify_log(folder.root, key=key, key_source="of the roster", processes=PROCESSES)
         if report.exit_code == EXIT_REFUTED or report.origin is None or report.size is None:
             return None, report.verdict
@@ -212,8 +214,8 @@ def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:
         _say(f"  lost: {_told(lost.row)}; {lost.loss.told()}")
     if len(found.lost) > _SHOWN:
         _say(f"  lost: {len(found.lost) - _SHOWN:,} more; --json lists all")
-    for told in found.behind:
-        _say(f"  behind: {told}")
+    for line in found.behind:
+        _say(f"  behind: {line}")
     for (agency, peer), count in sorted(found.not_compared.items()):
         _say(f"  not compared: {count:,} entries of {agency} about {peer}, whose log was not given")
     if found.under_way:

@@ -9,6 +9,7 @@ import click
 from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe
 
 if TYPE_CHECKING:
+    from audit.checkpoint import VerifierKey
     from audit.cli_verify import VerifyOptions
 
 _MAX_DEPTH = 8  # a bulletin is not nested deeper
@@ -16,10 +17,9 @@ _MAX_DEPTH = 8  # a bulletin is not nested deeper
 
 def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> None:
     """Verify a disclosure under the log's key; without one there is nothing to hold it against."""
-    from audit.checkpoint import VerifierKey, parse_note, parse_verifier_key
+    from audit.checkpoint import parse_note
     from audit.disclosure import MAX_FILE_BYTES, parse_disclosure, verify_disclosure
     from audit.tlogproof import parse_proof
-    from audit.trust import key_of_origin
     from keys.errors import RefusedError
 
     if not options.key_text and not options.roster_file:
@@ -28,15 +28,9 @@ def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> Non
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
         disclosure = parse_disclosure(data.decode("utf-8"))
-        key: VerifierKey
-        if options.key_text:
-            key = parse_verifier_key(options.key_text)
-        else:
-            origin = parse_note(parse_proof(disclosure.proof).note).checkpoint.origin
-            key, _ = key_of_origin(Path(options.roster_file or ""), origin)
+        origin = parse_note(parse_proof(disclosure.proof).note).checkpoint.origin
+        key = _key_of(ctx, origin, options)
         found = verify_disclosure(disclosure, key)
-    except FileNotFoundError as error:
-        fail(ctx, EXIT_NONE, f"{error.filename}: no such file", options.as_json)
     except UnicodeDecodeError:
         fail(ctx, EXIT_REFUTED, f"{path}: not UTF-8 text", options.as_json)
     except (RefusedError, OSError) as error:
@@ -62,6 +56,24 @@ def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> Non
     for each in found.fields:
         print(f"  {each.field:<11} {safe(' · '.join(shown(each.value)))}  ok")
     print(f"Verified: {len(found.fields)} of 16 fields are what the log committed to; the others stay shut.")
+
+
+def _key_of(ctx: click.Context, origin: str, options: "VerifyOptions") -> "VerifierKey":
+    """Return the log's key as the options name it; what is wrong with them is not the disclosure's fault."""
+    from audit.checkpoint import parse_verifier_key
+    from audit.cli_verify import told
+    from audit.trust import key_of_origin
+    from keys.errors import RefusedError
+
+    name = options.roster_file or ""
+    try:
+        return parse_verifier_key(options.key_text) if options.key_text else key_of_origin(Path(name), origin)[0]
+    except FileNotFoundError:
+        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
+    except (RefusedError, OSError) as error:
+        if options.key_text:
+            fail(ctx, EXIT_USAGE, f"--key: {str(error).removeprefix('checkpoint: ')}", options.as_json)
+        fail(ctx, EXIT_REFUTED, told(name, error), options.as_json)
 
 
 def shown(value: bytes) -> list[str]:

@@ -8,13 +8,13 @@ import click
 
 from audit.archive import MAGIC, MAX_ARCHIVE_BYTES
 from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, RENDER, fail, print_json
-from audit.cli_verify import VerifyOptions, report_json
+from audit.cli_verify import VerifyOptions, report_json, told
 from audit.evidence import Render, verify_evidence
 from audit.steps import OK, Report
 from audit.text import safe_text
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.roster import load_signed
+from keys.roster import load_signed, parse_roster, verify_first_roster
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -46,11 +46,14 @@ def _roster(ctx: click.Context, options: VerifyOptions) -> SignedPayload | None:
     if name is None:
         return None
     try:
-        return load_signed(Path(name))
+        given = load_signed(Path(name))
+        if parse_roster(given.payload).version == 1:  # a later one is verified as a part of the file's own chain
+            verify_first_roster(given)
     except FileNotFoundError:
         fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
     except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{name}: {error}", options.as_json)
+        fail(ctx, EXIT_REFUTED, told(name, error), options.as_json)
+    return given
 
 
 def _authority(ctx: click.Context, options: VerifyOptions) -> "tuple[Certificate, ...] | None":

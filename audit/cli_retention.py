@@ -26,9 +26,10 @@ WITNESSES = "witnesses.vkeys"
 def retention(ctx: click.Context, directory: str, key_text: str | None, roster_file: str | None, as_json: bool) -> None:
     """List bulletins that a log keeps past their day: neither erased nor on hold.
 
-    DIR is a log folder, a node's home (with whatever earlier epochs it has kept) or a bundle. The hour is that of the newest cosigned checkpoint. Exit 0: nothing
-    is overdue. 7: something is, or entries are missing. 6: the log is refuted. 5: no such log.
+    DIR is a log folder, a node's home (with whatever earlier epochs it has kept) or a bundle. The hour is that of the
+    newest cosigned checkpoint. Exit 0: nothing is overdue. 7: something is, or entries are missing. 6: the log is refuted. 5: no such log.
     """
+    from audit.bundle_verify import require_whole
     from audit.retention import check_retention
     from keys.errors import RefusedError
 
@@ -37,6 +38,7 @@ def retention(ctx: click.Context, directory: str, key_text: str | None, roster_f
     options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=(), as_json=as_json)
     try:
         folder = _log_at(ctx, directory, as_json)
+        require_whole(folder)
         report = log_report(ctx, folder, options, whole=_is_whole(folder))
         if report.exit_code == EXIT_REFUTED:
             fail(ctx, EXIT_REFUTED, f"{directory}: {report.verdict}", as_json)

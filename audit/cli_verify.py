@@ -249,7 +249,7 @@ def log_key(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) ->
         except FileNotFoundError:
             fail(ctx, EXIT_NONE, f"{options.roster_file}: no such file", options.as_json)
         except (RefusedError, OSError) as error:
-            fail(ctx, EXIT_REFUTED, _told(options.roster_file, error), options.as_json)
+            fail(ctx, EXIT_REFUTED, told(options.roster_file, error), options.as_json)
     return None, ""
 
 
@@ -264,7 +264,7 @@ def _origin(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) ->
         fail(ctx, EXIT_REFUTED, f"{folder.root}: {error}", options.as_json)
 
 
-def _told(name: str, error: Exception) -> str:
+def told(name: str, error: Exception) -> str:
     """Say what is wrong with a file that was named, and its name once."""
     if isinstance(error, OSError):
         return f"{name}: cannot be read: {error.strerror}"
@@ -298,7 +298,7 @@ def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptio
     except FileNotFoundError:
         fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
     except (RefusedError, OSError, UnicodeDecodeError) as error:
-        fail(ctx, EXIT_REFUTED, _told(name, error), options.as_json)
+        fail(ctx, EXIT_REFUTED, told(name, error), options.as_json)
     if not policy.witnesses and options.witnesses_file:
         fail(ctx, EXIT_REFUTED, f"{name}: it names no witness", options.as_json)
     if not policy.witnesses:  # a federation of one member

@@ -395,3 +395,25 @@ def test_two_bundles_of_a_running_node_show_one_moment_each(logs: Logs, tmp_path
             assert Kind.NODE_STARTED.name in json.dumps(told)
     finally:
         desk.close()
+
+
+def test_one_altered_byte_is_refused_also_where_only_the_log_of_a_bundle_is_read(
+    bundle: Path, template: Path, tmp_path: Path
+) -> None:
+    altered = tmp_path / "altered.audit"
+    data = bundle.read_bytes()
+    altered.write_bytes(data.replace(b"It holds no text of any bulletin", b"It holds no text of any Bulletin", 1))
+    for command in (("compare", template / "TH-DSI"), ("retention",)):
+        assert exchange(*command, bundle).returncode != 6  # control
+        done = exchange(*command, altered)
+        assert done.returncode == 6
+        assert "README: line " in done.stdout + done.stderr
+
+
+def test_a_roster_that_is_none_is_named_once(bundle: Path, template: Path, tmp_path: Path) -> None:
+    roster = tmp_path / "roster"
+    roster.write_bytes((template / "roster").read_bytes()[:-1])
+    for command in (("verify", bundle), ("compare", bundle, template / "TH-DSI"), ("retention", bundle)):
+        done = exchange(*command, "--roster", roster)
+        assert (done.returncode, done.stderr.count(f"{roster}: ")) == (6, 1)
+        assert done.stderr.count("roster") == 1 + str(roster.parent).count("roster"), done.stderr
