@@ -17,12 +17,18 @@ LONG = 120.0  # seconds; hundreds of deliveries on a slow machine
 class Homes:
     """Three stopped members; A was restored from a backup and is in epoch 2."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, world: World | None = None) -> None:
+        self.folder, self._world = folder, world
         self.sent: list[Bulletin] = []  # in epoch 1, by A
         self.got: list[Bulletin] = []  # in epoch 1, by A
         self.crossing = bulletin(A, B, C)  # queued in epoch 1, B's receipt recorded in epoch 2
         self.later: list[Bulletin] = []  # in epoch 2, by A
+
+    @property
+    def world(self) -> World:
+        """The members themselves, where they were made in this test."""
+        assert self._world is not None
+        return self._world
 
     @property
     def roster(self) -> Path:
@@ -39,8 +45,8 @@ class Homes:
 
 async def make(folder: Path, count: int = 1) -> Homes:
     """Let A lose what followed a backup; *count* bulletins go each way in either epoch."""
-    homes = Homes(folder)
     world = World(folder, (A, B, C))
+    homes = Homes(folder, world)
     async with world.serving():
         await world.connected(LONG)
         homes.sent += [bulletin(A, B, C) for _ in range(count)]
@@ -59,6 +65,8 @@ async def make(folder: Path, count: int = 1) -> Homes:
         await _receipted(world, A)
         await _witnessed(world)
         await world[A].stop()
+        await world[B].publish(bulletin(B, C))  # what B proves anew to A, it proves by a larger size
+        await _receipted(world, B)
         restore(world[A], folder.parent / "backup")
         (homes.home / "timestamps").mkdir()
         for name in STAMPED:  # of a size that the next epoch reaches, too

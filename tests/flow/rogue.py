@@ -43,6 +43,10 @@ class Rogue:
         self.claims: list[node_pb2.LaneTaken] = []  # up to where it says that it has receipts
         self._clock = itertools.count(time.time_ns() // 1_000_000)
 
+    def heads_after(self, other: Rogue) -> None:
+        """Date lane heads later than another one's until now: a recipient takes no head that is not later."""
+        self._clock = itertools.count(next(other._clock) + 1000)
+
     async def Recover(self, request: node_pb2.RecoverRequest, context: Any) -> None:
         """Give nothing back."""
 

@@ -107,7 +107,7 @@ class Child:
         os.kill(self.process.pid, signal.SIGKILL)
 
     def gone(self) -> None:
-        self.process.join(10)
+        self.process.join(60)
         assert self.process.exitcode == -signal.SIGKILL, self.process.exitcode
         self.deaths += 1
         assert self.pipe is not None

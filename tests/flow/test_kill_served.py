@@ -19,7 +19,7 @@ from tests.flow.test_kill import Child, DiedError, Wire, _forkserver, in_the_cle
 from tests.scale import SCALE
 
 TOTAL, KILLS = 60 * SCALE, 10 * SCALE  # of each side
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 pytestmark = pytest.mark.usefixtures("_forkserver")
 __all__ = ["_forkserver"]

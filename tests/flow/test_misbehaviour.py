@@ -14,7 +14,7 @@ from exchange.lane import LaneClass
 from exchange.rpc import wire
 from exchange.v1 import node_pb2
 from tests.flow.rogue import Rogue, take_receipts
-from tests.flow.world import Member, World, bulletin, until
+from tests.flow.world import CALM, Member, World, bulletin, until
 
 Requests = AsyncIterator[node_pb2.FollowRequest]
 A, B = "HK-IMMD", "TH-DSI"
@@ -32,7 +32,7 @@ def alarms(member: Member) -> list[str]:
 
 
 async def test_row_15_a_delivery_left_out_is_noticed_with_the_next_message(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    world = World(tmp_path, (A, B), settings=CALM)
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         items = rogue.outgoing(B, _position(rogue))
@@ -56,7 +56,7 @@ async def test_row_15_a_delivery_left_out_is_noticed_with_the_next_message(tmp_p
 
 
 async def test_row_15_a_delivery_withheld_at_the_end_is_noticed_with_the_next_head(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    world = World(tmp_path, (A, B), settings=CALM)
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         items = rogue.outgoing(B, 0)
@@ -79,7 +79,7 @@ async def test_row_15_a_delivery_withheld_at_the_end_is_noticed_with_the_next_he
 
 
 async def test_row_14_deliveries_replayed_a_hundred_times_change_nothing(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    world = World(tmp_path, (A, B), settings=CALM)
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         message = rogue.message(rogue.outgoing(B), B)
@@ -101,7 +101,7 @@ async def test_row_14_deliveries_replayed_a_hundred_times_change_nothing(tmp_pat
 
 
 async def test_row_59_a_thief_of_the_tls_leaf_stops_no_lane(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    world = World(tmp_path, (A, B), settings=CALM)
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         items = rogue.outgoing(B)
@@ -126,13 +126,12 @@ async def test_row_59_a_thief_of_the_tls_leaf_stops_no_lane(tmp_path: Path) -> N
 
 
 async def test_row_16_two_deliveries_under_one_number_stop_the_lane_and_leave_a_proof(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    world = World(tmp_path, (A, B), settings=CALM)
     other = World(tmp_path / "other", (A, B))
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         await context.write(rogue.message(rogue.outgoing(B), B))
         await until(lambda: held(world[B]) == [1])
-        await asyncio.sleep(0.01)
         await context.write(twin.message(twin.outgoing(B), B))
         await context.write(rogue.message(urgent(rogue), B, lane_class=LaneClass.URGENT))
         await take_receipts(rogue, requests, context)
@@ -141,16 +140,17 @@ async def test_row_16_two_deliveries_under_one_number_stop_the_lane_and_leave_a_
         return rogue.outgoing(B, 0, LaneClass.URGENT)
 
     rogue, twin = Rogue(world[A], script), Rogue(other[A], script)
+    twin.heads_after(rogue)
     twin.node.start()
     async with rogue.serving():
         rogue.publish(bulletin(A, B))
         rogue.publish(bulletin(A, B, urgency=2))
         twin.publish(bulletin(A, B))
         await world[B].start()
-        await until(lambda: bool(alarms(world[B])))
+        await until(lambda: any('"lane-contradicts-itself"' in line for line in alarms(world[B])))
         # The peer's other lane goes on.
         await until(lambda: len(world[B].bodies(Kind.RECEIVED)) == 2)
-        (entry,) = world[B].bodies(Kind.REFUSED)
+        (entry,) = [body for body in world[B].bodies(Kind.REFUSED) if body.digest]
         assert entry.outcome == Outcome.EQUIVOCATION
         ((_, what, content),) = world[B].node.store.evidence()
         assert what == "lane"
@@ -164,7 +164,7 @@ async def test_row_16_two_deliveries_under_one_number_stop_the_lane_and_leave_a_
 
 
 async def test_a_delivery_damaged_three_times_is_refused_and_blocks_nothing(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    world = World(tmp_path, (A, B), settings=CALM)
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         items = rogue.outgoing(B, _position(rogue))
@@ -218,7 +218,7 @@ async def test_row_15_a_sender_that_says_nothing_more_is_dialled_again(tmp_path:
         rogue.publish(bulletin(A, B))
         await world[B].start()
         await until(lambda: held(world[B]) == [1])
-        assert rogue.follows == 2
+        assert rogue.follows >= 2
         await world[B].stop()
 
 
@@ -233,14 +233,14 @@ async def test_receipts_that_a_sender_only_claims_to_have_end_the_stream_and_sto
     async with rogue.serving():
         await world[B].start()
         await until(lambda: rogue.follows >= 2)
-        assert '"receipts-never-given"' in alarms(world[B])[0]
+        assert any('"receipts-never-given"' in line for line in alarms(world[B]))
         assert "LANE_FORK" in world[B].log.getvalue()
         assert world[B].node.writer.failure is None
         await world[B].stop()
 
 
 async def test_an_acknowledgement_of_receipts_that_were_never_given_ends_the_stream(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    world = World(tmp_path, (A, B), settings=CALM)
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         if rogue.follows == 1:

@@ -20,7 +20,7 @@ from exchange.rpc import status, wire
 from exchange.starting import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import IntegrityError, RefusedError
-from tests.flow.world import FEDERATION, World, bulletin, keys_of, until
+from tests.flow.world import FEDERATION, PATIENCE_SECONDS, World, bulletin, keys_of, until
 
 A, B = "HK-IMMD", "TH-DSI"
 
@@ -39,7 +39,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @asynccontextmanager
 async def following(world: World) -> AsyncIterator[Any]:
     async with world[B].dial(world[A]) as opened:
-        yield node_pb2_grpc.LaneStub(opened).Follow(timeout=10)
+        yield node_pb2_grpc.LaneStub(opened).Follow(timeout=PATIENCE_SECONDS)
 
 
 async def ended(call: Any) -> str:
@@ -142,14 +142,14 @@ async def test_receipts_are_refused(world: World) -> None:
     other = node_pb2.DeliveryReceipt(sequence=3, receipt=good[0].receipt)
     mixed = node_pb2.DeliveryReceipt(sequence=3, receipt=good[0].receipt)
     mixed.receipt.proof = mixed.receipt.proof.rstrip("\n") + "x\n"
-    before = world[A].node.reads.size()
+    before = world[A].entered()
     assert await give(world, batch(world, [])) == "MALFORMED"
     assert await give(world, batch(world, good[:1], lane_class=9)) == "MALFORMED"
     assert await give(world, batch(world, good[:1], lane_class=1)) == "LANE_UNKNOWN"
     assert await give(world, batch(world, [good[0], mixed])) == "RECEIPT_INVALID"
     assert await give(world, batch(world, [other])) == "RECEIPT_INVALID"  # for what was never sent
     assert await give(world, start()) == "MALFORMED"  # a second start
-    assert world[A].node.reads.size() == before
+    assert world[A].entered() == before
 
 
 async def test_a_receipt_for_another_delivery_or_with_an_altered_entry_is_refused(world: World) -> None:
@@ -157,17 +157,17 @@ async def test_a_receipt_for_another_delivery_or_with_an_altered_entry_is_refuse
     good = receipts(world)[0].receipt
     altered = node_pb2.DeliveryReceipt(sequence=3, receipt=good)
     altered.receipt.entry = good.entry[:-1] + bytes([good.entry[-1] ^ 1])
-    before = world[A].node.reads.size()
+    before = world[A].entered()
     for given in (node_pb2.DeliveryReceipt(sequence=3, receipt=good), altered):
         assert await give(world, batch(world, [given])) == "RECEIPT_INVALID"
-    assert world[A].node.reads.size() == before
+    assert world[A].entered() == before
     state = world[A].node.reads.lane(outgoing=True, peer=B, lane_class=2, epoch=1)
     assert state is not None
     assert (state.sequence, state.taken) == (3, 2)
 
 
 async def test_row_14_receipts_given_again_change_nothing_and_are_acknowledged(world: World) -> None:
-    before = world[A].node.reads.size()
+    before = world[A].entered()
     async with following(world) as call:
         await call.write(start(wire.lane_position(2, 1, 2, digest_of(world, 2))))
         for _ in range(20):
@@ -177,7 +177,7 @@ async def test_row_14_receipts_given_again_change_nothing_and_are_acknowledged(w
                 answer = await call.read()
             assert answer.taken.lane.sequence == 2
         call.cancel()
-    assert world[A].node.reads.size() == before
+    assert world[A].entered() == before
 
 
 async def test_an_echo_signed_by_us_that_is_not_in_our_log_is_misuse_of_our_key(world: World, tmp_path: Path) -> None:
@@ -197,7 +197,8 @@ async def test_an_echo_signed_by_us_that_is_not_in_our_log_is_misuse_of_our_key(
     assert (entered.peer_size, entered.peer_root) == (shown.size, shown.root)
     assert '"own-key-misused"' in world[A].log.getvalue()
     assert world[A].node.writer.failure is None  # our log is sound, and a member had answered when it began
-    (path,) = (world[A].home / "evidence").iterdir()
+    await until(lambda: any((world[A].home / "evidence").glob("*.fork")))
+    (path,) = (world[A].home / "evidence").glob("*.fork")
     made = parse_fork(path.read_text())
     assert made.digest == entered.digest
     assert verify_fork(made, world[A].node.vkey).proven  # with nothing but the log's key
@@ -231,5 +232,5 @@ async def test_a_node_that_may_sign_nothing_more_leaves_and_says_why(world: Worl
         world[A].node.writer.fail(IntegrityError("the disk returns other bytes than were written"))
         assert await ended(call) == "ended in order"
     with pytest.raises(IntegrityError, match="other bytes"):
-        await asyncio.wait_for(ending, 15)
+        await asyncio.wait_for(ending, PATIENCE_SECONDS)
     assert '"signs-nothing-more"' in world[A].log.getvalue()

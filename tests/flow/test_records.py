@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -22,7 +22,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import federation_id
 from keys.manifest import TlsPin, parse_key_sheet
-from tests.flow.world import Member, World, bulletin, until
+from tests.flow.world import CALM, NEVER_SECONDS, Member, World, bulletin, until
 
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
 
@@ -63,7 +63,7 @@ async def test_nodes_that_know_only_each_others_addresses_learn_the_rest(tmp_pat
 
 
 async def test_a_new_key_sheet_reaches_every_follower_while_its_stream_is_open(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B, C))
+    world = World(tmp_path, (A, B, C), settings=CALM)
     async with world.serving():
         await world.connected()
         before = world[B].log.getvalue().count('"following"')
@@ -73,16 +73,15 @@ async def test_a_new_key_sheet_reaches_every_follower_while_its_stream_is_open(t
 
 
 async def test_row_24_a_stream_ends_at_once_when_its_peers_pin_is_withdrawn(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B))
+    # Nothing is looked at in turn: only the adoption itself can have ended the stream.
+    world = World(tmp_path, (A, B), settings=replace(CALM, recheck_seconds=NEVER_SECONDS))
     async with world.serving():
         await world.connected()
         people = tuple(pin for pin in parse_key_sheet(world[B].records.key_sheets[B].payload).pins if pin.owner != B)
-        began = time.monotonic()
         await world[A].node.adopt(RecordKind.KEY_SHEET, sheet(world[B], 2, pins=people))
         running = world[A].running
         assert running is not None
         await until(lambda: running.following == 0)
-        assert time.monotonic() - began < 5
         await world[A].publish(bulletin(A, B))
         await until(lambda: "PEER_UNTRUSTED" in world[B].log.getvalue())
         assert world[B].bodies(Kind.RECEIVED) == []
@@ -94,7 +93,6 @@ async def test_row_24_a_follower_leaves_a_server_whose_pin_is_withdrawn(tmp_path
         await world.connected()
         running = world[B].running
         assert running is not None
-        assert running.followed == 1
         people = tuple(pin for pin in parse_key_sheet(world[A].records.key_sheets[A].payload).pins if pin.owner != A)
         await world[B].node.adopt(RecordKind.KEY_SHEET, sheet(world[A], 2, pins=people))
         await until(lambda: running.followed == 0)
@@ -166,7 +164,8 @@ async def test_row_65_peers_get_hashes_and_no_entries(tmp_path: Path) -> None:
     async with world.serving():
         await world.connected()
         await world[B].publish(bulletin(B, A))
-        await until(lambda: (world[B].home / "log" / "checkpoint").exists())
+        await until(lambda: len(world[B].bodies(Kind.RECEIPT_RECORDED)) == 1)  # its last entry: what follows stands
+        await until(lambda: world[B].node.files.published[0] == world[B].node.reads.size())
         size = world[B].node.log.size
         async with world[A].dial(world[B]) as opened:
             stub = node_pb2_grpc.AuditLogStub(opened)
@@ -175,9 +174,8 @@ async def test_row_65_peers_get_hashes_and_no_entries(tmp_path: Path) -> None:
             for path in ("", "../node.db", "tile/../../node.db", "tile/0/000/", "checkpoint", "tile/0/0"):
                 assert await refusal(stub.Tile(node_pb2.TileRequest(path=path))) == "MALFORMED"
             assert await refusal(stub.Tile(node_pb2.TileRequest(path="tile/0/x999/000"))) == "NO_SUCH_BULLETIN"
-            width = int(sorted((world[B].home / "log" / "tile" / "0").glob("000.p/*"))[-1].name)
-            tile = await stub.Tile(node_pb2.TileRequest(path=f"tile/0/000.p/{width}"))
-            assert len(tile.content) == 32 * width
+            tile = await stub.Tile(node_pb2.TileRequest(path=f"tile/0/000.p/{size}"))
+            assert len(tile.content) == 32 * size
 
 
 async def test_auditlog_gives_own_and_the_askers_checkpoints_and_no_third_ones(tmp_path: Path) -> None:

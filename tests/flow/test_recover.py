@@ -11,6 +11,7 @@ from audit.epochs import epoch_of_origin
 from audit.pairing import Pairing, Side, compare
 from audit.tiles import TileFolder
 from audit.verify import verify_log
+from audit.witness_state import WitnessState
 from exchange import node as nodes
 from exchange.store import DeliveryState
 from keys.roster import parse_roster
@@ -32,6 +33,22 @@ async def all_receipted(world: World, *agencies: str) -> None:
     await until(met)
 
 
+async def all_witnessed(world: World, agency: str, *others: str) -> None:
+    """Wait until these hold, as witnesses, all that an agency's log has; nothing more is entered there."""
+    origin, reads = world[agency].node.house.origin, world[agency].node.reads
+    await until(lambda: all(held_by(world[each], origin) == reads.size() for each in others))
+
+
+def held_by(member: Member, origin: str) -> int:
+    """Say at which size a member's witness stands."""
+    state = WitnessState(member.node.paths.lock)
+    try:
+        held = state.held(origin)
+    finally:
+        state.close()
+    return held.size if held is not None else 0
+
+
 def states(member: Member, sent: bytes) -> set[DeliveryState]:
     """Say what became of a bulletin of ours, by its newest delivery to each recipient."""
     held = member.node.reads.find(member.agency, sent)
@@ -39,11 +56,16 @@ def states(member: Member, sent: bytes) -> set[DeliveryState]:
     return {row.state for row in member.node.reads.outbound_of(held.entry_index) if row.receipt}
 
 
-def log_verifies(member: Member, epoch: int) -> None:
-    house = member.node.house
-    key = house.log_key(house.agency, epoch)
-    report = verify_log(member.home / nodes.LOG_FOLDER, key=VerifierKey(name=key.name, key=key.key))
-    assert "refuted" not in report.verdict, report.verdict
+def verifiers(world: World, *agencies: str) -> dict[str, VerifierKey]:
+    """Give the keys of running nodes' logs in their present epochs."""
+    return {each: world[each].node.vkey for each in agencies}
+
+
+def logs_verify(world: World, keys: dict[str, VerifierKey]) -> None:
+    """Verify what stopped nodes have published."""
+    for agency, key in keys.items():
+        report = verify_log(world[agency].home / nodes.LOG_FOLDER, key=key)
+        assert "refuted" not in report.verdict, report.verdict
 
 
 async def test_a_destroyed_node_gets_back_every_delivery_and_receipt_and_shows_the_scar(tmp_path: Path) -> None:
@@ -85,9 +107,9 @@ async def test_a_destroyed_node_gets_back_every_delivery_and_receipt_and_shows_t
         await all_receipted(world, A, B, C)
         assert states(world[A], bulletin_id(again)) == {DeliveryState.RECEIVED}
         assert world[A].node.reads.find(B, bulletin_id(back)) is not None
-    for name in (A, B, C):
-        await world[name].start()
-    log_verifies(world[A], 2)
+        keys = verifiers(world, A)
+    assert keys[A].name.endswith("/log/2")
+    logs_verify(world, keys)
     found = paired(world, A, B, C)
     assert (found.one_sided, found.behind, found.pairs) == ([], [], 9)
     lost = [
@@ -140,9 +162,8 @@ async def test_an_old_backup_goes_on_in_a_new_epoch_and_bulletins_flow_both_ways
             held = world[name].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
             assert held is not None
             assert held.sequence >= 1
-    for name in (A, B, C):
-        await world[name].start()
-        log_verifies(world[name], world[name].node.house.epoch)
+        keys = verifiers(world, A, B, C)
+    logs_verify(world, keys)
 
 
 async def test_what_waited_in_the_backup_is_delivered_anew_under_new_numbers(tmp_path: Path) -> None:
@@ -273,9 +294,8 @@ async def test_restores_of_random_age_end_in_epochs_that_go_on_and_nothing_is_on
         await world[B].publish(other)
         await all_receipted(world, A, B)
         assert states(world[A], bulletin_id(one)) == {DeliveryState.RECEIVED}
-    for name in (A, B, C):
-        await world[name].start()
-        log_verifies(world[name], world[name].node.house.epoch)
+        keys = verifiers(world, A, B, C)
+    logs_verify(world, keys)
     found = paired(world, A, B, C)
     assert not found.one_sided
     assert not found.behind

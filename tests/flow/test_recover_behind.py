@@ -7,23 +7,12 @@ from pathlib import Path
 from audit.checkpoint import parse_note
 from audit.cosignature import add_lines, cosign
 from audit.trust import policy_of
-from audit.witness_state import WitnessState
 from exchange.recovery import Recovered
 from exchange.rpc import rebuilding
 from keys.roster import parse_roster
 from tests.flow.recovering import destroy, recover
-from tests.flow.test_recover import A, B, C, all_receipted
+from tests.flow.test_recover import A, B, C, all_receipted, all_witnessed, held_by
 from tests.flow.world import World, bulletin, keys_of, until
-
-
-def held_by(world: World, agency: str, origin: str) -> int:
-    """Say at which size a member's witness stands."""
-    state = WitnessState(world[agency].node.paths.lock)
-    try:
-        held = state.held(origin)
-    finally:
-        state.close()
-    return held.size if held is not None else 0
 
 
 async def test_a_witness_that_fell_behind_is_brought_to_the_end_and_goes_on(tmp_path: Path) -> None:
@@ -33,16 +22,17 @@ async def test_a_witness_that_fell_behind_is_brought_to_the_end_and_goes_on(tmp_
         await world[A].publish(bulletin(A, B, C))
         await all_receipted(world, A)
         origin = world[A].node.house.origin
-        await until(lambda: held_by(world, C, origin) > 0)
+        await until(lambda: held_by(world[C], origin) > 0)
         await world[C].stop()
         await world[A].publish(bulletin(A, B))
-        await all_receipted(world, B)
+        await all_receipted(world, A)
+        await all_witnessed(world, A, B)
         await world[A].stop()
         destroy(world[A])
         await world[C].start()
         recovery = await recover(world, A)
-        assert held_by(world, B, origin) == recovery.end.size
-        assert 0 < held_by(world, C, origin) < recovery.end.size
+        assert held_by(world[B], origin) == recovery.end.size
+        assert 0 < held_by(world[C], origin) < recovery.end.size
         note = rebuilding.end_note(world[A].home, recovery.end)
         policy = policy_of(parse_roster(world[A].records.roster.payload), A)
         assert (policy.quorum, len(policy.judge(note).names)) == (2, 1)
@@ -53,7 +43,7 @@ async def test_a_witness_that_fell_behind_is_brought_to_the_end_and_goes_on(tmp_
         read = parse_note(world[A].node.witnessed[1])
         assert read.checkpoint.origin.endswith("/log/2")
         assert policy.judge(read).reached
-        assert held_by(world, C, origin) == recovery.end.size
+        assert held_by(world[C], origin) == recovery.end.size
 
 
 async def test_a_false_line_of_one_peer_does_not_spoil_the_end(tmp_path: Path) -> None:
@@ -62,6 +52,7 @@ async def test_a_false_line_of_one_peer_does_not_spoil_the_end(tmp_path: Path) -
         await world.connected()
         await world[A].publish(bulletin(A, B, C))
         await all_receipted(world, A)
+        await all_witnessed(world, A, B, C)
         await world[A].stop()
         recovery = await recover(world, A)
         gathered = recovery.gathered

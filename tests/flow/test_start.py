@@ -21,16 +21,16 @@ from exchange.cli.exits import failure_of
 from exchange.clock import NodeClock
 from exchange.node import Node
 from exchange.rpc import service, status
-from exchange.rpc.limits import Settings
 from exchange.starting import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.agency import TLS_FILE
 from keys.certificate import make_node_leaf, new_private_key
 from keys.errors import UnavailableError
-from tests.flow.world import MADE_MS, QUICK, Member, World, bulletin, until
+from tests.flow.world import MADE_MS, NEVER_SECONDS, QUICK, Member, World, bulletin, until
 
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
-PATIENT = Settings(retry_seconds=0.05, retry_most_seconds=0.2, alone_seconds=60.0)
+PATIENT = replace(QUICK, head_seconds=30.0, recheck_seconds=60.0, alone_seconds=NEVER_SECONDS)
+ALONE_SECONDS = 0.4
 
 
 def kinds_of(node: Node) -> list[Kind]:
@@ -85,7 +85,7 @@ async def test_attack_06_a_restored_copy_is_refused_before_its_first_signature_r
                 continue
             node = world[A].open()
             signer = CountingSigner(node)
-            running = await world[A].serve(node=node, alone=True)
+            running = await world[A].serve(node=node)
             with pytest.raises(RolledBackError, match=f"{B} holds our checkpoint of size .*, and this log ends at"):
                 await running.ready()
             await running.drain(0.2)
@@ -218,12 +218,12 @@ async def test_a_federation_whose_members_have_never_met_starts_at_once(tmp_path
 
 
 async def test_an_operator_may_let_it_go_on_alone_and_every_verdict_says_so_row_61(tmp_path: Path) -> None:
-    world = World(tmp_path, (A, B), settings=Settings(retry_seconds=0.05, retry_most_seconds=0.1, alone_seconds=0.4))
-    running = await world[A].serve(alone=True)
-    before = world[A].node.reads.size()
-    await asyncio.sleep(0.15)
-    assert not world[A].node.begun  # the minute is not over
+    world = World(tmp_path, (A, B), settings=replace(PATIENT, alone_seconds=ALONE_SECONDS))
+    node, began = world[A].open(), time.monotonic()
+    before = node.reads.size()
+    running = await world[A].serve(node=node, alone=True)
     await running.ready()
+    assert time.monotonic() - began >= ALONE_SECONDS  # not before the minute is over
     assert kinds_of(world[A].node)[before : before + 2] == [Kind.STARTED_ALONE, Kind.NODE_STARTED]
     key = world[A].node.vkey
     assert "started alone" in rules(world[A], key)
@@ -235,7 +235,7 @@ async def test_an_operator_may_let_it_go_on_alone_and_every_verdict_says_so_row_
 
 async def test_control_nobody_goes_on_alone_without_an_operator_row_61(tmp_path: Path) -> None:
     """Control of the test before."""
-    world = World(tmp_path, (A, B), settings=Settings(retry_seconds=0.05, retry_most_seconds=0.1, alone_seconds=0.0))
+    world = World(tmp_path, (A, B), settings=replace(PATIENT, alone_seconds=0.0))
     running = await world[A].serve()
     await asyncio.sleep(0.5)
     assert not world[A].node.begun

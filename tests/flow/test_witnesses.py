@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,21 +43,22 @@ from tests.flow.witnessing import (
     policy,
     refused,
 )
-from tests.flow.world import QUICK, World, bulletin, keys_of, until
+from tests.flow.world import NEVER_SECONDS, PATIENCE_SECONDS, QUICK, World, bulletin, keys_of, until
 
 # ------------------------------------------------------------------ the quorum
 
 
-async def test_what_is_published_is_cosigned_by_all_within_two_seconds(tmp_path: Path) -> None:
+async def test_what_is_published_is_cosigned_by_all(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with world.serving():
         await world.connected()
         sender = world[B]
         await sender.publish(bulletin(B, C))
         began, size = time.monotonic(), sender.node.reads.size()
-        await until(lambda: sender.node.witnessed[0] >= size, 10.0)
+        await until(lambda: sender.node.witnessed[0] >= size)
         print(f"published and cosigned {time.monotonic() - began:.2f} s after the append")
-        await until(lambda: is_witnessed(sender) and len(cosigners(sender)) == 3, 10.0)
+        await until(lambda: len(sender.bodies(Kind.RECEIPT_RECORDED)) == 1)  # the last entry of this test
+        await until(lambda: is_witnessed(sender) and len(cosigners(sender)) == 3)
         judged = policy(sender).judge(sender.node.witnessed[1])
         assert judged.reached
         assert len(judged.mldsa44) == 3
@@ -87,9 +89,9 @@ async def test_one_dead_witness_of_four_holds_up_nobody(tmp_path: Path) -> None:
         await world.connected()
         await world[D].stop()
         await world[A].publish(bulletin(A, B))
-        await until(lambda: is_witnessed(world[A]))
+        # At one moment: the receipt that comes next makes a checkpoint which waits for its lines.
+        await until(lambda: is_witnessed(world[A]) and len(cosigners(world[A])) == 3)
         assert world[A].node.house.federation.roster.witness_quorum == 3
-        assert len(cosigners(world[A])) == 3
 
 
 async def test_without_a_quorum_an_urgent_bulletin_passes_and_the_log_says_that_it_is_pending(tmp_path: Path) -> None:
@@ -114,14 +116,18 @@ async def test_without_a_quorum_an_urgent_bulletin_passes_and_the_log_says_that_
         for other in (C, D):  # the others come: what waited is witnessed
             await world[other].start()
         await until(lambda: is_witnessed(world[A]) and pending(world[A]) == 0)
-        assert not any("pending" in line for line in to_lines(read_status(world[A].home, int(time.time() * 1000))))
+
+        def told_pending() -> bool:
+            return any("pending" in line for line in to_lines(read_status(world[A].home, int(time.time() * 1000))))
+
+        await until(lambda: not told_pending())
     finally:
         for member in world.members.values():
             await member.stop()
 
 
 async def test_a_drained_node_leaves_its_last_checkpoint_cosigned(tmp_path: Path) -> None:
-    slow = replace(QUICK, witness_seconds=60.0)  # so that only the last round can have done it
+    slow = replace(QUICK, witness_seconds=NEVER_SECONDS)  # so that only the last round can have done it
     world = World(tmp_path, settings=slow)
     async with world.serving():
         await world.connected()
@@ -129,12 +135,13 @@ async def test_a_drained_node_leaves_its_last_checkpoint_cosigned(tmp_path: Path
         await world[A].publish(bulletin(A, B))
         await until(lambda: len(world[A].bodies(Kind.RECEIPT_RECORDED)) == 1)
         node, running = world[A].node, world[A].running
-        size = node.reads.size()
         assert running is not None
-        await running.drain(2.0)
+        await running.quiesce()
+        await running.witness_last(PATIENCE_SECONDS)  # a drain gives it three seconds, which a busy machine may need
+        await running.drain()
         world[A].running = None
         note = (world[A].home / "log" / "checkpoint").read_text()
-        assert verify_note(note, node.vkey).size == size
+        assert verify_note(note, node.vkey).size == node.log.size
         assert policy_of(node.house.federation.roster, A).judge(note).reached
 
 
@@ -264,18 +271,19 @@ async def test_a_witness_answers_with_the_protocol_s_status_codes(tmp_path: Path
         assert (again.status, again.size) == (409, 5)
         await world[B].stop()
         await world[B].start()
-        refusals = sorted((body.outcome, body.count) for body in world[B].bodies(Kind.REFUSED))
+        refusals = world[B].refused()
         # A restart forgets nothing.
         again = await refused(asked(world[A], world[B], format_request(3, proof, second)))
         assert (again.status, again.size) == (409, 5)
         assert world[B].bodies(Kind.FORK_SEEN) == []
         # What is counted against the caller; a 409 is no offence.
-        assert refusals == [
-            (Outcome.MALFORMED, 1),
-            (Outcome.SIGNATURE_INVALID, 1),
-            (Outcome.SIGNER_UNKNOWN, 2),
-            (Outcome.RECEIPT_INVALID, 1),
-        ]
+        counted = {(peer == 0, outcome): count for (peer, outcome), count in refusals.items()}
+        assert counted == {
+            (False, Outcome.MALFORMED): 1,
+            (False, Outcome.SIGNATURE_INVALID): 1,
+            (False, Outcome.SIGNER_UNKNOWN): 2,
+            (False, Outcome.RECEIPT_INVALID): 1,
+        }
     finally:
         await world[B].stop()
 
@@ -308,6 +316,7 @@ async def test_a_peer_s_cosigned_checkpoint_is_taken_and_only_a_quorum_s(tmp_pat
     async with world.serving():
         await world.connected()
         await world[A].publish(bulletin(A, B))
+        await until(lambda: len(world[A].bodies(Kind.RECEIPT_RECORDED)) == 1)  # its last entry: what follows stands
         path = world[B].home / "peers" / A / "checkpoint"
 
         def carries() -> bool:
@@ -315,8 +324,10 @@ async def test_a_peer_s_cosigned_checkpoint_is_taken_and_only_a_quorum_s(tmp_pat
 
         await until(lambda: carries() and parse_note(path.read_text()).checkpoint.size == world[A].node.reads.size())
         assert path.with_name("witnessed").read_text().count("/witness ") == 4
-        proven = Proven(world[B].node, world[A].agency)
         bare = world[A].node.files.published[1]
+        await world[B].stop()  # while it runs it takes them by itself
+        node = world[B].open()
+        proven = Proven(node, world[A].agency)
 
         async def prove(old: int, new: int) -> list[bytes]:
             return world[A].node.log.consistency(old, new)
@@ -328,6 +339,7 @@ async def test_a_peer_s_cosigned_checkpoint_is_taken_and_only_a_quorum_s(tmp_pat
         assert not await proven.take(cosigned, prove)  # not newer than what is there
         path.with_name("witnessed").unlink()
         assert await proven.take(cosigned, prove)  # the control
+        node.stop()
 
 
 async def test_a_hint_that_cannot_be_written_neither_stops_cosigning_nor_an_orderly_end(tmp_path: Path) -> None:
@@ -336,10 +348,20 @@ async def test_a_hint_that_cannot_be_written_neither_stops_cosigning_nor_an_orde
         await world.connected()
         sender = world[B]
         node = sender.node
-        await until(lambda: (sender.home / STATE_FILE).exists(), 10.0)
-        (sender.home / STATE_FILE).unlink()
-        (sender.home / STATE_FILE).mkdir()  # nothing replaces a folder
+
+        def stands_in_the_way() -> bool:
+            """Put a folder there, which nothing replaces; between two steps the node may write its file again."""
+            path = sender.home / STATE_FILE
+            if path.is_file():
+                path.unlink()
+            with suppress(FileExistsError):
+                path.mkdir()
+            return path.is_dir()
+
+        await until(lambda: (sender.home / STATE_FILE).exists())
+        await until(stands_in_the_way)
         await sender.publish(bulletin(B, A))
-        await until(lambda: is_witnessed(sender), 10.0)
+        await until(lambda: len(sender.bodies(Kind.RECEIPT_RECORDED)) == 1)
+        await until(lambda: is_witnessed(sender))
         await sender.stop()
         assert verify_note((sender.home / "log" / "checkpoint").read_text(), node.vkey).size == node.log.size

@@ -14,7 +14,7 @@ from exchange.pending import load_pending
 from exchange.rpc import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from tests.audit.witnessing import GrowingLog
-from tests.flow.world import QUICK, Member
+from tests.flow.world import PATIENCE_SECONDS, QUICK, Member
 
 A, B, C, D, E = "HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC", "XI-IOM"
 SOON = replace(QUICK, witness_seconds=0.1, proven_seconds=0.1)
@@ -60,5 +60,5 @@ async def asked(asker: Member, witness: Member, body: bytes) -> str:
     """Bring a checkpoint to a witness as *asker*'s node."""
     async with asker.dial(witness) as opened:
         stub = node_pb2_grpc.AuditLogStub(opened)
-        answer = await stub.AddCheckpoint(node_pb2.AddCheckpointRequest(body=body), timeout=5)
+        answer = await stub.AddCheckpoint(node_pb2.AddCheckpointRequest(body=body), timeout=PATIENCE_SECONDS)
         return answer.signature_lines.decode()

@@ -11,14 +11,15 @@ import io
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from audit.entry import Body, Kind, parse_body, parse_entry
+from audit.entry import Body, Kind, Outcome, parse_body, parse_entry
 from audit.lock import SqliteLock
 from exchange import home as homes
 from exchange import node as nodes
@@ -51,8 +52,20 @@ PEOPLE = (
 MADE_MS = time.time_ns() // 1_000_000
 _SERIALS = itertools.count(1)
 _RUNNING: list[RunningNode] = []  # drained after each test, whatever became of it
-# Quick enough for tests, and the same code.
-QUICK = Settings(head_seconds=0.3, recheck_seconds=0.5, retry_seconds=0.05, retry_most_seconds=0.4, alone_seconds=0.0)
+PATIENCE_SECONDS = 120.0  # for what must come; met at once where nothing else runs, and late on a busy machine
+NEVER_SECONDS = 1e6  # in no test
+# Quick enough for tests, and the same code. No entry is written for the time that a test takes: what is in a log is
+# what the test did.
+QUICK = Settings(
+    head_seconds=0.3,
+    recheck_seconds=0.5,
+    retry_seconds=0.05,
+    retry_most_seconds=0.4,
+    alone_seconds=0.0,
+    heartbeat_seconds=NEVER_SECONDS,
+)
+# Where a test counts streams: none is given up as silent because the machine was busy for some seconds.
+CALM = replace(QUICK, head_seconds=30.0, recheck_seconds=60.0)
 
 
 @cache
@@ -253,6 +266,18 @@ class Member:
         found = [parse_body(parse_entry(entry).body) for entry in reads.read_entries(0, reads.size())]
         return [body for body in found if not kinds or body.kind in kinds]
 
+    def refused(self) -> dict[tuple[int, Outcome], int]:
+        """Count the refusals that are no answers, by peer and outcome; a minute's end may have parted their entries."""
+        counted: Counter[tuple[int, Outcome]] = Counter()
+        for body in self.bodies(Kind.REFUSED):
+            if not body.delivery_digest:
+                counted[body.peer, Outcome(body.outcome)] += body.count
+        return dict(counted)
+
+    def entered(self) -> int:
+        """Count the entries, but for refusals counted beside: those are written when a minute ends."""
+        return sum(body.kind != Kind.REFUSED or bool(body.delivery_digest) for body in self.bodies())
+
 
 class World:
     """Some agencies, made but not started."""
@@ -287,7 +312,7 @@ class World:
         finally:
             await asyncio.gather(*(member.stop() for member in self.members.values()))
 
-    async def connected(self, seconds: float = 20.0) -> None:
+    async def connected(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until everybody follows everybody who runs."""
         running = [member.running for member in self.members.values() if member.running is not None]
         await until(lambda: all(each.followed == len(running) - 1 for each in running), seconds)
@@ -305,7 +330,7 @@ async def drain_all() -> None:
         await _RUNNING.pop().drain(0.2)
 
 
-async def until(met: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(met: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until something holds; fail if it does not."""
     end = time.monotonic() + seconds
     while not met():
