@@ -1,7 +1,8 @@
 """The head of one log: entries are chained and numbered here, within the caller's transaction.
 
-No SQL, no clock, no signature. A group of acts is *staged*: each entry is chained at once, because an act refers to
-its own entries by index, and an act that is refused undoes its tail. The order of durability is the caller's:
+No SQL, no clock, no signature. A group of acts is *staged*: each entry is numbered at once, because an act refers to
+its own entries by index, and an act that is refused undoes its tail. What is left is encoded, checked by the rule of
+its kind, chained and hashed together, before any of it is written. The order of durability is the caller's:
 
 1. ``stage = log.begin(now_us)``, ``stage.add(body)`` …
 2. one transaction: the state change and ``stage.write(store)``
@@ -11,23 +12,20 @@ A failure at 2 is ``log.rollback(stage)``; at 3 or 4 the log is opened anew befo
 One thread, the writer's, uses a Log.
 """
 
-import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Protocol
 
 from audit.body import Body
 from audit.checkpoint import Checkpoint
-from audit.entry import encode_entry, genesis_previous, leaf_hash, parse_head
+from audit.entry import chain_entries, genesis_previous, leaf_hash, parse_head
 from audit.epochs import epoch_of_origin
-from audit.grammar import PATTERNS, explain, read_number
 from audit.merkle import TILE_WIDTH, Tree
+from audit.shapes import encode_bodies
 from keys.errors import IntegrityError, RefusedError
 
 Row = tuple[int, bytes, bytes]
 """(index, entry, leaf hash) as the store keeps them."""
-_RULES = {bytes([kind]): (rule.fullmatch, "refers" in rule.groupindex) for kind, rule in PATTERNS.items()}
-_NO_RULE = (re.compile(rb"(?!)").fullmatch, False)  # of a kind that has none: never matches
 
 
 class LogReads(Protocol):
@@ -57,85 +55,93 @@ class LogStore(LogReads, Protocol):
 
 
 class Stage:
-    """Entries of one commit group, chained but not yet stored. Made by ``Log.begin``."""
+    """Entries of one commit group, numbered at once, written and chained together. Made by ``Log.begin``."""
 
-    __slots__ = ("_entries", "_leaves", "_log", "_now_us", "_times", "_tip", "epoch", "first", "written")
+    __slots__ = ("_bodies", "_entries", "_leaves", "_log", "_now_us", "_times", "epoch", "first", "written")
 
     def __init__(self, log: "Log", now_us: int) -> None:
         self._log = log
         self._now_us = now_us
-        self._entries: list[bytes] = []
-        self._leaves: list[bytes] = []
+        self._bodies: list[Body | bytes] = []
         self._times: list[int] = []
-        self._tip = log.tip, log.time_us
+        self._entries: list[bytes] = []  # of the first so many bodies, as their leaf hashes
+        self._leaves: list[bytes] = []
         self.first = log.size
         self.epoch = log.epoch
         self.written = False
 
     def __len__(self) -> int:
         """Return the number of staged entries."""
-        return len(self._entries)
+        return len(self._bodies)
 
     def add(self, body: Body | bytes, now_us: int | None = None) -> int:
-        """Chain one entry and return its index.
+        """Number one entry and return its index.
 
         Args:
-            body: By the rule of its kind; ``refers_to`` names an entry before this one.
+            body: By the rule of its kind, which is asked before anything is written; ``refers_to`` names an entry
+                before this one.
             now_us: Microseconds UTC; by default the group's time. A time before the last entry's is raised to it.
-
-        Raises:
-            IntegrityError: The body breaks its kind's rule: this program must never write what no verifier accepts.
         """
         if self.written:
             raise IntegrityError("an entry after its group was written")
-        data = body if isinstance(body, bytes) else body.encode()
-        index = self.first + len(self._entries)
-        _check(data, index)
-        previous, last_us = self._tip
         time_us = self._now_us if now_us is None else now_us
-        if time_us < last_us:
-            time_us = last_us
-        entry = encode_entry(index, time_us, previous, data)
-        leaf = leaf_hash(entry)
-        self._entries.append(entry)
-        self._leaves.append(leaf)
-        self._times.append(time_us)
-        self._tip = leaf, time_us
-        return index
+        last_us = self._times[-1] if self._times else self._log.time_us
+        self._bodies.append(body)
+        self._times.append(time_us if time_us > last_us else last_us)
+        return self.first + len(self._bodies) - 1
 
     def tip(self) -> tuple[bytes, int]:
         """Return the last entry's leaf hash and time: what the next one is chained to."""
-        return self._tip
+        self._chain()
+        return (self._leaves[-1], self._times[-1]) if self._leaves else (self._log.tip, self._log.time_us)
 
     def mark(self) -> int:
         """Return a place to ``undo`` to."""
-        return len(self._entries)
+        return len(self._bodies)
 
     def undo(self, mark: int) -> None:
         """Drop every entry added since *mark*; their indices are given out again."""
         if self.written:
             raise IntegrityError("an entry is taken back after its group was written")
-        del self._entries[mark:]
-        del self._leaves[mark:]
-        del self._times[mark:]
-        self._tip = (self._leaves[-1], self._times[-1]) if self._entries else (self._log.tip, self._log.time_us)
+        for column in (self._bodies, self._times, self._entries, self._leaves):
+            del column[mark:]
 
     def entry(self, index: int) -> bytes:
-        """Return a staged entry by its index in the log."""
+        """Return a staged entry by its index in the log; errors as ``write``."""
+        self._chain()
         return self._entries[index - self.first]
 
     def rows(self) -> list[Row]:
-        """Return what the store will hold."""
+        """Return what the store will hold; errors as ``write``."""
+        self._chain()
         indices = range(self.first, self.first + len(self._entries))
         return list(zip(indices, self._entries, self._leaves, strict=True))
 
     def write(self, store: LogStore) -> None:
-        """Put the entries, and the tiles they complete, into the caller's transaction. Nothing may be added after."""
+        """Put the entries, and the tiles they complete, into the caller's transaction. Nothing may be added after.
+
+        Raises:
+            IntegrityError: A body breaks its kind's rule: this program must never write what no verifier accepts.
+            ValueError: A field of a body is out of its bounds.
+        """
+        rows = self.rows()
         self.written = True
-        store.append_entries(self.rows())
+        store.append_entries(rows)
         tiles = self._log.extend(self._leaves)
         if tiles:
             store.put_tiles(tiles)
+
+    def _chain(self) -> None:
+        """Encode, chain and hash what has been added since the last time."""
+        done = len(self._entries)
+        if done == len(self._bodies):
+            return
+        start = self.first + done
+        previous = self._leaves[-1] if self._leaves else self._log.tip
+        bodies = encode_bodies(self._bodies[done:], start)
+        entries, leaves = chain_entries(bodies, start, self._times[done:], previous)
+        self._entries += entries
+        self._leaves += leaves
 
     def verify_read_back(self, store: LogReads) -> None:
         """Read the group back, hash it again, compare.
@@ -299,18 +305,3 @@ def _follows(entry: bytes, index: int, link: bytes) -> bool:
     except RefusedError:
         return False
     return head.index == index and head.previous == link
-
-
-def _check(data: bytes, index: int) -> None:
-    fullmatch, refers_back = _RULES.get(data[1:2], _NO_RULE)
-    match = fullmatch(data)
-    if match is None:
-        try:
-            reason = explain(data) or "not understood"
-        except RefusedError as error:
-            reason = str(error)
-        raise IntegrityError(f"entry {index} would break its rule: {reason}")
-    if refers_back:
-        refers, epoch = match.group("refers", "epoch")
-        if refers is not None and epoch is None and read_number(refers) >= index:
-            raise IntegrityError(f"entry {index} would refer to {read_number(refers)}, which is not before it")

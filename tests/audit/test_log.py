@@ -72,10 +72,23 @@ def test_an_act_that_is_refused_takes_its_entries_back_and_its_neighbours_stay()
     assert parse_entry(stage.entry(5)).previous == leaf_hash(stage.entry(4))
 
 
-def test_a_body_that_breaks_its_rule_is_never_staged() -> None:
-    log, _ = a_log(4)
+def refused(log: Log, store: TableStore, bodies: list[Body | bytes], error: type[Exception], message: str) -> None:
+    """Stage bodies; nothing of the group may reach the store, and the log goes on where it was."""
+    before, size = log.checkpoint(), store.size()
     stage = log.begin(START_US)
+    for body in bodies:
+        stage.add(body)
+    with pytest.raises(error, match=message), store.connection:
+        stage.write(store)
+    log.rollback(stage)
+    assert (store.size(), log.checkpoint()) == (size, before)
+
+
+@pytest.mark.parametrize("neighbours", [0, 40])
+def test_a_body_that_breaks_its_rule_is_never_written(neighbours: int) -> None:
+    log, store = a_log(4)
     received = exchange_bodies(1, 4)[3]
+    near: list[Body | bytes] = [received] * neighbours
     for bad in (
         Body(kind=Kind.GENESIS),
         Body(kind=Kind.HEARTBEAT, opening=digest(1)),
@@ -84,11 +97,44 @@ def test_a_body_that_breaks_its_rule_is_never_staged() -> None:
         b"\x08\x22",
         b"",
     ):
-        with pytest.raises(IntegrityError, match="would break its rule"):
-            stage.add(bad)
-    with pytest.raises(IntegrityError, match="would refer to 4"):
-        stage.add(exchange_bodies(1, 4)[1])
-    assert stage.add(received) == 4
+        at = 4 + neighbours
+        refused(log, store, [*near, bad, *near], IntegrityError, f"entry {at} would break its rule")
+    queued = exchange_bodies(1, 4 + neighbours)[1]
+    refused(log, store, [*near, queued], IntegrityError, f"would refer to {4 + neighbours}, which is not before it")
+    grow(log, store, 9)  # control
+
+
+def test_a_group_of_bodies_that_break_one_rule_together_is_never_written() -> None:
+    log, store = a_log(4)
+    many = range(1, 41)
+    refused(log, store, [Body(kind=Kind.HEARTBEAT, opening=digest(i)) for i in many], IntegrityError, "entry 4 would")
+    queued = [exchange_bodies(i, 30)[1] for i in many]  # the first 27 refer to one that comes after them
+    refused(log, store, list(queued), IntegrityError, "entry 4 would refer to 30, which is not before it")
+    short = Body(kind=Kind.REFUSED, outcome=70, digest=bytes(31))
+    refused(log, store, [short] * 40, ValueError, "digest has 31 bytes instead of 32")
+    refused(log, store, [Body(kind=Kind.HEARTBEAT, count=1 << 64)] * 40, ValueError, "count is out of its bounds")
+    refused(log, store, [Body(kind=Kind.HEARTBEAT, understood=False)] * 40, ValueError, "was not understood")
+    refused(log, store, [Body(kind=Kind.CLOCK_STEPPED, outcome=4000)] * 40, IntegrityError, "entry 4 would break")
+
+
+def test_an_entry_can_be_read_before_its_group_is_written() -> None:
+    log, store = a_log(4)
+    stage = log.begin(START_US)
+    bodies = exchange_bodies(1, 4)
+    for body in bodies[:3]:
+        stage.add(body)
+    first = stage.entry(4)
+    mark = stage.mark()
+    stage.add(bodies[3])
+    assert parse_entry(stage.entry(7)).body == bodies[3].encode()
+    stage.undo(mark)
+    stage.add(bodies[7])
+    with store.connection:
+        stage.write(store)
+    log.commit(stage)
+    assert (stage.entry(4), stage.entry(7)) == (first, store.read_entries(7, 1)[0])
+    assert parse_entry(stage.entry(7)).body == bodies[7].encode()
+    assert Log.open(ORIGIN, store).checkpoint() == log.checkpoint()
 
 
 @pytest.mark.parametrize("fail", ["before-append", "after-append"])
