@@ -11,6 +11,7 @@ from audit import evidence_file as ef
 from audit.body import Body, parse_body
 from audit.checkpoint import Checkpoint, parse_note
 from audit.entry import Entry, Kind, leaf_hash, parse_entry
+from audit.epochs import epoch_of_origin
 from audit.evidence_trust import Trust
 from audit.policy import Witnessed
 from audit.records import (
@@ -49,6 +50,11 @@ class Proven:
     checkpoint: Checkpoint
     note: str
     witnessed: Witnessed
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the log that it stands in."""
+        return epoch_of_origin(self.checkpoint.origin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +133,7 @@ def open_case(core: Mapping[str, bytes], trust: Trust) -> Case:
         raise RefusedError("MALFORMED", f"{len(names)} of {ef.PUBLISHED} and {ef.RECEIVED}; exactly one was expected")
     own = prove(trust, names[0], core[names[0]])
     kind = Kind.PUBLISHED if names[0] == ef.PUBLISHED else Kind.RECEIVED
+    check_end(trust, names[0], own)
     if own.body.kind != kind:
         raise RefusedError("MALFORMED", f"{names[0]}: entry {own.entry.index} is no {kind.name}")
     sender = own.member if kind == Kind.PUBLISHED else trust.newest.by_number(own.body.peer)
@@ -239,21 +246,26 @@ def add_log(case: Case) -> str:
     answers = []
     for each in case.answers:
         place = (each.agency, each.number)
-        row = own_entry(case, queued[place], Kind.QUEUED, own.entry.index) if case.sent else None
+        row = own_entry(case, queued[place], Kind.QUEUED, own) if case.sent else None
         if row is not None:
             _about(queued[place], row, each, trust.member(each.agency).number)
         done = None
         if row is not None and place in recorded:
-            done = own_entry(case, recorded[place], Kind.RECEIPT_RECORDED, row.entry.index)
+            done = own_entry(case, recorded[place], Kind.RECEIPT_RECORDED, row)
             _about(recorded[place], done, each, trust.member(each.agency).number)
         answers.append(
             Answer(agency=each.agency, number=each.number, delivery=each.delivery, queued=row, recorded=done)
         )
     case.answers = tuple(answers)
     if ef.ERASED in case.core:
-        case.erased = own_entry(case, ef.ERASED, Kind.ERASED, own.entry.index)
+        case.erased = own_entry(case, ef.ERASED, Kind.ERASED, own)
     count = sum(name.startswith("proofs/") and name.endswith(".tlog-proof") for name in case.core)
-    return f"{count} entries are in the log {own.checkpoint.origin}, this one at {own.entry.index}"
+    rows = [each for answer in answers for each in (answer.queued, answer.recorded) if each is not None]
+    later = sorted(
+        {each.checkpoint.origin for each in (*rows, case.erased) if each is not None} - {own.checkpoint.origin}
+    )
+    also = f", and later epochs of it, {', '.join(later)}" if later else ""
+    return f"{count} entries are in the log {own.checkpoint.origin}{also}, this one at {own.entry.index}"
 
 
 def add_receipts(case: Case) -> str:
@@ -300,14 +312,34 @@ def _receipt(case: Case, name: str, answer: Answer) -> Proven:
     return receipt
 
 
-def own_entry(case: Case, name: str, kind: Kind, refers_to: int) -> Proven:
-    """Prove an entry of the holder's log that refers to another one."""
+def own_entry(case: Case, name: str, kind: Kind, target: Proven) -> Proven:
+    """Prove an entry of the holder's log that refers to another one, in the same epoch or in a later one."""
     row = prove(case.trust, name, case.core[name])
-    same(name, "log", row.checkpoint.origin, case.own.checkpoint.origin)
-    if row.body.kind != kind or row.body.refers_to != refers_to or row.body.refers_to_epoch:
-        raise RefusedError("MALFORMED", f"{name}: entry {row.entry.index} is no {kind.name} of entry {refers_to}")
+    same(name, "log", row.member.agency, case.own.member.agency)
+    check_end(case.trust, name, row)
+    earlier = 0 if row.epoch == target.epoch else target.epoch
+    refers = (row.body.kind, row.body.refers_to, row.body.refers_to_epoch)
+    if refers != (kind, target.entry.index, earlier) or row.epoch < target.epoch:
+        there = f"entry {target.entry.index} of epoch {target.epoch}"
+        raise RefusedError("MALFORMED", f"{name}: entry {row.entry.index} is no {kind.name} of {there}")
     same(name, "bulletin", row.body.bulletin_id or case.own.body.bulletin_id, case.own.body.bulletin_id)
     return row
+
+
+def check_end(trust: Trust, name: str, row: Proven) -> None:
+    """Refuse a checkpoint from beyond the end of its epoch, where a manifest here says where that was.
+
+    The key of an epoch that has a successor holds for its sizes alone: what it signs afterwards is a thief's.
+    """
+    end = trust.end_of(row.member.agency, row.checkpoint.origin)
+    if end is None:
+        return
+    at = row.checkpoint
+    if at.size > end.size or (at.size == end.size and at.root != end.root):
+        found = f"it is under size {at.size}, root {short(at.root)}, of {at.origin}"
+        raise RefusedError(
+            "RECEIPT_INVALID", f"{name}: {found}, which ended at size {end.size}, root {short(end.root)}"
+        )
 
 
 def _about(name: str, row: Proven, answer: Answer, peer: int) -> None:

@@ -30,7 +30,7 @@ def add_export(case: Case) -> str:
         raise RefusedError("MALFORMED", f"{ef.EXPORTED}, {ef.REQUEST} and {ef.BLIND} stand beside content, together")
     signed = SignedPayload.decode(case.core[ef.REQUEST])
     request = read_request(signed.payload)
-    exported = own_entry(case, ef.EXPORTED, Kind.EXPORTED, case.own.entry.index)
+    exported = own_entry(case, ef.EXPORTED, Kind.EXPORTED, case.own)
     digest = sha256(OPENED_LABEL + case.core[ef.BLIND] + request.digest).digest()
     same(ef.EXPORTED, "request", digest, exported.body.digest)
     of_federation(ef.REQUEST, request.federation_id, case.trust)

@@ -8,7 +8,8 @@ judged here: evidence is read years later; what counts is whether a key held at 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from audit.checkpoint import VerifierKey
+from audit.checkpoint import Checkpoint, VerifierKey
+from audit.epochs import end_before
 from audit.policy import WitnessPolicy
 from audit.trust import policy_of
 from keys import dsse
@@ -51,6 +52,12 @@ class Trust:
         if key is None:
             raise RefusedError("SIGNER_UNKNOWN", f"roster {self.newest.version} names no key of {origin}")
         return member, VerifierKey(name=origin, key=key.public_key)
+
+    def end_of(self, agency: str, origin: str) -> Checkpoint | None:
+        """Return where an epoch of an agency's log ended, by its newest manifest here; None while it goes on."""
+        newest = max(self.manifests.get(agency, ()), key=lambda each: each.version, default=None)
+        epochs = newest.log_epochs if newest is not None else ()
+        return next((end for each in epochs if (end := end_before(each)) is not None and end.origin == origin), None)
 
     def policy(self, agency: AgencyId) -> WitnessPolicy:
         """Return whose cosignatures count on an agency's checkpoints."""

@@ -144,6 +144,12 @@ async function addKey(keys, record, place, from, until, owner) {
   need(key.owner === owner, `a key of ${key.owner} in a list of ${owner}`);
   keys[await keyId(key)] = { ...key, from: numberOf(record, from), until: numberOf(record, until) };
 }
+// In the same log: the same epoch, or a later one that names the earlier.
+function refersTo(row, target) {
+  const [name, epoch] = row.point.origin.split(/\/([0-9]+)$/), [other, before] = target.point.origin.split(/\/([0-9]+)$/);
+  const earlier = epoch === before ? 0 : Number(before);
+  return name === other && Number(epoch) >= Number(before) && row.entry.refersTo === target.entry.index && row.entry.refersToEpoch === earlier;
+}
 function heldAt(keys, atMs) {
   return Object.fromEntries(Object.entries(keys || {}).filter(([, key]) => key.from <= atMs && atMs < key.until));
 }
@@ -154,7 +160,7 @@ function readEntry(data) {
   return { index: Number(view.getBigUint64(4)), timeMs: Number(view.getBigUint64(12) / 1000n), kind: numberOf(body, 1), peer: numberOf(body, 5),
     bulletin: hex(bytesOf(body, 6)), dispatch: hex(bytesOf(body, 7)), delivery: hex(bytesOf(body, 8)), statement: hex(bytesOf(body, 9)),
     opening: hex(bytesOf(body, 10)), peerIndex: numberOf(body, 15), peerLeaf: hex(bytesOf(body, 16)), peerSize: numberOf(body, 17),
-    peerRoot: hex(bytesOf(body, 18)), refersTo: numberOf(body, 20), digest: hex(bytesOf(body, 23)) };
+    peerRoot: hex(bytesOf(body, 18)), refersTo: numberOf(body, 20), refersToEpoch: numberOf(body, 21), digest: hex(bytesOf(body, 23)) };
 }
 async function keyHash(name, type, key) {
   return (await sha(utf8.encode(`${name}\n`), Uint8Array.of(type), key)).slice(0, 4);
@@ -299,7 +305,7 @@ async function verifyAll(data, show) {
   for (const name of ["proofs/exported.tlog-proof", "proofs/erased.tlog-proof"].filter((n) => members[n])) {
     await check(name.includes("exported") ? "Taking the content out was logged" : "The erasure was logged", async () => {
       const row = await checkProof(members[name], at.roster);
-      need(row.point.origin === at.own.point.origin && row.entry.kind === (name.includes("exported") ? 26 : 25) && row.entry.refersTo === at.own.entry.index, "it is not an entry about this bulletin");
+      need(row.entry.kind === (name.includes("exported") ? 26 : 25) && refersTo(row, at.own), "it is not an entry about this bulletin");
       if (row.entry.kind === 25) return `entry ${row.entry.index}`;
       const request = signed(members["export.signed"]), digest = await digestOf("read", request.payload);
       need(hex(await sha(utf8.encode("exchange/v1/opened\0"), members["export.blind"], digest)) === row.entry.digest, "the log names another request");
@@ -346,13 +352,13 @@ async function checkRecipient(members, at, name, stem, agency) {
   }
   const queued = await checkProof(members[`proofs/queued-${stem}.tlog-proof`], at.roster);
   about(queued, member.number);
-  need(queued.entry.kind === 11 && queued.entry.refersTo === at.own.entry.index && queued.point.origin === at.own.point.origin, "it was not queued as the log says");
+  need(queued.entry.kind === 11 && refersTo(queued, at.own), "it was not queued as the log says");
   if (!members[`receipts/${stem}.tlog-proof`]) return "queued; no answer of it stands in this file";
   const receipt = await checkProof(members[`receipts/${stem}.tlog-proof`], at.roster);
   about(receipt, at.sender.number);
   need(receipt.member.agency === agency && [12, 15, 16, 17].includes(receipt.entry.kind), "the receipt is of another log or kind");
   const recorded = await checkProof(members[`proofs/answered-${stem}.tlog-proof`], at.roster);
-  need(recorded.entry.kind === 14 && recorded.entry.peerIndex === receipt.entry.index && recorded.entry.peerLeaf === receipt.leaf && recorded.entry.peerSize === receipt.point.size && recorded.entry.peerRoot === hex(receipt.point.root), "the sender recorded another receipt");
+  need(recorded.entry.kind === 14 && refersTo(recorded, queued) && recorded.entry.peerIndex === receipt.entry.index && recorded.entry.peerLeaf === receipt.leaf && recorded.entry.peerSize === receipt.point.size && recorded.entry.peerRoot === hex(receipt.point.root), "the sender recorded another receipt");
   return `its own log says ${KINDS[receipt.entry.kind]}: entry ${receipt.entry.index} of ${receipt.point.origin}, ${new Date(receipt.entry.timeMs).toISOString()}${await opened(receipt)}`;
 }
 

@@ -56,10 +56,11 @@ class FakeLog:
     entries: list[bytes] = field(default_factory=list)
     tree: Tree = field(default_factory=lambda: Tree(0, lambda *_: None, lambda *_: []))
     witnesses: Sequence[str] = (SENDER, RECIPIENT, WITNESS)
+    epoch: int = 1
 
     @property
     def origin(self) -> str:
-        return f"{self.agency.lower()}.exercise.example/log/1"
+        return f"{self.agency.lower()}.exercise.example/log/{self.epoch}"
 
     def add(self, body: Body, at_ms: int = AT_MS) -> int:
         index = len(self.entries)
