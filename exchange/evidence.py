@@ -7,31 +7,27 @@ under the newest checkpoint that enough witnesses have cosigned where it covers 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 from google.protobuf.message import DecodeError
 
 from audit import evidence_file as ef
 from audit.archive import write_archive
-from audit.body import Body, parse_body
+from audit.body import parse_body
 from audit.checkpoint import parse_note
 from audit.disclosure import SLOTS, format_disclosure, parse_disclosure
 from audit.entry import HEAD_LENGTH
 from audit.evidence_pages import make_pages
 from audit.kinds import Kind
-from audit.merkle import TILE_WIDTH
 from audit.records import MAX_SEQUENCE_GAP, read_delivery, read_dispatch, read_lane_head
-from audit.tile_names import WITNESSED
-from audit.tiles import MissingError, TileFolder
-from audit.tlogproof import format_proof
+from audit.tlogproof import parse_proof
 from exchange.bulletin import is_understood, milliseconds, parse_bulletin
 from exchange.directory import RecordKind
 from exchange.disclosure import open_field
-from exchange.place import epoch_of, index_of
+from exchange.evidence_logs import EpochLogs
+from exchange.place import epoch_of, index_of, place_of
 from exchange.receipt import decode_receipt, format_receipt
 from exchange.render import render
 from exchange.render_fields import Block, field_lines
@@ -39,7 +35,7 @@ from exchange.statement import parse_statement
 from exchange.store import HeldBulletin, InboundRow, LaneState, OutboundRow, Reads
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload
-from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.errors import IntegrityError, RefusedError
 from keys.manifest import Manifest, parse_manifest
 
 _PAGE = 256
@@ -54,69 +50,6 @@ class Shown:
     request: SignedPayload  # without signature where the operator asked with the node's own keys
     blind: bytes  # 32 bytes
     fields: tuple[str, ...] = ()  # show these alone, of audit.disclosure.SLOTS; none: the whole statement
-
-
-class LogProofs:
-    """Makes proofs from a log's published files."""
-
-    def __init__(self, folder: TileFolder, stamps: Path) -> None:
-        self._folder, self._stamps = folder, stamps
-        self._notes = [folder.note()]
-        with contextlib.suppress(MissingError):  # no quorum has cosigned this log yet; the report says so
-            self._notes.insert(0, folder.text(WITNESSED))
-        newest = parse_note(self._notes[-1]).checkpoint
-        self.origin, self.size = newest.origin, newest.size
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of the log that lies here."""
-        return int(self.origin.rpartition("/")[2])
-
-    def entry(self, index: int) -> bytes:
-        """Read an entry; UnavailableError where it is not published yet, RefusedError MALFORMED for broken files."""
-        self._note_over(index)
-        bundle, place = divmod(index, TILE_WIDTH)
-        return self._folder.entries(bundle, min(TILE_WIDTH, self.size - bundle * TILE_WIDTH))[place]
-
-    def bodies(self, first: int) -> Iterable[tuple[int, Body]]:
-        """Yield (index, body) from an entry on."""
-        for bundle in range(first // TILE_WIDTH, -(-self.size // TILE_WIDTH)):
-            width = min(TILE_WIDTH, self.size - bundle * TILE_WIDTH)
-            for index, entry in enumerate(self._folder.entries(bundle, width), bundle * TILE_WIDTH):
-                if index >= first and entry[HEAD_LENGTH + 1] in (Kind.RECEIPT_RECORDED, Kind.ERASED):
-                    yield index, parse_body(entry[HEAD_LENGTH:])
-
-    def prove(self, index: int) -> bytes:
-        """Return an entry's tlog-proof with the entry in it; UnavailableError where it is not published yet."""
-        note, size = self._note_over(index)
-        return format_proof(index, self._folder.tree(size).inclusion(index, size), note, self.entry(index)).encode()
-
-    def stamped(self, index: int) -> dict[str, bytes]:
-        """Return the earliest time stamp over an entry, with the proof that the stamped note covers it; none: nothing."""
-        sizes = sorted(int(each.stem) for each in self._stamps.glob("*.tsr") if each.stem.isdecimal())
-        size = next((each for each in sizes if index < each <= self.size), None)
-        if size is None:
-            return {}
-        note = (self._stamps / f"{size}.note").read_text()
-        if parse_note(note).checkpoint.origin != self.origin:
-            return {}
-        hashes = self._folder.tree(size).inclusion(index, size)
-        proof = format_proof(index, hashes, note, self.entry(index)).encode()
-        return {ef.STAMP: (self._stamps / f"{size}.tsr").read_bytes(), ef.STAMPED: proof}
-
-    def extends(self, size: int, index: int) -> bytes | None:
-        """Return the proof that the checkpoint over entry *index* extends the log of *size*, one hash a line."""
-        _, new = self._note_over(index)
-        if not 1 <= size <= new:
-            return None
-        return "".join(f"{each.hex()}\n" for each in self._folder.tree(new).consistency(size, new)).encode()
-
-    def _note_over(self, index: int) -> tuple[str, int]:
-        for note in self._notes:
-            size = parse_note(note).checkpoint.size
-            if index < size:
-                return note, size
-        raise UnavailableError(f"entry {index} is not published yet; the log holds {self.size} entries", 1)
 
 
 def find_bulletin(reads: Reads, name: str) -> HeldBulletin:
@@ -140,30 +73,31 @@ def find_bulletin(reads: Reads, name: str) -> HeldBulletin:
 
 
 def gather(
-    reads: Reads, proofs: LogProofs, held: HeldBulletin, *, purpose: str, shown: Shown | None
-) -> dict[str, bytes]:
+    reads: Reads, logs: EpochLogs, held: HeldBulletin, *, purpose: str, shown: Shown | None
+) -> tuple[dict[str, bytes], list[str]]:
     """Put the proven members of an evidence file together.
 
     Args:
         reads: The node's database.
-        proofs: Its log.
+        logs: Its log, in all epochs.
         held: The bulletin.
         purpose: What the evidence is for, 1 to 500 characters.
         shown: Content that was taken out, logged before; None for a file without content.
 
+    Returns:
+        The members; and what was left out of a bulletin of an earlier epoch, because nothing here proves it.
+
     Raises:
-        RefusedError: A part of it is not here any more.
+        RefusedError: A part of it is not here any more; NO_SUCH_BULLETIN where its own entry cannot be proven.
         UnavailableError: A part of it is not published yet; a running node does so within a second.
         IntegrityError: Database and log contradict each other.
     """
     if not 0 < len(purpose) <= ef.MAX_PURPOSE:
         raise RefusedError("MALFORMED", f"a purpose of {len(purpose)} characters, 1 to {ef.MAX_PURPOSE} are allowed")
-    if epoch_of(held.entry_index) != proofs.epoch:
-        raise RefusedError(
-            "NO_SUCH_BULLETIN",
-            f"the bulletin is in epoch {epoch_of(held.entry_index)} of the log, here is {proofs.origin}",
-        )
-    index = index_of(held.entry_index)
+    epoch, index = epoch_of(held.entry_index), index_of(held.entry_index)
+    if gone := logs.missing(epoch, index):
+        raise RefusedError("NO_SUCH_BULLETIN", f"{gone}. {_others(reads, held)}")
+    proofs = logs.of(epoch)
     body = parse_body(proofs.entry(index)[HEAD_LENGTH:])
     if body.bulletin_id != held.bulletin_id:
         raise IntegrityError(f"entry {index} is of another bulletin than the database says")
@@ -176,13 +110,23 @@ def gather(
     content = reads.content(held.entry_index)
     if content is not None and content.dispatch:
         core[ef.DISPATCH] = content.dispatch
-    core |= _sent(reads, proofs, held, index) if sent else _received(reads, held)
-    if held.erased and (erased := _erased(proofs, index)) is not None:
-        core[ef.ERASED] = proofs.prove(erased)
+    left: list[str] = []
+    core |= _sent(reads, logs, held, left) if sent else _received(reads, held)
+    if held.erased and (erased := _erased(logs, epoch, index)) is not None:
+        core[ef.ERASED] = erased
     if shown is not None:
-        core |= _content(proofs, index, shown)
+        core |= _content(logs, epoch, index, shown)
     core |= proofs.stamped(index)
-    return core | _manifests(reads, core, held.sender)
+    return core | _manifests(reads, core, held.sender, later=epoch < logs.newest.epoch), left
+
+
+def _others(reads: Reads, held: HeldBulletin) -> str:
+    """Say who has entries about the same bulletin in logs of their own."""
+    own = (reads.meta("agency") or b"").decode()
+    if held.sender != own:
+        return f"{held.sender} sent it, and its own log proves that: it can write evidence for it"
+    peers = sorted({read_delivery(row.delivery).recipient for row in reads.outbound_of(held.entry_index)})
+    return f"Its recipients' own logs prove that they received it: {', '.join(peers)} can write evidence for it"
 
 
 def evidence_file(core: Mapping[str, bytes]) -> bytes:
@@ -243,48 +187,75 @@ def _fits(wanted: str, held: HeldBulletin) -> bool:
     return wanted == held.facts.number or (len(start) >= 8 and whole.startswith(start))
 
 
-def _sent(reads: Reads, proofs: LogProofs, held: HeldBulletin, index: int) -> dict[str, bytes]:
+def _sent(reads: Reads, logs: EpochLogs, held: HeldBulletin, left: list[str]) -> dict[str, bytes]:
     """Each delivery, its QUEUED, and where it was answered the receipt with our RECEIPT_RECORDED."""
     rows = reads.outbound_of(held.entry_index)
-    recorded = _recorded(proofs, index, {index_of(each.queued_index) for each in rows if each.receipt})
+    answered = {each.queued_index: _proven_by(each.receipt) for each in rows if each.receipt}
+    recorded = _recorded(logs, epoch_of(held.entry_index), answered)
     members: dict[str, bytes] = {}
     count: dict[str, int] = {}
     for row in rows:
-        if epoch_of(row.queued_index) != proofs.epoch:
-            continue  # delivered anew in a later epoch, whose log proves it
         agency = read_delivery(row.delivery).recipient
+        if gone := logs.missing(epoch_of(row.queued_index), index_of(row.queued_index)):
+            left.append(f"a delivery to {agency}: {gone}")
+            continue
         count[agency] = count.get(agency, 0) + 1
-        members |= _delivered(proofs, row, f"{agency}-{count[agency]}", recorded.get(index_of(row.queued_index)))
+        members |= _delivered(logs, row, f"{agency}-{count[agency]}", recorded.get(row.queued_index), left)
     return members
 
 
-def _delivered(proofs: LogProofs, row: OutboundRow, name: str, recorded: int | None) -> dict[str, bytes]:
+def _delivered(logs: EpochLogs, row: OutboundRow, name: str, recorded: int | None, left: list[str]) -> dict[str, bytes]:
     members = {
         f"deliveries/{name}.bin": row.delivery,
-        f"proofs/queued-{name}.tlog-proof": proofs.prove(index_of(row.queued_index)),
+        f"proofs/queued-{name}.tlog-proof": _prove(logs, row.queued_index),
     }
-    if row.receipt and recorded is not None:
-        members[f"proofs/answered-{name}.tlog-proof"] = proofs.prove(recorded)
+    if not row.receipt or recorded is None:
+        if row.receipt:
+            left.append(f"the receipt of {name}: no RECEIPT_RECORDED of it is in the logs that are here")
+    elif gone := logs.missing(epoch_of(recorded), index_of(recorded)):
+        left.append(f"the receipt of {name}: {gone}")
+    else:
+        members[f"proofs/answered-{name}.tlog-proof"] = _prove(logs, recorded)
         members[f"receipts/{name}.tlog-proof"] = format_receipt(decode_receipt(row.receipt)).encode()
     return members
 
 
-def _recorded(proofs: LogProofs, first: int, queued: set[int]) -> dict[int, int]:
-    """Find the RECEIPT_RECORDED of each QUEUED."""
+def _prove(logs: EpochLogs, place: int) -> bytes:
+    return logs.of(epoch_of(place)).prove(index_of(place))
+
+
+def _proven_by(receipt: bytes) -> tuple[int, int, bytes]:
+    """Say which entry of the peer's log a receipt proves, and by which size and root."""
+    proof = parse_proof(decode_receipt(receipt).proof)
+    checkpoint = parse_note(proof.note).checkpoint
+    return proof.index, checkpoint.size, checkpoint.root
+
+
+def _recorded(logs: EpochLogs, epoch: int, answered: Mapping[int, tuple[int, int, bytes]]) -> dict[int, int]:
+    """Find the place of the RECEIPT_RECORDED of each QUEUED, in its own epoch or a later one.
+
+    Of several the one of the very receipt that is held: after a loss the peer proves the same entry anew.
+    """
     found: dict[int, int] = {}
-    for index, body in proofs.bodies(first):
-        if body.kind == Kind.RECEIPT_RECORDED and body.refers_to in queued and not body.refers_to_epoch:
-            found[body.refers_to] = index
-        if len(found) == len(queued):
-            break
+    for proofs in logs.since(epoch):
+        for index, body in proofs.bodies(0):
+            place = place_of(body.refers_to_epoch or proofs.epoch, body.refers_to)
+            said = (body.peer_index, body.peer_size, body.peer_root)
+            if body.kind == Kind.RECEIPT_RECORDED and answered.get(place) == said:
+                found[place] = place_of(proofs.epoch, index)
+            if len(found) == len(answered):
+                return found
     return found
 
 
-def _erased(proofs: LogProofs, index: int) -> int | None:
-    rows = (
-        i for i, b in proofs.bodies(index) if b.kind == Kind.ERASED and b.refers_to == index and not b.refers_to_epoch
-    )
-    return next(rows, None)
+def _erased(logs: EpochLogs, epoch: int, index: int) -> bytes | None:
+    """Prove the ERASED of an entry, in its own epoch or a later one; None where nothing here does."""
+    for proofs in logs.since(epoch):
+        for at, body in proofs.bodies(0):
+            named = (body.refers_to_epoch or proofs.epoch, body.refers_to)
+            if body.kind == Kind.ERASED and named == (epoch, index) and not logs.missing(proofs.epoch, at):
+                return proofs.prove(at)
+    return None
 
 
 def _received(reads: Reads, held: HeldBulletin) -> dict[str, bytes]:
@@ -316,9 +287,10 @@ def _inbound(reads: Reads, held: HeldBulletin) -> tuple[LaneState, InboundRow]:
     raise IntegrityError(f"no delivery in the database led to entry {index_of(held.entry_index)}")
 
 
-def _content(proofs: LogProofs, index: int, shown: Shown) -> dict[str, bytes]:
+def _content(logs: EpochLogs, epoch: int, index: int, shown: Shown) -> dict[str, bytes]:
+    proofs = logs.of(epoch)
     members = {
-        ef.EXPORTED: proofs.prove(shown.exported_index),
+        ef.EXPORTED: logs.newest.prove(shown.exported_index),
         ef.REQUEST: shown.request.encode(),
         ef.BLIND: shown.blind,
     }
@@ -337,8 +309,12 @@ def _content(proofs: LogProofs, index: int, shown: Shown) -> dict[str, bytes]:
     return members
 
 
-def _manifests(reads: Reads, core: Mapping[str, bytes], sender: str) -> dict[str, bytes]:
-    """The newest manifests in which the keys stand that signed: the sender's, and of who asked for the content."""
+def _manifests(reads: Reads, core: Mapping[str, bytes], sender: str, *, later: bool) -> dict[str, bytes]:
+    """The newest manifests in which the keys stand that signed: the sender's, and of who asked for the content.
+
+    Where the bulletin is of an earlier epoch (*later* ones followed), our newest one too: it says where that ended.
+    """
+    own = (reads.meta("agency") or b"").decode()
     wanted: dict[str, set[bytes]] = {sender: set()}
     if ef.DISPATCH in core:
         signed = SignedPayload.decode(core[ef.DISPATCH])
@@ -348,9 +324,11 @@ def _manifests(reads: Reads, core: Mapping[str, bytes], sender: str) -> dict[str
         wanted[sender] |= {each.key_id for each in SignedPayload.decode(core[ef.LANE_HEAD]).signatures}
     if ef.REQUEST in core:
         for each in SignedPayload.decode(core[ef.REQUEST]).signatures:
-            agency = (reads.meta("agency") or b"").decode()
-            wanted.setdefault(agency, set()).add(each.key_id)
-    members = {}
+            wanted.setdefault(own, set()).add(each.key_id)
+    members: dict[str, bytes] = {}
+    if later:
+        rows = [each for each in reads.records() if each.kind == RecordKind.MANIFEST and each.agency == own]
+        members |= {f"manifests/{own}-{each.version}.signed": each.signed for each in rows[-1:]}  # ascending
     for agency, keys in wanted.items():
         for version, data in _with_keys(reads, agency, keys):
             members[f"manifests/{agency}-{version}.signed"] = data
@@ -368,4 +346,4 @@ def _with_keys(reads: Reads, agency: str, keys: set[bytes]) -> Iterable[tuple[in
             yield each.version, each.signed
 
 
-__all__ = ["LogProofs", "Shown", "evidence_file", "find_bulletin", "gather", "word_core"]
+__all__ = ["Shown", "evidence_file", "find_bulletin", "gather", "word_core"]

@@ -193,6 +193,21 @@ def read_old_entry(path: Path, index: int) -> bytes:
     return bytes(row[0])
 
 
+def open_old(path: Path) -> SqliteReads:
+    """Read a database that is no longer in use; the file stays as it is.
+
+    Raises:
+        UnavailableError: It is not there, or is none.
+    """
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.pragma("trusted_schema", False)
+        next(iter(connection.execute("SELECT idx FROM entries LIMIT 1")), None)
+    except apsw.Error as error:
+        raise UnavailableError(f"{path}: {error}", 60) from error
+    return SqliteReads(connection)
+
+
 def _connect(path: Path, flags: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
     connection.set_busy_timeout(5000)

@@ -85,6 +85,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.bundling",
         "exchange.completeness",
         "exchange.evidence",
+        "exchange.evidence_logs",
         "exchange.evidence_pdf",
         "exchange.export",
     ),

@@ -11,10 +11,9 @@ import click
 
 from audit.cli_shared import write_whole
 from audit.disclosure import SLOTS
-from audit.tiles import TileFolder
-from audit.timestamp import STAMPS_FOLDER
 from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
-from exchange.evidence import LogProofs, Shown, evidence_file, find_bulletin, gather
+from exchange.evidence import Shown, evidence_file, find_bulletin, gather
+from exchange.evidence_logs import EpochLogs
 from exchange.home import running_process
 from exchange.node import Paths
 from exchange.sqlite import SqliteStore
@@ -70,7 +69,8 @@ def evidence(
             taken.close()
             shown = _alone(home, held, purpose, fields, passphrase_fd)
             taken = _Home(home)
-        data = evidence_file(_gathered(taken, held, purpose, shown))
+        core, left = _gathered(taken, held, purpose, shown)
+        data = evidence_file(core)
     finally:
         taken.close()
     try:
@@ -79,7 +79,7 @@ def evidence(
         raise FileExistsError(17, "it is there already", output) from error
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
-    _tell(path, data, held, shown, as_json)
+    _tell(path, data, held, shown, left, as_json)
 
 
 class _Home:
@@ -89,8 +89,7 @@ class _Home:
         if not home.is_dir():
             raise FileNotFoundError(2, "no such folder", str(home))
         paths = Paths(home=home)
-        self.log, self.stamps = paths.log, home / STAMPS_FOLDER
-        self.store = SqliteStore(paths.database)
+        self.home, self.store = home, SqliteStore(paths.database)
 
     def close(self) -> None:
         self.store.close()
@@ -129,21 +128,22 @@ def _alone(home: Path, held: HeldBulletin, purpose: str, fields: tuple[str, ...]
         node.stop()
 
 
-def _gathered(taken: _Home, held: HeldBulletin, purpose: str, shown: Shown | None) -> dict[str, bytes]:
+def _gathered(
+    taken: _Home, held: HeldBulletin, purpose: str, shown: Shown | None
+) -> tuple[dict[str, bytes], list[str]]:
     """Gather, and wait for entries that a running node is about to publish."""
     until = time.monotonic() + PUBLISH_SECONDS
     while True:
         try:
-            return gather(
-                taken.store.reads(), LogProofs(TileFolder(taken.log), taken.stamps), held, purpose=purpose, shown=shown
-            )
+            reads = taken.store.reads()
+            return gather(reads, EpochLogs(taken.home, reads), held, purpose=purpose, shown=shown)
         except UnavailableError:
             if time.monotonic() > until:
                 raise
         time.sleep(0.2)
 
 
-def _tell(path: Path, data: bytes, held: HeldBulletin, shown: Shown | None, as_json: bool) -> None:
+def _tell(path: Path, data: bytes, held: HeldBulletin, shown: Shown | None, left: list[str], as_json: bool) -> None:
     from hashlib import sha256
     from uuid import UUID
 
@@ -158,11 +158,15 @@ def _tell(path: Path, data: bytes, held: HeldBulletin, shown: Shown | None, as_j
         "sha256": sha256(data).hexdigest(),
         "pdf": str(pdf) if pdf is not None else None,
     }
+    if left:
+        told["left_out"] = left
     if as_json:
         import json
 
         print(json.dumps(told))
         return
+    for each in left:
+        click.echo(f"exchange: left out: {each}", err=True)
     words = {"none": "without content", "fields": f"showing {', '.join(shown.fields) if shown else ''}"}
     print(f"{path}: {told['bulletin']} of {held.sender}, {words.get(told['content'], 'with its text')}")
     if shown is not None:

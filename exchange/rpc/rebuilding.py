@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
 
 from audit.checkpoint import Checkpoint, SignatureLine, parse_note
-from audit.cosignature import verify_cosignature
 from audit.entry import parse_head
 from audit.epochs import check_first_entry
 from audit.trust import policy_of
+from exchange.evidence_logs import RECOVERED, true_lines
 from exchange.home import house_from
 from exchange.house import House, end_of_epoch_before, newest_epoch
 from exchange.node import restore_federation
@@ -41,7 +40,6 @@ from keys.identity import AgencyId, short
 from keys.manifest import parse_manifest
 from keys.roster import catalogue_digest
 
-RECOVERED = "recovered"  # folder in the home
 CHECKPOINT_FILE, MANIFEST_FILE = "checkpoint", "manifest"  # in it: what whoever keeps the root needs
 AT_ONCE = 4  # members asked at the same time
 
@@ -185,20 +183,9 @@ def choose_end(gathered: Gathered) -> tuple[str, Checkpoint]:
 
 
 def _true_lines(given: Sequence[SignatureLine], end: Checkpoint, house: House) -> list[SignatureLine]:
-    """Keep our log's line and one of each witness; a peer's false line would spoil the note for everybody."""
-    own = house.key_of(house.agency, end.origin)
-    keys = {(key.name, key.key_hash): key for key in policy_of(house.federation.roster, house.agency).witnesses}
-    ours: list[SignatureLine] = []
-    found: dict[str, SignatureLine] = {}
-    for line in given:
-        key = keys.get((line.name, line.key_hash))
-        if (line.name, line.key_hash) == (own.name, own.key_hash):
-            ours = [line]  # verified with its note
-        elif key is not None and line.name not in found:
-            with suppress(RefusedError):
-                verify_cosignature(line, end, key)
-                found[line.name] = line
-    return [*ours, *found.values()]
+    """Keep what is true of the lines of notes that were verified."""
+    policy = policy_of(house.federation.roster, house.agency)
+    return true_lines(given, end, house.key_of(house.agency, end.origin), policy)
 
 
 def end_note(home: Path, end: Checkpoint | None) -> str:
