@@ -16,6 +16,7 @@ from audit.entry import leaf_hash
 __all__ = ["EMPTY_ROOT", "TILE_HEIGHT", "TILE_WIDTH", "Tree", "leaf_hash", "node_hash", "root_of"]
 
 EMPTY_ROOT = sha256(b"").digest()
+_NODE = sha256(b"\1")
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
 _KEPT_TILES = 64  # 16,384 entries' worth of level 0, about 2 MiB: several groups of commits
@@ -33,12 +34,34 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     """Return the root over *hashes* (leaf hashes, or a tile's), each of 32 bytes, in any number."""
     if not hashes:
         return EMPTY_ROOT
-    row, hash_of = list(hashes), sha256
+    row = hashes
     while len(row) > 1:
-        odd, pairs = row[-1:] if len(row) & 1 else [], iter(row)
-        row = [hash_of(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
-        row += odd
+        odd = row[-1:] if len(row) & 1 else ()
+        row = [*parents_of(row), *odd]
     return row[0]
+
+
+def tile_roots(hashes: Sequence[bytes]) -> list[bytes]:
+    """Return the root of each tile's 256 *hashes*; there are those of a whole number of tiles."""
+    row = hashes
+    for _ in range(TILE_HEIGHT):
+        row = parents_of(row)
+    return list(row)
+
+
+def parents_of(row: Sequence[bytes]) -> list[bytes]:
+    """Return the hash of each pair of neighbours; an odd last one has none.
+
+    A copy of a hash that has taken the prefix costs less than a new one, and two updates less than joining a pair.
+    """
+    parents: list[bytes] = []
+    add, copy, pairs = parents.append, _NODE.copy, iter(row)
+    for left, right in zip(pairs, pairs, strict=False):
+        node = copy()
+        node.update(left)
+        node.update(right)
+        add(node.digest())
+    return parents
 
 
 class _Tile:
@@ -63,12 +86,10 @@ class _Tile:
         """Add as many hashes as there is room for, row by row; return as ``append`` does."""
         if len(values) == 1:
             return self.append(values[0])
-        hash_of, row, added = sha256, self.rows[0], values
-        row += added
+        row = self.rows[0]
+        row += values
         for above in self.rows[1:]:
-            pairs = iter(row[2 * len(above) :])
-            added = [hash_of(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
-            above += added
+            above += parents_of(row[2 * len(above) :])
             row = above
         return self.full_root
 
