@@ -96,8 +96,8 @@ def _take(chunk: Chunk, columns: Columns) -> bool:
         return False
     if not held:
         chunk.first_previous, chunk.first_time = columns.first_previous, columns.first_time
-    groups = (zip(indices, targets, strict=True) for _, indices, targets in columns.references)
-    for pair in sorted(pair for group in groups for pair in group if pair[1] < chunk.first):
+    far = [pair for group in columns.references for pair in _before(chunk.first, group)]
+    for pair in sorted(far):
         chunk.references.extend(pair)
     chunk.answers += b"".join(columns.answers)
     chunk.roots += columns.roots
@@ -112,7 +112,15 @@ def _refer(chunk: Chunk, group: References) -> bool:
     if any(map(ge, targets, indices)):
         return False
     first, kinds = chunk.first, chunk.kinds
-    return {kinds[target - first] for target in targets if target >= first} <= _TARGETS[kind]
+    return {kinds[target - first] for target in set(targets) if target >= first} <= _TARGETS[kind]
+
+
+def _before(first: int, group: References) -> list[tuple[int, int]]:
+    """Return (index, target) of those references that lead to an entry before this run."""
+    _, indices, targets = group
+    if min(targets) >= first:
+        return []
+    return [(index, target) for index, target in zip(indices, targets, strict=True) if target < first]
 
 
 def _verify_bundle(chunk: Chunk, folder: TileFolder, index: int, width: int) -> list[bytes]:

@@ -6,18 +6,19 @@ nothing; the walk entry by entry then finds out what, so that there is one place
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
+from operator import itemgetter
+from struct import Struct
 
 from audit.answers import answer_record
 from audit.entry import HEAD_LENGTH, MAGIC
 from audit.grammar import ANSWERS, PATTERNS, REFERS, read_number
 from audit.layout import Layout, learn
-from audit.merkle import TILE_WIDTH, root_of
+from audit.merkle import TILE_WIDTH, tile_roots
 from audit.tiles import TileFolder
 from keys.errors import RefusedError
 
@@ -25,8 +26,9 @@ FEW = 12  # entries of one kind and length; fewer are matched one by one
 ANSWERED = frozenset(map(int, ANSWERS))
 REFERRING = frozenset(map(int, REFERS))
 _MAX_LAYOUTS = 2048  # two or three kilobytes each
-_HEAD = tuple((place, bytes((byte,))) for place, byte in enumerate(MAGIC))
-_SWAPPED = sys.byteorder == "little"
+_LEAF = sha256(b"\0")
+_SHORTEST = HEAD_LENGTH + 2  # a head, and the number and value of its kind
+_BEGINNING = itemgetter(slice(_SHORTEST))
 References = tuple[int, Sequence[int], Sequence[int]]
 """(kind, indices of entries of that kind, what each of them refers to)."""
 
@@ -63,82 +65,103 @@ def verify_columns(folder: TileFolder, bundles: Sequence[tuple[int, int]], link:
     """
     columns = Columns(first=bundles[0][0] * TILE_WIDTH)
     try:
-        entries = [entry for bundle in bundles for entry in _read(columns, folder, *bundle)]
-        columns.kinds = bytes([entry[HEAD_LENGTH + 1] for entry in entries])
+        entries = _read(columns, folder, bundles)
         _check_heads(columns, entries, link)
-        groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for place, shape in enumerate(zip(map(len, entries), columns.kinds, strict=True)):
-            groups[shape].append(place)
-        for (length, kind), places in groups.items():
-            if kind not in PATTERNS:  # and no pattern admits a body near the limit of an entry's length
-                return None
-            _check_bodies(columns, entries, length, kind, places)
+        groups: defaultdict[int, list[bytes]] = defaultdict(list)
+        for entry in entries:
+            groups[len(entry)].append(entry)
+        for length, chosen in groups.items():
+            _check_bodies(columns, length, chosen)
     except (_OddError, RefusedError, IndexError):
         return None
     return columns
 
 
-def _read(columns: Columns, folder: TileFolder, index: int, width: int) -> list[bytes]:
-    """Frame and hash one bundle's entries, and compare the hashes with the tile."""
-    _, data, _ = folder.bundle(index, width)
+def _read(columns: Columns, folder: TileFolder, bundles: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Frame and hash the entries, compare the hashes with the tiles, and make the tiles' roots.
+
+    This loop is the cost of a verification. A copy of a hash that has taken the prefix costs less than a new one.
+    """
     entries: list[bytes] = []
-    position = 0
-    for _ in range(width):
-        stop = position + 2 + (data[position] << 8 | data[position + 1])
-        entries.append(data[position + 2 : stop])
-        position = stop
-    leaves = [sha256(b"\0" + entry).digest() for entry in entries]
-    if position != len(data) or folder.tile(0, index, width) != b"".join(leaves):
-        raise _OddError
-    if width == TILE_WIDTH:
-        columns.roots.append(root_of(leaves))
-    else:
-        columns.tail = leaves
-    columns.leaves += leaves
+    add, copy = entries.append, _LEAF.copy
+    for index, width in bundles:
+        _, data, _ = folder.bundle(index, width)
+        leaves: list[bytes] = []
+        position = 0
+        for _ in range(width):
+            stop = position + 2 + (data[position] << 8 | data[position + 1])
+            entry = data[position + 2 : stop]
+            leaf = copy()
+            leaf.update(entry)
+            leaves.append(leaf.digest())
+            add(entry)
+            position = stop
+        if position != len(data) or folder.tile(0, index, width) != b"".join(leaves):
+            raise _OddError
+        columns.leaves += leaves
+    whole = len(entries) - len(entries) % TILE_WIDTH
+    columns.roots, columns.tail = tile_roots(columns.leaves[:whole]), columns.leaves[whole:]
     return entries
 
 
 def _check_heads(columns: Columns, entries: list[bytes], link: bytes | None) -> None:
-    """Compare indices, times and links; the magic is compared with the bodies."""
-    heads = array("Q", b"".join([entry[4:HEAD_LENGTH] for entry in entries]))
-    columns.first_previous = entries[0][20:HEAD_LENGTH]
-    links = array("Q", b"".join((link or columns.first_previous, *columns.leaves[:-1])))
-    if any(heads[2 + word :: 6] != links[word::4] for word in range(4)):
+    """Compare magic, indices, times and links; note the kinds, if each is where it belongs."""
+    count = len(entries)
+    heads = b"".join(map(_BEGINNING, entries))
+    if len(heads) != _SHORTEST * count:
         raise _OddError
-    if _SWAPPED:
-        heads.byteswap()
-    times = heads[1::6].tolist()
-    if heads[0::6] != array("Q", range(columns.first, columns.first + len(entries))) or times != sorted(times):
+    if any(heads[place::_SHORTEST] != MAGIC[place : place + 1] * count for place in range(len(MAGIC))):
         raise _OddError
-    columns.first_time, columns.last_time = times[0], times[-1]
+    numbers = _heads_of(count).unpack(heads)
+    indices, times, links = numbers[::3], numbers[1::3], numbers[2::3]
+    columns.first_previous, columns.first_time, columns.last_time = links[0], times[0], times[-1]
+    if (
+        indices != tuple(range(columns.first, columns.first + count))
+        or times != tuple(sorted(times))
+        or links != (link or links[0], *columns.leaves[:-1])
+    ):
+        raise _OddError
+    columns.kinds = heads[_SHORTEST - 1 :: _SHORTEST]
 
 
-def _check_bodies(columns: Columns, entries: list[bytes], length: int, kind: int, places: list[int]) -> None:
-    """Check bodies of one kind and length, by a layout where many have one."""
-    chosen = [entries[place] for place in places]
-    indices = [columns.first + place for place in places]
-    if len(places) >= FEW:
-        joined = b"".join(chosen)
-        layout = _layouts.get((length, kind))
-        if layout is not None and layout.admits(joined):
-            if kind in ANSWERED and layout.delivery:
-                columns.answers.append(layout.answers(joined, indices))
-            if kind in REFERRING and layout.refers:
-                columns.references.append((kind, indices, layout.targets(joined)))
-            return
-    for index, entry in zip(indices, chosen, strict=True):
-        _match(columns, kind, index, entry)
-    if len(places) >= FEW:
+@lru_cache(maxsize=2)  # nearly always as many; the format of a few thousand is a few hundred kilobytes
+def _heads_of(count: int) -> Struct:
+    return Struct(">" + "4xQQ32s2x" * count)
+
+
+def _check_bodies(columns: Columns, length: int, entries: list[bytes]) -> None:
+    """Check bodies of one length, kind by kind; by a layout where many have one."""
+    joined = b"".join(entries)
+    kinds = joined[HEAD_LENGTH + 1 :: length]
+    kind = kinds[0]
+    if kinds.count(kind) != len(kinds):
+        for kind in set(kinds):
+            _check_bodies(columns, length, [entry for entry in entries if entry[HEAD_LENGTH + 1] == kind])
+        return
+    if kind not in PATTERNS:  # and no pattern admits a body near the limit of an entry's length
+        raise _OddError
+    layout = _layouts.get((length, kind)) if len(entries) >= FEW else None
+    if layout is None or not layout.admits(joined):
+        _match_each(columns, kind, entries)
+        return
+    if kind in ANSWERED and layout.delivery:
+        columns.answers.append(layout.answers(joined))
+    if kind in REFERRING and layout.refers:
+        columns.references.append((kind, layout.indices(joined), layout.targets(joined)))
+
+
+def _match_each(columns: Columns, kind: int, entries: list[bytes]) -> None:
+    """Match bodies of one kind and length one by one; where these are many, learn how the last one is laid out."""
+    for entry in entries:
+        match = PATTERNS[kind].fullmatch(entry, HEAD_LENGTH)
+        if match is None:
+            raise _OddError
+        index = int.from_bytes(entry[4:12], "big")
+        if kind in ANSWERED and (delivery := match["delivery"]) is not None:
+            columns.answers.append(answer_record(delivery, index))
+        if kind in REFERRING and match["refers"] is not None and match["epoch"] is None:
+            columns.references.append((kind, [index], [read_number(match["refers"])]))
+    if len(entries) >= FEW:
         if len(_layouts) >= _MAX_LAYOUTS:
             _layouts.clear()
-        _layouts[length, kind] = learn(chosen[-1], HEAD_LENGTH, _HEAD)
-
-
-def _match(columns: Columns, kind: int, index: int, entry: bytes) -> None:
-    match = PATTERNS[kind].fullmatch(entry, HEAD_LENGTH)
-    if match is None or not entry.startswith(MAGIC):
-        raise _OddError
-    if kind in ANSWERED and (delivery := match["delivery"]) is not None:
-        columns.answers.append(answer_record(delivery, index))
-    if kind in REFERRING and match["refers"] is not None and match["epoch"] is None:
-        columns.references.append((kind, [index], [read_number(match["refers"])]))
+        _layouts[len(entries[-1]), kind] = learn(entries[-1], HEAD_LENGTH)

@@ -20,6 +20,8 @@ _MORE = bytes(range(0x80, 0x100))  # a varint's bytes but for the last
 _LAST = bytes(range(0x01, 0x80))
 _LAST_OF_TEN = b"\x01"  # 64 bits
 _LAST_OF_FIVE = bytes(range(0x01, 0x10))  # 32 bits
+# Where an entry has the bytes of its index, in the order that this machine has them in.
+_INDEX = range(11, 3, -1) if sys.byteorder == "little" else range(4, 12)
 
 
 class Layout(NamedTuple):
@@ -33,11 +35,18 @@ class Layout(NamedTuple):
 
     def admits(self, joined: bytes) -> bool:
         """Say whether every entry in *joined*, all of this length, has this layout."""
-        length = self.length
+        length, count = self.length, len(joined) // self.length
         for place, byte in self.fixed:
-            if joined[place::length].strip(byte):
+            if joined[place::length] != byte * count:
                 return False
         return not any(joined[place::length].translate(None, allowed) for place, allowed in self.numbers)
+
+    def indices(self, joined: bytes) -> array[int]:
+        """Return each entry's index."""
+        numbers = bytearray(len(joined) // self.length * 8)
+        for place in range(8):
+            numbers[place::8] = joined[_INDEX[place] :: self.length]
+        return array("Q", bytes(numbers))
 
     def targets(self, joined: bytes) -> array[int]:
         """Return what each entry's ``refers_to`` is; *joined* is admitted and has one.
@@ -54,24 +63,23 @@ class Layout(NamedTuple):
             values.byteswap()
         return values
 
-    def answers(self, joined: bytes, indices: Sequence[int]) -> bytes:
+    def answers(self, joined: bytes) -> bytes:
         """Return the records (see audit/answers.py) of entries that have a ``delivery_digest``."""
-        records, numbers = bytearray(RECORD * len(indices)), array("Q", indices).tobytes()
+        records = bytearray(len(joined) // self.length * RECORD)
         for place in range(8):
             records[place::RECORD] = joined[self.delivery + place :: self.length]
-            records[8 + place :: RECORD] = numbers[place::8]
+            records[8 + place :: RECORD] = joined[_INDEX[place] :: self.length]
         return bytes(records)
 
 
-def learn(entry: bytes, start: int, constants: Sequence[tuple[int, bytes]]) -> Layout:
+def learn(entry: bytes, start: int) -> Layout:
     """Return the layout of an entry.
 
     Args:
         entry: Its body has matched the rule of its kind.
         start: Where the body begins.
-        constants: (place, byte) that every entry has in its head.
     """
-    constant = list(constants)
+    constant: list[tuple[int, bytes]] = []
     numbers: list[tuple[int, bytes]] = []
     refers: Sequence[int] = ()
     delivery = 0

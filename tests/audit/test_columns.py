@@ -209,7 +209,7 @@ def test_a_layout_admits_what_it_was_learned_from_and_nothing_with_another_byte_
         bytes(52) + Body(kind=Kind.QUEUED, refers_to=300 + n, count=1 << 63 | n, **_lane(n)).encode()
         for n in range(FEW)
     ]
-    layout = learn(entries[0], 52, ())
+    layout = learn(entries[0], 52)
     assert layout.admits(b"".join(entries))
     assert layout.targets(b"".join(entries)).tolist() == [300 + n for n in range(FEW)]
     for place, _ in layout.fixed:
