@@ -20,7 +20,7 @@ from exchange.store import DeliveryState
 
 SMALL = ("HK-IMMD", "HK-SB", "TH-DSI")
 EXAMPLES = Path(__file__).resolve().parents[2] / "exchange/examples"
-SECONDS = 30.0
+SECONDS = 240.0  # for what must come, on a machine that does much else
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Federation:
 
     def client(self, name: str) -> Client:
         each = self.agency(name)
-        return Client.connect(each.home, OFFICER, keys=each.officer_keys)
+        return Client.connect(each.home, OFFICER, keys=each.officer_keys, deadline_seconds=SECONDS)
 
     def type(self, line: str, agency: str = "") -> Typed:
         """Type a command; with an agency its officer's home, name and passphrase are added."""
@@ -114,6 +114,16 @@ def running(folder: Path, names: tuple[str, ...] = SMALL) -> Iterator[Federation
         yield federation
     finally:
         federation.nodes.stop()
+
+
+def two_that_begin_alike(client: Client, *addressees: str) -> tuple[Published, Published]:
+    """Publish until two ids have their first eight digits in common: those change every 66 s."""
+    one = client.publish(note("One of two", *addressees or ("TH-DSI",)))
+    while True:
+        two = client.publish(note("The other of two", *addressees or ("TH-DSI",)))
+        if one.bulletin_id[:8] == two.bulletin_id[:8]:
+            return one, two
+        one = two
 
 
 def note(text: str, *addressees: str, originator: str = "HK-SB", more: str = "") -> bytes:

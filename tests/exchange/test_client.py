@@ -24,7 +24,7 @@ from exchange.statement import LogHead
 from exchange.v1 import bulletin_pb2, node_pb2
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from tests.exchange.raw_answers import answer_of, check_answer, outbox_item, request_of
-from tests.exchange.running import Federation, note, running
+from tests.exchange.running import Federation, note, running, two_that_begin_alike
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +109,10 @@ def test_a_bulletin_is_found_by_number_by_id_and_by_its_beginning(reader: Client
     assert caught.value.code == "NO_SUCH_BULLETIN"
 
 
-def test_a_beginning_that_fits_several_is_refused(sender: Client, published: Published) -> None:
-    sender.publish(note("The same hour", "TH-DSI"))
+def test_a_beginning_that_fits_several_is_refused(sender: Client) -> None:
+    common = two_that_begin_alike(sender)[0].bulletin_id[:8]
     with pytest.raises(RefusedError) as caught:
-        sender.find(published.bulletin_id[:8])  # ids of one day begin alike
+        sender.find(common)
     assert caught.value.code == "TOO_MANY"
 
 
@@ -381,10 +381,23 @@ def test_a_subscription_outlives_its_node(tmp_path: Path) -> None:
 def test_watch_writes_one_object_a_line_until_it_is_interrupted(federation: Federation, received: Received) -> None:
     home = federation.home("TH-DSI")
     program = str(Path(sys.executable).parent / "exchange")
-    typed = f"exec {program} inbox --watch --json --home {home} --as {OFFICER} --passphrase-fd 3 3<{home}/passphrase"
-    with subprocess.Popen(["bash", "-c", typed], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+    words = [program, "inbox", "--watch", "--json", "--home", str(home), "--as", OFFICER, "--passphrase-fd", "0"]
+    # Whoever runs these tests in the background has a shell that lets its children ignore interrupts.
+    heeding = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    with (
+        (home / "passphrase").open("rb") as secret,
+        subprocess.Popen(
+            [sys.executable, "-c", heeding, *words],
+            stdin=secret,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as watch,
+    ):
         assert watch.stdout is not None
         assert json.loads(watch.stdout.readline())["sender"] == "HK-SB"
         watch.send_signal(signal.SIGINT)
-        watch.communicate(timeout=30)
+        watch.communicate()
     assert watch.returncode == 130

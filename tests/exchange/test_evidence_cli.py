@@ -21,7 +21,7 @@ from audit.timestamp import make_query
 from exchange.client import Published
 from exchange.demo_world import PASSPHRASE_FILE
 from tests.authority import make_authority
-from tests.exchange.running import Federation, Typed, note, running, type_line
+from tests.exchange.running import Federation, Typed, note, running, two_that_begin_alike, type_line
 
 SENDER, RECIPIENTS = "HK-SB", ("HK-IMMD", "TH-DSI")
 PURPOSE = "Court file 4 K 118/26"
@@ -180,9 +180,8 @@ def test_wrong_use_gets_one_line(
 def test_a_beginning_that_fits_two_bulletins_asks_for_more(world: tuple[Federation, Published], tmp_path: Path) -> None:
     federation, published = world
     with federation.client(SENDER) as client:
-        other = client.publish(note("another one", *RECIPIENTS))
-    common = published.bulletin_id[:8]  # an id begins with its hour
-    assert other.bulletin_id.startswith(common)
+        one, two = two_that_begin_alike(client, *RECIPIENTS)
+    common = one.bulletin_id[:8]  # an id begins with its minute
     home = [
         "--home",
         str(federation.home(SENDER)),
@@ -194,7 +193,7 @@ def test_a_beginning_that_fits_two_bulletins_asks_for_more(world: tuple[Federati
     ]
     typed = type_line(["audit", "evidence", common, *home])
     assert (typed.code, (tmp_path / "e.zip").exists()) == (2, False)
-    assert f"fits 2 bulletins: {published.bulletin_id} of {SENDER}" in typed.err
+    assert all(f"{each.bulletin_id} of {SENDER}" in typed.err for each in (one, two))
     assert type_line(["audit", "evidence", published.bulletin_id, *home]).code == 0  # control
 
 

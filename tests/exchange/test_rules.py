@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import pytest
 
@@ -304,22 +307,38 @@ def test_a_bulletin_full_of_faults_costs_little() -> None:
         two.statements.add(basis=pb.BASIS_FACT, about=[f"P{index}" for index in range(900, 950)]).text.add(
             lang="xx_YY", text="\u202e" * 9000
         )
-    start = time.perf_counter()
-    assert 0 < len(check_bulletin(one, CATALOGUE)) <= MOST
-    assert len([code for code, _ in codes(two) if code.startswith("R-")]) == MOST
-    assert time.perf_counter() - start < 5
+    with counted() as calls:
+        assert 0 < len(check_bulletin(one, CATALOGUE)) <= MOST
+        assert len([code for code, _ in codes(two) if code.startswith("R-")]) == MOST
+    print(f"{calls[0]} calls")
+    assert calls[0] < 10_000_000
 
 
-def test_a_usual_bulletin_is_judged_within_a_few_milliseconds() -> None:
-    messages = [draft(path).message for path in VALID]
+def test_a_usual_bulletin_is_judged_in_a_few_hundred_calls() -> None:
+    messages = [message for path in VALID if (message := draft(path).message) is not None]
     for message in messages:
-        assert message is not None
         check_bulletin(message, CATALOGUE)  # warm
-    start = time.perf_counter()
-    for message in messages:
-        assert message is not None
-        check_bulletin(message, CATALOGUE)
-    assert (time.perf_counter() - start) / len(messages) < 0.005
+    with counted() as calls:
+        for message in messages:
+            check_bulletin(message, CATALOGUE)
+    print(f"{calls[0] // len(messages)} calls a bulletin")
+    assert calls[0] / len(messages) < 1_500
+
+
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """Count calls, Python's and the library's: as many on a busy machine as on an idle one, unlike seconds."""
+    calls = [0]
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        calls[0] += event.endswith("call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(before)
 
 
 def test_text_that_is_not_in_nfc_is_refused_at_intake_too() -> None:
