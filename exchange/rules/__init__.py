@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
 from exchange.rules.complaint import WHOLE, Complaint
 from exchange.rules.policy import check_policy
+from exchange.rules.quick import is_right
 from exchange.rules.registry import check_registry
 from exchange.rules.schema import check_schema
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -53,8 +54,13 @@ def check_bulletin(
     Returns:
         Complaints of S alone, or those of R and P together; none if the bulletin is right.
     """
-    found = check_schema(bulletin)
-    return found or check_registry(bulletin, catalogue) + check_policy(bulletin, catalogue, targets)
+    found: tuple[Complaint, ...] = ()
+    if not is_right(bulletin, catalogue):  # the usual case is right, and knowing that is all it takes
+        found = check_schema(bulletin)
+        if found:
+            return found
+        found = check_registry(bulletin, catalogue)
+    return found + check_policy(bulletin, catalogue, targets)
 
 
 def refusing(complaints: Iterable[Complaint], *, newer_minor: bool) -> tuple[Complaint, ...]:

@@ -13,6 +13,8 @@ _DATE = re.compile(
     r"(?:(\d{4})(?:-(\d\d)(?:-(\d\d|XX))?|-XX(?:-XX)?)?|\d{3}X|\d\dXX)[?~%]?",
     re.ASCII,
 )
+_DAYS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # by month
+_FEBRUARY = 2
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -42,8 +44,8 @@ def _is_date(text: str) -> bool:
         return False
     if not found[3] or found[3] == "XX":
         return True
-    # Year 0 is a leap year, as 2000 is; the calendar module begins with 1.
-    return 1 <= int(found[3]) <= calendar.monthrange(year or 2000, month)[1]
+    # Year 0 is a leap year, as 2000 is.
+    return 1 <= int(found[3]) <= _DAYS[month] + (month == _FEBRUARY and calendar.isleap(year))
 
 
 def _digits(date: str, unknown: str) -> str:

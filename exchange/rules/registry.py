@@ -1,7 +1,7 @@
 """Layer R: characters, dates, codes and references, field by field.
 
 ``CHECKS`` is the table: what a string field holds besides text. One walk over the fields that are set runs the checks;
-whatever needs several fields of one object stands in ``_OBJECTS``.
+whatever needs several fields of one object stands in ``OBJECTS``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROSE = frozenset(
         *("AssistanceRequest.promised_job", "Warrant.offence", "ProtectionReferral.receiving"),
     )
 )
-_LINES = frozenset(["TravelDocument.mrz"])
+LINES = frozenset(["TravelDocument.mrz"])
 _KIND_NAMES = {"P": "person", "V": "vehicle", "L": "place", "C": "contact", "A": "account", "O": "organisation"}
 _ANYTHING = "PVLCAO"
 
@@ -152,6 +152,12 @@ CHECKS: dict[str, Check] = (
 
 def check_registry(bulletin: Bulletin, catalogue: Catalogue) -> tuple[Complaint, ...]:
     """Run layer R over a bulletin that passed layer S."""
+    found = _walk(bulletin, _table(Bulletin.DESCRIPTOR), context_of(bulletin, catalogue))
+    return tuple(found[:MOST])
+
+
+def context_of(bulletin: Bulletin, catalogue: Catalogue) -> Context:
+    """Put together what the checks of one bulletin may look at."""
     pools = (
         bulletin.persons,
         bulletin.vehicles,
@@ -161,8 +167,7 @@ def check_registry(bulletin: Bulletin, catalogue: Catalogue) -> tuple[Complaint,
         bulletin.organisations,
     )
     objects = frozenset(one.id for pool in pools for one in pool)
-    found = _walk(bulletin, _table(Bulletin.DESCRIPTOR), Context(catalogue=catalogue, objects=objects))
-    return tuple(found[:MOST])
+    return Context(catalogue=catalogue, objects=objects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,10 +203,10 @@ def _table(descriptor: Descriptor) -> _Table:
                 repeated=field.is_repeated,
                 inside=inside,
                 prose=known in PROSE,
-                lines=known in _LINES,
+                lines=known in LINES,
                 check=CHECKS.get(known),
             )
-    return _Table(plans, _OBJECTS.get(descriptor.name))
+    return _Table(plans, OBJECTS.get(descriptor.name))
 
 
 def _walk(message: Message, table: _Table, context: Context) -> list[Complaint]:
@@ -334,7 +339,7 @@ def _listed(words: Any) -> str:
     return f"one of: {', '.join(words)}"
 
 
-_OBJECTS: dict[str, Several] = {
+OBJECTS: dict[str, Several] = {
     "Place": _place,
     "Contact": _contact,
     "Account": _account,
