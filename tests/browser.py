@@ -52,7 +52,7 @@ def open_page(page: Path, work: Path, fragment: str = "", shot: Path | None = No
         *(f"--virtual-time-budget={WAIT_MS}", *([f"--screenshot={shot}"] if shot else ["--dump-dom"])),
         f"{page.resolve().as_uri()}{fragment}",
     ]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     console = tuple(line for line in done.stderr.splitlines() if ":CONSOLE" in line)
     return Opened(done.stdout, console, _requests(log))

@@ -266,7 +266,7 @@ def follow(folder: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here")
     shell = ["sh", "-e", "-c", commands((folder / ef.HOWTO).read_text())]
-    return subprocess.run(shell, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(shell, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.mark.parametrize("sent", [True, False])

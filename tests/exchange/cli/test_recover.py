@@ -40,7 +40,7 @@ def typed(federation: Federation, *line: object) -> subprocess.CompletedProcess[
     secret = (federation.home(LOST) / PASSPHRASE_FILE).read_text()
     words_typed = [sys.executable, "-m", "exchange", *map(str, line)]
     return subprocess.run(
-        words_typed, input=secret, capture_output=True, text=True, timeout=120, check=False
+        words_typed, input=secret, capture_output=True, text=True, timeout=900, check=False
     )  # our own program
 
 

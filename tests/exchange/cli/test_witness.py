@@ -100,7 +100,7 @@ def server(home: Path) -> Iterator[WitnessServer]:
 def ask(
     server: WitnessServer, body: bytes, method: str = "POST", path: str = "/add-checkpoint"
 ) -> tuple[int, str, str]:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)) as line:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=120)) as line:
         line.request(method, path, body)
         with line.getresponse() as answer:
             return answer.status, answer.getheader("Content-Type", ""), answer.read().decode()
@@ -162,7 +162,7 @@ def test_a_body_has_a_limit(server: WitnessServer) -> None:
 
 
 def test_a_slow_client_loses_its_place_and_costs_nobody_else_theirs(home: Path, agencies: list[AgencyKeys]) -> None:
-    with serving(home, 2.0) as server:
+    with serving(home, 900.0) as server:
         slow = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(4)]
         for each in slow:
             each.sendall(b"POST /add-checkpoint HTTP/1.1\r\n")
@@ -170,20 +170,35 @@ def test_a_slow_client_loses_its_place_and_costs_nobody_else_theirs(home: Path, 
             time.sleep(0.01)
         with pytest.raises((http.client.HTTPException, OSError)):  # all places are taken
             ask(server, log_of(agencies[0]).request(0))
-        deadline = time.monotonic() + 60
-        while server._until and time.monotonic() < deadline:
-            with suppress(OSError):
-                for each in slow:  # a byte now and then does not keep a place
-                    each.sendall(b"X")
-            time.sleep(0.1)
-        assert ask(server, log_of(agencies[0]).request(0))[0] == 200
         for each in slow:
             each.close()
+    with serving(home, 1.0) as server:
+        slow = [socket.create_connection(("127.0.0.1", server.server_port), timeout=0.1) for _ in range(4)]
+        while slow:  # a byte now and then does not keep a place
+            slow = [each for each in slow if not hung_up(each)]
+        while True:
+            with suppress(http.client.HTTPException, OSError):  # this machine may take a second for it, too
+                assert ask(server, log_of(agencies[0]).request(0))[0] == 200
+                break
+
+
+def hung_up(line: socket.socket) -> bool:
+    """Send one byte more, and say whether the other side is there no more."""
+    try:
+        line.sendall(b"X")
+        if line.recv(100):
+            return False
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    line.close()
+    return True
 
 
 def test_a_connection_is_kept_for_further_requests(server: WitnessServer, agencies: list[AgencyKeys]) -> None:
     log = log_of(agencies[0])
-    line = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=120)
     for old, size in ((0, 3), (3, 9), (3, 9)):
         line.request("POST", "/add-checkpoint", log.request(old, size))
         answer = line.getresponse()
@@ -294,14 +309,14 @@ def _serve_and_ask(home: Path, log: GrowingLog) -> None:
         assert process.stderr is not None
         first = process.stdout.readline()
         port = int(first.rpartition(":")[2].partition("/")[0])
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         line.request("POST", "/add-checkpoint", log.request(0))
         assert line.getresponse().status == 200
         line.close()
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == f"{NAME} stopped\n"
         assert json.loads(process.stderr.read())["what"] == "cosigned"
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def test_the_help_and_the_server_need_no_grpc() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from exchange.lane import LaneClass, LaneId
-from exchange.rpc.headtimes import RESERVE_MS, HeadTimes
+from exchange.rpc.headtimes import RESERVE_MS, RESERVED, HeadTimes
 from keys.identity import AgencyId
 from tests.world import NOW_MS, Desk
 
@@ -25,7 +25,8 @@ async def run(desk: Desk, clock_ms: int, number: int) -> list[int]:
     """Make heads in one run of the node, with a clock that stands."""
     times = HeadTimes(desk.node, lambda: clock_ms)
     made = [times.next(lane_of(desk)) for _ in range(number)]
-    await asyncio.sleep(0.05)  # what was reserved is written beside it
+    while int.from_bytes(desk.node.reads.meta(RESERVED) or b"", "big") < made[-1]:  # it is written beside them
+        await asyncio.sleep(0.01)
     desk.close()
     return made
 
