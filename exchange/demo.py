@@ -35,7 +35,7 @@ from exchange.store import DeliveryState
 from keys.identity import AgencyId
 from keys.roster import parse_roster, roster_digest, words
 
-ARRIVE_SECONDS = 40.0  # for the receipts of one wave; they take milliseconds once the streams are open
+ARRIVE_SECONDS = 300.0  # for the receipts of one wave; they take milliseconds once the streams are open
 LOOK_SECONDS = 0.05
 TAMPERED = "tampered"
 CASE, REASON = "EXERCISE 2025/01", "exercise: every addressee reads what it was sent"
@@ -90,7 +90,9 @@ def run_demo(folder: Path, tell: Tell, *, random_bytes: Callable[[int], bytes] =
     try:
         with ExitStack() as lines:
             clients = {
-                each.id: lines.enter_context(Client.connect(each.home, OFFICER, keys=each.officer_keys))
+                each.id: lines.enter_context(
+                    Client.connect(each.home, OFFICER, keys=each.officer_keys, deadline_seconds=ARRIVE_SECONDS)
+                )
                 for each in world.agencies
             }
             _publish_all(world, clients, tell)

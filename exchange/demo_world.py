@@ -33,6 +33,8 @@ FEDERATION = "exercise.example"
 OFFICER = "duty-1"
 CEILING = 4  # secret: the highest marking that may enter the system
 PASSPHRASE_FILE, ROSTER_FILE = "passphrase", "roster"
+PORTS = range(20_000, 32_768)  # below those that systems hand out to whoever asks for any
+ATTEMPTS = 200  # at finding one of them free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,9 +194,19 @@ def _config(agency: AgencyId, held: ExitStack) -> NodeConfig:
 
 
 def _hold(held: ExitStack) -> int:
-    """Hold a free port: bound but not listening, shareable with the server that will."""
+    """Hold a free port, bound but not listening, until its node is about to listen there.
+
+    It is none of those that the system hands out by itself: a node that is stopped and started again would now and
+    then find that some other program's connection has taken its port meanwhile.
+    """
     line = held.enter_context(socket.socket())
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    line.bind(("127.0.0.1", 0))
+    for _ in range(ATTEMPTS):
+        try:
+            line.bind(("127.0.0.1", secrets.choice(PORTS)))
+            break
+        except OSError:
+            continue  # somebody has it
+    else:
+        line.bind(("127.0.0.1", 0))
     port: int = line.getsockname()[1]
     return port
