@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Proven:
     def __init__(self, node: Node, peer: AgencyId) -> None:
         self._node, self._peer = node, peer
         self._path = witnessed_path(node.paths.peer_checkpoint(peer))
+        self._writing = threading.Lock()  # a stream that ended leaves its last write to its thread, the next one begins
 
     def is_behind(self) -> bool:
         """Tell whether we hold a newer checkpoint of the peer than its cosigned one."""
@@ -86,8 +88,15 @@ class Proven:
         if held is not None:
             old = verify_note(held[1], house.log_key(self._peer))
             await _check_one_history(old, new, prove)  # 4
-        await asyncio.to_thread(_write, self._path, note)
-        return True
+        return await asyncio.to_thread(self._write, new, note)
+
+    def _write(self, new: Checkpoint, note: str) -> bool:
+        """Write it, if it is newer still."""
+        with self._writing:
+            if new.size <= self._size_of(new.origin):
+                return False
+            _write(self._path, note)
+            return True
 
     def _size_of(self, origin: str) -> int:
         """Give the size that we have of this origin."""
