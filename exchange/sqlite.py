@@ -213,6 +213,8 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     connection.set_busy_timeout(5000)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "FULL")
+    # One plan a statement, whatever is bound: otherwise a join is compiled anew for each bulletin that is looked for.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.pragma("trusted_schema", False)
     connection.pragma("cell_size_check", True)
     connection.pragma("secure_delete", True)
