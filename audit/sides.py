@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from audit.body import Body, parse_body
+from audit.closed import closing_of
 from audit.entry import HEAD_LENGTH
 from audit.grammar import ANSWERS
 from audit.kinds import Kind
@@ -114,6 +115,9 @@ def losses_of(sides: Sequence[Side]) -> tuple[list[Loss], list[OneSided]]:
                 body.peer_root
             ):
                 why = f"epoch {before.epoch} had another root at size {body.peer_size}"
+                wrong.append(row._replace(why=why))
+            elif before is not None and closing_of(before.folder, held) is not None and held != body.peer_size:
+                why = f"epoch {before.epoch} was closed in order at size {held}, not {body.peer_size}"
                 wrong.append(row._replace(why=why))
             last = end_us(before) if before is not None else 0
             found.append(Loss(side.number, side.epoch - 1, held, body.peer_size, row, time_us, last))

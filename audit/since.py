@@ -27,6 +27,7 @@ from audit.chunk import (
     reference_fault,
     verify_chunk,
 )
+from audit.closed import closing_fault, tell_closed
 from audit.entry import HEAD_LENGTH, leaf_hash
 from audit.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.kinds import Kind
@@ -335,7 +336,11 @@ def _tell_rules(steps: Steps, scope: _Scope, found: _Found) -> None:
     if closed is not None and scope.first + closed < scope.size - 1:
         index = scope.first + closed
         raise LogRefutedError(Finding(RULES_STEP, index + 1, f"entry {index} closed this epoch"))
+    if closed is not None and (fault := closing_fault(scope.folder, scope.size)):
+        raise LogRefutedError(Finding(RULES_STEP, scope.first + closed, fault))
     if genesis is not None:
         raise LogRefutedError(Finding(RULES_STEP, scope.first + genesis, "GENESIS in the middle of a log"))
     detail = f"{found.answers.count:,} deliveries answered here, each once; older answers were not compared"
+    if closed is not None:
+        detail += tell_closed(scope.folder, scope.size)
     steps.put(RULES_STEP, NOT_CHECKED if scope.missing else OK, detail)

@@ -254,3 +254,22 @@ def test_an_answer_that_is_said_again_in_a_later_epoch_is_no_second_one(logs: Lo
     begin_anew(logs, NHRC, answer)
     found = compare(logs)
     assert (found.pairs, found.one_sided, found.lost) == (7, [], [])
+
+
+def test_a_new_epoch_that_begins_elsewhere_than_the_one_before_was_closed_is_found(logs: Logs) -> None:
+    old, signer, origin = begin_anew(logs, DSI), keys_of(DSI).node.log, f"{DSI.lower()}.exercise.example/log/1"
+    folder, last = logs.home(DSI) / "before-epoch-2/log", parse_entry(old[-1])
+
+    def end_with(*more: Body) -> None:
+        made = list(old)
+        for body in more:
+            entry = Entry(index=len(made), time_us=last.time_us, previous=leaf_hash(made[-1]), body=body.encode())
+            made.append(entry.encode())
+        write_log(folder, made, sign(made, signer, origin))
+
+    end_with(Body(kind=Kind.HEARTBEAT))  # control: what followed was given up, and RESTORED says from where
+    assert compare(logs).one_sided == []
+    end_with(Body(kind=Kind.EPOCH_CLOSED))
+    [row] = compare(logs).one_sided
+    assert (row.agency, row.kind, row.entry) == (DSI, "RESTORED", 4)
+    assert row.why == f"epoch 1 was closed in order at size {len(old) + 1}, not {len(old)}"
