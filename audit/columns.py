@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from io import BytesIO
+from itertools import repeat
 from operator import itemgetter
 from struct import Struct
 
 from audit.answers import answer_record
-from audit.entry import HEAD_LENGTH, MAGIC
+from audit.entry import HEAD_LENGTH, MAGIC, MAX_ENTRY_BYTES
 from audit.grammar import ANSWERS, PATTERNS, REFERS, read_number
 from audit.layout import Layout, learn
 from audit.merkle import TILE_WIDTH, tile_roots
@@ -29,6 +31,7 @@ _MAX_LAYOUTS = 2048  # two or three kilobytes each
 _LEAF = sha256(b"\0")
 _SHORTEST = HEAD_LENGTH + 2  # a head, and the number and value of its kind
 _BEGINNING = itemgetter(slice(_SHORTEST))
+_LENGTHS = {length.to_bytes(2, "big"): length for length in range(_SHORTEST, MAX_ENTRY_BYTES + 1)}
 References = tuple[int, Sequence[int], Sequence[int]]
 """(kind, indices of entries of that kind, what each of them refers to)."""
 
@@ -72,35 +75,43 @@ def verify_columns(folder: TileFolder, bundles: Sequence[tuple[int, int]], link:
             groups[len(entry)].append(entry)
         for length, chosen in groups.items():
             _check_bodies(columns, length, chosen)
-    except (_OddError, RefusedError, IndexError):
+    except (_OddError, RefusedError, KeyError):
         return None
     return columns
 
 
 def _read(columns: Columns, folder: TileFolder, bundles: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Frame and hash the entries, compare the hashes with the tiles, and make the tiles' roots.
-
-    This loop is the cost of a verification. A copy of a hash that has taken the prefix costs less than a new one.
-    """
+    """Frame and hash the entries, compare the hashes with the tiles, and make the tiles' roots."""
     entries: list[bytes] = []
-    add, copy = entries.append, _LEAF.copy
+    copy = _LEAF.copy  # a copy of a hash that has taken the prefix costs less than a new one
     for index, width in bundles:
         _, data, _ = folder.bundle(index, width)
+        framed = _frame(data, width)
         leaves: list[bytes] = []
-        position = 0
-        for _ in range(width):
-            stop = position + 2 + (data[position] << 8 | data[position + 1])
-            entry = data[position + 2 : stop]
+        for entry in framed:
             leaf = copy()
             leaf.update(entry)
             leaves.append(leaf.digest())
-            add(entry)
-            position = stop
-        if position != len(data) or folder.tile(0, index, width) != b"".join(leaves):
+        if folder.tile(0, index, width) != b"".join(leaves):
             raise _OddError
+        entries += framed
         columns.leaves += leaves
     whole = len(entries) - len(entries) % TILE_WIDTH
     columns.roots, columns.tail = tile_roots(columns.leaves[:whole]), columns.leaves[whole:]
+    return entries
+
+
+def _frame(data: bytes, width: int) -> list[bytes]:
+    """Return the entries of a bundle that holds *width* of them, each of a length that an entry can have.
+
+    Lengths and entries are read in turn, so that no step of it is Python's: ``map`` takes one when it needs one.
+    """
+    read = BytesIO(data).read
+    entries = list(map(read, map(_LENGTHS.__getitem__, map(read, repeat(2, width)))))
+    # Only the last entry can be shorter than it should be, and only the last can have something after it.
+    last = entries[-1]
+    if read(1) or not data.endswith(len(last).to_bytes(2, "big") + last):
+        raise _OddError
     return entries
 
 
@@ -108,8 +119,6 @@ def _check_heads(columns: Columns, entries: list[bytes], link: bytes | None) -> 
     """Compare magic, indices, times and links; note the kinds, if each is where it belongs."""
     count = len(entries)
     heads = b"".join(map(_BEGINNING, entries))
-    if len(heads) != _SHORTEST * count:
-        raise _OddError
     if any(heads[place::_SHORTEST] != MAGIC[place : place + 1] * count for place in range(len(MAGIC))):
         raise _OddError
     numbers = _heads_of(count).unpack(heads)
@@ -138,11 +147,12 @@ def _check_bodies(columns: Columns, length: int, entries: list[bytes]) -> None:
         for kind in set(kinds):
             _check_bodies(columns, length, [entry for entry in entries if entry[HEAD_LENGTH + 1] == kind])
         return
-    if kind not in PATTERNS:  # and no pattern admits a body near the limit of an entry's length
+    if kind not in PATTERNS:
         raise _OddError
-    layout = _layouts.get((length, kind)) if len(entries) >= FEW else None
-    if layout is None or not layout.admits(joined):
-        _match_each(columns, kind, entries)
+    layout = _layout_of(kind, entries, joined) if len(entries) >= FEW else None
+    if layout is None:
+        for entry in entries:
+            _match(columns, kind, entry)
         return
     if kind in ANSWERED and layout.delivery:
         columns.answers.append(layout.answers(joined))
@@ -150,18 +160,26 @@ def _check_bodies(columns: Columns, length: int, entries: list[bytes]) -> None:
         columns.references.append((kind, layout.indices(joined), layout.targets(joined)))
 
 
-def _match_each(columns: Columns, kind: int, entries: list[bytes]) -> None:
-    """Match bodies of one kind and length one by one; where these are many, learn how the last one is laid out."""
-    for entry in entries:
-        match = PATTERNS[kind].fullmatch(entry, HEAD_LENGTH)
-        if match is None:
-            raise _OddError
-        index = int.from_bytes(entry[4:12], "big")
-        if kind in ANSWERED and (delivery := match["delivery"]) is not None:
-            columns.answers.append(answer_record(delivery, index))
-        if kind in REFERRING and match["refers"] is not None and match["epoch"] is None:
-            columns.references.append((kind, [index], [read_number(match["refers"])]))
-    if len(entries) >= FEW:
-        if len(_layouts) >= _MAX_LAYOUTS:
-            _layouts.clear()
-        _layouts[len(entries[-1]), kind] = learn(entries[-1], HEAD_LENGTH)
+def _layout_of(kind: int, entries: list[bytes], joined: bytes) -> Layout | None:
+    """Return the layout that all of these have; where the one known is not theirs, learn it from the first."""
+    shape = len(entries[0]), kind
+    known = _layouts.get(shape)
+    if known is not None and known.admits(joined):
+        return known
+    if PATTERNS[kind].fullmatch(entries[0], HEAD_LENGTH) is None:
+        raise _OddError
+    if len(_layouts) >= _MAX_LAYOUTS:
+        _layouts.clear()
+    learned = _layouts[shape] = learn(entries[0], HEAD_LENGTH)
+    return learned if learned.admits(joined) else None
+
+
+def _match(columns: Columns, kind: int, entry: bytes) -> None:
+    match = PATTERNS[kind].fullmatch(entry, HEAD_LENGTH)
+    if match is None:
+        raise _OddError
+    index = int.from_bytes(entry[4:12], "big")
+    if kind in ANSWERED and (delivery := match["delivery"]) is not None:
+        columns.answers.append(answer_record(delivery, index))
+    if kind in REFERRING and match["refers"] is not None and match["epoch"] is None:
+        columns.references.append((kind, [index], [read_number(match["refers"])]))
