@@ -4,6 +4,7 @@ One byte an entry is kept, the newest in memory and those of very long logs in a
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 from audit.kinds import Kind
 from audit.spool import Spool
@@ -37,9 +38,12 @@ class Census:
     def add(self, kinds: bytes) -> None:
         """Take the kinds of the next entries."""
         self._kinds.append(kinds)
-        for kind, count in Counter(kinds).items():
+        rest = kinds
+        while rest:  # each round takes one kind out: a log has few, and many entries of each
+            kind = rest[0]
             self.first.setdefault(kind, self.size + kinds.index(kind))
-            self.counts[kind] += count
+            rest = rest.translate(None, rest[:1])
+            self.counts[kind] += kinds.count(kind)
         self._watch_beginning(kinds)
         self._watch_alone(kinds)
         self.size += len(kinds)
@@ -47,6 +51,10 @@ class Census:
     def at(self, index: int) -> int:
         """Return the kind of an entry that was taken."""
         return self._kinds.read(index, 1)[0]
+
+    def each(self, indices: Sequence[int]) -> bytes:
+        """Return the kinds of entries that were taken."""
+        return self._kinds.pick(indices)
 
     def _watch_beginning(self, kinds: bytes) -> None:
         if len(self.beginning) < 3:

@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from tempfile import TemporaryFile
 
 
@@ -42,6 +42,12 @@ class Spool:
         if self._descriptor is None:
             return bytes(self._memory[place : place + count])
         return os.pread(self._descriptor, count, place)
+
+    def pick(self, places: Sequence[int]) -> bytes:
+        """Return the byte at each of these places, all of which have one."""
+        if self._descriptor is None:
+            return bytes(map(self._memory.__getitem__, places))
+        return b"".join([os.pread(self._descriptor, 1, place) for place in places])
 
     def blocks(self, count: int) -> Iterator[bytes]:
         """Yield everything, *count* bytes at a time."""

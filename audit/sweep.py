@@ -7,6 +7,7 @@ an entry and 16 bytes an answer, where these are more than a few megabytes.
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -85,7 +86,8 @@ def _chunks(root: Path, size: int, tasks: _Tasks, processes: int) -> Iterator[Ch
 
     # A copy of this process starts at once; where threads run, one of them may hold a lock that the copy never gets.
     way = "fork" if threading.active_count() == 1 else "spawn"
-    with ProcessPoolExecutor(processes, mp_context=get_context(way)) as pool:
+    # What was there before is left out when a process looks for garbage.
+    with ProcessPoolExecutor(processes, mp_context=get_context(way), initializer=gc.freeze) as pool:
         waiting = deque(pool.submit(verify_chunk, root, size, *task) for task in islice(tasks, _AHEAD * processes))
         try:
             while waiting:
@@ -120,9 +122,11 @@ def _join(swept: Sweep, chunk: Chunk) -> None:
 
 
 def _check_references(swept: Sweep, chunk: Chunk) -> None:
-    pairs = iter(chunk.references)
-    for index, target in zip(pairs, pairs, strict=True):
-        fault = reference_fault(chunk.kinds[index - chunk.first], target, swept.kinds.at(target))
-        if fault:
-            swept.findings.append(Finding(BODIES_STEP, index, fault))
-            return
+    """Check what entries of this run refer to before it: first the pairs of kinds, which are few."""
+    indices, targets = chunk.references[::2], chunk.references[1::2]
+    pairs = list(zip([chunk.kinds[index - chunk.first] for index in indices], swept.kinds.each(targets), strict=True))
+    faulty = {pair for pair in set(pairs) if reference_fault(pair[0], 0, pair[1])}
+    if faulty:
+        place = next(place for place, pair in enumerate(pairs) if pair in faulty)
+        fault = reference_fault(pairs[place][0], targets[place], pairs[place][1])
+        swept.findings.append(Finding(BODIES_STEP, indices[place], str(fault)))

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,8 @@ def test_a_census_beyond_memory_says_the_same() -> None:
     for place in range(0, len(kinds), 999):
         census.add(kinds[place : place + 999])
     assert [census.at(i) for i in range(0, len(kinds), 97)] == list(kinds[::97])
+    assert census.each([49_000, 3, 3, 20_000]) == bytes(kinds[i] for i in (49_000, 3, 3, 20_000))
+    assert census.counts == Counter(kinds)
     assert census.first == {kind: kinds.index(kind) for kind in set(kinds)}
     assert sum(census.counts.values()) == census.size == len(kinds)
     assert (census.beginning, census.after, census.genesis_again) == (bytes([1, 4, 5]), (3, 6), None)
