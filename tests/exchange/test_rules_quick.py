@@ -14,9 +14,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from exchange.rules import check_bulletin, packaged_catalogue
+from exchange.rules import packaged_catalogue
 from exchange.rules.expressions import EXPRESSIONS
-from exchange.rules.predicates import UnknownRuleError, agreements
+from exchange.rules.predicates import UnknownRuleError, agreements, scalar, text_limits
 from exchange.rules.quick import is_right, plan
 from exchange.rules.registry import check_registry, context_of
 from exchange.rules.schema import check_schema
@@ -177,6 +177,7 @@ def _stated(kind: int, rules: bytes) -> Any:
         (FieldDescriptor.TYPE_STRING, b"\xd8\x01\x03", "x"),  # ignore, always
         (FieldDescriptor.TYPE_UINT32, b"\x2a\x02\x08\x01", 1),  # uint32.const
         (FieldDescriptor.TYPE_BYTES, b"\x7a\x02\x10\x01", b"x"),  # bytes.min_len
+        (FieldDescriptor.TYPE_STRING, b"\xea\x01\x04true", "x"),  # cel_expression
     ],
 )
 def test_what_stands_under_an_unknown_rule_is_never_right_the_quick_way(kind: int, rules: bytes, value: Any) -> None:
@@ -188,12 +189,30 @@ def test_what_stands_under_an_unknown_rule_is_never_right_the_quick_way(kind: in
 
 def test_the_whole_text_must_match_its_pattern() -> None:
     """``$`` of Python alone would let a newline through."""
-    message = pb.Bulletin()
-    message.CopyFrom(_message_of(VALID[0]))
-    assert is_right(message, CATALOGUE)
-    message.header.originator += "\n"
-    assert not is_right(message, CATALOGUE)
-    assert [one.path for one in check_bulletin(message, CATALOGUE)] == ["header.originator"]
+    limits = text_limits(field_rules(pb.Header.DESCRIPTOR.fields_by_name["originator"]))
+    assert limits.admit("HK-SB")
+    assert not limits.admit("HK-SB\n")
+    assert not limits.admit("of HK-SB")
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "right", "wrong"),
+    [
+        (pb.AssistanceRequest, "person_count", (1, 2), (0,)),
+        (pb.Attachment, "size_bytes", (1, 2_147_483_648), (0, 2_147_483_649)),
+        (pb.Person, "height_cm", (30, 260), (29, 261)),
+        (pb.Place, "lat", (-90.0, 90.0), (-90.5, 90.5, float("nan"))),
+        (pb.Header, "urgency", (1, 4), (0, 5)),
+    ],
+)
+def test_a_number_is_right_up_to_its_bounds(
+    message: Any, name: str, right: tuple[float, ...], wrong: tuple[float, ...]
+) -> None:
+    field = message.DESCRIPTOR.fields_by_name[name]
+    is_one = scalar(field, field_rules(field))
+    assert is_one is not None
+    assert all(is_one(each, None) for each in right)
+    assert not any(is_one(each, None) for each in wrong)
 
 
 def test_an_instant_whose_nanoseconds_overflow_goes_the_long_way() -> None:
