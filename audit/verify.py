@@ -14,6 +14,7 @@ from audit.bundle_folder import folder_at
 from audit.census import Census
 from audit.checkpoint import Checkpoint, VerifierKey
 from audit.chunk import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
+from audit.closed import closing_fault, tell_closed
 from audit.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.grammar import FIRST_KINDS
 from audit.kinds import Kind
@@ -66,7 +67,7 @@ def verify_log(
         if witnesses is not None:
             result = judge_witnesses(folder, checkpoint, key, witnesses, notes, outside)
         anchored = step_outside(steps, folder, checkpoint, key, outside, witnesses, notes, result.reached)
-        _step_rules(steps, checkpoint, swept)
+        _step_rules(steps, folder, checkpoint, swept)
         if witnesses is not None:
             step_witnesses(steps, result)
     except LogRefutedError as refuted:
@@ -146,7 +147,7 @@ def _step_bodies(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
         steps.put(BODIES_STEP, OK, detail)
 
 
-def _step_rules(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_rules(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
     """8: how a log begins and ends, one answer a delivery, and what everybody must be told."""
     kinds = swept.kinds
     problem = _beginning(kinds)
@@ -156,6 +157,8 @@ def _step_rules(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
     closed = kinds.first.get(Kind.EPOCH_CLOSED, kinds.size)
     if problem is None and closed < kinds.size - 1:
         problem = Finding(8, closed + 1, f"entry {closed} closed this epoch")
+    if problem is None and closed < kinds.size and (fault := closing_fault(folder, checkpoint.size)):
+        problem = Finding(8, closed, fault)
     if problem:
         raise LogRefutedError(problem)
     detail = f"begins as a log must; {swept.answers.count:,} deliveries answered, each once"
@@ -165,6 +168,8 @@ def _step_rules(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
         detail += (
             f"; it started alone at entry {kinds.alone_since} and nobody has answered since: it may be an old copy"
         )
+    if closed < kinds.size:
+        detail += tell_closed(folder, checkpoint.size)
     steps.put(8, OK, detail)
 
 
