@@ -53,8 +53,8 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
     return open_home(home, keys), keys
 
 
-def open_home(home: Path, keys: NodeKeys) -> Node:
-    """As ``open_node``, where the keys are open already."""
+def open_home(home: Path, keys: NodeKeys, *, closed: bool = False) -> Node:
+    """As ``open_node``, where the keys are open already; *closed* where the epoch may have been closed."""
     paths = Paths(home=home)
     check_finished(home)
     with ExitStack() as undo:
@@ -71,7 +71,7 @@ def open_home(home: Path, keys: NodeKeys) -> Node:
             if (behind_ms := clock_behind_ms(store.reads(), now_ms())) > MAX_BEHIND_MS:
                 raise ClockError(home, behind_ms) from error
             raise
-        node = Node(home, house, store, lock, os.urandom, log_mldsa44=keys.log_mldsa44)
+        node = Node(home, house, store, lock, os.urandom, log_mldsa44=keys.log_mldsa44, closed=closed)
         undo.pop_all()
         node.at_stop.append(lambda: os.close(occupied))
     return node

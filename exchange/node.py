@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.checkpoint import Checkpoint, VerifierKey
-from audit.entry import HEAD_LENGTH, Body, Kind, parse_head
+from audit.entry import HEAD_LENGTH, Body, Kind, parse_body, parse_entry, parse_head
 from audit.epochs import check_first_entry
 from audit.kinds import Role
 from audit.lock import SqliteLock, check_start
@@ -198,6 +198,13 @@ class EpochOverError(IntegrityError):
     hint = "exchange node recover --from-peers begins the log's new epoch"
 
 
+def closed_at(reads: Reads) -> int | None:
+    """Return the index of EPOCH_CLOSED, which can only be the last entry; None while the epoch goes on."""
+    size = reads.size()
+    last = reads.read_entries(size - 1, 1) if size else []
+    return size - 1 if last and parse_body(parse_entry(last[0]).body).kind == Kind.EPOCH_CLOSED else None
+
+
 class Node:
     """A running node, without its sockets."""
 
@@ -210,7 +217,10 @@ class Node:
         random_bytes: RandomBytes,
         clock: NodeClock | None = None,
         log_mldsa44: Signer | None = None,
+        *,
+        closed: bool = False,
     ) -> None:
+        """Check database, log and lock against each other; *closed* lets an epoch be opened that was closed."""
         self.paths = Paths(home=home)
         self.house = house
         self.store = store
@@ -219,6 +229,8 @@ class Node:
         self._house_turn = threading.Lock()  # records are adopted in the loop, keys change beside it
         self.log = open_log(house.origin, house.before, store.reader(), str(self.paths.database))
         check_start(self.log, lock, store.reader(), str(self.paths.database))
+        if not closed and (last := closed_at(store.reader())) is not None:
+            raise EpochOverError(f"{self.paths.database}: entry {last} closed this epoch of the log")
         self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
         self.clock = clock or system_clock()
         self.writer = Writer(store, self.log, lock, house.log_signer, self.clock, self._after_group)

@@ -83,6 +83,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.enrolment",
         "exchange.settling",
         "exchange.bundling",
+        "exchange.closing",
         "exchange.completeness",
         "exchange.evidence",
         "exchange.evidence_logs",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audit.checkpoint import parse_note
 from exchange.cli.options import home_option, passphrase_option, read_passphrase
 from keys.errors import IntegrityError, RefusedError
 
@@ -37,6 +38,7 @@ LOOK = "recovery.part"  # folder for the copy of the old database
 @click.command("recover")
 @home_option
 @click.option("--from-peers", is_flag=True, required=True, help="Take back what the other members hold.")
+@click.option("--close", is_flag=True, help="The home is whole: close its epoch in order, then go on as after a loss.")
 @click.option("--manifest", "manifest_file", type=FILE, help="Our new manifest, which opens the new epoch.")
 @click.option("--roster", "roster_file", type=FILE, help="Roster 1, where the database is lost.")
 @click.option(
@@ -49,6 +51,7 @@ LOOK = "recovery.part"  # folder for the copy of the old database
 def recover(
     home: Path,
     from_peers: bool,
+    close: bool,
     manifest_file: Path | None,
     roster_file: Path | None,
     told: str | None,
@@ -61,6 +64,8 @@ def recover(
 
     First without --manifest: it asks every member and writes what the agency's root signs with exchange keys make
     epoch. Then with the new manifest: it builds the database anew. The old files are moved aside, never deleted.
+    With --close it ends the log of a node that has lost nothing, because its key was stolen or it forked: EPOCH_CLOSED
+    is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
     import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
     from exchange import restoring
@@ -74,6 +79,12 @@ def recover(
     roster = load_kind(roster_file, "roster") if roster_file is not None else None
     given = [load_kind(each, "manifest", "key-sheet") for each in records]
     addresses = _addresses(peers)
+    if close:
+        if manifest is not None or roster is not None:
+            raise click.UsageError("--close is for a whole home, before there is a manifest: leave the other files out")
+        keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
+        _close(home, keys, addresses, [_code(each, "--without") for each in without])
+        return
     occupied = occupy(home)
     try:
         if restoring.unfinished(home) is not None:
@@ -95,6 +106,28 @@ def recover(
             shutil.rmtree(look, ignore_errors=True)
     finally:
         os.close(occupied)
+
+
+def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[AgencyId]) -> None:
+    """Close the epoch of a whole home, have the members cosign that, and write what the root must sign."""
+    from exchange.closing import close_epoch, finish
+    from exchange.home import open_home
+    from exchange.rpc import rebuilding
+
+    node = open_home(home, keys, closed=True)
+    try:
+        gathered = _gather(home, node.house, keys, addresses, without)
+        note = close_epoch(node, [(each.peer, held) for each in gathered.recovered for _, held in each.notes])
+        shown = rebuilding.show_all(gathered, _identity(home, keys), addresses, note, node.log.consistency, _now_ms())
+        note = asyncio.run(shown)
+        finish(node, note)
+    finally:
+        node.stop()
+    rebuilding.save_recovered(home, gathered)
+    checkpoint, own = rebuilding.save_for_root(home, note, gathered)
+    end = parse_note(note).checkpoint
+    click.echo(f"{end.origin} is closed at size {end.size:,}; for whoever keeps the root: {checkpoint} and {own}")
+    click.echo("exchange: next: exchange keys make epoch, then this with --manifest instead of --close", err=True)
 
 
 def _known(

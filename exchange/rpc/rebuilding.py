@@ -16,6 +16,7 @@ from pathlib import Path
 import grpc
 
 from audit.checkpoint import Checkpoint, SignatureLine, parse_note
+from audit.cosignature import add_lines
 from audit.entry import parse_head
 from audit.epochs import check_first_entry
 from audit.trust import policy_of
@@ -159,6 +160,42 @@ async def _ask(
         except (RefusedError, UnavailableError) as error:
             why = f"{address}: {error}"
     return why
+
+
+async def show_all(
+    gathered: Gathered,
+    identity: Identity,
+    addresses: Mapping[AgencyId, Sequence[str]],
+    note: str,
+    prove: recovering.Prove,
+    now_ms: int,
+) -> str:
+    """Show our closing checkpoint to every member that has answered, and add the lines that they give.
+
+    Raises:
+        SilentError: Nobody has taken it: then no member holds where the epoch ended.
+    """
+    missing: dict[AgencyId, str] = {}
+    lines: list[SignatureLine] = []
+    for each in gathered.recovered:
+        held = gathered.house.federation.manifests.get(each.peer)
+        for address in addresses.get(each.peer) or (held.record.endpoints if held is not None else ()):
+            try:
+                given = await recovering.show(
+                    each.peer, address, gathered.house, identity, now_ms, note=note, prove=prove
+                )
+                lines += parse_note(add_lines(note, given)).signatures
+                missing.pop(each.peer, None)
+                break
+            except grpc.RpcError as error:
+                missing[each.peer] = f"{address}: {status.error_of(error)}"
+            except (RefusedError, UnavailableError) as error:
+                missing[each.peer] = f"{address}: {error}"
+    if gathered.recovered and len(missing) == len(gathered.recovered):
+        raise SilentError(missing)
+    read = parse_note(note)
+    kept = _true_lines([*read.signatures, *lines], read.checkpoint, gathered.house)
+    return f"{read.checkpoint.text()}\n{''.join(map(str, kept))}"
 
 
 def choose_end(gathered: Gathered) -> tuple[str, Checkpoint]:

@@ -7,7 +7,8 @@ checkpoint of each epoch of its log. The answers to its deliveries are proved an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +18,7 @@ from audit.checkpoint import parse_note
 from audit.cosignature import add_lines
 from audit.entry import parse_body, parse_entry
 from audit.epochs import epoch_of_origin
-from audit.witness import format_request
+from audit.witness import WitnessRefusal, format_request
 from audit.witness_state import WitnessState
 from exchange.directory import RecordKind, digest_of
 from exchange.dispatch import dispatch_digest
@@ -27,11 +28,12 @@ from exchange.node import Node
 from exchange.receipt import Receipt, decode_receipt, receipt_from_message
 from exchange.recovery import Answer, GivenReceipt, SentDelivery
 from exchange.renewing import OldEntry, renew
-from exchange.rpc import channel
+from exchange.rpc import channel, status
 from exchange.rpc.calls import Context
 from exchange.rpc.follower import Identity
 from exchange.rpc.gate import caller
 from exchange.rpc.peer import check_pin
+from exchange.rpc.witness_calls import ask_peer
 from exchange.store import InboundRow, LaneState
 from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.writer import Group
@@ -44,6 +46,9 @@ from keys.identity import AgencyId
 PAGE = 64  # deliveries of one message: about 4 KiB each, far below the limit of a message
 MAX_ITEMS = 5_000_000  # of one answer: more than a lane of two years at a delivery a minute, and still bounded
 ASK_SECONDS = 600.0  # for one member's whole answer
+
+Prove = Callable[[int, int], list[bytes]]
+"""Gives the consistency proof of our log between two sizes."""
 
 
 class Recovering:
@@ -146,6 +151,53 @@ async def ask(
         UnavailableError: It is not there.
         grpc.RpcError: It ended the call.
     """
+    try:
+        async with _dialled(peer, address, house, identity, now_ms) as opened, asyncio.timeout(seconds):
+            records = await _records(opened, house)
+            return Told(answer=await _cosigned(await _answer(peer, opened), opened), records=records)
+    except TimeoutError as error:
+        raise RefusedError("TOO_MANY", f"{peer} did not come to an end in {seconds:g} s") from error
+
+
+async def show(
+    peer: AgencyId, address: str, house: House, identity: Identity, now_ms: int, *, note: str, prove: Prove
+) -> str:
+    """Show one member our newest checkpoint, as a log shows it to a witness; returns its signature lines.
+
+    Args:
+        peer: Whom.
+        address: host:port.
+        house: Ours.
+        identity: What we show.
+        now_ms: Milliseconds UTC.
+        note: The checkpoint.
+        prove: Gives the consistency proof from one size of our log to another.
+
+    Raises:
+        WitnessRefusal: It does not cosign that; and errors as ``ask``.
+    """
+    size = parse_note(note).checkpoint.size
+    async with _dialled(peer, address, house, identity, now_ms) as opened:
+        witness, old = ask_peer(_Opened(opened)), size
+        try:
+            return await witness(format_request(old, [], note))
+        except WitnessRefusal as refusal:
+            if refusal.status != status.ELSEWHERE or refusal.size is None or refusal.size > size:
+                raise
+            old = refusal.size
+        return await witness(format_request(old, prove(old, size) if old else [], note))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    channel: grpc.aio.Channel | None
+
+
+@asynccontextmanager
+async def _dialled(
+    peer: AgencyId, address: str, house: House, identity: Identity, now_ms: int
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Open a channel to a member's node, the one that its key sheet pins."""
     member, name = house.federation.member(peer, now_ms), node_name(peer, house.federation.name)
 
     def check(leaf: bytes) -> None:
@@ -155,11 +207,7 @@ async def ask(
     await channel.probe(address, channel.probe_context(member.tls_ca), name, check)
     opened = channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name)
     try:
-        async with asyncio.timeout(seconds):
-            records = await _records(opened, house)
-            return Told(answer=await _cosigned(await _answer(peer, opened), opened), records=records)
-    except TimeoutError as error:
-        raise RefusedError("TOO_MANY", f"{peer} did not come to an end in {seconds:g} s") from error
+        yield opened
     finally:
         await opened.close()
 

@@ -1,0 +1,127 @@
+"""An epoch that is closed in order: EPOCH_CLOSED is its last entry, members cosign it, and a new epoch goes on after it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from audit.checkpoint import parse_note
+from audit.entry import Kind, parse_body, parse_entry
+from audit.lock import SqliteLock
+from audit.tiles import TileFolder
+from audit.trust import policy_of
+from exchange import home as homes
+from exchange import node as nodes
+from exchange.closing import close_epoch, finish
+from exchange.node import EpochOverError, Node
+from exchange.rpc import rebuilding
+from exchange.rpc.follower import Identity
+from exchange.sqlite import SqliteStore
+from exchange.starting import RolledBackError
+from keys.certificate import private_pem
+from keys.identity import AgencyId
+from tests.flow.recovering import backup, gather, recover, restore
+from tests.flow.test_recover import A, B, C, all_receipted, paired
+from tests.flow.world import Member, World, bulletin, until
+
+
+def opened(member: Member) -> Node:
+    """Open a stopped node whose epoch may have been closed."""
+    store = SqliteStore(member.home / nodes.DATABASE)
+    paths = nodes.Paths(home=member.home)
+    house = homes._house(store, member.keys.node, paths)
+    second = member.keys.node.log_mldsa44
+    return Node(
+        member.home, house, store, SqliteLock.open(paths.lock), lambda n: bytes(n), log_mldsa44=second, closed=True
+    )
+
+
+async def close(world: World, agency: str) -> str:
+    """Do what exchange node recover --close does, with keys from memory; the node is stopped before and after."""
+    member = world[agency]
+    gathered, _ = await gather(world, agency)
+    identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
+    addresses = {AgencyId(peer): where for peer, where in world.endpoints.items() if peer != agency}
+    node = opened(member)
+    try:
+        note = close_epoch(node, [(each.peer, held) for each in gathered.recovered for _, held in each.notes])
+        now_ms = time.time_ns() // 1_000_000
+        note = await rebuilding.show_all(gathered, identity, addresses, note, node.log.consistency, now_ms)
+        finish(node, note)
+    finally:
+        node.stop()
+    rebuilding.save_recovered(member.home, gathered)
+    rebuilding.save_for_root(member.home, note, gathered)
+    return note
+
+
+async def test_a_closed_epoch_ends_in_epoch_closed_and_the_next_one_begins_after_it(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C))
+    async with world.serving():
+        await world.connected()
+        await world[A].publish(bulletin(A, B, C))
+        await world[B].publish(bulletin(B, A))
+        await all_receipted(world, A, B)
+        await until(lambda: world[A].node.witnessed[0] == world[A].node.reads.size(), 60)
+        seen, root = world[A].node.witnessed[0], parse_note(world[A].node.witnessed[1]).checkpoint.root
+        await world[A].stop()
+        note = await close(world, A)
+        end = parse_note(note).checkpoint
+        house = world[B].node.house
+        assert policy_of(house.federation.roster, A).judge(note).reached, "both others have cosigned the end"
+        entry = TileFolder(world[A].home / "log").entries(0, end.size)[-1]
+        closed = parse_body(parse_entry(entry).body)
+        assert (closed.kind, closed.count, closed.digest) == (Kind.EPOCH_CLOSED, seen, root)
+        assert await close(world, A) == note or parse_note(await close(world, A)).checkpoint == end, (
+            "again: nothing new"
+        )
+        with pytest.raises(EpochOverError, match=f"entry {end.size - 1} closed this epoch"):
+            world[A].open()
+
+        recovery = await recover(world, A)
+        assert recovery.end == end
+        assert recovery.entered.deliveries == 0, "nothing was lost"
+        await world[A].start()
+        await world.connected()
+        await until(lambda: world[A].node.witnessed[0] > 0, 60)
+        await world[A].publish(bulletin(A, B, C))
+        await all_receipted(world, A)
+        assert world[A].node.house.epoch == 2
+    for name in (A, B, C):
+        await world[name].start()
+    found = paired(world, A, B, C)
+    assert (found.one_sided, found.lost, found.behind) == ([], [], [])
+
+
+async def test_a_node_that_is_behind_what_a_member_saw_closes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+        await world[A].publish(bulletin(A, B))
+        await all_receipted(world, A)
+        await world[A].stop()
+        backup(world[A], tmp_path / "backup")
+        await world[A].start()
+        await world.connected()
+        await world[A].publish(bulletin(A, B))
+        await all_receipted(world, A)
+        await world[A].stop()
+        lock = (world[A].home / nodes.LOCK).read_bytes()
+        assert lock
+        gathered, _ = await gather(world, A)
+        shown = [(each.peer, held) for each in gathered.recovered for _, held in each.notes]
+        restore(world[A], tmp_path / "backup")
+        (world[A].home / nodes.LOCK).unlink()
+        for suffix in ("-wal", "-shm"):
+            (world[A].home / f"{nodes.LOCK}{suffix}").unlink(missing_ok=True)
+        SqliteLock.create(world[A].home / nodes.LOCK, "hk-sb.exercise.example/log/1").close()
+        node = opened(world[A])
+        try:
+            size = node.log.size
+            with pytest.raises(RolledBackError):
+                close_epoch(node, shown)
+            assert node.log.size == size
+        finally:
+            node.stop()
