@@ -7,6 +7,7 @@ never plainly verified. Nothing but the folder and what was handed in is read.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from audit.anchors import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
@@ -22,10 +23,12 @@ from audit.merkle import TILE_WIDTH
 from audit.outside import Outside
 from audit.steps import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.sweep import Sweep, sweep
-from audit.tile_names import CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
+from audit.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
 from audit.tiles import TileFolder
 from audit.verify_witness import WITNESS_STEP, WitnessResult, WitnessRules
 from keys.errors import RefusedError
+
+_IN_A_FOLDER = frozenset(f"{place:03d}" for place in range(1000))  # what complete tiles in one folder are called
 
 
 def verify_log(
@@ -107,13 +110,12 @@ def _census(folder: TileFolder, size: int) -> str:
     expected, later, strange, first = 0, 0, 0, ""
     partial = {level: (index, width) for level, index, width in tiles_at(size)}
     for name in folder.each_name():
-        tile = parse_tile_name(name)
-        if name in (CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED):
-            continue
+        tile = _tile_named(name)
         if tile is None:
-            strange, first = strange + 1, min(first or name, name)
+            if name not in (CHECKPOINT, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED):
+                strange, first = strange + 1, min(first or name, name)
             continue
-        level = 0 if tile[0] == "entries" else int(tile[0])
+        level = 0 if tile[0] == ENTRIES else int(tile[0])
         if tile[1] * TILE_WIDTH + tile[2] <= size >> 8 * level and (
             tile[2] == TILE_WIDTH or partial.get(level) == tile[1:]
         ):
@@ -126,6 +128,19 @@ def _census(folder: TileFolder, size: int) -> str:
     if strange:
         detail += f"; {strange} that are nothing of this log were not read: {_printable(first)}"
     return detail
+
+
+def _tile_named(name: str) -> tuple[str, int, int] | None:
+    """Parse a tile's name; of complete tiles each folder's is parsed once, for it may hold a thousand."""
+    folder, _, last = name.rpartition("/")
+    if last in _IN_A_FOLDER and (tile := _first_tile(folder)):
+        return tile[0], tile[1] + int(last), tile[2]
+    return parse_tile_name(name)
+
+
+@lru_cache(maxsize=4)
+def _first_tile(folder: str) -> tuple[str, int, int] | None:
+    return parse_tile_name(f"{folder}/000")
 
 
 def _step_root(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
