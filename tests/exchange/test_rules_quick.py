@@ -176,6 +176,7 @@ def _stated(kind: int, rules: bytes) -> Any:
         (FieldDescriptor.TYPE_STRING, b"\x72\x02\x60\x01", "a@b.example"),  # string.email
         (FieldDescriptor.TYPE_STRING, b"\xd8\x01\x03", "x"),  # ignore, always
         (FieldDescriptor.TYPE_UINT32, b"\x2a\x02\x08\x01", 1),  # uint32.const
+        (FieldDescriptor.TYPE_UINT32, b"\x72\x02\x10\x01", 1),  # string.min_len
         (FieldDescriptor.TYPE_BYTES, b"\x7a\x02\x10\x01", b"x"),  # bytes.min_len
         (FieldDescriptor.TYPE_STRING, b"\xea\x01\x04true", "x"),  # cel_expression
     ],
