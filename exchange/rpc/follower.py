@@ -22,7 +22,7 @@ from exchange.rpc import channel, status
 from exchange.rpc.calls import FollowCall
 from exchange.rpc.checkpoints import Checkpoints
 from exchange.rpc.following import Following, converse
-from exchange.rpc.gossip import third_notes
+from exchange.rpc.gossip import Prove, third_notes
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.peer import check_pin
@@ -277,12 +277,7 @@ class Follower:
         stub = node_pb2_grpc.AuditLogStub(opened)
         origin = self._member().origin(self._node.house.newest_epoch(self._peer))
         answer = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=origin), timeout=CALL_SECONDS)
-
-        async def prove(old: int, new: int) -> Sequence[bytes]:
-            asked = node_pb2.ConsistencyRequest(origin=origin, old_size=old, new_size=new)
-            proof = await stub.Consistency(asked, timeout=CALL_SECONDS)
-            return list(proof.hashes)
-
+        prove = prover(opened, origin)
         await self._checkpoints.take(self._peer, answer.note, prove)
         self._checkpoints.gossip.provers[self._peer] = prove
         try:
@@ -290,6 +285,24 @@ class Follower:
                 self._checkpoints.seen(self._peer)
         except RefusedError as refusal:  # nothing is proven by it, and bulletins go on
             self._log.alarm("cosigned-checkpoint-refused", peer=self._peer, code=refusal.code)
+
+
+def prover(opened: grpc.aio.Channel, origin: str) -> Prove:
+    """Return what asks a peer for proofs that join two sizes of its log; it may outlive the channel.
+
+    It raises UnavailableError where the channel was closed meanwhile, and grpc.RpcError as the peer answers.
+    """
+    stub = node_pb2_grpc.AuditLogStub(opened)
+
+    async def prove(old: int, new: int) -> Sequence[bytes]:
+        asked = node_pb2.ConsistencyRequest(origin=origin, old_size=old, new_size=new)
+        try:
+            proof = await stub.Consistency(asked, timeout=CALL_SECONDS)
+        except grpc.aio.UsageError as error:
+            raise UnavailableError("the stream to it has ended") from error
+        return list(proof.hashes)
+
+    return prove
 
 
 def _size_of(echo: str, origin: str) -> int:
