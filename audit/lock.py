@@ -77,7 +77,8 @@ class SqliteLock:
         if not path.is_file():
             raise IntegrityError(
                 f"{path} is missing: without it nothing shows which entries were already signed, so nothing is"
-                " signed; bring this very file back from the disk it was on, or open a new epoch"
+                " signed; bring this very file back from the disk it was on, or begin a new epoch:"
+                " exchange node recover --from-peers"
             )
         try:
             connection = _connect(path)
@@ -198,12 +199,13 @@ def check_start(log: Log, lock: Lock, store: LogReads, database: str) -> None:
     if log.size < size:
         raise IntegrityError(
             f"{database} holds {log.size} entries, but {lock.name} says that {size} were signed: {database} is an"
-            " older copy; bring back the newest one, or open a new epoch; nothing is signed"
+            " older copy; nothing is signed; bring back the newest one, or begin a new epoch:"
+            " exchange node recover --from-peers"
         )
     if log.root(size) != root:
         raise IntegrityError(
             f"{database} has another history than was signed: its root at size {size} is not the one in {lock.name};"
-            " keep both files as evidence and open a new epoch; nothing is signed"
+            " nothing is signed; keep both files as evidence and begin a new epoch: exchange node recover --from-peers"
         )
     if log.size > size:
         verify_entries(store, size, log.size, log.genesis)

@@ -48,7 +48,7 @@ class SqliteStore:
         try:
             self._writer = _connect(path, flags)
         except apsw.CantOpenError as error:
-            raise IntegrityError(f"{path}: no database here; exchange node init makes one") from error
+            raise IntegrityError(f"{path}: no database here; {_advice(path)}") from error
         except apsw.NotADBError as error:
             raise IntegrityError(f"{path}: this is not a database") from error
         with readable(path):
@@ -234,3 +234,10 @@ def _expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
     for step in range(1, version + 1):
         fresh.execute(sqlite_steps.schema(step))
     return _described(fresh)
+
+
+def _advice(path: Path) -> str:
+    """Say what to do about a database that is missing; where there was one, a new one would be a second history."""
+    if any((path.parent / name).exists() for name in ("lock.db", "log")):
+        return "bring back the newest one, or begin a new epoch: exchange node recover --from-peers"
+    return "exchange node init makes one"

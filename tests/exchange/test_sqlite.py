@@ -114,6 +114,14 @@ def test_a_missing_database_is_not_made_in_passing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_that_was_lost_is_not_to_be_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="exchange node init"):
+        SqliteStore(tmp_path / "node.db")  # control: a home that never had one
+    (tmp_path / "lock.db").touch()
+    with pytest.raises(IntegrityError, match="recover --from-peers"):
+        SqliteStore(tmp_path / "node.db")
+
+
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "node.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(IntegrityError, match="not a database"):
