@@ -64,7 +64,7 @@ async def test_a_closed_epoch_ends_in_epoch_closed_and_the_next_one_begins_after
         await world[A].publish(bulletin(A, B, C))
         await world[B].publish(bulletin(B, A))
         await all_receipted(world, A, B)
-        await until(lambda: world[A].node.witnessed[0] == world[A].node.reads.size(), 60)
+        await until(lambda: world[A].node.witnessed[0] == world[A].node.reads.size())
         seen, root = world[A].node.witnessed[0], parse_note(world[A].node.witnessed[1]).checkpoint.root
         await world[A].stop()
         note = await close(world, A)
@@ -85,12 +85,10 @@ async def test_a_closed_epoch_ends_in_epoch_closed_and_the_next_one_begins_after
         assert recovery.entered.deliveries == 0, "nothing was lost"
         await world[A].start()
         await world.connected()
-        await until(lambda: world[A].node.witnessed[0] > 0, 60)
+        await until(lambda: world[A].node.witnessed[0] > 0)
         await world[A].publish(bulletin(A, B, C))
         await all_receipted(world, A)
         assert world[A].node.house.epoch == 2
-    for name in (A, B, C):
-        await world[name].start()
     found = paired(world, A, B, C)
     assert (found.one_sided, found.lost, found.behind) == ([], [], [])
 

@@ -174,8 +174,8 @@ async def test_after_a_fire_what_members_gave_back_is_proved_in_the_new_epoch(tm
         await recover(world, A)
         await world[A].start()
         await world.connected()
-        await until(lambda: world[A].node.reads.find(B, bulletin_id(got)) is not None, 60)
-        await until(lambda: world[A].node.witnessed[0] == world[A].node.reads.size(), 60)
+        await until(lambda: world[A].node.reads.find(B, bulletin_id(got)) is not None)
+        await until(lambda: world[A].node.witnessed[0] == world[A].node.reads.size())
     homes = Homes(tmp_path / "homes")
     save_signed(homes.roster, world[A].records.roster)
     for number, message in enumerate((sent, got)):
