@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from exchange.bulletin import Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
 from exchange.rules.catalogue import Catalogue, KindPolicy
@@ -54,7 +55,10 @@ def check_policy(
     if policy is None:
         return ()
     case = Case(bulletin=bulletin, kind=kind, policy=policy, catalogue=catalogue, targets=targets)
-    return tuple(complaint for rule in RULES for complaint in rule(case))
+    found: list[Complaint] = []
+    for rule in _rules_of(kind):
+        found.extend(rule(case))
+    return tuple(found)
 
 
 def _issuer(case: Case) -> Iterator[Complaint]:
@@ -233,6 +237,21 @@ RULES: tuple[Rule, ...] = (
     _deadline,
     _id_time,
 )
+
+
+# What such a rule looks at stands in bulletins of one kind alone.
+ONLY_OF: dict[Rule, str] = {
+    _victim: "lookout",
+    _sum: "statistics_return",
+    _level: "travel_alert",
+    _state: "status_update",
+    _deadline: "information_request",
+}
+
+
+@cache
+def _rules_of(kind: str) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES if ONLY_OF.get(rule, kind) == kind)
 
 
 def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint:

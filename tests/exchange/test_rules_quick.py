@@ -14,8 +14,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
+from exchange.bulletin import kind_of
 from exchange.rules import packaged_catalogue
 from exchange.rules.expressions import EXPRESSIONS
+from exchange.rules.policy import ONLY_OF, Case
 from exchange.rules.predicates import UnknownRuleError, agreements, scalar, text_limits
 from exchange.rules.quick import is_right, plan
 from exchange.rules.registry import check_registry, context_of
@@ -221,3 +223,13 @@ def test_an_instant_whose_nanoseconds_overflow_goes_the_long_way() -> None:
     message.CopyFrom(_message_of(VALID[0]))
     message.header.issued_at.nanos = 1_000_000_000
     assert not is_right(message, CATALOGUE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_rule_of_one_kind_has_nothing_to_say_of_another(path: Path) -> None:
+    message = _message_of(path)
+    kind = kind_of(message)
+    row = CATALOGUE.kinds.get(kind)
+    if row is not None and not check_schema(message):
+        case = Case(bulletin=message, kind=kind, policy=row, catalogue=CATALOGUE, targets={})
+        assert not [one for rule, its in ONLY_OF.items() if its != kind for one in rule(case)]
