@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.entry import Body, Kind, Outcome
 from audit.epochs import epoch_of_origin
 from audit.proof import verify_consistency
-from exchange.dispatch import parse_dispatch
+from exchange.dispatch import Dispatch, parse_dispatch
 from exchange.house import House
 from exchange.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
 from exchange.notices import RECALLS
@@ -97,7 +98,7 @@ def _outgoing(reads: Reads, row: OutboundRow, now_ms: int) -> Outgoing:
     content = reads.content(row.entry_index)
     if content is None:
         raise UnavailableError(f"content of entry {row.entry_index} is not here", 60)
-    dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
+    dispatch = _read(content.dispatch)
     reason = None
     if content.erased:
         reason = WithdrawnReason.ERASED
@@ -114,6 +115,13 @@ def _outgoing(reads: Reads, row: OutboundRow, now_ms: int) -> Outgoing:
         body=content.body if reason is None else b"",
         withdrawn=reason,
     )
+
+
+@lru_cache(
+    maxsize=256
+)  # each recipient's lane comes to the same dispatches, about 700 bytes each, soon after each other
+def _read(dispatch: bytes) -> Dispatch:
+    return parse_dispatch(SignedPayload.decode(dispatch).payload)
 
 
 def sign_head(
@@ -190,11 +198,12 @@ def check_receipts(
     rows = {row.sequence: row for row in reads.outbound(lane.row, lane.taken, len(fresh))}
     check_order([item[0] for item in fresh], lane)  # 2
     settled = []
+    givers: dict[str, VerifierKey] = {}  # by what the receipts say of themselves: one log, but for a peer come back
     for sequence, receipt, original in fresh:
         row = rows.get(sequence)
         if row is None:
             raise RefusedError("RECEIPT_INVALID", f"receipt for delivery {sequence}, we sent {lane.sequence}")
-        key = giver_key(receipt, peer, house)
+        key = giver_key(receipt, peer, house, givers)
         proven = check_exchange_receipt(
             receipt,
             key,
@@ -212,14 +221,23 @@ def check_receipts(
     return settled
 
 
-def giver_key(receipt: Receipt, peer: AgencyId, house: House) -> VerifierKey:
+def giver_key(receipt: Receipt, peer: AgencyId, house: House, known: dict[str, VerifierKey]) -> VerifierKey:
     """Give the key of the epoch that a receipt is of: what an earlier epoch proved holds for ever (row 71).
+
+    Args:
+        receipt: As received.
+        peer: Who gives it.
+        house: Ours.
+        known: The keys that this very message has asked for, by origin.
 
     Raises:
         RefusedError: RECEIPT_INVALID; it is of no log of the peer.
     """
     try:
-        return house.key_of(peer, origin_of(receipt))
+        origin = origin_of(receipt)
+        if origin not in known:
+            known[origin] = house.key_of(peer, origin)
+        return known[origin]
     except RefusedError as error:
         raise RefusedError("RECEIPT_INVALID", str(error)) from error
 

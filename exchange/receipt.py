@@ -15,7 +15,7 @@ from functools import lru_cache
 from audit.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, Outcome, leaf_hash, parse_body, parse_entry
 from audit.proof import verify_inclusion
-from audit.tlogproof import MAX_PROOF_BYTES, format_proof, parse_proof
+from audit.tlogproof import MAX_PROOF_BYTES, TlogProof, format_proof, parse_proof
 from exchange.v1 import dispatch_pb2
 from exchange.wire import encode, malformed, parse
 from keys.errors import RefusedError
@@ -108,7 +108,7 @@ def verify_receipt(receipt: Receipt, vkey: VerifierKey) -> VerifiedReceipt:
         RefusedError: RECEIPT_INVALID.
     """
     try:
-        proof = parse_proof(receipt.proof)  # 1
+        proof = _parsed(receipt.proof)  # 1
         if proof.extra is not None:
             raise malformed("receipt", "an extra line stands in the proof")
         entry = parse_entry(receipt.entry)  # 2
@@ -177,7 +177,7 @@ def origin_of(receipt: Receipt) -> str:
         RefusedError: RECEIPT_INVALID.
     """
     try:
-        return parse_note(parse_proof(receipt.proof).note).checkpoint.origin
+        return _origin(_parsed(receipt.proof).note)
     except RefusedError as error:
         raise RefusedError("RECEIPT_INVALID", str(error)) from error
 
@@ -187,6 +187,16 @@ def reason_name(outcome: int) -> str:
     if not outcome:
         return ""
     return Outcome(outcome).name if outcome in _OUTCOMES else f"unknown-{outcome}"
+
+
+@lru_cache(maxsize=16)  # a receipt is asked for its origin, then verified
+def _parsed(proof: str) -> TlogProof:
+    return parse_proof(proof)
+
+
+@lru_cache(maxsize=64)  # as below
+def _origin(note: str) -> str:
+    return parse_note(note).checkpoint.origin
 
 
 @lru_cache(maxsize=64)  # one checkpoint covers a whole group of receipts; a note has at most 64 KiB
