@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from audit.entry import Body, Kind, Outcome
 from exchange.dispatch import Dispatch
@@ -212,7 +213,8 @@ def judge(
     if on_open is not None:
         on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
     try:
-        return replace(verdict, accepted=check_parcel(step, parcel, dispatch, house, reads, now_ms, random_bytes))
+        accepted = check_parcel(step, parcel, dispatch, house, reads, now_ms, random_bytes)
+        return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
     except RefusedError as refusal:
         if refusal.code in ENDS_STREAM and place not in given_up:
             raise DamagedError(place, refusal) from refusal
@@ -239,16 +241,18 @@ def take_message(
     state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)
     answers = []
+    sequence, held = state.sequence, state.digest if state.sequence else checked.begun_after
     for verdict in checked.verdicts:
         delivery = verdict.step.delivery
         if not verdict.step.new:
             answers.append(_answered(writing, state, delivery.sequence))
             continue
-        held = state.digest if state.sequence else checked.begun_after
-        if delivery.sequence != state.sequence + 1 or delivery.previous != held:
+        if delivery.sequence != sequence + 1 or delivery.previous != held:
             raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
         answers.append(_take(writing, verdict, state, peer, house, old_entry))
-        state = replace(state, sequence=delivery.sequence, digest=verdict.step.digest)
+        sequence, held = delivery.sequence, verdict.step.digest
+    if sequence != state.sequence:
+        state = replace(state, sequence=sequence, digest=held)
     # Only a head of the very place where the lane stands is kept: evidence of equivocation needs one that covers it.
     if checked.head.time_ms > state.head_time_ms and checked.head.sequence == state.sequence:
         state = replace(state, head=checked.signed_head.encode(), head_time_ms=checked.head.time_ms)
@@ -273,8 +277,7 @@ def _take(
 ) -> Answer:
     """Write the one entry that answers a delivery, and what hangs on it."""
     delivery, dispatch = verdict.step.delivery, verdict.dispatch
-    base = Body(
-        kind=Kind.REFUSED,
+    about = _About(
         peer=house.member_number(peer),
         bulletin_id=dispatch.bulletin_id if dispatch is not None else b"",
         dispatch_digest=delivery.dispatch_digest,
@@ -283,15 +286,15 @@ def _take(
     held = writing.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
     refusal, original = verdict.refusal, 0
     if verdict.step.withdrawn is not None:
-        index = writing.log.add(replace(base, kind=Kind.WITHDRAWN))
+        index = writing.log.add(Body(kind=Kind.WITHDRAWN, **about))
     elif refusal is None and held is not None and dispatch is not None and _same(held, dispatch):
         original = renew(writing, held.entry_index, old_entry)
-        index = writing.log.add(replace(base, kind=Kind.DUPLICATE, **writing.refers(original)))
+        index = writing.log.add(Body(kind=Kind.DUPLICATE, **about, **writing.refers(original)))
     elif refusal is None and verdict.accepted is not None and held is None:
-        index = _receive(writing, verdict, verdict.accepted, base, peer)
+        index = _receive(writing, verdict, verdict.accepted, about, peer)
     else:
         refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
-        index = writing.log.add(replace(base, outcome=Outcome[refusal.code]))
+        index = writing.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
         if refusal.code == "EQUIVOCATION":
             writing.rows.add_evidence(writing.place(index), "dispatch", verdict.parcel.dispatch.encode())
     writing.rows.add_inbound(
@@ -308,16 +311,25 @@ def _take(
     return Answer(sequence=delivery.sequence, entry_index=place, original_index=original, refusal=refusal)
 
 
+class _About(TypedDict):
+    """What every answer to a delivery names."""
+
+    peer: int
+    bulletin_id: bytes
+    dispatch_digest: bytes
+    delivery_digest: bytes
+
+
 def _same(held: HeldBulletin, dispatch: Dispatch) -> bool:
     return held.statement_digest == dispatch.statement_digest
 
 
-def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, base: Body, peer: AgencyId) -> int:
+def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, about: _About, peer: AgencyId) -> int:
     rule, day = retention_of(accepted.bulletin)
     index = writing.log.add(
-        replace(
-            base,
+        Body(
             kind=Kind.RECEIVED,
+            **about,
             opening=opening(accepted.statement.salt, verdict.step.digest),
             retain_until_day=day,
             retention_rule=rule,
