@@ -7,12 +7,9 @@ an entry and 16 bytes an answer, where these are more than a few megabytes.
 
 from __future__ import annotations
 
-import gc
 import threading
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from audit.answers import Answers
@@ -28,13 +25,11 @@ from audit.chunk import (
     reference_fault,
     verify_chunk,
 )
+from audit.copies import in_copies
 from audit.levels import Levels
 from audit.merkle import TILE_WIDTH
 
 _WORTH_A_PROCESS = 1 << 17  # entries; below, starting one costs more than it saves
-_AHEAD = 4  # runs that wait for each process: nobody idles, and little waits to be joined
-
-_Tasks = Iterator[tuple[int, int]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,9 +58,7 @@ def sweep(root: Path, size: int, processes: int = 1) -> Sweep:
     """
     folder = folder_at(root)
     swept = Sweep(levels=Levels(folder))
-    bundles = -(-size // TILE_WIDTH)
-    tasks = ((first, min(CHUNK_BUNDLES, bundles - first)) for first in range(0, bundles, CHUNK_BUNDLES))
-    for chunk in _chunks(root, size, tasks, processes if size >= _WORTH_A_PROCESS else 1):
+    for chunk in _chunks(root, size, processes if size >= _WORTH_A_PROCESS else 1):
         _join(swept, chunk)
         if swept.findings:
             return swept
@@ -76,26 +69,17 @@ def sweep(root: Path, size: int, processes: int = 1) -> Sweep:
     return swept
 
 
-def _chunks(root: Path, size: int, tasks: _Tasks, processes: int) -> Iterator[Chunk]:
-    if processes < 2:
-        for first, count in tasks:
-            yield verify_chunk(root, size, first, count)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+def _chunks(root: Path, size: int, processes: int) -> Iterator[Chunk]:
+    bundles = -(-size // TILE_WIDTH)
+    runs = -(-bundles // CHUNK_BUNDLES)
 
-    # A copy of this process starts at once; where threads run, one of them may hold a lock that the copy never gets.
-    way = "fork" if threading.active_count() == 1 else "spawn"
-    # What was there before is left out when a process looks for garbage.
-    with ProcessPoolExecutor(processes, mp_context=get_context(way), initializer=gc.freeze) as pool:
-        waiting = deque(pool.submit(verify_chunk, root, size, *task) for task in islice(tasks, _AHEAD * processes))
-        try:
-            while waiting:
-                chunk = waiting.popleft().result()
-                waiting.extend(pool.submit(verify_chunk, root, size, *task) for task in islice(tasks, 1))
-                yield chunk
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def verify(run: int) -> Chunk:
+        first = run * CHUNK_BUNDLES
+        return verify_chunk(root, size, first, min(CHUNK_BUNDLES, bundles - first))
+
+    if processes < 2 or threading.active_count() > 1:  # see audit/copies.py
+        return map(verify, range(runs))
+    return in_copies(verify, runs, processes)
 
 
 def _join(swept: Sweep, chunk: Chunk) -> None:

@@ -353,21 +353,3 @@ def test_an_empty_signed_log_is_not_anchored(tmp_path: Path, key: VerifierKey, s
     write_log(tmp_path / "log", [], sign([], signer), key)
     report = verify_log(tmp_path / "log", key=key)
     assert (report.exit_code, report.verdict, report.size) == (7, "verified, end not anchored", 0)
-
-
-def test_a_large_log_is_verified_alike_by_one_process_and_by_two(
-    make_folder: Callable[[Path, int], Path], tmp_path: Path, key: VerifierKey
-) -> None:
-    log = make_folder(tmp_path / "log", 140_000)
-    kept = note_of(log)
-    one, two = (verify_log(log, key=key, outside=[kept], processes=count) for count in (1, 2))
-    assert one == two
-    assert one.exit_code == 0
-    bundle = log / "tile/entries/300"
-    bundle.chmod(0o644)
-    data = bytearray(bundle.read_bytes())
-    data[-1] ^= 1
-    bundle.write_bytes(data)
-    one, two = (verify_log(log, key=key, outside=[kept], processes=count) for count in (1, 2))
-    assert one == two
-    assert one.verdict.startswith(f"refuted at entry {300 * 256 + 255}: ")

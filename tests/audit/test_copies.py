@@ -1,0 +1,135 @@
+"""Work in copies of a process: in order, without losing an error, and without leaving a process behind.
+
+Each test runs in a process of its own, for one that has threads, as a test's may, is not copied.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit.checkpoint import VerifierKey
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGINNING = """
+import os, sys, threading
+from pathlib import Path
+from audit.copies import in_copies
+assert threading.active_count() == 1
+
+def alone():
+    "Say that this process has no child."
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return True
+"""
+
+
+def run(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", BEGINNING + code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("copies", [1, 2, 5])
+def test_results_come_in_order_however_long_each_took_and_however_large_it_is(copies: int) -> None:
+    code = """
+def work(number):
+    for _ in range(number * 7919 % 5 * 20_000):
+        pass
+    return bytes([number]) * (1 << number % 21), os.getpid()
+
+found = list(in_copies(work, 100, COPIES))
+assert [data for data, _ in found] == [bytes([number]) * (1 << number % 21) for number in range(100)]
+assert os.getpid() not in {process for _, process in found}
+assert list(in_copies(work, 0, COPIES)) == []
+assert alone()
+"""
+    run(code.replace("COPIES", str(copies)))
+
+
+def test_an_error_is_raised_in_its_turn_and_nobody_works_on() -> None:
+    code = """
+def work(number):
+    if number == 5:
+        raise ValueError("the fifth")
+    return number
+
+found = []
+try:
+    for each in in_copies(work, 1_000_000, 2):
+        found.append(each)
+except ChildProcessError as error:
+    print(found, error, alone())
+"""
+    assert run(code) == "[0, 1, 2, 3, 4] ValueError: the fifth True\n"
+
+
+def test_a_copy_that_is_killed_is_missed() -> None:
+    code = """
+def work(number):
+    if number == 3:
+        os.kill(os.getpid(), 9)
+    return number
+
+found = []
+try:
+    for each in in_copies(work, 50, 2):
+        found.append(each)
+except ChildProcessError as error:
+    assert found == list(range(len(found))), found
+    print(3 not in found, error, alone())
+"""
+    assert run(code) == "True a process that was given a part of the work ended before it True\n"
+
+
+def test_whoever_looks_no_further_leaves_no_copy_behind() -> None:
+    code = """
+for each in in_copies(lambda number: number, 1_000_000, 3):
+    if each == 10:
+        break
+print(each, alone())
+"""
+    assert run(code) == "10 True\n"
+
+
+def test_what_a_process_writes_at_its_end_is_written_once() -> None:
+    code = """
+import atexit
+atexit.register(lambda: print("the end"))
+sys.stdout.write("begun ")
+print(sum(in_copies(lambda number: number, 10, 2)))
+"""
+    assert run(code) == "begun 45\nthe end\n"
+
+
+def test_a_large_log_is_verified_by_two_copies_as_by_one_process(
+    make_folder: Callable[[Path, int], Path], tmp_path: Path, key: VerifierKey
+) -> None:
+    log = make_folder(tmp_path / "log", 140_000)
+    (tmp_path / "kept").write_bytes((log / "checkpoint").read_bytes())
+    code = """
+from audit.checkpoint import parse_verifier_key
+from audit.outside import Outside
+from audit.verify import verify_log
+log, key, kept = Path(sys.argv[1]), parse_verifier_key(sys.argv[2]), Path(sys.argv[3]).read_bytes()
+note = Outside(name="kept", data=kept)
+one, two = (verify_log(log, key=key, outside=(note,), processes=count) for count in (1, 2))
+assert one == two and alone()
+print(two.verdict)
+"""
+    arguments = str(log), str(key), str(tmp_path / "kept")
+    assert run(code, *arguments) == "verified\n"
+    bundle = log / "tile/entries/300"
+    bundle.chmod(0o644)
+    data = bytearray(bundle.read_bytes())
+    data[-1] ^= 1
+    bundle.write_bytes(data)
+    assert run(code, *arguments).startswith(f"refuted at entry {300 * 256 + 255}: ")
