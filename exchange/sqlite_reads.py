@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import apsw
@@ -46,11 +47,11 @@ class SqliteReads:
 
     def read_entries(self, first: int, count: int) -> list[bytes]:
         statement = "SELECT entry FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return [row[0] for row in self._db.execute(statement, (first, first + count))]
+        return list(chain.from_iterable(self._db.execute(statement, (first, first + count))))
 
     def leaf_hashes(self, first: int, count: int) -> list[bytes]:
         statement = "SELECT leaf_hash FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return [row[0] for row in self._db.execute(statement, (first, first + count))]
+        return list(chain.from_iterable(self._db.execute(statement, (first, first + count))))
 
     def get_tile(self, level: int, index: int) -> bytes | None:
         row = self._one("SELECT hashes FROM tiles WHERE level = ? AND idx = ?", level, index)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import apsw
 
@@ -23,6 +24,9 @@ from exchange.store import (
     OutboundRow,
 )
 
+MANY = 100  # entries a statement: each statement costs as much as a row, and lets go of the interpreter's lock
+_INSERT = "INSERT INTO entries VALUES (?, ?, ?)"
+_INSERT_MANY = _INSERT + ", (?, ?, ?)" * (MANY - 1)
 _Key = tuple[bool, str, int, int]
 
 
@@ -60,7 +64,10 @@ class SqliteTransaction(SqliteReads):
         self._moved.clear()
 
     def append_entries(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
-        self._db.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
+        many = len(rows) // MANY * MANY
+        for start in range(0, many, MANY):
+            self._db.execute(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + MANY])))
+        self._db.executemany(_INSERT, rows[many:])
 
     def put_tiles(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
         self._db.executemany("INSERT INTO tiles VALUES (?, ?, ?)", rows)

@@ -160,6 +160,19 @@ class StoreContract:
         assert reads.leaf_hashes(0, 5) == [leaf for _, _, leaf in entries(0, 2)]
         assert (reads.get_tile(0, 0), reads.get_tile(0, 1)) == (b"t", None)
 
+    @pytest.mark.parametrize("number", [0, 1, 99, 100, 101, 250])
+    def test_a_group_of_any_size_is_kept_whole_and_in_its_order(self, store: NodeStore, number: int) -> None:
+        with store.transaction() as rows:
+            rows.append_entries(entries(0, 5))
+            rows.append_entries(entries(5, number))
+        whole, reads = entries(0, 5 + number), store.reads()
+        assert reads.read_entries(0, 5 + number) == [entry for _, entry, _ in whole]
+        assert reads.leaf_hashes(0, 5 + number) == [leaf for _, _, leaf in whole]
+        again = [*entries(5 + number, number), whole[-1]]  # an index that is there already comes last
+        with pytest.raises(Exception, match=TWICE), store.transaction() as rows:
+            rows.append_entries(again)
+        assert reads.size() == 5 + number
+
     # bulletins, by sender and id
 
     def test_a_bulletin_is_found_by_sender_and_id(self, store: NodeStore) -> None:
