@@ -13,12 +13,11 @@ One thread, the writer's, uses a Log.
 """
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Protocol
 
 from audit.body import Body
 from audit.checkpoint import Checkpoint
-from audit.entry import chain_entries, genesis_previous, leaf_hash, parse_head
+from audit.entry import chain_entries, genesis_previous, leaf_hash, leaf_hashes, parse_head
 from audit.epochs import epoch_of_origin
 from audit.merkle import TILE_WIDTH, Tree
 from audit.shapes import encode_bodies
@@ -149,8 +148,7 @@ class Stage:
         Raises:
             IntegrityError: The store holds something else: sign nothing, open the log anew.
         """
-        stored = store.read_entries(self.first, len(self._entries))
-        if [sha256(b"\0" + entry).digest() for entry in stored] != self._leaves:  # leaf_hash, a thousand at a time
+        if leaf_hashes(store.read_entries(self.first, len(self._entries))) != self._leaves:
             raise IntegrityError(f"entries {self.first} and on: the database returns other bytes than were written")
 
 

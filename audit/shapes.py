@@ -17,6 +17,7 @@ from audit.grammar import PATTERNS, explain, read_number
 from keys.errors import IntegrityError, RefusedError
 
 FEW = 16  # bodies of one shape; fewer are written one by one
+MANY = 256  # bodies at a time: of more, what is made on the way would leave the processor's cache
 _VALUES = attrgetter(*(field.name for field in FIELDS), "understood")
 _PLACES = range(len(FIELDS) + 1)
 _REFERS, _REFERS_EPOCH = ([field.name for field in FIELDS].index(name) for name in ("refers_to", "refers_to_epoch"))
@@ -40,6 +41,13 @@ def encode_bodies(bodies: Sequence[Body | bytes], first: int) -> list[bytes]:
         IntegrityError: A body breaks its kind's rule: this program must never write what no verifier accepts.
         ValueError: A field is out of its bounds, or a body was read without being understood.
     """
+    encoded: list[bytes] = []
+    for start in range(0, len(bodies), MANY):
+        encoded += _encode_some(bodies[start : start + MANY], first + start)
+    return encoded
+
+
+def _encode_some(bodies: Sequence[Body | bytes], first: int) -> list[bytes]:
     if len(bodies) < FEW:
         return [_encode_one(body, at) for at, body in enumerate(bodies, first)]
     encoded = [b""] * len(bodies)
