@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from keys.signing import Ed25519Signer
 from tests.audit.big_log import SIZE, step
 from tests.audit.forge import rechain, root, sign, write_log
 from tests.audit.store import ORIGIN, TableStore, grow
+from tests.calls import counted
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_what_is_answered_twice_in_the_new_part_is_refuted(
     assert (report.exit_code, step(report, 8)[0]) == (6, "refuted")
 
 
-def test_ten_thousand_new_entries_take_a_tenth_of_a_second(
+def test_ten_thousand_new_entries_cost_some_calls_each_and_the_old_ones_none(
     tmp_path: Path, key: VerifierKey, signer: Ed25519Signer
 ) -> None:
     store = TableStore()
@@ -178,13 +178,11 @@ def test_ten_thousand_new_entries_take_a_tenth_of_a_second(
     grow(grown, store, 30_000)
     publish(tmp_path / "log", store, key, sign_checkpoint(grown.checkpoint(), signer))
     note = sign_checkpoint(Checkpoint(origin=ORIGIN, size=20_000, root=grown.root(20_000)), signer)
-    times = []
-    for _ in range(3):
-        begun = time.process_time()
+    with counted() as calls:
         report = verify_since(tmp_path / "log", old=Outside(name="old", data=note.encode()), key=key)
-        times.append(time.process_time() - begun)
-        assert report.exit_code == 0
-    assert min(times) < 0.25, times  # 0.05 s on a quiet machine; bench prints the figure
+    assert report.exit_code == 0
+    print(f"{calls[0]} calls")
+    assert calls[0] < 200_000  # a dozen for each new entry; with the old ones it were 360,000. bench takes the time
 
 
 @pytest.mark.parametrize(

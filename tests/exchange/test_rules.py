@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-
 import pytest
 
 from exchange.bulletin import encode_bulletin, parse_bulletin
@@ -20,6 +15,7 @@ from exchange.rules.registry import CHECKS, PROSE
 from exchange.rules.schema import COMPARES
 from exchange.v1 import bulletin_pb2 as pb
 from keys.errors import RefusedError
+from tests.calls import counted
 from tests.exchange.samples import VALID, bulletin, draft
 
 CATALOGUE = packaged_catalogue()
@@ -323,22 +319,6 @@ def test_a_usual_bulletin_is_judged_in_a_few_hundred_calls() -> None:
             check_bulletin(message, CATALOGUE)
     print(f"{calls[0] // len(messages)} calls a bulletin")
     assert calls[0] / len(messages) < 1_500
-
-
-@contextmanager
-def counted() -> Iterator[list[int]]:
-    """Count calls, Python's and the library's: as many on a busy machine as on an idle one, unlike seconds."""
-    calls = [0]
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        calls[0] += event.endswith("call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        yield calls
-    finally:
-        sys.setprofile(before)
 
 
 def test_text_that_is_not_in_nfc_is_refused_at_intake_too() -> None:
