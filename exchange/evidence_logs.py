@@ -30,6 +30,7 @@ from audit.timestamp import STAMPS_FOLDER
 from audit.tlogproof import MAX_PROOF_BYTES, format_proof, parse_proof
 from audit.trust import log_key, policy_of
 from exchange.directory import RecordKind
+from exchange.house import House, end_of_epoch_before
 from exchange.node import DATABASE, Paths
 from exchange.sqlite import open_old
 from exchange.store import Reads
@@ -249,10 +250,33 @@ def _source(before: Path, origin: str) -> tuple[Source, list[str]]:
         return _Nothing(), []
 
 
+def end_notes(home: Path, house: House) -> list[str]:
+    """Return the checkpoint at which each earlier epoch ended, oldest first, with every line that is kept under it.
+
+    One of which nothing is here any more is left out: whoever stands before it can then not be brought on.
+    """
+    found = []
+    for epoch in range(1, house.epoch):
+        end = end_of_epoch_before(house.federation, house.agency, epoch + 1)
+        if end is None:
+            continue
+        key, policy = house.key_of(house.agency, end.origin), policy_of(house.federation.roster, house.agency)
+        _, beside = _source(Paths(home=home).before(epoch + 1), end.origin)
+        lines: list[SignatureLine] = []
+        for note in (*_recovered_notes(home, epoch), *beside):
+            with suppress(RefusedError):
+                if verify_note(note, key) == end:
+                    lines += parse_note(note).signatures
+        if lines:
+            found.append(f"{end.text()}\n{''.join(map(str, true_lines(lines, end, key, policy)))}")
+    return found
+
+
 def _recovered_notes(home: Path, epoch: int) -> Iterator[str]:
     """Yield the checkpoints of an epoch that members gave back, cosigned ones and those in our own receipts."""
     folder = home / RECOVERED
-    for path in sorted((folder / CHECKPOINT, *folder.glob(f"*/{CHECKPOINT}-{epoch}"))):
+    own = (folder / CHECKPOINT, folder / f"{CHECKPOINT}-{epoch}")
+    for path in (*own, *sorted(folder.glob(f"*/{CHECKPOINT}-{epoch}"))):
         with suppress(OSError, UnicodeDecodeError):
             yield path.read_text("utf-8")
     for path in sorted(folder.glob("*/given/*.tlog-proof")):

@@ -4,7 +4,7 @@ One task for each witness, so that a slow or dead one holds up nobody. Every ans
 the quorum is reached, ``log/witnessed`` (and ``log/checkpoint``, if that is of the size) gets the lines. A quorum that
 is missing never stops a bulletin: the log is *pending*, says so in ``witnessing.json``, and alarms after ten minutes.
 What each witness cosigned last is kept there too; it is only a hint, since a witness that stands elsewhere says where.
-In an epoch that follows a loss, a witness that had fallen behind is first shown the cosigned end of the one before.
+In an epoch that follows a loss, a witness that had fallen behind is first shown the cosigned end of each one before.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from contextlib import suppress
 from audit.checkpoint import parse_note
 from audit.trust import policy_of
 from audit.witness import WitnessRefusal, format_request
+from exchange.evidence_logs import end_notes
 from exchange.node import Node
 from exchange.pending import ALARM_MS, Pending, load_pending, save_pending
 from exchange.rpc.gathering import Gathering, Target
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
-from exchange.rpc.rebuilding import end_note
 from exchange.rpc.status import ELSEWHERE, FORBIDDEN
 from exchange.rpc.witness_calls import Ask, NoChannelError
 from exchange.writer import Group
@@ -65,7 +65,7 @@ class Cosigning:
         self._waiting: list[tuple[int, int]] = []  # (size, published at ms), not witnessed yet; ascending
         if saved is not None and saved.since_ms:
             self._waiting.append((node.witnessed[0] + 1, saved.since_ms))
-        self._end = end_note(node.paths.home, node.house.before)
+        self._ends = end_notes(node.paths.home, node.house)
         self._alarmed_ms = 0
         self._target: Target | None = None
         self._aimed = 0.0  # on the monotonic clock
@@ -181,7 +181,7 @@ class Cosigning:
 
     async def _ask(self, witness: _Witness, target: Target) -> None:
         """Ask from where the witness stands; where it stands elsewhere, again from there."""
-        shown = not self._end
+        shown = not self._ends
         for _ in range(ATTEMPTS):
             old = min(witness.held, target.size)
             proof = await self._prove(old, target.size)
@@ -190,7 +190,8 @@ class Cosigning:
             except WitnessRefusal as refusal:
                 if refusal.status == FORBIDDEN and not shown:
                     shown = True
-                    await self._show_end(witness)
+                    for end in self._ends:  # in their order: each builds on the one before
+                        await self._show_end(witness, end)
                     continue
                 if refusal.status != ELSEWHERE or refusal.size is None or refusal.size == old:
                     raise
@@ -207,15 +208,15 @@ class Cosigning:
             return
         raise UnavailableError("the witness stands elsewhere each time it is asked")
 
-    async def _show_end(self, witness: _Witness) -> None:
-        """Show a witness where the epoch before ended, in case it stands before that; it notes it, or says why not.
+    async def _show_end(self, witness: _Witness, note: str) -> None:
+        """Show a witness where an earlier epoch ended, in case it stands before that; it notes it, or says why not.
 
         There is no proof from where it stands: the entries are lost. The cosignatures under the note stand in for it.
         """
-        end = old = parse_note(self._end).checkpoint.size
+        end = old = parse_note(note).checkpoint.size
         for _ in range(2):
             try:
-                await witness.ask(format_request(old, [], self._end))
+                await witness.ask(format_request(old, [], note))
             except WitnessRefusal as refusal:
                 if refusal.status != ELSEWHERE or refusal.size is None or refusal.size >= end:
                     return  # noted, which is no cosignature; or it will say so when it is asked again

@@ -18,7 +18,7 @@ import grpc
 from audit.checkpoint import Checkpoint, SignatureLine, parse_note
 from audit.cosignature import add_lines
 from audit.entry import parse_head
-from audit.epochs import check_first_entry
+from audit.epochs import check_first_entry, epoch_of_origin
 from audit.trust import policy_of
 from exchange.evidence_logs import RECOVERED, true_lines
 from exchange.home import house_from
@@ -225,20 +225,6 @@ def _true_lines(given: Sequence[SignatureLine], end: Checkpoint, house: House) -
     return true_lines(given, end, house.key_of(house.agency, end.origin), policy)
 
 
-def end_note(home: Path, end: Checkpoint | None) -> str:
-    """Read the cosigned end of the epoch before, as ``save_for_root`` wrote it; empty where it is not at hand.
-
-    Args:
-        home: The node's.
-        end: Where that epoch ended, by our manifest; None in the first.
-    """
-    try:
-        note = (home / RECOVERED / CHECKPOINT_FILE).read_text("utf-8") if end is not None else ""
-        return note if note and parse_note(note).checkpoint == end else ""
-    except (OSError, UnicodeDecodeError, RefusedError):
-        return ""
-
-
 def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> House:
     """Judge the manifest that opens the new epoch; returns our house in it.
 
@@ -360,6 +346,9 @@ def save_for_root(home: Path, note: str, gathered: Gathered) -> tuple[Path, Path
     folder = home / RECOVERED
     folder.mkdir(mode=0o700, exist_ok=True)
     write_file(folder / CHECKPOINT_FILE, note.encode(), mode=PUBLIC, replace=True)
+    # The next recovery writes another one there; whoever stands before this end must be shown it still.
+    epoch = epoch_of_origin(parse_note(note).checkpoint.origin)
+    write_file(folder / f"{CHECKPOINT_FILE}-{epoch}", note.encode(), mode=PUBLIC, replace=True)
     held = gathered.house.federation.manifests.get(gathered.house.agency)
     if held is None:
         return folder / CHECKPOINT_FILE, None

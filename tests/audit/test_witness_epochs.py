@@ -131,6 +131,42 @@ def test_a_witness_that_fell_behind_is_brought_to_the_end_without_a_cosignature(
     assert witness.add_checkpoint(later.request(0))
 
 
+@pytest.mark.parametrize("at_second", [0, 3])
+def test_a_witness_two_epochs_behind_is_brought_through_each_end_in_order_and_no_other(
+    at_second: int, tmp_path: Path, log: GrowingLog
+) -> None:
+    """It holds 20 of the first epoch's 40 entries, and of the second's five none or three."""
+    second, opening = second_epoch(log, 40)
+    third = GrowingLog(origin=ORIGIN[:-1] + "3").grow(3, salt="three")
+    last = Epoch(3, SECOND, 5, second.tree.root(5))
+    path = tmp_path / "witness.db"
+    make_witness(path, log.key).add_checkpoint(log.request(0, 20))
+    if at_second:
+        make_witness(path, second.key, opening_of={SECOND: Epoch(2, ORIGIN, 20, log.tree.root(20))}.get).add_checkpoint(
+            second.request(0, at_second)
+        )
+    witness = make_witness(
+        path,
+        *(log.key, second.key, third.key),
+        opening_of={SECOND: opening, third.origin: last}.get,
+        successor_of={ORIGIN: opening, SECOND: last}.get,
+        policy_of={ORIGIN: policy(4), SECOND: policy(4)}.get,
+    )
+    assert refused(witness, third.request(0)).status == 403
+    ends = [(log, 20, 40), (second, at_second, 5)]
+    if not at_second:  # out of order: the second epoch builds on what this witness does not hold
+        assert "show it that checkpoint first" in str(
+            refused(witness, format_request(0, [], with_lines(second, 5, 2, 3, 4)))
+        )
+        assert witness.state.held(SECOND) is None
+    for source, old, size in ends:
+        other = GrowingLog(origin=source.origin).grow(size, salt="another history")
+        assert refused(witness, format_request(old, [], with_lines(other, size, 2, 3, 4))).status in (403, 422)
+        noted = refused(witness, format_request(old, [], with_lines(source, size, 2, 3, 4)))
+        assert "noted, not cosigned" in str(noted)
+    assert witness.add_checkpoint(third.request(0))
+
+
 def with_lines(log: GrowingLog, size: int, *numbers: int) -> str:
     return cosigned(log.note(size), log.checkpoint(size), dict.fromkeys(numbers, TIME))
 
