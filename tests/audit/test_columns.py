@@ -232,6 +232,24 @@ def _lane(number: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("change", ["last entry longer", "first entry longer", "last entry twice", "one byte more"])
+def test_what_frames_the_entries_is_checked_though_no_hash_covers_it(change: str, log: Path) -> None:
+    path = log / tile_name(ENTRIES, 1, 256)
+    good, last = path.read_bytes(), TileFolder(log).entries(1, 256)[-1]
+    framed = len(last).to_bytes(2, "big")
+    changed = {
+        "last entry longer": good[: -len(last) - 2] + (len(last) + 1).to_bytes(2, "big") + last,
+        "first entry longer": bytes((good[0], good[1] + 1)) + good[2:],
+        "last entry twice": good + framed + last,
+        "one byte more": good + b"\0",
+    }
+    assert good.endswith(framed + last)
+    path.write_bytes(changed[change])
+    fast, slow = both(log)
+    assert fast == slow
+    assert fast["findings"]
+
+
 def test_a_bundle_of_another_width_is_left_to_the_walk(log: Path) -> None:
     """A log that grew while it was read has wider files; the walk takes what it needs of them."""
     tiles = TileFolder(log)
