@@ -119,6 +119,7 @@ class Tree:
         self._tiles: dict[tuple[int, int], _Tile] = {}  # newest, by (level, index); holds every incomplete tile
         self._old: OrderedDict[tuple[int, int], _Tile] = OrderedDict()
         self._border: tuple[int, list[bytes | None]] = (0, [])
+        self._above: tuple[int, dict[int, list[bytes]]] = (0, {})  # of the size that was asked for last
         self.size = size
         self._load(read_leaves)
 
@@ -159,7 +160,7 @@ class Tree:
 
     def rollback(self, size: int) -> None:
         """Forget every leaf from *size* on; nothing may have been pruned since that size was reached."""
-        self.size, self._border = size, (0, [])
+        self.size, self._border, self._above = size, (0, []), (0, {})
         for (level, index), tile in list(self._tiles.items()):
             width = (size >> TILE_HEIGHT * level) - index * TILE_WIDTH
             if width <= 0:
@@ -219,7 +220,22 @@ class Tree:
         self._check_size(size)
         if not 0 <= index < size:
             raise LookupError(f"no leaf {index} at size {size}")
-        return self._path(0, index, size)
+        tile, place = divmod(index, TILE_WIDTH)
+        if tile == size // TILE_WIDTH:
+            return self._path(0, index, size)
+        rows = self._tile(0, tile).rows
+        return [rows[height][place >> height ^ 1] for height in range(TILE_HEIGHT)] + self._above_tile(tile, size)
+
+    def _above_tile(self, tile: int, size: int) -> list[bytes]:
+        """Return the upper part of a path, which every leaf of a complete tile has in common."""
+        at, known = self._above
+        if at != size or len(known) > _KEPT_TILES:
+            known = {}
+            self._above = (size, known)
+        path = known.get(tile)
+        if path is None:
+            path = known[tile] = self._path(TILE_HEIGHT, tile, size)
+        return path
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the proof that the tree of size *new* extends that of size *old*, at least 1.

@@ -182,6 +182,31 @@ def test_a_group_has_its_proofs_from_memory() -> None:
         log.inclusion(5, 70_001)
 
 
+def test_every_entry_of_a_log_is_proven_at_every_size_asked_for() -> None:
+    log, store = a_log(1400)
+    leaves = store.leaf_hashes(0, 1400)
+    for size in (1400, 1280, 1025, 700, 256, 255, 1400):
+        head = Checkpoint(origin=ORIGIN, size=size, root=log.root(size))
+        for index in range(size):
+            verify_inclusion(leaves[index], index, log.inclusion(index, size), head)
+
+
+def test_proofs_from_before_a_rollback_are_not_given_after_it() -> None:
+    log, store = a_log(300)
+    stage = log.begin(START_US)
+    for _ in range(900):
+        stage.add(Body(kind=Kind.HEARTBEAT))
+    stage.write(store)
+    log._tree.inclusion(5, 1200)
+    log.rollback(stage)
+    store.execute("DELETE FROM entries WHERE i >= 300")
+    store.execute("DELETE FROM tiles WHERE i >= 1")
+    grow(log, store, 1200)
+    for index in (5, 255, 256, 299, 300, 700, 1199):
+        [leaf] = store.leaf_hashes(index, 1)
+        verify_inclusion(leaf, index, log.inclusion(index, 1200), log.checkpoint())
+
+
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
