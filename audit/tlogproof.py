@@ -6,8 +6,8 @@ extra line of our files is the entry itself. Nothing is trusted before ``verify_
 Source: c2sp.org/tlog-proof.
 """
 
-import base64
 import re
+from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,12 +33,9 @@ class TlogProof:
 
 def format_proof(index: int, hashes: Sequence[bytes], note: str, extra: bytes | None = None) -> str:
     """Return the proof's text; *extra* is the entry in files, None on the wire."""
-    lines = [FIRST_LINE]
-    if extra is not None:
-        lines.append("extra " + base64.b64encode(extra).decode())
-    lines.append(f"index {index}")
-    lines += [base64.b64encode(value).decode() for value in hashes]
-    return "\n".join(lines) + "\n\n" + note
+    entry = "" if extra is None else f"extra {b2a_base64(extra).decode()}"
+    lines = b"".join(map(b2a_base64, hashes)).decode()  # each with its newline
+    return f"{FIRST_LINE}\n{entry}index {index}\n{lines}\n{note}"
 
 
 def parse_proof(text: str) -> TlogProof:
