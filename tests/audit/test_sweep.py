@@ -1,4 +1,4 @@
-"""Where one run of a sweep ends and the next begins, the log is checked as anywhere else."""
+"""Where one run of a sweep, or a part of a run, ends and the next begins, the log is checked as anywhere else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.chunk import BODIES_STEP, CHUNK_BUNDLES, ENTRIES_STEP
+from audit.chunk import AT_ONCE, BODIES_STEP, CHUNK_BUNDLES, ENTRIES_STEP
 from audit.entry import Body, Kind, leaf_hash
 from audit.sweep import sweep
 from keys.signing import Ed25519Signer
@@ -59,16 +59,17 @@ def test_references_into_an_earlier_run_must_lead_to_the_right_kind_and_the_firs
     assert told == [(BODIES_STEP, SEAM + 11, f"QUEUED refers to entry {BEAT}, which is HEARTBEAT")]
 
 
+@pytest.mark.parametrize("at", [SEAM, AT_ONCE * 256], ids=["run", "part of a run"])
 @pytest.mark.parametrize(
     ("place", "words"), [(12, "its time is before"), (20, "its link is not")], ids=["time", "link"]
 )
-def test_an_odd_head_at_the_beginning_of_a_run_is_found(place: int, words: str, logs: Logs) -> None:
+def test_an_odd_head_at_a_beginning_is_found(place: int, words: str, at: int, logs: Logs) -> None:
     """Tiles, root and signature are made for what is there, and what follows is chained to it."""
     entries = chain(bodies())
     length = 8 if place == 12 else 32
-    bad = [*entries[:SEAM], entries[SEAM][:place] + bytes(length) + entries[SEAM][place + length :]]
-    for entry in entries[SEAM + 1 :]:
+    bad = [*entries[:at], entries[at][:place] + bytes(length) + entries[at][place + length :]]
+    for entry in entries[at + 1 :]:
         bad.append(entry[:20] + leaf_hash(bad[-1]) + entry[52:])
     found = sweep(logs.write(bad), SIZE).findings
-    assert [(finding.step, finding.entry) for finding in found] == [(ENTRIES_STEP, SEAM)]
+    assert [(finding.step, finding.entry) for finding in found] == [(ENTRIES_STEP, at)]
     assert words in found[0].message
