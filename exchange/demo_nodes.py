@@ -20,7 +20,7 @@ from exchange.rpc.service import RunningNode, serve
 
 exchange.rpc.check_transport()
 START_SECONDS = 600.0  # a start or an end takes seconds; a machine that does much else takes minutes
-WITNESS_SECONDS = 20.0  # for the last round; it takes a few
+WITNESS_SECONDS = 300.0  # for the last round; it takes a few
 # Eighteen nodes in one process make 306 connections at once; who finds no room comes back soon.
 # Every round of cosigning is 306 questions, so there is one at the start, hardly another before the last.
 SETTINGS = Settings(retry_most_seconds=2.0, witness_seconds=30.0)

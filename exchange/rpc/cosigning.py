@@ -25,7 +25,7 @@ from exchange.rpc.gathering import Gathering, Target
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
 from exchange.rpc.status import ELSEWHERE, FORBIDDEN
-from exchange.rpc.witness_calls import Ask, NoChannelError
+from exchange.rpc.witness_calls import Ask, NoChannelError, SlowError
 from exchange.writer import Group
 from exchange.writing import Writing
 from keys.errors import RefusedError, UnavailableError
@@ -165,7 +165,8 @@ class Cosigning:
                 wait = LOOK_SECONDS if isinstance(error, NoChannelError) else pause
                 pause = PAUSE_SECONDS if isinstance(error, NoChannelError) else min(2 * pause, PAUSE_MOST_SECONDS)
                 again = asyncio.get_running_loop().call_later(wait, witness.wanted.set)
-                self._tried(witness, target)
+                if not isinstance(error, SlowError):  # it is there, and the last round goes on asking it
+                    self._tried(witness, target)
                 await witness.wanted.wait()
                 again.cancel()
             except Exception as error:  # noqa: BLE001 - one witness must not end the asking of the others

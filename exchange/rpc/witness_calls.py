@@ -22,7 +22,7 @@ from exchange.rpc import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import UnavailableError
 
-ASK_SECONDS = 5.0  # for one question; a cosignature takes milliseconds
+ASK_SECONDS = 10.0  # for one question; a cosignature takes milliseconds, on a machine that has nothing else to do
 _SIZE = re.compile(rb"(0|[1-9][0-9]{0,18})\n?")
 _REFUSALS = (400, 403, 404, 409, 422)
 
@@ -31,6 +31,10 @@ Ask = Callable[[bytes], Awaitable[str]]
 
 class NoChannelError(UnavailableError):
     """The witness's node is not followed at this moment, so nothing was asked."""
+
+
+class SlowError(UnavailableError):
+    """No answer came in time. It may still have cosigned, and will say so when it is asked again."""
 
 
 class Dialled(Protocol):
@@ -51,7 +55,9 @@ def ask_peer(peer: Dialled) -> Ask:
         request = node_pb2.AddCheckpointRequest(body=body)
         try:
             answer = await node_pb2_grpc.AuditLogStub(opened).AddCheckpoint(request, timeout=ASK_SECONDS)
-        except grpc.RpcError as error:
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise SlowError(f"the witness has not answered within {ASK_SECONDS:g} s") from error
             raise status.error_of(error) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -84,6 +90,8 @@ def _post(prefix: str, body: bytes) -> str:
         line.request("POST", f"{url.path.rstrip('/')}/add-checkpoint", body, {"Content-Type": "text/plain"})
         answer = line.getresponse()
         content = answer.read(MAX_NOTE_BYTES + 1)
+    except TimeoutError as error:
+        raise SlowError(f"the witness has not answered within {ASK_SECONDS:g} s") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise UnavailableError(f"the witness does not answer: {type(error).__name__}") from error
     finally:

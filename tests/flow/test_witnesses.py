@@ -24,7 +24,8 @@ from exchange.rpc.cosigning import Cosigning
 from exchange.rpc.gathering import Gathering
 from exchange.rpc.logs import Log
 from exchange.rpc.proven import Proven
-from keys.errors import RefusedError
+from exchange.rpc.witness_calls import SlowError
+from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.flow.witnessing import (
@@ -43,7 +44,7 @@ from tests.flow.witnessing import (
     policy,
     refused,
 )
-from tests.flow.world import NEVER_SECONDS, PATIENCE_SECONDS, QUICK, World, bulletin, keys_of, until
+from tests.flow.world import CALM, NEVER_SECONDS, PATIENCE_SECONDS, QUICK, World, bulletin, keys_of, until
 
 # ------------------------------------------------------------------ the quorum
 
@@ -127,13 +128,14 @@ async def test_without_a_quorum_an_urgent_bulletin_passes_and_the_log_says_that_
 
 
 async def test_a_drained_node_leaves_its_last_checkpoint_cosigned(tmp_path: Path) -> None:
-    slow = replace(QUICK, witness_seconds=NEVER_SECONDS)  # so that only the last round can have done it
+    slow = replace(CALM, witness_seconds=NEVER_SECONDS)  # so that only the last round can have done it
     world = World(tmp_path, settings=slow)
     async with world.serving():
         await world.connected()
         await until(lambda: all(member.node.files.published[0] for member in world.members.values()))
         await world[A].publish(bulletin(A, B))
         await until(lambda: len(world[A].bodies(Kind.RECEIPT_RECORDED)) == 1)
+        await world.connected()  # whom it does not follow at that moment it cannot ask
         node, running = world[A].node, world[A].running
         assert running is not None
         await running.quiesce()
@@ -167,6 +169,38 @@ async def test_pending_alarms_after_ten_minutes_and_again_every_ten(tmp_path: Pa
         assert pending(world[A]) == 1_000_000_000_000
         again = Cosigning(node, {}, SOON, lambda: now[0], Log(log, A))  # after a restart it has waited as long
         assert again.pending_since_ms == 1_000_000_000_000
+    finally:
+        node.stop()
+
+
+# ------------------------------------------------------------------ the last round
+
+
+async def test_the_last_round_waits_for_a_slow_witness_and_for_none_that_is_gone(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    node = world[A].open()
+    node.start()
+    name, key = keys_of(B).application.member.witness_name, keys_of(B).node.witness
+    asks: list[str] = []
+
+    async def slow(body: bytes) -> str:
+        asks.append("slow")
+        if len(asks) < 3:
+            raise SlowError("no answer in time")
+        return cosign(parse_note(body.decode().partition("\n\n")[2]).checkpoint, name, key, int(time.time()))
+
+    async def gone(body: bytes) -> str:
+        asks.append("gone")
+        raise UnavailableError("nobody listens there")
+
+    try:
+        for ask, size in ((gone, 0), (slow, node.reads.size())):
+            asks.clear()
+            cosigning = Cosigning(node, {name: ask}, SOON, lambda: 1, Log(None, A))
+            cosigning.start()
+            await cosigning.finish(PATIENCE_SECONDS)
+            assert node.witnessed[0] == size
+            assert len(asks) <= 4, "one that is gone is not asked for two minutes"
     finally:
         node.stop()
 
