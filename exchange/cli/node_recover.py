@@ -83,7 +83,7 @@ def recover(
         if manifest is not None or roster is not None:
             raise click.UsageError("--close is for a whole home, before there is a manifest: leave the other files out")
         keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
-        _close(home, keys, addresses, [_code(each, "--without") for each in without])
+        _close(home, keys, addresses, list(without))
         return
     occupied = occupy(home)
     try:
@@ -100,7 +100,7 @@ def recover(
         look.mkdir(mode=0o700)
         try:
             house, old = _known(home, look, keys, roster, given, _now_ms())
-            gathered = _gather(home, house, keys, addresses, [_code(each, "--without") for each in without])
+            gathered = _gather(home, house, keys, addresses, list(without))
             _go_on(home, gathered, old, manifest)
         finally:
             shutil.rmtree(look, ignore_errors=True)
@@ -108,7 +108,7 @@ def recover(
         os.close(occupied)
 
 
-def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[AgencyId]) -> None:
+def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]) -> None:
     """Close the epoch of a whole home, have the members cosign that, and write what the root must sign."""
     from exchange.closing import close_epoch, finish
     from exchange.home import open_home
@@ -156,13 +156,14 @@ def _known(
 
 
 def _gather(
-    home: Path, house: House, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[AgencyId]
+    home: Path, house: House, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]
 ) -> Gathered:
     from exchange.rpc import rebuilding
 
     for peer, address in _config(home, house).peers.items():
         addresses.setdefault(_code(peer, "peers"), [address])
-    gathered = asyncio.run(rebuilding.gather(house, _identity(home, keys), addresses, without, _now_ms()))
+    members = [_code(each, "--without") for each in without if "/" not in each]
+    gathered = asyncio.run(rebuilding.gather(house, _identity(home, keys), addresses, members, _now_ms()))
     width = max((len(each.peer) for each in gathered.recovered), default=0)
     for each in gathered.recovered:
         newest = each.newest
@@ -171,6 +172,10 @@ def _gather(
             f"{each.peer:<{width}}  {seen}; gives back {len(each.deliveries)} deliveries of ours"
             f" and {len(each.receipts)} of our receipts"
         )
+    outside = _config(home, house).witnesses
+    held = asyncio.run(rebuilding.check_witnesses(gathered, outside, keys, without))
+    for name, size in held.items():
+        click.echo(f"{name}  has cosigned size {size:,} of {gathered.house.origin}")
     return gathered
 
 

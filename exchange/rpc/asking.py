@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import grpc
 import grpc.aio
@@ -21,6 +22,7 @@ from exchange.rpc import channel, status
 from exchange.rpc.follower import Endpoints, Identity
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
+from exchange.rpc.outside import WitnessAheadError, check_sizes, held_sizes
 from exchange.rpc.peer import check_pin
 from exchange.starting import EVIDENCE_FOLDER, RolledBackError, check_answer, read_answer, save_evidence
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -48,9 +50,11 @@ class Asking:
         settings: Settings,
         now_ms: Callable[[], int],
         log: Log,
+        witnesses: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._node, self._identity, self._endpoints = node, identity, endpoints
         self._dials, self._settings, self._now_ms, self._log = dials, settings, now_ms, log
+        self._outside = witnesses
 
     async def until_answered(self, *, alone: bool) -> bool:
         """Ask all others, again and again, until one has answered.
@@ -63,7 +67,9 @@ class Asking:
 
         Raises:
             RolledBackError: Somebody holds what this node does not have.
+            WitnessAheadError: A witness without a node says that it does.
         """
+        await self._ask_outside()
         began, pause = time.monotonic(), self._settings.retry_seconds
         house = self._node.house
         others = [each for each in house.federation.roster.members if each.agency != house.agency]
@@ -78,6 +84,18 @@ class Asking:
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._settings.retry_most_seconds)
         return False
+
+    async def _ask_outside(self) -> None:
+        """Ask each witness without a node once; its silence holds nobody up, and its answer replaces no member's."""
+        if not self._outside:
+            return
+        house = self._node.house
+        found = await held_sizes(self._outside, house.origin, house.log_signer)
+        try:
+            check_sizes(found, house.origin, self._node.log.size)
+        except WitnessAheadError as error:
+            self._log.alarm("rolled-back", peer=error.name, size=error.size)
+            raise
 
     async def _ask_within(self, member: Member) -> bool:
         try:

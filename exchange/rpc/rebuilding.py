@@ -29,6 +29,7 @@ from exchange.recovery import Recovered, check_answer, last_seen
 from exchange.restoring import Plan
 from exchange.rpc import recovering, status
 from exchange.rpc.follower import Identity
+from exchange.rpc.outside import held_sizes
 from exchange.rules import packaged_catalogue
 from exchange.sqlite import read_old_entry
 from exchange.store import Reads
@@ -196,6 +197,39 @@ async def show_all(
     read = parse_note(note)
     kept = _true_lines([*read.signatures, *lines], read.checkpoint, gathered.house)
     return f"{read.checkpoint.text()}\n{''.join(map(str, kept))}"
+
+
+async def check_witnesses(
+    gathered: Gathered, witnesses: Mapping[str, str], keys: NodeKeys, without: Sequence[str]
+) -> dict[str, int]:
+    """Ask witnesses without a node what they hold of the lost log; none may hold more than any member.
+
+    They tell a size and keep no entries: an end below it would cut off what they have cosigned, and they would cosign
+    nothing more.
+
+    Returns:
+        What each holds, by name.
+
+    Raises:
+        SilentError: One gives no answer, and was not given up.
+        RefusedError: RECEIPT_INVALID; one holds more.
+    """
+    house = gathered.house
+    asked = {name: prefix for name, prefix in witnesses.items() if name not in without}
+    found = await held_sizes(asked, house.origin, keys.log)
+    if missing := {AgencyId(name): each for name, each in found.items() if isinstance(each, str)}:
+        raise SilentError(missing)
+    seen = last_seen(gathered.recovered, house.origin)
+    most = seen[1].size if seen is not None else 0
+    sizes = {name: each for name, each in found.items() if isinstance(each, int)}
+    for name, size in sizes.items():
+        if size > most:
+            raise RefusedError(
+                "RECEIPT_INVALID",
+                f"{name} has cosigned size {size} of {house.origin}, and no member has seen more than {most}: a member"
+                f" that is left out, or a newer copy of this home, has the rest; or give it up: --without {name}",
+            )
+    return sizes
 
 
 def choose_end(gathered: Gathered) -> tuple[str, Checkpoint]:

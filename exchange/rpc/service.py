@@ -268,7 +268,7 @@ async def _start(running: RunningNode, parts: _Parts, identity: Identity, endpoi
     node, settings = running.node, parts.settings
     dials = asyncio.Semaphore(settings.dials)
     try:
-        asking = Asking(node, identity, endpoints, dials, settings, now_ms, parts.log)
+        asking = Asking(node, identity, endpoints, dials, settings, now_ms, parts.log, parts.witnesses)
         went_alone = await asking.until_answered(alone=alone)
         while not node.begun:
             try:
