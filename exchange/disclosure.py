@@ -137,13 +137,17 @@ def _keyed(key: bytes) -> Callable[[bytes], bytes]:
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield (number, the field with its tag, its inside) of scanned bytes."""
-    at = 0
-    while at < len(data):
+    at, end = 0, len(data)
+    while at < end:
         start = at
-        tag, at = _varint(data, at)
+        tag, at = data[at], at + 1
+        if tag > 127:  # nearly all tags and lengths have one byte
+            tag, at = _varint(data, start)
         inside = at
         if tag & 7 == 2:
-            length, inside = _varint(data, at)
+            length, inside = data[at], at + 1
+            if length > 127:
+                length, inside = _varint(data, at)
             at = inside + length
         elif tag & 7 == 0:
             _, at = _varint(data, at)
