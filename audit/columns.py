@@ -7,7 +7,7 @@ nothing; the walk entry by entry then finds out what, so that there is one place
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -30,6 +30,7 @@ REFERRING = frozenset(map(int, REFERS))
 _MAX_LAYOUTS = 2048  # two or three kilobytes each
 _LEAF = sha256(b"\0")
 _SHORTEST = HEAD_LENGTH + 2  # a head, and the number and value of its kind
+_LAST_BYTES = bytes(range(TILE_WIDTH))  # of the indices of a tile's entries
 _BEGINNING = itemgetter(slice(_SHORTEST))
 _LENGTHS = {length.to_bytes(2, "big"): length for length in range(_SHORTEST, MAX_ENTRY_BYTES + 1)}
 References = tuple[int, Sequence[int], Sequence[int]]
@@ -119,23 +120,28 @@ def _check_heads(columns: Columns, entries: list[bytes], link: bytes | None) -> 
     """Compare magic, indices, times and links; note the kinds, if each is where it belongs."""
     count = len(entries)
     heads = b"".join(map(_BEGINNING, entries))
-    if any(heads[place::_SHORTEST] != MAGIC[place : place + 1] * count for place in range(len(MAGIC))):
+    expected = _beginnings(columns.first, count)
+    if any(heads[place::_SHORTEST] != column for place, column in enumerate(expected)):
         raise _OddError
     numbers = _heads_of(count).unpack(heads)
-    indices, times, links = numbers[::3], numbers[1::3], numbers[2::3]
+    times, links = numbers[::2], numbers[1::2]
     columns.first_previous, columns.first_time, columns.last_time = links[0], times[0], times[-1]
-    if (
-        indices != tuple(range(columns.first, columns.first + count))
-        or times != tuple(sorted(times))
-        or links != (link or links[0], *columns.leaves[:-1])
-    ):
+    if times != tuple(sorted(times)) or links != (link or links[0], *columns.leaves[:-1]):
         raise _OddError
     columns.kinds = heads[_SHORTEST - 1 :: _SHORTEST]
 
 
+def _beginnings(first: int, count: int) -> Iterator[bytes]:
+    """Yield, place by place, magic and index of entries in a row, of which the first begins a tile."""
+    tiles = [MAGIC + tile.to_bytes(7, "big") for tile in range(first // TILE_WIDTH, -(-(first + count) // TILE_WIDTH))]
+    for place in range(len(MAGIC) + 7):
+        yield b"".join([beginning[place : place + 1] * TILE_WIDTH for beginning in tiles])[:count]
+    yield (_LAST_BYTES * len(tiles))[:count]
+
+
 @lru_cache(maxsize=2)  # nearly always as many; the format of a few thousand is a few hundred kilobytes
 def _heads_of(count: int) -> Struct:
-    return Struct(">" + "4xQQ32s2x" * count)
+    return Struct(">" + "12xQ32s2x" * count)
 
 
 def _check_bodies(columns: Columns, length: int, entries: list[bytes]) -> None:

@@ -58,8 +58,9 @@ class TileFolder:
             descriptor = os.open(f"{self.root}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 # Room for what is there, not for what may be there at most: of a bundle that is a megabyte.
-                room, data = min(limit, os.fstat(descriptor).st_size) + 1, b""
-                while len(data) <= limit and (more := os.read(descriptor, min(room, limit + 1 - len(data)))):
+                size = os.fstat(descriptor).st_size
+                data = os.read(descriptor, min(limit, size) + 1)
+                while len(data) != size and len(data) <= limit and (more := os.read(descriptor, limit + 1 - len(data))):
                     data += more
             finally:
                 os.close(descriptor)
