@@ -15,7 +15,7 @@ from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import digest, first_bodies
 
 SEAM = CHUNK_BUNDLES * 256  # index of the first entry of the second run
-SIZE = SEAM + 40
+SIZE = SEAM + 100  # enough there to be looked at together
 PUBLISHED, BEAT = 4, 5  # indices
 
 
