@@ -13,17 +13,14 @@ from typing import TypedDict
 
 from audit.entry import Body, Kind, Outcome
 from exchange.dispatch import Dispatch
-from exchange.equivocation import Equivocation
 from exchange.facts import retention_of
 from exchange.house import House
 from exchange.lane import (
-    EquivocationError,
     LaneHead,
     LaneId,
     Step,
     advance,
     check_head,
-    parse_delivery,
     parse_lane_head,
 )
 from exchange.notices import apply_notices
@@ -355,38 +352,4 @@ def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, about: _Abo
         ),
     )
     apply_notices(writing, accepted.bulletin, peer, accepted.bulletin_id, index)
-    return index
-
-
-def stop_lane(writing: Writing, message: Message, found: EquivocationError, *, peer: AgencyId, house: House) -> int:
-    """Keep the proof that a peer contradicted itself, and stop its lane.
-
-    Args:
-        writing: The open transaction.
-        message: The one that contradicts what is held; its head is verified.
-        found: By ``check_message``.
-        peer: Who said both.
-        house: Ours.
-
-    Returns:
-        The index of the REFUSED entry.
-    """
-    lane = lane_of(message, peer, house)
-    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
-    held = writing.rows.inbound_after(state.row, found.sequence - 1, MAX_PARCELS * MAX_PARCELS)
-    ours = SignedPayload.decode(state.head)
-    upto = parse_lane_head(ours.payload).sequence
-    evidence = Equivocation(
-        head_a=ours,
-        deliveries_a=tuple(row.delivery for row in held if row.sequence <= upto),
-        head_b=message.head,
-        deliveries_b=tuple(
-            parcel.delivery for parcel in message.parcels if parse_delivery(parcel.delivery).sequence >= found.sequence
-        ),
-    )
-    # Not as the delivery's digest: that delivery has its one answer, or belongs to nobody's numbering but the peer's.
-    body = Body(kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=house.member_number(peer), digest=found.shown)
-    index = writing.log.add(body)
-    writing.rows.add_evidence(writing.place(index), "lane", evidence.encode())
-    writing.rows.move_lane(replace(state, stopped=True))
     return index

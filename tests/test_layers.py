@@ -56,6 +56,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.parcel",
         "exchange.publishing",
         "exchange.intake",
+        "exchange.stopping",
         "exchange.renewing",
         "exchange.standing",
         "exchange.recovery",

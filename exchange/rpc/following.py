@@ -26,6 +26,7 @@ from exchange.rpc.logs import Log
 from exchange.rpc.marker import Marker, enter_deaths
 from exchange.rpc.records import held_records, record_messages
 from exchange.rpc.refusals import Refusals
+from exchange.stopping import stop_lane
 from exchange.store import LaneState
 from exchange.v1 import node_pb2
 from exchange.writer import Group
@@ -165,7 +166,7 @@ class Following:
     async def _stop_lane(self, message: Message, found: EquivocationError) -> None:
         house = self._node.house
         await self._node.writer.submit(
-            lambda writing: intake.stop_lane(writing, message, found, peer=self.peer, house=house), _nothing
+            lambda writing: stop_lane(writing, message, found, peer=self.peer, house=house), _nothing
         )
         self._log.alarm("lane-contradicts-itself", peer=self.peer, sequence=found.sequence)
 

@@ -9,22 +9,24 @@ from pathlib import Path
 import pytest
 
 from audit.entry import Kind, Outcome, parse_entry
-from exchange import intake
 from exchange.bulletin import uuid7
 from exchange.dispatch import parse_dispatch
 from exchange.equivocation import parse_equivocation, verify_equivocation
 from exchange.intake import QUARANTINE_AFTER, Message
-from exchange.lane import EquivocationError, Withdrawn, WithdrawnReason, delivery_digest
+from exchange.lane import Delivery, EquivocationError, Withdrawn, WithdrawnReason, delivery_digest
 from exchange.receipt import check_exchange_receipt, verify_receipt
 from exchange.statement import opening, statement_digest
+from exchange.stopping import stop_lane
+from exchange.store import InboundRow
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
+from exchange.writing import Writing
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.acts.forge import Forger
 from tests.acts.messages import code_of
 from tests.acts.parcels import note, serials
-from tests.world import Desk, bulletin, house_of
+from tests.world import NOW_MS, Desk, bulletin, house_of
 
 # what a verdict leaves
 
@@ -175,12 +177,41 @@ def test_a_sender_cannot_spoil_the_proof_by_signing_an_older_place_later_row_16(
         desk.close()
 
 
+def test_a_contradiction_far_back_in_a_lane_is_proved_by_all_that_lies_between_row_16(
+    tmp_path: Path, forger: Forger
+) -> None:
+    """The lane has gone on for 14,000 deliveries, two megabytes, when its first number is given to another one."""
+    desk = Desk("TH-DSI", tmp_path / "home")
+    lane, last = forger.lane("TH-DSI"), 14_001
+    try:
+        desk.receive(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
+
+        def go_on(writing: Writing) -> None:
+            state = writing.rows.open_lane(outgoing=False, peer="HK-IMMD", lane_class=2, epoch=1)
+            digest = state.digest
+            for sequence in range(state.sequence + 1, last + 1):
+                made = Delivery(
+                    lane=lane, sequence=sequence, previous=digest, dispatch_digest=bytes(31) + b"\1", time_ms=NOW_MS
+                ).encode()
+                digest = delivery_digest(made)
+                row = InboundRow(lane=state.row, sequence=sequence, delivery=made, digest=digest, entry_index=1)
+                writing.rows.add_inbound(row)
+            head = forger.head(lane, last, digest, latest=last)
+            writing.rows.move_lane(replace(state, sequence=last, digest=digest, head=head.encode()))
+
+        desk.node.writer.run(go_on, lambda value, group: value)
+        other = forger.head(lane, 1, bytes(range(32)), latest=last)
+        assert_proven(desk, stop(desk, Message(parcels=(), head=other)), forger, sequence=1)
+    finally:
+        desk.close()
+
+
 def stop(desk: Desk, message: Message) -> int:
     """Do what the lane's service does when a peer contradicts itself."""
     with pytest.raises(EquivocationError) as raised:
         desk.check(message, "HK-IMMD")
     return desk.node.writer.run(
-        lambda w: intake.stop_lane(w, message, raised.value, peer=AgencyId("HK-IMMD"), house=desk.house),
+        lambda w: stop_lane(w, message, raised.value, peer=AgencyId("HK-IMMD"), house=desk.house),
         lambda value, group: value,
     )
 
