@@ -6,8 +6,8 @@ import click
 
 from audit.bundle_folder import BundleFolder
 from audit.bundle_verify import check_bundle, refused, with_steps
-from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, fail
-from audit.cli_verify import VerifyOptions, end_with, log_report, told
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, fail, told
+from audit.cli_verify import VerifyOptions, end_with, log_report
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed, verify_first_roster

@@ -21,8 +21,9 @@ from audit.cli_shared import (
     open_folder,
     print_json,
     safe,
+    told,
 )
-from audit.cli_verify import PROCESSES, told
+from audit.cli_verify import PROCESSES
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.pairing import Lanes, Lost, OneSided, Pairing, Side

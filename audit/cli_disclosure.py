@@ -6,7 +6,7 @@ from uuid import UUID
 
 import click
 
-from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe, told
 
 if TYPE_CHECKING:
     from audit.checkpoint import VerifierKey
@@ -61,7 +61,6 @@ def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> Non
 def _key_of(ctx: click.Context, origin: str, options: "VerifyOptions") -> "VerifierKey":
     """Return the log's key as the options name it; what is wrong with them is not the disclosure's fault."""
     from audit.checkpoint import parse_verifier_key
-    from audit.cli_verify import told
     from audit.trust import key_of_origin
     from keys.errors import RefusedError
 

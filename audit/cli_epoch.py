@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, fail
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, fail, told
 
 if TYPE_CHECKING:
     from audit.cli_verify import VerifyOptions
@@ -28,7 +28,7 @@ def epoch_end(ctx: click.Context, folder: "TileFolder", options: "VerifyOptions"
     except FileNotFoundError as error:
         fail(ctx, EXIT_NONE, f"{error.filename}: no such file", options.as_json)
     except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{options.manifest_file}: {error}", options.as_json)
+        fail(ctx, EXIT_REFUTED, told(options.manifest_file, error), options.as_json)
 
 
 def _end_in_bundle(ctx: click.Context, folder: "TileFolder", options: "VerifyOptions") -> "EpochEnd | None":

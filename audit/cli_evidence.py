@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.archive import MAGIC, MAX_ARCHIVE_BYTES
-from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, RENDER, fail, print_json
-from audit.cli_verify import VerifyOptions, report_json, told
+from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, RENDER, fail, print_json, told
+from audit.cli_verify import VerifyOptions, report_json
 from audit.evidence import Render, verify_evidence
 from audit.steps import OK, Report
 from audit.text import safe_text
@@ -85,8 +85,8 @@ def _print(report: Report) -> None:
     if report.origin is not None:
         print(f"evidence of an entry of {safe_text(report.origin)}")
     for step in report.steps:
-        told = step.detail if step.result == OK else f"{step.result}: {step.detail}"
-        print(f"  {step.step:>2} {step.name:<10} {safe_text(told, None)}{'  ok' if step.result == OK else ''}")
+        detail = step.detail if step.result == OK else f"{step.result}: {step.detail}"
+        print(f"  {step.step:>2} {step.name:<10} {safe_text(detail, None)}{'  ok' if step.result == OK else ''}")
     print(f"{safe_text(report.verdict[0].upper() + report.verdict[1:], None)}.")
     if report.exit_code == EXIT_REFUTED:
         print("Keep this file as it is.")

@@ -127,6 +127,7 @@ def prove(made: "Fork", older: int, newer: int, folder: "TileFolder") -> "Fork":
 
 def _note(ctx: click.Context, name: str) -> str:
     """Read a note from a file: a checkpoint, or a receipt, whose note it is."""
+    from audit.checkpoint import parse_note
     from audit.outside import MAX_OUTSIDE_BYTES
     from audit.tlogproof import FIRST_LINE, parse_proof
     from keys.errors import RefusedError
@@ -140,7 +141,12 @@ def _note(ctx: click.Context, name: str) -> str:
         fail(ctx, EXIT_USAGE, f"{name}: cannot be read: {error.strerror}", False)
     except UnicodeDecodeError as error:
         raise RefusedError("MALFORMED", f"{name}: not UTF-8") from error
-    return parse_proof(text).note if text.startswith(FIRST_LINE) else text
+    try:
+        note = parse_proof(text).note if text.startswith(FIRST_LINE) else text
+        parse_note(note)
+    except RefusedError as error:  # two files are read: say which
+        raise RefusedError(error.code, f"{name}: {str(error).removeprefix('checkpoint: ')}") from error
+    return note
 
 
 def _end(ctx: click.Context, found: "ForkFound", as_json: bool) -> NoReturn:

@@ -47,6 +47,15 @@ def fail(ctx: click.Context, code: int, message: str, as_json: bool) -> NoReturn
     ctx.exit(code)
 
 
+def told(name: str, error: Exception) -> str:
+    """Say what is wrong with a file that was named, and its name once."""
+    if isinstance(error, OSError):
+        return f"{name}: cannot be read: {error.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{name}: not UTF-8"
+    return f"{name}: {str(error).removeprefix(name).removeprefix(' ')}"
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Print the one object of --json."""
     print(json.dumps(value))

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audit.cli_epoch import epoch_end
-from audit.cli_shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
+from audit.cli_shared import (
+    EXIT_INCOMPLETE,
+    EXIT_NONE,
+    EXIT_REFUTED,
+    EXIT_USAGE,
+    fail,
+    open_folder,
+    print_json,
+    safe,
+    told,
+)
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.checkpoint import VerifierKey
@@ -264,15 +274,6 @@ def _origin(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) ->
         fail(ctx, EXIT_REFUTED, f"{folder.root}: {error}", options.as_json)
 
 
-def told(name: str, error: Exception) -> str:
-    """Say what is wrong with a file that was named, and its name once."""
-    if isinstance(error, OSError):
-        return f"{name}: cannot be read: {error.strerror}"
-    if isinstance(error, UnicodeDecodeError):
-        return f"{name}: not UTF-8"
-    return f"{name}: {str(error).removeprefix(name).removeprefix(' ')}"
-
-
 def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "WitnessRules | None":
     """Return whose cosignatures count, as the options say; None where they name nobody."""
     from audit.checkpoint import MAX_NOTE_BYTES, parse_note
@@ -352,8 +353,8 @@ def print_report(report: "Report") -> None:
     if report.origin is not None:
         print(f"{safe(report.origin)}")
     for step in report.steps:
-        told = step.detail if step.result == "ok" else f"{step.result}: {step.detail}"
-        print(f"  {step.step} {step.name:<11} {safe(told)}{'  ok' if step.result == 'ok' else ''}")
+        detail = step.detail if step.result == "ok" else f"{step.result}: {step.detail}"
+        print(f"  {step.step} {step.name:<11} {safe(detail)}{'  ok' if step.result == 'ok' else ''}")
     print(f"{safe(report.verdict[0].upper() + report.verdict[1:])}. {_unchecked(report)}")
 
 

@@ -48,7 +48,7 @@ class SqliteStore:
         try:
             self._writer = _connect(path, flags)
         except apsw.CantOpenError as error:
-            raise IntegrityError(f"{path}: no database here; {_advice(path)}") from error
+            raise IntegrityError(f"{path}: no database here{_advice(path)}") from error
         except apsw.NotADBError as error:
             raise IntegrityError(f"{path}: this is not a database") from error
         with readable(path):
@@ -238,6 +238,8 @@ def _expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
 
 def _advice(path: Path) -> str:
     """Say what to do about a database that is missing; where there was one, a new one would be a second history."""
+    if path.exists():
+        return ", or none that may be written; to read from such a disk, copy the home elsewhere first"
     if any((path.parent / name).exists() for name in ("lock.db", "log")):
-        return "bring back the newest one, or begin a new epoch: exchange node recover --from-peers"
-    return "exchange node init makes one"
+        return "; bring back the newest one, or begin a new epoch: exchange node recover --from-peers"
+    return "; exchange node init makes one"

@@ -51,7 +51,7 @@ def bundle(
     except FileExistsError:
         fail(ctx, EXIT_USAGE, f"{path} is there already; --force replaces it", as_json)
     except OSError as error:
-        fail(ctx, EXIT_USAGE, f"{error.filename or output} cannot be written: {error.strerror}", as_json)
+        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)
     if as_json:
         told = {"file": str(path), "origin": taken.checkpoint.origin, "size": taken.checkpoint.size}
         print_json({**told, "from": held.first, "to": held.end - 1, "bytes": size, "sha256": digest})

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from audit.cli_lazy import LazyGroup
-from exchange.cli.exits import FAULT, INTERRUPTED, USAGE, Failure, failure_of
+from exchange.cli.exits import FAULT, INCOMPLETE, INTERRUPTED, USAGE, Failure, failure_of
 
 # name: (module:attribute, summary), in the order of --help.
 COMMANDS = {
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return tell(Failure(exit_code=INTERRUPTED, code="INTERRUPTED", message="interrupted"), as_json)
     except BrokenPipeError:
-        return 0  # whoever read has had enough
+        return INCOMPLETE  # whoever read has had enough; a verdict that was not delivered is no 0
     except Exception as error:  # noqa: BLE001 - the last place where an error can become words
         return tell(failure_of(error) or _fault(error), as_json)
     return result if isinstance(result, int) else 0

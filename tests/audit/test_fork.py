@@ -173,3 +173,13 @@ def test_a_log_folder_proves_that_another_note_is_not_its(folder: Path, tmp_path
         )[0]
         == 7
     )
+
+
+def test_which_of_two_notes_is_malformed_is_said(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_text(note_of(tree_of(3, 9, "one"), 3))
+    bad.write_text("x" * 100_000)
+    for pair_of in ((good, bad), (bad, good)):
+        done = CliRunner().invoke(audit, ["fork", *map(str, pair_of), "--key", str(KEY), "-o", str(tmp_path / "out")])
+        assert (done.exit_code, f"error: {bad}: more than 65536 bytes" in done.output) == (7, True)
+    assert not (tmp_path / "out").exists()

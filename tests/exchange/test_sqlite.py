@@ -276,3 +276,10 @@ def test_a_database_is_scrubbed_beside_its_writer(tmp_path: Path) -> None:
     reader.close()
     assert store.scrub()
     store.close()
+
+
+def test_a_database_that_cannot_be_written_is_not_said_to_be_lost(tmp_path: Path) -> None:
+    (tmp_path / "lock.db").touch()
+    (tmp_path / "node.db").mkdir()  # nothing that can be opened, whoever runs the test
+    with pytest.raises(IntegrityError, match="copy the home elsewhere first"):
+        SqliteStore(tmp_path / "node.db")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exchange.cli.exits import MEANINGS, failure_of
-from exchange.cli.main import COMMANDS
+from exchange.cli.main import COMMANDS, run
 from exchange.rules.complaint import Complaint, RulesError
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from tests.exchange.running import type_line
@@ -120,3 +122,13 @@ def test_help_of_a_topic_and_of_a_command() -> None:
 
 def test_completion_knows_the_commands() -> None:
     assert "_EXCHANGE_COMPLETE" in type_line(["completion", "bash"]).out
+
+
+def test_a_verdict_that_nobody_read_is_no_0() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = os.fdopen(writer, "w", buffering=1)
+    with contextlib.redirect_stdout(closed):
+        assert run(["help", "exit-codes"]) == 7
+    with contextlib.suppress(BrokenPipeError):
+        closed.close()
