@@ -180,9 +180,9 @@ def test_a_sender_cannot_spoil_the_proof_by_signing_an_older_place_later_row_16(
 def test_a_contradiction_far_back_in_a_lane_is_proved_by_all_that_lies_between_row_16(
     tmp_path: Path, forger: Forger
 ) -> None:
-    """The lane has gone on for 14,000 deliveries, two megabytes, when its first number is given to another one."""
+    """The lane has gone on for 16,000 deliveries, two megabytes, when its first number is given to another one."""
     desk = Desk("TH-DSI", tmp_path / "home")
-    lane, last = forger.lane("TH-DSI"), 14_001
+    lane, last = forger.lane("TH-DSI"), 16_001
     try:
         desk.receive(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
 
