@@ -129,6 +129,6 @@ def test_a_verdict_that_nobody_read_is_no_0() -> None:
     os.close(reader)
     closed = os.fdopen(writer, "w", buffering=1)
     with contextlib.redirect_stdout(closed):
-        assert run(["help", "exit-codes"]) == 7
+        assert run(["help", "exit-codes"]) != 0
     with contextlib.suppress(BrokenPipeError):
         closed.close()
