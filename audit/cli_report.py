@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.cli_shared import EXIT_REFUTED, EXIT_USAGE, fail, open_folder, safe, write_new
+from audit.cli_shared import EXIT_INCOMPLETE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, safe, write_new
 from audit.cli_verify import VerifyOptions, log_report
 
 if TYPE_CHECKING:
+    from audit.tiles import TileFolder
     from keys.roster import Roster
 
 
@@ -33,6 +34,7 @@ def report(
 ) -> None:
     """Draw a log as one page: activity, peers, refusals, receipts, witnesses, silences; no content.
 
+    DIR is a log folder, a node's home or a whole bundle.
     The log is verified first and the page says what came of it; the exit code is that of `verify`.
     """
     from audit.report import make_report
@@ -43,7 +45,7 @@ def report(
     if Path(output).exists():
         fail(ctx, EXIT_USAGE, f"{output} is there already", False)
     options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=against, as_json=False)
-    folder = open_folder(ctx, directory, False)
+    folder = _log_at(ctx, directory)
     verdict = log_report(ctx, folder, options)
     try:
         roster = _roster(roster_file)
@@ -61,6 +63,26 @@ def report(
     write_new(ctx, output, page)
     print(safe(f"{output}: {verdict.verdict}"))
     ctx.exit(verdict.exit_code)
+
+
+def _log_at(ctx: click.Context, directory: str) -> "TileFolder":
+    """Open a log folder, or a bundle that is what its README says and holds all entries."""
+    from audit.bundle_folder import BundleFolder
+    from audit.bundle_verify import require_whole
+    from keys.errors import RefusedError
+
+    path = Path(directory)
+    if not path.is_file():
+        return open_folder(ctx, directory, False)
+    try:
+        folder = BundleFolder(path)
+        require_whole(folder)
+        whole = folder.is_whole()
+    except RefusedError as error:
+        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", False)
+    if not whole:
+        fail(ctx, EXIT_INCOMPLETE, f"{directory}: it holds a part of a log; all of it is drawn or none", False)
+    return folder
 
 
 def _roster(name: str | None) -> "Roster | None":

@@ -417,3 +417,16 @@ def test_a_roster_that_is_none_is_named_once(bundle: Path, template: Path, tmp_p
         done = exchange(*command, "--roster", roster)
         assert (done.returncode, done.stderr.count(f"{roster}: ")) == (6, 1)
         assert done.stderr.count("roster") == 1 + str(roster.parent).count("roster"), done.stderr
+
+
+def test_a_whole_bundle_is_drawn_as_the_log_in_it_and_a_damaged_one_is_not(
+    bundle: Path, template: Path, tmp_path: Path
+) -> None:
+    altered, pages = tmp_path / "altered.audit", [tmp_path / "bundle.html", tmp_path / "log.html"]
+    for log, page in zip((bundle, template / HOME), pages, strict=True):
+        assert exchange("report", log, "--roster", template / "roster", "-o", page).returncode in (0, 7)
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    altered.write_bytes(bundle.read_bytes().replace(b"It holds no text", b"It holds no Text", 1))
+    done = exchange("report", altered, "-o", tmp_path / "none.html")
+    assert (done.returncode, "README: line " in done.stderr) == (6, True)
+    assert not (tmp_path / "none.html").exists()
