@@ -1,5 +1,5 @@
 #!/bin/sh
-# Steps of README.txt that are longer than a line. Needs openssl, base64, od, sed, cut, tr, grep.
+# Steps of HOWTO-verify.txt that are longer than a line. Needs openssl, base64, od, sed, cut, tr, grep.
 set -eu
 LC_ALL=C
 export LC_ALL
