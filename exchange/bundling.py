@@ -24,7 +24,6 @@ from exchange.directory import RecordKind
 from exchange.node import Paths
 from exchange.place import index_of, place_of
 from exchange.receipt import Receipt, decode_receipt, format_receipt
-from exchange.sqlite import SqliteStore
 from exchange.store import AdoptedRecord, Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
@@ -64,12 +63,12 @@ def snapshot(folder: TileFolder) -> Snapshot:
     )
 
 
-def members_of(home: Path, store: SqliteStore, taken: Snapshot, held: Range) -> dict[str, Source]:
+def members_of(home: Path, reads: Reads, taken: Snapshot, held: Range) -> dict[str, Source]:
     """Return what goes into a bundle beside tiles, checkpoint and schema.
 
     Args:
         home: The node's.
-        store: Its database; a running node may have it open, too.
+        reads: Of its database; a running node may have it open, too.
         taken: The moment.
         held: The entries.
 
@@ -77,7 +76,6 @@ def members_of(home: Path, store: SqliteStore, taken: Snapshot, held: Range) -> 
         IntegrityError: The database is not the one of this log.
         RefusedError: Something in the home is malformed.
     """
-    reads = store.reader()
     agency, roster, manifests = _records(reads)
     member = roster.member(agency)
     if member is None or not taken.checkpoint.origin.startswith(f"{member.log_name}/"):

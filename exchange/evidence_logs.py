@@ -32,7 +32,7 @@ from audit.trust import log_key, policy_of
 from exchange.directory import RecordKind
 from exchange.house import House, end_of_epoch_before
 from exchange.node import DATABASE, Paths
-from exchange.sqlite import open_old
+from exchange.sqlite_reading import open_old
 from exchange.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError

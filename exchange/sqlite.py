@@ -65,14 +65,14 @@ class SqliteStore:
     def _bring_up(self) -> None:
         """Bring an older file up, step by step; one whose own step was changed by somebody is left as it is."""
         found = int(self._writer.pragma("user_version"))
-        if 0 < found < SCHEMA_VERSION and _described(self._writer) == _expected(found):
+        if 0 < found < SCHEMA_VERSION and described(self._writer) == expected(found):
             sqlite_steps.bring_up(self._writer, found)
 
     def _check_schema(self) -> None:
         found = self._writer.pragma("user_version")
         if found != SCHEMA_VERSION:
             raise IntegrityError(f"{self._path}: schema {found}, this program knows {SCHEMA_VERSION}")
-        if _described(self._writer) != _expected():
+        if described(self._writer) != expected():
             raise IntegrityError(
                 f"{self._path}: the schema was changed by somebody else; restore it or rebuild the node"
             )
@@ -146,7 +146,7 @@ class SqliteStore:
             path: A database of this very schema.
         """
         self._writer.execute("ATTACH ? AS old", (str(path),))
-        names = [name for kind, name, _ in _described(self._writer) if kind == "table" and name not in OF_ONE_EPOCH]
+        names = [name for kind, name, _ in described(self._writer) if kind == "table" and name not in OF_ONE_EPOCH]
         with self._writer:
             for name in names:  # of our own schema, compared with the file's when both were opened
                 statement = f'INSERT INTO main."{name}" SELECT * FROM old."{name}"'  # noqa: S608 - see above
@@ -193,21 +193,6 @@ def read_old_entry(path: Path, index: int) -> bytes:
     return bytes(row[0])
 
 
-def open_old(path: Path) -> SqliteReads:
-    """Read a database that is no longer in use; the file stays as it is.
-
-    Raises:
-        UnavailableError: It is not there, or is none.
-    """
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.pragma("trusted_schema", False)
-        next(iter(connection.execute("SELECT idx FROM entries LIMIT 1")), None)
-    except apsw.Error as error:
-        raise UnavailableError(f"{path}: {error}", 60) from error
-    return SqliteReads(connection)
-
-
 def _connect(path: Path, flags: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
     connection.set_busy_timeout(5000)
@@ -224,16 +209,18 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     return connection
 
 
-def _described(connection: apsw.Connection) -> list[tuple[str, str, str]]:
+def described(connection: apsw.Connection) -> list[tuple[str, str, str]]:
+    """List (type, name, SQL) of whatever a database's schema holds."""
     rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
     return [(str(kind), str(name), str(sql)) for kind, name, sql in rows if not str(name).startswith("sqlite_")]
 
 
-def _expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
+def expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
+    """List the same of a database as this program makes it, in one of its versions."""
     fresh = apsw.Connection(":memory:")
     for step in range(1, version + 1):
         fresh.execute(sqlite_steps.schema(step))
-    return _described(fresh)
+    return described(fresh)
 
 
 def _advice(path: Path) -> str:

@@ -49,7 +49,13 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.place",
         "exchange.writing",
     ),
-    "sqlite": ("exchange.sqlite", "exchange.sqlite_reads", "exchange.sqlite_steps", "exchange.sqlite_writes"),
+    "sqlite": (
+        "exchange.sqlite",
+        "exchange.sqlite_reading",
+        "exchange.sqlite_reads",
+        "exchange.sqlite_steps",
+        "exchange.sqlite_writes",
+    ),
     "acts": (
         "exchange.authorship",
         "exchange.notices",
@@ -76,6 +82,7 @@ RINGS: dict[str, tuple[str, ...]] = {
         "exchange.pending",
         "exchange.node",
         "exchange.starting",
+        "exchange.vouching",
         "exchange.upkeep",
         "exchange.stamping",
         "exchange.restoring",

@@ -14,7 +14,7 @@ from audit.bundle import Range, default_name, range_of, write_bundle
 from audit.cli_shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
 from exchange.bundling import Snapshot, members_of, snapshot
 from exchange.node import DATABASE
-from exchange.sqlite import SqliteStore
+from exchange.sqlite_reading import open_reading
 from keys.errors import IntegrityError, RefusedError
 
 
@@ -81,9 +81,9 @@ def _fill(out: BinaryIO, spool: BinaryIO, home: Path, taken: Snapshot, held: Ran
     if not (home / DATABASE).exists():  # a mirror: the log's files alone
         write_bundle(out, spool, taken.folder, taken.note, held, {})
         return
-    store = SqliteStore(home / DATABASE)
+    store = open_reading(home / DATABASE)
     try:
-        write_bundle(out, spool, taken.folder, taken.note, held, members_of(home, store, taken, held))
+        write_bundle(out, spool, taken.folder, taken.note, held, members_of(home, store.reader(), taken, held))
     finally:
         store.close()
 

@@ -10,7 +10,7 @@ from audit.cli_compare import compare as offline
 from audit.cli_compare import run
 from exchange.directory import RecordKind
 from exchange.node import DATABASE
-from exchange.sqlite import SqliteStore
+from exchange.sqlite_reading import open_reading
 from keys.dsse import SignedPayload
 from keys.roster import Roster, parse_roster
 
@@ -26,7 +26,7 @@ def _roster_of(path: Path) -> Roster | None:
     """Return the newest roster that a home's node has adopted; it gives names to numbers, and no key."""
     if not (path / DATABASE).is_file():
         return None
-    store = SqliteStore(path / DATABASE)
+    store = open_reading(path / DATABASE)
     try:
         rosters = [each for each in store.reader().records() if each.kind == RecordKind.ROSTER]
     finally:

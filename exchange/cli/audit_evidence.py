@@ -16,7 +16,7 @@ from exchange.evidence import Shown, evidence_file, find_bulletin, gather
 from exchange.evidence_logs import EpochLogs
 from exchange.home import running_process
 from exchange.node import Paths
-from exchange.sqlite import SqliteStore
+from exchange.sqlite_reading import may_be_written, open_reading
 from exchange.store import HeldBulletin
 from keys.errors import UnavailableError
 
@@ -59,6 +59,10 @@ def evidence(
         raise FileExistsError(17, "it is there already", output)
     if not os.access(path.parent, os.W_OK | os.X_OK):  # said before anything is opened and logged
         raise click.UsageError(f"{path} cannot be written: {path.parent} is no folder that you may write to")
+    alone = not without_content and running_process(home) is None
+    if alone and not may_be_written(Paths(home=home).database):
+        why = "what is taken out is entered in the log first (EXPORTED), and that cannot be; so no content is given"
+        raise click.UsageError(f"{home} cannot be written: {why}; proofs alone: --without-content")
     taken = _Home(home)
     try:
         held = find_bulletin(taken.store.reads(), bulletin)
@@ -89,7 +93,7 @@ class _Home:
         if not home.is_dir():
             raise FileNotFoundError(2, "no such folder", str(home))
         paths = Paths(home=home)
-        self.home, self.store = home, SqliteStore(paths.database)
+        self.home, self.store = home, open_reading(paths.database)
 
     def close(self) -> None:
         self.store.close()

@@ -13,7 +13,7 @@ from audit.cli_shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, ope
 from audit.tiles import TileFolder
 from exchange.completeness import Completeness, ReadEntry, prove_lanes
 from exchange.node import DATABASE, restore_federation
-from exchange.sqlite import SqliteStore
+from exchange.sqlite_reading import open_reading
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId
 
@@ -44,7 +44,7 @@ def lanes(ctx: click.Context, home: str, as_json: bool) -> None:
 
 
 def _prove(path: Path, folder: TileFolder) -> list[Completeness]:
-    store = SqliteStore(path)
+    store = open_reading(path)
     try:
         reads = store.reader()
         agency = reads.meta("agency")

@@ -97,6 +97,8 @@ def failure_of(error: BaseException) -> Failure | None:
         return Failure(
             exit_code=number, code=error.code, message=str(error), hint=shown, complaints=complaints, file=file
         )
+    if isinstance(error, UnavailableError) and (number := int(getattr(error, "exit_code", 0))):
+        return Failure(exit_code=number, code="UNREADABLE", message=str(error), hint=hint)  # trying again does not help
     if isinstance(error, UnavailableError):
         wait = error.retry_after_seconds
         return Failure(

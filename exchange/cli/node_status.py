@@ -12,7 +12,7 @@ from exchange.home import running_process
 from exchange.house import newest_epoch
 from exchange.node import Paths, restore_federation
 from exchange.pending import load_pending
-from exchange.sqlite import SqliteStore
+from exchange.sqlite_reading import open_reading
 from exchange.store import LaneState, Reads
 from keys.federation import Federation
 from keys.identity import AgencyId
@@ -29,7 +29,7 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
         IntegrityError: It has no database, or one that is not ours.
     """
     config, paths = load_config(home), Paths(home=home)
-    store = SqliteStore(paths.database)
+    store = open_reading(paths.database)
     try:
         reads = store.reads()
         federation, _ = restore_federation(reads, now_ms)
