@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 
 from audit.body import parse_body
 from audit.entry import parse_entry
@@ -30,7 +31,7 @@ def answer_record(delivery_digest: bytes, index: int) -> bytes:
 
 
 class Answers:
-    """The answers that a sweep has met, in the order of the log.
+    """The answers that a sweep has met.
 
     Args:
         in_memory: Bytes that are kept out of the file system.
@@ -48,7 +49,7 @@ class Answers:
         return self._records.size // RECORD
 
     def add(self, records: bytes) -> None:
-        """Keep records of answers, each of 16 bytes, indices ascending from call to call."""
+        """Keep records of answers, each of 16 bytes, in any order."""
         self._records.append(records)
 
     def doubles(self, folder: TileFolder, size: int) -> tuple[int, int] | None:
@@ -86,10 +87,10 @@ def _search(folder: TileFolder, size: int, records: Spool) -> tuple[int, int] | 
     for block in records.blocks(_BLOCK):
         pairs = array("Q", block)
         indices.extend(index for digest, index in zip(pairs[::2], pairs[1::2], strict=True) if digest in suspects)
-    return _confirm(folder, size, indices)
+    return _confirm(folder, size, sorted(indices))  # of a few bundles they come shape by shape
 
 
-def _confirm(folder: TileFolder, size: int, indices: array[int]) -> tuple[int, int] | None:
+def _confirm(folder: TileFolder, size: int, indices: Sequence[int]) -> tuple[int, int] | None:
     seen: dict[bytes, int] = {}
     held, entries = -1, [b""]
     for index in indices:

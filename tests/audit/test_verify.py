@@ -304,6 +304,19 @@ def test_two_answers_to_one_delivery_refute_the_log(
     report = verify_log(tmp_path / "log", key=key)
     assert report.verdict == "refuted at entry 6: the delivery that entry 4 answered is answered again"
     assert result(report, 8) == REFUTED
+
+
+def test_of_two_answers_the_later_one_is_named_where_many_entries_are_looked_at_by_their_length(
+    tmp_path: Path, key: VerifierKey, signer: Ed25519Signer
+) -> None:
+    lane = {"peer": 2, "dispatch_digest": digest(2)}
+    other, again = (Body(kind=Kind.WITHDRAWN, delivery_digest=digest(each), **lane) for each in (3, 4))
+    received = Body(kind=Kind.RECEIVED, bulletin_id=bytes(16), delivery_digest=digest(4), opening=digest(5), **lane)
+    rest = [Body(kind=Kind.HEARTBEAT)] * 100
+    entries = chain([*first_bodies(), other, received, again, *rest])  # the withdrawals are of one length
+    write_log(tmp_path / "log", entries, sign(entries, signer), key)
+    report = verify_log(tmp_path / "log", key=key)
+    assert report.verdict == "refuted at entry 6: the delivery that entry 5 answered is answered again"
     write_log(tmp_path / "log", entries[:6], sign(entries[:6], signer), key)
     assert verify_log(tmp_path / "log", key=key).exit_code == 7  # control
 
