@@ -55,7 +55,7 @@ class LogFiles:
         self.on_published: list[Callable[[int, str], None]] = []  # called in the thread
         self._publisher: Publisher | None = None
         self._writing = threading.Lock()
-        self._wanted, self._stopping = threading.Event(), threading.Event()
+        self._wanted, self._stopping, self._halted = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="tiles", daemon=True)
 
     def start(self) -> None:
@@ -68,6 +68,10 @@ class LogFiles:
         self._wanted.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def halt(self) -> None:
+        """Publish nothing more: what is published is signed a second time, and this log may be a copy's."""
+        self._halted.set()
 
     def want(self, size: int, note: str) -> None:
         """Have a checkpoint published within a second."""
@@ -109,7 +113,7 @@ class LogFiles:
     def _publish(self) -> None:
         with self._writing:
             size, note = self._newest
-            if not note or size == self.published[0]:
+            if not note or size == self.published[0] or self._halted.is_set():
                 return
             note = self._with_second_line(note)
             self._open().publish(note)

@@ -32,6 +32,7 @@ from exchange.starting import export_forks, write_unsigned
 from exchange.storage import StorageKeys
 from exchange.store import Reads
 from exchange.upkeep import erase_again
+from exchange.vouching import Vouching
 from exchange.writer import Group, Writer
 from exchange.writing import Writing
 from keys.dsse import SignedPayload
@@ -238,7 +239,7 @@ class Node:
         self.on_house: list[Callable[[House], None]] = []  # told when a record has come into force
         self.at_stop: list[Callable[[], None]] = []
         self.begun = False  # it may sign, and has said so in its log
-        self.alone = False  # although no other member has said what it holds of this log
+        self.vouching = Vouching(began=self.log.size)  # who has cosigned what this run signed
         self.started_ms = now_ms()
         self.files = LogFiles(self.paths.log, store.reader, self.vkey, log_mldsa44, self.writer.fail)
         self.clock.start(self.log.time_us, cosigned_times(self.files.witnessed[1], house))
@@ -262,18 +263,23 @@ class Node:
         Raises:
             UnavailableError: This machine's clock is in doubt; the message says by how much.
         """
-        self.alone = alone
+        self.vouching = Vouching(began=self.log.size)
         self.writer.release()
         try:
-            self.writer.run(self._enter_start, _nothing)
+            self.writer.run(lambda writing: self._enter_start(writing, alone), _nothing)
         except UnavailableError:
             self.writer.hold(NOT_ASKED)
             raise
         erase_again(self.store, self.writer.run, self.lock, now_ms())
         self.begun = True
 
-    def _enter_start(self, writing: Writing) -> None:
-        if self.alone:
+    def fail(self, error: BaseException) -> None:
+        """Sign nothing more, the second line under what would still be published included."""
+        self.files.halt()
+        self.writer.fail(error)
+
+    def _enter_start(self, writing: Writing, alone: bool = False) -> None:
+        if alone:
             writing.log.add(Body(kind=Kind.STARTED_ALONE, role=Role.OPERATOR))
         writing.log.add(Body(kind=Kind.NODE_STARTED, digest=self.house.federation.roster_digest))
 

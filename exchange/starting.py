@@ -30,18 +30,23 @@ T = TypeVar("T")
 class RolledBackError(IntegrityError):
     """Another member holds a checkpoint of ours, under our key, that this node's log does not contain."""
 
-    def __init__(self, peer: str, shown: Checkpoint, own: Checkpoint) -> None:
+    def __init__(self, peer: str, shown: Checkpoint, own: Checkpoint, *, running: bool = False) -> None:
+        """Say who holds what; *running* if this node has signed something since its start."""
+        copy = "another copy of this node runs" if running else "it is an older copy"
         if shown.origin != own.origin:
-            found = f"of {shown.origin}, and this node is still in {own.origin}: it is an older copy"
+            found = f"of {shown.origin}, and this node is still in {own.origin}: {copy}"
         elif shown.size > own.size:
-            found = f"of size {shown.size}, and this log ends at {own.size}: it is an older copy"
+            found = f"of size {shown.size}, and this log ends at {own.size}: {copy}"
         else:
             found = f"of size {shown.size} with another history than this log, which has {own.size} entries"
-        super().__init__(f"{peer} holds our checkpoint {found}, or our log's key signs elsewhere; nothing is signed")
+            found += f": {copy}" if running else ""
+        signed = "nothing more is signed here" if running else "nothing is signed"
+        super().__init__(f"{peer} holds our checkpoint {found}, or our log's key signs elsewhere; {signed}")
         self.hint = (
-            "stop every other copy of this node; then bring back the newest database, or run"
-            " exchange node recover --from-peers, which begins a new epoch"
-        )
+            "look for the other copy: if it goes on, leave this one off; if none does, run"
+            if running
+            else "stop every other copy of this node; then bring back the newest database, or run"
+        ) + " exchange node recover --from-peers, which begins a new epoch"
         self.peer, self.shown, self.own = peer, shown, own
 
 

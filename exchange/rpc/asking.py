@@ -167,7 +167,11 @@ class Asking:
         peer = member.agency
         if answer.time_ms:
             self._node.clock.heard(member.witness_name, answer.time_ms * 1000)  # one member has one voice
-        shown = read_answer(answer.note, self._node.house)
+        for note in (answer.note, answer.witnessed):
+            await self._check_note(peer, note)
+
+    async def _check_note(self, peer: AgencyId, note: str) -> None:
+        shown = read_answer(note, self._node.house)
         if shown is None:
             return
         own, root = await own_root(self._node, shown.size)
@@ -175,7 +179,7 @@ class Asking:
             check_answer(peer, shown, own, root)
         except RolledBackError:
             folder = self._node.paths.home / EVIDENCE_FOLDER
-            save_evidence(folder, f"held-by-{peer}-{shown.size}.checkpoint", answer.note)
+            save_evidence(folder, f"held-by-{peer}-{shown.size}.checkpoint", note)
             self._log.alarm("rolled-back", peer=peer, size=shown.size)
             raise
 

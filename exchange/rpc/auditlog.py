@@ -47,15 +47,19 @@ class AuditLog:
         member = house.federation.roster.member(found.agency)
         if member is None or split_origin(request.origin)[0] != member.log_name:
             raise RefusedError("NOT_ALLOWED", "a checkpoint of a third agency's log is that agency's to give")
-        return node_pb2.CheckpointResponse(note=self._newest_of(member), time_ms=now_ms())
+        cosigned = max(self._cosigned_of(member), key=_age, default="")
+        return node_pb2.CheckpointResponse(note=self._newest_of(member), witnessed=cosigned, time_ms=now_ms())
 
     def _newest_of(self, member: Member) -> str:
         """Give the newest checkpoint of a member's log that we verified or cosigned, of whatever epoch."""
         house, reads = self._node.house, self._node.reads
         held = [reads.peer_checkpoint(member.agency, each.epoch) for each in house.epochs(member.agency)]
         notes = [note for _, note in filter(None, held)]
-        notes += [each.note for each in self._cosigned.all_held() if split_origin(each.origin)[0] == member.log_name]
-        return max(notes, key=_age, default="")
+        return max(notes + self._cosigned_of(member), key=_age, default="")
+
+    def _cosigned_of(self, member: Member) -> list[str]:
+        """Give what our witness holds of a member's log: of two live copies it may be the other's."""
+        return [each.note for each in self._cosigned.all_held() if split_origin(each.origin)[0] == member.log_name]
 
     async def Tile(self, request: node_pb2.TileRequest, context: Context) -> node_pb2.TileResponse:
         """Give a hash tile as it is published.

@@ -3,8 +3,9 @@
 Each peer's newest one lies as a file under ``peers/``, for auditors who want an outside word about that peer's log. It
 moves forward only, with a proof that starts from the very one that is held; two that contradict each other are
 FORK_SEEN, and a file that proves it to anybody. What a peer holds of us (the *echo*) must be a part of our log. If it
-is signed by us and is not, then either this node was rolled back, and it signs nothing more; or, where we went on from
-a start at which somebody had answered, our key signs elsewhere, and that is OWN_KEY_MISUSE.
+is signed by us and is not, this node was rolled back, or is one of two live copies, and it signs nothing more; only
+where more than half of the other members have cosigned what this run signed, our key is misused elsewhere, and that
+is OWN_KEY_MISUSE.
 """
 
 from __future__ import annotations
@@ -76,7 +77,6 @@ class Checkpoints:
             RolledBackError: It is signed by us and is more than we have; from now on nothing is signed.
         """
         if not note or self._is_of_earlier_epoch(note):
-            self._node.alone = False  # "none" is an answer
             return
         shown = read_answer(note, self._node.house)
         if shown is None or (shown.size, shown.root) == self._echoed:
@@ -84,19 +84,18 @@ class Checkpoints:
         group, root, proof = await self._node.writer.submit(_nothing, partial(_compare, size=shown.size))
         if root == shown.root and shown.origin == group.checkpoint.origin:
             self._echoed = max(self._echoed, (shown.size, shown.root))
-            self._node.alone = False
             return
-        if root and not self._node.alone and shown.origin == group.checkpoint.origin:
+        if root and self._node.vouching.by_most(self._node.house) and shown.origin == group.checkpoint.origin:
             await self._misused(peer, note, group, root, proof)
-        error = RolledBackError(peer, shown, group.checkpoint)
+        error = RolledBackError(peer, shown, group.checkpoint, running=True)
+        self._node.fail(error)  # first of all: two copies race here
         folder = self._node.paths.home / EVIDENCE_FOLDER
         save_evidence(folder, f"held-by-{peer}-{shown.size}.checkpoint", note)
-        self._node.writer.fail(error)
         self._log.alarm("own-log-contradicted", peer=peer, size=shown.size)
         raise error
 
     async def _misused(self, peer: AgencyId, note: str, group: Group, root: bytes, proof: Sequence[bytes]) -> NoReturn:
-        """Enter that our key has signed what our log, sound and confirmed at its start, does not hold."""
+        """Enter that our key has signed what our log, which most others vouch for, does not hold."""
         made, number = pair(note, group.note), self._node.house.member_number(peer)
         if parse_note(made.older).checkpoint.size < parse_note(made.newer).checkpoint.size:
             made = replace(made, root=root, proof=tuple(proof))

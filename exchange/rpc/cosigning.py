@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 from audit.checkpoint import parse_note
 from audit.trust import policy_of
@@ -24,17 +25,20 @@ from exchange.pending import ALARM_MS, Pending, load_pending, save_pending
 from exchange.rpc.gathering import Gathering, Target
 from exchange.rpc.limits import Settings
 from exchange.rpc.logs import Log
-from exchange.rpc.status import ELSEWHERE, FORBIDDEN
+from exchange.rpc.status import ELSEWHERE, FORBIDDEN, NOT_EXTENDED
 from exchange.rpc.witness_calls import Ask, NoChannelError, SlowError
 from exchange.writer import Group
 from exchange.writing import Writing
-from keys.errors import RefusedError, UnavailableError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 
 ATTEMPTS = 3  # of one question: a witness that stands elsewhere is asked again from there
 PAUSE_SECONDS, PAUSE_MOST_SECONDS = 0.25, 10.0  # between questions to one that does not answer
 LOOK_SECONDS = 0.5  # so soon it is looked again whether a witness's node is followed
 SAVE_SECONDS = 0.1  # lines that come so soon after one another are written together
 WATCH_SECONDS = 5.0  # so often it is looked whether an alarm is due
+
+
+Look = Callable[[], Awaitable[None]]
 
 
 class _Witness:
@@ -52,9 +56,19 @@ class Cosigning:
     """Asks the witnesses of our log."""
 
     def __init__(
-        self, node: Node, asks: Mapping[str, Ask], settings: Settings, now_ms: Callable[[], int], log: Log
+        self,
+        node: Node,
+        asks: Mapping[str, Ask],
+        settings: Settings,
+        now_ms: Callable[[], int],
+        log: Log,
+        looks: Mapping[str, Look] = MappingProxyType({}),
     ) -> None:
-        """Prepare; *asks* says how each witness is asked, by name: who is not in it is never asked."""
+        """Prepare; *asks* says how each witness is asked, by name: who is not in it is never asked.
+
+        *looks* holds what a witness that refuses has of our log against it; one without a node shows nothing.
+        """
+        self._looks = looks
         self._node, self._settings, self._now_ms, self._log = node, settings, now_ms, log
         policy = policy_of(node.house.federation.roster, node.house.agency)
         self._quorum, self._gathering = policy.quorum, Gathering(policy)
@@ -155,13 +169,14 @@ class Cosigning:
             await witness.wanted.wait()
             witness.wanted.clear()
             target = self._target
-            if target is None or witness.done >= target.size:
+            if target is None or witness.done >= target.size or self._node.writer.failure is not None:
                 continue
             try:
                 await self._ask(witness, target)
                 pause = PAUSE_SECONDS
             except (RefusedError, UnavailableError) as error:
                 self._complain(witness, error)
+                await self._look(witness, error)
                 wait = LOOK_SECONDS if isinstance(error, NoChannelError) else pause
                 pause = PAUSE_SECONDS if isinstance(error, NoChannelError) else min(2 * pause, PAUSE_MOST_SECONDS)
                 again = asyncio.get_running_loop().call_later(wait, witness.wanted.set)
@@ -205,6 +220,7 @@ class Cosigning:
             hour_s = self._gathering.take(witness.name, target, answer)
             self._node.clock.heard(witness.name, hour_s * 1_000_000)
             witness.held = witness.done = target.size
+            self._node.vouching.add(witness.name, target.size)
             self._dirty.set()
             return
         raise UnavailableError("the witness stands elsewhere each time it is asked")
@@ -242,6 +258,13 @@ class Cosigning:
         if isinstance(error, RefusedError) and target is not None and witness.tried != target.size:
             code = f"{error.status}" if isinstance(error, WitnessRefusal) else error.code
             self._log.alarm("witness-refuses", peer=witness.name, code=code, size=witness.held)
+
+    async def _look(self, witness: _Witness, error: RefusedError | UnavailableError) -> None:
+        """See what a witness holds that stands where we never were: it may be another copy's, or a thief's."""
+        look = self._looks.get(witness.name)
+        if look is not None and isinstance(error, WitnessRefusal) and error.status in (ELSEWHERE, NOT_EXTENDED):
+            with suppress(RefusedError, UnavailableError, IntegrityError):  # said and acted upon where it was found
+                await look()
 
     # ---- what came of it
 

@@ -104,6 +104,31 @@ class Follower:
         """Follow no more from the end of this stream on, and keep the channel for the last question to the witness."""
         self._leaving = True
 
+    async def see_own(self) -> None:
+        """Hold what the peer has of our own log against it, where its witness refuses to cosign it.
+
+        Raises:
+            RolledBackError: We may be a copy; nothing more is signed.
+            RefusedError, UnavailableError: No answer, or our key's misuse.
+        """
+        if self.channel is None:
+            return
+        stub = node_pb2_grpc.AuditLogStub(self.channel)
+        asked = node_pb2.CheckpointRequest(origin=self._node.house.origin)
+        try:
+            answer = await stub.Checkpoint(asked, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise status.error_of(error) from error
+        except grpc.aio.UsageError as error:
+            raise UnavailableError("the stream to it has ended") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise UnavailableError("the channel was closed") from error  # gRPC raises the same for both
+        for note in (answer.note, answer.witnessed):
+            await self._checkpoints.check_echo(self._peer, note)
+
     async def close(self) -> None:
         """Close a channel that was kept."""
         kept, self.channel = self.channel, None

@@ -345,8 +345,9 @@ def _have_witnessed(running: RunningNode, parts: _Parts) -> None:
     for member in node.house.federation.roster.members:
         names[member.agency] = member.witness_name
     asks = {names[each.peer]: ask_peer(each) for each in running._followers}
+    looks = {names[each.peer]: each.see_own for each in running._followers}
     asks |= {name: ask_http(prefix) for name, prefix in parts.witnesses.items()}
-    running._cosigning = Cosigning(node, asks, parts.settings, now_ms, parts.log)
+    running._cosigning = Cosigning(node, asks, parts.settings, now_ms, parts.log, looks)
     running._cosigning.start()
     beat = Heartbeat(node, now_ms, parts.settings.heartbeat_seconds, parts.log)
     running._tasks.append(asyncio.create_task(beat.run()))

@@ -53,13 +53,14 @@ _CODES: dict[grpc.StatusCode, tuple[str, ...]] = {
 }
 _STATUS = {code: status for status, codes in _CODES.items() for code in codes}  # what is not here: INVALID_ARGUMENT
 FORBIDDEN = 403  # a witness will not cosign this: the log, or its epoch, is not as it knows it
+NOT_EXTENDED = 422  # a witness holds what the checkpoint does not extend
 ELSEWHERE = 409  # a witness holds another size than it was asked from: no offence, and how a log learns it
 _WITNESS = {  # what tlog-witness says in HTTP's numbers
     400: _S.INVALID_ARGUMENT,
     403: _S.PERMISSION_DENIED,
     404: _S.NOT_FOUND,
     ELSEWHERE: _S.FAILED_PRECONDITION,
-    422: _S.ABORTED,
+    NOT_EXTENDED: _S.ABORTED,
 }
 _NUMBERS = {status: status.value[0] for status in grpc.StatusCode}
 

@@ -24,7 +24,8 @@ from exchange import forks
 from exchange.house import House
 from exchange.node import Node, now_ms
 from exchange.rpc.logs import Log
-from keys.errors import IntegrityError, RefusedError
+from exchange.writer import HELD_SECONDS
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.holders import NodeKeys
 from keys.manifest import LogEpoch
 from keys.roster import Member
@@ -60,8 +61,11 @@ class Witnessing:
         Raises:
             WitnessRefusal: With the protocol's status; a proven fork is entered and kept first.
             IntegrityError: The lock cannot be written; nothing was cosigned.
-            UnavailableError: The node is stopping, or the lock is busy.
+            UnavailableError: The node is stopping or has not begun, or the lock is busy.
         """
+        # A copy has a copied lock, too: its witness might go two ways just as its log.
+        if not self._node.begun or self._node.writer.failure is not None:
+            raise UnavailableError("this node signs nothing now", HELD_SECONDS)
         loop = asyncio.get_running_loop()
         try:
             return (await loop.run_in_executor(self._line, self._witness.add_checkpoint, body)).encode()

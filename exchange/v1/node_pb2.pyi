@@ -1628,7 +1628,7 @@ class CheckpointResponse(_message.Message):
     TIME_MS_FIELD_NUMBER: _builtins.int
     note: _builtins.str
     witnessed: _builtins.str
-    """of our own log: the newest that its quorum has cosigned; empty before there is one"""
+    """of our own log: the newest that its quorum has cosigned; of the caller's: the newest that our witness has; empty if none"""
     time_ms: _builtins.int
     """the answerer's clock, so that whoever starts knows the hour before it signs"""
     def __init__(

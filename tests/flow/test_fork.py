@@ -81,6 +81,9 @@ async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one
     world = World(tmp_path / "world", (VICTIM, ONE, OTHER, LIAR), settings=SETTINGS)
     victim, one, other = world[VICTIM], world[ONE], world[OTHER]
     thief = await split(world, tmp_path)
+    await world[LIAR].serve(alone=True)  # as a witness of the victim it is honest
+    victim.endpoints[LIAR] = world.endpoints[LIAR]
+    await until(lambda: victim.node.vouching.by_most(victim.node.house))
     for _ in range(3):
         await delivered(one, victim)
     await delivered(other, thief)

@@ -32,6 +32,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with made.serving():
         await made[A].publish(bulletin(A, B), bulletin(A, B))
         await until(lambda: len(made[A].bodies(Kind.RECEIPT_RECORDED)) == 2)
+        await until(lambda: made[A].node.vouching.by_most(made[A].node.house))
         await made[B].stop()
         yield made
 
@@ -196,7 +197,7 @@ async def test_an_echo_signed_by_us_that_is_not_in_our_log_is_misuse_of_our_key(
     shown = parse_note(note).checkpoint
     assert (entered.peer_size, entered.peer_root) == (shown.size, shown.root)
     assert '"own-key-misused"' in world[A].log.getvalue()
-    assert world[A].node.writer.failure is None  # our log is sound, and a member had answered when it began
+    assert world[A].node.writer.failure is None  # our log is sound, and most others cosigned what this run signed
     await until(lambda: any((world[A].home / "evidence").glob("*.fork")))
     (path,) = (world[A].home / "evidence").glob("*.fork")
     made = parse_fork(path.read_text())
@@ -204,8 +205,8 @@ async def test_an_echo_signed_by_us_that_is_not_in_our_log_is_misuse_of_our_key(
     assert verify_fork(made, world[A].node.vkey).proven  # with nothing but the log's key
 
 
-async def test_the_same_echo_stops_a_node_that_went_on_alone(tmp_path: Path) -> None:
-    """Control: nobody had told such a node what it held, so it may be the copy."""
+async def test_the_same_echo_stops_a_node_for_which_nobody_vouches(tmp_path: Path) -> None:
+    """Control: nobody has cosigned anything of this run, so it may be the copy."""
     world = World(tmp_path / "world", (A, B))
     await world[A].start()
     other = World(tmp_path / "other", (A, B))
