@@ -61,7 +61,12 @@ AUDIT: dict[int, Row] = {
             "audit/test_attacks.py::test_attack_07_of_two_running_copies_one_signs",
             "flow/test_start.py::test_attack_07_of_two_live_copies_on_one_host_the_second_signs_nothing_row_18",
             "flow/test_start.py::test_attack_07_a_live_copy_on_another_host_is_refused_by_what_the_peers_hold_row_18",
+            "flow/test_copies.py::test_attack_07_a_copy_that_passed_its_question_stops_when_it_meets_the_vouched_one_row_18",
+            "flow/test_copies.py::test_attack_07_a_copy_that_only_a_witness_knows_another_history_of_stops_row_18",
+            "flow/test_copies.py::test_attack_07_of_two_copies_that_no_majority_vouches_for_neither_signs_on_row_18",
+            "flow/test_copies.py::test_attack_07_of_two_copies_started_in_one_moment_at_most_one_signs_on_row_18",
         ),
+        ("flow/test_copies.py::test_attack_07_control_one_of_the_two_alone_meets_everybody_and_signs_on_row_18",),
     ),
     8: Row(
         "split view to two peers",

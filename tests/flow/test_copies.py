@@ -55,11 +55,11 @@ async def copied(tmp_path: Path) -> AsyncIterator[tuple[World, Member, Member]]:
         await asyncio.gather(*(each.stop() for each in (home, copy, *world.members.values())))
 
 
-async def begin(member: Member, *others: Member) -> None:
+async def begin(member: Member, *others: Member, followed: bool = True) -> None:
     """Start a copy that reaches some members: they answer, and none of them holds anything of another copy."""
     meet(member, *others)
     await (await member.serve()).ready()
-    for other in others:
+    for other in others if followed else ():
         meet(other, member)
     await until(lambda: names(member) == {witness(each) for each in others})
 
@@ -125,6 +125,26 @@ async def test_attack_07_of_two_copies_that_no_majority_vouches_for_neither_sign
         await until(lambda: stopped(home) and stopped(copy))
         for each in (home, copy):
             assert each.bodies(Kind.OWN_KEY_MISUSE) == []  # nothing is added to a history that may be the wrong one
+
+
+async def test_attack_07_a_copy_that_only_a_witness_knows_another_history_of_stops_row_18(tmp_path: Path) -> None:
+    """The member follows this copy, so its echo is right; but it has cosigned the other one, and says so when asked."""
+    async with copied(tmp_path) as (world, home, copy):
+        await begin(home, world[C], followed=False)
+        await begin(copy, world[E])
+        await grow(copy, C, D, C, D)
+        meet(world[C], copy)
+        await until(lambda: world[C].node.reads.peer_checkpoint(A) is not None)
+        meet(copy, world[C])
+        await until(lambda: stopped(copy))
+        assert "with another history than this log" in str(copy.node.writer.failure)
+        await copy.stop()
+        # At the next start the question alone finds it.
+        copy.endpoints = {}
+        meet(copy, world[C])
+        await copy.serve()
+        await until(lambda: stopped(copy))
+        assert not copy.node.begun
 
 
 async def test_attack_07_of_two_copies_started_in_one_moment_at_most_one_signs_on_row_18(tmp_path: Path) -> None:
