@@ -28,6 +28,7 @@ from audit.tile_names import CHECKPOINT, KEY_FILE, parse_tile_name
 from audit.tiles import TileFolder
 from audit.tlogproof import parse_proof, verify_proof
 from audit.trust import log_key, member_of_log, policy_of
+from audit.verify_witness import WITNESS_NAME
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.identity import short
@@ -99,7 +100,7 @@ def with_steps(report: Report, steps: tuple[Step, ...]) -> Report:
 
 def refused(error: RefusedError) -> Report:
     """Report a file that is no well-formed bundle: nothing in it was looked at."""
-    names = [*enumerate(NAMES, 1), *STEP_NAMES.items()]
+    names = [*enumerate((*NAMES, WITNESS_NAME), 1), *STEP_NAMES.items()]
     told = "the bundle could not be read"
     steps = [Step(step=number, name=name, result=NOT_CHECKED, detail=told) for number, name in names]
     steps[-2] = replace(steps[-2], result=REFUTED, detail=str(error))

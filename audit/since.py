@@ -36,7 +36,7 @@ from audit.merkle import TILE_WIDTH, root_of
 from audit.outside import Outside, read_note
 from audit.steps import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.tiles import MissingError, TileFolder
-from audit.verify_witness import WITNESS_STEP, WitnessResult, WitnessRules
+from audit.verify_witness import WitnessResult, WitnessRules
 from keys.errors import RefusedError
 
 ROOT_STEP, OUTSIDE_STEP, RULES_STEP = 5, 7, 8
@@ -98,14 +98,14 @@ def verify_since(
         key: The log's key, from outside; None takes the log's own and says so.
         key_source: Where *key* is from, for the report.
         outside: Further checkpoints and receipts that somebody else kept.
-        witnesses: Whose cosignatures count, from outside; without them there is no step 9.
+        witnesses: Whose cosignatures count, from outside; without them step 9 is not made.
         before: Where the epoch before ended, from outside; looked at where entry 0 is.
 
     Raises:
         RefusedError: MALFORMED; *old* is no checkpoint of this log.
         Nothing for whatever the log holds: everything malformed is a refutation in the report.
     """
-    steps = Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1)
+    steps = Steps()
     checkpoint: Checkpoint | None = None
     result = WitnessResult()
     every = [old, *outside] if old is not None else list(outside)
@@ -122,8 +122,7 @@ def verify_since(
             result = judge_witnesses(folder, checkpoint, key, witnesses, notes, every)
         anchored = step_outside(steps, folder, checkpoint, key, every, witnesses, notes, result.reached)
         _tell_rules(steps, scope, found)
-        if witnesses is not None:
-            step_witnesses(steps, result)
+        step_witnesses(steps, result, witnesses)
     except LogRefutedError as refuted:
         for finding in refuted.findings:
             steps.put(finding.step, REFUTED, words_of(finding))

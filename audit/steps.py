@@ -1,11 +1,11 @@
 """What a verification found: numbered steps, each with its result, under one verdict.
 
 A step is ``ok``, ``refuted`` or ``not checked``; what follows a refuted step is not checked. A report is verified only
-where no step is refuted and none was left out.
+where no step is refuted and none that was asked for was left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from audit.checkpoint import Checkpoint
 from audit.chunk import Finding
@@ -24,6 +24,7 @@ class Step:
     name: str
     result: str
     detail: str
+    asked: bool = True  # False: not checked because nobody gave what it needs, and a log is verified without it, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """Return 0 verified, 6 refuted, 7 something was not checked."""
-        results = {step.result for step in self.steps}
+        results = {step.result for step in self.steps if step.asked}
         if REFUTED in results:
             return EXIT_REFUTED
         return EXIT_INCOMPLETE if NOT_CHECKED in results else EXIT_VERIFIED
@@ -57,18 +58,22 @@ class LogRefutedError(Exception):
 
 @dataclass(slots=True)
 class Steps:
-    """Collects the results of the steps in order, up to step *last*."""
+    """Collects the results of the steps in order."""
 
-    last: int  # number of the last step
     done: dict[int, Step] = field(default_factory=dict)
 
     def put(self, number: int, result: str, detail: str) -> None:
         """Say how step *number* ended: ``OK``, ``REFUTED`` or ``NOT_CHECKED``, and why."""
         self.done[number] = Step(step=number, name=(*NAMES, WITNESS_NAME)[number - 1], result=result, detail=detail)
 
+    def leave(self, number: int, detail: str) -> None:
+        """Say that step *number* was not asked for, and what to give so that it is made."""
+        self.put(number, NOT_CHECKED, detail)
+        self.done[number] = replace(self.done[number], asked=False)
+
     def all(self) -> tuple[Step, ...]:
         """Return every step; those that nobody came to are not checked."""
-        for number in range(1, self.last + 1):
+        for number in range(1, len(NAMES) + 2):
             if number not in self.done:
                 self.put(number, NOT_CHECKED, "the log was refuted before")
         return tuple(self.done[number] for number in sorted(self.done))

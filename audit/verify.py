@@ -1,9 +1,10 @@
 """Verify a log folder offline, in numbered steps, and say what was examined and what was not.
 
-1 key · 2 checkpoint · 3 entries · 4 tiles · 5 root · 6 bodies · 7 outside · 8 rules, and 9 witnesses where somebody
-says whose cosignatures count. A step is ``ok``, ``refuted`` or ``not checked``; what follows a refuted step is not
-checked. A cut tail can only be seen from outside, so without an outside checkpoint or a quorum's cosignatures a log is
-never plainly verified. Nothing but the folder and what was handed in is read.
+1 key · 2 checkpoint · 3 entries · 4 tiles · 5 root · 6 bodies · 7 outside · 8 rules · 9 witnesses, which without anybody
+who says whose cosignatures count is not checked and does not bear on the verdict. A step is ``ok``, ``refuted`` or
+``not checked``; what follows a refuted step is not checked. A cut tail can only be seen from outside, so without an
+outside checkpoint or a quorum's cosignatures a log is never plainly verified. Nothing but the folder and what was
+handed in is read.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from audit.steps import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps
 from audit.sweep import Sweep, sweep
 from audit.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
 from audit.tiles import TileFolder
-from audit.verify_witness import WITNESS_STEP, WitnessResult, WitnessRules
+from audit.verify_witness import WitnessResult, WitnessRules
 from keys.errors import RefusedError
 
 _IN_A_FOLDER = frozenset(f"{place:03d}" for place in range(1000))  # what complete tiles in one folder are called
@@ -49,13 +50,13 @@ def verify_log(
         key_source: Where *key* is from, for the report: ``given``, ``roster 1 …``.
         outside: Checkpoints and receipts that somebody else kept.
         processes: 2 uses a second core for large logs.
-        witnesses: Whose cosignatures count, from outside the folder; without them there is no step 9.
+        witnesses: Whose cosignatures count, from outside the folder; without them step 9 is not made.
         before: Where the epoch before ended, from outside the folder; the first epoch has none.
 
     Raises:
         Nothing for whatever the folder holds: everything malformed is a refutation in the report.
     """
-    steps, folder = Steps(last=WITNESS_STEP if witnesses else WITNESS_STEP - 1), folder_at(root)
+    steps, folder = Steps(), folder_at(root)
     checkpoint: Checkpoint | None = None
     anchored: int | None = None
     result = WitnessResult()
@@ -71,8 +72,7 @@ def verify_log(
             result = judge_witnesses(folder, checkpoint, key, witnesses, notes, outside)
         anchored = step_outside(steps, folder, checkpoint, key, outside, witnesses, notes, result.reached)
         _step_rules(steps, folder, checkpoint, swept)
-        if witnesses is not None:
-            step_witnesses(steps, result)
+        step_witnesses(steps, result, witnesses)
     except LogRefutedError as refuted:
         for finding in refuted.findings:
             steps.put(finding.step, REFUTED, words_of(finding))

@@ -10,6 +10,7 @@ from audit.checkpoint import VerifierKey
 from audit.entry import Body, Kind, parse_entry
 from audit.outside import Outside
 from audit.prove import prove_entry
+from audit.since import verify_since
 from audit.steps import NAMES, NOT_CHECKED, OK, REFUTED, Report
 from audit.tiles import TileFolder
 from audit.verify import verify_log
@@ -38,14 +39,23 @@ def kept(template: Path) -> Outside:
 def test_a_log_with_outside_key_and_checkpoint_is_verified(folder: Path, key: VerifierKey, kept: Outside) -> None:
     report = verify_log(folder, key=key, outside=[kept])
     assert (report.verdict, report.exit_code, report.anchored) == ("verified", 0, SIZE)
-    assert [step.name for step in report.steps] == list(NAMES)
-    assert {step.result for step in report.steps} == {OK}
+    assert [step.name for step in report.steps] == [*NAMES, "witnesses"]
+    assert {step.result for step in report.steps[:-1]} == {OK}
+
+
+def test_without_a_roster_the_witnesses_are_not_checked_and_the_report_says_what_to_give(
+    folder: Path, key: VerifierKey, kept: Outside
+) -> None:
+    for report in (verify_log(folder, key=key, outside=[kept]), verify_log(folder), verify_since(folder, old=kept)):
+        last = report.steps[-1]
+        assert (last.step, last.name, last.result) == (9, "witnesses", NOT_CHECKED)
+        assert "a roster that names them, or --witnesses FILE" in last.detail
 
 
 def test_without_an_outside_checkpoint_the_end_is_not_anchored(folder: Path, key: VerifierKey) -> None:
     report = verify_log(folder, key=key)
     assert (report.verdict, report.exit_code) == ("verified, end not anchored", 7)
-    assert [s.step for s in report.steps if s.result == NOT_CHECKED] == [7]
+    assert [s.step for s in report.steps if s.result == NOT_CHECKED] == [7, 9]
 
 
 def test_without_an_outside_key_the_first_step_says_so(folder: Path, kept: Outside) -> None:
