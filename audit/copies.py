@@ -11,7 +11,9 @@ import gc
 import os
 import pickle
 import select
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 _AHEAD = 4  # tasks given out for each copy: nobody idles, and little waits for its turn
@@ -22,27 +24,44 @@ _Result = TypeVar("_Result")
 def in_copies(work: Callable[[int], _Result], tasks: int, copies: int) -> Iterator[_Result]:
     """Yield what ``work(0)``, ``work(1)`` … up to ``work(tasks - 1)`` return.
 
+    Where there is no room for as many copies, fewer do the work; where there is none for any, this process does it.
+
     Raises:
         ChildProcessError: *work* raised an error, which this names when its turn comes, or a copy ended before its work.
-        OSError: There is no room for another process.
+        OSError: There are no pipes to be had.
     """
     asking, giving = os.pipe()
     answers: dict[int, int] = {}  # pipe from a copy → its process
     try:
-        for _ in range(copies):
-            pipe, answer = os.pipe()
-            process = os.fork()
-            if process == 0:
-                _serve(work, asking, answer, (giving, pipe, *answers))
-            os.close(answer)
-            answers[pipe] = process
-        yield from _in_order(giving, list(answers), tasks)
+        while len(answers) < copies and _copy(work, asking, giving, answers):
+            pass
+        yield from _in_order(giving, list(answers), tasks) if answers else map(work, range(tasks))
     finally:
         # Without this end nobody is given another number, and without the others nobody waits to answer.
         for pipe in (giving, asking, *answers):
             os.close(pipe)
         for process in answers.values():
-            os.waitpid(process, 0)
+            with suppress(ChildProcessError):  # where SIGCHLD is ignored, nobody is left to be waited for
+                os.waitpid(process, 0)
+
+
+def _copy(work: Callable[[int], object], asking: int, giving: int, answers: dict[int, int]) -> bool:
+    """Make one more copy; False where there is no room for another process."""
+    pipe, answer = os.pipe()
+    # Whoever ends the original ends its copies: a copy that an interrupt reached could go on as if it were the original.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        process = os.fork()
+        if process == 0:
+            _serve(work, asking, answer, (giving, pipe, *answers))
+        answers[pipe] = process
+    except OSError:
+        os.close(pipe)
+        return False
+    finally:
+        os.close(answer)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return True
 
 
 def _in_order(giving: int, answers: list[int], tasks: int) -> Iterator[Any]:

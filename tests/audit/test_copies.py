@@ -90,6 +90,57 @@ except ChildProcessError as error:
     assert run(code) == "True a process that was given a part of the work ended before it True\n"
 
 
+def test_an_interrupt_that_reaches_a_copy_is_the_original_s_to_answer() -> None:
+    code = """
+import signal
+
+def work(number):
+    os.kill(os.getpid(), signal.SIGINT if number % 2 else signal.SIGTERM)
+    return number
+
+before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+print(sum(in_copies(work, 50, 2)), alone(), signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before)
+"""
+    assert run(code) == "1225 True True\n"
+
+
+def test_an_interrupted_process_leaves_no_copy_behind() -> None:
+    code = """
+import signal
+
+found = []
+try:
+    for each in in_copies(lambda number: number, 1_000_000, 2):
+        found.append(each)
+        if each == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print(found == list(range(len(found))), alone())
+"""
+    assert run(code) == "True True\n"
+
+
+def test_a_process_that_ignores_the_end_of_its_children_works_in_copies_too() -> None:
+    code = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+print(sum(in_copies(lambda number: number, 50, 2)), alone())
+"""
+    assert run(code) == "1225 True\n"
+
+
+def test_where_no_process_can_be_made_the_work_is_done_in_this_one() -> None:
+    code = """
+import resource
+if os.getuid() == 0:
+    os.setuid(65534)  # root is not bound by the limit
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+files = os.listdir("/proc/self/fd")
+print(set(in_copies(lambda number: os.getpid(), 50, 2)) == {os.getpid()}, os.listdir("/proc/self/fd") == files)
+"""
+    assert run(code) == "True True\n"
+
+
 def test_whoever_looks_no_further_leaves_no_copy_behind() -> None:
     code = """
 for each in in_copies(lambda number: number, 1_000_000, 3):
