@@ -22,6 +22,7 @@ from audit.cli_shared import (
     print_json,
     safe,
     told,
+    unfinished,
 )
 from audit.cli_verify import PROCESSES
 
@@ -128,7 +129,10 @@ def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) 
         if isinstance(folder, BundleFolder) and not folder.is_whole():
             fail(ctx, EXIT_INCOMPLETE, f"{log}: it holds a part of a log; all entries are compared or none", as_json)
         require_whole(folder)
-        report = verify_log(folder.root, key=key, key_source="of the roster", processes=PROCESSES)
+        try:
+            report = verify_log(folder.root, key=key, key_source="of the roster", processes=PROCESSES)
+        except OSError as error:
+            fail(ctx, EXIT_INCOMPLETE, f"{log}: {unfinished(error)}", as_json)
         if report.exit_code == EXIT_REFUTED or report.origin is None or report.size is None:
             return None, report.verdict
         agency = report.origin.partition(".")[0].upper()

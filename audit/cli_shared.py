@@ -56,6 +56,13 @@ def told(name: str, error: Exception) -> str:
     return f"{name}: {str(error).removeprefix(name).removeprefix(' ')}"
 
 
+def unfinished(error: OSError) -> str:
+    """Say what this machine lacked for a verification; the log has no part in it."""
+    if isinstance(error, ChildProcessError):
+        return f"nothing was decided: {error}"  # killed, as a rule because memory ran out
+    return f"temporary files of a long log could not be written: {error.strerror}; TMPDIR names their folder"
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Print the one object of --json."""
     print(json.dumps(value))
@@ -66,14 +73,14 @@ def safe(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
-def write_new(ctx: click.Context, path: str, data: bytes) -> None:
+def write_new(ctx: click.Context, path: str, data: bytes, as_json: bool = False) -> None:
     """Write a file that is not there yet, whole or not at all, or end with 2."""
     try:
         write_whole(Path(path), data)
     except FileExistsError:
-        fail(ctx, EXIT_USAGE, f"{path} is there already", False)
+        fail(ctx, EXIT_USAGE, f"{path} is there already", as_json)
     except OSError as error:
-        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", False)
+        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)
 
 
 def write_whole(path: Path, data: bytes) -> None:

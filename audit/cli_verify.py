@@ -23,6 +23,7 @@ from audit.cli_shared import (
     print_json,
     safe,
     told,
+    unfinished,
 )
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
@@ -186,8 +187,7 @@ def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions,
     try:
         report = _entries_report(ctx, folder, options, key, source, rules, whole)
     except OSError as error:  # never the log's fault: it is read without raising
-        what = f"temporary files of a long log could not be written: {error.strerror}; TMPDIR names their folder"
-        fail(ctx, EXIT_INCOMPLETE, what, options.as_json)
+        fail(ctx, EXIT_INCOMPLETE, unfinished(error), options.as_json)
     return add_stamps(ctx, folder, options, key, rules, report)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey
+from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.cli_verify import PROCESSES
+from keys.signing import Ed25519Signer
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGINNING = """
@@ -139,6 +141,37 @@ files = os.listdir("/proc/self/fd")
 print(set(in_copies(lambda number: os.getpid(), 50, 2)) == {os.getpid()}, os.listdir("/proc/self/fd") == files)
 """
     assert run(code) == "True True\n"
+
+
+@pytest.mark.skipif(PROCESSES < 2, reason="one core has no use for copies")
+@pytest.mark.parametrize(
+    "words", [["verify", "LOG"], ["verify", "LOG", "--json"], ["compare", "LOG", "LOG"]], ids=" ".join
+)
+def test_a_verification_whose_copies_are_killed_says_so_and_decides_nothing(
+    words: list[str], tmp_path: Path, key: VerifierKey, signer: Ed25519Signer
+) -> None:
+    note = Checkpoint(origin=key.name, size=200_000, root=bytes(32))  # of a log that is worth two processes
+    (tmp_path / "checkpoint").write_text(sign_checkpoint(note, signer))
+    (tmp_path / "log.vkey").write_text(f"{key}\n")
+    code = """
+import signal
+from audit.cli import main
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGKILL))
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert end.code == 7 and alone(), end
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", BEGINNING + code, *(str(tmp_path) if word == "LOG" else word for word in words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    why = "nothing was decided: a process that was given a part of the work ended before it"
+    [line] = (done.stdout + done.stderr).splitlines()
+    assert why in line
 
 
 def test_whoever_looks_no_further_leaves_no_copy_behind() -> None:

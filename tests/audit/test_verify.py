@@ -319,9 +319,17 @@ def test_two_answers_to_one_delivery_refute_the_log(
 def test_of_two_answers_the_later_one_is_named_where_many_entries_are_looked_at_by_their_length(
     tmp_path: Path, key: VerifierKey, signer: Ed25519Signer
 ) -> None:
-    lane = {"peer": 2, "dispatch_digest": digest(2)}
-    other, again = (Body(kind=Kind.WITHDRAWN, delivery_digest=digest(each), **lane) for each in (3, 4))
-    received = Body(kind=Kind.RECEIVED, bulletin_id=bytes(16), delivery_digest=digest(4), opening=digest(5), **lane)
+    other, again = (
+        Body(kind=Kind.WITHDRAWN, peer=2, dispatch_digest=digest(2), delivery_digest=digest(each)) for each in (3, 4)
+    )
+    received = Body(
+        kind=Kind.RECEIVED,
+        peer=2,
+        bulletin_id=bytes(16),
+        dispatch_digest=digest(2),
+        delivery_digest=digest(4),
+        opening=digest(5),
+    )
     rest = [Body(kind=Kind.HEARTBEAT)] * 100
     entries = chain([*first_bodies(), other, received, again, *rest])  # the withdrawals are of one length
     write_log(tmp_path / "log", entries, sign(entries, signer), key)
