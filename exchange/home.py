@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from audit.entry import parse_entry
@@ -23,6 +23,7 @@ from keys.holders import NodeKeys, load_node
 from keys.identity import AgencyId
 
 MAX_BEHIND_MS = 1000  # what NTP corrects without anybody noticing
+_SIGNS = "signs"
 RUNNING = "running"  # holds the process number; locked as long as it runs
 
 
@@ -90,7 +91,7 @@ def occupy(home: Path) -> int:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        owner = os.read(handle, 20).decode("ascii", "replace").strip()
+        owner = _owner(handle)
         os.close(handle)
         raise OccupiedError(home, owner) from error
     os.ftruncate(handle, 0)
@@ -104,6 +105,21 @@ def clock_behind_ms(reads: Reads, at_ms: int) -> int:
     return parse_entry(reads.read_entries(size - 1, 1)[0]).time_us // 1000 - at_ms if size else -at_ms
 
 
+def say_signing(home: Path) -> None:
+    """Write beside the process number that the node may sign now: before, it asks what others hold of it."""
+    with suppress(OSError), open(home / RUNNING, "ab") as file:  # a hint for whoever looks
+        file.write(f"{_SIGNS}\n".encode())
+
+
+def is_signing(home: Path) -> bool:
+    """Tell whether a home's node runs and may sign."""
+    return running_process(home) is not None and _SIGNS in (home / RUNNING).read_text("ascii", "replace").splitlines()
+
+
+def _owner(handle: int) -> str:
+    return os.read(handle, 20).decode("ascii", "replace").partition("\n")[0].strip()
+
+
 def running_process(home: Path) -> int | None:
     """Tell which process runs a home's node; None where nobody does."""
     try:
@@ -113,7 +129,7 @@ def running_process(home: Path) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.read(handle, 20).decode("ascii", "replace").strip() or 0) or None
+        return int(_owner(handle) or 0) or None
     finally:
         os.close(handle)
     return None

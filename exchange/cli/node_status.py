@@ -8,7 +8,7 @@ from typing import Any
 from audit.checkpoint import parse_note
 from exchange.cli import shown
 from exchange.config import load_config
-from exchange.home import running_process
+from exchange.home import is_signing, running_process
 from exchange.house import newest_epoch
 from exchange.node import Paths, restore_federation
 from exchange.pending import load_pending
@@ -38,6 +38,7 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
         return {
             "agency": config.agency,
             "process": running_process(home),
+            "signs": is_signing(home),
             "federation": federation.name,
             "roster": federation.roster.version,
             "roster_days_left": (federation.roster.expires_ms - now_ms) // DAY_MS,
@@ -45,7 +46,7 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
             "desk": config.desk,
             "log_size": reads.size(),
             "published_size": _published(paths),
-            **_witnessed(home, now_ms),
+            **_witnessed(home, now_ms, _published(paths)),
             "received": received,
             "not_opened": unread,
             "sent": sent,
@@ -61,10 +62,10 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
 
 def to_lines(told: dict[str, Any]) -> list[str]:
     """Write it for people."""
-    process = told["process"]
+    process, starting = told["process"], "" if told["signs"] else ", signs nothing yet: it asks what others hold of it"
     seen = [peer for peer, size in told["peers"].items() if size]
     rows = [
-        ("node", f"{told['agency']}, {f'running, process {process}' if process else 'not running'}"),
+        ("node", f"{told['agency']}, {f'running, process {process}{starting}' if process else 'not running'}"),
         ("addresses", f"peers {told['listen']}, officers {told['desk']}"),
         ("federation", f"{told['federation']}, roster {told['roster']}, {told['roster_days_left']} days left"),
         ("log", f"{told['log_size']:,} entries, {told['published_size']:,} published as files"),
@@ -98,15 +99,18 @@ def _bulletins(reads: Reads) -> tuple[int, int, int]:
     return counts[False], unread, counts[True]
 
 
-def _witnessed(home: Path, now_ms: int) -> dict[str, Any]:
-    """Say how far the log is witnessed, from the file that the node keeps."""
+def _witnessed(home: Path, now_ms: int, published: int) -> dict[str, Any]:
+    """Say how far the log is witnessed, from the file that the node keeps, and who has cosigned what is published."""
     state = load_pending(home)
     if state is None:
-        return {"witnessed_size": None, "quorum": None, "witnesses": {}, "pending_since": None, "witness_alarm": False}
+        nobody: dict[str, Any] = {"witnesses": {}, "cosigned": [], "missing": []}
+        return {"witnessed_size": None, "quorum": None, **nobody, "pending_since": None, "witness_alarm": False}
     return {
         "witnessed_size": state.size,
         "quorum": state.quorum,
         "witnesses": dict(state.witnesses),
+        "cosigned": sorted(name for name, size in state.witnesses.items() if size >= published),
+        "missing": sorted(name for name, size in state.witnesses.items() if size < published),
         "pending_since": shown.hour(state.since_ms) or None,
         "witness_alarm": state.is_alarming(now_ms),
     }
@@ -116,7 +120,12 @@ def _witness_words(told: dict[str, Any]) -> str:
     if not told["quorum"]:
         return "not asked yet" if told["quorum"] is None else "the roster names none"
     words = f"witnessed to {told['witnessed_size']:,} of {told['log_size']:,}, quorum {told['quorum']}"
-    return f"{words}, pending since {told['pending_since']}" if told["pending_since"] else words
+    if not told["pending_since"]:
+        return words
+    so_far = f"of size {told['published_size']:,}: {len(told['cosigned'])} of the {told['quorum']} that are needed"
+    by = f" ({', '.join(told['cosigned'])})" if told["cosigned"] else ""
+    missing = f"; missing: {', '.join(told['missing'])}" if told["missing"] else ""
+    return f"{words}, pending since {told['pending_since']}; {so_far}{by}{missing}"
 
 
 def _published(paths: Paths) -> int:

@@ -110,13 +110,30 @@ def add_desk_services(server: grpc.aio.Server, desk: Desk) -> None:
     node_pb2_grpc.add_DeskServicer_to_server(desk, server)  # type: ignore[arg-type] # the stubs want their own context class
 
 
-async def add_health(server: grpc.aio.Server, services: Sequence[str]) -> Any:
-    """Add the health service, with everything serving."""
+class Health:
+    """What one listener says of its services: that none is there before the node may sign, and none once it leaves."""
+
+    def __init__(self, servicer: Any, names: Sequence[str]) -> None:
+        self._servicer, self._names = servicer, names
+
+    async def serving(self, serving: bool) -> None:
+        """Say that all serve, or that none does; nothing more is said once the node has left."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            await self._servicer.set(name, status)
+
+    async def leave(self) -> None:
+        """Say for good that none serves."""
+        await self._servicer.enter_graceful_shutdown()
+
+
+async def add_health(server: grpc.aio.Server, services: Sequence[str]) -> Health:
+    """Add the health service, with nothing serving yet."""
     servicer = health_aio.HealthServicer()
-    for name in ("", *services):
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    return servicer
+    health = Health(servicer, ("", *services))
+    await health.serving(False)
+    return health
 
 
 def add_reflection(server: grpc.aio.Server) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import grpc.aio
 
+from exchange.home import say_signing
 from exchange.node import Node, now_ms
 from exchange.rpc import check_transport, server
 from exchange.rpc.asking import Asking
@@ -58,7 +59,7 @@ class RunningNode:
     desk_port: int
     admin_port: int = 0
     _servers: list[grpc.aio.Server] = field(default_factory=list)
-    _health: list[Any] = field(default_factory=list)
+    _health: list[server.Health] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _followers: list[Follower] = field(default_factory=list)
     _lanes: Lanes
@@ -117,8 +118,8 @@ class RunningNode:
         self._quiet = True
         self._log.write("stopping")
         self.leave()
-        for servicer in self._health:
-            await servicer.enter_graceful_shutdown()  # 1
+        for each in self._health:
+            await each.leave()  # 1
         self._lanes.stop()  # 2
         self._desk.stop()
         for task in self._tasks:
@@ -178,8 +179,8 @@ class RunningNode:
                 self._log.alarm("clock-in-doubt" if doubted else "clock-agrees-again")
             await asyncio.sleep(WATCH_SECONDS)
         self._log.alarm("signs-nothing-more", kind=type(failure).__name__)
-        for servicer in self._health:
-            await servicer.enter_graceful_shutdown()
+        for each in self._health:
+            await each.leave()
         self._lanes.stop()
         self._desk.stop()
         self._told.set()
@@ -292,6 +293,9 @@ async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoi
     running.node.on_group.append(parts.fanout.on_group)
     _follow_all(running, parts, identity, endpoints)
     _have_witnessed(running, parts)
+    for each in running._health:
+        await each.serving(True)
+    say_signing(running.node.paths.home)
     running._ready.set()
     derived = parts.keys.derived if parts.keys.derived.reveal() else None  # none where keys were made in memory
     upkeep = Upkeep(running.node, derived, now_ms, running.node.random_bytes)

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from audit.checkpoint import Checkpoint, parse_note
 from audit.entry import Kind, parse_body, parse_entry
@@ -19,6 +20,7 @@ from audit.outside import Outside
 from audit.verify import verify_log
 from exchange.cli.exits import failure_of
 from exchange.clock import NodeClock
+from exchange.home import OccupiedError, is_signing, occupy, running_process, say_signing
 from exchange.node import Node
 from exchange.rpc import service, status
 from exchange.starting import RolledBackError
@@ -190,6 +192,34 @@ async def test_until_somebody_has_answered_nothing_is_signed_and_lists_are_read_
     await asyncio.gather(running.ready(), world[B].running.ready())
     assert kinds_of(world[A].node)[before] == Kind.NODE_STARTED
     await exchanged(world)
+
+
+async def test_health_says_that_nothing_serves_until_the_node_may_sign(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B), settings=PATIENT)
+    async with world.serving():
+        await exchanged(world)
+    running = await world[B].serve()
+    async with world[A].dial(world[B]) as opened:
+        watched = health_pb2_grpc.HealthStub(opened).Watch(health_pb2.HealthCheckRequest(service="exchange.v1.Lane"))
+        assert (await watched.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert not world[B].node.begun
+        await world[A].serve()
+        await asyncio.gather(running.ready(), world[A].running.ready())
+        assert (await watched.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watched.cancel()
+    await world[A].stop()
+    await world[B].stop()
+
+
+def test_the_status_of_a_home_tells_a_node_that_signs_from_one_that_asks_yet(tmp_path: Path) -> None:
+    handle = occupy(tmp_path)
+    assert (running_process(tmp_path), is_signing(tmp_path)) == (os.getpid(), False)
+    say_signing(tmp_path)
+    assert (running_process(tmp_path), is_signing(tmp_path)) == (os.getpid(), True)
+    with pytest.raises(OccupiedError, match=f"process {os.getpid()}$"):
+        occupy(tmp_path)
+    os.close(handle)
+    assert (running_process(tmp_path), is_signing(tmp_path)) == (None, False)
 
 
 async def test_the_question_is_answered_before_the_answerers_own_start_is_done(tmp_path: Path) -> None:

@@ -112,6 +112,10 @@ async def test_without_a_quorum_an_urgent_bulletin_passes_and_the_log_says_that_
         assert not told["witness_alarm"]
         lines = to_lines(told)
         assert any("witnessed to 0 of " in line and "quorum 3, pending since 20" in line for line in lines)
+        assert set(told["cosigned"]) | set(told["missing"]) == set(told["witnesses"])
+        dead = sorted(name for name in told["witnesses"] if name.startswith((C.lower(), D.lower())))
+        assert set(dead) <= set(told["missing"])
+        assert all(name in line for line in lines if "pending since" in line for name in (*dead, "missing: "))
         late = read_status(world[A].home, int(time.time() * 1000) + 11 * MINUTE)
         assert any(line.startswith("ALARM") and "10 minutes" in line for line in to_lines(late))
         for other in (C, D):  # the others come: what waited is witnessed

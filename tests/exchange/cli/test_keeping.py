@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from exchange.client import Published
-from tests.exchange.running import Federation, note, running
+from tests.exchange.running import Federation, note, running, type_line
 
 ROSTER = "roster"
 
@@ -82,3 +83,11 @@ def test_a_running_homes_log_says_what_it_keeps_past_its_day(federation: Federat
     for agency in ("TH-DSI", "HK-SB"):
         typed = federation.type(f"audit retention --json {federation.home(agency)}")
         assert (typed.code, json.loads(typed.out)) == (0, {"overdue": []}), published.number
+
+
+def test_the_status_of_a_running_home_says_that_its_node_signs(federation: Federation, published: Published) -> None:
+    assert published.number
+    typed = type_line(["node", "status", "--json", "--home", str(federation.home("HK-SB"))])
+    told = json.loads(typed.out)
+    assert (typed.code, told["signs"], told["process"]) == (0, True, os.getpid())
+    assert set(told["cosigned"]) | set(told["missing"]) == set(told["witnesses"])
