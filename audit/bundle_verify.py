@@ -230,8 +230,8 @@ def _check_receipts(folder: BundleFolder, roster: SignedPayload | None) -> _Told
     known: Roster | None = verify_first_roster(roster) if roster is not None else None
     peers = [name for name in folder.tar.members if name.startswith("peers/")]
     proofs = {name for name in peers if name.endswith(".tlog-proof")}
-    for name in sorted(set(peers) - proofs):
-        _check_peer(folder, name, _key_of(name, keys), known)
+    notes = sorted(set(peers) - proofs)
+    witnessed = {name.rpartition("/")[0] for name in notes if _check_peer(folder, name, _key_of(name, keys), known)}
     rows = list(_rows(folder))
     for recorded, queued, name in rows:
         if name not in proofs:
@@ -241,20 +241,24 @@ def _check_receipts(folder: BundleFolder, roster: SignedPayload | None) -> _Told
     if proofs:
         raise _Wrong(f"{min(proofs)}: no line of {RECEIPTS} names it")
     told = _Told([f"{len(rows):,} receipts stand in their givers' logs and answer what stands here"])
+    if known is not None and notes:
+        logs = len({name.rpartition("/")[0] for name in notes})
+        told.details.append(f"of {logs:,} peers' logs {len(witnessed):,} are cosigned by their quorum")
     if known is None and peers:
         told.skip("under keys that this bundle itself names")
     return told
 
 
-def _check_peer(folder: BundleFolder, name: str, key: VerifierKey, roster: Roster | None) -> None:
-    """Check a peer's checkpoint, and the lines of those witnesses that a roster names."""
+def _check_peer(folder: BundleFolder, name: str, key: VerifierKey, roster: Roster | None) -> bool:
+    """Check a peer's checkpoint, and the lines of those witnesses that a roster names; say whether they are enough."""
     note = folder.text(name)
     try:
         verify_note(note, key)
         if roster is not None:
-            policy_of(roster, member_of_log(roster, key.name)[0].agency).judge(note)
+            return policy_of(roster, member_of_log(roster, key.name)[0].agency).judge(note).reached
     except RefusedError as error:
         _bad(name, str(error))
+    return False
 
 
 def _key_of(name: str, keys: dict[str, VerifierKey]) -> VerifierKey:

@@ -193,14 +193,18 @@ def _by_entry(item: tuple[tuple[int, int], str]) -> int:
 
 
 def _peers(home: Path, roster: Roster, agency: str) -> dict[str, Source]:
-    """Return the newest checkpoint that lies here of each peer."""
+    """Return of each peer the newest cosigned checkpoint that lies here; of a log without one, the newest."""
     members: dict[str, Source] = {}
     for each in roster.members:
         path = Paths(home=home).peer_checkpoint(each.agency)
-        if each.agency != agency and path.is_file():
-            text = TileFolder(path.parent).note()
-            origin = parse_note(text).checkpoint.origin
-            members[f"peers/{origin}/{CHECKPOINT}"] = _fixed(text)
+        if each.agency == agency or not path.is_file():
+            continue
+        folder = TileFolder(path.parent)
+        text = folder.note()
+        members[f"peers/{parse_note(text).checkpoint.origin}/{CHECKPOINT}"] = _fixed(text)
+        if (path.parent / WITNESSED).is_file():  # some seconds older, and of an earlier epoch perhaps
+            cosigned = folder.text(WITNESSED)
+            members[f"peers/{parse_note(cosigned).checkpoint.origin}/{CHECKPOINT}"] = _fixed(cosigned)
     return members
 
 

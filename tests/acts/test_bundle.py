@@ -325,6 +325,43 @@ def test_a_receipt_that_is_no_answer_is_named_though_the_log_records_it(logs: Lo
     assert "QUEUED answers no delivery" in told["verdict"]
 
 
+def test_a_peers_cosigned_checkpoint_goes_in_before_one_that_nobody_has_cosigned_yet(
+    logs: Logs, tmp_path: Path
+) -> None:
+    peer, name = logs.home(HOME) / "peers/TH-DSI", "peers/th-dsi.exercise.example/log/1/checkpoint"
+    cosigned = (logs.home("TH-DSI") / "log/checkpoint").read_text()
+    one, two = tmp_path / "one.audit", tmp_path / "two.audit"
+    head, _, lines = cosigned.partition("\n\n")
+    (peer / "checkpoint").write_text(f"{head}\n\n{lines.splitlines()[0]}\n")
+    assert exchange("bundle", logs.home(HOME), "-o", one).returncode == 0  # control: none is held
+    assert dict(open_tar(one).contents())[name].decode() == (peer / "checkpoint").read_text() != cosigned
+    (peer / "witnessed").write_text(cosigned)
+    for path in (two, tmp_path / "three.audit"):
+        assert exchange("bundle", logs.home(HOME), "-o", path).returncode == 0
+    assert two.read_bytes() == (tmp_path / "three.audit").read_bytes()
+    members = dict(open_tar(two).contents())
+    assert members[name].decode() == cosigned
+    counts = []
+    for path in (one, two):
+        code, told = verify(path, "--roster", logs.roster)
+        detail = next(each["detail"] for each in told["steps"] if each["name"] == "receipts")
+        assert code == 0, told
+        counts.append(int(detail.partition("peers' logs ")[2].split(" ")[0]))
+    assert counts[1] == counts[0] + 1
+    members[name] = members[name][:-6] + b"AAAA=\n"
+    code, told = verify(remade(members, tmp_path, two), "--roster", logs.roster)
+    assert (code, told["verdict"].startswith(f"refuted: {name}")) == (6, True)
+
+
+def test_a_bundle_that_cannot_be_written_names_the_file_that_was_asked_for(logs: Logs, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("no folder")
+    for path in (tmp_path / "nowhere/x.audit", tmp_path / "plain/x.audit"):
+        done = exchange("bundle", logs.home(HOME), "-o", path)
+        assert done.returncode == 2
+        assert f"{path} cannot be written: " in done.stderr
+        assert ".bundle-" not in done.stderr
+
+
 def remade(members: dict[str, bytes], folder: Path, bundle: Path) -> Path:
     """Write a bundle of altered members, with the README that fits them: what a forger would do."""
     checkpoint = parse_note(members["checkpoint"].decode()).checkpoint
