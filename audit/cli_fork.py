@@ -11,6 +11,8 @@ import click
 from audit.cli_shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe, write_new
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
+    from collections.abc import Mapping
+
     from audit.checkpoint import VerifierKey
     from audit.cli_verify import VerifyOptions
     from audit.fork import Fork, ForkFound
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # loaded when they are needed: help stays quick
 @click.option("--log", "directory", metavar="DIR", help="The log as it is now: it proves that another note is not its.")
 @click.option("--key", "key_text", metavar="VKEY", help="The log's key: NAME+HASH+BASE64.")
 @click.option("--roster", "roster_file", metavar="FILE", help="Take the log's key from this roster.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def fork(
     ctx: click.Context,
@@ -33,6 +36,7 @@ def fork(
     directory: str | None,
     key_text: str | None,
     roster_file: str | None,
+    as_json: bool,
 ) -> None:
     """Make one file of two checkpoints of one log that contradict each other.
 
@@ -44,15 +48,15 @@ def fork(
 
     made = None
     try:
-        made = pair(_note(ctx, first), _note(ctx, second))
-        key = log_key(ctx, made, key_text, roster_file, False)
+        made = pair(_note(ctx, first, as_json), _note(ctx, second, as_json))
+        key = log_key(ctx, made, key_text, roster_file, as_json)
         if directory is not None:
-            made = _from_folder(ctx, made, directory)
+            made = _from_folder(ctx, made, directory, as_json)
         found = verify_fork(made, key)
     except RefusedError as error:
-        fail(ctx, EXIT_INCOMPLETE, str(error).removeprefix("fork: ").removeprefix("checkpoint: "), False)
-    write_new(ctx, output, format_fork(made).encode())
-    _end(ctx, found, False)
+        fail(ctx, EXIT_INCOMPLETE, str(error).removeprefix("fork: ").removeprefix("checkpoint: "), as_json)
+    write_new(ctx, output, format_fork(made).encode(), as_json)
+    _end(ctx, found, as_json, {"file": output})
 
 
 def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> None:
@@ -96,13 +100,13 @@ def log_key(
         fail(ctx, EXIT_INCOMPLETE, f"{roster_file}: {error}", as_json)
 
 
-def _from_folder(ctx: click.Context, made: "Fork", directory: str) -> "Fork":
+def _from_folder(ctx: click.Context, made: "Fork", directory: str, as_json: bool) -> "Fork":
     """Take the root at the older size, and its proof, from the folder that the newer note is of."""
     from audit.checkpoint import parse_note
     from audit.cli_shared import open_folder
 
     older, newer = parse_note(made.older).checkpoint, parse_note(made.newer).checkpoint
-    folder: TileFolder = open_folder(ctx, directory, False)
+    folder: TileFolder = open_folder(ctx, directory, as_json)
     return prove(made, older.size, newer.size, folder)
 
 
@@ -125,7 +129,7 @@ def prove(made: "Fork", older: int, newer: int, folder: "TileFolder") -> "Fork":
         raise RefusedError("MALFORMED", f"the log folder does not reach size {newer}: {error}") from error
 
 
-def _note(ctx: click.Context, name: str) -> str:
+def _note(ctx: click.Context, name: str, as_json: bool) -> str:
     """Read a note from a file: a checkpoint, or a receipt, whose note it is."""
     from audit.checkpoint import parse_note
     from audit.outside import MAX_OUTSIDE_BYTES
@@ -136,9 +140,9 @@ def _note(ctx: click.Context, name: str) -> str:
         with Path(name).open("rb") as file:
             text = file.read(MAX_OUTSIDE_BYTES + 1).decode()
     except FileNotFoundError:
-        fail(ctx, EXIT_NONE, f"{name}: no such file", False)
+        fail(ctx, EXIT_NONE, f"{name}: no such file", as_json)
     except OSError as error:
-        fail(ctx, EXIT_USAGE, f"{name}: cannot be read: {error.strerror}", False)
+        fail(ctx, EXIT_USAGE, f"{name}: cannot be read: {error.strerror}", as_json)
     except UnicodeDecodeError as error:
         raise RefusedError("MALFORMED", f"{name}: not UTF-8") from error
     try:
@@ -149,11 +153,12 @@ def _note(ctx: click.Context, name: str) -> str:
     return note
 
 
-def _end(ctx: click.Context, found: "ForkFound", as_json: bool) -> NoReturn:
+def _end(ctx: click.Context, found: "ForkFound", as_json: bool, more: "Mapping[str, str] | None" = None) -> NoReturn:
     code = EXIT_REFUTED if found.proven else EXIT_INCOMPLETE
     if as_json:
         print_json(
             {
+                **(more or {}),
                 "verdict": found.verdict,
                 "origin": found.older.origin,
                 "size": found.newer.size,

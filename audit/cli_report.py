@@ -5,8 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.cli_shared import EXIT_INCOMPLETE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, safe, write_new
-from audit.cli_verify import VerifyOptions, log_report
+from audit.cli_shared import (
+    EXIT_INCOMPLETE,
+    EXIT_REFUTED,
+    EXIT_USAGE,
+    fail,
+    open_folder,
+    print_json,
+    safe,
+    write_new,
+)
+from audit.cli_verify import VerifyOptions, log_report, report_json
 
 if TYPE_CHECKING:
     from audit.tiles import TileFolder
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     "--against", multiple=True, metavar="CHECKPOINT", help="A checkpoint or receipt that others kept; repeatable."
 )
 @click.option("-o", "--output", required=True, metavar="FILE", help="The page; an existing file stays.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -31,6 +41,7 @@ def report(
     roster_file: str | None,
     against: tuple[str, ...],
     output: str,
+    as_json: bool,
 ) -> None:
     """Draw a log as one page: activity, peers, refusals, receipts, witnesses, silences; no content.
 
@@ -43,9 +54,9 @@ def report(
     if key_text and roster_file:
         raise click.UsageError("--key and --roster name the same thing: give one of them")
     if Path(output).exists():
-        fail(ctx, EXIT_USAGE, f"{output} is there already", False)
-    options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=against, as_json=False)
-    folder = _log_at(ctx, directory)
+        fail(ctx, EXIT_USAGE, f"{output} is there already", as_json)
+    options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=against, as_json=as_json)
+    folder = _log_at(ctx, directory, as_json)
     verdict = log_report(ctx, folder, options)
     try:
         roster = _roster(roster_file)
@@ -59,13 +70,16 @@ def report(
         members = {each.number: str(each.agency) for each in roster.members} if roster is not None else {}
         page = make_report(folder, verdict, policy=policy, members=members)
     except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", False)
-    write_new(ctx, output, page)
-    print(safe(f"{output}: {verdict.verdict}"))
+        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", as_json)
+    write_new(ctx, output, page, as_json)
+    if as_json:
+        print_json({"file": output, **report_json(verdict)})
+    else:
+        print(safe(f"{output}: {verdict.verdict}"))
     ctx.exit(verdict.exit_code)
 
 
-def _log_at(ctx: click.Context, directory: str) -> "TileFolder":
+def _log_at(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
     """Open a log folder, or a bundle that is what its README says and holds all entries."""
     from audit.bundle_folder import BundleFolder
     from audit.bundle_verify import require_whole
@@ -73,15 +87,15 @@ def _log_at(ctx: click.Context, directory: str) -> "TileFolder":
 
     path = Path(directory)
     if not path.is_file():
-        return open_folder(ctx, directory, False)
+        return open_folder(ctx, directory, as_json)
     try:
         folder = BundleFolder(path)
         require_whole(folder)
         whole = folder.is_whole()
     except RefusedError as error:
-        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", False)
+        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", as_json)
     if not whole:
-        fail(ctx, EXIT_INCOMPLETE, f"{directory}: it holds a part of a log; all of it is drawn or none", False)
+        fail(ctx, EXIT_INCOMPLETE, f"{directory}: it holds a part of a log; all of it is drawn or none", as_json)
     return folder
 
 

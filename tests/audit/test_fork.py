@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,22 @@ def test_an_auditor_makes_the_file_from_two_notes(tmp_path: Path) -> None:
     assert code == 5
     assert "no such file" in told
     assert not (tmp_path / "x").exists()
+
+
+def test_with_json_the_file_that_was_made_is_one_object_and_so_is_each_failure(tmp_path: Path) -> None:
+    made = fork_of(5, 5, 3)
+    for name, note in (("one", made.older), ("two", made.newer)):
+        (tmp_path / name).write_text(note)
+    target = str(tmp_path / "fork")
+    words = ["fork", "--json", str(tmp_path / "one"), str(tmp_path / "two"), "-o", target, "--key", str(KEY)]
+    done = CliRunner().invoke(audit, words)
+    told = json.loads(done.stdout)
+    assert (done.exit_code, done.stderr) == (6, "")
+    assert (told["file"], told["proven"], told["origin"]) == (target, True, ORIGIN)
+    assert verify_fork(parse_fork(Path(target).read_text()), KEY).proven
+    for at, other, code in ((3, str(tmp_path / "none"), 5), (5, target, 2)):
+        done = CliRunner().invoke(audit, [*words[:at], other, *words[at + 1 :]])
+        assert (done.exit_code, json.loads(done.stdout)["ok"], done.stderr) == (code, False, "")
 
 
 @pytest.mark.parametrize("size", [100, 128, 299])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,23 @@ def test_the_command_ends_as_verify_does_and_keeps_what_is_there(
     assert CliRunner().invoke(group, words).exit_code == 2
     assert (tmp_path / "log.html").read_bytes() == page
     assert CliRunner().invoke(group, ["report", str(tmp_path / "none"), "-o", str(tmp_path / "x")]).exit_code == 5
+
+
+def test_with_json_the_verdict_on_the_page_is_one_object_and_so_is_each_failure(
+    logged: TileFolder, key: VerifierKey, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    page = str(tmp_path / "log.html")
+    words = ["report", "--json", str(logged.root), "--key", str(key), "-o", page]
+    done = CliRunner().invoke(group, words)
+    told = json.loads(done.stdout)
+    assert (done.exit_code, done.stderr) == (7, "")
+    assert (told["file"], told["verdict"], told["origin"]) == (page, "verified, end not anchored", key.name)
+    assert [each["step"] for each in told["steps"]] == list(range(1, 10))
+    for bad, code in ((words, 2), (["report", "--json", str(tmp_path / "none"), "-o", str(tmp_path / "x")], 5)):
+        done = CliRunner().invoke(group, bad)
+        assert (done.exit_code, json.loads(done.stdout)["ok"], done.stderr) == (code, False, "")
 
 
 def test_the_same_log_gives_the_same_page(logged: TileFolder, key: VerifierKey) -> None:
