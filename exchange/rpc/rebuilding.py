@@ -150,7 +150,7 @@ async def _ask(
 ) -> recovering.Told | str:
     """Ask one member at each of its addresses; say why where none answered."""
     held = house.federation.manifests.get(peer)
-    why = "no address is known; name one with --peer"
+    why = "no address is known; name one with --peer, or give its manifest with --record"
     for address in addresses or (held.record.endpoints if held is not None else ()):
         try:
             async with turns:

@@ -183,6 +183,17 @@ def refused(answer: Answer, house: House) -> bool:
     return False
 
 
+async def test_a_member_whose_address_nobody_says_is_named_with_what_to_give(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    member, now_ms = world[A], time.time_ns() // 1_000_000
+    house = rebuilding.house_of_files(member.records.roster, [], member.keys.node, now_ms)  # roster 1 and no manifest
+    identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
+    with pytest.raises(SilentError, match=f"{B}: no address is known; ") as caught:
+        await rebuilding.gather(house, identity, {}, [], now_ms)
+    assert "--peer" in str(caught.value)
+    assert "--record" in str(caught.value)
+
+
 async def test_a_member_that_is_away_is_named_and_given_up_only_by_name(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B, C))
     async with world.serving():
