@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from audit.tiles import TileFolder
 from audit.timestamp import make_query
 from exchange.client import Published
 from exchange.demo_world import PASSPHRASE_FILE
+from keys.dsse import SignedPayload
 from tests.authority import make_authority
 from tests.exchange.running import Federation, Typed, note, running, two_that_begin_alike, type_line
 
@@ -221,6 +223,28 @@ def test_a_broken_file_ends_with_six_and_one_line(world: tuple[Federation, Publi
     for bent in (data[:-1], data[:100], data[:4], data + data):
         (tmp_path / "bent.zip").write_bytes(bent)
         assert str(_verified(federation, tmp_path / "bent.zip", 6)["verdict"]).startswith("refuted: file: archive: ")
+
+
+def test_a_roster_whose_signatures_were_altered_vouches_for_no_evidence(
+    stopped: tuple[Federation, Published], tmp_path: Path
+) -> None:
+    federation, published = stopped
+    home = ["--home", str(federation.home(SENDER)), "--purpose", "x", "--without-content"]
+    assert type_line(["audit", "evidence", published.bulletin_id, *home, "-o", str(tmp_path / "e.zip")]).code == 0
+    roster = SignedPayload.decode((federation.world.folder / "roster").read_bytes())
+    first, *others = roster.signatures
+    bent = replace(first, signature=first.signature[:-1] + bytes((first.signature[-1] ^ 1,)))
+    control = roster.encode(), 0
+    for data, code in (control, (replace(roster, signatures=(bent, *others)).encode(), 6), (_unsigned(roster), 6)):
+        (tmp_path / "roster").write_bytes(data)
+        words = ["audit", "verify", "--json", str(tmp_path / "e.zip"), "--roster", str(tmp_path / "roster")]
+        typed = type_line(words)
+        assert typed.code == code, typed.both
+        assert str(json.loads(typed.out)["verdict"]).startswith("verified" if code == 0 else "not verified: ")
+
+
+def _unsigned(signed: SignedPayload) -> bytes:
+    return replace(signed, signatures=()).encode()
 
 
 def test_the_earliest_time_stamp_over_the_bulletin_goes_in(
