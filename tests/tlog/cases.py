@@ -197,9 +197,10 @@ def _hashes_mutant(dice: random.Random, hashes: Sequence[bytes]) -> list[bytes]:
             lambda: out.reverse(),
             lambda: out.append(out[-1]),
             lambda: out.insert(0, out.pop()),
-            lambda: out.__setitem__(0, bytes((out[0][0] ^ 1,)) + out[0][1:]),
             lambda: out.__setitem__(-1, out[-1][: dice.choice((0, 31))]),
         ]
+    if out and out[0]:  # an earlier mutation may have left a hash of no bytes
+        ways.append(lambda: out.__setitem__(0, bytes((out[0][0] ^ 1,)) + out[0][1:]))
     dice.choice(ways)()
     return out
 
