@@ -110,6 +110,7 @@ EDGE_MODULES = (
     "keys.cli_options",
     "audit.cli",
     "audit.sweep",
+    "audit.copies",  # processes, and the signals that must not reach them
     "audit.witness_state",  # threads share one file
     "audit.lock",  # as above
     "exchange.failpoint",
