@@ -216,7 +216,9 @@ SECURITY: dict[int, Row] = {
     ),
     64: Row(
         "an erased bulletin opened by window key, backup or restore",
-        ("retention/test_erased.py::test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_row_64",),
+        (
+            "retention/test_erased.py::test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_row_64",
+        ),
     ),
     68: Row(
         "one witness dated 2100",
