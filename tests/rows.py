@@ -40,7 +40,7 @@ AUDIT: dict[int, Row] = {
         (
             "audit/test_verify.py::test_attack_4_a_cut_tail_signed_anew_is_seen_from_outside_only",
             "audit/test_verify.py::test_attack_4_a_receipt_for_a_vanished_entry_refutes",
-            "acts/test_pairing.py::test_a_log_cut_after_a_partner_saw_it_is_behind_row_4",
+            "bundles/test_pairing.py::test_a_log_cut_after_a_partner_saw_it_is_behind_row_4",
         ),
     ),
     5: Row(
@@ -90,10 +90,10 @@ AUDIT: dict[int, Row] = {
     12: Row(
         "an entry never written; not detectable where both are silent",
         (
-            "acts/test_pairing.py::test_a_delivery_that_was_never_queued_is_found_by_the_recipients_log_row_12",
-            "acts/test_pairing.py::test_an_answer_that_was_never_written_is_found_by_the_senders_log_row_12",
+            "bundles/test_pairing.py::test_a_delivery_that_was_never_queued_is_found_by_the_recipients_log_row_12",
+            "bundles/test_pairing.py::test_an_answer_that_was_never_written_is_found_by_the_senders_log_row_12",
         ),
-        ("acts/test_pairing.py::test_the_last_delivery_that_both_keep_silent_about_is_not_detectable_row_12",),
+        ("bundles/test_pairing.py::test_the_last_delivery_that_both_keep_silent_about_is_not_detectable_row_12",),
     ),
     13: Row(
         "an entry dated back or forth",

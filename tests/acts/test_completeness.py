@@ -16,7 +16,7 @@ from exchange.lane import LaneClass, delivery_digest, parse_delivery
 from exchange.store import InboundRow, LaneState, Reads
 from keys.errors import RefusedError
 from keys.identity import AgencyId
-from tests.acts.paired import deliver
+from tests.bundles.paired import deliver
 from tests.world import NOW_MS, Desk, advisory, keys_of, records
 
 SENDER, RECEIVER = "HK-IMMD", "TH-DSI"

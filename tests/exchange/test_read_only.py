@@ -17,7 +17,7 @@ from exchange.demo_world import PASSPHRASE_FILE
 from exchange.sqlite import SqliteStore
 from exchange.sqlite_reading import ReadOnlyStore, open_reading
 from keys.errors import IntegrityError
-from tests.acts.bundled import exchange
+from tests.bundles.bundled import exchange
 from tests.exchange.running import note, running
 
 A, B = "HK-SB", "TH-DSI"

@@ -19,7 +19,7 @@ from exchange.evidence_logs import EpochLogs
 from exchange.export import export_alone
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.roster import save_signed
-from tests.acts.bundled import exchange, verify
+from tests.bundles.bundled import exchange, verify
 from tests.flow.late import A, B, C, Homes, make
 from tests.flow.recovering import destroy, recover
 from tests.flow.test_recover import all_receipted

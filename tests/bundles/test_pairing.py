@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,9 @@ from audit.entry import parse_entry
 from audit.kinds import Kind
 from audit.pairing import OneSided, Side, own_number
 from audit.tiles import TileFolder
-from tests.acts.paired import AGENCIES, Logs, copied, exchange_all
+from tests.bundles.paired import AGENCIES, Logs
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    homes = tmp_path_factory.mktemp("paired") / "homes"
-    exchange_all(homes)
-    return homes
-
-
-@pytest.fixture
-def logs(template: Path, tmp_path: Path) -> Iterator[Logs]:
-    with copied(template, tmp_path / "homes") as copy:
-        yield copy
 
 
 def sides_of(logs: Logs, *agencies: str) -> list[Side]:

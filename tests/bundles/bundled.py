@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,7 +11,13 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from audit.bundle_folder import BundleFolder
+from audit.bundle_readme import readme
+from audit.checkpoint import parse_note
+from audit.tar import write
+
 ROOT = Path(__file__).resolve().parents[2]
+HOME = "HK-IMMD"  # whose bundle it is
 
 
 def exchange(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -30,3 +37,15 @@ def unpacked(bundle: Path, folder: Path) -> Path:
     with tarfile.open(bundle) as file:
         file.extractall(folder, filter="data")
     return folder
+
+
+def remade(members: dict[str, bytes], folder: Path, bundle: Path) -> Path:
+    """Write a bundle of altered members, with the README that fits them: what a forger would do."""
+    checkpoint = parse_note(members["checkpoint"].decode()).checkpoint
+    first, end = BundleFolder(bundle).held(checkpoint.size)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items()) if name != "README"}
+    members = {**members, "README": readme(checkpoint, first, end, digests).encode()}
+    path = folder / "remade.audit"
+    with path.open("wb") as out:
+        write(out, sorted(members.items()))
+    return path

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,27 +16,14 @@ from audit.epochs import epoch_of_origin
 from audit.kinds import Kind
 from audit.pairing import OneSided, Pairing, Side, own_number
 from audit.tiles import TileFolder
-from tests.acts.paired import AGENCIES, Logs, copied, exchange_all
-from tests.acts.test_pairing import places, run
 from tests.audit.forge import read_log, root, sign, write_log
+from tests.bundles.paired import AGENCIES, Logs
+from tests.bundles.test_pairing import places, run
 from tests.world import keys_of
 
 IMMD, DSI, NHRC = AGENCIES
 LATER_US = 3_600_000_000
 Make = Callable[[list[bytes]], list[Body]]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    homes = tmp_path_factory.mktemp("epochs") / "homes"
-    exchange_all(homes)
-    return homes
-
-
-@pytest.fixture
-def logs(template: Path, tmp_path: Path) -> Iterator[Logs]:
-    with copied(template, tmp_path / "homes") as copy:
-        yield copy
 
 
 def begin_anew(
