@@ -383,9 +383,7 @@ def test_watch_writes_one_object_a_line_until_it_is_interrupted(federation: Fede
     program = str(Path(sys.executable).parent / "exchange")
     words = [program, "inbox", "--watch", "--json", "--home", str(home), "--as", OFFICER, "--passphrase-fd", "0"]
     # Whoever runs these tests in the background has a shell that lets its children ignore interrupts.
-    heeding = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-    )
+    heeding = "import os, sys; from signal import *; signal(SIGINT, SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     with (
         (home / "passphrase").open("rb") as secret,
         subprocess.Popen(
