@@ -380,8 +380,7 @@ def test_a_subscription_outlives_its_node(tmp_path: Path) -> None:
 
 def test_watch_writes_one_object_a_line_until_it_is_interrupted(federation: Federation, received: Received) -> None:
     home = federation.home("TH-DSI")
-    program = str(Path(sys.executable).parent / "exchange")
-    words = [program, "inbox", "--watch", "--json", "--home", str(home), "--as", OFFICER, "--passphrase-fd", "0"]
+    words = f"{sys.executable} -m exchange inbox --watch --json --home {home} --as {OFFICER} --passphrase-fd 0".split()
     # Whoever runs these tests in the background has a shell that lets its children ignore interrupts.
     heeding = "import os, sys; from signal import *; signal(SIGINT, SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     with (
