@@ -6,6 +6,7 @@ and the lock, so its bound is two such flushes; the first row takes off one only
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ def measure(setting: Setting) -> list[Row]:
     store, lock = SqliteStore(home / DATABASE), SqliteLock.open(home / LOCK)
     try:
         log = Log.open(origin, store.reader())
+        gc.freeze()  # as a node does when it begins
         ones, flushes = [], []
         for _ in range(SINGLE):
             flushes.append(_flush(setting.folder / "flushed", ENTRY))
@@ -43,6 +45,7 @@ def measure(setting: Setting) -> list[Row]:
         many = [_append(log, store, lock, signer, BATCH, receipts=False) for _ in range(GROUPS)]
         proven = [_append(log, store, lock, signer, BATCH) for _ in range(GROUPS // 3)]
     finally:
+        gc.unfreeze()
         store.close()
         lock.close()
     beyond = [(one - flush) * 1e3 for one, flush in zip(ones, flushes, strict=True)]

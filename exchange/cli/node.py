@@ -136,6 +136,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     It signs nothing before another member has said what it holds of this node's log: a restored copy ends with 6.
     """
     import asyncio
+    import gc
 
     import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
     from exchange.cli.node_check import warnings
@@ -171,6 +172,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
 
     if trust_clock:
         opened.clock.trust()
+    gc.freeze()  # what a node begins with it keeps: no collection need look through it
     asyncio.run(run())
     click.echo(f"{config.agency} stopped; its log is complete at {opened.log.size} entries")
 
