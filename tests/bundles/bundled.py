@@ -18,6 +18,11 @@ from audit.tar import write
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = "HK-IMMD"  # whose bundle it is
+OTHER_SETTINGS = (
+    {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "0"},
+    {"LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4242"},
+    {"LC_ALL": "POSIX", "TZ": "America/St_Johns", "PYTHONHASHSEED": "1", "PYTHONUTF8": "1"},
+)
 
 
 def exchange(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -20,15 +20,9 @@ from audit.prove import prove_entry
 from audit.tar import open_tar
 from audit.tiles import TileFolder
 from exchange.node import DATABASE
-from tests.bundles.bundled import HOME, ROOT, exchange, remade, unpacked, verify
+from tests.bundles.bundled import HOME, OTHER_SETTINGS, ROOT, exchange, remade, unpacked, verify
 from tests.bundles.paired import AGENCIES, TEXT, Logs
 from tests.world import Desk, advisory
-
-OTHER_SETTINGS = (
-    {"LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "0"},
-    {"LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4242"},
-    {"LC_ALL": "POSIX", "TZ": "America/St_Johns", "PYTHONHASHSEED": "1", "PYTHONUTF8": "1"},
-)
 
 
 def test_a_bundle_is_verified_with_the_roster_alone(bundle: Path, template: Path) -> None:

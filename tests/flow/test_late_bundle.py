@@ -15,8 +15,7 @@ from audit.checkpoint import parse_note
 from audit.tar import open_tar, write
 from keys.dsse import SignedPayload, sign
 from keys.manifest import Manifest, parse_manifest
-from tests.acts.test_bundle import OTHER_SETTINGS, remade
-from tests.bundles.bundled import exchange, verify
+from tests.bundles.bundled import OTHER_SETTINGS, exchange, remade, verify
 from tests.flow.late import STAMPED, A, B, C, Homes, make
 from tests.flow.world import keys_of
 
