@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from bench.federation import OFFICER, READERS, SENDER, Federation, opened, sign
-from exchange import delivery, intake, publishing
-from exchange.delivery import lane_id, outgoing_after, sign_head
-from exchange.intake import Message
-from exchange.node import Node, now_ms
-from exchange.parcel import Parcel
-from exchange.receipt import Receipt
+from exchange.acts import delivery, intake, publishing
+from exchange.acts.delivery import lane_id, outgoing_after, sign_head
+from exchange.acts.intake import Message
+from exchange.node.node import Node, now_ms
+from exchange.acts.delivery_checks import Parcel
+from exchange.records.receipt import Receipt
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId

@@ -20,7 +20,7 @@ from bench.acts import Acts
 from bench.federation import ABSENT, READERS, Federation, bulletins
 from bench.setting import ROUNDS, SIZES, Setting
 from bench.table import Row, median_ratio
-from exchange import envelope
+from exchange.records import sealed_statement as envelope
 from keys import sealing
 from keys.sealing import EncryptionKey
 from keys.suites import MLKEM768_KEY_BYTES

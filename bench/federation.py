@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from exchange import node
-from exchange.bulletin import encode_bulletin, uuid7
-from exchange.directory import RecordKind
-from exchange.draft import read_draft
-from exchange.home import open_node
-from exchange.house import House
-from exchange.node import Node
+from exchange.node import node
+from exchange.records.bulletin import encode_bulletin, uuid7
+from exchange.acts.directory import RecordKind
+from exchange.authoring.draft import read_draft
+from exchange.node.home import open_node
+from exchange.acts.node_view import House
+from exchange.node.node import Node
 from exchange.rules import packaged_catalogue
-from exchange.statement import Statement, recipients_of
+from exchange.records.statement import Statement, recipients_of
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import AgencyKeys, Person, make_agency, save_agency

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from audit.entry import Body, Kind, Role
-from audit.lock import SqliteLock
-from audit.log import Log, Stage
-from exchange.node import DATABASE, LOCK, now_us
-from exchange.sqlite import SqliteStore
+from audit.entry.entry import Body, Kind, Role
+from audit.log.lock import SqliteLock
+from audit.log.log import Log, Stage
+from exchange.node.node import DATABASE, LOCK, now_us
+from exchange.store.sqlite import SqliteStore
 
 GROUP = 7 * 1000  # entries a transaction: a thousand bulletins to three, each receipted
 

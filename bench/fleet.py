@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.counting import Calls
 from bench.federation import READERS, SENDER, Federation, sign
-from exchange.rpc.channel import desk_channel
+from exchange.rpc.transport.channel import desk_channel
 from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.certificate import node_name, private_pem

@@ -15,7 +15,7 @@ from bench.fleet import Fleet, running
 from bench.recipients import fit
 from bench.setting import Setting
 from bench.table import LESS, Row
-from exchange.rpc.channel import peer_channel
+from exchange.rpc.transport.channel import peer_channel
 from exchange.rules import packaged_catalogue
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name, private_pem

@@ -18,7 +18,7 @@ from bench.acts import Acts
 from bench.federation import ABSENT, READERS, bulletins
 from bench.setting import SIZES, Setting
 from bench.table import Row, median_ratio, not_measured
-from exchange.bulletin import encode_bulletin
+from exchange.records.bulletin import encode_bulletin
 from exchange.v1.bulletin_pb2 import Bulletin
 
 ASKED: dict[str, Any] = {"must": 30, "aim": 50}

@@ -19,7 +19,7 @@ from bench.federation import READERS, SENDER, Federation, bulletins, sign
 from bench.fleet import ROOT, check, running
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile
-from exchange.rpc.channel import desk_channel
+from exchange.rpc.transport.channel import desk_channel
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name, private_pem
 

@@ -12,16 +12,16 @@ import time
 from pathlib import Path
 from statistics import median
 
-from audit.checkpoint import sign_checkpoint
-from audit.entry import Body, Kind
-from audit.lock import SqliteLock
-from audit.log import Log
+from audit.note.checkpoint import sign_checkpoint
+from audit.entry.entry import Body, Kind
+from audit.log.lock import SqliteLock
+from audit.log.log import Log
 from bench.federation import SENDER
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile
-from exchange.node import DATABASE, LOCK, now_us
-from exchange.receipt import make_receipt
-from exchange.sqlite import SqliteStore
+from exchange.node.node import DATABASE, LOCK, now_us
+from exchange.records.receipt import make_receipt
+from exchange.store.sqlite import SqliteStore
 from keys.signing import Signer
 
 SINGLE, GROUPS, BATCH = 300, 12, 1000

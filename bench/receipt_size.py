@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.cosignature import add_lines, cosign
-from audit.merkle import Tree
-from audit.tlogproof import format_proof
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.note.cosignature import add_lines, cosign
+from audit.tree.merkle import Tree
+from audit.note.tlogproof import format_proof
 from bench.log_files import SIGNER
 from bench.setting import Setting
 from bench.table import LESS, Row

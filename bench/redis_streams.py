@@ -18,7 +18,7 @@ from bench.acts import BATCH, Acts
 from bench.federation import ABSENT, READERS, SENDER, Federation, bulletins, sign
 from bench.setting import ROUNDS, SIZES, Setting
 from bench.table import Row, median_ratio, not_measured
-from exchange.statement import statement_digest
+from exchange.records.statement import statement_digest
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse, sealing
 from keys.dsse import SignedPayload

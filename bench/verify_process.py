@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from audit.checkpoint import parse_verifier_key
-from audit.outside import Outside
-from audit.tiles import TileFolder
-from audit.verify import verify_log
+from audit.note.checkpoint import parse_verifier_key
+from audit.verify.external_checkpoints import Outside
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
 
 
 def main(folder: Path, processes: int) -> None:

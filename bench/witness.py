@@ -7,10 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.merkle import Tree
-from audit.witness import Witness, format_request
-from audit.witness_state import WitnessState
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.tree.merkle import Tree
+from audit.witness.witness import Witness, format_request
+from audit.witness.witness_state import WitnessState
 from bench.log_files import SIGNER
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile

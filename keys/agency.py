@@ -14,7 +14,7 @@ from pathlib import Path
 from keys import certificate
 from keys.certificate import Authority
 from keys.files import PUBLIC, write_file
-from keys.holders import (
+from keys.key_files import (
     OFFICER_FILE,
     ROOT_FILE,
     ROOT_FOLDER,

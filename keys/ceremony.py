@@ -31,7 +31,7 @@ from keys.agency import (
 )
 from keys.dsse import SignedPayload, add, sign
 from keys.errors import RefusedError
-from keys.holders import OFFICERS_FOLDER, NodeKeys
+from keys.key_files import OFFICERS_FOLDER, NodeKeys
 from keys.identity import AgencyId, federation_id, short
 from keys.manifest import (
     KeySheet,

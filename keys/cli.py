@@ -189,7 +189,7 @@ def make_roster_command(
 def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | None) -> None:
     """Add a roster root's signature to a roster."""
     from keys.ceremony import sign_roster
-    from keys.holders import load_root
+    from keys.key_files import load_root
     from keys.roster import parse_roster, roster_digest, save_signed
     from keys.show import load_kind
 
@@ -221,7 +221,7 @@ def make_manifest_command(
 ) -> None:
     """Make and sign the agency's manifest; needs the root's passphrase."""
     from keys.ceremony import make_manifest, read_entries
-    from keys.holders import load_root
+    from keys.key_files import load_root
     from keys.roster import save_signed
 
     federation = federation_of(roster)
@@ -251,7 +251,7 @@ def make_manifest_command(
 def make_sheet_command(home: Path, roster: Path, version: int, output: Path, passphrase_fd: int | None) -> None:
     """Make and sign the agency's key sheet; needs the node's passphrase."""
     from keys.ceremony import make_key_sheet, read_pins, window_keys
-    from keys.holders import load_node
+    from keys.key_files import load_node
     from keys.roster import save_signed
 
     federation = federation_of(roster)
@@ -279,7 +279,7 @@ def make_request_command(home: Path, officer: str | None, output: Path, passphra
     """Ask for a leaf certificate by file, for the TLS key that is there."""
     from keys.certificate import make_request
     from keys.files import PUBLIC, write_file
-    from keys.holders import load_node, load_officer
+    from keys.key_files import load_node, load_officer
 
     secrets = Passphrases.taken(passphrase_fd)
     holder = load_officer(home, officer, secrets(officer)) if officer else load_node(home, secrets("node"))

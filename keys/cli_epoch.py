@@ -25,7 +25,7 @@ def make_epoch_command(
     size with what your peers say before you sign: entries after it are given up.
     """
     from keys.epoch import open_epoch, read_end
-    from keys.holders import load_root
+    from keys.key_files import load_root
     from keys.manifest import parse_manifest
     from keys.roster import save_signed
     from keys.show import load_kind

@@ -24,7 +24,7 @@ from keys.key_sheet import (
     parse_key_sheet,
     verify_key_sheet,
 )
-from keys.listed import (
+from keys.timed_key import (
     CLOCK_SKEW_MS,
     TimedKey,
     check_head,

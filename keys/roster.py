@@ -31,7 +31,7 @@ from keys.member import (
     member_to_message,
     parse_federation_name,
 )
-from keys.outside import (
+from keys.external_witness import (
     OutsideWitness,
     check_outside,
     outside_from_message,

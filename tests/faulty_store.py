@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from exchange.store import NodeStore, Reads, Transaction
+from exchange.store.store import NodeStore, Reads, Transaction
 
 STEPS = (
     "begin",  # no transaction opens

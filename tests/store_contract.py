@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from exchange.store import AdoptedRecord, Content, DeliveryState, InboundRow, NodeStore, Notice
+from exchange.store.store import AdoptedRecord, Content, DeliveryState, InboundRow, NodeStore, Notice
 from keys.errors import UnavailableError
 from tests.store_rows import LANE, NASTY, content, entries, held, outbound
 

@@ -20,10 +20,10 @@ from contextlib import ExitStack, chdir, contextmanager
 from importlib import resources
 from pathlib import Path
 
-from audit.checkpoint import parse_note
-from exchange.demo_world import load_examples
-from exchange.node import DATABASE
-from exchange.sqlite import SqliteStore
+from audit.note.checkpoint import parse_note
+from exchange.demo.world import load_examples
+from exchange.node.node import DATABASE
+from exchange.store.sqlite import SqliteStore
 from keys.roster import load_signed, roster_digest, words
 from tests.exchange.running import Federation, note, running, type_line
 

@@ -12,23 +12,24 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from audit.entry import Body, Kind, parse_body, parse_entry
-from audit.lock import SqliteLock
-from exchange import delivery, intake, node, publishing
-from exchange.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
-from exchange.clock import NodeClock
-from exchange.delivery import lane_id, outgoing_after, sign_head
-from exchange.draft import read_draft
-from exchange.held import open_content
-from exchange.house import House
-from exchange.intake import Message
-from exchange.lane import Withdrawn
-from exchange.parcel import Parcel
+from audit.entry.entry import Body, Kind, parse_body, parse_entry
+from audit.log.lock import SqliteLock
+from exchange.acts import delivery, intake, publishing
+from exchange.node import node
+from exchange.records.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
+from exchange.node.clock import NodeClock
+from exchange.acts.delivery import lane_id, outgoing_after, sign_head
+from exchange.authoring.draft import read_draft
+from exchange.acts.stored_bulletin import open_content
+from exchange.acts.node_view import House
+from exchange.acts.intake import Message
+from exchange.records.lane import Withdrawn
+from exchange.acts.delivery_checks import Parcel
 from exchange.rules import packaged_catalogue
 from exchange.rules.catalogue import Catalogue
-from exchange.sqlite import SqliteStore
-from exchange.statement import Statement, parse_statement, recipients_of
-from exchange.storage import StorageKeys
+from exchange.store.sqlite import SqliteStore
+from exchange.records.statement import Statement, parse_statement, recipients_of
+from exchange.store.storage_key import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import AgencyKeys, Person, make_agency

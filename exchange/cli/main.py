@@ -11,26 +11,26 @@ from collections.abc import Sequence
 
 import click
 
-from audit.cli_lazy import LazyGroup
+from audit.cli.lazy import LazyGroup
 from exchange.cli.exits import FAULT, INCOMPLETE, INTERRUPTED, USAGE, Failure, failure_of
 
 # name: (module:attribute, summary), in the order of --help.
 COMMANDS = {
-    "check": ("exchange.cli.check:check", "Judge bulletins before anybody signs them."),
-    "draft": ("exchange.cli.draft:draft", "Write a commented template for a kind of bulletin."),
-    "publish": ("exchange.cli.publish:publish", "Sign bulletins and hand them to your node."),
-    "reply": ("exchange.cli.publish:reply", "Answer a bulletin, marking and audience inherited."),
-    "inbox": ("exchange.cli.inbox:inbox", "List what has come, without its text."),
-    "read": ("exchange.cli.read:read", "Open a bulletin; the request is signed and logged first."),
-    "outbox": ("exchange.cli.outbox:outbox", "Say what became of what you sent, receipts verified."),
-    "hold": ("exchange.cli.hold:hold", "Keep a bulletin from erasure, or let it go again."),
-    "unlock": ("exchange.cli.unlock:unlock", "Keep your keys open for a sitting."),
-    "lock": ("exchange.cli.unlock:lock", "Close them again."),
-    "node": ("exchange.cli.node:node", "Make, run and examine a node."),
-    "witness": ("exchange.cli.witness:witness", "Cosign other people's logs, without a node."),
+    "check": ("exchange.cli.officer.check:check", "Judge bulletins before anybody signs them."),
+    "draft": ("exchange.cli.officer.draft:draft", "Write a commented template for a kind of bulletin."),
+    "publish": ("exchange.cli.officer.publish:publish", "Sign bulletins and hand them to your node."),
+    "reply": ("exchange.cli.officer.publish:reply", "Answer a bulletin, marking and audience inherited."),
+    "inbox": ("exchange.cli.officer.inbox:inbox", "List what has come, without its text."),
+    "read": ("exchange.cli.officer.read:read", "Open a bulletin; the request is signed and logged first."),
+    "outbox": ("exchange.cli.officer.outbox:outbox", "Say what became of what you sent, receipts verified."),
+    "hold": ("exchange.cli.officer.hold:hold", "Keep a bulletin from erasure, or let it go again."),
+    "unlock": ("exchange.cli.officer.unlock:unlock", "Keep your keys open for a sitting."),
+    "lock": ("exchange.cli.officer.unlock:lock", "Close them again."),
+    "node": ("exchange.cli.operator.node:node", "Make, run and examine a node."),
+    "witness": ("exchange.cli.operator.witness:witness", "Cosign other people's logs, without a node."),
     "keys": ("keys.cli:keys", "Make, sign, show and adopt keys and rosters."),
-    "audit": ("exchange.cli.audit:audit", "Verify, show and prove logs, offline."),
-    "demo": ("exchange.cli.demo:demo", "Eighteen agencies, 25 bulletins, one auditor, on this machine."),
+    "audit": ("exchange.cli.auditor.audit:audit", "Verify, show and prove logs, offline."),
+    "demo": ("exchange.cli.operator.demo:demo", "Eighteen agencies, 25 bulletins, one auditor, on this machine."),
     "help": ("exchange.cli.topics:topics", "Exit codes, refusal codes, environment."),
     "completion": ("exchange.cli.topics:completion", "Print the completion script of a shell."),
 }
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def tell(failure: Failure, as_json: bool) -> int:
     """Say how a command ended; words for people go to stderr, the one object for programs to stdout."""
-    from exchange.text import safe_text
+    from exchange.authoring.text import safe_text
 
     if as_json:
         import json

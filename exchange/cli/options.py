@@ -59,7 +59,7 @@ def officer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(home: Path, officer: str | None, passphrase_fd: int | None, **given: Any) -> Any:
-        from exchange.client import Client
+        from exchange.client.client import Client
 
         whose = officer or only_officer(home)
         with Client.connect(home, whose, passphrase=lambda: read_passphrase(passphrase_fd, whose)) as node:

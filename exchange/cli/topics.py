@@ -42,7 +42,7 @@ def _exit_codes() -> dict[str, str]:
 
 
 def _codes() -> dict[str, str]:
-    from audit.kinds import Outcome
+    from audit.entry.kinds import Outcome
 
     return {each.name: HINTS.get(each.name, "") for each in Outcome if each is not Outcome.DONE}
 

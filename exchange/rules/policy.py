@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from exchange.bulletin import Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
+from exchange.records.bulletin import Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
 from exchange.rules.catalogue import Catalogue, KindPolicy
 from exchange.rules.codes import SPECIMEN
 from exchange.rules.complaint import Complaint

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from exchange.bulletin import enum_words
+from exchange.records.bulletin import enum_words
 from exchange.rules.complaint import MOST, WHOLE, Complaint
 from exchange.v1.bulletin_pb2 import Bulletin
 

@@ -11,13 +11,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from exchange.bulletin import encode_bulletin, id_bytes
-from exchange.dispatch import Dispatch, Recipient, Urgency, ciphertext_digest, dispatch_digest, signers_of, wrap_digest
-from exchange.house import House
-from exchange.intake import Message
-from exchange.lane import Delivery, LaneClass, LaneHead, LaneId, Withdrawn, delivery_digest
-from exchange.parcel import Parcel
-from exchange.statement import Statement, recipients_of, statement_digest
+from exchange.records.bulletin import encode_bulletin, id_bytes
+from exchange.records.dispatch import (
+    Dispatch,
+    Recipient,
+    Urgency,
+    ciphertext_digest,
+    dispatch_digest,
+    signers_of,
+    wrap_digest,
+)
+from exchange.acts.node_view import House
+from exchange.acts.intake import Message
+from exchange.records.lane import Delivery, LaneClass, LaneHead, LaneId, Withdrawn, delivery_digest
+from exchange.acts.delivery_checks import Parcel
+from exchange.records.statement import Statement, recipients_of, statement_digest
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.entry import encode_entry, genesis_previous, leaf_hash
-from audit.merkle import Tree
-from exchange.receipt import Receipt, make_receipt
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.entry.entry import encode_entry, genesis_previous, leaf_hash
+from audit.tree.merkle import Tree
+from exchange.records.receipt import Receipt, make_receipt
 from tests.world import NOW_MS, house_of
 
 

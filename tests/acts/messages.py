@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.intake import Message
+from exchange.acts.intake import Message
 from keys.errors import RefusedError
 from tests.world import Desk
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from exchange.intake import Message, Verdict
+from exchange.acts.intake import Message, Verdict
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -55,7 +55,7 @@ def broken(signed: SignedPayload) -> SignedPayload:
 
 
 def check_in(receiver: Desk, message: Message, house: object, now_ms: int = NOW_MS) -> Verdict:
-    from exchange import intake
+    from exchange.acts import intake
 
     checked = intake.check_message(
         message,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from audit.entry import Body, Kind
-from exchange import delivery
-from exchange.dispatch import parse_dispatch
-from exchange.receipt import Receipt
-from exchange.store import LaneState, OutboundRow
+from audit.entry.entry import Body, Kind
+from exchange.acts import delivery
+from exchange.records.dispatch import parse_dispatch
+from exchange.records.receipt import Receipt
+from exchange.store.store import LaneState, OutboundRow
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from tests.acts.forged_log import ForgedLog

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from audit.kinds import Kind
-from exchange.completeness import Completeness, prove_lanes
-from exchange.delivery import lane_id, sign_head
-from exchange.lane import LaneClass, delivery_digest, parse_delivery
-from exchange.store import InboundRow, LaneState, Reads
+from audit.entry.kinds import Kind
+from exchange.acts.completeness import Completeness, prove_lanes
+from exchange.acts.delivery import lane_id, sign_head
+from exchange.records.lane import LaneClass, delivery_digest, parse_delivery
+from exchange.store.store import InboundRow, LaneState, Reads
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.bundles.paired import deliver

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.entry import Kind, Outcome
-from exchange import delivery
-from exchange.client_trust import Trust
-from exchange.delivery import MAX_RECEIPTS, check_ratchet
-from exchange.receipt import Receipt
-from exchange.rpc.desk_items import lanes_by_row, outbox_item
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.entry.entry import Kind, Outcome
+from exchange.acts import delivery
+from exchange.client.verifier import Trust
+from exchange.acts.delivery import MAX_RECEIPTS, check_ratchet
+from exchange.records.receipt import Receipt
+from exchange.rpc.desk.items import lanes_by_row, outbox_item
 from exchange.rules.catalogue import packaged_catalogue
-from exchange.statement import opening
-from exchange.store import DeliveryState, OutboundRow
-from exchange.writing import Writing
+from exchange.records.statement import opening
+from exchange.store.store import DeliveryState, OutboundRow
+from exchange.acts.unit_of_work import Writing
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 from tests.acts.forged_log import ForgedLog
@@ -148,7 +148,7 @@ def redelivered(desk: Desk, row: OutboundRow) -> OutboundRow:
     state = lane(desk)
     again = delivery.parse_delivery(row.delivery)
     encoded = replace(again, sequence=state.sequence + 1, previous=state.digest).encode()
-    from exchange.lane import delivery_digest
+    from exchange.records.lane import delivery_digest
 
     digest = delivery_digest(encoded)
     second = replace(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from audit.entry import Kind, Outcome
-from exchange import directory
-from exchange.directory import RecordKind
-from exchange.node import restore_federation
+from audit.entry.entry import Kind, Outcome
+from exchange.acts import directory
+from exchange.acts.directory import RecordKind
+from exchange.node.node import restore_federation
 from keys.agency import AgencyKeys, Person, make_agency
 from keys.ceremony import make_key_sheet, make_manifest, window_keys
 from keys.dsse import SignedPayload

@@ -9,20 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.entry import Kind, parse_body, parse_entry
-from audit.lock import SqliteLock
-from audit.log import Log
-from exchange import node, reentry, restoring
-from exchange.delivery import check_ratchet, check_receipts, lane_id, outgoing_after, sign_head
-from exchange.intake import Message
-from exchange.lane import Delivery, LaneForkError, delivery_digest, parse_delivery
-from exchange.node import EpochOverError, open_log
-from exchange.place import epoch_of, index_of, place_of
-from exchange.renewing import renew
-from exchange.restoring import Plan, UnfinishedError
-from exchange.sqlite import SqliteStore
-from exchange.writing import Writing
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.entry.entry import Kind, parse_body, parse_entry
+from audit.log.lock import SqliteLock
+from audit.log.log import Log
+from exchange.node import node
+from exchange.recovery import first_group as reentry, swap_files as restoring
+from exchange.acts.delivery import check_ratchet, check_receipts, lane_id, outgoing_after, sign_head
+from exchange.acts.intake import Message
+from exchange.records.lane import Delivery, LaneForkError, delivery_digest, parse_delivery
+from exchange.node.node import EpochOverError, open_log
+from exchange.store.log_position import epoch_of, index_of, place_of
+from exchange.acts.reissue import renew
+from exchange.recovery.swap_files import Plan, UnfinishedError
+from exchange.store.sqlite import SqliteStore
+from exchange.acts.unit_of_work import Writing
 from keys.epoch import open_epoch
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from audit.entry import Outcome
-from exchange import intake
-from exchange.intake import AHEAD_MS, MAX_PARCEL_BYTES, MAX_PARCELS, Message
-from exchange.lane import LaneGapError
+from audit.entry.entry import Outcome
+from exchange.acts import intake
+from exchange.acts.intake import AHEAD_MS, MAX_PARCEL_BYTES, MAX_PARCELS, Message
+from exchange.records.lane import LaneGapError
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.errors import RefusedError

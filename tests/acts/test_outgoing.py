@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from audit.entry import Kind
-from exchange import delivery
-from exchange.bulletin import uuid7
-from exchange.delivery import MAX_BATCH_COUNT, check_peer_position, outgoing_after
-from exchange.lane import Withdrawn, WithdrawnReason, parse_lane_head
-from exchange.publishing import TRANSPORT_MS
+from audit.entry.entry import Kind
+from exchange.acts import delivery
+from exchange.records.bulletin import uuid7
+from exchange.acts.delivery import MAX_BATCH_COUNT, check_peer_position, outgoing_after
+from exchange.records.lane import Withdrawn, WithdrawnReason, parse_lane_head
+from exchange.acts.publishing import TRANSPORT_MS
 from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from tests.acts.sent import PEER, lane, publish, serials

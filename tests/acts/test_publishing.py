@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from audit.entry import Kind, parse_body, parse_entry
-from exchange import publishing
-from exchange.bulletin import uuid7
-from exchange.dispatch import AbsentReason, parse_dispatch
-from exchange.house import House
-from exchange.publishing import MAX_STATEMENT_BYTES, Prepared
-from exchange.receipt import verify_receipt
+from audit.entry.entry import Kind, parse_body, parse_entry
+from exchange.acts import publishing
+from exchange.records.bulletin import uuid7
+from exchange.records.dispatch import AbsentReason, parse_dispatch
+from exchange.acts.node_view import House
+from exchange.acts.publishing import MAX_STATEMENT_BYTES, Prepared
+from exchange.records.receipt import verify_receipt
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse

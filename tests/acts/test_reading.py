@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from audit.entry import Kind, Outcome
-from exchange import reading
-from exchange.bulletin import id_bytes, parse_bulletin
-from exchange.reading import CLOCK_MS, Granted, Reader, open_bulletin
-from exchange.statement import ReadPurpose, ReadRequest, opened_digest, parse_statement, read_digest
-from exchange.storage import StorageKeys
+from audit.entry.entry import Kind, Outcome
+from exchange.acts import reading
+from exchange.records.bulletin import id_bytes, parse_bulletin
+from exchange.acts.reading import CLOCK_MS, Granted, Reader, open_bulletin
+from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, parse_statement, read_digest
+from exchange.store.storage_key import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -207,7 +207,7 @@ def test_stored_bytes_that_were_changed_are_an_integrity_error(receiver: Desk, h
     granted = grant(receiver, check(receiver, sign(request(receiver, held))))
     [item] = granted.held
     content = receiver.node.reads.content(item.entry_index)
-    from exchange.held import open_content
+    from exchange.acts.stored_bulletin import open_content
 
     for changed in (
         replace(content, body=content.body[:-1] + bytes([content.body[-1] ^ 1])),

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from audit.entry import Kind, Outcome, parse_entry
-from exchange.bulletin import uuid7
-from exchange.dispatch import parse_dispatch
-from exchange.equivocation import parse_equivocation, verify_equivocation
-from exchange.intake import QUARANTINE_AFTER, Message
-from exchange.lane import Delivery, EquivocationError, Withdrawn, WithdrawnReason, delivery_digest
-from exchange.receipt import check_exchange_receipt, verify_receipt
-from exchange.statement import opening, statement_digest
-from exchange.stopping import stop_lane
-from exchange.store import InboundRow
+from audit.entry.entry import Kind, Outcome, parse_entry
+from exchange.records.bulletin import uuid7
+from exchange.records.dispatch import parse_dispatch
+from exchange.records.equivocation import parse_equivocation, verify_equivocation
+from exchange.acts.intake import QUARANTINE_AFTER, Message
+from exchange.records.lane import Delivery, EquivocationError, Withdrawn, WithdrawnReason, delivery_digest
+from exchange.records.receipt import check_exchange_receipt, verify_receipt
+from exchange.records.statement import opening, statement_digest
+from exchange.acts.stop_lane import stop_lane
+from exchange.store.store import InboundRow
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
-from exchange.writing import Writing
+from exchange.acts.unit_of_work import Writing
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.acts.forge import Forger
@@ -50,7 +50,7 @@ def test_a_received_bulletin_gets_one_entry_whose_receipt_proves_that_it_was_ope
 
 
 def parse_entry_body(desk: Desk, index: int):  # type: ignore[no-untyped-def] # the body of one entry
-    from audit.entry import parse_body
+    from audit.entry.entry import parse_body
 
     return parse_body(parse_entry(desk.node.entry(index)).body)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.steps import Report
+from audit.verify.verdict import Report
 
 SIZE = 1100  # four full bundles and a partial one
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from audit.bundle import range_of, write_bundle
-from audit.bundle_readme import readme
-from audit.checkpoint import parse_note
-from audit.tar import open_tar, write
-from audit.tiles import TileFolder
+from audit.tiles.bundle_format import range_of, write_bundle
+from audit.tiles.bundle_readme import readme
+from audit.note.checkpoint import parse_note
+from audit.tiles.tar import open_tar, write
+from audit.tiles.tiles import TileFolder
 
 
 def make(folder: Path, path: Path, first: int = 0, last: int | None = None) -> Path:

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from audit.checkpoint import Checkpoint, parse_note
-from audit.cosignature import parse_lines
-from audit.witness import Witness, WitnessRefusal, parse_request
-from audit.witness_state import Held, WitnessState
+from audit.note.checkpoint import Checkpoint, parse_note
+from audit.note.cosignature import parse_lines
+from audit.witness.witness import Witness, WitnessRefusal, parse_request
+from audit.witness.witness_state import Held, WitnessState
 from keys.errors import UnavailableError
 from tests.audit.witnessing import GrowingLog, make_witness
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import apsw
 
-from audit.entry import Body, Kind
-from audit.log import Log, Row
+from audit.entry.entry import Body, Kind
+from audit.log.log import Log, Row
 
 ORIGIN = "hk-sb.exercise.example/log/1"
 START_US = 1_795_000_000_000_000

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint, verify_note
-from audit.cosignature import add_lines
-from audit.entry import Body, Kind
-from audit.fork import pair, verify_fork
-from audit.lock import SqliteLock, check_start
-from audit.log import Log
-from audit.policy import WitnessPolicy
-from audit.publisher import publish
-from audit.tiles import TileFolder
-from audit.verify import verify_log
-from audit.witness import Witness, WitnessRefusal
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint, verify_note
+from audit.note.cosignature import add_lines
+from audit.entry.entry import Body, Kind
+from audit.note.fork import pair, verify_fork
+from audit.log.lock import SqliteLock, check_start
+from audit.log.log import Log
+from audit.note.policy import WitnessPolicy
+from audit.log.publisher import publish
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
+from audit.witness.witness import Witness, WitnessRefusal
 from keys.errors import IntegrityError
 from keys.signing import Ed25519Signer
 from tests.audit.store import ORIGIN, TableStore, grow

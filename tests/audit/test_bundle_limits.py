@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.tar import header
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.tiles.tar import header
 from keys.signing import Ed25519Signer
 from tests.audit.bundles import make, members_of, put
 from tests.audit.store import ORIGIN

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from audit.census import ANSWERED, Census
-from audit.kinds import Kind
+from audit.verify.kind_counts import ANSWERED, Census
+from audit.entry.kinds import Kind
 
 ALONE, STARTED, BEAT = Kind.STARTED_ALONE, Kind.NODE_STARTED, Kind.HEARTBEAT
 FIRST = (Kind.GENESIS, Kind.ROSTER_ADOPTED, Kind.MANIFEST_ADOPTED, Kind.KEY_SHEET_ADOPTED)

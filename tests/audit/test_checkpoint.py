@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audit.checkpoint import (
+from audit.note.checkpoint import (
     Checkpoint,
     SignatureLine,
     VerifierKey,
@@ -18,7 +18,7 @@ from audit.checkpoint import (
     verify_line,
     verify_note,
 )
-from audit.tlogproof import format_proof, parse_proof, verify_proof
+from audit.note.tlogproof import format_proof, parse_proof, verify_proof
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer

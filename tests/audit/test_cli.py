@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey, parse_note
-from audit.cosignature import add_lines, cosign, cosigner_key
-from audit.entry import parse_entry
-from audit.policy import WitnessPolicy, format_vkeys
-from audit.tlogproof import parse_proof, verify_proof
+from audit.note.checkpoint import VerifierKey, parse_note
+from audit.note.cosignature import add_lines, cosign, cosigner_key
+from audit.entry.entry import parse_entry
+from audit.note.policy import WitnessPolicy, format_vkeys
+from audit.note.tlogproof import parse_proof, verify_proof
 from keys.agency import AgencyKeys
 from keys.roster import save_signed
 from keys.signing import Ed25519Signer

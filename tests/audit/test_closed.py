@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey
-from audit.entry import Body, Kind
-from audit.outside import Outside
-from audit.since import verify_since
-from audit.verify import verify_log
+from audit.note.checkpoint import VerifierKey
+from audit.entry.entry import Body, Kind
+from audit.verify.external_checkpoints import Outside
+from audit.verify.incremental import verify_since
+from audit.verify.verify import verify_log
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, root, sign, write_log
 from tests.audit.store import first_bodies

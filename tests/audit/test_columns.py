@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from audit.body import varint
-from audit.chunk import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
-from audit.columns import FEW, verify_columns
-from audit.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
-from audit.layout import learn
-from audit.tile_names import ENTRIES, encode_bundle, tile_name
-from audit.tiles import TileFolder
+from audit.entry.body import varint
+from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
+from audit.verify.bulk_verify import FEW, verify_columns
+from audit.entry.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
+from audit.verify.body_layout import learn
+from audit.tiles.tile_names import ENTRIES, encode_bundle, tile_name
+from audit.tiles.tiles import TileFolder
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies

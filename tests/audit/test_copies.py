@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.cli_verify import PROCESSES
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.cli.verify import PROCESSES
 from keys.signing import Ed25519Signer
 
 ROOT = Path(__file__).resolve().parents[2]

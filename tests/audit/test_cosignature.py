@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.checkpoint import Checkpoint, SignatureLine, parse_note, sign_checkpoint
-from audit.cosignature import (
+from audit.note.checkpoint import Checkpoint, SignatureLine, parse_note, sign_checkpoint
+from audit.note.cosignature import (
     CosignerKey,
     add_lines,
     cosign,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.body import FIELDS, varint
-from audit.entry import Body, Entry, Kind, Outcome, Role, genesis_previous, leaf_hash, parse_body, parse_entry
-from audit.grammar import LINES, PATTERNS, REFERS, check_body, explain
+from audit.entry.body import FIELDS, varint
+from audit.entry.entry import Body, Entry, Kind, Outcome, Role, genesis_previous, leaf_hash, parse_body, parse_entry
+from audit.entry.grammar import LINES, PATTERNS, REFERS, check_body, explain
 from audit.v1 import entry_pb2
 from keys.errors import RefusedError
 from tests.audit.store import exchange_bodies, first_bodies

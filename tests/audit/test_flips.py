@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey
-from audit.chunk import verify_chunk
-from audit.tile_names import parse_tile_name
-from audit.tiles import TileFolder
-from audit.verify import verify_log
+from audit.note.checkpoint import VerifierKey
+from audit.verify.entry_run import verify_chunk
+from audit.tiles.tile_names import parse_tile_name
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
 from tests.scale import SCALE
 from tests.tlog.asking import Ask, asking
 from tests.tlog.cases import altered_case

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint
-from audit.cli import audit
-from audit.entry import leaf_hash
-from audit.fork import Fork, format_fork, pair, parse_fork, verify_fork, with_proof
-from audit.merkle import Tree
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint
+from audit.cli.main import audit
+from audit.entry.entry import leaf_hash
+from audit.note.fork import Fork, format_fork, pair, parse_fork, verify_fork, with_proof
+from audit.tree.merkle import Tree
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer

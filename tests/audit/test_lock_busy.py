@@ -7,8 +7,8 @@ from pathlib import Path
 
 import apsw
 
-from audit.checkpoint import Checkpoint
-from audit.lock import SqliteLock
+from audit.note.checkpoint import Checkpoint
+from audit.log.lock import SqliteLock
 from tests.audit.store import ORIGIN
 
 HELD_SECONDS = 3.0  # by a witness whom many ask at once, where each flush takes its time

@@ -7,12 +7,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from audit.checkpoint import Checkpoint
-from audit.entry import Body, Kind, leaf_hash, parse_entry
-from audit.lock import SqliteLock, check_start
-from audit.log import Log, Row
-from audit.merkle import EMPTY_ROOT
-from audit.proof import verify_inclusion
+from audit.note.checkpoint import Checkpoint
+from audit.entry.entry import Body, Kind, leaf_hash, parse_entry
+from audit.log.lock import SqliteLock, check_start
+from audit.log.log import Log, Row
+from audit.tree.merkle import EMPTY_ROOT
+from audit.tree.proof import verify_inclusion
 from keys.errors import IntegrityError
 from tests.audit.store import ORIGIN, START_US, TableStore, digest, exchange_bodies, first_bodies, grow
 
@@ -347,7 +347,7 @@ def test_groups_are_one_at_a_time_and_in_order() -> None:
 def test_a_lock_of_format_1_is_brought_up_and_keeps_what_was_signed(tmp_path: Path) -> None:
     import apsw
 
-    from audit import lock_schema
+    from audit.log import lock_schema
 
     path = tmp_path / "lock.db"
     old = apsw.Connection(str(path))

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.cli import main
-from audit.fork import format_fork, pair
-from audit.policy import format_vkeys
-from audit.tile_names import WITNESSED
-from audit.tlogproof import format_proof
-from exchange.evidence import evidence_file
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.cli.main import main
+from audit.note.fork import format_fork, pair
+from audit.note.policy import format_vkeys
+from audit.tiles.tile_names import WITNESSED
+from audit.note.tlogproof import format_proof
+from exchange.evidence.gather_evidence import evidence_file
 from keys.signing import Ed25519Signer
 from tests.audit.bundles import make
 from tests.audit.forge import read_log
@@ -82,7 +82,7 @@ def world(folder: Path, key: VerifierKey, signer: Ed25519Signer, tmp_path: Path)
 
 
 def _tree(folder: Path):  # type: ignore[no-untyped-def] # audit.merkle.Tree
-    from audit.tiles import TileFolder
+    from audit.tiles.tiles import TileFolder
 
     return TileFolder(folder).tree(SIZE)
 

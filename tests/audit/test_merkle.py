@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from audit.levels import Levels
-from audit.merkle import EMPTY_ROOT, Tree, leaf_hash, root_of
-from audit.proof import ConsistencyError, InclusionError, verify_consistency, verify_inclusion
-from audit.tiles import TileFolder
+from audit.tiles.tile_levels import Levels
+from audit.tree.merkle import EMPTY_ROOT, Tree, leaf_hash, root_of
+from audit.tree.proof import ConsistencyError, InclusionError, verify_consistency, verify_inclusion
+from audit.tiles.tiles import TileFolder
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/vectors/merkle"
 LEAVES = [sha256(i.to_bytes(4, "big")).digest() for i in range(70_000)]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.checkpoint import parse_note
-from audit.cosignature import cosign, cosigner_key
-from audit.policy import WitnessPolicy, default_quorum, format_policy, format_vkeys, median, parse_vkeys
-from audit.trust import log_key, log_mldsa44, member_of_log, policy_of
+from audit.note.checkpoint import parse_note
+from audit.note.cosignature import cosign, cosigner_key
+from audit.note.policy import WitnessPolicy, default_quorum, format_policy, format_vkeys, median, parse_vkeys
+from audit.verify.trust import log_key, log_mldsa44, member_of_log, policy_of
 from keys.errors import RefusedError
 from keys.roster import verify_first_roster
 from tests.audit.witnessing import TIME, GrowingLog, cosigned, ed25519, key, policy

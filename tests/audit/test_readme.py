@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from audit.body import FIELDS
-from audit.checkpoint import VerifierKey
-from audit.grammar import LINES, REFERS
-from audit.kinds import Kind
+from audit.entry.body import FIELDS
+from audit.note.checkpoint import VerifierKey
+from audit.entry.grammar import LINES, REFERS
+from audit.entry.kinds import Kind
 
 README = (Path(__file__).resolve().parents[2] / "audit/README.md").read_text()
 [SCRIPT] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

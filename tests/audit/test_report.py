@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from audit.checkpoint import VerifierKey
-from audit.cli import audit as group
-from audit.entry import Body, Entry, Kind, parse_entry
-from audit.policy import WitnessPolicy
-from audit.report import coverage, make_report
-from audit.survey import BINS_MS, SLOTS, Survey, bin_of, median_bin, survey
-from audit.tiles import TileFolder
-from audit.verify import verify_log
+from audit.note.checkpoint import VerifierKey
+from audit.cli.main import audit as group
+from audit.entry.entry import Body, Entry, Kind, parse_entry
+from audit.note.policy import WitnessPolicy
+from audit.report.report import coverage, make_report
+from audit.report.statistics import BINS_MS, SLOTS, Survey, bin_of, median_bin, survey
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies
@@ -115,7 +115,7 @@ def test_coverage_ends_where_the_quorum_ends(logged: TileFolder, signer: Ed25519
     known = policy(3, 2)
     assert coverage(logged, known).size == 0
     old = sign(entries[:9], signer)
-    from audit.checkpoint import parse_note
+    from audit.note.checkpoint import parse_note
 
     note = cosigned(old, parse_note(old).checkpoint, {1: 1_800_000_000, 3: 1_800_000_001})
     (logged.root / "witnessed").write_text(note)

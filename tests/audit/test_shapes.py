@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.body import FIELDS, Body, Field
-from audit.grammar import LINES
-from audit.kinds import Kind, Outcome
-from audit.shapes import FEW, encode_bodies
+from audit.entry.body import FIELDS, Body, Field
+from audit.entry.grammar import LINES
+from audit.entry.kinds import Kind, Outcome
+from audit.entry.bulk_encode import FEW, encode_bodies
 from audit.v1 import entry_pb2
 from keys.errors import IntegrityError
 from tests.audit.store import digest

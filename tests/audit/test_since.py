@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from audit.body import Body, parse_body
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.entry import leaf_hash, parse_entry
-from audit.kinds import Kind
-from audit.log import Log
-from audit.outside import Outside
-from audit.publisher import publish
-from audit.since import verify_since
-from audit.steps import Report
-from audit.verify import verify_log
+from audit.entry.body import Body, parse_body
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.entry.entry import leaf_hash, parse_entry
+from audit.entry.kinds import Kind
+from audit.log.log import Log
+from audit.verify.external_checkpoints import Outside
+from audit.log.publisher import publish
+from audit.verify.incremental import verify_since
+from audit.verify.verdict import Report
+from audit.verify.verify import verify_log
 from keys.errors import RefusedError
 from keys.signing import Ed25519Signer
 from tests.audit.big_log import SIZE, step

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from audit.bundle_folder import BundleFolder
-from audit.bundle_verify import check_bundle, refused, with_steps
-from audit.checkpoint import VerifierKey
-from audit.outside import Outside
-from audit.since import verify_since
-from audit.steps import Report
-from audit.verify import verify_log
+from audit.tiles.bundle_folder import BundleFolder
+from audit.verify.bundle import check_bundle, refused, with_steps
+from audit.note.checkpoint import VerifierKey
+from audit.verify.external_checkpoints import Outside
+from audit.verify.incremental import verify_since
+from audit.verify.verdict import Report
+from audit.verify.verify import verify_log
 from keys.errors import RefusedError
 from tests.audit.big_log import SIZE, step
 from tests.audit.bundles import make, members_of, put, remake
@@ -83,7 +83,7 @@ def test_a_bundle_without_what_it_must_hold_is_refuted(
 
 
 def run(path: Path, *words: str) -> tuple[int, dict[str, object]]:
-    command = [sys.executable, "-m", "audit.cli", "verify", "--json", str(path), *words]
+    command = [sys.executable, "-m", "audit.cli.main", "verify", "--json", str(path), *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from audit import answers
-from audit.answers import RECORD, Answers, answer_record
-from audit.census import Census
-from audit.entry import Body, Kind
-from audit.spool import Spool
-from audit.tiles import TileFolder
+from audit.verify import answered as answers
+from audit.verify.answered import RECORD, Answers, answer_record
+from audit.verify.kind_counts import Census
+from audit.entry.entry import Body, Kind
+from audit.verify.spool import Spool
+from audit.tiles.tiles import TileFolder
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import digest, first_bodies

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from audit.chunk import AT_ONCE, BODIES_STEP, CHUNK_BUNDLES, ENTRIES_STEP
-from audit.entry import Body, Kind, leaf_hash
-from audit.sweep import sweep
+from audit.verify.entry_run import AT_ONCE, BODIES_STEP, CHUNK_BUNDLES, ENTRIES_STEP
+from audit.entry.entry import Body, Kind, leaf_hash
+from audit.verify.entries import sweep
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import digest, first_bodies

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.tar import BLOCK, END, header, open_tar, write
+from audit.tiles.tar import BLOCK, END, header, open_tar, write
 from keys.errors import RefusedError
 from tests.scale import SCALE
 

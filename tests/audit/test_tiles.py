@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.checkpoint import VerifierKey, sign_checkpoint
-from audit.log import Log
-from audit.outside import Outside
-from audit.publisher import Publisher, publish
-from audit.tile_names import parse_tile_name, tile_name
-from audit.tiles import TileFolder
-from audit.verify import verify_log
+from audit.note.checkpoint import VerifierKey, sign_checkpoint
+from audit.log.log import Log
+from audit.verify.external_checkpoints import Outside
+from audit.log.publisher import Publisher, publish
+from audit.tiles.tile_names import parse_tile_name, tile_name
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
 from keys.errors import IntegrityError
 from keys.signing import Ed25519Signer
 from tests.audit.store import ORIGIN, TableStore, grow

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey
-from audit.entry import Body, Kind, parse_entry
-from audit.outside import Outside
-from audit.prove import prove_entry
-from audit.since import verify_since
-from audit.steps import NAMES, NOT_CHECKED, OK, REFUTED, Report
-from audit.tiles import TileFolder
-from audit.verify import verify_log
+from audit.note.checkpoint import VerifierKey
+from audit.entry.entry import Body, Kind, parse_entry
+from audit.verify.external_checkpoints import Outside
+from audit.verify.prove import prove_entry
+from audit.verify.incremental import verify_since
+from audit.verify.verdict import NAMES, NOT_CHECKED, OK, REFUTED, Report
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audit.checkpoint import VerifierKey
-from audit.outside import Outside
-from audit.steps import NOT_CHECKED, REFUTED, Report
-from audit.tiles import TileFolder
-from audit.verify import verify_log
+from audit.note.checkpoint import VerifierKey
+from audit.verify.external_checkpoints import Outside
+from audit.verify.verdict import NOT_CHECKED, REFUTED, Report
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.store import ORIGIN

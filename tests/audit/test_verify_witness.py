@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint
-from audit.cosignature import CosignerKey, add_lines, cosign, cosigner_key
-from audit.entry import Entry, genesis_previous, leaf_hash, parse_entry
-from audit.outside import Outside
-from audit.policy import WitnessPolicy
-from audit.steps import NOT_CHECKED, OK, REFUTED, Report
-from audit.tile_names import MLDSA44_KEY_FILE, WITNESSED
-from audit.tiles import TileFolder
-from audit.verify import verify_log
-from audit.verify_witness import STALE_SECONDS, TOLERANCE_SECONDS, WitnessRules
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint
+from audit.note.cosignature import CosignerKey, add_lines, cosign, cosigner_key
+from audit.entry.entry import Entry, genesis_previous, leaf_hash, parse_entry
+from audit.verify.external_checkpoints import Outside
+from audit.note.policy import WitnessPolicy
+from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, Report
+from audit.tiles.tile_names import MLDSA44_KEY_FILE, WITNESSED
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
+from audit.verify.witnesses import STALE_SECONDS, TOLERANCE_SECONDS, WitnessRules
 from keys.identity import Usage
 from keys.signing import Ed25519Signer, MlDsa44Signer
 from tests.audit.forge import read_log, root, sign, write_log

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import apsw
 
-from audit.wal import STEP, make_room
+from audit.log.wal import STEP, make_room
 
 
 def _open(path: Path) -> apsw.Connection:

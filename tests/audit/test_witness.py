@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.checkpoint import parse_note
-from audit.cosignature import parse_lines, verify_cosignature
-from audit.fork import verify_fork
-from audit.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness, format_request, parse_request
-from audit.witness_state import WitnessState
+from audit.note.checkpoint import parse_note
+from audit.note.cosignature import parse_lines, verify_cosignature
+from audit.note.fork import verify_fork
+from audit.witness.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness, format_request, parse_request
+from audit.witness.witness_state import WitnessState
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer

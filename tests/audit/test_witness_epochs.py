@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.cosignature import add_lines, cosign
-from audit.witness import Witness, format_request
+from audit.note.cosignature import add_lines, cosign
+from audit.witness.witness import Witness, format_request
 from tests.audit.witnessing import (
     ORIGIN,
     SECOND,

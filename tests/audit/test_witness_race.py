@@ -7,7 +7,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from audit.witness_state import WitnessState
+from audit.witness.witness_state import WitnessState
 from tests.audit.racing import FORK_AT, SIZE
 from tests.audit.witnessing import ORIGIN, GrowingLog
 from tests.scale import SCALE

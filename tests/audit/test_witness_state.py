@@ -11,8 +11,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from audit.checkpoint import Checkpoint
-from audit.witness_state import Held, WitnessState
+from audit.note.checkpoint import Checkpoint
+from audit.witness.witness_state import Held, WitnessState
 from keys.errors import IntegrityError, UnavailableError
 from tests.audit.witnessing import ORIGIN, SECOND, TIME, GrowingLog, branch, make_witness, refused
 

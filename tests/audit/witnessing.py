@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.cosignature import CosignerKey, add_lines, cosign, cosigner_key
-from audit.merkle import Tree
-from audit.policy import WitnessPolicy, default_quorum
-from audit.witness import Witness, WitnessRefusal, format_request
-from audit.witness_state import WitnessState
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.note.cosignature import CosignerKey, add_lines, cosign, cosigner_key
+from audit.tree.merkle import Tree
+from audit.note.policy import WitnessPolicy, default_quorum
+from audit.witness.witness import Witness, WitnessRefusal, format_request
+from audit.witness.witness_state import WitnessState
 from keys.identity import Usage
 from keys.signing import Ed25519Signer, MlDsa44Signer, Signer
 

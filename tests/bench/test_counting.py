@@ -15,7 +15,7 @@ from bench.acts import Acts
 from bench.classical import WRAP_BYTES, x25519_alone
 from bench.counting import Calls, ZeroCallsError, by_name, demand
 from bench.federation import ABSENT, READERS, Federation, bulletins, found
-from exchange.bulletin import encode_bulletin
+from exchange.records.bulletin import encode_bulletin
 from exchange.rules import check_bulletin, packaged_catalogue
 from keys import sealing
 from keys.signing import Ed25519Signer

@@ -11,10 +11,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from audit.bundle_folder import BundleFolder
-from audit.bundle_readme import readme
-from audit.checkpoint import parse_note
-from audit.tar import write
+from audit.tiles.bundle_folder import BundleFolder
+from audit.tiles.bundle_readme import readme
+from audit.note.checkpoint import parse_note
+from audit.tiles.tar import write
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = "HK-IMMD"  # whose bundle it is
@@ -32,7 +32,7 @@ def exchange(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
 
 
 def verify(path: Path, *words: object, before: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
-    command = [*before, sys.executable, "-m", "audit.cli", "verify", "--json", str(path), *map(str, words)]
+    command = [*before, sys.executable, "-m", "audit.cli.main", "verify", "--json", str(path), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)

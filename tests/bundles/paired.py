@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audit.body import Body, parse_body
-from audit.checkpoint import VerifierKey, parse_note
-from audit.cosignature import add_lines, cosign
-from audit.entry import leaf_hash, parse_entry
-from audit.kinds import Kind
-from audit.tiles import TileFolder
+from audit.entry.body import Body, parse_body
+from audit.note.checkpoint import VerifierKey, parse_note
+from audit.note.cosignature import add_lines, cosign
+from audit.entry.entry import leaf_hash, parse_entry
+from audit.entry.kinds import Kind
+from audit.tiles.tiles import TileFolder
 from keys.roster import save_signed
 from tests.audit.forge import read_log, rechain, sign, write_log
 from tests.world import NOW_MS, Desk, advisory, keys_of, records

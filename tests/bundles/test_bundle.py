@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from audit.kinds import Kind
-from audit.prove import prove_entry
-from audit.tar import open_tar
-from audit.tiles import TileFolder
-from exchange.node import DATABASE
+from audit.entry.kinds import Kind
+from audit.verify.prove import prove_entry
+from audit.tiles.tar import open_tar
+from audit.tiles.tiles import TileFolder
+from exchange.node.node import DATABASE
 from tests.bundles.bundled import HOME, OTHER_SETTINGS, ROOT, exchange, remade, unpacked, verify
 from tests.bundles.paired import AGENCIES, TEXT, Logs
 from tests.world import Desk, advisory
@@ -130,7 +130,7 @@ def test_the_readmes_own_words_are_run(bundle: Path, template: Path, tmp_path: P
         command = [sys.executable, "check.py", ".", (folder / "log.vkey").read_text(), "witnesses.vkeys"]
         assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode != 0, name
         path.write_bytes(good)
-    command = [sys.executable, "-m", "audit.cli", "verify", str(bundle), "--roster", str(template / "roster")]
+    command = [sys.executable, "-m", "audit.cli.main", "verify", str(bundle), "--roster", str(template / "roster")]
     assert "exchange-audit verify THIS --roster ROSTER" in readme
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
 

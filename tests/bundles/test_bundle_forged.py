@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from audit.checkpoint import parse_verifier_key
-from audit.tar import open_tar, write
+from audit.note.checkpoint import parse_verifier_key
+from audit.tiles.tar import open_tar, write
 from tests.bundles.bundled import HOME, exchange, remade, verify
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from audit import pairing
-from audit.body import Body
-from audit.checkpoint import parse_note
-from audit.entry import parse_entry
-from audit.kinds import Kind
-from audit.pairing import OneSided, Side, own_number
-from audit.tiles import TileFolder
+from audit.compare import pairing
+from audit.entry.body import Body
+from audit.note.checkpoint import parse_note
+from audit.entry.entry import parse_entry
+from audit.entry.kinds import Kind
+from audit.compare.pairing import OneSided, Side, own_number
+from audit.tiles.tiles import TileFolder
 from tests.bundles.paired import AGENCIES, Logs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def places(rows: list[OneSided]) -> list[tuple[str, int, str, str]]:
 
 
 def run(*words: object) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "audit.cli", "compare", "--json", *map(str, words)]
+    command = [sys.executable, "-m", "audit.cli.main", "compare", "--json", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)

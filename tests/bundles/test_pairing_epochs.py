@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from audit import pairing
-from audit.body import Body, parse_body
-from audit.checkpoint import VerifierKey, parse_note
-from audit.entry import Entry, genesis_previous, leaf_hash, parse_entry
-from audit.epochs import epoch_of_origin
-from audit.kinds import Kind
-from audit.pairing import OneSided, Pairing, Side, own_number
-from audit.tiles import TileFolder
+from audit.compare import pairing
+from audit.entry.body import Body, parse_body
+from audit.note.checkpoint import VerifierKey, parse_note
+from audit.entry.entry import Entry, genesis_previous, leaf_hash, parse_entry
+from audit.note.epochs import epoch_of_origin
+from audit.entry.kinds import Kind
+from audit.compare.pairing import OneSided, Pairing, Side, own_number
+from audit.tiles.tiles import TileFolder
 from tests.audit.forge import read_log, root, sign, write_log
 from tests.bundles.paired import AGENCIES, Logs
 from tests.bundles.test_pairing import places, run

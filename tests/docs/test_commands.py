@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from audit.cli import audit
+from audit.cli.main import audit
 from exchange.cli.main import cli
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,19 +9,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from audit import evidence_file as ef
-from audit.archive import write_archive
-from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.cosignature import add_lines, cosign
-from audit.entry import Body, Kind, encode_entry, genesis_previous, leaf_hash
-from audit.merkle import Tree
-from audit.tlogproof import format_proof
-from exchange.bulletin import encode_bulletin, id_bytes
-from exchange.dispatch import Urgency, dispatch_digest, parse_dispatch
-from exchange.envelope import seal_statement
-from exchange.evidence import word_core
-from exchange.lane import Delivery, LaneClass, LaneId, delivery_digest
-from exchange.statement import ReadPurpose, ReadRequest, Statement, opened_digest, opening, read_digest
+from audit.evidence import file as ef
+from audit.evidence.zip import write_archive
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.note.cosignature import add_lines, cosign
+from audit.entry.entry import Body, Kind, encode_entry, genesis_previous, leaf_hash
+from audit.tree.merkle import Tree
+from audit.note.tlogproof import format_proof
+from exchange.records.bulletin import encode_bulletin, id_bytes
+from exchange.records.dispatch import Urgency, dispatch_digest, parse_dispatch
+from exchange.records.sealed_statement import seal_statement
+from exchange.evidence.gather_evidence import word_core
+from exchange.records.lane import Delivery, LaneClass, LaneId, delivery_digest
+from exchange.records.statement import ReadPurpose, ReadRequest, Statement, opened_digest, opening, read_digest
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId, federation_id, record_digest

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from exchange.bulletin import id_bytes
-from exchange.client import Client, Published, ReadPurpose, Received
-from exchange.client_trust import Trust
+from exchange.records.bulletin import id_bytes
+from exchange.client.client import Client, Published, ReadPurpose, Received
+from exchange.client.verifier import Trust
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 

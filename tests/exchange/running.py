@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exchange.cli.main import run
-from exchange.client import Client, Published, Received
-from exchange.demo_nodes import Nodes
-from exchange.demo_world import OFFICER, PASSPHRASE_FILE, DemoAgency, World, found_world
-from exchange.rpc.limits import Settings
-from exchange.store import DeliveryState
+from exchange.client.client import Client, Published, Received
+from exchange.demo.nodes import Nodes
+from exchange.demo.world import OFFICER, PASSPHRASE_FILE, DemoAgency, World, found_world
+from exchange.rpc.transport.limits import Settings
+from exchange.store.store import DeliveryState
 
 SMALL = ("HK-IMMD", "HK-SB", "TH-DSI")
 EXAMPLES = Path(__file__).resolve().parents[2] / "exchange/examples"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from exchange.draft import Draft, read_draft
+from exchange.authoring.draft import Draft, read_draft
 from exchange.v1.bulletin_pb2 import Bulletin
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from exchange.agent import Agent, AgentError, AgentSigner, call, check_frame, runtime_folder
+from exchange.client.agent import Agent, AgentError, AgentSigner, call, check_frame, runtime_folder
 from keys import certificate
 from keys.agency import Person, make_agency, make_officer
 from keys.frame import pae, payload_type
-from keys.holders import OfficerKeys
+from keys.key_files import OfficerKeys
 from keys.identity import AgencyId, Usage
 from keys.signing import PublicKey
 

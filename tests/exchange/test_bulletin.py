@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.bulletin import (
+from exchange.records.bulletin import (
     Classification,
     Tlp,
     classification_of,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from exchange.cli.check import check
+from exchange.cli.officer.check import check
 from tests.exchange.samples import INVALID, NASTY, ROOT, VALID, expected
 from tests.exchange.test_text import obeyed
 

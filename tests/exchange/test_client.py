@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from audit.entry import Kind
-from exchange.client import Client, Published, Received, RulesError
-from exchange.demo_nodes import Nodes
-from exchange.demo_world import OFFICER
-from exchange.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
-from exchange.receipt import receipt_from_message
-from exchange.statement import LogHead
+from audit.entry.entry import Kind
+from exchange.client.client import Client, Published, Received, RulesError
+from exchange.demo.nodes import Nodes
+from exchange.demo.world import OFFICER
+from exchange.node.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
+from exchange.records.receipt import receipt_from_message
+from exchange.records.statement import LogHead
 from exchange.v1 import bulletin_pb2, node_pb2
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from tests.exchange.raw_answers import answer_of, check_answer, outbox_item, request_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.clock import MAX_STEP_US, NodeClock, Reading
+from exchange.node.clock import MAX_STEP_US, NodeClock, Reading
 
 SECOND = 1_000_000
 HOUR, DAY, YEAR = 3600 * SECOND, 86_400 * SECOND, 365 * 86_400 * SECOND

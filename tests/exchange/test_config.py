@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.config import CONFIG_FILE, ConfigError, NodeConfig, format_config, load_config
+from exchange.node.config import CONFIG_FILE, ConfigError, NodeConfig, format_config, load_config
 from keys.identity import AgencyId
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.corrections import mismatches, value_at
+from exchange.records.corrections import mismatches, value_at
 from tests.exchange.samples import bulletin
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import parse_note
-from audit.policy import parse_vkeys
-from exchange.demo import waves
-from exchange.demo_world import agencies_of, load_examples
-from exchange.node import DATABASE
-from exchange.sqlite import SqliteStore
+from audit.note.checkpoint import parse_note
+from audit.note.policy import parse_vkeys
+from exchange.demo.demo import waves
+from exchange.demo.world import agencies_of, load_examples
+from exchange.node.node import DATABASE
+from exchange.store.sqlite import SqliteStore
 
 SECONDS = 1500  # of a whole demo on a machine that does much else; twenty are usual
 

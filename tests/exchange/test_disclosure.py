@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.disclosure import (
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.evidence.disclosure import (
     FIRST_LINE,
     MAX_FILE_BYTES,
     PROOF_BYTES,
@@ -27,12 +27,12 @@ from audit.disclosure import (
     verify_disclosure,
     verify_field,
 )
-from audit.entry import Body, Kind, encode_entry, leaf_hash
-from audit.tlogproof import format_proof
-from exchange.bulletin import encode_bulletin
-from exchange.disclosure import disclosure_key, disclosure_root, open_field, slot_values
-from exchange.receipt import format_receipt
-from exchange.statement import parse_statement
+from audit.entry.entry import Body, Kind, encode_entry, leaf_hash
+from audit.note.tlogproof import format_proof
+from exchange.records.bulletin import encode_bulletin
+from exchange.records.disclosure import disclosure_key, disclosure_root, open_field, slot_values
+from exchange.records.receipt import format_receipt
+from exchange.records.statement import parse_statement
 from keys.errors import RefusedError
 from tests.retention.keeping import Keeper, delivered, kept_for
 from tests.world import bulletin, keys_of

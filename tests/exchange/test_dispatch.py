@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.dispatch import (
+from exchange.records.dispatch import (
     BUCKETS,
     CIPHERTEXT_SIZES,
     Absent,
@@ -28,8 +28,15 @@ from exchange.dispatch import (
     signers_of,
     wrap_digest,
 )
-from exchange.envelope import Sealed, check_envelope, open_sealed, open_statement, seal_statement, unwrap_content_key
-from exchange.statement import parse_statement, statement_digest
+from exchange.records.sealed_statement import (
+    Sealed,
+    check_envelope,
+    open_sealed,
+    open_statement,
+    seal_statement,
+    unwrap_content_key,
+)
+from exchange.records.statement import parse_statement, statement_digest
 from exchange.v1 import dispatch_pb2
 from keys.dsse import Signature, SignedPayload, payload_type, sign, verify, verify_roles
 from keys.errors import RefusedError

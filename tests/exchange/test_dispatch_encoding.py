@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.dispatch import (
+from exchange.records.dispatch import (
     CIPHERTEXT_SIZES,
     MAX_CIPHERTEXT_BYTES,
     MAX_DISPATCH_BYTES,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.draft import Draft, read_draft
-from exchange.tree import MAX_DEPTH, MAX_FILE_BYTES
+from exchange.authoring.draft import Draft, read_draft
+from exchange.authoring.yaml_tree import MAX_DEPTH, MAX_FILE_BYTES
 from exchange.v1 import bulletin_pb2 as pb
 from tests.exchange.samples import VALID
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.equivocation import Equivocation, parse_equivocation, verify_equivocation
+from exchange.records.equivocation import Equivocation, parse_equivocation, verify_equivocation
 from tests.exchange import formats as world
 from tests.exchange.refusing import refusal
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from audit import evidence_file as ef
-from audit.archive import read_archive, write_archive
-from audit.body import parse_body
-from audit.entry import HEAD_LENGTH, Body, Kind
-from audit.evidence import verify_evidence
-from audit.evidence_pages import make_pages
-from audit.evidence_trust import verify_next
-from audit.steps import Report
-from exchange.evidence import evidence_file, word_core
-from exchange.statement import opening
+from audit.evidence import file as ef
+from audit.evidence.zip import read_archive, write_archive
+from audit.entry.body import parse_body
+from audit.entry.entry import HEAD_LENGTH, Body, Kind
+from audit.evidence.verify import verify_evidence
+from audit.evidence.pages import make_pages
+from audit.evidence.trust import verify_next
+from audit.verify.verdict import Report
+from exchange.evidence.gather_evidence import evidence_file, word_core
+from exchange.records.statement import opening
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -240,7 +240,7 @@ def test_a_roster_of_another_federation_is_refused_row_21() -> None:
 
 
 def test_a_time_stamp_bounds_the_time_for_whoever_trusts_its_authority(tmp_path: Path) -> None:
-    from audit.timestamp import load_authority, make_query
+    from audit.verify.rfc3161 import load_authority, make_query
     from tests.authority import make_authority
 
     authority, made = make_authority(tmp_path / "tsa"), whole()
@@ -320,7 +320,7 @@ def test_a_file_that_is_cut_or_grown_gets_one_line(bend, words: str) -> None:  #
 
 
 def _opening(made: Made) -> bytes:
-    from audit.records import read_delivery, read_statement
+    from audit.evidence.records import read_delivery, read_statement
 
     return opening(read_statement(made.statement.payload).salt, read_delivery(made.delivery).digest)
 

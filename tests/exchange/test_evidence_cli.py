@@ -12,15 +12,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from audit import evidence_file as ef
-from audit.archive import read_archive
-from audit.checkpoint import parse_note
-from audit.entry import Body, Kind, parse_body, parse_entry
-from audit.evidence import verify_evidence
-from audit.tiles import TileFolder
-from audit.timestamp import make_query
-from exchange.client import Published
-from exchange.demo_world import PASSPHRASE_FILE
+from audit.evidence import file as ef
+from audit.evidence.zip import read_archive
+from audit.note.checkpoint import parse_note
+from audit.entry.entry import Body, Kind, parse_body, parse_entry
+from audit.evidence.verify import verify_evidence
+from audit.tiles.tiles import TileFolder
+from audit.verify.rfc3161 import make_query
+from exchange.client.client import Published
+from exchange.demo.world import PASSPHRASE_FILE
 from keys.dsse import SignedPayload
 from tests.authority import make_authority
 from tests.exchange.running import Federation, Typed, note, running, two_that_begin_alike, type_line
@@ -302,8 +302,8 @@ def test_a_stopped_home_is_opened_by_its_operator_and_an_erased_bulletin_is_stil
 
 def _erase(home: Path) -> None:
     """Erase the one bulletin, as the daily work would when its day has come."""
-    from exchange.erasing import erase
-    from exchange.home import open_node
+    from exchange.acts.erasing import erase
+    from exchange.node.home import open_node
 
     node, _ = open_node(home, (home / PASSPHRASE_FILE).read_bytes().strip())
     node.open()

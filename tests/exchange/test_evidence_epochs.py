@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from audit import evidence_file as ef
-from audit.body import Body, parse_body
-from audit.entry import parse_entry
-from audit.evidence_pages import embedded
-from audit.tlogproof import parse_proof
-from exchange.evidence import evidence_file
+from audit.evidence import file as ef
+from audit.entry.body import Body, parse_body
+from audit.entry.entry import parse_entry
+from audit.evidence.pages import embedded
+from audit.note.tlogproof import parse_proof
+from exchange.evidence.gather_evidence import evidence_file
 from keys.epoch import open_epoch
 from keys.manifest import LogEpoch
 from tests.browser import open_page

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from audit import evidence_file as ef
-from audit.archive import read_archive
-from audit.body import parse_body
-from audit.entry import HEAD_LENGTH, Kind, encode_entry, leaf_hash
-from audit.evidence_pages import make_pages
-from exchange.dispatch import parse_dispatch
-from exchange.evidence import evidence_file
-from exchange.lane import LaneClass, LaneHead, delivery_digest, parse_delivery
+from audit.evidence import file as ef
+from audit.evidence.zip import read_archive
+from audit.entry.body import parse_body
+from audit.entry.entry import HEAD_LENGTH, Kind, encode_entry, leaf_hash
+from audit.evidence.pages import make_pages
+from exchange.records.dispatch import parse_dispatch
+from exchange.evidence.gather_evidence import evidence_file
+from exchange.records.lane import LaneClass, LaneHead, delivery_digest, parse_delivery
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId

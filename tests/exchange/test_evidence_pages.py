@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from audit import evidence_file as ef
-from audit.archive import read_archive
-from audit.evidence import verify_evidence
-from audit.evidence_pages import embedded, make_pages, template
-from exchange.evidence import evidence_file, word_core
+from audit.evidence import file as ef
+from audit.evidence.zip import read_archive
+from audit.evidence.verify import verify_evidence
+from audit.evidence.pages import embedded, make_pages, template
+from exchange.evidence.gather_evidence import evidence_file, word_core
 from tests.browser import open_page
 from tests.exchange.evidence_maker import altered, make, roster
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import parse_note
-from audit.entry import Body, Kind, parse_body, parse_entry
-from exchange.clock import NodeClock
-from exchange.writing import Writing
+from audit.note.checkpoint import parse_note
+from audit.entry.entry import Body, Kind, parse_body, parse_entry
+from exchange.node.clock import NodeClock
+from exchange.acts.unit_of_work import Writing
 from keys.errors import UnavailableError
 from tests.world import NOW_MS, Desk
 

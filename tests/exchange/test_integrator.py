@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.demo_world import OFFICER, PASSPHRASE_FILE
+from exchange.demo.world import OFFICER, PASSPHRASE_FILE
 from tests.exchange.running import note, running
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/integrator.py"

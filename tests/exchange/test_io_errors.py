@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, parse_note
-from audit.log import verify_entries
-from exchange import node
+from audit.note.checkpoint import Checkpoint, parse_note
+from audit.log.log import verify_entries
+from exchange.node import node
 from keys.errors import UnavailableError
 from tests.exchange.test_writer import BEFORE as MADE
 from tests.exchange.test_writer import Bench

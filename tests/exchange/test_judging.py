@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exchange.draft import read_draft
-from exchange.judging import judge
+from exchange.authoring.draft import read_draft
+from exchange.authoring.check_drafts import judge
 from exchange.rules import packaged_catalogue
 from tests.exchange.samples import INVALID, draft, expected
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.dispatch import Urgency
-from exchange.lane import (
+from exchange.records.dispatch import Urgency
+from exchange.records.lane import (
     EquivocationError,
     LaneClass,
     LaneForkError,

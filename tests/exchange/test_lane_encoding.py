@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.lane import (
+from exchange.records.lane import (
     MAX_DELIVERY_BYTES,
     MAX_LANE_HEAD_BYTES,
     Delivery,

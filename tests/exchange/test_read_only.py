@@ -13,9 +13,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from exchange.demo_world import PASSPHRASE_FILE
-from exchange.sqlite import SqliteStore
-from exchange.sqlite_reading import ReadOnlyStore, open_reading
+from exchange.demo.world import PASSPHRASE_FILE
+from exchange.store.sqlite import SqliteStore
+from exchange.store.sqlite_readonly import ReadOnlyStore, open_reading
 from keys.errors import IntegrityError
 from tests.bundles.bundled import exchange
 from tests.exchange.running import note, running

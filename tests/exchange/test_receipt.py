@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.checkpoint import VerifierKey
-from audit.entry import Kind, Outcome
-from audit.tlogproof import format_proof, parse_proof
-from exchange.receipt import (
+from audit.note.checkpoint import VerifierKey
+from audit.entry.entry import Kind, Outcome
+from audit.note.tlogproof import format_proof, parse_proof
+from exchange.records.receipt import (
     MAX_RECEIPT_BYTES,
     Receipt,
     VerifiedReceipt,
@@ -27,7 +27,7 @@ from exchange.receipt import (
     receipt_from_message,
     verify_receipt,
 )
-from exchange.statement import opening
+from exchange.records.statement import opening
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer

@@ -7,8 +7,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit import records
-from audit.fields import BYTES, NUMBER, TEXT, Table, read_fields
+from audit.evidence import records
+from audit.evidence.record_reader import BYTES, NUMBER, TEXT, Table, read_fields
 from exchange.v1 import dispatch_pb2, statement_pb2
 from keys.errors import RefusedError
 from keys.scan import scan

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exchange.bulletin import encode_bulletin, parse_bulletin
-from exchange.render import marking_line, render
+from exchange.records.bulletin import encode_bulletin, parse_bulletin
+from exchange.authoring.render import marking_line, render
 from exchange.v1 import bulletin_pb2 as pb
 from tests.exchange.samples import NASTY, VALID, bulletin, draft
 from tests.exchange.test_text import obeyed

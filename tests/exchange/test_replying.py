@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exchange.draft import read_draft
-from exchange.replying import inherit, make_reply
+from exchange.authoring.draft import read_draft
+from exchange.authoring.reply import inherit, make_reply
 from exchange.v1 import bulletin_pb2 as pb
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "exchange/examples"

@@ -16,15 +16,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint
-from audit.entry import Body, Kind
-from audit.lock import SqliteLock
-from exchange import node as nodes
-from exchange.house import House
-from exchange.node import Node
-from exchange.sqlite import SqliteStore
-from exchange.starting import RolledBackError, check_answer, read_answer, write_unsigned
-from exchange.writing import Writing
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from audit.entry.entry import Body, Kind
+from audit.log.lock import SqliteLock
+from exchange.node import node as nodes
+from exchange.acts.node_view import House
+from exchange.node.node import Node
+from exchange.store.sqlite import SqliteStore
+from exchange.node.rollback_check import RolledBackError, check_answer, read_answer, write_unsigned
+from exchange.acts.unit_of_work import Writing
 from keys.errors import IntegrityError, RefusedError
 from keys.signing import PublicKey, Signer
 from tests.scale import SCALE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.bulletin import encode_bulletin, parse_bulletin
+from exchange.records.bulletin import encode_bulletin, parse_bulletin
 from exchange.rules import RulesError, check_bulletin, packaged_catalogue, parse_catalogue, refusing
 from exchange.rules.characters import text_fault
 from exchange.rules.codes import is_bitcoin, is_language, is_phone

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exchange.bulletin import KINDS, encode_bulletin, kind_of, parse_bulletin
-from exchange.draft import read_draft
-from exchange.judging import judge
+from exchange.records.bulletin import KINDS, encode_bulletin, kind_of, parse_bulletin
+from exchange.authoring.draft import read_draft
+from exchange.authoring.check_drafts import judge
 from exchange.rules import packaged_catalogue
 from tests.exchange.samples import INVALID, NASTY, VALID, draft, expected
 

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from exchange.bulletin import kind_of
+from exchange.records.bulletin import kind_of
 from exchange.rules import packaged_catalogue
 from exchange.rules.expressions import EXPRESSIONS
 from exchange.rules.policy import ONLY_OF, Case

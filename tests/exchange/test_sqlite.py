@@ -8,8 +8,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from exchange.sqlite import SqliteStore, readable
-from exchange.store import NodeStore
+from exchange.store.sqlite import SqliteStore, readable
+from exchange.store.store import NodeStore
 from keys.errors import IntegrityError
 from tests.faulty_store import FaultyStore
 from tests.store_contract import StoreContract
@@ -199,8 +199,8 @@ def test_nobody_else_may_read_the_database_or_its_write_ahead_log(tmp_path: Path
 
 def test_a_database_of_step_1_is_brought_up_with_all_that_it_holds(tmp_path: Path) -> None:
     """Retention comes out of the entries, content keys out of their rows; nothing of them stays behind."""
-    from audit.entry import Body, Kind, encode_entry
-    from exchange import sqlite_steps
+    from audit.entry.entry import Body, Kind, encode_entry
+    from exchange.store import sqlite_migrations as sqlite_steps
 
     path = tmp_path / "node.db"
     old = apsw.Connection(str(path))
@@ -231,7 +231,7 @@ def test_a_database_of_step_1_is_brought_up_with_all_that_it_holds(tmp_path: Pat
 
 
 def test_a_database_of_step_1_that_somebody_changed_is_not_brought_up(tmp_path: Path) -> None:
-    from exchange import sqlite_steps
+    from exchange.store import sqlite_migrations as sqlite_steps
 
     path = tmp_path / "node.db"
     old = apsw.Connection(str(path))

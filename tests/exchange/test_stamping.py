@@ -15,20 +15,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint
-from audit.cli import audit
-from audit.cosignature import add_lines, cosign, cosigner_key
-from audit.entry import Body, Kind, parse_body, parse_entry
-from audit.log import Log
-from audit.policy import WitnessPolicy, format_vkeys
-from audit.publisher import Publisher
-from audit.tile_names import CHECKPOINT, WITNESSED
-from audit.timestamp import MAX_TOKEN_BYTES, load_authority, make_query, verify_token
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from audit.cli.main import audit
+from audit.note.cosignature import add_lines, cosign, cosigner_key
+from audit.entry.entry import Body, Kind, parse_body, parse_entry
+from audit.log.log import Log
+from audit.note.policy import WitnessPolicy, format_vkeys
+from audit.log.publisher import Publisher
+from audit.tiles.tile_names import CHECKPOINT, WITNESSED
+from audit.verify.rfc3161 import MAX_TOKEN_BYTES, load_authority, make_query, verify_token
 from exchange.cli.main import run
-from exchange.rpc.logs import Log as ProgramLog
-from exchange.rpc.stamping import stamp_forever
-from exchange.sqlite import SqliteStore
-from exchange.stamping import Authority, ask, load, stamp
+from exchange.rpc.transport.program_log import Log as ProgramLog
+from exchange.rpc.serve.hourly import stamp_forever
+from exchange.store.sqlite import SqliteStore
+from exchange.node.timestamping import Authority, ask, load, stamp
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Signer, signer_from_seed

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.statement import (
+from exchange.records.statement import (
     MAX_LISTED,
     MAX_STATEMENT_BYTES,
     LogHead,
@@ -27,7 +27,7 @@ from exchange.statement import (
     statement_digest,
 )
 from exchange.v1 import bulletin_pb2, statement_pb2
-from exchange.wire import MAX_RECIPIENTS
+from exchange.records.wire import MAX_RECIPIENTS
 from keys.errors import RefusedError
 from keys.identity import AgencyId, key_id
 from keys.scan import scan

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.storage import ID_BYTES, NONCE_BYTES, StorageKeys, storage_key_id
+from exchange.store.storage_key import ID_BYTES, NONCE_BYTES, StorageKeys, storage_key_id
 from keys.errors import IntegrityError, RefusedError
 
 CONTENT_KEY, DIGEST = bytes(range(32)), b"s" * 32

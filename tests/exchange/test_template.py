@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from exchange.bulletin import KINDS, uuid7
-from exchange.cli.draft import draft
-from exchange.draft import read_draft
-from exchange.judging import judge
+from exchange.records.bulletin import KINDS, uuid7
+from exchange.cli.officer.draft import draft
+from exchange.authoring.draft import read_draft
+from exchange.authoring.check_drafts import judge
 from exchange.rules import check_bulletin, packaged_catalogue
-from exchange.template import BLANK, complete, make_template, minute_of_year
+from exchange.authoring.template import BLANK, complete, make_template, minute_of_year
 from exchange.v1 import bulletin_pb2 as pb
 
 CATALOGUE = packaged_catalogue()

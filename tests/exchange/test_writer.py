@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from audit.checkpoint import Checkpoint, parse_note
-from audit.entry import Body, Kind
-from audit.lock import SqliteLock, check_start
-from audit.log import Log, verify_entries
-from exchange import node
-from exchange.clock import Reading
-from exchange.receipt import verify_receipt
-from exchange.sqlite import SqliteStore
-from exchange.writer import MAX_GROUP, Group, Writer
-from exchange.writing import Writing
+from audit.note.checkpoint import Checkpoint, parse_note
+from audit.entry.entry import Body, Kind
+from audit.log.lock import SqliteLock, check_start
+from audit.log.log import Log, verify_entries
+from exchange.node import node
+from exchange.node.clock import Reading
+from exchange.records.receipt import verify_receipt
+from exchange.store.sqlite import SqliteStore
+from exchange.node.writer import MAX_GROUP, Group, Writer
+from exchange.acts.unit_of_work import Writing
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.signing import PublicKey, Signer

@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.checkpoint import Checkpoint
-from exchange import node as nodes
-from exchange import restoring
-from exchange.reentry import Entered
-from exchange.rpc import rebuilding
-from exchange.rpc.follower import Identity
-from exchange.rpc.rebuilding import Gathered
+from audit.note.checkpoint import Checkpoint
+from exchange.node import node as nodes
+from exchange.recovery import swap_files as restoring
+from exchange.recovery.first_group import Entered
+from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.lane.session import Identity
+from exchange.rpc.recovery.rebuild import Gathered
 from keys.certificate import private_pem
 from keys.dsse import SignedPayload
 from keys.epoch import open_epoch, read_end

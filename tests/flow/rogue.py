@@ -9,19 +9,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from exchange import delivery, publishing
-from exchange.lane import LaneClass, LaneId
-from exchange.node import Node, now_ms
-from exchange.rpc import server, wire
-from exchange.rpc.auditlog import AuditLog
-from exchange.rpc.directory import Directory
-from exchange.rpc.follower import Identity
-from exchange.rpc.gate import Gate
-from exchange.rpc.logs import Log
-from exchange.rpc.peer import Identities
-from exchange.rpc.records import held_records, record_messages
-from exchange.rpc.refusals import Refusals
-from exchange.rpc.witnessing import Witnessing
+from exchange.acts import delivery, publishing
+from exchange.records.lane import LaneClass, LaneId
+from exchange.node.node import Node, now_ms
+from exchange.rpc.serve import listeners as server
+from exchange.rpc.lane import encode as wire
+from exchange.rpc.audit.service import AuditLog
+from exchange.rpc.lane.directory_service import Directory
+from exchange.rpc.lane.session import Identity
+from exchange.rpc.transport.interceptor import Gate
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.transport.caller import Identities
+from exchange.rpc.lane.records import held_records, record_messages
+from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.rpc.audit.be_witness import Witnessing
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.certificate import private_pem

@@ -14,16 +14,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from audit.checkpoint import Checkpoint, parse_note
-from audit.entry import leaf_hash, parse_body, parse_entry
-from audit.log import verify_entries
-from exchange import delivery, failpoint, publishing, reading
-from exchange.bulletin import id_bytes
-from exchange.delivery import outgoing_after
-from exchange.intake import Message
-from exchange.node import Node
-from exchange.receipt import Receipt, decode_receipt
-from exchange.statement import ReadPurpose, ReadRequest
+from audit.note.checkpoint import Checkpoint, parse_note
+from audit.entry.entry import leaf_hash, parse_body, parse_entry
+from audit.log.log import verify_entries
+from exchange.acts import delivery, failpoint, publishing, reading
+from exchange.records.bulletin import id_bytes
+from exchange.acts.delivery import outgoing_after
+from exchange.acts.intake import Message
+from exchange.node.node import Node
+from exchange.records.receipt import Receipt, decode_receipt
+from exchange.records.statement import ReadPurpose, ReadRequest
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId

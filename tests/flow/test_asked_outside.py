@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey, parse_note, verify_note
-from audit.witness import format_request
-from exchange.rpc import rebuilding
-from exchange.rpc.outside import WitnessAheadError, held_sizes
-from exchange.rpc.rebuilding import SilentError
-from exchange.rpc.service import RunningNode, serve
-from exchange.rpc.witness_calls import ask_http
+from audit.note.checkpoint import VerifierKey, parse_note, verify_note
+from audit.witness.witness import format_request
+from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.audit.external_witness import WitnessAheadError, held_sizes
+from exchange.rpc.recovery.rebuild import SilentError
+from exchange.rpc.serve.running_node import RunningNode, serve
+from exchange.rpc.audit.witness_transport import ask_http
 from keys.errors import RefusedError
 from tests.flow.recovering import gather
 from tests.flow.test_outside_witnesses import outside_of

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import parse_note
-from audit.entry import Kind, parse_body, parse_entry
-from audit.lock import SqliteLock
-from audit.tiles import TileFolder
-from audit.trust import policy_of
-from exchange import home as homes
-from exchange import node as nodes
-from exchange.closing import close_epoch, finish
-from exchange.node import EpochOverError, Node
-from exchange.rpc import rebuilding
-from exchange.rpc.follower import Identity
-from exchange.sqlite import SqliteStore
-from exchange.starting import RolledBackError
+from audit.note.checkpoint import parse_note
+from audit.entry.entry import Kind, parse_body, parse_entry
+from audit.log.lock import SqliteLock
+from audit.tiles.tiles import TileFolder
+from audit.verify.trust import policy_of
+from exchange.node import home as homes
+from exchange.node import node as nodes
+from exchange.node.close_epoch import close_epoch, finish
+from exchange.node.node import EpochOverError, Node
+from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.lane.session import Identity
+from exchange.store.sqlite import SqliteStore
+from exchange.node.rollback_check import RolledBackError
 from keys.certificate import private_pem
 from keys.identity import AgencyId
 from tests.flow.recovering import backup, gather, recover, restore

@@ -17,14 +17,14 @@ import grpc
 import grpc.aio
 import pytest
 
-from audit.checkpoint import Checkpoint
-from audit.entry import Kind
+from audit.note.checkpoint import Checkpoint
+from audit.entry.entry import Kind
 from exchange.cli.exits import failure_of
-from exchange.node import Node
-from exchange.rpc import status
-from exchange.starting import RolledBackError
+from exchange.node.node import Node
+from exchange.rpc.transport import status
+from exchange.node.rollback_check import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
-from exchange.vouching import Vouching
+from exchange.node.copy_detection import Vouching
 from keys.errors import UnavailableError
 from tests.flow.test_fork import delivered
 from tests.flow.test_start import PATIENT, CountingSigner

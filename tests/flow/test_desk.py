@@ -13,9 +13,10 @@ import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from audit.entry import Kind, Outcome
-from exchange.receipt import receipt_from_message, verify_receipt
-from exchange.rpc import service, status
+from audit.entry.entry import Kind, Outcome
+from exchange.records.receipt import receipt_from_message, verify_receipt
+from exchange.rpc.serve import running_node as service
+from exchange.rpc.transport import status
 from exchange.v1 import node_pb2
 from keys import dsse
 from keys.dsse import SignedPayload

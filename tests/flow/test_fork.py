@@ -9,11 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from audit.checkpoint import parse_note
-from audit.cosignature import add_lines, cosign
-from audit.entry import Kind
-from audit.fork import parse_fork, verify_fork
-from audit.trust import policy_of
+from audit.note.checkpoint import parse_note
+from audit.note.cosignature import add_lines, cosign
+from audit.entry.entry import Kind
+from audit.note.fork import parse_fork, verify_fork
+from audit.verify.trust import policy_of
 from tests.flow.world import QUICK, Member, World, bulletin, until
 
 VICTIM, ONE, OTHER, LIAR = "HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC"
@@ -117,7 +117,7 @@ async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one
     roster_file = tmp_path / "roster"
     roster_file.write_bytes(world[ONE].records.roster.encode())
     done = subprocess.run(
-        [sys.executable, "-m", "audit.cli", "verify", str(path), "--roster", str(roster_file)],
+        [sys.executable, "-m", "audit.cli.main", "verify", str(path), "--roster", str(roster_file)],
         capture_output=True,
         text=True,
         check=False,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from audit.checkpoint import parse_note
-from audit.entry import Kind
-from exchange.rpc.heartbeat import SEEN_MS, Heartbeat
-from exchange.rpc.logs import Log
+from audit.note.checkpoint import parse_note
+from audit.entry.entry import Kind
+from exchange.rpc.audit.heartbeat import SEEN_MS, Heartbeat
+from exchange.rpc.transport.program_log import Log
 from tests.flow.witnessing import SOON, A, B
 from tests.flow.world import World, bulletin, until
 

@@ -18,8 +18,8 @@ import pytest_asyncio
 from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from audit.entry import Outcome
-from exchange.rpc import channel, status
+from audit.entry.entry import Outcome
+from exchange.rpc.transport import channel, status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import make_node_leaf, new_private_key, node_name, private_pem, to_pem
 from keys.errors import RefusedError, UnavailableError

@@ -23,9 +23,9 @@ from typing import Any
 
 import pytest
 
-from audit.entry import Kind
-from exchange import node
-from exchange.failpoint import NAMES
+from audit.entry.entry import Kind
+from exchange.node import node
+from exchange.acts.failpoint import NAMES
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, serve
 from tests.scale import SCALE
 from tests.world import NOW_MS, advisory
@@ -341,9 +341,9 @@ def test_the_environment_arms_a_failpoint() -> None:
 def test_a_start_from_files_that_do_not_belong_together_is_refused(
     tmp_path: Path, wire: Wire, damage: str, words: str
 ) -> None:
-    from audit.lock import SqliteLock, check_start
-    from audit.log import Log
-    from exchange.sqlite import SqliteStore
+    from audit.log.lock import SqliteLock, check_start
+    from audit.log.log import Log
+    from exchange.store.sqlite import SqliteStore
     from keys.errors import IntegrityError
     from tests.world import FEDERATION
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from audit.entry import Kind, Outcome
-from exchange.rpc import marker
+from audit.entry.entry import Kind, Outcome
+from exchange.rpc.lane import inflight_marker as marker
 from exchange.v1 import node_pb2
 from keys.sealing import EncryptionKey
 from tests.flow.world import QUICK, Member, World, bulletin, bulletin_id, until
@@ -194,7 +194,7 @@ async def test_an_orderly_stop_counts_as_no_death(tmp_path: Path) -> None:
 
 
 async def test_each_side_keeps_the_others_newest_checkpoint_as_a_file(tmp_path: Path) -> None:
-    from audit.checkpoint import verify_note
+    from audit.note.checkpoint import verify_note
 
     world = World(tmp_path, (A, B))
     async with world.serving():
@@ -208,7 +208,7 @@ async def test_each_side_keeps_the_others_newest_checkpoint_as_a_file(tmp_path: 
 
 
 async def test_after_a_drain_the_published_checkpoint_covers_the_last_entry(tmp_path: Path) -> None:
-    from audit.checkpoint import parse_note
+    from audit.note.checkpoint import parse_note
 
     world = World(tmp_path, (A, B))
     async with world.serving():

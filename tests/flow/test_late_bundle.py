@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from audit.checkpoint import parse_note
-from audit.tar import open_tar, write
+from audit.note.checkpoint import parse_note
+from audit.tiles.tar import open_tar, write
 from keys.dsse import SignedPayload, sign
 from keys.manifest import Manifest, parse_manifest
 from tests.bundles.bundled import OTHER_SETTINGS, exchange, remade, verify

@@ -12,11 +12,11 @@ from uuid import UUID
 
 import pytest
 
-from audit.archive import read_archive
-from exchange import node as nodes
-from exchange.evidence import evidence_file, find_bulletin, gather
-from exchange.evidence_logs import EpochLogs
-from exchange.export import export_alone
+from audit.evidence.zip import read_archive
+from exchange.node import node as nodes
+from exchange.evidence.gather_evidence import evidence_file, find_bulletin, gather
+from exchange.evidence.epoch_proofs import EpochLogs
+from exchange.evidence.export import export_alone
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.roster import save_signed
 from tests.bundles.bundled import exchange, verify

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audit.entry import Kind, Outcome
-from exchange.equivocation import parse_equivocation, verify_equivocation
-from exchange.lane import LaneClass
-from exchange.rpc import wire
+from audit.entry.entry import Kind, Outcome
+from exchange.records.equivocation import parse_equivocation, verify_equivocation
+from exchange.records.lane import LaneClass
+from exchange.rpc.lane import encode as wire
 from exchange.v1 import node_pb2
 from tests.flow.rogue import Rogue, take_receipts
 from tests.flow.world import CALM, Member, World, bulletin, until
@@ -195,8 +195,8 @@ def _position(rogue: Rogue) -> int:
 
 def _head(rogue: Rogue, item: Any) -> bytes:
     """Make a head alone that says the lane goes on to *item*."""
-    from exchange import delivery
-    from exchange.rpc import wire
+    from exchange.acts import delivery
+    from exchange.rpc.lane import encode as wire
 
     head = delivery.sign_head(
         rogue.lane(B), (item.sequence, item.digest), item.sequence, (), rogue.node.house, next(rogue._clock)

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.cosignature import cosigner_key
-from audit.policy import WitnessPolicy, format_vkeys
-from audit.trust import policy_of
-from audit.witness import Witness, WitnessRefusal, format_request
-from audit.witness_state import WitnessState
-from exchange.cli.witness_http import WitnessServer
-from exchange.rpc.gathering import Gathering
-from exchange.rpc.service import serve
-from exchange.rpc.witness_calls import ask_http
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.note.cosignature import cosigner_key
+from audit.note.policy import WitnessPolicy, format_vkeys
+from audit.verify.trust import policy_of
+from audit.witness.witness import Witness, WitnessRefusal, format_request
+from audit.witness.witness_state import WitnessState
+from exchange.cli.operator.witness_http import WitnessServer
+from exchange.rpc.audit.cosignatures import Gathering
+from exchange.rpc.serve.running_node import serve
+from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rules import packaged_catalogue
 from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.errors import UnavailableError
 from keys.identity import Usage
-from keys.outside import make_outside
+from keys.external_witness import make_outside
 from keys.roster import catalogue_digest, parse_roster
 from keys.signing import Ed25519Signer
 from tests.flow.witnessing import SOON, A, B

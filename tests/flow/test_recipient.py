@@ -13,11 +13,12 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint
-from audit.entry import Kind
-from audit.fork import parse_fork, verify_fork
-from exchange.rpc import status, wire
-from exchange.starting import RolledBackError
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from audit.entry.entry import Kind
+from audit.note.fork import parse_fork, verify_fork
+from exchange.rpc.transport import status
+from exchange.rpc.lane import encode as wire
+from exchange.node.rollback_check import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import IntegrityError, RefusedError
 from tests.flow.world import FEDERATION, PATIENCE_SECONDS, World, bulletin, keys_of, until

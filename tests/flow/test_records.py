@@ -10,12 +10,12 @@ import grpc
 import grpc.aio
 import pytest
 
-from audit.entry import Kind, Outcome
-from exchange.directory import RecordKind
-from exchange.rpc import status
-from exchange.rpc.logs import Log
-from exchange.rpc.records import Adopting
-from exchange.starting import RolledBackError
+from audit.entry.entry import Kind, Outcome
+from exchange.acts.directory import RecordKind
+from exchange.rpc.transport import status
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.lane.records import Adopting
+from exchange.node.rollback_check import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.ceremony import make_key_sheet, window_keys
 from keys.dsse import SignedPayload
@@ -179,8 +179,8 @@ async def test_row_65_peers_get_hashes_and_no_entries(tmp_path: Path) -> None:
 
 
 async def test_auditlog_gives_own_and_the_askers_checkpoints_and_no_third_ones(tmp_path: Path) -> None:
-    from audit.checkpoint import verify_note
-    from audit.proof import verify_consistency
+    from audit.note.checkpoint import verify_note
+    from audit.tree.proof import verify_consistency
 
     world = World(tmp_path, (A, B, C))
     async with world.serving():

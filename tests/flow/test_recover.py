@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from audit.checkpoint import VerifierKey, parse_note
-from audit.entry import Kind
-from audit.epochs import epoch_of_origin
-from audit.pairing import Pairing, Side, compare
-from audit.tiles import TileFolder
-from audit.verify import verify_log
-from audit.witness_state import WitnessState
-from exchange import node as nodes
-from exchange.store import DeliveryState
+from audit.note.checkpoint import VerifierKey, parse_note
+from audit.entry.entry import Kind
+from audit.note.epochs import epoch_of_origin
+from audit.compare.pairing import Pairing, Side, compare
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
+from audit.witness.witness_state import WitnessState
+from exchange.node import node as nodes
+from exchange.store.store import DeliveryState
 from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
 from tests.flow.world import Member, World, bulletin, bulletin_id, until

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from audit.checkpoint import parse_note
-from audit.cosignature import add_lines, cosign
-from audit.trust import policy_of
-from exchange import node as nodes
-from exchange.evidence_logs import end_notes
-from exchange.recovery import Recovered
-from exchange.rpc import rebuilding
+from audit.note.checkpoint import parse_note
+from audit.note.cosignature import add_lines, cosign
+from audit.verify.trust import policy_of
+from exchange.node import node as nodes
+from exchange.evidence.epoch_proofs import end_notes
+from exchange.recovery.proven_answers import Recovered
+from exchange.rpc.recovery import rebuild as rebuilding
 from keys.roster import parse_roster
 from tests.flow.recovering import Recovery, destroy, recover
 from tests.flow.test_recover import A, B, C, all_receipted, all_witnessed, held_by

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint
-from audit.entry import Body, Kind, encode_entry, leaf_hash
-from exchange.dispatch import dispatch_digest
-from exchange.house import House
-from exchange.lane import delivery_digest, parse_delivery
-from exchange.receipt import Receipt, make_receipt
-from exchange.recovery import Answer, SentDelivery, check_answer, last_seen
-from exchange.rpc import rebuilding
-from exchange.rpc.follower import Identity
-from exchange.rpc.rebuilding import SilentError
-from exchange.rpc.recovering import ask
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from audit.entry.entry import Body, Kind, encode_entry, leaf_hash
+from exchange.records.dispatch import dispatch_digest
+from exchange.acts.node_view import House
+from exchange.records.lane import delivery_digest, parse_delivery
+from exchange.records.receipt import Receipt, make_receipt
+from exchange.recovery.proven_answers import Answer, SentDelivery, check_answer, last_seen
+from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.lane.session import Identity
+from exchange.rpc.recovery.rebuild import SilentError
+from exchange.rpc.recovery.service import ask
 from keys import dsse
 from keys.certificate import private_pem
 from keys.dsse import SignedPayload

@@ -14,16 +14,17 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from audit.checkpoint import Checkpoint, parse_note
-from audit.entry import Kind, parse_body, parse_entry
-from audit.outside import Outside
-from audit.verify import verify_log
+from audit.note.checkpoint import Checkpoint, parse_note
+from audit.entry.entry import Kind, parse_body, parse_entry
+from audit.verify.external_checkpoints import Outside
+from audit.verify.verify import verify_log
 from exchange.cli.exits import failure_of
-from exchange.clock import NodeClock
-from exchange.home import OccupiedError, is_signing, occupy, running_process, say_signing
-from exchange.node import Node
-from exchange.rpc import service, status
-from exchange.starting import RolledBackError
+from exchange.node.clock import NodeClock
+from exchange.node.home import OccupiedError, is_signing, occupy, running_process, say_signing
+from exchange.node.node import Node
+from exchange.rpc.serve import running_node as service
+from exchange.rpc.transport import status
+from exchange.node.rollback_check import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.agency import TLS_FILE
 from keys.certificate import make_node_leaf, new_private_key

@@ -12,8 +12,8 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from exchange.rpc import status
-from exchange.rpc.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STATEMENTS, MAX_STATEMENTS_BYTES
+from exchange.rpc.transport import status
+from exchange.rpc.transport.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_STATEMENTS, MAX_STATEMENTS_BYTES
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import RefusedError
 from keys.v1 import signed_pb2
@@ -35,7 +35,7 @@ async def code_of(call: grpc.aio.UnaryUnaryCall) -> grpc.StatusCode:
 
 def unlimited(world: World, **options: object) -> grpc.aio.Channel:
     """Open a channel that sends whatever it is told to."""
-    from exchange.rpc.channel import _credentials, channel_options
+    from exchange.rpc.transport.channel import _credentials, channel_options
     from keys.certificate import node_name, private_pem
 
     member, other = world["HK-IMMD"], world["TH-DSI"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from audit.cosignature import parse_lines
-from audit.entry import Kind, Outcome
-from audit.witness import format_request
+from audit.note.cosignature import parse_lines
+from audit.entry.entry import Kind, Outcome
+from audit.witness.witness import format_request
 from tests.flow.witnessing import A, B, C, asked, log_of, refused
 from tests.flow.world import QUICK, World
 

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import Checkpoint, parse_note, sign_checkpoint, verify_note
-from audit.cosignature import cosign, cosigner_key
-from audit.entry import Kind
-from audit.policy import WitnessPolicy, format_vkeys
-from audit.tile_names import MLDSA44_KEY_FILE
-from audit.trust import policy_of
-from exchange.cli.node_status import read_status, to_lines
-from exchange.config import NodeConfig, format_config
-from exchange.pending import STATE_FILE
-from exchange.rpc.cosigning import Cosigning
-from exchange.rpc.gathering import Gathering
-from exchange.rpc.logs import Log
-from exchange.rpc.proven import Proven
-from exchange.rpc.witness_calls import SlowError
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint, verify_note
+from audit.note.cosignature import cosign, cosigner_key
+from audit.entry.entry import Kind
+from audit.note.policy import WitnessPolicy, format_vkeys
+from audit.tiles.tile_names import MLDSA44_KEY_FILE
+from audit.verify.trust import policy_of
+from exchange.cli.operator.node_status import read_status, to_lines
+from exchange.node.config import NodeConfig, format_config
+from exchange.node.witness_status import STATE_FILE
+from exchange.rpc.audit.ask_witnesses import Cosigning
+from exchange.rpc.audit.cosignatures import Gathering
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.audit.peer_witnessed import Proven
+from exchange.rpc.audit.witness_transport import SlowError
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer

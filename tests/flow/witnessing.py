@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from audit.checkpoint import verify_note
-from audit.policy import WitnessPolicy
-from audit.trust import policy_of
-from audit.witness import WitnessRefusal
-from exchange.pending import load_pending
-from exchange.rpc import status
+from audit.note.checkpoint import verify_note
+from audit.note.policy import WitnessPolicy
+from audit.verify.trust import policy_of
+from audit.witness.witness import WitnessRefusal
+from exchange.node.witness_status import load_pending
+from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from tests.audit.witnessing import GrowingLog
 from tests.flow.world import PATIENCE_SECONDS, QUICK, Member

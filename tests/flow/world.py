@@ -19,19 +19,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from audit.entry import Body, Kind, Outcome, parse_body, parse_entry
-from audit.lock import SqliteLock
-from exchange import home as homes
-from exchange import node as nodes
-from exchange.bulletin import encode_bulletin, id_bytes
-from exchange.house import House
-from exchange.node import Node
-from exchange.rpc import channel, service
-from exchange.rpc.limits import Settings
-from exchange.rpc.service import RunningNode
+from audit.entry.entry import Body, Kind, Outcome, parse_body, parse_entry
+from audit.log.lock import SqliteLock
+from exchange.node import home as homes
+from exchange.node import node as nodes
+from exchange.records.bulletin import encode_bulletin, id_bytes
+from exchange.acts.node_view import House
+from exchange.node.node import Node
+from exchange.rpc.transport import channel
+from exchange.rpc.serve import running_node as service
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.serve.running_node import RunningNode
 from exchange.rules import packaged_catalogue
-from exchange.sqlite import SqliteStore
-from exchange.statement import ReadPurpose, ReadRequest, Statement, recipients_of
+from exchange.store.sqlite import SqliteStore
+from exchange.records.statement import ReadPurpose, ReadRequest, Statement, recipients_of
 from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse

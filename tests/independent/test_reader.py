@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from audit.entry import MAX_ENTRY_BYTES, Outcome
-from audit.proof import MAX_PROOF_HASHES
-from exchange.dispatch import (
+from audit.entry.entry import MAX_ENTRY_BYTES, Outcome
+from audit.tree.proof import MAX_PROOF_HASHES
+from exchange.records.dispatch import (
     CIPHERTEXT_SIZES,
     MAX_DISPATCH_BYTES,
     Dispatch,
@@ -26,9 +26,9 @@ from exchange.dispatch import (
     parse_dispatch,
     wrap_digest,
 )
-from exchange.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, delivery_digest, parse_delivery
-from exchange.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES
-from exchange.wire import MAX_RECIPIENTS
+from exchange.records.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, delivery_digest, parse_delivery
+from exchange.records.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES
+from exchange.records.wire import MAX_RECIPIENTS
 from keys.dsse import Signature, SignedPayload, sign
 from keys.identity import AgencyId
 from keys.sealing import pad, seal_body, wrap, wrap_info

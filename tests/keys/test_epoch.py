@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from audit.checkpoint import Checkpoint, sign_checkpoint
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from keys.agency import AgencyKeys, make_agency, save_agency
 from keys.ceremony import agency_manifest, make_roster_1, save_signed, sign_roster
 from keys.cli import keys

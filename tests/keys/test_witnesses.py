@@ -17,7 +17,7 @@ from keys.cli import keys
 from keys.dsse import SignedPayload
 from keys.frame import pae, payload_type
 from keys.identity import Usage, parse_witness_name
-from keys.outside import OutsideWitness, make_outside
+from keys.external_witness import OutsideWitness, make_outside
 from keys.roster import LogKey, Roster, parse_roster, verify_first_roster
 from keys.signing import Ed25519Signer, KeyRecord, MlDsa44Signer, make_record, register
 from keys.v1 import roster_pb2

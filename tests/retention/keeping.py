@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from audit.lock import SqliteLock
-from exchange import holding, node, reading
-from exchange.bulletin import id_bytes
-from exchange.clock import NodeClock
-from exchange.retention import DAY_MS
-from exchange.sqlite import SqliteStore
-from exchange.statement import ReadPurpose, ReadRequest
-from exchange.store import HeldBulletin
-from exchange.upkeep import Done, Upkeep
+from audit.log.lock import SqliteLock
+from exchange.acts import legal_hold as holding, reading
+from exchange.node import node
+from exchange.records.bulletin import id_bytes
+from exchange.node.clock import NodeClock
+from exchange.acts.retention_rules import DAY_MS
+from exchange.store.sqlite import SqliteStore
+from exchange.records.statement import ReadPurpose, ReadRequest
+from exchange.store.store import HeldBulletin
+from exchange.node.maintenance import Done, Upkeep
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import save_agency
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.holders import NodeKeys, load_node
+from keys.key_files import NodeKeys, load_node
 from tests.world import NOW_MS, Desk, advisory, house_of, keys_of, signer
 
 PASSPHRASE = b"correct horse"

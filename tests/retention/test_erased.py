@@ -12,26 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from audit.entry import Kind
-from audit.lock import SqliteLock
-from audit.retention import check_retention
-from audit.tiles import TileFolder
-from audit.verify import verify_log
-from exchange import erasing
-from exchange import node as nodes
-from exchange.dispatch import parse_dispatch
-from exchange.envelope import open_statement
-from exchange.erasing import Remember
-from exchange.held import open_content
-from exchange.retention import STORAGE_KEY_DAYS
-from exchange.sqlite import SqliteStore
-from exchange.statement import parse_statement
-from exchange.storage import StorageKeys
-from exchange.store import Content
+from audit.entry.entry import Kind
+from audit.log.lock import SqliteLock
+from audit.compare.overdue import check_retention
+from audit.tiles.tiles import TileFolder
+from audit.verify.verify import verify_log
+from exchange.acts import erasing
+from exchange.node import node as nodes
+from exchange.records.dispatch import parse_dispatch
+from exchange.records.sealed_statement import open_statement
+from exchange.acts.erasing import Remember
+from exchange.acts.stored_bulletin import open_content
+from exchange.acts.retention_rules import STORAGE_KEY_DAYS
+from exchange.store.sqlite import SqliteStore
+from exchange.records.statement import parse_statement
+from exchange.store.storage_key import StorageKeys
+from exchange.store.store import Content
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
-from keys.holders import open_sealing
+from keys.key_files import open_sealing
 from keys.keystore import load_sealing_keys
 from tests.retention.keeping import Keeper, code_of, delivered, kept_for
 from tests.scale import SCALE
@@ -105,7 +105,7 @@ def test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_r
 
 
 def subject(signed: SignedPayload) -> str:
-    from exchange.bulletin import parse_bulletin
+    from exchange.records.bulletin import parse_bulletin
 
     return parse_bulletin(parse_statement(signed.payload).bulletin).header.subject[0].text
 

@@ -8,14 +8,14 @@ from functools import partial
 
 import pytest
 
-from audit.entry import Body, Kind, Outcome
-from exchange import holding
-from exchange.facts import retention_of
-from exchange.lane import WithdrawnReason, parse_lane_head
-from exchange.reading import Reader
-from exchange.retention import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
-from exchange.statement import ReadPurpose
-from exchange.storage import StorageKeys
+from audit.entry.entry import Body, Kind, Outcome
+from exchange.acts import legal_hold as holding
+from exchange.acts.summary import retention_of
+from exchange.records.lane import WithdrawnReason, parse_lane_head
+from exchange.acts.reading import Reader
+from exchange.acts.retention_rules import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
+from exchange.records.statement import ReadPurpose
+from exchange.store.storage_key import StorageKeys
 from keys.keystore import RANDOM_FILE, SEALING_FILE, load_sealing_keys
 from tests.retention.keeping import Keeper, code_of, delivered, kept_for
 from tests.world import NOW_MS
@@ -76,7 +76,7 @@ def test_a_correction_of_an_erased_bulletin_is_taken(sender: Keeper, receiver: K
     delivered(sender, receiver, target)
     receiver.pass_days(2)
     receiver.keep_up()
-    from exchange.held import corrected_by
+    from exchange.acts.stored_bulletin import corrected_by
     from exchange.v1 import bulletin_pb2
 
     correction = kept_for(9, 6)

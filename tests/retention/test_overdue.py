@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from audit.body import Body, parse_body
-from audit.checkpoint import VerifierKey, parse_note
-from audit.cli import audit
-from audit.cosignature import add_lines, cosign, cosigner_key
-from audit.entry import Entry, genesis_previous, leaf_hash, parse_entry
-from audit.kinds import Kind
-from audit.policy import WitnessPolicy, format_vkeys
-from audit.retention import check_retention
-from audit.tile_names import CHECKPOINT, WITNESSED
-from audit.tiles import TileFolder
+from audit.entry.body import Body, parse_body
+from audit.note.checkpoint import VerifierKey, parse_note
+from audit.cli.main import audit
+from audit.note.cosignature import add_lines, cosign, cosigner_key
+from audit.entry.entry import Entry, genesis_previous, leaf_hash, parse_entry
+from audit.entry.kinds import Kind
+from audit.note.policy import WitnessPolicy, format_vkeys
+from audit.compare.overdue import check_retention
+from audit.tiles.tile_names import CHECKPOINT, WITNESSED
+from audit.tiles.tiles import TileFolder
 from exchange.cli.main import run
-from exchange.retention import DAY_MS
-from exchange.statement import ReadPurpose
+from exchange.acts.retention_rules import DAY_MS
+from exchange.records.statement import ReadPurpose
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import signer_from_seed

@@ -10,12 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from audit.checkpoint import Checkpoint, VerifierKey, verify_note
-from audit.cosignature import CosignerKey, cosign, cosigner_key
-from audit.merkle import EMPTY_ROOT, Tree
-from audit.policy import WitnessPolicy
-from audit.proof import verify_consistency, verify_inclusion
-from audit.verify import verify_log
+from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
+from audit.note.cosignature import CosignerKey, cosign, cosigner_key
+from audit.tree.merkle import EMPTY_ROOT, Tree
+from audit.note.policy import WitnessPolicy
+from audit.tree.proof import verify_consistency, verify_inclusion
+from audit.verify.verify import verify_log
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer

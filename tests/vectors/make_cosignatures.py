@@ -10,8 +10,8 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.cosignature import add_lines, cosign, cosigner_key, signed_message
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.note.cosignature import add_lines, cosign, cosigner_key, signed_message
 from keys.identity import Usage
 from keys.signing import Ed25519Signer, MlDsa44Signer
 

@@ -12,12 +12,19 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from audit.entry import Kind, Outcome
-from exchange.dispatch import dispatch_digest, parse_dispatch
-from exchange.equivocation import Equivocation
-from exchange.lane import LaneHead, Withdrawn, WithdrawnReason, delivery_digest, lane_head_digest, parse_delivery
-from exchange.receipt import Receipt, format_receipt
-from exchange.statement import (
+from audit.entry.entry import Kind, Outcome
+from exchange.records.dispatch import dispatch_digest, parse_dispatch
+from exchange.records.equivocation import Equivocation
+from exchange.records.lane import (
+    LaneHead,
+    Withdrawn,
+    WithdrawnReason,
+    delivery_digest,
+    lane_head_digest,
+    parse_delivery,
+)
+from exchange.records.receipt import Receipt, format_receipt
+from exchange.records.statement import (
     ReadPurpose,
     ReadRequest,
     Statement,
@@ -200,8 +207,8 @@ def equivocation() -> dict[str, Any]:
 
 def disclosure() -> dict[str, Any]:
     """A salt, a bulletin, its sixteen commitments, and what opens each field that it has."""
-    from audit.disclosure import SLOTS
-    from exchange.disclosure import disclosure_key, disclosure_root, open_field, slot_values
+    from audit.evidence.disclosure import SLOTS
+    from exchange.records.disclosure import disclosure_key, disclosure_root, open_field, slot_values
 
     salt, bulletin = bytes(range(32)), bulletin_bytes()
     opened = [
@@ -218,8 +225,8 @@ def disclosure() -> dict[str, Any]:
 
 
 def bulletin_bytes() -> bytes:
-    from exchange.bulletin import encode_bulletin
-    from exchange.draft import read_draft
+    from exchange.records.bulletin import encode_bulletin
+    from exchange.authoring.draft import read_draft
 
     path = FOLDER.parents[2] / "exchange/examples/21-arrest-notice-four-men.yaml"
     return encode_bulletin(read_draft(path.read_bytes()).message)

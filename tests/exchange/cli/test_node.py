@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exchange.demo_world import PASSPHRASE_FILE, found_world
-from exchange.node import LOCK
+from exchange.demo.world import PASSPHRASE_FILE, found_world
+from exchange.node.node import LOCK
 from tests.exchange.running import Typed, type_line
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 import exchange.rpc  # noqa: F401 # before grpc
-from exchange.config import CONFIG_FILE
-from exchange.demo_world import PASSPHRASE_FILE, ROSTER_FILE
+from exchange.node.config import CONFIG_FILE
+from exchange.demo.world import PASSPHRASE_FILE, ROSTER_FILE
 from keys.roster import load_signed, roster_digest
 from keys.words import words
 from tests.exchange.running import Federation, note, running

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.draft import read_draft
+from exchange.authoring.draft import read_draft
 from tests.exchange.running import Federation, Typed, running, type_line
 
 NASTY = sorted((Path(__file__).resolve().parents[2] / "bulletins/nasty").glob("*.yaml"))

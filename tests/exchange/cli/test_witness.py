@@ -17,13 +17,20 @@ from pathlib import Path
 
 import pytest
 
-from audit.checkpoint import VerifierKey
-from audit.cosignature import parse_cosigner_key, parse_lines, verify_cosignature
-from audit.trust import policy_of
-from audit.witness import MAX_REQUEST_BYTES
+from audit.note.checkpoint import VerifierKey
+from audit.note.cosignature import parse_cosigner_key, parse_lines, verify_cosignature
+from audit.verify.trust import policy_of
+from audit.witness.witness import MAX_REQUEST_BYTES
 from exchange.cli.main import run
-from exchange.cli.witness_home import STATE_FILE, load_application, load_trusted, make_home, open_witness, trust
-from exchange.cli.witness_http import WitnessServer
+from exchange.cli.operator.witness_home import (
+    STATE_FILE,
+    load_application,
+    load_trusted,
+    make_home,
+    open_witness,
+    trust,
+)
+from exchange.cli.operator.witness_http import WitnessServer
 from keys.agency import AgencyKeys
 from keys.ceremony import make_manifest, make_roster_1, member_of, save_signed, sign_roster
 from keys.dsse import SignedPayload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.rpc.desk import check_cursor
+from exchange.rpc.desk.service import check_cursor
 from keys.errors import RefusedError
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from exchange.lane import LaneClass, LaneId
-from exchange.publishing import Queued
-from exchange.rpc.fanout import Queue
-from exchange.store import OutboundRow
+from exchange.records.lane import LaneClass, LaneId
+from exchange.acts.publishing import Queued
+from exchange.rpc.transport.fanout import Queue
+from exchange.store.store import OutboundRow
 from keys.identity import AgencyId
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from exchange.lane import LaneClass, LaneId
-from exchange.rpc.headtimes import RESERVE_MS, RESERVED, HeadTimes
+from exchange.records.lane import LaneClass, LaneId
+from exchange.rpc.lane.headtimes import RESERVE_MS, RESERVED, HeadTimes
 from keys.identity import AgencyId
 from tests.world import NOW_MS, Desk
 

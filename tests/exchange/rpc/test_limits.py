@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exchange.rpc.limits import Bucket, Quota, Settings
-from exchange.rpc.status import TooManyError
+from exchange.rpc.transport.limits import Bucket, Quota, Settings
+from exchange.rpc.transport.status import TooManyError
 
 
 class Clock:

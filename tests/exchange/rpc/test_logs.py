@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from exchange.rpc.logs import Log
+from exchange.rpc.transport.program_log import Log
 
 
 def lines(log: io.StringIO) -> list[str]:

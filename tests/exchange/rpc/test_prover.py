@@ -7,7 +7,7 @@ import asyncio
 import grpc.aio
 import pytest
 
-from exchange.rpc.follower import prover
+from exchange.rpc.lane.session import prover
 from keys.errors import UnavailableError
 
 

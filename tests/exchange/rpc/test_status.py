@@ -9,8 +9,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from audit.entry import Outcome
-from exchange.rpc import status
+from audit.entry.entry import Outcome
+from exchange.rpc.transport import status
 from exchange.rules.complaint import Complaint, RulesError
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from exchange.rpc.logs import Log
-from exchange.rpc.upkeep import keep_up
-from exchange.upkeep import Done, Upkeep
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.serve.daily import keep_up
+from exchange.node.maintenance import Done, Upkeep
 from keys.errors import IntegrityError, UnavailableError
 from tests.retention.keeping import Keeper, kept_for
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange.rpc import wire
+from exchange.rpc.lane import encode as wire
 from exchange.v1 import dispatch_pb2, node_pb2
 from keys.v1 import signed_pb2
 

@@ -1,0 +1,77 @@
+"""What kinds of file ``exchange audit verify`` tells apart by their first bytes, and which options each of them takes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content
+
+
+class Shape(NamedTuple):
+    """A kind of file: how its first ``HEAD_BYTES`` tell it, and ``module:function(ctx, path, options)`` to verify it.
+
+    The function prints its own report and ends with ``ctx.exit(code)``. An option that the kind does not take is
+    refused: who asks for a check must not be told "verified" without it.
+    """
+
+    name: str
+    is_one: Callable[[bytes], bool]
+    verify: str
+    takes: frozenset[str]  # of ``FLAGS``
+
+
+# Options by what they fill in ``VerifyOptions``.
+FLAGS = {
+    "key_text": "--key",
+    "roster_file": "--roster",
+    "against": "--against",
+    "witnesses_file": "--witnesses",
+    "now_s": "--now",
+    "since_file": "--from-checkpoint",
+    "manifest_file": "--manifest",
+    "tsa_file": "--tsa-ca",
+    "stamps": "--stamps",
+}
+
+# The first that fits; a folder is a log or a home.
+SHAPES: tuple[Shape, ...] = (
+    Shape(
+        "an evidence file",
+        lambda head: head.startswith(b"PK\x03\x04"),
+        "audit.cli.evidence:verify_file",
+        frozenset(("roster_file", "tsa_file")),
+    ),
+    Shape(
+        "two notes of a fork",
+        lambda head: head.startswith(b"exchange-fork/1\n"),
+        "audit.cli.fork:verify_file",
+        frozenset(("key_text", "roster_file")),
+    ),
+    Shape(
+        "a bundle",
+        lambda head: head[257:263] == b"ustar\0" or head[:7] == b"README\0",
+        "audit.cli.bundle:verify_file",
+        frozenset(FLAGS),
+    ),
+    Shape(
+        "disclosed fields",
+        lambda head: head.startswith(b"exchange/v1/disclosure\n"),
+        "audit.cli.disclosure:verify_file",
+        frozenset(("key_text", "roster_file")),
+    ),
+)
+
+
+def shape_of(path: Path) -> Shape:
+    """Tell a file by its first bytes.
+
+    Raises:
+        LookupError: It is of no kind that can be verified; the message says so.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    for shape in SHAPES:
+        if shape.is_one(head):
+            return shape
+    raise LookupError("neither " + " nor ".join(["a log folder", *(shape.name for shape in SHAPES)]))

@@ -1,0 +1,45 @@
+"""What ``--tsa-ca`` adds to ``verify``: the tokens beside the log, held against an authority that the auditor trusts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, fail
+
+if TYPE_CHECKING:
+    from audit.note.checkpoint import VerifierKey
+    from audit.cli.verify import VerifyOptions
+    from audit.verify.verdict import Report
+    from audit.tiles.tiles import TileFolder
+    from audit.verify.witnesses import WitnessRules
+
+
+def add_stamps(
+    ctx: click.Context,
+    folder: "TileFolder",
+    options: "VerifyOptions",
+    key: "VerifierKey | None",
+    rules: "WitnessRules | None",
+    report: "Report",
+) -> "Report":
+    """Judge the tokens where an authority is named and the log is not refuted already."""
+    from audit.note.checkpoint import parse_verifier_key
+    from audit.verify.timestamps import check_stamps, read_tokens, with_stamps
+    from audit.verify.rfc3161 import MAX_AUTHORITY_BYTES, load_authority
+    from keys.errors import RefusedError
+
+    if options.tsa_file is None or report.exit_code == EXIT_REFUTED:
+        return report
+    if options.stamps and not Path(options.stamps).is_dir():
+        fail(ctx, EXIT_NONE, f"--stamps {options.stamps}: no such folder", options.as_json)
+    try:
+        with Path(options.tsa_file).open("rb") as file:
+            trusted = load_authority(file.read(MAX_AUTHORITY_BYTES), options.tsa_file)
+        tokens = read_tokens(folder, Path(options.stamps) if options.stamps else None)
+        key = key or parse_verifier_key(folder.key_text().strip())
+        return with_stamps(report, check_stamps(folder, key, tokens, trusted, rules.policy if rules else None))
+    except FileNotFoundError as error:
+        fail(ctx, EXIT_NONE, f"{error.filename}: no such file", options.as_json)
+    except (RefusedError, OSError) as error:
+        fail(ctx, EXIT_REFUTED, f"--tsa-ca: {error}", options.as_json)

@@ -1,0 +1,371 @@
+"""``exchange audit verify``: one command for whatever can be verified; ``audit.cli_shapes`` says who verifies what.
+
+A path is a folder (a log, or a node's home) or a file that its first bytes tell. A file that is none of these is
+refused with 6: a broken file is never "nothing there".
+"""
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audit.cli.epoch import epoch_end
+from audit.cli.shared import (
+    EXIT_INCOMPLETE,
+    EXIT_NONE,
+    EXIT_REFUTED,
+    EXIT_USAGE,
+    fail,
+    open_folder,
+    print_json,
+    safe,
+    told,
+    unfinished,
+)
+
+if TYPE_CHECKING:  # loaded when they are needed: help stays quick
+    from audit.note.checkpoint import VerifierKey
+    from audit.verify.external_checkpoints import Outside
+    from audit.verify.verdict import Report
+    from audit.tiles.tiles import TileFolder
+    from audit.verify.witnesses import WitnessRules
+
+PROCESSES = min(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What was typed after ``verify``."""
+
+    key_text: str | None
+    roster_file: str | None
+    against: tuple[str, ...]
+    as_json: bool
+    witnesses_file: str | None = None
+    now_s: int | None = None  # seconds since 1970
+    manifest_file: str | None = None  # of the log's agency: where the epoch before ended
+    since_file: str | None = None  # an older checkpoint, up to which everything was verified before
+    tsa_file: str | None = None  # certificates of a time-stamping authority
+    stamps: str | None = None  # a folder of tokens that somebody kept elsewhere
+
+
+class _ManyValues(click.Command):
+    """A command whose ``--against`` takes every value up to the next option; it may also be repeated."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        out: list[str] = []
+        values: list[int] = []  # places in *out* of the values that --against has taken
+        rest = list(args)
+        own_values = {name for p in self.params if _takes_one(p) for name in p.opts}
+        positional, many = False, False
+        while rest:
+            word = rest.pop(0)
+            if word == "--against" and rest:
+                out += [word, rest.pop(0)]
+                values.append(len(out) - 1)
+                many = True
+            elif word.startswith("-") and word != "-":
+                many = False
+                out.append(word)
+                if word in own_values and rest:
+                    out.append(rest.pop(0))
+            elif many:
+                out += ["--against", word]
+                values.append(len(out) - 1)
+            else:
+                out.append(word)
+                positional = True
+        if not positional and len(values) > 1:  # verify --against A B DIR: the last one is the folder
+            del out[values[-1] - 1]
+        return super().parse_args(ctx, out)
+
+
+def _takes_one(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and not parameter.is_flag and "--against" not in parameter.opts
+
+
+@click.command(cls=_ManyValues)
+@click.argument("directory", metavar="DIR")
+@click.option("--key", "key_text", metavar="VKEY", help="The log's key, from somebody you trust: NAME+HASH+BASE64.")
+@click.option("--roster", "roster_file", metavar="FILE", help="Take the log's key from this roster.")
+@click.option(
+    "--against", multiple=True, metavar="CHECKPOINT...", help="Checkpoints or receipts of this log that others kept."
+)
+@click.option(
+    "--witnesses", "witnesses_file", metavar="FILE", help="Without a roster: whose cosignatures count, witnesses.vkeys."
+)
+@click.option("--now", metavar="TIME", help="How old may cosignatures be? As 2026-11-22T10:00:00Z; else no matter.")
+@click.option(
+    "--from-checkpoint", "since_file", metavar="CHECKPOINT", help="Verify only what is new since this one of yours."
+)
+@click.option(
+    "--manifest", "manifest_file", metavar="FILE", help="Of a later epoch: the agency's manifest that opened it."
+)
+@click.option("--tsa-ca", "tsa_file", metavar="FILE", help="Whose time stamps count: an authority's certificate, PEM.")
+@click.option("--stamps", metavar="DIR", help="Tokens that you kept, N.tsr with N.note; else those beside the log.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    directory: str,
+    key_text: str | None,
+    roster_file: str | None,
+    against: tuple[str, ...],
+    witnesses_file: str | None,
+    now: str | None,
+    since_file: str | None,
+    manifest_file: str | None,
+    tsa_file: str | None,
+    stamps: str | None,
+    as_json: bool,
+) -> None:
+    """Recompute a log from its files and say what was checked and what was not.
+
+    DIR is a log folder or a node's home, or a file: a bundle, evidence, or the two notes of a fork.
+
+    Exit 0: the key came from outside and the log agrees with an outside checkpoint, or with one that the witnesses'
+    quorum cosigned. 6: refuted. 7: verified as far as it goes, but something was not checked. 5: no such folder.
+    """
+    if key_text and roster_file:
+        raise click.UsageError("--key and --roster name the same thing: give one of them")
+    if witnesses_file and roster_file:
+        raise click.UsageError("--roster names the witnesses, too: leave --witnesses out")
+    if stamps and not tsa_file:
+        raise click.UsageError("--stamps needs --tsa-ca: whom you trust to tell the time")
+    options = VerifyOptions(
+        key_text=key_text,
+        roster_file=roster_file,
+        against=against,
+        as_json=as_json,
+        witnesses_file=witnesses_file,
+        now_s=_seconds(now),
+        since_file=since_file,
+        tsa_file=tsa_file,
+        stamps=stamps,
+        manifest_file=manifest_file,
+    )
+    path = Path(directory)
+    if path.is_file():
+        _verify_file(ctx, path, options)
+    else:
+        verify_folder(ctx, directory, options)
+
+
+def _verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
+    from audit.cli.file_kinds import FLAGS, shape_of
+
+    try:
+        shape = shape_of(path)
+    except OSError as error:
+        fail(ctx, EXIT_REFUTED, f"{path}: cannot be read: {error.strerror}", options.as_json)
+    except LookupError as error:
+        fail(ctx, EXIT_REFUTED, f"{path}: {error}", options.as_json)
+    asked = [name for name in FLAGS if getattr(options, name)]
+    if odd := [name for name in asked if name not in shape.takes]:
+        taken = " and ".join(flag for name, flag in FLAGS.items() if name in shape.takes)
+        why = f"{path}: {shape.name}, which takes {taken}, but not {FLAGS[odd[0]]}"
+        fail(ctx, EXIT_USAGE, why, options.as_json)
+    module, _, function = shape.verify.partition(":")
+    getattr(import_module(module), function)(ctx, path, options)
+
+
+def verify_folder(ctx: click.Context, directory: str, options: VerifyOptions) -> None:
+    """Verify a log folder or the log of a node's home, report, and end with the exit code."""
+    folder = open_folder(ctx, directory, options.as_json)
+    end_with(ctx, log_report(ctx, folder, options), options.as_json)
+
+
+def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions, *, whole: bool = True) -> "Report":
+    """Verify a log as the options say; *whole* is False where not all of its entries are here."""
+    from audit.cli.timestamps import add_stamps
+
+    key, source = log_key(ctx, folder, options)
+    rules = witness_rules(ctx, folder, options)
+    try:
+        report = _entries_report(ctx, folder, options, key, source, rules, whole)
+    except OSError as error:  # never the log's fault: it is read without raising
+        fail(ctx, EXIT_INCOMPLETE, unfinished(error), options.as_json)
+    return add_stamps(ctx, folder, options, key, rules, report)
+
+
+def _entries_report(
+    ctx: click.Context,
+    folder: "TileFolder",
+    options: VerifyOptions,
+    key: "VerifierKey | None",
+    source: str,
+    rules: "WitnessRules | None",
+    whole: bool,
+) -> "Report":
+    from audit.verify.incremental import verify_since
+    from audit.verify.verify import verify_log
+    from keys.errors import RefusedError
+
+    outside = [read_outside(ctx, name, folder, options.as_json) for name in options.against]
+    if whole and options.since_file is None:
+        return verify_log(
+            folder.root,
+            key=key,
+            key_source=source,
+            outside=outside,
+            processes=PROCESSES,
+            witnesses=rules,
+            before=epoch_end(ctx, folder, options),
+        )
+    old = read_outside(ctx, options.since_file, folder, options.as_json) if options.since_file else None
+    try:
+        return verify_since(
+            folder.root,
+            old=old,
+            key=key,
+            key_source=source,
+            outside=outside,
+            witnesses=rules,
+            before=epoch_end(ctx, folder, options),
+        )
+    except RefusedError as error:
+        why = str(error).removeprefix(f"{options.since_file}: ")
+        fail(ctx, EXIT_REFUTED, f"--from-checkpoint {options.since_file}: {why}", options.as_json)
+
+
+def end_with(ctx: click.Context, report: "Report", as_json: bool) -> None:
+    """Print a report and end with its exit code."""
+    if as_json:
+        print_json(report_json(report))
+    else:
+        print_report(report)
+    ctx.exit(report.exit_code)
+
+
+def log_key(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "tuple[VerifierKey | None, str]":
+    """Return the log's key and where it is from, as the options name it; None where they name none."""
+    from audit.note.checkpoint import parse_verifier_key
+    from keys.errors import RefusedError
+
+    if options.key_text:
+        try:
+            return parse_verifier_key(options.key_text), "given"
+        except RefusedError as error:
+            fail(ctx, EXIT_USAGE, f"--key: {str(error).removeprefix('checkpoint: ')}", options.as_json)
+    if options.roster_file:
+        from audit.verify.trust import key_of_origin
+
+        origin = _origin(ctx, folder, options)
+        try:
+            return key_of_origin(Path(options.roster_file), origin)
+        except FileNotFoundError:
+            fail(ctx, EXIT_NONE, f"{options.roster_file}: no such file", options.as_json)
+        except (RefusedError, OSError) as error:
+            fail(ctx, EXIT_REFUTED, told(options.roster_file, error), options.as_json)
+    return None, ""
+
+
+def _origin(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> str:
+    """Read whose log it says it is; a checkpoint that cannot be read is the log's fault, not the roster's."""
+    from audit.note.checkpoint import parse_note
+    from keys.errors import RefusedError
+
+    try:
+        return parse_note(folder.note()).checkpoint.origin
+    except RefusedError as error:
+        fail(ctx, EXIT_REFUTED, f"{folder.root}: {error}", options.as_json)
+
+
+def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "WitnessRules | None":
+    """Return whose cosignatures count, as the options say; None where they name nobody."""
+    from audit.note.checkpoint import MAX_NOTE_BYTES, parse_note
+    from audit.note.policy import parse_vkeys
+    from audit.verify.witnesses import WitnessRules
+    from keys.errors import RefusedError
+
+    name = options.roster_file or options.witnesses_file
+    if name is None:
+        return None
+    try:
+        if options.roster_file:
+            from audit.verify.trust import trust_of
+
+            trust = trust_of(Path(name), parse_note(folder.note()).checkpoint.origin)
+            policy, source, second = trust.policy, trust.source.partition(", as ")[0], trust.mldsa44
+        else:
+            if Path(name).resolve().is_relative_to(folder.root.resolve()):
+                raise click.UsageError(f"--witnesses: {name} lies in what is verified, so it says nothing from outside")
+            with Path(name).open("rb") as file:
+                policy = parse_vkeys(file.read(MAX_NOTE_BYTES + 1).decode())
+            source, second = f"from {name}", None
+    except FileNotFoundError:
+        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
+    except (RefusedError, OSError, UnicodeDecodeError) as error:
+        fail(ctx, EXIT_REFUTED, told(name, error), options.as_json)
+    if not policy.witnesses and options.witnesses_file:
+        fail(ctx, EXIT_REFUTED, f"{name}: it names no witness", options.as_json)
+    if not policy.witnesses:  # a federation of one member
+        return None
+    return WitnessRules(policy=policy, source=source, log_mldsa44=second, now_s=options.now_s)
+
+
+def _seconds(now: str | None) -> int | None:
+    from datetime import UTC, datetime
+
+    if now is None:
+        return None
+    try:
+        read = datetime.fromisoformat(now)
+    except ValueError as error:
+        raise click.UsageError(f"--now: {safe(now)} is no time; write it as 2026-11-22T10:00:00Z") from error
+    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
+
+
+def read_outside(ctx: click.Context, name: str, folder: "TileFolder", as_json: bool) -> "Outside":
+    """Read a file of ``--against``, which must lie outside the log folder."""
+    from audit.verify.external_checkpoints import MAX_OUTSIDE_BYTES, Outside
+
+    try:
+        if Path(name).resolve().is_relative_to(folder.root.resolve()):
+            return Outside(name=name, problem="it lies in the log folder itself, so it says nothing from outside")
+        with Path(name).open("rb") as file:
+            return Outside(name=name, data=file.read(MAX_OUTSIDE_BYTES + 1))
+    except FileNotFoundError:
+        fail(ctx, EXIT_NONE, f"{name}: no such file", as_json)
+    except OSError as error:
+        return Outside(name=name, problem=f"cannot be read: {error.strerror}")
+
+
+def report_json(report: "Report") -> dict[str, Any]:
+    """Return a report as the one object of --json."""
+    return {
+        "verdict": report.verdict,
+        "origin": report.origin,
+        "size": report.size,
+        "root": report.root.hex() if report.root is not None else None,
+        "steps": [
+            {"step": step.step, "name": step.name, "result": step.result, "detail": step.detail}
+            for step in report.steps
+        ],
+    }
+
+
+def print_report(report: "Report") -> None:
+    """Print a report for people."""
+    if report.origin is not None:
+        print(f"{safe(report.origin)}")
+    for step in report.steps:
+        detail = step.detail if step.result == "ok" else f"{step.result}: {step.detail}"
+        print(f"  {step.step} {step.name:<11} {safe(detail)}{'  ok' if step.result == 'ok' else ''}")
+    print(f"{safe(report.verdict[0].upper() + report.verdict[1:])}. {_unchecked(report)}")
+
+
+def _unchecked(report: "Report") -> str:
+    """Say what no verifier can, and what this run did not."""
+    if report.exit_code == EXIT_REFUTED:
+        return "Keep these files as they are: they are the evidence."
+    missing = ["whether an entry's content is true"]
+    if report.anchored is None:
+        missing.append("whether entries were cut off the end")
+    elif report.size is not None and report.anchored < report.size:
+        missing.append(f"entries from {report.anchored:,} on against anybody outside")
+    missing += [f"step {step.step}, {step.name}" for step in report.steps if step.result == "not checked"]
+    return f"Not checked here: {'; '.join(missing)}."

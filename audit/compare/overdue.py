@@ -1,0 +1,157 @@
+"""Retention, checked from outside: which bulletins a log says are kept past their day.
+
+Overdue is every PUBLISHED and RECEIVED whose ``retain_until_day`` had ended when the newest checkpoint was cosigned,
+and that neither an ERASED nor an open HOLD_SET names. The hour is the witnesses' median, because the log's own clock is
+its operator's; only where no quorum is known does the last entry's time stand in for it, and the report says so.
+
+What an epoch says of an entry of an earlier one (``refers_to_epoch``) counts for that one's log: both are given.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from audit.tiles.bundle_folder import BundleFolder
+from audit.note.checkpoint import parse_note
+from audit.entry.entry import HEAD_LENGTH, Body, Kind, parse_body, parse_head
+from audit.note.epochs import epoch_of_origin
+from audit.tree.merkle import TILE_WIDTH
+from audit.note.policy import WitnessPolicy
+from audit.tiles.tiles import TileFolder
+from audit.verify.witnesses import own_notes
+from keys.errors import RefusedError
+
+DAY_SECONDS = 86_400
+_KEPT = (Kind.PUBLISHED, Kind.RECEIVED)
+_WANTED = frozenset((*_KEPT, Kind.ERASED, Kind.HOLD_SET, Kind.HOLD_RELEASED))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """One bulletin that is kept past its day."""
+
+    entry: int  # of PUBLISHED or RECEIVED
+    bulletin_id: bytes  # 16 bytes
+    until_day: int  # counted from 1970-01-01
+    epoch: int = 1  # of the log that the entry stands in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hour:
+    """At which time the days are judged, and who says so."""
+
+    seconds: int  # since 1970
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What a log says of keeping and erasing."""
+
+    hour: Hour
+    overdue: tuple[Overdue, ...]  # ascending by epoch and entry
+    kept: int  # bulletins with a day, whether it has come or not
+    erased: int
+    held: int  # open holds
+    epochs: tuple[int, ...]  # of the logs that were looked at, ascending
+    whole: bool  # False where entries or epochs are missing: then an ERASED may be among them
+
+
+_Place = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """By place: epoch and index."""
+
+    kept: dict[_Place, Body] = field(default_factory=dict)
+    erased: set[_Place] = field(default_factory=set)  # places of what they refer to
+    holds: dict[_Place, _Place] = field(default_factory=dict)  # open ones: place of HOLD_SET, what it refers to
+
+
+def check_retention(folder: TileFolder, policy: WitnessPolicy | None, earlier: Sequence[TileFolder] = ()) -> Retention:
+    """List what is overdue in a log that is verified already.
+
+    Args:
+        folder: A log's files, or a bundle.
+        earlier: Logs of the same agency's earlier epochs, verified too; their entries are judged as well.
+        policy: Whose cosignatures tell the hour; None where nobody knows any witness.
+
+    Raises:
+        RefusedError: A file is missing or malformed, or a known witness's line does not verify.
+        LookupError: The log is empty.
+    """
+    size = parse_note(folder.note()).checkpoint.size
+    if not size:
+        raise LookupError("the log is empty")
+    logs = (*sorted(earlier, key=_epoch), folder)
+    epochs = tuple(_epoch(log) for log in logs)
+    seen, whole = _Seen(), epochs == tuple(range(1, epochs[-1] + 1))
+    for log in logs:
+        length = parse_note(log.note()).checkpoint.size
+        first, end = log.held(length) if isinstance(log, BundleFolder) else (0, length)
+        whole = whole and (first, end) == (0, length)
+        for index, body in _bodies(log, first, end, length):
+            _see(seen, (_epoch(log), index), body)
+    hour = _hour(folder, size, policy)
+    return Retention(
+        hour=hour,
+        overdue=tuple(_overdue(seen, hour)),
+        kept=len(seen.kept),
+        erased=len(seen.erased),
+        held=len(seen.holds),
+        epochs=epochs,
+        whole=whole,
+    )
+
+
+def _epoch(folder: TileFolder) -> int:
+    return epoch_of_origin(parse_note(folder.note()).checkpoint.origin)
+
+
+def _bodies(folder: TileFolder, first: int, end: int, size: int) -> Iterator[tuple[int, Body]]:
+    """Yield the bodies that matter here; a body begins with its kind in one byte after the tag 08."""
+    for bundle in range(first // TILE_WIDTH, -(-end // TILE_WIDTH)):
+        entries = folder.entries(bundle, min(TILE_WIDTH, size - bundle * TILE_WIDTH))
+        for index, entry in enumerate(entries, bundle * TILE_WIDTH):
+            if entry[HEAD_LENGTH + 1] in _WANTED:
+                yield index, parse_body(entry[HEAD_LENGTH:])
+
+
+def _see(seen: _Seen, place: _Place, body: Body) -> None:
+    """Take one entry."""
+    named = (body.refers_to_epoch or place[0], body.refers_to)
+    if body.kind in _KEPT:
+        if body.retain_until_day:
+            seen.kept[place] = body
+    elif body.kind == Kind.ERASED:
+        seen.erased.add(named)
+    elif body.kind == Kind.HOLD_SET:
+        seen.holds[place] = named
+    else:
+        seen.holds.pop(named, None)
+
+
+def _overdue(seen: _Seen, hour: Hour) -> Iterator[Overdue]:
+    today, on_hold = hour.seconds // DAY_SECONDS, set(seen.holds.values())
+    for place, body in seen.kept.items():
+        if body.retain_until_day < today and place not in seen.erased and place not in on_hold:
+            epoch, index = place
+            day = body.retain_until_day
+            yield Overdue(entry=index, bulletin_id=body.bulletin_id, until_day=day, epoch=epoch)
+
+
+def _hour(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> Hour:
+    """Give the median of the newest quorum's cosignatures, or else the last entry's time."""
+    if policy is not None:
+        for _, note in sorted(own_notes(folder), key=lambda each: -parse_note(each[1]).checkpoint.size):
+            witnessed = policy.judge(note)
+            if witnessed.reached and witnessed.median_s is not None:
+                return Hour(seconds=witnessed.median_s, source=f"median of {len(witnessed.times)} witnesses")
+    bundle, place = divmod(size - 1, TILE_WIDTH)
+    try:
+        last = parse_head(folder.entries(bundle, place + 1)[place])
+    except RefusedError as error:
+        raise RefusedError(
+            error.code, f"no hour: no quorum of witnesses, and the last entry is not here ({error})"
+        ) from error
+    return Hour(seconds=last.time_us // 1_000_000, source="the log's own clock: no quorum of witnesses is known")

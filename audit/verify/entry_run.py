@@ -1,0 +1,264 @@
+"""Verify a run of entry bundles: the part of a verification that costs time, fit for a second process.
+
+Every entry is framed, numbered, chained, hashed, compared with its tile, and its body matched against the rule of its
+kind. What needs the rest of the log (references before the run, answers to one delivery) is handed back as arrays.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from dataclasses import dataclass, field
+from hashlib import sha256
+from operator import ge
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+from audit.verify.answered import answer_record
+from audit.tiles.bundle_folder import folder_at
+from audit.verify.bulk_verify import Columns, References, verify_columns
+from audit.entry.entry import MAGIC, MAX_ENTRY_BYTES
+from audit.entry.grammar import ANSWERS, PATTERNS, REFERS, explain
+from audit.entry.kinds import Kind
+from audit.tree.merkle import TILE_WIDTH, root_of
+from audit.tiles.tile_names import tile_name
+from audit.tiles.tiles import TileFolder
+from keys.errors import RefusedError
+
+ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6
+CHUNK_BUNDLES = 64  # 16,384 entries: some hundredths of a second's work, so that two processes end together
+AT_ONCE = 8  # bundles looked at together: half a megabyte, for a core's cache holds little more
+_WORTH_COLUMNS = 64  # entries; fewer are walked over at once
+UNKNOWN_KINDS_SHOWN = 10
+_FRAME = Struct(">HIQQ32s")  # a bundle's length prefix and an entry's head
+_MAGIC = int.from_bytes(MAGIC, "big")
+_TARGETS = {int(kind): frozenset(map(int, targets)) for kind, targets in REFERS.items()}
+
+
+class Finding(NamedTuple):
+    """What refutes the log, and where: the step that found it, and the entry, where it is one entry's."""
+
+    step: int
+    entry: int | None
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Chunk:
+    """What a run of bundles contains; every index counts from the log's beginning."""
+
+    first: int
+    count: int = 0
+    first_previous: bytes = b""
+    first_time: int = 0
+    last_leaf: bytes = b""
+    last_time: int = 0
+    kinds: bytearray = field(default_factory=bytearray)  # one byte an entry; 0 where not understood
+    roots: list[bytes] = field(default_factory=list)  # of complete level-0 tiles
+    tail: list[bytes] = field(default_factory=list)  # leaf hashes of the incomplete one
+    references: array[int] = field(default_factory=lambda: array("Q"))  # pairs: index, what it refers to before here
+    answers: bytearray = field(default_factory=bytearray)  # records of 16 bytes, see audit/answers.py
+    strangers: list[int] = field(default_factory=list)  # entries that are not understood; the first few
+    stranger_count: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+def verify_chunk(root: Path, size: int, first_bundle: int, bundles: int, at_once: int = AT_ONCE) -> Chunk:
+    """Verify bundles of a log folder whose checkpoint has *size*; stop after the first bundle with a finding.
+
+    *at_once* bundles are looked at together first; with 0 each entry is walked over, which says the same, slower.
+    """
+    folder = folder_at(root)
+    chunk = Chunk(first=first_bundle * TILE_WIDTH)
+    widths = [(i, min(TILE_WIDTH, size - i * TILE_WIDTH)) for i in range(first_bundle, first_bundle + bundles)]
+    for at in range(0, bundles, at_once or bundles):
+        part = widths[at : at + (at_once or bundles)]
+        if at_once and sum(width for _, width in part) >= _WORTH_COLUMNS:
+            columns = verify_columns(folder, part, chunk.last_leaf or None)
+            if columns is not None and _take(chunk, columns):
+                continue
+        for index, width in part:
+            leaves = _verify_bundle(chunk, folder, index, width)
+            if len(leaves) == width:
+                _compare_tile(chunk, folder, index, leaves, width)
+            if chunk.findings:
+                return chunk
+    return chunk
+
+
+def _take(chunk: Chunk, columns: Columns) -> bool:
+    """Add what was verified at once, if it follows what is there and its references are good."""
+    held = len(chunk.kinds)
+    chunk.kinds += columns.kinds
+    if columns.first_time < chunk.last_time or not all(_refer(chunk, group) for group in columns.references):
+        del chunk.kinds[held:]
+        return False
+    if not held:
+        chunk.first_previous, chunk.first_time = columns.first_previous, columns.first_time
+    far = [pair for group in columns.references for pair in _before(chunk.first, group)]
+    for pair in sorted(far):
+        chunk.references.extend(pair)
+    chunk.answers += b"".join(columns.answers)
+    chunk.roots += columns.roots
+    chunk.tail = columns.tail
+    chunk.count, chunk.last_leaf, chunk.last_time = len(chunk.kinds), columns.leaves[-1], columns.last_time
+    return True
+
+
+def _refer(chunk: Chunk, group: References) -> bool:
+    """Say whether entries of one kind refer to the right kinds, as far as these lie in this run."""
+    kind, indices, targets = group
+    if any(map(ge, targets, indices)):
+        return False
+    first, kinds = chunk.first, chunk.kinds
+    return {kinds[target - first] for target in set(targets) if target >= first} <= _TARGETS[kind]
+
+
+def _before(first: int, group: References) -> list[tuple[int, int]]:
+    """Return (index, target) of those references that lead to an entry before this run."""
+    _, indices, targets = group
+    if min(targets) >= first:
+        return []
+    return [(index, target) for index, target in zip(indices, targets, strict=True) if target < first]
+
+
+def _verify_bundle(chunk: Chunk, folder: TileFolder, index: int, width: int) -> list[bytes]:
+    leaves: list[bytes] = []
+    try:
+        name, data, held = folder.bundle(index, width)
+    except RefusedError as error:
+        chunk.findings.append(Finding(ENTRIES_STEP, index * TILE_WIDTH, str(error)))
+        return leaves
+    try:
+        end = _walk(chunk, data, leaves, width)
+        if held == width and end != len(data):
+            raise _WrongError(f"{len(data) - end} bytes after the last entry")
+    except _WrongError as wrong:
+        at = index * TILE_WIDTH + len(leaves)
+        chunk.findings.append(Finding(ENTRIES_STEP, min(at, index * TILE_WIDTH + width - 1), f"{name}: {wrong}"))
+        _compare_tile(chunk, folder, index, leaves, width)
+    return leaves
+
+
+class _WrongError(Exception):
+    """What is wrong with the entry being read."""
+
+
+def _walk(chunk: Chunk, data: bytes, leaves: list[bytes], width: int) -> int:
+    """Read *width* entries; *leaves* grows with each one that is whole and in its place.
+
+    This loop is the cost of a verification: what every entry needs stands here, what some need is called.
+    """
+    position, total, link, time_us = 0, len(data), chunk.last_leaf, chunk.last_time
+    number = chunk.first + chunk.count
+    unpack, matchers, handlers, kinds, append = _FRAME.unpack_from, _MATCH, _HANDLE, chunk.kinds, leaves.append
+    try:
+        for expected in range(number, number + width):
+            if position + 56 > total:
+                raise _WrongError("the bundle ends before the entry does")
+            length, magic, index, now, previous = unpack(data, position)
+            stop = position + 2 + length
+            if not 54 <= length <= MAX_ENTRY_BYTES or stop > total:
+                raise _WrongError(f"the entry's length of {length} does not fit")
+            if magic != _MAGIC or index != expected or now < time_us:
+                raise _WrongError(_head_fault(magic, index, expected))
+            if previous != link:
+                if expected != chunk.first:
+                    raise _WrongError("its link is not the hash of the entry before")
+                chunk.first_previous, chunk.first_time = previous, now
+            kind = data[position + 55]
+            match = matchers[kind](data, position + 54, stop)
+            if match is None:
+                kind = _stranger(chunk, data[position + 54 : stop], expected)
+            elif (handle := handlers[kind]) is not None:
+                handle(chunk, kind, expected, match)
+            kinds.append(kind)
+            link, time_us = sha256(b"\0" + data[position + 2 : stop]).digest(), now
+            append(link)
+            position = stop
+    finally:
+        chunk.count, chunk.last_leaf, chunk.last_time = len(kinds), link, time_us
+    return position
+
+
+def _head_fault(magic: int, index: int, expected: int) -> str:
+    if magic != _MAGIC:
+        return f"the entry begins with {magic:08x} instead of {MAGIC.hex()}"
+    if index != expected:
+        return f"its index is {index}"
+    return "its time is before that of the entry before"
+
+
+def _compare_tile(chunk: Chunk, folder: TileFolder, index: int, leaves: list[bytes], expected: int) -> None:
+    """Compare leaf hashes, of as many entries as were whole, with level 0 and keep what the tree needs of them."""
+    width = len(leaves)
+    try:
+        stored = folder.tile(0, index, expected)
+    except RefusedError as error:
+        chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH, str(error)))
+        return
+    if stored[: 32 * width] != b"".join(leaves):
+        wrong = next(i for i, leaf in enumerate(leaves) if stored[32 * i : 32 * i + 32] != leaf)
+        message = f"{tile_name(0, index, expected)}: the entry's hash is not the one in the tile"
+        chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH + wrong, message))
+    if width == TILE_WIDTH:
+        chunk.roots.append(root_of(leaves))
+    else:
+        chunk.tail = leaves
+
+
+def _stranger(chunk: Chunk, body: bytes, index: int) -> int:
+    """Judge a body that matched no rule: refuted, or not understood and counted as kind 0."""
+    try:
+        reason = explain(body)
+    except RefusedError as error:
+        reason = str(error)
+    if reason is not None:
+        chunk.findings.append(Finding(BODIES_STEP, index, reason))
+    else:
+        chunk.stranger_count += 1
+        if len(chunk.strangers) < UNKNOWN_KINDS_SHOWN:
+            chunk.strangers.append(index)
+    return 0
+
+
+def _reference(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> None:
+    """Check what an entry refers to, where that lies in this run; hand it back where it lies before."""
+    refers = match["refers"]
+    if refers is None or match["epoch"] is not None:  # another epoch's entries are in another log
+        return
+    target, shift = 0, 0
+    for byte in refers:
+        target |= (byte & 0x7F) << shift
+        shift += 7
+    if target >= index:
+        chunk.findings.append(Finding(BODIES_STEP, index, f"it refers to entry {target}, which is not before it"))
+    elif target < chunk.first:
+        chunk.references.extend((index, target))
+    elif fault := reference_fault(kind, target, chunk.kinds[target - chunk.first]):
+        chunk.findings.append(Finding(BODIES_STEP, index, fault))
+
+
+def _answer(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> None:
+    """Keep a part of the digest of an answered delivery."""
+    delivery = match["delivery"]
+    if delivery is not None:
+        chunk.answers += answer_record(delivery, index)
+    if kind == Kind.DUPLICATE:
+        _reference(chunk, kind, index, match)
+
+
+def reference_fault(kind: int, target: int, found: int) -> str | None:
+    """Say what is wrong with a reference from an entry of *kind* to one of kind *found*; 0 is not understood."""
+    if found == 0 or found in _TARGETS[kind]:
+        return None
+    return f"{Kind(kind).name} refers to entry {target}, which is {Kind(found).name}"
+
+
+def _no_match(_data: bytes, _start: int, _stop: int) -> None:
+    """Stand in for the pattern of a kind that does not exist."""
+
+
+_MATCH = [PATTERNS[kind].fullmatch if kind in PATTERNS else _no_match for kind in range(256)]
+_HANDLE = [_answer if kind in ANSWERS else _reference if kind in REFERS else None for kind in range(256)]

@@ -1,0 +1,157 @@
+"""What somebody else kept of a log: checkpoints and receipts, compared with the log as it is now.
+
+A checkpoint of this origin, signed by the log's key, must be a prefix of the log; a receipt's entry must be the one
+at its index. What is malformed or of another origin says nothing about this log and is reported as unusable. One that
+names this origin but is not signed by its key contradicts the log, one of the two is false, so it refutes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from audit.tiles.subtree_roots import Border
+from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, parse_note, verify_note
+from audit.verify.entry_run import Finding
+from audit.entry.entry import leaf_hash
+from audit.tree.merkle import TILE_WIDTH
+from audit.tree.proof import InclusionError, verify_inclusion
+from audit.tiles.tiles import TileFolder
+from audit.note.tlogproof import FIRST_LINE, MAX_PROOF_BYTES, TlogProof, parse_proof
+from keys.errors import RefusedError
+
+OUTSIDE_STEP = 7
+MAX_OUTSIDE_BYTES = max(MAX_NOTE_BYTES, MAX_PROOF_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """A checkpoint or a receipt from outside the log folder."""
+
+    name: str  # as the auditor typed it
+    data: bytes = b""
+    problem: str | None = None  # why it cannot count, known before it is read
+
+
+@dataclass(slots=True, kw_only=True)
+class Agreement:
+    """What step 7 found."""
+
+    anchored: int | None = None  # the largest size that agrees
+    checkpoints: int = 0
+    receipts: int = 0
+    unusable: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def detail(self) -> str:
+        """Return one sentence for the report."""
+        parts = []
+        if self.anchored is not None:
+            both = (_counted(self.checkpoints, "checkpoint"), _counted(self.receipts, "receipt"))
+            parts.append(f"{' and '.join(filter(None, both))} agree, the newest at size {self.anchored:,}")
+        parts += self.unusable
+        return "; ".join(parts)
+
+
+def check_outside(
+    folder: TileFolder, checkpoint: Checkpoint, key: VerifierKey, outside: Sequence[Outside]
+) -> Agreement:
+    """Compare each of *outside* with the verified log in *folder*.
+
+    Args:
+        folder: Its entries and tiles are those that *checkpoint* commits to: steps 2 to 5 have passed.
+        checkpoint: The log's own.
+        key: The log's.
+        outside: At least one.
+    """
+    agreement = Agreement()
+    tree = Border(folder, checkpoint.size)
+    for item in outside:
+        try:
+            note, proof = _read(item)
+        except RefusedError as error:
+            agreement.unusable.append(f"{item.name}: not usable: {error}")
+            continue
+        _compare(agreement, item.name, note, proof, checkpoint, key, folder, tree)
+    return agreement
+
+
+def read_note(item: Outside) -> str:
+    """Return the note in a checkpoint or receipt; RefusedError where it is neither."""
+    return _read(item)[0]
+
+
+def _read(item: Outside) -> tuple[str, TlogProof | None]:
+    """Return the note in a checkpoint or receipt, and the receipt's proof."""
+    if item.problem:
+        raise RefusedError("MALFORMED", item.problem)
+    if len(item.data) > MAX_OUTSIDE_BYTES:
+        raise RefusedError("MALFORMED", f"more than {MAX_OUTSIDE_BYTES} bytes")
+    try:
+        text = item.data.decode()
+    except UnicodeDecodeError as error:
+        raise RefusedError("MALFORMED", "neither a checkpoint nor a receipt: not UTF-8") from error
+    proof = parse_proof(text) if text.startswith(FIRST_LINE) else None
+    note = proof.note if proof else text
+    parse_note(note)
+    return note, proof
+
+
+def _compare(
+    agreement: Agreement,
+    name: str,
+    note: str,
+    proof: TlogProof | None,
+    checkpoint: Checkpoint,
+    key: VerifierKey,
+    folder: TileFolder,
+    tree: Border,
+) -> None:
+    origin = parse_note(note).checkpoint.origin
+    if origin != checkpoint.origin:
+        agreement.unusable.append(f"{name}: not usable: a checkpoint of {origin}, not of {checkpoint.origin}")
+        return
+    try:
+        other = verify_note(note, key)
+    except RefusedError as error:
+        agreement.findings.append(Finding(OUTSIDE_STEP, None, f"{name}: {error}"))
+        return
+    finding = _disagreement(other, checkpoint, tree) or _entry_differs(proof, other, folder)
+    if finding:
+        agreement.findings.append(finding._replace(message=f"{name}: {finding.message}"))
+        return
+    if other.size == 0:
+        agreement.unusable.append(f"{name}: a checkpoint of size 0 says nothing")
+        return
+    agreement.checkpoints += proof is None
+    agreement.receipts += proof is not None
+    agreement.anchored = max(other.size, agreement.anchored or 0)
+
+
+def _disagreement(other: Checkpoint, own: Checkpoint, tree: Border) -> Finding | None:
+    if other.size > own.size:
+        message = f"it commits to {other.size:,} entries; the log ends before entry {own.size}"
+        return Finding(OUTSIDE_STEP, own.size, message)
+    if tree.root(other.size) != other.root:
+        return Finding(OUTSIDE_STEP, None, f"another history: the log's root at size {other.size:,} is not its root")
+    return None
+
+
+def _entry_differs(proof: TlogProof | None, other: Checkpoint, folder: TileFolder) -> Finding | None:
+    """Check a receipt's entry, or without one the log's, at its index, and that the proof leads to its root."""
+    if proof is None:
+        return None
+    if proof.index >= other.size:
+        return Finding(OUTSIDE_STEP, None, f"a proof of entry {proof.index} in a tree of {other.size}")
+    bundle, place = divmod(proof.index, TILE_WIDTH)
+    entry = folder.entries(bundle, place + 1)[place]
+    if proof.extra not in (None, entry):
+        return Finding(OUTSIDE_STEP, proof.index, "its entry is not the one in the log")
+    try:
+        verify_inclusion(leaf_hash(entry), proof.index, proof.hashes, other)
+    except InclusionError as error:
+        return Finding(OUTSIDE_STEP, proof.index, str(error))
+    return None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''}" if number else ""

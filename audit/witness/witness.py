@@ -1,0 +1,314 @@
+"""A witness: it cosigns a log's checkpoint only if that extends the last one it cosigned, and remembers it first.
+
+The request and the answers are C2SP tlog-witness's, to the byte, whatever carries them. State moves forward only, by
+compare-and-swap, durable before the answer. Two checkpoints that the log signed and that cannot both be true are kept
+and handed back, for they convict the log before anybody.
+
+Source: c2sp.org/tlog-witness; design, section 7 "Witnesses" for epochs.
+"""
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from audit.note.checkpoint import (
+    MAX_NOTE_BYTES,
+    MAX_SIZE,
+    Checkpoint,
+    Note,
+    VerifierKey,
+    decode_base64,
+    parse_note,
+    verify_read,
+)
+from audit.note.cosignature import cosign
+from audit.note.fork import Fork, pair, with_proof
+from audit.tree.merkle import EMPTY_ROOT
+from audit.note.policy import WitnessPolicy
+from audit.tree.proof import MAX_PROOF_HASHES, ConsistencyError, verify_consistency
+from audit.witness.witness_state import Held, WitnessState
+from keys.errors import RefusedError
+from keys.signing import Signer
+
+MAX_REQUEST_BYTES = MAX_NOTE_BYTES + 45 * MAX_PROOF_HASHES + 32  # a hash's line is 45 bytes
+_OLD = re.compile(r"old (0|[1-9][0-9]{0,18})", re.ASCII)
+_EPOCH = re.compile(r"(.+/log/)([1-9][0-9]{0,9})", re.ASCII)  # our own logs' origins
+_CODES = {
+    400: "MALFORMED",
+    403: "SIGNATURE_INVALID",
+    404: "SIGNER_UNKNOWN",
+    409: "RECEIPT_INVALID",
+    422: "RECEIPT_INVALID",
+}
+
+
+class WitnessRefusal(RefusedError):  # noqa: N818 - the protocol's answer, not a fault of anybody's program
+    """What a witness answers instead of a cosignature.
+
+    ``status`` is tlog-witness's: 400 malformed, 403 not signed by the log or not to be cosigned, 404 not a log that
+    this witness knows, 409 not where the witness stands, 422 no valid proof. ``size`` stands with 409: what the
+    witness holds. ``fork`` are two notes of the log that cannot both be true, the first such pair for ever.
+    """
+
+    def __init__(self, status: int, message: str, *, size: int | None = None, fork: Fork | None = None) -> None:
+        super().__init__(_CODES[status], message)
+        self.status = status
+        self.size = size
+        self.fork = fork
+
+    @property
+    def conflict(self) -> tuple[str, str] | None:
+        """Return the two notes of ``fork``, the smaller size first."""
+        return (self.fork.older, self.fork.newer) if self.fork is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddCheckpoint:
+    """A request, read; nothing in it is verified."""
+
+    old_size: int
+    proof: tuple[bytes, ...]
+    note: str
+    read: Note
+
+
+class Opening(Protocol):
+    """How a manifest says that an epoch of a log began; ``keys.manifest.LogEpoch`` is one."""
+
+    @property
+    def epoch(self) -> int:
+        """Return its number."""
+
+    @property
+    def previous_origin(self) -> str:
+        """Return the origin of the epoch before."""
+
+    @property
+    def previous_size(self) -> int:
+        """Return at which size that ended."""
+
+    @property
+    def previous_root(self) -> bytes:
+        """Return with which root."""
+
+
+def _none(_: str) -> None:
+    return None
+
+
+def parse_request(body: bytes) -> AddCheckpoint:
+    """Read ``old N``, at most 63 proof lines, a blank line and a checkpoint.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE; the message says which line and what was expected.
+    """
+    if len(body) > MAX_REQUEST_BYTES:
+        raise RefusedError("TOO_LARGE", f"request: {len(body)} bytes, more than {MAX_REQUEST_BYTES}")
+    try:
+        head, blank, note = body.decode().partition("\n\n")
+    except UnicodeDecodeError as error:
+        raise _malformed("not UTF-8") from error
+    first, *lines = head.split("\n")
+    old = _OLD.fullmatch(first)
+    if old is None or int(old[1]) > MAX_SIZE:
+        raise _malformed("line 1: 'old' and a size in plain decimal digits were expected")
+    if not blank:
+        raise _malformed("a blank line between proof and checkpoint was expected")
+    if len(lines) > MAX_PROOF_HASHES:
+        raise _malformed(f"{len(lines)} proof lines, more than {MAX_PROOF_HASHES}")
+    proof = tuple(_hash(line, number) for number, line in enumerate(lines, 2))
+    return AddCheckpoint(old_size=int(old[1]), proof=proof, note=note, read=parse_note(note))
+
+
+def format_request(old_size: int, proof: tuple[bytes, ...] | list[bytes], note: str) -> bytes:
+    """Write a request, as a log asks a witness."""
+    lines = "".join(f"{base64.b64encode(value).decode()}\n" for value in proof)
+    return f"old {old_size}\n{lines}\n{note}".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """One witness. Threads and processes may share its state."""
+
+    name: str  # cosigner name
+    signers: tuple[Signer, ...]  # Ed25519, and ML-DSA-44 where there is one
+    state: WitnessState
+    log_key_of: Callable[[str], VerifierKey | None]  # by origin; None for a log that it does not know
+    clock_s: Callable[[], int]  # seconds since 1970
+    opening_of: Callable[[str], Opening | None] = _none  # how the epoch of this origin began, by its manifest
+    successor_of: Callable[[str], Opening | None] = _none  # the epoch that follows this origin's, by its manifest
+    policy_of: Callable[[str], WitnessPolicy | None] = _none  # of the log of this origin, by the roster
+
+    def add_checkpoint(self, body: bytes) -> str:
+        """Judge a request in this order, and cosign.
+
+        1. form (400), 2. a log that we know (404), 3. its signature (403), 4. sizes (400), 5. an epoch that began as
+        its manifest says (403), 6. *old* is what we hold (409), 7. it extends that (409 for the same size with
+        another root, 422), or is the end of an epoch that the other witnesses saw, 8. the state moves, durably, 9. nothing in an epoch that has a successor (403), 10. lines.
+
+        Returns:
+            Signature lines, each with its newline, one a signer.
+
+        Raises:
+            WitnessRefusal: With the protocol's status.
+            IntegrityError: The state cannot be written; nothing was cosigned.
+            UnavailableError: The state is busy.
+        """
+        request, new = self._read(body)
+        held = self.state.held(new.origin)
+        ended = self._successor(request, new, held)
+        if held is None:
+            self._check_opening(new.origin)
+        if ended is None or held is None or not self._is_vouched_end(request, new, held):
+            self._check_consistency(request, new, held)
+        time_s = self.state.swap(held, new, _own_lines(request.read), self.clock_s)
+        if time_s is None:  # another request was faster
+            raise self._elsewhere(request, new, self.state.held(new.origin))
+        if ended is not None:
+            raise WitnessRefusal(403, f"{new.origin} at size {new.size} is noted, not cosigned: epoch {ended} follows")
+        return "".join(cosign(new, self.name, signer, time_s) for signer in self.signers)
+
+    def _read(self, body: bytes) -> tuple[AddCheckpoint, Checkpoint]:
+        """Steps 1 to 4."""
+        try:
+            request = parse_request(body)
+        except RefusedError as error:
+            raise WitnessRefusal(400, str(error)) from error
+        origin = request.read.checkpoint.origin
+        key = self.log_key_of(origin)
+        if key is None:
+            raise WitnessRefusal(404, f"{origin} is not a log that {self.name} knows")
+        try:
+            new = verify_read(request.read, key)
+        except RefusedError as error:
+            raise WitnessRefusal(400 if error.code == "MALFORMED" else 403, str(error)) from error
+        if request.old_size > new.size:
+            raise WitnessRefusal(400, f"old size {request.old_size} is above {new.size}")
+        if new.size == 0 and new.root != EMPTY_ROOT:
+            raise WitnessRefusal(422, "an empty tree with another root than that of nothing")
+        return request, new
+
+    def _successor(self, request: AddCheckpoint, new: Checkpoint, held: Held | None) -> int | None:
+        """Return the epoch after this one, if there is one; then only its beginning may still be noted.
+
+        A witness that fell behind must be able to reach the very checkpoint that the next epoch builds on.
+        """
+        opening = self.successor_of(new.origin)
+        epoch = _EPOCH.fullmatch(new.origin)
+        if opening is not None:
+            if (opening.previous_size, opening.previous_root) == (new.size, new.root):
+                return opening.epoch
+        elif epoch is None or self.state.held(f"{epoch[1]}{int(epoch[2]) + 1}") is None:
+            return None
+        # What convicts the log is kept all the same: a new epoch that cuts entries needs it.
+        fork = self._fork(held, request) if held is not None and held.root != new.root else None
+        raise WitnessRefusal(403, f"nothing more is cosigned of {new.origin}: another epoch follows it", fork=fork)
+
+    def _check_opening(self, origin: str) -> None:
+        """5: a later epoch began as its manifest says, and builds on what we hold of the one before.
+
+        Without that a thief of the key, or the operator, would begin anew with entries cut off. Where the manifest's
+        end contradicts what we hold, two notes of that epoch that contradict each other must have been shown.
+        """
+        epoch = _EPOCH.fullmatch(origin)
+        if epoch is None or epoch[2] == "1":
+            return
+        opening = self.opening_of(origin)
+        if opening is None:
+            raise WitnessRefusal(403, f"{origin}: no manifest that {self.name} holds opens this epoch")
+        last = f"{epoch[1]}{int(epoch[2]) - 1}"
+        other = _EPOCH.fullmatch(opening.previous_origin)
+        passed_over = opening.previous_origin != last and self.state.held(last) is not None
+        if other is None or other[1] != epoch[1] or int(other[2]) >= int(epoch[2]) or passed_over:
+            raise WitnessRefusal(403, f"{origin} begins after {opening.previous_origin}, which is not the one before")
+        before = self.state.held(opening.previous_origin)
+        if before is None:  # of an epoch that this witness never saw: what that one builds on counts, back to the first
+            self._check_opening(opening.previous_origin)
+            return
+        if (before.size, before.root) == (opening.previous_size, opening.previous_root):
+            return
+        if before.size < opening.previous_size:
+            raise WitnessRefusal(
+                403,
+                f"{origin} begins after {opening.previous_size} entries of {opening.previous_origin}, of which"
+                f" {self.name} holds {before.size}: show it that checkpoint first",
+            )
+        if self.state.conflict(opening.previous_origin) is None:
+            raise WitnessRefusal(
+                403,
+                f"{origin} begins after {opening.previous_size} entries of {opening.previous_origin}, but"
+                f" {self.name} holds {before.size}: entries would be cut off",
+            )
+
+    def _check_consistency(self, request: AddCheckpoint, new: Checkpoint, held: Held | None) -> None:
+        """Steps 6 and 7."""
+        size = held.size if held is not None else 0
+        if request.old_size != size or (held is not None and new.size == size and new.root != held.root):
+            raise self._elsewhere(request, new, held)
+        if size in (0, new.size):
+            if request.proof:
+                raise WitnessRefusal(422, f"{len(request.proof)} hashes where no proof belongs")
+            return
+        assert held is not None
+        try:
+            verify_consistency(held, new, request.proof)
+        except ConsistencyError as error:
+            raise WitnessRefusal(422, str(error), fork=self._fork(held, request)) from error
+
+    def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, held: Held) -> bool:
+        """Tell whether the other witnesses stand in for the proof from what we hold to the end of an epoch.
+
+        A log that was destroyed cannot prove that step any more. Its end, which the manifest of its root names, is
+        then taken on the word of the log's quorum, counted without us; of all others where the quorum is everybody.
+        """
+        policy = self.policy_of(new.origin)
+        if policy is None or request.proof or request.old_size != held.size or not held.size < new.size:
+            return False
+        keys = {each.key.public_key for each in self.signers}
+        others = {key.name for key in policy.witnesses if key.name != self.name and key.key not in keys}
+        needed = policy.quorum
+        if needed == len(policy.witnesses):  # a quorum without us cannot be
+            needed = len(others)
+        try:
+            vouching = others.intersection(policy.judge(request.read).names)
+        except RefusedError as error:
+            raise WitnessRefusal(403, f"the lines under {new.origin} at size {new.size}: {error}") from error
+        return 0 < needed <= len(vouching)
+
+    def _elsewhere(self, request: AddCheckpoint, new: Checkpoint, held: Held | None) -> WitnessRefusal:
+        """Return the 409 that says what we hold; with both notes where the same size has another root."""
+        if held is None:
+            return WitnessRefusal(409, f"{new.origin}: nothing was cosigned yet", size=0)
+        if held.size == new.size and held.root != new.root:
+            message = f"{new.origin} has signed two roots at size {new.size}"
+            return WitnessRefusal(409, message, size=held.size, fork=self._fork(held, request))
+        return WitnessRefusal(409, f"{new.origin}: {held.size} entries were cosigned", size=held.size)
+
+    def _fork(self, held: Held, request: AddCheckpoint) -> Fork | None:
+        """Keep and return both notes, if they contradict each other by themselves or by the refused proof.
+
+        A proof that leads nowhere shows nothing: anybody can send one with an honest note.
+        """
+        fork = with_proof(pair(held.note, _own_lines(request.read)), request.proof)
+        if fork.root is None and request.read.checkpoint.size != held.size:
+            return None
+        return self.state.keep_conflict(held.origin, fork)
+
+
+def _own_lines(note: Note) -> str:
+    """Return the note with the log's lines only: what others signed under it is not ours to keep."""
+    lines = "".join(str(line) for line in note.signatures if line.name == note.checkpoint.origin)
+    return f"{note.checkpoint.text()}\n{lines}"
+
+
+def _hash(line: str, number: int) -> bytes:
+    value = decode_base64(line, f"line {number}")
+    if len(value) != 32:
+        raise _malformed(f"line {number}: a hash of {len(value)} bytes instead of 32")
+    return value
+
+
+def _malformed(what: str) -> RefusedError:
+    return RefusedError("MALFORMED", f"request: {what}")

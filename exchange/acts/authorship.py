@@ -1,0 +1,55 @@
+"""Who signed a statement, and whether that person might: the same questions at publishing and at intake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exchange.acts.node_view import House
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys import dsse
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import AgencyId, split_owner
+from keys.manifest import Officer
+from keys.signing import PublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """A person or system in an agency's manifest, and the key that signed."""
+
+    officer: Officer
+    key: PublicKey
+
+
+def find_author(signed: SignedPayload, agency: AgencyId, house: House, now_ms: int) -> Author:
+    """Look up who signed; his signature is checked later, once it is known to be worth it.
+
+    Raises:
+        RefusedError: SIGNERS_DIFFER, SIGNER_UNKNOWN, KEY_EXPIRED, MANIFEST_EXPIRED.
+    """
+    if len(signed.signatures) != 1:
+        raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures, one author's expected")
+    officer, key = house.federation.person(agency, signed.signatures[0].key_id, now_ms)
+    return Author(officer=officer, key=key)
+
+
+def check_author_named(bulletin: Bulletin, author: Author) -> None:
+    """Refuse a bulletin whose header names another author than the one who signed."""
+    _, officer = split_owner(author.key.owner)
+    if bulletin.header.author != officer:
+        raise RefusedError("AUTHOR_DIFFERS", f"header.author is {bulletin.header.author!a}, signed by {officer}")
+
+
+def check_role(author: Author, bulletin: Bulletin) -> None:
+    """Refuse an author without that role, or above his ceiling."""
+    if "author" not in author.officer.roles:
+        raise RefusedError("NOT_ALLOWED", f"{author.key.owner} has no role author in the manifest")
+    level = bulletin.header.marking.classification
+    if level > author.officer.ceiling:
+        raise RefusedError("NOT_ALLOWED", f"classification {level} is above {author.key.owner}'s ceiling")
+
+
+def check_signature(signed: SignedPayload, author: Author) -> None:
+    """Refuse anything but the author's one signature as a statement."""
+    dsse.verify(signed, "statement", lambda key_id: author.key if key_id == author.key.key_id else None)

@@ -1,0 +1,392 @@
+"""Delivery: what a peer gets after its cursor, and what its receipts prove.
+
+A lane is read from the store after the recipient's own position, so a slow or absent peer costs no memory. What can
+no longer travel with its content travels without it and is named in the head: a lane never stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
+from audit.entry.entry import Body, Kind, Outcome
+from audit.note.epochs import epoch_of_origin
+from audit.tree.proof import verify_consistency
+from exchange.records.dispatch import Dispatch, parse_dispatch
+from exchange.acts.node_view import House
+from exchange.records.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
+from exchange.acts.notices import RECALLS
+from exchange.records.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
+from exchange.store.store import DeliveryState, HeldBulletin, LaneState, OutboundRow, Reads
+from exchange.acts.unit_of_work import Writing
+from keys import dsse
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import AgencyId
+
+MAX_BATCH_COUNT = 64
+MAX_BATCH_BYTES = 256 << 10  # a message; one bulletin may exceed it alone
+MAX_RECEIPTS = 1000  # of one message
+
+_OUTCOMES = frozenset(Outcome)
+_STATES: dict[int, DeliveryState] = {
+    Kind.RECEIVED: DeliveryState.RECEIVED,
+    Kind.REFUSED: DeliveryState.REFUSED,
+    Kind.DUPLICATE: DeliveryState.DUPLICATE,
+    Kind.WITHDRAWN: DeliveryState.WITHDRAWN,
+}
+
+_KNOWN = frozenset(Outcome)  # our own log says nothing that we do not understand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One delivery as it leaves."""
+
+    sequence: int
+    delivery: bytes
+    digest: bytes
+    dispatch: bytes  # SignedPayload, encoded
+    wrap: bytes
+    body: bytes
+    withdrawn: WithdrawnReason | None = None
+
+    @property
+    def size(self) -> int:
+        """Count the bytes that matter for a message's limit."""
+        return len(self.delivery) + len(self.dispatch) + len(self.wrap) + len(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A receipt that proved what became of one delivery."""
+
+    row: OutboundRow
+    held: HeldBulletin | None
+    receipt: Receipt
+    proven: VerifiedReceipt
+    peer_number: int
+
+
+def lane_id(state: LaneState, house: House) -> LaneId:
+    """Name a lane of ours."""
+    return LaneId(
+        federation_id=house.federation.federation_id,
+        sender=house.agency,
+        recipient=AgencyId(state.peer),
+        lane_class=LaneClass(state.lane_class),
+        epoch=state.epoch,
+    )
+
+
+def outgoing_after(reads: Reads, lane: LaneState, after: int, now_ms: int) -> list[Outgoing]:
+    """Read the next deliveries of a lane: as many as fit in one message, at least one if there is one."""
+    batch: list[Outgoing] = []
+    size = 0
+    for row in reads.outbound(lane.row, after, MAX_BATCH_COUNT):
+        item = _outgoing(reads, row, now_ms)
+        size += item.size
+        if batch and size > MAX_BATCH_BYTES:
+            break
+        batch.append(item)
+    return batch
+
+
+def _outgoing(reads: Reads, row: OutboundRow, now_ms: int) -> Outgoing:
+    content = reads.content(row.entry_index)
+    if content is None:
+        raise UnavailableError(f"content of entry {row.entry_index} is not here", 60)
+    dispatch = _read(content.dispatch)
+    reason = None
+    if content.erased:
+        reason = WithdrawnReason.ERASED
+    elif dispatch.expires_ms <= now_ms:
+        reason = WithdrawnReason.EXPIRED
+    elif any(notice.relation == RECALLS for notice in reads.notices(dispatch.sender, dispatch.bulletin_id)):
+        reason = WithdrawnReason.RECALLED
+    return Outgoing(
+        sequence=row.sequence,
+        delivery=row.delivery,
+        digest=row.digest,
+        dispatch=content.dispatch,
+        wrap=row.wrap if reason is None else b"",
+        body=content.body if reason is None else b"",
+        withdrawn=reason,
+    )
+
+
+@lru_cache(
+    maxsize=256
+)  # each recipient's lane comes to the same dispatches, about 700 bytes each, soon after each other
+def _read(dispatch: bytes) -> Dispatch:
+    return parse_dispatch(SignedPayload.decode(dispatch).payload)
+
+
+def sign_head(
+    lane: LaneId, last: tuple[int, bytes], latest: int, withdrawn: Sequence[Withdrawn], house: House, time_ms: int
+) -> SignedPayload:
+    """Sign where a lane stands.
+
+    Args:
+        lane: Ours.
+        last: Sequence and digest of the last delivery in the message, or of the last sent.
+        latest: The lane's highest number.
+        withdrawn: What of the message travels without content.
+        house: Ours.
+        time_ms: Later than that of every head of this lane before.
+    """
+    head = LaneHead(
+        lane=lane,
+        sequence=last[0],
+        delivery_digest=last[1],
+        latest=latest,
+        withdrawn=tuple(withdrawn),
+        time_ms=time_ms,
+    )
+    return dsse.sign(head.encode(), ("lane-head", house.operations))
+
+
+def check_peer_position(reads: Reads, state: LaneState | None, sequence: int, digest: bytes) -> None:
+    """Refuse a recipient that holds more of a lane than we do, or other deliveries: we were rolled back, or it lies.
+
+    Raises:
+        RefusedError: LANE_FORK.
+    """
+    if sequence == 0:
+        return
+    held = b""
+    if state is not None and sequence == state.sequence:
+        held = state.digest
+    elif state is not None and sequence < state.sequence:
+        rows = reads.outbound(state.row, sequence - 1, 1)
+        held = rows[0].digest if rows else b""
+    if held != digest:
+        sent = state.sequence if state is not None else 0
+        raise RefusedError("LANE_FORK", f"the peer holds delivery {sequence} as another; we sent {sent}")
+
+
+def check_receipts(
+    receipts: Sequence[tuple[int, Receipt, Receipt | None]],
+    *,
+    lane: LaneState,
+    peer: AgencyId,
+    house: House,
+    reads: Reads,
+) -> list[Settled]:
+    """Hold a peer's receipts against what we sent.
+
+    1 number; 2 they go on where we stand; 3 each proves an entry in the peer's log about this very delivery;
+    4 that is not the log's first entry; 5 a duplicate comes with the receipt of the RECEIVED that it repeats.
+
+    Args:
+        receipts: Sequence, receipt, and for a duplicate the original's receipt.
+        lane: Ours.
+        peer: Who gives them.
+        house: Ours.
+        reads: What is committed.
+
+    Returns:
+        What may be recorded; receipts that we hold already are left out.
+
+    Raises:
+        RefusedError: TOO_MANY, RECEIPT_INVALID.
+    """
+    check_number(receipts)  # 1
+    fresh = [item for item in receipts if item[0] > lane.taken]
+    rows = {row.sequence: row for row in reads.outbound(lane.row, lane.taken, len(fresh))}
+    check_order([item[0] for item in fresh], lane)  # 2
+    settled = []
+    givers: dict[str, VerifierKey] = {}  # by what the receipts say of themselves: one log, but for a peer come back
+    for sequence, receipt, original in fresh:
+        row = rows.get(sequence)
+        if row is None:
+            raise RefusedError("RECEIPT_INVALID", f"receipt for delivery {sequence}, we sent {lane.sequence}")
+        key = giver_key(receipt, peer, house, givers)
+        proven = check_exchange_receipt(
+            receipt,
+            key,
+            dispatch_digest=_dispatch_digest(row),
+            delivery_digest=row.digest,
+            expected_opening=row.opening,
+            peer_number=house.number,
+        )  # 3
+        house.check_ended(peer, proven.checkpoint)
+        check_not_first(proven)  # 4
+        check_original(proven, original, row, key, house, reads)  # 5
+        settled.append(
+            Settled(row=row, held=None, receipt=receipt, proven=proven, peer_number=house.member_number(peer))
+        )
+    return settled
+
+
+def giver_key(receipt: Receipt, peer: AgencyId, house: House, known: dict[str, VerifierKey]) -> VerifierKey:
+    """Give the key of the epoch that a receipt is of: what an earlier epoch proved holds for ever (row 71).
+
+    Args:
+        receipt: As received.
+        peer: Who gives it.
+        house: Ours.
+        known: The keys that this very message has asked for, by origin.
+
+    Raises:
+        RefusedError: RECEIPT_INVALID; it is of no log of the peer.
+    """
+    try:
+        origin = origin_of(receipt)
+        if origin not in known:
+            known[origin] = house.key_of(peer, origin)
+        return known[origin]
+    except RefusedError as error:
+        raise RefusedError("RECEIPT_INVALID", str(error)) from error
+
+
+def held_checkpoint(reads: Reads, peer: AgencyId, house: House) -> tuple[int, str] | None:
+    """Give size and note of the newest checkpoint that we hold of a peer's log, in its newest epoch."""
+    return reads.peer_checkpoint(peer, house.newest_epoch(peer))
+
+
+def _dispatch_digest(row: OutboundRow) -> bytes:
+    return parse_delivery(row.delivery).dispatch_digest
+
+
+def check_number(receipts: Sequence[object]) -> None:
+    if len(receipts) > MAX_RECEIPTS:
+        raise RefusedError("TOO_MANY", f"{len(receipts)} receipts in a message, at most {MAX_RECEIPTS}")
+
+
+def check_order(sequences: Sequence[int], lane: LaneState) -> None:
+    if list(sequences) != list(range(lane.taken + 1, lane.taken + 1 + len(sequences))):
+        raise RefusedError("RECEIPT_INVALID", f"receipts from {sequences[0]}, {lane.taken + 1} is next")
+
+
+def check_not_first(proven: VerifiedReceipt) -> None:
+    """Refuse an answer in the place of GENESIS: no log of ours has one there, and our own entry could not name it."""
+    if proven.entry.index == 0:
+        raise RefusedError("RECEIPT_INVALID", "the first entry of a log answers no delivery")
+
+
+def check_original(
+    proven: VerifiedReceipt,
+    original: Receipt | None,
+    row: OutboundRow,
+    key: VerifierKey,
+    house: House,
+    reads: Reads,
+) -> None:
+    if proven.body.kind != Kind.DUPLICATE:
+        return
+    if original is None:
+        raise RefusedError("RECEIPT_INVALID", "a duplicate without the receipt of what it repeats")
+    for sent in reads.outbound_of(row.entry_index):
+        try:
+            repeated = check_exchange_receipt(
+                original,
+                key,
+                dispatch_digest=_dispatch_digest(sent),
+                delivery_digest=sent.digest,
+                expected_opening=sent.opening,
+                peer_number=house.number,
+            )
+        except RefusedError:
+            continue
+        if repeated.body.kind == Kind.RECEIVED and repeated.entry.index == proven.body.refers_to:
+            return
+    raise RefusedError("RECEIPT_INVALID", "a duplicate of what was never received")
+
+
+def check_ratchet(
+    note: str, consistency: Sequence[bytes], *, peer: AgencyId, house: House, reads: Reads
+) -> Checkpoint | None:
+    """Check that a peer's newest checkpoint extends the one that we hold of it.
+
+    Returns:
+        The checkpoint, if it is newer; None if ours is as new.
+
+    Raises:
+        RefusedError: RECEIPT_INVALID; two notes that contradict each other, or an older one: the peer proves from the
+            checkpoint that we hold, so an honest one has none that is older.
+    """
+    key = house.key_of(peer, parse_note(note).checkpoint.origin)
+    new = verify_note(note, key)
+    held = reads.peer_checkpoint(peer, epoch_of_origin(new.origin))
+    if held is None:
+        return new
+    old = verify_note(held[1], key)
+    if new.size < old.size:
+        raise RefusedError("RECEIPT_INVALID", f"receipts under a log of {new.size} entries, {old.size} are known of it")
+    verify_consistency(old, new, consistency)
+    return new if new.size > old.size else None
+
+
+def record_receipts(
+    writing: Writing,
+    settled: Sequence[Settled],
+    note: str,
+    newer: Checkpoint | None,
+    *,
+    lane: LaneState,
+    peer: str,
+    proven_from: int | None = None,
+) -> int:
+    """Enter proven receipts: one RECEIPT_RECORDED each, the delivery's state, the lane's mark, the peer's checkpoint.
+
+    Args:
+        writing: Open.
+        settled: From ``check_receipts``.
+        note: The peer's checkpoint that they are under.
+        newer: From ``check_ratchet``.
+        lane: Ours, as it was checked.
+        peer: Who gave them.
+        proven_from: Size of the checkpoint that *newer* was proven to extend, 0 for none.
+
+    Returns:
+        Up to which sequence the lane is receipted.
+
+    Raises:
+        UnavailableError: The lane was receipted further meanwhile, or the checkpoint moved; check again.
+    """
+    state = writing.rows.lane(outgoing=True, peer=peer, lane_class=lane.lane_class, epoch=lane.epoch)
+    if state is None or state.taken != lane.taken:
+        raise UnavailableError(f"the lane to {peer} moved meanwhile", 0.1)
+    rows = []
+    for item in settled:
+        body, row = item.proven.body, item.row
+        writing.log.add(
+            Body(
+                kind=Kind.RECEIPT_RECORDED,
+                peer=item.peer_number,
+                bulletin_id=body.bulletin_id,
+                dispatch_digest=body.dispatch_digest,
+                delivery_digest=row.digest,
+                outcome=body.outcome if body.outcome in _OUTCOMES else 0,
+                peer_index=item.proven.entry.index,
+                peer_leaf_hash=item.proven.leaf_hash,
+                peer_size=item.proven.checkpoint.size,
+                peer_root=item.proven.checkpoint.root,
+                **writing.refers(row.queued_index),
+            )
+        )
+        rows.append(
+            replace(
+                row,
+                state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
+                reason=body.outcome if body.kind == Kind.REFUSED else 0,
+                receipt=item.receipt.encode(),
+                since_ms=writing.now_ms,
+            )
+        )
+    writing.rows.settle_outbound(rows)
+    if newer is not None:
+        epoch = epoch_of_origin(newer.origin)
+        held = writing.rows.peer_checkpoint(peer, epoch)
+        before = held[0] if held is not None else 0
+        if proven_from is not None and before != proven_from:
+            raise UnavailableError(f"the checkpoint held of {peer} moved meanwhile", 0.1)
+        if before < newer.size:
+            writing.rows.set_peer_checkpoint(peer, newer.size, note, epoch)
+    if rows:
+        state = replace(state, taken=rows[-1].sequence)
+        writing.rows.move_lane(state)
+    return state.taken

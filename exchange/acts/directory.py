@@ -1,0 +1,227 @@
+"""The directory: which rosters, manifests and key sheets a node has adopted, and how it came to them.
+
+A record is verified, written down and logged before it is used. Own records come first, in the order GENESIS,
+ROSTER_ADOPTED, MANIFEST_ADOPTED, KEY_SHEET_ADOPTED; a lower version than the one held is refused, two digests for one
+version are evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+from audit.entry.entry import Body, Kind, Outcome
+from exchange.acts.node_view import House
+from exchange.store.store import AdoptedRecord, Reads
+from exchange.acts.unit_of_work import Writing
+from keys.dsse import SignedPayload, payload_type
+from keys.errors import RefusedError
+from keys.federation import Federation
+from keys.identity import AgencyId, record_digest, short
+from keys.manifest import parse_key_sheet, parse_manifest
+
+
+class RecordKind(IntEnum):
+    """The numbers of ``exchange.v1.RecordKind``."""
+
+    ROSTER = 1
+    MANIFEST = 2
+    KEY_SHEET = 3
+    REVOCATION = 4
+
+
+_NAMES = {RecordKind.ROSTER: "roster", RecordKind.MANIFEST: "manifest", RecordKind.KEY_SHEET: "key-sheet"}
+_KINDS = {
+    RecordKind.ROSTER: Kind.ROSTER_ADOPTED,
+    RecordKind.MANIFEST: Kind.MANIFEST_ADOPTED,
+    RecordKind.KEY_SHEET: Kind.KEY_SHEET_ADOPTED,
+}
+
+
+def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
+    """Give the digest of a record: its payload's, signatures left out."""
+    return record_digest(_NAMES[kind], signed.payload)
+
+
+def begin(
+    writing: Writing,
+    *,
+    roster: SignedPayload,
+    manifest: SignedPayload,
+    key_sheet: SignedPayload,
+    catalogue: Mapping[str, bytes],
+    federation: Federation,
+    agency: AgencyId,
+) -> None:
+    """Write the first four entries of a log: GENESIS and our own records.
+
+    Args:
+        writing: The first transaction of an empty log.
+        roster: Version 1, as signed.
+        manifest: Ours.
+        key_sheet: Ours.
+        catalogue: The files that the roster's digest is of.
+        federation: What the three amount to; they are verified.
+        agency: Ours.
+    """
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
+    genesis = digest_of(RecordKind.ROSTER, roster)
+    writing.log.add(Body(kind=Kind.GENESIS, digest=genesis))
+    _write(writing, RecordKind.ROSTER, "", federation.roster.version, roster, 0)
+    writing.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
+    _write(writing, RecordKind.MANIFEST, agency, federation.manifests[agency].record.version, manifest, member.number)
+    _write(
+        writing, RecordKind.KEY_SHEET, agency, federation.key_sheets[agency].record.version, key_sheet, member.number
+    )
+
+
+def begin_again(writing: Writing, house: House, catalogue: Mapping[str, bytes]) -> None:
+    """Write the first four entries of a later epoch: GENESIS, then our own records, which the home may hold already.
+
+    Args:
+        writing: The first transaction of the epoch.
+        house: Ours, in that epoch.
+        catalogue: The files of the newest roster's, where the home has lost them.
+    """
+    federation = house.federation
+    writing.log.add(Body(kind=Kind.GENESIS, digest=federation.rosters[0].digest))
+    for roster in federation.rosters:
+        _keep(writing, RecordKind.ROSTER, "", roster.record.version, roster.signed)
+    newest = federation.rosters[-1]
+    writing.log.add(Body(kind=Kind.ROSTER_ADOPTED, count=newest.record.version, digest=newest.digest))
+    writing.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
+    manifest, sheet = federation.manifests[house.agency], federation.key_sheets[house.agency]
+    _write_again(writing, RecordKind.MANIFEST, house.agency, manifest.record.version, manifest.signed, house.number)
+    _write_again(writing, RecordKind.KEY_SHEET, house.agency, sheet.record.version, sheet.signed, house.number)
+
+
+def adopt_again(writing: Writing, house: House) -> None:
+    """Log that other members' records are in force, and keep those that the home had lost; manifests first."""
+    federation = house.federation
+    for kind, held in ((RecordKind.MANIFEST, federation.manifests), (RecordKind.KEY_SHEET, federation.key_sheets)):
+        for agency in sorted(held):
+            if agency != house.agency:
+                record = held[agency]
+                number = house.member_number(agency)
+                _write_again(writing, kind, agency, record.record.version, record.signed, number)
+
+
+def _write_again(
+    writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int
+) -> None:
+    _keep(writing, kind, agency, version, signed)
+    writing.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
+
+
+def _keep(writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload) -> None:
+    if writing.rows.record(int(kind), agency, version) is None:
+        digest = digest_of(kind, signed)
+        record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
+        writing.rows.add_record(record)
+
+
+def adopt(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House) -> Federation:
+    """Verify a manifest or a key sheet, write it down, log it.
+
+    Returns:
+        The federation with it; it is in force once the transaction is durable.
+
+    Raises:
+        RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a version held, for
+            ``keep``; REPLAYED for an older version, MALFORMED for the very record that is held.
+    """
+    return adopt_into(writing, kind, signed, house.federation)
+
+
+def adopt_into(writing: Writing, kind: RecordKind, signed: SignedPayload, before: Federation) -> Federation:
+    """As ``adopt``, where a node is only being made."""
+    federation, agency, version = _verify(kind, signed, before, writing.now_ms)
+    held = find(writing.rows, kind, agency)
+    check_version(held, version, digest_of(kind, signed), agency)  # 1
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
+    _write(writing, kind, agency, version, signed, member.number)
+    return federation
+
+
+def with_record(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> Federation:
+    """Give the federation with a record that is durable by now; others may have been adopted beside it."""
+    return _verify(kind, signed, before, now_ms)[0]
+
+
+def keep(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House) -> None:
+    """Keep the second of two records of one version, both signed by their maker; of each maker the first such pair.
+
+    Args:
+        writing: The open transaction, not the one in which ``adopt`` refused.
+        kind: Manifest or key sheet.
+        signed: What ``adopt`` refused as EQUIVOCATION.
+        house: Ours.
+    """
+    agency = (parse_manifest if kind is RecordKind.MANIFEST else parse_key_sheet)(signed.payload).agency
+    what = f"{_NAMES[kind]} {agency}"
+    if any(kept == what for _, kept, _ in writing.rows.evidence()):
+        return
+    body = Body(
+        kind=Kind.REFUSED,
+        peer=house.member_number(agency),
+        outcome=Outcome.EQUIVOCATION,
+        digest=digest_of(kind, signed),
+    )
+    writing.rows.add_evidence(writing.place(writing.log.add(body)), what, signed.encode())
+
+
+def kind_of_record(signed: SignedPayload) -> RecordKind:
+    """Tell a record's kind by its signatures' payload type; RefusedError WRONG_TYPE where it has none of ours."""
+    for kind, name in _NAMES.items():
+        if signed.signatures and signed.signatures[0].payload_type == payload_type(name):
+            return kind
+    raise RefusedError("WRONG_TYPE", "neither a roster, a manifest nor a key sheet")
+
+
+def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> tuple[Federation, str, int]:
+    if kind is RecordKind.MANIFEST:
+        manifest = parse_manifest(signed.payload)
+        return before.with_manifest(signed, now_ms), manifest.agency, manifest.version
+    if kind is RecordKind.KEY_SHEET:
+        sheet = parse_key_sheet(signed.payload)
+        return before.with_key_sheet(signed, now_ms), sheet.agency, sheet.version
+    raise RefusedError("NOT_UNDERSTOOD", f"records of kind {int(kind)} are not adopted")
+
+
+def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
+    """Give the newest version that is held."""
+    found = [record for record in reads.records() if record.kind == kind and record.agency == agency]
+    return max(found, key=lambda record: record.version, default=None)
+
+
+def check_version(held: AdoptedRecord | None, version: int, digest: bytes, agency: str) -> None:
+    """Refuse what does not go forward.
+
+    Raises:
+        RefusedError: EQUIVOCATION, MALFORMED.
+    """
+    if held is None or version > held.version:
+        return
+    if version == held.version and digest != held.digest:
+        text = f"{agency}: version {version} is {short(held.digest)} and {short(digest)}"
+        raise RefusedError("EQUIVOCATION", text)
+    raise RefusedError("MALFORMED", f"{agency}: version {version}, {held.version} is held already")
+
+
+def _write(writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int) -> None:
+    digest = digest_of(kind, signed)
+    record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
+    writing.rows.add_record(record)
+    writing.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest))
+
+
+def adopted(reads: Reads) -> list[AdoptedRecord]:
+    """List the newest version of every record, ascending by kind and agency."""
+    newest: dict[tuple[int, str], AdoptedRecord] = {}
+    for record in reads.records():
+        newest[record.kind, record.agency] = record
+    return [newest[key] for key in sorted(newest)]

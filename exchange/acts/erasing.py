@@ -1,0 +1,110 @@
+"""Erasing: what opens a bulletin is destroyed, and the log says so; not one byte of the log changes.
+
+The statement's digest is in the lock before the transaction: a crash between erases it at the next start, and a
+database from before is erased again. Destroyed are the content key, our wrap and the recipients', the body and with it
+the statement and its salt, and what opens the entries about its reading. The dispatch stays; it names no content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from audit.entry.entry import Body, Kind
+from exchange.acts.retention_rules import day_of, is_due
+from exchange.records.statement import parse_read
+from exchange.store.store import HeldBulletin, Reads
+from exchange.acts.unit_of_work import Writing
+from keys.dsse import SignedPayload
+
+MAX_ERASED = 200  # of one act: others wait for the same writer
+Remember = Callable[[Iterable[bytes]], None]
+WasErased = Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What one act destroyed."""
+
+    bulletins: tuple[int, ...]  # places of their PUBLISHED and RECEIVED
+
+
+def erase(writing: Writing, wanted: Sequence[HeldBulletin], was_erased: WasErased, remember: Remember) -> Erased:
+    """Erase those of the wanted bulletins that are still due, judged inside the transaction.
+
+    Args:
+        writing: The open transaction; its hour is the day that counts.
+        wanted: At most ``MAX_ERASED``, as somebody read them before.
+        was_erased: Asks the lock.
+        remember: Tells the lock; durable when it returns.
+    """
+    today = day_of(writing.now_ms)
+    due = []
+    for each in wanted[:MAX_ERASED]:
+        held = writing.rows.find(each.sender, each.bulletin_id)
+        if held is not None and _due(writing.rows, held, today, was_erased):
+            due.append(held)
+    if due:
+        remember([held.statement_digest for held in due])
+        # The lock has it. A crash from here on leaves content that the next start erases.
+    for held in due:
+        writing.rows.erase(held.entry_index)
+        writing.log.add(
+            Body(
+                kind=Kind.ERASED,
+                bulletin_id=held.bulletin_id,
+                retain_until_day=held.retain_until_day,
+                retention_rule=held.retention_rule,
+                **writing.refers(held.entry_index),
+            )
+        )
+    return Erased(bulletins=tuple(held.entry_index for held in due))
+
+
+def due_after(
+    reads: Reads, after: int, today: int, was_erased: WasErased, *, everything: bool = False
+) -> tuple[list[HeldBulletin], int | None]:
+    """Read the next bulletins that are due.
+
+    Args:
+        reads: What is committed.
+        after: A place; from 0 at first.
+        today: ``day_of`` now.
+        was_erased: Asks the lock.
+        everything: Ask the lock about every bulletin that is kept, not only about those whose day has passed.
+
+    Returns:
+        Those due, and the place to go on after; None at the end.
+    """
+    rows = reads.kept(after, MAX_ERASED, until_before_day=None if everything else today)
+    due = [held for held in rows if _due(reads, held, today, was_erased)]
+    return due, rows[-1].entry_index if len(rows) == MAX_ERASED else None
+
+
+def spent_readings(reads: Reads, after: int) -> tuple[list[int], int | None]:
+    """Name the readings all of whose bulletins are erased: their case and reason have nothing left to explain.
+
+    Returns:
+        Their places, and the place to go on after; None at the end.
+    """
+    rows = reads.readings_after(after, MAX_ERASED)
+    spent = [place for place, request in rows if _spent(reads, request)]
+    return spent, rows[-1][0] if len(rows) == MAX_ERASED else None
+
+
+def erase_readings(writing: Writing, places: Sequence[int]) -> None:
+    """Destroy what opens the digests of entries about reading; the entries stay."""
+    for place in places:
+        writing.rows.erase_reading(place)
+
+
+def _due(reads: Reads, held: HeldBulletin, today: int, was_erased: WasErased) -> bool:
+    on_hold = bool(reads.open_holds(held.entry_index))
+    return is_due(held, today, on_hold=on_hold, erased_before=was_erased(held.statement_digest))
+
+
+def _spent(reads: Reads, request: bytes) -> bool:
+    read = parse_read(SignedPayload.decode(request).payload)
+    wanted = read.listed or ((read.sender, read.bulletin_id),)
+    found = [reads.find(sender, bulletin_id) for sender, bulletin_id in wanted]
+    return all(held is None or held.erased for held in found)

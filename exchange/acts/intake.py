@@ -1,0 +1,348 @@
+"""Intake: a message of a lane becomes received bulletins, or refusals that say why.
+
+``check_message`` judges a whole message outside the transaction; ``take_message`` enters the verdicts inside it.
+What is wrong with the message as such ends the stream and moves nothing. What is wrong with one bulletin is refused,
+logged, and moves the lane, so that no bulletin can block those behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from audit.entry.entry import Body, Kind, Outcome
+from exchange.records.dispatch import Dispatch
+from exchange.acts.summary import retention_of
+from exchange.acts.node_view import House
+from exchange.records.lane import LaneHead, LaneId, Step, advance, check_head, parse_lane_head
+from exchange.acts.notices import apply_notices
+from exchange.acts.delivery_checks import Accepted, Parcel, check_parcel, read_dispatch
+from exchange.acts.reissue import OldEntry, renew
+from exchange.acts.lane_position import standing
+from exchange.records.statement import opening
+from exchange.store.store import Content, HeldBulletin, InboundRow, LaneState, Reads
+from exchange.acts.unit_of_work import RandomBytes, Writing
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import AgencyId
+
+MAX_PARCELS = 64  # of one message
+MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
+AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds its lane up so long, not for ever
+QUARANTINE_AFTER = 2  # intakes that died on one delivery
+ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
+# Of a dispatch: what another attempt may cure, once we hold the maker's newest records.
+CURABLE = frozenset({"SIGNER_UNKNOWN", "KEY_EXPIRED", "MANIFEST_EXPIRED", "NOT_A_MEMBER"})
+
+Opening = Callable[[int, int, int], None]
+
+
+class DamagedError(RefusedError):
+    """A delivery whose bytes are not what its sender signed: the stream ends, and the third time it is refused."""
+
+    def __init__(self, place: tuple[int, int], refusal: RefusedError) -> None:
+        super().__init__(refusal.code, str(refusal))
+        self.place = place  # class, sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Consecutive deliveries of one lane and the head that covers them."""
+
+    parcels: tuple[Parcel, ...]
+    head: SignedPayload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of one delivery: accepted, refused with a code, withdrawn by its sender, or known already."""
+
+    step: Step
+    parcel: Parcel
+    dispatch: Dispatch | None  # None where it is not its maker's
+    accepted: Accepted | None = None
+    refusal: RefusedError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A message that may be entered."""
+
+    lane: LaneId
+    begun_after: bytes  # 32 bytes, digest of the delivery that the first of this lane and epoch must follow
+    head: LaneHead
+    signed_head: SignedPayload
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The place of the entry that answers a delivery; for a duplicate also of the RECEIVED that it repeats."""
+
+    sequence: int
+    entry_index: int
+    original_index: int = 0
+    refusal: RefusedError | None = None
+    new: bool = True
+
+
+def check_message(
+    message: Message,
+    *,
+    peer: AgencyId,
+    house: House,
+    reads: Reads,
+    now_ms: int,
+    random_bytes: RandomBytes,
+    given_up: Collection[tuple[int, int]] = (),
+    on_open: Opening | None = None,
+) -> Checked:
+    """Judge a message of a lane into us.
+
+    1 size and number; 2 the head is of a lane from the peer to us in an epoch of the peer's log, and signed by an
+    operations key of the peer; 3 it is not from far ahead; 4 the lane is not stopped; 5 the lane's rules (gap, fork,
+    equivocation); then each delivery's own checks (``exchange.parcel``).
+
+    Args:
+        message: As received.
+        peer: Whose certificate brought it.
+        house: Ours, now.
+        reads: What is committed.
+        now_ms: Milliseconds UTC.
+        random_bytes: For storing content keys.
+        given_up: (class, sequence) of deliveries that came damaged too often: they are refused now.
+        on_open: Told (class, epoch, sequence) of each delivery before it is opened.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE, LANE_HEAD_INVALID, CLOCK_DIFFERS and those of signatures; LANE_GAP, LANE_FORK,
+            EQUIVOCATION, DAMAGED. Nothing moves.
+    """
+    check_size(message)  # 1
+    lane = lane_of(message, peer, house)
+    head = check_head(message.head, lane, lambda key_id: house.federation.operations_key(peer, key_id, now_ms))  # 2
+    check_hour(head, now_ms)  # 3
+    state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    check_not_stopped(state)  # 4
+    position = standing(reads, state, peer, lane, [parcel.delivery for parcel in message.parcels])
+    steps = advance(
+        position,
+        lane,
+        head,
+        [parcel.delivery for parcel in message.parcels],
+        lambda sequence: _held_digest(reads, state, sequence),
+    )  # 5
+    verdicts = tuple(
+        judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up, on_open)
+        for step, parcel in zip(steps, message.parcels, strict=True)
+    )
+    return Checked(lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
+
+
+def check_size(message: Message) -> None:
+    if len(message.parcels) > MAX_PARCELS:
+        raise RefusedError("TOO_LARGE", f"{len(message.parcels)} deliveries in a message, at most {MAX_PARCELS}")
+    for parcel in message.parcels:
+        size = len(parcel.delivery) + len(parcel.dispatch.payload) + len(parcel.wrap) + len(parcel.body)
+        if size > MAX_PARCEL_BYTES:
+            raise RefusedError("TOO_LARGE", f"a delivery of {size} bytes, at most {MAX_PARCEL_BYTES}")
+
+
+def lane_of(message: Message, peer: AgencyId, house: House) -> LaneId:
+    """Name the lane that a message must be of: the peer's to us, in the class and epoch that its head claims."""
+    claimed = parse_lane_head(message.head.payload).lane
+    house.check_epoch(peer, claimed.epoch)
+    return replace(claimed, federation_id=house.federation.federation_id, sender=peer, recipient=house.agency)
+
+
+def check_hour(head: LaneHead, now_ms: int) -> None:
+    """Refuse a head from far ahead: once it is kept, no head of the present could follow it."""
+    if head.time_ms > now_ms + AHEAD_MS:
+        seconds = (head.time_ms - now_ms) // 1000
+        raise RefusedError("CLOCK_DIFFERS", f"{head.lane}: its head is {seconds} s ahead of our clock")
+
+
+def check_not_stopped(state: LaneState | None) -> None:
+    if state is not None and state.stopped:
+        raise RefusedError("LANE_STOPPED", f"the lane from {state.peer} is stopped: it contradicts itself")
+
+
+def _held_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
+    row = reads.inbound(state.row, sequence) if state is not None else None
+    return row.digest if row is not None else None
+
+
+def judge(
+    step: Step,
+    parcel: Parcel,
+    head: LaneHead,
+    house: House,
+    reads: Reads,
+    now_ms: int,
+    random_bytes: RandomBytes,
+    state: LaneState | None,
+    given_up: Collection[tuple[int, int]],
+    on_open: Opening | None = None,
+) -> Verdict:
+    """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
+    place = (int(head.lane.lane_class), step.delivery.sequence)
+    try:
+        dispatch = read_dispatch(step, parcel, head, house, now_ms)
+    except RefusedError as refusal:
+        if refusal.code in CURABLE:
+            raise
+        if place not in given_up or not step.new:
+            raise DamagedError(place, refusal) from refusal
+        return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
+    verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
+    if not step.new or step.withdrawn is not None:
+        return verdict
+    if state is not None and reads.attempts(state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
+        gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
+        return replace(verdict, refusal=gone)
+    if on_open is not None:
+        on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
+    try:
+        accepted = check_parcel(step, parcel, dispatch, house, reads, now_ms, random_bytes)
+        return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
+    except RefusedError as refusal:
+        if refusal.code in ENDS_STREAM and place not in given_up:
+            raise DamagedError(place, refusal) from refusal
+        return replace(verdict, refusal=refusal)
+
+
+def take_message(
+    writing: Writing, checked: Checked, *, peer: AgencyId, house: House, old_entry: OldEntry | None = None
+) -> list[Answer]:
+    """Enter a checked message: one entry for each new delivery, and the lane's new position.
+
+    Args:
+        writing: The open transaction.
+        checked: By ``check_message``.
+        peer: Whose lane it is.
+        house: Ours.
+        old_entry: Reads an entry of an earlier epoch of our log by its place; None where there is none.
+
+    Raises:
+        UnavailableError: The lane has moved since it was checked; check again.
+        RefusedError: LANE_STOPPED, meanwhile.
+    """
+    lane = checked.lane
+    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    check_not_stopped(state)
+    answers = []
+    sequence, held = state.sequence, state.digest if state.sequence else checked.begun_after
+    for verdict in checked.verdicts:
+        delivery = verdict.step.delivery
+        if not verdict.step.new:
+            answers.append(_answered(writing, state, delivery.sequence))
+            continue
+        if delivery.sequence != sequence + 1 or delivery.previous != held:
+            raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
+        answers.append(_take(writing, verdict, state, peer, house, old_entry))
+        sequence, held = delivery.sequence, verdict.step.digest
+    if sequence != state.sequence:
+        state = replace(state, sequence=sequence, digest=held)
+    # Only a head of the very place where the lane stands is kept: evidence of equivocation needs one that covers it.
+    if checked.head.time_ms > state.head_time_ms and checked.head.sequence == state.sequence:
+        state = replace(state, head=checked.signed_head.encode(), head_time_ms=checked.head.time_ms)
+    writing.rows.move_lane(state)
+    return answers
+
+
+def _answered(writing: Writing, state: LaneState, sequence: int) -> Answer:
+    row = writing.rows.inbound(state.row, sequence)
+    if row is None:
+        raise UnavailableError(f"delivery {sequence} from {state.peer} is not committed yet", 0.1)
+    return Answer(sequence=sequence, entry_index=row.entry_index, original_index=row.original_index, new=False)
+
+
+def _take(
+    writing: Writing,
+    verdict: Verdict,
+    state: LaneState,
+    peer: AgencyId,
+    house: House,
+    old_entry: OldEntry | None,
+) -> Answer:
+    """Write the one entry that answers a delivery, and what hangs on it."""
+    delivery, dispatch = verdict.step.delivery, verdict.dispatch
+    about = _About(
+        peer=house.member_number(peer),
+        bulletin_id=dispatch.bulletin_id if dispatch is not None else b"",
+        dispatch_digest=delivery.dispatch_digest,
+        delivery_digest=verdict.step.digest,
+    )
+    held = writing.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
+    refusal, original = verdict.refusal, 0
+    if verdict.step.withdrawn is not None:
+        index = writing.log.add(Body(kind=Kind.WITHDRAWN, **about))
+    elif refusal is None and held is not None and dispatch is not None and _same(held, dispatch):
+        original = renew(writing, held.entry_index, old_entry)
+        index = writing.log.add(Body(kind=Kind.DUPLICATE, **about, **writing.refers(original)))
+    elif refusal is None and verdict.accepted is not None and held is None:
+        index = _receive(writing, verdict, verdict.accepted, about, peer)
+    else:
+        refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
+        index = writing.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
+        if refusal.code == "EQUIVOCATION":
+            writing.rows.add_evidence(writing.place(index), "dispatch", verdict.parcel.dispatch.encode())
+    writing.rows.add_inbound(
+        InboundRow(
+            lane=state.row,
+            sequence=delivery.sequence,
+            delivery=verdict.parcel.delivery,
+            digest=verdict.step.digest,
+            entry_index=writing.place(index),
+            original_index=original,
+        )
+    )
+    place = writing.place(index)
+    return Answer(sequence=delivery.sequence, entry_index=place, original_index=original, refusal=refusal)
+
+
+class _About(TypedDict):
+    """What every answer to a delivery names."""
+
+    peer: int
+    bulletin_id: bytes
+    dispatch_digest: bytes
+    delivery_digest: bytes
+
+
+def _same(held: HeldBulletin, dispatch: Dispatch) -> bool:
+    return held.statement_digest == dispatch.statement_digest
+
+
+def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, about: _About, peer: AgencyId) -> int:
+    rule, day = retention_of(accepted.bulletin)
+    index = writing.log.add(
+        Body(
+            kind=Kind.RECEIVED,
+            **about,
+            opening=opening(accepted.statement.salt, verdict.step.digest),
+            retain_until_day=day,
+            retention_rule=rule,
+            digest=accepted.disclosure_root,
+        )
+    )
+    writing.rows.add_bulletin(
+        HeldBulletin(
+            entry_index=writing.place(index),
+            sender=peer,
+            bulletin_id=accepted.bulletin_id,
+            statement_digest=accepted.statement_digest,
+            facts=accepted.facts,
+            at_ms=writing.now_ms,
+            retain_until_day=day,
+            retention_rule=rule,
+        ),
+        Content(
+            dispatch=verdict.parcel.dispatch.encode(),
+            body=verdict.parcel.body,
+            wrap=verdict.parcel.wrap,
+            stored_key=accepted.stored_key,
+        ),
+    )
+    apply_notices(writing, accepted.bulletin, peer, accepted.bulletin_id, index)
+    return index

@@ -1,0 +1,63 @@
+"""Where we stand in a peer's lane, also in one that is only beginning, or beginning anew after the peer's log did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from exchange.records.lane import LaneId, Position, lane_head_digest, parse_delivery
+from exchange.store.store import LaneState, Reads
+from keys.dsse import SignedPayload
+from keys.identity import AgencyId
+
+REMEMBERED = 1000  # of an earlier epoch's newest deliveries: one of them is what a restored sender goes on from
+
+
+def position_of(state: LaneState | None) -> Position:
+    """Say where we stand in a lane."""
+    if state is None:
+        return Position()
+    return Position(
+        epoch=state.epoch,
+        sequence=state.sequence,
+        digest=state.digest,
+        latest_head_time_ms=state.head_time_ms,
+        head_digest=lane_head_digest(SignedPayload.decode(state.head).payload) if state.head else b"",
+    )
+
+
+def standing(
+    reads: Reads, state: LaneState | None, peer: AgencyId, lane: LaneId, deliveries: Sequence[bytes]
+) -> Position:
+    """Say where we stand in a lane that may only be beginning, or beginning anew after the sender's log did.
+
+    The first delivery of a later epoch follows the last one of the epoch before that we have receipted. A sender that
+    came back from a copy without asking us may remember an earlier one: that is one we hold too, and hides nothing.
+    """
+    if state is not None and state.sequence:
+        return position_of(state)
+    earlier = _earlier(reads, peer, lane)
+    if earlier is None:
+        return position_of(state)
+    digest = earlier.digest
+    if deliveries:
+        named = parse_delivery(deliveries[0]).previous
+        after = max(0, earlier.sequence - REMEMBERED)
+        if named in {row.digest for row in reads.inbound_after(earlier.row, after, REMEMBERED)}:
+            digest = named
+    if state is None:
+        return Position(epoch=earlier.epoch, sequence=earlier.sequence, digest=digest)
+    return replace(position_of(state), digest=digest)
+
+
+def _earlier(reads: Reads, peer: AgencyId, lane: LaneId) -> LaneState | None:
+    """Find the newest earlier epoch of a lane in which anything came."""
+    earlier = [
+        each
+        for each in reads.lanes()  # what we hold bounds it, not the number that the peer gives its epoch
+        if not each.outgoing
+        and (each.peer, each.lane_class) == (peer, int(lane.lane_class))
+        and each.epoch < lane.epoch
+        and each.sequence
+    ]
+    return max(earlier, key=lambda each: each.epoch, default=None)

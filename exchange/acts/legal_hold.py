@@ -1,0 +1,113 @@
+"""Holds: an officer keeps a bulletin from erasure, for a case and with a reason, or lets it go again.
+
+The request is signed as one to read is, with a purpose of its own, and stands in the log as HOLD_SET or HOLD_RELEASED
+in the same transaction that changes what the retention job sees. Case and reason stay beside the log, and go with the
+bulletin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audit.entry.entry import Body, Kind, Outcome, Role
+from exchange.acts.node_view import House
+from exchange.acts.reading import Reader, check_allowed, check_nonce, check_statement, find_held
+from exchange.records.statement import ReadPurpose, opened_digest
+from exchange.store.store import HeldBulletin
+from exchange.acts.unit_of_work import RandomBytes, Writing
+from keys.errors import RefusedError
+from keys.identity import short
+
+_KINDS = {ReadPurpose.HOLD: Kind.HOLD_SET, ReadPurpose.RELEASE: Kind.HOLD_RELEASED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What the log says of a hold."""
+
+    entry_index: int  # place of the last entry written
+    blind: bytes  # 32 bytes; with it the officer's program checks that the entry commits to the request
+    count: int  # holds set or released
+    denied: RefusedError | None = None
+
+
+def hold(writing: Writing, reader: Reader, house: House, random_bytes: RandomBytes) -> Kept:
+    """Set a hold, or release every open one of a bulletin; ACCESS_DENIED where it is not allowed.
+
+    1 the request is one to hold or to release; 2 the bulletin is here and not erased; 3 it is the statement meant;
+    4 there is a hold to release; 5 the nonce is new; 6 role and ceiling.
+
+    Args:
+        writing: The open transaction.
+        reader: ``reading.check_request`` has passed.
+        house: Ours, now.
+        random_bytes: For the blind.
+
+    Raises:
+        RefusedError: MALFORMED, NO_SUCH_BULLETIN, KEY_GONE, REPLAYED. Nothing is logged.
+    """
+    request = reader.request
+    check_purpose(reader)  # 1
+    held = find_held(writing, request.sender, request.bulletin_id)  # 2
+    check_statement(held, request)  # 3
+    open_holds = writing.rows.open_holds(held.entry_index)
+    if request.purpose is ReadPurpose.RELEASE:
+        check_on_hold(held, open_holds)  # 4
+    check_nonce(writing, request)  # 5
+    random = random_bytes(32)
+    try:
+        check_allowed(reader, (held,))  # 6
+    except RefusedError as refusal:
+        index = _log(writing, reader, house, Kind.ACCESS_DENIED, held, held.entry_index, random, refusal)
+        return Kept(entry_index=index, blind=random, count=0, denied=refusal)
+    if request.purpose is ReadPurpose.HOLD:
+        index = _log(writing, reader, house, Kind.HOLD_SET, held, held.entry_index, random)
+        writing.rows.set_hold(index, held.entry_index)
+        return Kept(entry_index=index, blind=random, count=1)
+    for each in open_holds:
+        index = _log(writing, reader, house, Kind.HOLD_RELEASED, held, each, random)
+        writing.rows.release_hold(each, index)
+    return Kept(entry_index=index, blind=random, count=len(open_holds))
+
+
+def check_purpose(reader: Reader) -> None:
+    """Refuse a request that its officer signed for something else."""
+    if reader.request.purpose not in _KINDS or reader.request.listed:
+        raise RefusedError("MALFORMED", "this request is neither to hold nor to release one bulletin")
+
+
+def check_on_hold(held: HeldBulletin, open_holds: list[int]) -> None:
+    """Refuse to release what nobody holds."""
+    if not open_holds:
+        raise RefusedError("NO_SUCH_BULLETIN", f"bulletin {short(held.bulletin_id)} is not on hold")
+
+
+def _log(
+    writing: Writing,
+    reader: Reader,
+    house: House,
+    kind: Kind,
+    held: HeldBulletin,
+    target: int,
+    random: bytes,
+    denied: RefusedError | None = None,
+) -> int:
+    """Write one entry about *target*, with what opens its digest beside the log; return its place."""
+    index = writing.log.add(
+        Body(
+            kind=kind,
+            actor=house.pseudonym(reader.key.owner),
+            actor_epoch=house.pseudonym_epoch,
+            role=Role.READER,
+            bulletin_id=held.bulletin_id,
+            purpose=int(reader.request.purpose),
+            outcome=Outcome[denied.code] if denied else 0,
+            retain_until_day=held.retain_until_day if kind is Kind.HOLD_SET else 0,
+            retention_rule=held.retention_rule if kind is Kind.HOLD_SET else 0,
+            digest=opened_digest(random, reader.digest),
+            **writing.refers(target),
+        )
+    )
+    place = writing.place(index)
+    writing.rows.add_reading(place, random, reader.signed.encode())
+    return place

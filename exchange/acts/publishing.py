@@ -1,0 +1,357 @@
+"""Publishing: an author's signed statement becomes a sealed dispatch in the lanes of its recipients.
+
+``prepare`` checks and seals, outside the transaction; ``publish`` enters the result into the lanes and the log,
+inside it. Nothing is acknowledged before that transaction is durable. The checks are numbered; each is proved by a
+test that goes red without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from audit.entry.entry import Body, Kind, Role
+from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, find_author
+from exchange.records.bulletin import id_bytes, parse_bulletin
+from exchange.records.disclosure import disclosure_root
+from exchange.records.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
+from exchange.records.sealed_statement import Sealed, seal_statement
+from exchange.acts.summary import bulletin_id_of, facts_of, needs_target, retention_of
+from exchange.acts.stored_bulletin import check_correction, corrected_by
+from exchange.acts.node_view import House
+from exchange.records.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
+from exchange.acts.notices import apply_notices
+from exchange.rules import check_bulletin
+from exchange.rules.complaint import RulesError
+from exchange.records.statement import Statement, opening, parse_statement, recipients_of, statement_digest
+from exchange.store.store import Content, Facts, HeldBulletin, OutboundRow, Reads
+from exchange.v1.bulletin_pb2 import Bulletin
+from exchange.acts.unit_of_work import RandomBytes, Writing
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import AgencyId, short
+from keys.roster import MemberStatus
+from keys.signing import PublicKey
+
+MAX_STATEMENT_BYTES = (1 << 20) - 4096  # with its signature and length it must fit the largest bucket
+TRANSPORT_MS = 14 * 86_400_000  # the recipients' encryption keys are published so far ahead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A statement that passed every check, sealed and ready to be entered."""
+
+    bulletin: Bulletin
+    bulletin_id: bytes
+    statement: Statement
+    digest: bytes  # of the statement
+    author: Author
+    facts: Facts
+    sealed: Sealed
+    dispatch_digest: bytes
+    stored_key: bytes
+    disclosure_root: bytes  # 32 bytes: what the log commits to, field by field
+    recipients: tuple[AgencyId, ...]  # those served
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A delivery that entered a lane, with what travels."""
+
+    lane: LaneId
+    row: OutboundRow
+    dispatch: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What the author is told: the entry that his receipt will prove."""
+
+    entry_index: int  # its place
+    statement_digest: bytes
+    queued: tuple[Queued, ...]  # none where the same statement was published before
+
+
+def prepare(
+    signed: SignedPayload, *, caller: str, house: House, reads: Reads, now_ms: int, random_bytes: RandomBytes
+) -> Prepared | HeldBulletin:
+    """Check a statement and seal it.
+
+    1 size; 2 federation; 3 roster in force; 4 originator is this agency; 5 the caller is the author; 6 the bulletin
+    names the author; 7 role and ceiling; 8 exactly the author's signature; 9 recipients are the addressees; 10 the
+    targets of relations are known; 11 the bulletin's rules; 12 a correction's old values stand there. Uniqueness is checked again when it is entered.
+
+    Args:
+        signed: As the client sent it.
+        caller: Owner of the certificate that brought it, AGENCY/id.
+        house: Ours, now.
+        reads: What is committed.
+        now_ms: Milliseconds UTC.
+        random_bytes: For the content key and nonces.
+
+    Returns:
+        What ``publish`` enters; or, where this very statement was published before, what is held of it.
+
+    Raises:
+        RefusedError: With the public code of the check that failed.
+    """
+    check_size(signed)  # 1
+    statement = parse_statement(signed.payload)
+    check_federation(statement, house)  # 2
+    check_roster(statement, house, now_ms)  # 3
+    bulletin = parse_bulletin(statement.bulletin)
+    check_originator(bulletin, house)  # 4
+    author = find_author(signed, house.agency, house, now_ms)
+    check_caller(author, caller)  # 5
+    check_author_named(bulletin, author)  # 6
+    check_role(author, bulletin)  # 7
+    check_signature(signed, author)  # 8
+    digest = statement_digest(signed.payload)
+    bulletin_id = bulletin_id_of(bulletin)
+    held = reads.find(house.agency, bulletin_id)
+    if held is not None and held.statement_digest == digest:
+        return held
+    check_recipients(statement, bulletin, house)  # 9
+    check_targets(bulletin, house, reads)  # 10
+    check_rules(bulletin, statement, house)  # 11
+    check_old_values(bulletin, house, reads)  # 12
+    return _seal(signed, statement, bulletin, author, digest, bulletin_id, house, now_ms, random_bytes)
+
+
+def check_size(signed: SignedPayload) -> None:
+    if len(signed.payload) > MAX_STATEMENT_BYTES:
+        raise RefusedError("TOO_LARGE", f"statement of {len(signed.payload)} bytes, at most {MAX_STATEMENT_BYTES}")
+
+
+def check_federation(statement: Statement, house: House) -> None:
+    if statement.federation_id != house.federation.federation_id:
+        ours, theirs = short(house.federation.federation_id), short(statement.federation_id)
+        raise RefusedError("WRONG_FEDERATION", f"signed for federation {theirs}, this is {ours}")
+
+
+def check_roster(statement: Statement, house: House, now_ms: int) -> None:
+    roster, digest = house.federation.roster, house.federation.roster_digest
+    if statement.roster_digest != digest:
+        found = short(statement.roster_digest)
+        raise RefusedError(
+            "STALE_ROSTER", f"signed under roster {found}; in force is {roster.version}, {short(digest)}"
+        )
+    house.federation.check_traffic(now_ms)
+
+
+def check_originator(bulletin: Bulletin, house: House) -> None:
+    if bulletin.header.originator != house.agency:
+        raise RefusedError("SENDER_DIFFERS", f"originator {bulletin.header.originator} at the node of {house.agency}")
+
+
+def check_caller(author: Author, caller: str) -> None:
+    if author.key.owner != caller:
+        raise RefusedError("AUTHOR_DIFFERS", f"signed by {author.key.owner}, brought by {caller}")
+
+
+def check_recipients(statement: Statement, bulletin: Bulletin, house: House) -> None:
+    expected = recipients_of(bulletin.header.addressees, house.agency)
+    if statement.recipients != expected:
+        raise RefusedError("RECIPIENTS_DIFFER", f"signed for {len(statement.recipients)} agencies, addressed to others")
+    for agency in expected:
+        house.member_number(agency)
+
+
+def check_targets(bulletin: Bulletin, house: House, reads: Reads) -> None:
+    for relation in bulletin.header.relations:
+        if not needs_target(relation):
+            continue
+        held = [found.statement_digest for found in reads.find_any(id_bytes(relation.bulletin_id))]
+        if not relation.statement_digest or relation.statement_digest not in held:
+            raise RefusedError("TARGET_MISSING", f"relation to {relation.bulletin_id}: that statement is not held here")
+
+
+def check_rules(bulletin: Bulletin, statement: Statement, house: House) -> None:
+    complaints = check_bulletin(bulletin, house.catalogue(statement.roster_digest))
+    if complaints:
+        raise RulesError(complaints)
+
+
+def check_old_values(bulletin: Bulletin, house: House, reads: Reads) -> None:
+    target = corrected_by(bulletin, house.agency, reads, house.storage)
+    if target is not None:
+        check_correction(bulletin, target)
+
+
+def _seal(
+    signed: SignedPayload,
+    statement: Statement,
+    bulletin: Bulletin,
+    author: Author,
+    digest: bytes,
+    bulletin_id: bytes,
+    house: House,
+    now_ms: int,
+    random_bytes: RandomBytes,
+) -> Prepared:
+    served: dict[AgencyId, PublicKey] = {}
+    absent: list[Absent] = []
+    for agency in statement.recipients:
+        reason, key = _serve(agency, house, now_ms)
+        if key is None:
+            absent.append(Absent(agency=agency, reason=reason))
+        else:
+            served[agency] = key
+    if not served:
+        raise RefusedError("NO_RECIPIENT", "none of the recipients can be served: no key, suspended or left")
+    sealed = seal_statement(
+        signed,
+        statement=statement,
+        sender=house.agency,
+        bulletin_id=bulletin_id,
+        urgency=Urgency(bulletin.header.urgency),
+        recipients=served,
+        absent=absent,
+        expires_ms=now_ms + TRANSPORT_MS,
+        signer=house.operations,
+        random_bytes=random_bytes,
+    )
+    return Prepared(
+        bulletin=bulletin,
+        bulletin_id=bulletin_id,
+        statement=statement,
+        digest=digest,
+        author=author,
+        facts=facts_of(bulletin, house.catalogue(statement.roster_digest), None),
+        sealed=sealed,
+        dispatch_digest=dispatch_digest(sealed.dispatch.payload),
+        stored_key=house.storage.store(sealed.content_key, digest, random_bytes),
+        disclosure_root=disclosure_root(statement.salt, statement.bulletin),
+        recipients=tuple(served),
+    )
+
+
+def _serve(agency: AgencyId, house: House, now_ms: int) -> tuple[AbsentReason, PublicKey | None]:
+    member = house.federation.roster.member(agency)
+    if member is None or member.status is MemberStatus.LEFT:
+        return AbsentReason.LEFT, None
+    if member.status is MemberStatus.SUSPENDED:
+        return AbsentReason.SUSPENDED, None
+    return AbsentReason.NO_KEY, house.federation.encryption_key(agency, now_ms)
+
+
+def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
+    """Enter a prepared statement into the log and its recipients' lanes.
+
+    13 (sender, bulletin_id) is unique for ever.
+
+    Raises:
+        RefusedError: EQUIVOCATION, another statement has this id.
+    """
+    held = writing.rows.find(house.agency, prepared.bulletin_id)
+    if held is not None and held.statement_digest == prepared.digest:
+        return Published(entry_index=held.entry_index, statement_digest=prepared.digest, queued=())
+    check_unique(held, prepared)  # 13
+    rule, day = retention_of(prepared.bulletin)
+    index = _log_published(writing, prepared, house)
+    writing.rows.add_bulletin(
+        HeldBulletin(
+            entry_index=writing.place(index),
+            sender=house.agency,
+            bulletin_id=prepared.bulletin_id,
+            statement_digest=prepared.digest,
+            facts=prepared.facts,
+            at_ms=writing.now_ms,
+            retain_until_day=day,
+            retention_rule=rule,
+        ),
+        Content(
+            dispatch=prepared.sealed.dispatch.encode(),
+            body=prepared.sealed.body,
+            wrap=b"",
+            stored_key=prepared.stored_key,
+        ),
+    )
+    queued = _queue(writing, prepared, house, index)
+    apply_notices(writing, prepared.bulletin, house.agency, prepared.bulletin_id, index)
+    return Published(entry_index=writing.place(index), statement_digest=prepared.digest, queued=queued)
+
+
+def check_unique(held: HeldBulletin | None, prepared: Prepared) -> None:
+    if held is not None:
+        raise RefusedError(
+            "EQUIVOCATION",
+            f"bulletin {short(prepared.bulletin_id)} was published as statement {short(held.statement_digest)},"
+            f" this is {short(prepared.digest)}",
+        )
+
+
+def _log_published(writing: Writing, prepared: Prepared, house: House) -> int:
+    rule, day = retention_of(prepared.bulletin)
+    return writing.log.add(
+        Body(
+            kind=Kind.PUBLISHED,
+            actor=house.pseudonym(prepared.author.key.owner),
+            actor_epoch=house.pseudonym_epoch,
+            role=Role.AUTHOR,
+            bulletin_id=prepared.bulletin_id,
+            dispatch_digest=prepared.dispatch_digest,
+            statement_digest=prepared.digest,
+            retain_until_day=day,
+            retention_rule=rule,
+            key_id=prepared.author.key.key_id,
+            digest=prepared.disclosure_root,
+        )
+    )
+
+
+def _queue(writing: Writing, prepared: Prepared, house: House, index: int) -> tuple[Queued, ...]:
+    """Number one delivery for each recipient, in its lane."""
+    lane_class = class_of(prepared.bulletin.header.urgency)
+    body, dispatch = prepared.sealed.body, prepared.sealed.dispatch.encode()
+    queued = []
+    for agency in prepared.recipients:
+        lane, row = _deliver(writing, prepared, house, agency, lane_class, index)
+        queued.append(Queued(lane=lane, row=row, dispatch=dispatch, body=body))
+    writing.rows.add_outbound([step.row for step in queued])
+    return tuple(queued)
+
+
+def _deliver(
+    writing: Writing, prepared: Prepared, house: House, agency: AgencyId, lane_class: LaneClass, index: int
+) -> tuple[LaneId, OutboundRow]:
+    state = writing.rows.open_lane(outgoing=True, peer=agency, lane_class=lane_class, epoch=house.epoch)
+    lane = LaneId(
+        federation_id=house.federation.federation_id,
+        sender=house.agency,
+        recipient=agency,
+        lane_class=lane_class,
+        epoch=house.epoch,
+    )
+    delivery = Delivery(
+        lane=lane,
+        sequence=state.sequence + 1,
+        previous=state.digest,
+        dispatch_digest=prepared.dispatch_digest,
+        time_ms=writing.now_ms,
+    ).encode()
+    digest = delivery_digest(delivery)
+    queued_index = writing.log.add(
+        Body(
+            kind=Kind.QUEUED,
+            peer=house.member_number(agency),
+            bulletin_id=prepared.bulletin_id,
+            dispatch_digest=prepared.dispatch_digest,
+            delivery_digest=digest,
+            refers_to=index,
+            count=state.sequence + 1,
+        )
+    )
+    writing.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
+    row = OutboundRow(
+        lane=state.row,
+        sequence=state.sequence + 1,
+        entry_index=writing.place(index),
+        queued_index=writing.place(queued_index),
+        delivery=delivery,
+        digest=digest,
+        wrap=prepared.sealed.wraps[agency],
+        opening=opening(prepared.statement.salt, digest),
+        since_ms=writing.now_ms,
+    )
+    return lane, row

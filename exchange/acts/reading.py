@@ -1,0 +1,221 @@
+"""Reading: the officer's signed request is committed to the log before anything is opened.
+
+Only ``open_bulletin`` makes an ``OpenedBulletin``, and only from a grant, which exists once OPENED is durable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audit.entry.entry import Body, Kind, Outcome, Role
+from exchange.acts.stored_bulletin import open_content
+from exchange.acts.node_view import House
+from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, parse_read
+from exchange.store.store import HeldBulletin, Reads
+from exchange.acts.unit_of_work import NOTHING, RandomBytes, Writing
+from keys import dsse
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import record_digest, short
+from keys.manifest import Officer
+from keys.signing import PublicKey
+
+OPENS_NOTHING = frozenset({ReadPurpose.HOLD, ReadPurpose.RELEASE})
+_OPENING = {ReadPurpose.EXPORT: Kind.EXPORTED}
+CLOCK_MS = 5 * 60_000  # how far an officer's clock may be from the node's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """An officer or system whose signed request is good."""
+
+    officer: Officer
+    key: PublicKey
+    request: ReadRequest
+    signed: SignedPayload
+    digest: bytes  # of the request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What may be opened once the entry is durable."""
+
+    entry_index: int
+    held: tuple[HeldBulletin, ...]
+    blind: bytes  # 32 bytes; with it the reader checks that the entry commits to the request
+    denied: RefusedError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedBulletin:
+    """Decrypted content whose reading is in the log; its signatures were verified at intake."""
+
+    held: HeldBulletin
+    statement: SignedPayload
+    dispatch: SignedPayload
+    granted: Granted
+
+
+def check_request(signed: SignedPayload, *, caller: str, house: House, now_ms: int) -> Reader:
+    """Check an officer's request to read.
+
+    1 federation and agency; 2 the caller is who signed; 3 the request names him; 4 his signature; 5 the hour.
+    The nonce is taken in the transaction (6); whether he may read what he asks for is judged there too (7), because a
+    denial is logged.
+
+    Raises:
+        RefusedError: WRONG_FEDERATION, WRONG_MAKER, AUTHOR_DIFFERS, CLOCK_DIFFERS and those of signatures.
+    """
+    request = parse_read(signed.payload)
+    check_federation(request, house)  # 1
+    if len(signed.signatures) != 1:
+        raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures on a request to read")
+    officer, key = house.federation.person(house.agency, signed.signatures[0].key_id, now_ms)
+    check_caller(key, caller)  # 2
+    check_named(request, officer)  # 3
+    check_signature(signed, key)  # 4
+    check_time(request, now_ms)  # 5
+    return Reader(
+        officer=officer, key=key, request=request, signed=signed, digest=record_digest("read", signed.payload)
+    )
+
+
+def check_federation(request: ReadRequest, house: House) -> None:
+    if request.federation_id != house.federation.federation_id:
+        raise RefusedError("WRONG_FEDERATION", f"request of federation {short(request.federation_id)}")
+    if request.agency != house.agency:
+        raise RefusedError("WRONG_MAKER", f"request to the node of {request.agency}, this is {house.agency}")
+
+
+def check_caller(key: PublicKey, caller: str) -> None:
+    if key.owner != caller:
+        raise RefusedError("AUTHOR_DIFFERS", f"signed by {key.owner}, brought by {caller}")
+
+
+def check_named(request: ReadRequest, officer: Officer) -> None:
+    if request.officer != officer.id:
+        raise RefusedError("AUTHOR_DIFFERS", f"the request names {request.officer}, signed by {officer.id}")
+
+
+def check_signature(signed: SignedPayload, key: PublicKey) -> None:
+    dsse.verify(signed, "read", lambda key_id: key if key_id == key.key_id else None)
+
+
+def check_time(request: ReadRequest, now_ms: int) -> None:
+    if abs(request.time_ms - now_ms) > CLOCK_MS:
+        seconds = (request.time_ms - now_ms) // 1000
+        raise RefusedError("CLOCK_DIFFERS", f"the request's time is {seconds} s from the node's clock")
+
+
+def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBytes) -> Granted:
+    """Log a reading: OPENED, LISTED or EXPORTED, or ACCESS_DENIED where it is not allowed.
+
+    6 the nonce is new; 7 role and ceiling.
+
+    Returns:
+        What may be opened after the commit; where it is denied, why.
+
+    Raises:
+        RefusedError: REPLAYED, NO_SUCH_BULLETIN, KEY_GONE for what is erased, MALFORMED. Nothing is logged.
+    """
+    request = reader.request
+    check_opens(request)
+    wanted = request.listed or ((request.sender, request.bulletin_id),)
+    held = tuple(find_held(writing, sender, bulletin_id) for sender, bulletin_id in wanted)
+    if not request.listed:
+        check_statement(held[0], request)
+    check_nonce(writing, request)  # 6
+    denied = None
+    try:
+        check_allowed(reader, held)  # 7
+    except RefusedError as refusal:
+        denied = refusal
+    random = random_bytes(32)
+    index = writing.log.add(_entry(writing, reader, held, denied, random, house))
+    writing.rows.add_reading(writing.place(index), random, reader.signed.encode())
+    if denied is None and not request.listed:
+        writing.rows.mark_opened(held[0].entry_index)
+    return Granted(entry_index=writing.place(index), held=held, blind=random, denied=denied)
+
+
+def check_opens(request: ReadRequest) -> None:
+    """Refuse a request that its officer signed for something else than opening."""
+    if request.purpose in OPENS_NOTHING:
+        raise RefusedError("MALFORMED", f"a request to {request.purpose.name.lower()} opens nothing")
+    if request.listed and request.purpose is ReadPurpose.EXPORT:
+        raise RefusedError("MALFORMED", "a list is not exported")
+
+
+def find_held(writing: Writing, sender: str, bulletin_id: bytes) -> HeldBulletin:
+    """Give a bulletin that can still be opened: RefusedError NO_SUCH_BULLETIN, or KEY_GONE for an erased one."""
+    held = writing.rows.find(sender, bulletin_id)
+    if held is None:
+        raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {short(bulletin_id)} of {sender} is here")
+    if held.erased:
+        raise RefusedError("KEY_GONE", f"bulletin {short(bulletin_id)} of {sender} was erased")
+    return held
+
+
+def check_statement(held: HeldBulletin, request: ReadRequest) -> None:
+    """Refuse a request for another statement than the one that is held."""
+    if held.statement_digest != request.statement_digest:
+        raise RefusedError("NO_SUCH_BULLETIN", f"statement {short(request.statement_digest)} is not the one held here")
+
+
+def check_nonce(writing: Writing, request: ReadRequest) -> None:
+    if not writing.rows.take_nonce(request.nonce):
+        raise RefusedError("REPLAYED", f"request {short(request.nonce)} was made before")
+
+
+def check_allowed(reader: Reader, held: tuple[HeldBulletin, ...]) -> None:
+    if "reader" not in reader.officer.roles:
+        raise RefusedError("NOT_ALLOWED", f"{reader.key.owner} has no role reader in the manifest")
+    level = max(item.facts.classification for item in held)
+    if level > reader.officer.ceiling:
+        raise RefusedError("NOT_ALLOWED", f"classification {level} is above {reader.key.owner}'s ceiling")
+
+
+def _entry(
+    writing: Writing,
+    reader: Reader,
+    held: tuple[HeldBulletin, ...],
+    denied: RefusedError | None,
+    random: bytes,
+    house: House,
+) -> Body:
+    listing = bool(reader.request.listed)
+    kind = (
+        Kind.ACCESS_DENIED if denied else Kind.LISTED if listing else _OPENING.get(reader.request.purpose, Kind.OPENED)
+    )
+    return Body(
+        kind=kind,
+        actor=house.pseudonym(reader.key.owner),
+        actor_epoch=house.pseudonym_epoch,
+        role=Role.READER,
+        bulletin_id=b"" if listing else held[0].bulletin_id,
+        purpose=int(reader.request.purpose),
+        outcome=Outcome[denied.code] if denied else 0 if kind is Kind.EXPORTED else Outcome.DONE,
+        count=len(held) if listing else 0,
+        digest=opened_digest(random, reader.digest),
+        **(NOTHING if listing else writing.refers(held[0].entry_index)),
+    )
+
+
+def open_bulletin(granted: Granted, held: HeldBulletin, house: House, reads: Reads) -> OpenedBulletin:
+    """Open what a grant allows. Its entry is durable by now.
+
+    Raises:
+        RefusedError: What the grant denied; KEY_GONE.
+        IntegrityError: The stored bytes do not open: they are not what was received.
+    """
+    if granted.denied is not None:
+        raise granted.denied
+    content = reads.content(held.entry_index)
+    if content is None or held not in granted.held:
+        raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")
+    return OpenedBulletin(
+        held=held,
+        statement=open_content(content, held, house.storage),
+        dispatch=SignedPayload.decode(content.dispatch),
+        granted=granted,
+    )

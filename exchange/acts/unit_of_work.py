@@ -1,0 +1,46 @@
+"""What an act is given to write with: the open transaction, the staged log, the hour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict
+
+from audit.log.log import Stage
+from exchange.store.log_position import epoch_of, index_of, place_of
+from exchange.store.store import Transaction
+
+RandomBytes = Callable[[int], bytes]
+
+
+class Reference(TypedDict):
+    """The two fields of an entry that name another one."""
+
+    refers_to: int
+    refers_to_epoch: int  # 0 in the same epoch
+
+
+NOTHING = Reference(refers_to=0, refers_to_epoch=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One transaction. What an act adds to ``log`` and ``rows`` becomes durable together or not at all."""
+
+    rows: Transaction
+    log: Stage
+    now_ms: int
+
+    @property
+    def epoch(self) -> int:
+        """Our log's epoch, as its origin says."""
+        return self.log.epoch
+
+    def place(self, index: int) -> int:
+        """Give the place of an entry of this log, as rows keep it."""
+        return place_of(self.log.epoch, index)
+
+    def refers(self, place: int) -> Reference:
+        """Name an entry by its place: its index, and its epoch where that is an earlier one."""
+        epoch = epoch_of(place)
+        return {"refers_to": index_of(place), "refers_to_epoch": 0 if epoch == self.log.epoch else epoch}

@@ -1,0 +1,96 @@
+"""``exchange audit bundle``: one log and what belongs to it as one file for an auditor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from audit.tiles.bundle_format import Range, default_name, range_of, write_bundle
+from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
+from exchange.evidence.gather_bundle import Snapshot, members_of, snapshot
+from exchange.node.node import DATABASE
+from exchange.store.sqlite_readonly import open_reading
+from keys.errors import IntegrityError, RefusedError
+
+
+@click.command()
+@click.argument("home", metavar="HOME")
+@click.option("--from", "first", type=click.IntRange(min=0), default=0, help="First entry, from 0.")
+@click.option("--to", "last", type=click.IntRange(min=0), help="Last entry, included.")
+@click.option("-o", "--output", metavar="FILE", default=".", help="The file, or a folder; by default this folder.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def bundle(
+    ctx: click.Context, home: str, first: int, last: int | None, output: str, force: bool, as_json: bool
+) -> None:
+    """Write a node's log, receipts, keys and schema as one file that an auditor checks without a network.
+
+    The same log gives the same bytes. The node may be running; no key and no passphrase is needed. Hash tiles go in
+    whole; entries in the bundles of 256 that hold those asked for.
+    """
+    folder = open_folder(ctx, home, as_json)
+    try:
+        taken = snapshot(folder)
+        held = range_of(taken.checkpoint.size, first, last)
+        path = Path(output)
+        if path.is_dir():
+            path /= default_name(taken.checkpoint, held)
+        if path.exists() and not force:
+            fail(ctx, EXIT_USAGE, f"{path} is there already; --force replaces it", as_json)
+        size, digest = _write(path, Path(home), taken, held, force)
+    except LookupError as error:
+        fail(ctx, EXIT_NONE, f"{home}: {error}", as_json)
+    except (RefusedError, IntegrityError) as error:
+        fail(ctx, EXIT_REFUTED, f"{home}: {error}", as_json)
+    except FileExistsError:
+        fail(ctx, EXIT_USAGE, f"{path} is there already; --force replaces it", as_json)
+    except OSError as error:
+        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)
+    if as_json:
+        told = {"file": str(path), "origin": taken.checkpoint.origin, "size": taken.checkpoint.size}
+        print_json({**told, "from": held.first, "to": held.end - 1, "bytes": size, "sha256": digest})
+    else:
+        print(
+            f"{safe(str(path))}: entries {held.first:,} to {held.end - 1:,} of {safe(taken.checkpoint.origin)}, {size:,} bytes"
+        )
+        print(f"  SHA-256 {digest}")
+
+
+def _write(path: Path, home: Path, taken: Snapshot, held: Range, force: bool) -> tuple[int, str]:
+    """Write the file whole or not at all; return its size and SHA-256."""
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=path.parent) as work:
+        made = Path(work) / "made"
+        with made.open("w+b") as out, (Path(work) / "spool").open("w+b") as spool:
+            _fill(out, spool, home, taken, held)
+            out.flush()
+            os.fsync(out.fileno())
+            size, digest = out.tell(), _digest(out)
+        if not force:
+            path.open("xb").close()  # an existing file stays; a link would do, but a memory stick knows none
+        made.replace(path)
+    return size, digest
+
+
+def _fill(out: BinaryIO, spool: BinaryIO, home: Path, taken: Snapshot, held: Range) -> None:
+    if not (home / DATABASE).exists():  # a mirror: the log's files alone
+        write_bundle(out, spool, taken.folder, taken.note, held, {})
+        return
+    store = open_reading(home / DATABASE)
+    try:
+        write_bundle(out, spool, taken.folder, taken.note, held, members_of(home, store.reader(), taken, held))
+    finally:
+        store.close()
+
+
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

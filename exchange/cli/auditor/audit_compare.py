@@ -1,0 +1,34 @@
+"""``exchange audit compare``: as ``exchange-audit compare``; a home's own roster names agencies without a log here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from audit.cli.compare import compare as offline
+from audit.cli.compare import run
+from exchange.acts.directory import RecordKind
+from exchange.node.node import DATABASE
+from exchange.store.sqlite_readonly import open_reading
+from keys.dsse import SignedPayload
+from keys.roster import Roster, parse_roster
+
+
+@click.command(params=offline.params, help=offline.help)
+@click.pass_context
+def compare(ctx: click.Context, logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> None:
+    """See ``audit.cli_compare``."""
+    run(ctx, logs, roster_file, as_json, _roster_of)
+
+
+def _roster_of(path: Path) -> Roster | None:
+    """Return the newest roster that a home's node has adopted; it gives names to numbers, and no key."""
+    if not (path / DATABASE).is_file():
+        return None
+    store = open_reading(path / DATABASE)
+    try:
+        rosters = [each for each in store.reader().records() if each.kind == RecordKind.ROSTER]
+    finally:
+        store.close()
+    return parse_roster(SignedPayload.decode(rosters[-1].signed).payload) if rosters else None

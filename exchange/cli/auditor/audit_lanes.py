@@ -1,0 +1,90 @@
+"""``exchange audit lanes``: show that nothing of what peers sent to this agency is missing, by the peers' signatures."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from audit.note.checkpoint import parse_note
+from audit.cli.shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, open_folder, print_json
+from audit.tiles.tiles import TileFolder
+from exchange.acts.completeness import Completeness, ReadEntry, prove_lanes
+from exchange.node.node import DATABASE, restore_federation
+from exchange.store.sqlite_readonly import open_reading
+from keys.errors import IntegrityError, RefusedError
+from keys.identity import AgencyId
+
+
+@click.command()
+@click.argument("home", metavar="HOME")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def lanes(ctx: click.Context, home: str, as_json: bool) -> None:
+    """Prove lane by lane that all that peers numbered for this agency is answered in its log.
+
+    Exit 0: every lane is complete, as its sender has signed. 7: something is still to come. 6: a contradiction.
+    """
+    folder = open_folder(ctx, home, as_json)
+    path = Path(home) / DATABASE
+    if not path.is_file():
+        fail(ctx, EXIT_NONE, f"{home}: no node's database here; lanes are proven from it", as_json)
+    try:
+        found = _prove(path, folder)
+    except (RefusedError, IntegrityError) as error:
+        fail(ctx, EXIT_REFUTED, f"{home}: {error}", as_json)
+    if as_json:
+        print_json({"lanes": [_row(each) for each in found]})
+    else:
+        for each in found:
+            print(_line(each))
+    ctx.exit(0 if all(each.complete for each in found) else EXIT_INCOMPLETE)
+
+
+def _prove(path: Path, folder: TileFolder) -> list[Completeness]:
+    store = open_reading(path)
+    try:
+        reads = store.reader()
+        agency = reads.meta("agency")
+        if agency is None:
+            raise IntegrityError("the database holds no agency")
+        federation, _ = restore_federation(reads, time.time_ns() // 1_000_000)
+        return prove_lanes(reads, federation, AgencyId(agency.decode()), _reader(folder))
+    finally:
+        store.close()
+
+
+def _reader(folder: TileFolder) -> ReadEntry:
+    size = parse_note(folder.note()).checkpoint.size
+    held: tuple[int, list[bytes]] = (-1, [])
+
+    def read(index: int) -> bytes | None:
+        nonlocal held
+        bundle, place = divmod(index, 256)
+        if index >= size:
+            return None
+        if held[0] != bundle:
+            held = bundle, folder.entries(bundle, min(256, size - bundle * 256))
+        return held[1][place]
+
+    return read
+
+
+def _row(each: Completeness) -> dict[str, object]:
+    return {
+        "sender": each.lane.sender,
+        "class": each.lane.lane_class.name.lower(),
+        "epoch": each.lane.epoch,
+        "answered": each.answered,
+        "latest": each.latest,
+        "head_ms": each.head_ms,
+        "complete": each.complete,
+    }
+
+
+def _line(each: Completeness) -> str:
+    said = datetime.fromtimestamp(each.head_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    state = "complete" if each.complete else "not complete yet"
+    return f"{each.lane}: 1 to {each.answered} answered here, {each.latest} signed for at {said}: {state}"

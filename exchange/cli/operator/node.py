@@ -1,0 +1,272 @@
+"""``exchange node``: made, run, looked at. The node itself is ``exchange.node``; its sockets are ``exchange.rpc``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exchange.cli.officer import shown
+from exchange.cli.operator.compare_words import compare_words
+from exchange.cli.operator.node_recover import recover
+from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
+
+if TYPE_CHECKING:
+    from exchange.node.config import NodeConfig
+    from exchange.rpc.serve.running_node import RunningNode
+    from keys.dsse import SignedPayload
+
+FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
+WORDS = 12
+HASTE_SECONDS = 3.0  # a start that takes longer is explained
+WAITING = (
+    "waiting until another member says what it holds of this node's log; nothing is signed before."
+    " If this node is really the only one that runs, start it with --alone: it goes on after a minute"
+)
+
+
+@click.group()
+def node() -> None:
+    """Make, run and examine a node."""
+
+
+@node.command()
+@home_option
+@click.option("--agency", required=True, metavar="AGENCY", help="Whose node it is, as HK-IMMD.")
+@click.option("--roster", "roster_file", type=FILE, required=True, help="Roster 1, signed by all its roots.")
+@click.option("--manifest", "manifest_file", type=FILE, required=True, help="Our own manifest.")
+@click.option("--key-sheet", "sheet_file", type=FILE, required=True, help="Our own key sheet.")
+@click.option(
+    "--record", "records", type=FILE, multiple=True, help="Another member's manifest or key sheet; repeat it."
+)
+@click.option("--listen", default="0.0.0.0:7443", show_default=True, help="Where peers dial us.")
+@click.option("--desk", default="127.0.0.1:7444", show_default=True, help="Where our own officers dial us.")
+@click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
+def init(
+    home: Path,
+    agency: str,
+    roster_file: Path,
+    manifest_file: Path,
+    sheet_file: Path,
+    records: tuple[Path, ...],
+    listen: str,
+    desk: str,
+    told: str | None,
+) -> None:
+    """Make a home with keys in it into a node's: database, lock, log, settings; enrol its officers.
+
+    Nothing is trusted on first use: the roster's twelve words are compared with what you were told by another way.
+    """
+    from exchange.node.config import parse_config
+    from exchange.rules.catalogue import packaged_catalogue
+    from exchange.node.node_init import settle
+    from keys.show import load_kind
+
+    config = parse_config({"agency": agency, "listen": listen, "desk": desk}, "the options")
+    roster = load_kind(roster_file, "roster")
+    manifest, key_sheet = load_kind(manifest_file, "manifest"), load_kind(sheet_file, "key-sheet")
+    compare_words(roster, told)
+    enrolled = settle(
+        home,
+        config,
+        roster=roster,
+        manifest=manifest,
+        key_sheet=key_sheet,
+        records=in_order([load_kind(each, "manifest", "key-sheet") for each in records]),
+        catalogue=packaged_catalogue().files,
+        now_us=time.time_ns() // 1000,
+        random_bytes=os.urandom,
+    )
+    click.echo(f"{config.agency}: a node in {home}; its log has begun")
+    click.echo(f"enrolled: {', '.join(enrolled) or 'nobody'}")
+    click.echo(f"exchange: next: exchange node serve --home {home}", err=True)
+
+
+@node.command()
+@home_option
+@click.option("--as", "officer", required=True, envvar="EXCHANGE_AS", metavar="OFFICER", help="Who is enrolled.")
+@click.option("--roster", "roster_file", type=FILE, required=True, help="Roster 1.")
+@click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
+def enrol(home: Path, officer: str, roster_file: Path, told: str | None) -> None:
+    """Write down for an officer which roster was compared, so that no node can show another one."""
+    from exchange.node.enrolment import save_pin
+    from keys.roster import roster_digest, verify_first_roster
+    from keys.show import load_kind
+
+    roster = load_kind(roster_file, "roster")
+    verify_first_roster(roster)
+    compare_words(roster, told)
+    save_pin(home, officer, roster_digest(roster))
+    click.echo(f"enrolled: {officer}")
+
+
+def in_order(records: list[SignedPayload]) -> list[SignedPayload]:
+    """Put manifests before key sheets, which they verify."""
+    from exchange.acts.directory import RecordKind, kind_of_record
+
+    return sorted(records, key=lambda each: RecordKind(kind_of_record(each)))
+
+
+def _title(record: SignedPayload) -> str:
+    """Write a manifest or key sheet as ``manifest 1 of TH-DSI``."""
+    from exchange.acts.directory import RecordKind, kind_of_record
+    from keys.key_sheet import parse_key_sheet
+    from keys.manifest import parse_manifest
+
+    if kind_of_record(record) == RecordKind.MANIFEST:
+        manifest = parse_manifest(record.payload)
+        return f"manifest {manifest.version} of {manifest.agency}"
+    sheet = parse_key_sheet(record.payload)
+    return f"key sheet {sheet.version} of {sheet.agency}"
+
+
+@node.command()
+@home_option
+@passphrase_option
+@click.option("--alone", is_flag=True, help="Go on if no other member has answered for a minute; the log says so.")
+@click.option("--trust-clock", is_flag=True, help="This machine's clock was compared with another one and is right.")
+@click.option("--quiet", is_flag=True, help="No log lines on stderr.")
+def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool, quiet: bool) -> None:
+    """Run the node until it is told to stop (SIGTERM, Ctrl-C); then it drains and commits what waits.
+
+    It signs nothing before another member has said what it holds of this node's log: a restored copy ends with 6.
+    """
+    import asyncio
+    import gc
+
+    import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
+    from exchange.cli.operator.node_check import warnings
+    from exchange.node.config import authority_of, load_config
+    from exchange.node.home import open_node
+    from exchange.rpc.serve.running_node import serve as start
+
+    config = load_config(home)
+    authority = authority_of(config, home)
+    opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
+    for each in warnings(opened.store, opened.house.federation, config.agency, time.time_ns() // 1_000_000):
+        click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)
+
+    async def run() -> None:
+        running = await start(
+            opened,
+            keys,
+            peers_address=config.listen,
+            desk_address=config.desk,
+            admin_address=config.admin or None,
+            endpoints=config.peers,
+            witnesses=config.witnesses,
+            authority=authority,
+            stamp_seconds=config.tsa_minutes * 60.0,
+            log=None if quiet else sys.stderr,
+            alone=alone,
+        )
+        announcing = asyncio.create_task(_announce(running, config))
+        try:
+            await running.run_until_signal()
+        finally:
+            announcing.cancel()
+
+    if trust_clock:
+        opened.clock.trust()
+    gc.freeze()  # what a node begins with it keeps: no collection need look through it
+    asyncio.run(run())
+    click.echo(f"{config.agency} stopped; its log is complete at {opened.log.size} entries")
+
+
+async def _announce(running: RunningNode, config: NodeConfig) -> None:
+    """Say that the node serves, and before that what it waits for."""
+    import asyncio
+    import contextlib
+
+    ready = asyncio.create_task(running.ready())
+    done, _ = await asyncio.wait([ready], timeout=HASTE_SECONDS)
+    if not done:
+        click.echo(f"exchange: {WAITING}", err=True)
+    with contextlib.suppress(Exception):  # whoever runs the node raises it
+        await ready
+        click.echo(f"{config.agency} serves: peers at {config.listen}, its officers at {config.desk}")
+
+
+@node.command()
+@home_option
+@json_option
+def status(home: Path, as_json: bool) -> None:
+    """Say what a node holds, running or not; no key is needed."""
+    from exchange.cli.operator.node_status import read_status, to_lines
+
+    told: dict[str, Any] = read_status(home, time.time_ns() // 1_000_000)
+    if as_json:
+        shown.print_json({"ok": True, **told})
+        return
+    for line in to_lines(told):
+        click.echo(line)
+
+
+@node.command()
+@home_option
+@passphrase_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, home: Path, passphrase_fd: int | None, as_json: bool) -> None:
+    """Examine everything that a node needs, and say what to do where something is not right.
+
+    Ends with 0 if all is well, with 6 if the node itself is not in order, with 7 if a peer cannot be reached.
+    """
+    from exchange.cli.operator.node_check import examine, exit_code
+
+    findings = examine(home, lambda whose: read_passphrase(passphrase_fd, whose), time.time_ns() // 1_000_000)
+    if as_json:
+        shown.print_json(
+            {
+                "ok": exit_code(findings) == 0,
+                "findings": [
+                    {
+                        "number": place,
+                        "result": each.result,
+                        "name": each.name,
+                        "detail": each.detail,
+                        "hint": each.hint,
+                    }
+                    for place, each in enumerate(findings, start=1)
+                ],
+            }
+        )
+    else:
+        width = max(len(each.name) for each in findings)
+        for place, each in enumerate(findings, start=1):
+            click.echo(f"{place:>3}  {each.result:<4}  {each.name:<{width}}  {each.detail}")
+            if each.hint:
+                click.echo(f"{'':>9}  {'':<{width}}  → {each.hint}")
+    ctx.exit(exit_code(findings))
+
+
+node.add_command(recover)
+
+
+@node.command()
+@home_option
+@passphrase_option
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE…")
+def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...]) -> None:
+    """Adopt other members' manifests and key sheets from files; a running node learns them from its peers."""
+    from exchange.node.config import load_config
+    from exchange.acts.directory import digest_of, kind_of_record
+    from exchange.node.home import open_node
+    from keys.show import load_kind
+
+    records = in_order([load_kind(each, "manifest", "key-sheet") for each in files])
+    opened, _ = open_node(home, read_passphrase(passphrase_fd, str(load_config(home).agency)))
+    try:  # not started: nothing is signed before another member has said what it holds of this log
+        for record in records:
+            kind = kind_of_record(record)
+            if digest_of(kind, record) in {each.digest for each in opened.store.reads().records()}:
+                click.echo(f"held already: {_title(record)}")
+                continue
+            opened.adopt_now(kind, record)
+            click.echo(f"adopted: {_title(record)}")
+    finally:
+        opened.stop()

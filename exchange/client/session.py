@@ -1,0 +1,151 @@
+"""One person's or system's line to the own node: calls, the checks at their beginning, what was seen of the log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import exchange.rpc  # first of all: it settles how grpc does TLS
+
+# isort: split
+import grpc
+
+from exchange.client.verifier import Trust
+from exchange.node.enrolment import Enrolment, load_seen, save_seen
+from exchange.records.receipt import VerifiedReceipt
+from exchange.rpc.transport.channel import blocking_desk_channel
+from exchange.rpc.transport.status import error_of
+from exchange.records.statement import LogHead, ReadPurpose, ReadRequest
+from exchange.v1 import node_pb2, node_pb2_grpc
+from keys import certificate, dsse
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.key_files import OfficerKeys
+
+exchange.rpc.check_transport()
+
+PAGE = 500
+_Answer = TypeVar("_Answer")
+
+
+class SilentNodeError(UnavailableError):
+    """The own node does not answer, or not as itself: gRPC does not tell the two apart."""
+
+    def __init__(self, enrolment: Enrolment, address: str, retry_after_seconds: float) -> None:
+        super().__init__(f"the node of {enrolment.agency} does not answer at {address}", retry_after_seconds)
+        self.hint = f"is it running? exchange node serve --home {enrolment.home}"
+
+
+class Line:
+    """A channel, the roster that was compared, the keys that sign."""
+
+    def __init__(
+        self,
+        enrolment: Enrolment,
+        keys: OfficerKeys,
+        *,
+        address: str,
+        clock_ms: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        deadline_seconds: float,
+    ) -> None:
+        """Dial, and check that it is the node of the federation that was compared; errors as ``Client.connect``."""
+        self.enrolment, self.keys = enrolment, keys
+        self.clock_ms, self.random = clock_ms, random_bytes
+        self._deadline = deadline_seconds
+        self._address = address
+        self._lock = threading.Lock()
+        self._saved = self.seen = load_seen(enrolment)
+        self._channel = blocking_desk_channel(
+            address,
+            enrolment.ca,
+            enrolment.leaf,
+            certificate.private_pem(keys.tls_private),
+            enrolment.node_name,
+        )
+        try:
+            self.stub = node_pb2_grpc.DeskStub(self._channel)
+            self.trust = self._begin()
+        except BaseException:
+            self._channel.close()
+            raise
+
+    def _begin(self) -> Trust:
+        try:
+            profile = self.call(self.stub.Profile, node_pb2.ProfileRequest())
+        except UnavailableError as error:
+            raise SilentNodeError(self.enrolment, self._address, error.retry_after_seconds) from error
+        if (profile.agency, profile.owner) != (self.enrolment.agency, self.enrolment.owner):
+            taken = f"the node of {profile.agency[:30]!a} takes you for {profile.owner[:70]!a}"
+            raise RefusedError("PEER_UNTRUSTED", taken)
+        trust = Trust.found(
+            SignedPayload.from_message(profile.roster),
+            SignedPayload.from_message(profile.manifest),
+            pin=self.enrolment.pin,
+            agency=self.enrolment.agency,
+            now_ms=self.clock_ms(),
+        )
+        head = trust.check_head(profile.checkpoint, self.seen)
+        self.seen = LogHead(origin=head.origin, size=head.size, root=head.root)
+        return trust
+
+    def call(self, method: Callable[..., _Answer], request: object) -> _Answer:
+        """Make one call; raises RefusedError, UnavailableError or IntegrityError."""
+        try:
+            return method(request, timeout=self._deadline)
+        except grpc.RpcError as raised:
+            raise error_of(raised) from raised
+
+    def inbox_page(self, after: int, bulletin_id: bytes = b"") -> node_pb2.InboxResponse:
+        """Ask for received bulletins after a cursor, or for one."""
+        request = node_pb2.InboxRequest(after=after, limit=PAGE, bulletin_id=bulletin_id)
+        answer: node_pb2.InboxResponse = self.call(self.stub.Inbox, request)
+        return answer
+
+    def outbox_page(self, after: int, bulletin_id: bytes = b"") -> node_pb2.OutboxResponse:
+        """Ask for sent bulletins after a cursor, or for one."""
+        request = node_pb2.OutboxRequest(after=after, limit=PAGE, bulletin_id=bulletin_id)
+        answer: node_pb2.OutboxResponse = self.call(self.stub.Outbox, request)
+        return answer
+
+    def sign_request(self, purpose: ReadPurpose, case: str, because: str, **aim: Any) -> SignedPayload:
+        """Sign a request to read; *aim* is what it is for, as fields of ReadRequest."""
+        request = ReadRequest(
+            federation_id=self.trust.federation.federation_id,
+            agency=self.enrolment.agency,
+            officer=self.enrolment.officer,
+            purpose=purpose,
+            case=case,
+            reason=because,
+            nonce=self.random(16),
+            time_ms=self.clock_ms(),
+            log_head=self.seen,
+            **aim,
+        )
+        return dsse.sign(request.encode(), ("read", self.keys.signer))
+
+    def saw(self, proven: VerifiedReceipt) -> None:
+        """Remember the newest checkpoint of our log; it is written down at the end."""
+        head = proven.checkpoint
+        with self._lock:
+            if self.seen is None or head.size > self.seen.size:
+                self.seen = LogHead(origin=head.origin, size=head.size, root=head.root)
+
+    def close(self) -> None:
+        """Write down the newest checkpoint seen, hang up."""
+        if self.seen is not None and self.seen != self._saved:
+            save_seen(self.enrolment, self.seen)
+            self._saved = self.seen
+        self._channel.close()
+
+
+def translate(raised: Exception) -> Exception:
+    """Give the error that a stream ended with, as the node raised it."""
+    return error_of(raised) if isinstance(raised, grpc.RpcError) else raised
+
+
+def wall_clock_ms() -> int:
+    """Read the wall clock: milliseconds UTC."""
+    return time.time_ns() // 1_000_000

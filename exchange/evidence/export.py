@@ -1,0 +1,83 @@
+"""Taking content out of a stopped node's home: EXPORTED is durable before anything is opened.
+
+Whoever has the node's passphrase has its storage key; he is logged as the node's operator, under a pseudonym, and the
+node says STARTED_ALONE first, because it asks nobody and its own start will. A running node is asked over Desk, by an
+officer, instead.
+"""
+
+from __future__ import annotations
+
+from audit.entry.entry import Body, Kind, Role
+from exchange.evidence.gather_evidence import Shown
+from exchange.acts.stored_bulletin import open_content
+from exchange.acts.node_view import House
+from exchange.node.node import Node, now_ms
+from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, read_digest
+from exchange.store.store import HeldBulletin
+from exchange.acts.unit_of_work import RandomBytes, Writing
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import short
+
+OPERATOR = "operator"  # not an officer's id: who has the node's own passphrase
+CASE = "evidence"
+
+
+def export_alone(node: Node, held: HeldBulletin, purpose: str, fields: tuple[str, ...] = ()) -> Shown:
+    """Log EXPORTED in a node without sockets, then open the bulletin.
+
+    Args:
+        node: Opened, not begun.
+        held: What is taken out.
+        purpose: Why; its digest alone goes into the log.
+        fields: Show these alone; none: all of it.
+
+    Raises:
+        RefusedError: KEY_GONE for an erased bulletin; UnavailableError and IntegrityError as the node's own start.
+    """
+    if held.erased:
+        raise RefusedError("KEY_GONE", f"bulletin {short(held.bulletin_id)} of {held.sender} was erased")
+    node.open()
+    node.begin(alone=True)
+    house = node.house
+    request = SignedPayload(payload=_request(house, held, purpose, node.random_bytes).encode())
+    blind = node.random_bytes(32)
+    index = node.writer.run(lambda writing: _enter(writing, house, held, request, blind), lambda index, group: index)
+    content = node.reads.content(held.entry_index)
+    if content is None:
+        raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")
+    statement = open_content(content, held, house.storage)
+    return Shown(statement=statement, exported_index=index, request=request, blind=blind, fields=fields)
+
+
+def _request(house: House, held: HeldBulletin, purpose: str, random_bytes: RandomBytes) -> ReadRequest:
+    return ReadRequest(
+        federation_id=house.federation.federation_id,
+        agency=house.agency,
+        officer=OPERATOR,
+        purpose=ReadPurpose.EXPORT,
+        case=CASE,
+        reason=purpose,
+        nonce=random_bytes(16),
+        time_ms=now_ms(),
+        sender=held.sender,
+        bulletin_id=held.bulletin_id,
+        statement_digest=held.statement_digest,
+    )
+
+
+def _enter(writing: Writing, house: House, held: HeldBulletin, request: SignedPayload, blind: bytes) -> int:
+    index = writing.log.add(
+        Body(
+            kind=Kind.EXPORTED,
+            actor=house.pseudonym(f"{house.agency}/{OPERATOR}"),
+            actor_epoch=house.pseudonym_epoch,
+            role=Role.OPERATOR,
+            bulletin_id=held.bulletin_id,
+            purpose=int(ReadPurpose.EXPORT),
+            digest=opened_digest(blind, read_digest(request.payload)),
+            **writing.refers(held.entry_index),
+        )
+    )
+    writing.rows.add_reading(writing.place(index), blind, request.encode())
+    return index

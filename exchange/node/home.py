@@ -1,0 +1,175 @@
+"""A node's home: one folder with its keys, database, lock, log and people, and how a node is opened from it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from audit.entry.entry import parse_entry
+from audit.log.lock import SqliteLock
+from exchange.acts.node_view import House, newest_epoch
+from exchange.node.node import Node, Paths, now_ms, restore_federation
+from exchange.recovery.swap_files import check_finished
+from exchange.rules.catalogue import Catalogue
+from exchange.store.sqlite import SqliteStore, readable
+from exchange.store.storage_key import StorageKeys
+from exchange.store.store import Reads
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.federation import Federation
+from keys.key_files import NodeKeys, load_node
+from keys.identity import AgencyId
+
+MAX_BEHIND_MS = 1000  # what NTP corrects without anybody noticing
+_SIGNS = "signs"
+RUNNING = "running"  # holds the process number; locked as long as it runs
+
+
+class OccupiedError(UnavailableError):
+    """Another process runs this home's node."""
+
+    def __init__(self, home: Path, owner: str) -> None:
+        super().__init__(f"{home}: a node is running here already, process {owner}", 5)
+        self.hint = "one process at a time works in a home; a running node takes new records from its peers by itself"
+
+
+class ClockError(IntegrityError):
+    """This machine's clock is behind what the log says, so that everybody's records seem not to hold yet."""
+
+    def __init__(self, home: Path, behind_ms: int) -> None:
+        super().__init__(f"{home}: this machine's clock is {behind_ms // 1000} s behind the log's last entry")
+        self.hint = "set the clock, then start again"
+
+
+def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
+    """Open a home's keys and database and check database, log and lock against each other.
+
+    Raises:
+        IntegrityError: Something is missing, older than what was signed, or contradicts the rest.
+        RefusedError: The passphrase does not open the keys.
+    """
+    keys = load_node(home, passphrase)
+    return open_home(home, keys), keys
+
+
+def open_home(home: Path, keys: NodeKeys, *, closed: bool = False) -> Node:
+    """As ``open_node``, where the keys are open already; *closed* where the epoch may have been closed."""
+    paths = Paths(home=home)
+    check_finished(home)
+    with ExitStack() as undo:
+        undo.enter_context(readable(paths.database))
+        occupied = occupy(home)
+        undo.callback(os.close, occupied)
+        store = SqliteStore(paths.database)
+        undo.callback(store.close)
+        lock = SqliteLock.open(paths.lock)
+        undo.callback(lock.close)
+        try:
+            house = _house(store, keys, paths)
+        except IntegrityError as error:
+            if (behind_ms := clock_behind_ms(store.reads(), now_ms())) > MAX_BEHIND_MS:
+                raise ClockError(home, behind_ms) from error
+            raise
+        node = Node(home, house, store, lock, os.urandom, log_mldsa44=keys.log_mldsa44, closed=closed)
+        undo.pop_all()
+        node.at_stop.append(lambda: os.close(occupied))
+    return node
+
+
+def occupy(home: Path) -> int:
+    """Take a home for this process; two nodes on one home would fork the log.
+
+    Returns:
+        A file descriptor; closing it lets the home go.
+
+    Raises:
+        UnavailableError: Another process has it; the message says which.
+    """
+    handle = os.open(home / RUNNING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = _owner(handle)
+        os.close(handle)
+        raise OccupiedError(home, owner) from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def clock_behind_ms(reads: Reads, at_ms: int) -> int:
+    """Tell how far a clock is behind the log's last entry; negative where it is not."""
+    size = reads.size()
+    return parse_entry(reads.read_entries(size - 1, 1)[0]).time_us // 1000 - at_ms if size else -at_ms
+
+
+def say_signing(home: Path) -> None:
+    """Write beside the process number that the node may sign now: before, it asks what others hold of it."""
+    with suppress(OSError), open(home / RUNNING, "ab") as file:  # a hint for whoever looks
+        file.write(f"{_SIGNS}\n".encode())
+
+
+def is_signing(home: Path) -> bool:
+    """Tell whether a home's node runs and may sign."""
+    return running_process(home) is not None and _SIGNS in (home / RUNNING).read_text("ascii", "replace").splitlines()
+
+
+def _owner(handle: int) -> str:
+    return os.read(handle, 20).decode("ascii", "replace").partition("\n")[0].strip()
+
+
+def running_process(home: Path) -> int | None:
+    """Tell which process runs a home's node; None where nobody does."""
+    try:
+        handle = os.open(home / RUNNING, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(_owner(handle) or 0) or None
+    finally:
+        os.close(handle)
+    return None
+
+
+def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
+    reads = store.reads()
+    agency, pseudonym_key = reads.meta("agency"), reads.meta("pseudonym-key")
+    if agency is None or pseudonym_key is None:
+        raise IntegrityError(f"{paths.database}: no agency in it; exchange node init did not end")
+    federation, catalogues = restore_federation(reads, now_ms())
+    if federation.roster.member(agency.decode()) is None:
+        raise IntegrityError(f"{paths.database}: {agency.decode()} is not in its own roster")
+    return house_from(federation, AgencyId(agency.decode()), keys, pseudonym_key, catalogues)
+
+
+def house_from(
+    federation: Federation,
+    agency: AgencyId,
+    keys: NodeKeys,
+    pseudonym_key: bytes,
+    catalogues: Mapping[bytes, Catalogue],
+) -> House:
+    """Put a house together from what was adopted and the node's keys.
+
+    Raises:
+        RefusedError: NOT_A_MEMBER.
+    """
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
+    return House(
+        agency=agency,
+        number=member.number,
+        epoch=newest_epoch(federation, agency),
+        federation=federation,
+        catalogues=catalogues,
+        operations=keys.operations,
+        log_signer=keys.log,
+        encryption={each.key.public.key_id: each.key for each in keys.encryption},
+        storage=StorageKeys.of(*(secret.reveal() for secret in keys.storage)),
+        pseudonym_key=pseudonym_key,
+    )

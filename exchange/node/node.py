@@ -1,0 +1,395 @@
+"""A node: the store, the log, the lock and the keys of one agency, brought together and kept in their order.
+
+Everything that changes state goes through ``writer``; the five acts are the only things it runs. Sockets are not
+here: ``exchange.rpc`` puts services in front of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from audit.note.checkpoint import Checkpoint, VerifierKey
+from audit.entry.entry import HEAD_LENGTH, Body, Kind, parse_body, parse_entry, parse_head
+from audit.note.epochs import check_first_entry
+from audit.entry.kinds import Role
+from audit.log.lock import SqliteLock, check_start
+from audit.log.log import Log
+from audit.verify.trust import policy_of
+from exchange.acts import directory
+from exchange.node.clock import NodeClock, system_clock
+from exchange.acts.directory import RecordKind
+from exchange.acts.node_view import House
+from exchange.node.published_log import LogFiles, Published, write_witnesses
+from exchange.store.log_position import epoch_of, index_of
+from exchange.acts.publishing import Queued
+from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
+from exchange.store.sqlite import SqliteStore, read_old_entry
+from exchange.node.rollback_check import export_forks, write_unsigned
+from exchange.store.storage_key import StorageKeys
+from exchange.store.store import Reads
+from exchange.node.maintenance import erase_again
+from exchange.node.copy_detection import Vouching
+from exchange.node.writer import Group, Writer
+from exchange.acts.unit_of_work import Writing
+from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.federation import Federation
+from keys.identity import AgencyId
+from keys.sealing import EncryptionKey
+from keys.signing import Signer
+
+DATABASE, LOCK, LOG_FOLDER, PEERS_FOLDER = "node.db", "lock.db", "log", "peers"
+
+NOT_ASKED = "no other member has told yet what it holds of its log"
+# How the bodies of entries begin that are evidence: FORK_SEEN, OWN_KEY_MISUSE.
+_EVIDENCE = tuple(b"\x08" + bytes((kind,)) for kind in (Kind.FORK_SEEN, Kind.OWN_KEY_MISUSE))
+
+RandomBytes = Callable[[int], bytes]
+OnGroup = Callable[[Group, "list[Queued]"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where a home keeps what."""
+
+    home: Path
+
+    @property
+    def database(self) -> Path:
+        return self.home / DATABASE
+
+    @property
+    def lock(self) -> Path:
+        return self.home / LOCK
+
+    @property
+    def log(self) -> Path:
+        return self.home / LOG_FOLDER
+
+    def before(self, epoch: int) -> Path:
+        """Where everything of the epoch before this one lies, as it was found."""
+        return self.home / f"before-epoch-{epoch}"
+
+    def peer_checkpoint(self, peer: str) -> Path:
+        return self.home / PEERS_FOLDER / peer / "checkpoint"
+
+
+def create(
+    home: Path,
+    *,
+    agency: AgencyId,
+    roster: SignedPayload,
+    manifest: SignedPayload,
+    key_sheet: SignedPayload,
+    catalogue: Mapping[str, bytes],
+    pseudonym_key: bytes,
+    now_us: int,
+    records: Sequence[SignedPayload] = (),
+) -> None:
+    """Make database, lock and the first four entries. Nothing of the three may be there.
+
+    Args:
+        records: Manifests and key sheets of others that are adopted at once, each agency's manifest before its sheet.
+
+    Raises:
+        IntegrityError: Home holds a database, lock or log already.
+        RefusedError: The records do not verify.
+    """
+    paths = Paths(home=home)
+    for path in (paths.database, paths.lock, paths.log):
+        if path.exists():
+            raise IntegrityError(f"{path} is there already; a node is made only in a home without one")
+    now_ms = now_us // 1000
+    federation = Federation.found(roster).with_manifest(manifest, now_ms).with_key_sheet(key_sheet, now_ms)
+    member = federation.roster.member(agency)
+    if member is None:
+        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
+    origin = member.origin(1)
+    SqliteLock.create(paths.lock, origin).close()
+    store = SqliteStore(paths.database, create=True)
+    try:
+        log = Log.open(origin, store.reader())
+        stage = log.begin(now_us)
+        with store.transaction() as rows:
+            rows.set_meta("agency", agency.encode())
+            rows.set_meta("pseudonym-key", pseudonym_key)
+            directory.begin(
+                Writing(rows, stage, now_ms),
+                roster=roster,
+                manifest=manifest,
+                key_sheet=key_sheet,
+                catalogue=catalogue,
+                federation=federation,
+                agency=agency,
+            )
+            for record in records:
+                kind = directory.kind_of_record(record)
+                federation = directory.adopt_into(Writing(rows, stage, now_ms), kind, record, federation)
+            stage.write(rows)
+        log.commit(stage)
+    finally:
+        store.close()
+    write_witnesses(home, federation.roster, agency)
+
+
+def open_log(origin: str, end: Checkpoint | None, reads: Reads, database: str) -> Log:
+    """Open the log of the epoch that our manifest opened last.
+
+    Args:
+        origin: Of that epoch.
+        end: Where the one before ended; None in the first.
+        reads: The log's tables.
+        database: What to call them in messages: a file's path.
+
+    Raises:
+        IntegrityError: The database is of another epoch: nothing is signed in one that has a successor.
+    """
+    first = reads.read_entries(0, 1)
+    if first:
+        try:
+            check_first_entry(parse_head(first[0]).previous, origin, end)
+        except RefusedError as error:
+            raise EpochOverError(f"{database}: {error}") from error
+    return Log.open(origin, reads, end.root if end is not None else None)
+
+
+def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[bytes, Catalogue]]:
+    """Rebuild what was adopted from the store; every signature is verified again.
+
+    Raises:
+        IntegrityError: The store has no roster, or records that do not verify.
+    """
+    records = reads.records()
+    rosters = [record for record in records if record.kind == RecordKind.ROSTER]
+    if not rosters:
+        raise IntegrityError("the database holds no roster")
+    federation = Federation.found(SignedPayload.decode(rosters[0].signed))
+    newest = {(each.kind, each.agency, each.version) for each in directory.adopted(reads)}
+    for record in records:
+        signed = SignedPayload.decode(record.signed)
+        try:
+            if record.kind == RecordKind.MANIFEST:
+                federation = federation.with_manifest(signed, now_ms)
+            elif record.kind == RecordKind.KEY_SHEET:
+                federation = federation.with_key_sheet(signed, now_ms)
+        except RefusedError as error:
+            # An older version may be signed by a key that a newer manifest no longer names.
+            older = (record.kind, record.agency, record.version) not in newest
+            if not older and error.code not in ("MANIFEST_EXPIRED", "KEY_SHEET_EXPIRED", "ROSTER_EXPIRED"):
+                raise IntegrityError(f"record of {record.agency}, version {record.version}: {error}") from error
+    digests = {each.record.catalogue_digest for each in federation.rosters}
+    return federation, {digest: _catalogue(reads.catalogue(digest)) for digest in digests}
+
+
+def cosigned_times(note: str, house: House) -> tuple[int, ...]:
+    """Give the seconds UTC that witnesses stated under our newest cosigned checkpoint; none where there is none."""
+    try:
+        return policy_of(house.federation.roster, house.agency).judge(note).times if note else ()
+    except RefusedError:
+        return ()
+
+
+class EpochOverError(IntegrityError):
+    """The database is of an epoch of our log that our own manifest has closed by opening another."""
+
+    hint = "exchange node recover --from-peers begins the log's new epoch"
+
+
+def closed_at(reads: Reads) -> int | None:
+    """Return the index of EPOCH_CLOSED, which can only be the last entry; None while the epoch goes on."""
+    size = reads.size()
+    last = reads.read_entries(size - 1, 1) if size else []
+    return size - 1 if last and parse_body(parse_entry(last[0]).body).kind == Kind.EPOCH_CLOSED else None
+
+
+class Node:
+    """A running node, without its sockets."""
+
+    def __init__(
+        self,
+        home: Path,
+        house: House,
+        store: SqliteStore,
+        lock: SqliteLock,
+        random_bytes: RandomBytes,
+        clock: NodeClock | None = None,
+        log_mldsa44: Signer | None = None,
+        *,
+        closed: bool = False,
+    ) -> None:
+        """Check database, log and lock against each other; *closed* lets an epoch be opened that was closed."""
+        self.paths = Paths(home=home)
+        self.house = house
+        self.store = store
+        self.random_bytes = random_bytes
+        self.lock = lock
+        self._house_turn = threading.Lock()  # records are adopted in the loop, keys change beside it
+        self.log = open_log(house.origin, house.before, store.reader(), str(self.paths.database))
+        check_start(self.log, lock, store.reader(), str(self.paths.database))
+        if not closed and (last := closed_at(store.reader())) is not None:
+            raise EpochOverError(f"{self.paths.database}: entry {last} closed this epoch of the log")
+        self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
+        self.clock = clock or system_clock()
+        self.writer = Writer(store, self.log, lock, house.log_signer, self.clock, self._after_group)
+        self.on_group: list[OnGroup] = []
+        self.on_house: list[Callable[[House], None]] = []  # told when a record has come into force
+        self.at_stop: list[Callable[[], None]] = []
+        self.begun = False  # it may sign, and has said so in its log
+        self.vouching = Vouching(began=self.log.size)  # who has cosigned what this run signed
+        self.started_ms = now_ms()
+        self.files = LogFiles(self.paths.log, store.reader, self.vkey, log_mldsa44, self.writer.fail)
+        self.clock.start(self.log.time_us, cosigned_times(self.files.witnessed[1], house))
+
+    def start(self) -> None:
+        """Begin to write without asking anybody: for a node without sockets, which tells nobody what it signs."""
+        self.open()
+        self.begin()
+
+    def open(self) -> None:
+        """Answer questions; nothing is signed before ``begin``."""
+        self.writer.hold(NOT_ASKED)
+        self.writer.start()
+        write_witnesses(self.paths.home, self.house.federation.roster, self.house.agency)
+        export_forks(self.reads, self.paths.home)
+        self.files.start()
+
+    def begin(self, *, alone: bool = False) -> None:
+        """Sign from now on; NODE_STARTED is the first entry of this run, after STARTED_ALONE where nobody answered.
+
+        Raises:
+            UnavailableError: This machine's clock is in doubt; the message says by how much.
+        """
+        self.vouching = Vouching(began=self.log.size)
+        self.writer.release()
+        try:
+            self.writer.run(lambda writing: self._enter_start(writing, alone), _nothing)
+        except UnavailableError:
+            self.writer.hold(NOT_ASKED)
+            raise
+        erase_again(self.store, self.writer.run, self.lock, now_ms())
+        self.begun = True
+
+    def fail(self, error: BaseException) -> None:
+        """Sign nothing more, the second line under what would still be published included."""
+        self.files.halt()
+        self.writer.fail(error)
+
+    def _enter_start(self, writing: Writing, alone: bool = False) -> None:
+        if alone:
+            writing.log.add(Body(kind=Kind.STARTED_ALONE, role=Role.OPERATOR))
+        writing.log.add(Body(kind=Kind.NODE_STARTED, digest=self.house.federation.roster_digest))
+
+    def stop(self) -> None:
+        """Commit what waits, publish the last checkpoint, let go of the files."""
+        self.writer.stop()
+        self.files.stop()
+        self.store.close()
+        self.lock.close()
+        for let_go in self.at_stop:
+            let_go()
+
+    @property
+    def note(self) -> str:
+        """The newest signed checkpoint."""
+        return self.writer.note
+
+    @property
+    def witnessed(self) -> Published:
+        """Size and note of our newest checkpoint that its quorum has cosigned; (0, "") before there is one."""
+        return self.files.witnessed
+
+    @property
+    def reads(self) -> Reads:
+        """This thread's reader."""
+        return self.store.reads()
+
+    def entry(self, index: int) -> bytes:
+        """Read one entry."""
+        return self.reads.read_entries(index, 1)[0]
+
+    def old_entry(self, place: int) -> bytes:
+        """Read an entry of an earlier epoch of our log, from the database that was moved aside.
+
+        Raises:
+            UnavailableError: It is not there.
+        """
+        path = self.paths.before(epoch_of(place) + 1) / DATABASE
+        return read_old_entry(path, index_of(place))
+
+    def set_federation(self, federation: Federation) -> None:
+        """Take a federation into use whose newest record is durable."""
+        if federation.roster is not self.house.federation.roster:
+            write_witnesses(self.paths.home, federation.roster, self.house.agency)
+        with self._house_turn:
+            self.house = replace(self.house, federation=federation)
+        for tell in self.on_house:
+            tell(self.house)
+
+    def set_keys(self, encryption: Mapping[bytes, EncryptionKey], storage: StorageKeys) -> None:
+        """Take other encryption and storage keys into use; what is not in them opens nothing any more."""
+        with self._house_turn:
+            self.house = replace(self.house, encryption=encryption, storage=storage)
+
+    async def adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
+        """Adopt a manifest or a key sheet; in force when this returns.
+
+        Raises:
+            RefusedError: As ``directory.adopt``; what proves equivocation is kept.
+        """
+        try:
+            await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.house), _nothing)
+        except RefusedError as refusal:
+            if refusal.code == "EQUIVOCATION":
+                await self.writer.submit(lambda w: directory.keep(w, kind, signed, self.house), _nothing)
+            raise
+        self._take_into_use(kind, signed)
+
+    def adopt_now(self, kind: RecordKind, signed: SignedPayload) -> None:
+        """As ``adopt``, for callers without an event loop; where the node was not started, nothing is signed."""
+        try:
+            self._write(lambda w: directory.adopt(w, kind, signed, self.house))
+        except RefusedError as refusal:
+            if refusal.code == "EQUIVOCATION":
+                self._write(lambda w: directory.keep(w, kind, signed, self.house))
+            raise
+        self._take_into_use(kind, signed)
+
+    def _write(self, act: Callable[[Writing], object]) -> None:
+        if self.begun:
+            self.writer.run(act, _nothing)
+        else:
+            write_unsigned(self, act)
+
+    def _take_into_use(self, kind: RecordKind, signed: SignedPayload) -> None:
+        # From the house of this moment: another record may have been adopted in the same group.
+        self.set_federation(directory.with_record(kind, signed, self.house.federation, now_ms()))
+
+    def _after_group(self, group: Group) -> None:
+        self.files.want(group.checkpoint.size, group.note)
+        if any(entry.startswith(_EVIDENCE, HEAD_LENGTH) for entry in group.entries.values()):
+            export_forks(self.reads, self.paths.home)
+        for tell in self.on_group:
+            tell(group, group.queued)
+
+
+def _catalogue(files: Mapping[str, bytes]) -> Catalogue:
+    packaged = packaged_catalogue()  # read once a process; most federations use it as it is
+    return packaged if files == packaged.files else parse_catalogue(files)
+
+
+def now_us() -> int:
+    """Read the wall clock: microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+def now_ms() -> int:
+    """Read the wall clock: milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def _nothing(value: object, group: Group) -> None:
+    return None

@@ -1,0 +1,373 @@
+"""The one writer: takes the acts that wait, runs them in one transaction, signs one checkpoint, releases the answers.
+
+The order is the promise (audit.md 2.6): transaction, read back, lock, signature, answers. It commits what is queued
+and never waits for more. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing
+is signed any more: the node stops and is verified anew at its next start. As long as the writer is *held*, because no
+other member has told yet what it holds of this log or because the clock is in doubt, acts that would write an entry
+are turned away and the others go on: nothing new is signed.
+
+Acts run in the event loop's own thread, one group at a time; only the two flushes to disk, of the state and of the
+lock, run beside it. Every statement of SQLite lets go of the interpreter's lock, and a second thread would wait for it
+after each one as long as the loop is busy with cryptography (measured: five times slower).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.entry.entry import Body, Kind
+from audit.log.lock import Lock
+from audit.log.log import Log, Stage
+from exchange.node.clock import Reading
+from exchange.acts.failpoint import failpoint
+from exchange.store.log_position import epoch_of, index_of
+from exchange.records.receipt import Receipt, make_receipt
+from exchange.store.store import NodeStore, Transaction
+from exchange.acts.unit_of_work import Writing
+from keys.errors import RefusedError, UnavailableError
+from keys.signing import Signer
+
+MAX_GROUP = 1000  # acts; what waits longer is in the next group
+HELD_SECONDS = 5.0  # so soon a held node may have been let go
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What was committed together, with the checkpoint that covers it."""
+
+    log: Log
+    note: str  # the newest signed checkpoint
+    checkpoint: Checkpoint
+    entries: dict[int, bytes]
+    queued: list[Any]  # exchange.publishing.Queued, in the order of their lanes
+
+    def receipt(self, place: int, rows: Callable[[int], bytes]) -> Receipt:
+        """Make the receipt of an entry of this group, or of one before it, which *rows* reads by its index.
+
+        Args:
+            place: Of an entry of this epoch of the log; those of earlier epochs are renewed first.
+            rows: Reads an entry.
+
+        Raises:
+            UnavailableError: It is of an earlier epoch.
+        """
+        if epoch_of(place) != self.log.epoch:
+            raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is proved by that epoch alone")
+        index = index_of(place)
+        entry = self.entries.get(index) or rows(index)
+        return make_receipt(entry, index, self.log.inclusion(index, self.checkpoint.size), self.note)
+
+
+@dataclass(slots=True)
+class _Job(Generic[T, U]):
+    act: Callable[[Writing], T]
+    finish: Callable[[T, Group], U]
+    future: Future[U] | asyncio.Future[U]
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A group between its acts and its answers."""
+
+    jobs: list[_Job[Any, Any]]
+    stage: Stage
+    transaction: AbstractContextManager[Transaction]
+    thread: int  # whose loop it belongs to
+    before: int = 0  # size of the log when it began
+    checkpoint: Checkpoint | None = None
+    landed: bool = False
+
+
+_StepOf = Callable[[_Flight], None]
+_AfterOf = Callable[[asyncio.AbstractEventLoop, _Flight], None]
+
+
+class Writer:
+    """The only one who writes. ``submit`` serves an event loop, ``run`` a caller without one; both share the groups."""
+
+    def __init__(
+        self,
+        store: NodeStore,
+        log: Log,
+        lock: Lock,
+        signer: Signer,
+        clock: Callable[[], Reading],
+        after_group: Callable[[Group], None],
+    ) -> None:
+        self._store, self._log, self._lock, self._signer = store, log, lock, signer
+        self._clock, self._after_group = clock, after_group
+        self._hold, self._reading = "", Reading(0)
+        self._stepped_us = 0  # a jump of the clock that has no entry yet
+        self._jobs: deque[_Job[Any, Any]] = deque()
+        self._turn = threading.Lock()  # held while a group is on its way
+        self._flight: _Flight | None = None  # of an event loop
+        self._flush = ThreadPoolExecutor(1, "flush")
+        self._stopping = True
+        self.failure: BaseException | None = None
+        self.note = ""  # of the newest signed checkpoint
+        self.groups = 0
+        self._signed_size = log.size
+        self._departing = False  # a departure stands in the loop's queue
+
+    def start(self) -> None:
+        """Take acts from now on."""
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Commit what waits, then take nothing more."""
+        self._land_own()
+        with self._turn:
+            self._stopping = True
+            while jobs := self._take():
+                self._whole(jobs)
+        self._flush.shutdown()
+
+    def hold(self, why: str) -> None:
+        """Sign nothing new until ``release``; *why* is what everybody is told who would write."""
+        self._hold = why
+
+    def release(self) -> None:
+        """Sign again."""
+        self._hold = ""
+
+    @property
+    def held(self) -> str:
+        """Say why nothing new is signed; empty where it is."""
+        return self._hold or self._reading.held
+
+    def fail(self, error: BaseException) -> None:
+        """Stop signing: something after the signature went wrong, and only a new start verifies what stands."""
+        self.failure = self.failure or error
+
+    def run(self, act: Callable[[Writing], T], finish: Callable[[T, Group], U]) -> U:
+        """Run one act, with whatever else waits, and return its result; for callers without an event loop."""
+        future: Future[U] = Future()
+        self._submit(_Job(act, finish, future))
+        self._land_own()
+        while not future.done():
+            with self._turn:
+                jobs = self._take()
+                if jobs:
+                    self._whole(jobs)
+        return future.result()
+
+    def submit(self, act: Callable[[Writing], T], finish: Callable[[T, Group], U]) -> asyncio.Future[U]:
+        """Queue one act; the future has what *finish* makes of its result once it is durable and signed for."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[U] = loop.create_future()
+        self._submit(_Job(act, finish, future))
+        if self._flight is None and not self._departing:  # whoever is ready now still joins the group
+            self._departing = True
+            loop.call_soon(self._depart, loop)
+        return future
+
+    def _submit(self, job: _Job[Any, Any]) -> None:
+        if self.failure is not None or self._stopping:
+            job.error = UnavailableError("the node is stopping; its log is verified at the next start", 30)
+            _settle([job])
+        else:
+            self._jobs.append(job)
+
+    def _take(self) -> list[_Job[Any, Any]]:
+        """Take the next group; after a failure all that waits is turned away instead."""
+        jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
+        if self.failure is None:
+            return jobs
+        self._turn_away(jobs)
+        return self._take() if self._jobs else []
+
+    def _turn_away(self, jobs: list[_Job[Any, Any]]) -> None:
+        for job in jobs:
+            job.error = UnavailableError("the node stopped while it wrote; whether this was committed is open", 30)
+        _settle(jobs)
+
+    # ---- one group, all at once
+
+    def _whole(self, jobs: list[_Job[Any, Any]]) -> None:
+        flight = self._begin(jobs)
+        for step in (self._commit, self._read_back, self._advance, self._answer):
+            if flight is not None:
+                self._step(flight, step)
+
+    # ---- one group, in an event loop: the two flushes beside it
+
+    def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._departing = False
+        if not self._jobs or self._flight is not None:
+            return
+        if not self._turn.acquire(blocking=False):  # a caller without a loop has it; a flush is soon over
+            self._departing = True
+            loop.call_later(0.001, self._depart, loop)
+            return
+        jobs = self._take()
+        if not jobs:
+            self._turn.release()
+            return
+        flight = self._flight = self._begin(jobs)
+        if flight is None:
+            self._turn.release()
+        else:
+            self._beside(loop, flight, self._commit, self._committed)
+
+    def _beside(self, loop: asyncio.AbstractEventLoop, flight: _Flight, step: _StepOf, after: _AfterOf) -> None:
+        done = self._flush.submit(self._step, flight, step)
+        done.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(after, loop, flight))
+
+    def _committed(self, loop: asyncio.AbstractEventLoop, flight: _Flight) -> None:
+        if not flight.landed:
+            self._step(flight, self._read_back)
+            self._beside(loop, flight, self._advance, self._locked)
+
+    def _locked(self, loop: asyncio.AbstractEventLoop, flight: _Flight) -> None:
+        if not flight.landed:
+            self._land(flight)
+            if self._jobs and not self._departing:
+                self._departing = True
+                loop.call_soon(self._depart, loop)
+
+    def _land(self, flight: _Flight) -> None:
+        flight.landed = True
+        self._step(flight, self._answer)
+        self._flight = None
+        self._turn.release()
+
+    def _land_own(self) -> None:
+        """Bring a group of this thread's loop to its end, where the loop cannot: its caller waits here."""
+        flight = self._flight
+        if flight is None or flight.thread != threading.get_ident():
+            return
+        self._flush.submit(lambda: None).result()  # what it flushes is flushed
+        for step in (self._read_back, self._advance):
+            self._step(flight, step)
+        self._land(flight)
+
+    # ---- the steps; each does nothing once one has failed or once it is done
+
+    def _begin(self, jobs: list[_Job[Any, Any]]) -> _Flight | None:
+        """Run the acts of a group; None where not even that could begin, and everybody was turned away."""
+        failpoint("before-transaction")
+        try:
+            self._reading = self._clock()
+            stage = self._log.begin(self._reading.now_us)
+        except Exception as error:  # noqa: BLE001 - any failure of the writing order stops the node
+            self.failure = error
+            self._turn_away(jobs)
+            return None
+        self._stepped_us = self._reading.stepped_us or self._stepped_us
+        flight = _Flight(jobs, stage, self._store.transaction(), threading.get_ident(), self._log.size)
+        self._step(flight, self._act_all)
+        return flight
+
+    def _step(self, flight: _Flight, step: _StepOf) -> None:
+        if self.failure is None:
+            try:
+                step(flight)
+            except Exception as error:  # noqa: BLE001 - any failure of the writing order stops the node
+                self.failure = error
+        if self.failure is not None and step == self._answer:
+            self._turn_away(flight.jobs)
+
+    def _act_all(self, flight: _Flight) -> None:
+        rows, now_us = flight.transaction.__enter__(), self._reading.now_us
+        try:
+            if self._stepped_us and not self._hold:
+                flight.stage.add(Body(kind=Kind.CLOCK_STEPPED, count=abs(self._stepped_us)), now_us)
+                self._stepped_us = 0
+            for job in flight.jobs:
+                _act(job, Writing(rows, flight.stage, now_us // 1000), self.held)
+            flight.stage.write(rows)
+            failpoint("inside-transaction")
+        except BaseException as error:
+            flight.transaction.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    def _commit(self, flight: _Flight) -> None:
+        flight.transaction.__exit__(None, None, None)
+        failpoint("committed-before-receipt")
+        # Durable from here. A crash now loses only the answers; whoever asked asks again.
+
+    def _read_back(self, flight: _Flight) -> None:
+        if flight.checkpoint is None:
+            flight.stage.verify_read_back(self._store.reads())
+            self._log.commit(flight.stage)
+            flight.checkpoint = self._log.checkpoint()
+
+    def _advance(self, flight: _Flight) -> None:
+        if len(flight.stage) and flight.checkpoint is not None and self._signed_size != flight.checkpoint.size:
+            self._lock.compare_and_swap(flight.checkpoint.origin, flight.before, flight.checkpoint)
+            self._signed_size = flight.checkpoint.size
+            failpoint("locked-before-signing")
+            # The lock holds what we are about to sign: a copy from a backup finds itself behind it.
+
+    def _answer(self, flight: _Flight) -> None:
+        checkpoint = flight.checkpoint or self._log.checkpoint()
+        if len(flight.stage):
+            self.note = sign_checkpoint(checkpoint, self._signer)
+            failpoint("signed-before-tiles")
+        queued = [item for job in flight.jobs if job.error is None for item in getattr(job.value, "queued", ())]
+        entries = {index: entry for index, entry, _ in flight.stage.rows()}
+        group = Group(self._log, self.note, checkpoint, entries, queued)
+        self.groups += 1
+        for job in flight.jobs:
+            if job.error is None:
+                job.value = job.finish(job.value, group)
+        self._after_group(group)
+        _settle(flight.jobs)
+
+
+def _act(job: _Job[Any, Any], writing: Writing, held: str) -> None:
+    mark = writing.log.mark()
+    try:
+        with writing.rows.savepoint():
+            job.value = job.act(writing)
+            if held and writing.log.mark() > mark:
+                raise UnavailableError(f"this node signs nothing now: {held}", HELD_SECONDS)
+    except (RefusedError, UnavailableError) as refusal:
+        writing.log.undo(mark)
+        job.error = refusal
+
+
+def _settle(jobs: list[_Job[Any, Any]]) -> None:
+    """Release the answers of a group: at once in the loop's own thread, with one call from any other."""
+    elsewhere: dict[asyncio.AbstractEventLoop, list[_Job[Any, Any]]] = {}
+    here = _running_loop()
+    for job in jobs:
+        if isinstance(job.future, asyncio.Future) and job.future.get_loop() is not here:
+            elsewhere.setdefault(job.future.get_loop(), []).append(job)
+        elif not job.future.done():
+            _resolve(job)
+    for loop, waiting in elsewhere.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve_all, waiting)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _resolve_all(jobs: list[_Job[Any, Any]]) -> None:
+    for job in jobs:
+        if not job.future.done():
+            _resolve(job)
+
+
+def _resolve(job: _Job[Any, Any]) -> None:
+    if job.error is not None:
+        job.future.set_exception(job.error)
+    else:
+        job.future.set_result(job.value)

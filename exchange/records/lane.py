@@ -1,0 +1,400 @@
+"""The ordered streams between agencies, and the rules by which a recipient takes what arrives.
+
+A delivery is numbered and chained but not signed; the lane head at the end of each message signs for all of it. The
+head is checked first, so nobody without the sender's operations key can stop a lane. Then the rules: known and same is
+a duplicate, known and different is equivocation (two signatures that prove it to anybody), beyond next is a gap,
+another previous digest is a fork. Nothing numbered can be lost, doubled or held back without being seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+
+from exchange.records.dispatch import Urgency
+from exchange.v1 import dispatch_pb2
+from exchange.records.wire import (
+    ZERO_DIGEST,
+    encode,
+    malformed,
+    need_ascending,
+    need_bytes,
+    need_count,
+    need_enum,
+    parse,
+)
+from keys.dsse import SignedPayload, verify
+from keys.errors import IntegrityError, RefusedError
+from keys.identity import AgencyId, parse_agency, record_digest, short
+from keys.signing import PublicKey
+
+MAX_DELIVERY_BYTES = 1 << 10  # a delivery has about 200
+MAX_LANE_HEAD_BYTES = 64 << 10
+MAX_WITHDRAWN = 1000  # one message's deliveries are fewer
+
+
+class LaneClass(IntEnum):
+    """Urgent overtakes backlog because it has a lane of its own (row 57)."""
+
+    URGENT = 1  # flash and urgent
+    ROUTINE = 2  # priority and routine
+
+
+class WithdrawnReason(IntEnum):
+    """Why a delivery travels without content; the numbers of ``exchange.v1.WithdrawnReason``."""
+
+    EXPIRED = 1
+    RECALLED = 2
+    ERASED = 3
+
+
+class LaneGapError(RefusedError):
+    """A delivery beyond the next one: ask again from ``expected``."""
+
+    def __init__(self, message: str, *, expected: int) -> None:
+        super().__init__("LANE_GAP", message)
+        self.expected = expected
+
+
+class LaneForkError(RefusedError):
+    """The next delivery names another one before it than the one we hold."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("LANE_FORK", message)
+
+
+class LaneHeadInvalidError(RefusedError):
+    """A head that does not fit its message, its lane or the heads before: the stream ends, nothing moves."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("LANE_HEAD_INVALID", message)
+
+
+class EquivocationError(RefusedError):
+    """Two different deliveries for one number: keep both heads, stop the lane, alarm."""
+
+    def __init__(self, message: str, *, sequence: int, held: bytes, shown: bytes) -> None:
+        super().__init__("EQUIVOCATION", message)
+        self.sequence = sequence  # of the first difference in this message
+        self.held = held  # 32 bytes, digest that we hold
+        self.shown = shown  # 32 bytes, digest that the new head signs for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneId:
+    """One stream from one agency to another."""
+
+    federation_id: bytes  # 32 bytes
+    sender: AgencyId
+    recipient: AgencyId
+    lane_class: LaneClass
+    epoch: int  # the sender's log epoch in which it began, from 1
+
+    def __str__(self) -> str:
+        return f"lane {self.sender} to {self.recipient} {self.lane_class.name.lower()} {self.epoch}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One numbered step of a lane."""
+
+    lane: LaneId
+    sequence: int  # 1, 2, 3 …
+    previous: bytes  # 32 bytes, digest of the delivery before; 32 zero bytes at the start of the first lane
+    dispatch_digest: bytes  # 32 bytes
+    time_ms: int  # milliseconds UTC, the sender's claim
+
+    def encode(self) -> bytes:
+        """Write the delivery; a lane head covers it by its digest."""
+        return encode(
+            dispatch_pb2.Delivery(
+                lane=_lane_message(self.lane),
+                sequence=self.sequence,
+                previous=self.previous,
+                dispatch_digest=self.dispatch_digest,
+                time_ms=self.time_ms,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """One delivery of the message that travels without content."""
+
+    sequence: int
+    reason: WithdrawnReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneHead:
+    """The sender's word on where a lane stands."""
+
+    lane: LaneId
+    sequence: int  # of the last delivery in the message, or of the last sent; 0 in an empty lane
+    delivery_digest: bytes  # 32 bytes; 32 zero bytes in an empty lane
+    latest: int  # the lane's highest number; 0 in an empty lane
+    withdrawn: tuple[Withdrawn, ...] = ()  # ascending by sequence
+    time_ms: int  # milliseconds UTC, later with each head
+    digest: bytes = field(default=b"", compare=False)  # of the payload as received; empty in one that we make
+
+    def encode(self) -> bytes:
+        """Write the payload of type ``lane-head``."""
+        return encode(
+            dispatch_pb2.LaneHead(
+                lane=_lane_message(self.lane),
+                sequence=self.sequence,
+                delivery_digest=self.delivery_digest,
+                latest=self.latest,
+                withdrawn=[_withdrawn_message(each) for each in self.withdrawn],
+                time_ms=self.time_ms,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a recipient stands in a peer's lane; the default is a lane of which nothing was ever seen."""
+
+    epoch: int = 0
+    sequence: int = 0  # last held
+    digest: bytes = ZERO_DIGEST  # of the last held
+    latest_head_time_ms: int = 0
+    head_digest: bytes = b""  # of the newest head, so that the very same one may come again
+
+    def after(self, head: LaneHead, steps: Sequence[Step]) -> Position:
+        """Return where the lane stands once *steps* of a message with this *head* are durable."""
+        fresh = [step for step in steps if step.new]
+        begun = self.epoch == head.lane.epoch
+        newer = not begun or head.time_ms > self.latest_head_time_ms
+        return Position(
+            epoch=head.lane.epoch,
+            sequence=fresh[-1].delivery.sequence if fresh else (self.sequence if begun else 0),
+            digest=fresh[-1].digest if fresh else self.digest,
+            latest_head_time_ms=head.time_ms if newer else self.latest_head_time_ms,
+            head_digest=head.digest if newer else self.head_digest,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One delivery that the lane rules let pass."""
+
+    delivery: Delivery
+    digest: bytes  # 32 bytes
+    new: bool  # False: held already, answer with the same receipt
+    withdrawn: WithdrawnReason | None  # content must be there exactly if this is None
+
+
+def class_of(urgency: int) -> LaneClass:
+    """Return the lane class of an urgency."""
+    return LaneClass.URGENT if urgency in (Urgency.FLASH, Urgency.URGENT) else LaneClass.ROUTINE
+
+
+def check_class(lane: LaneId, urgency: int) -> None:
+    """Refuse a dispatch in the wrong lane as LANE_CLASS: an intake check, after the lane has moved."""
+    if class_of(urgency) is not lane.lane_class:
+        raise RefusedError("LANE_CLASS", f"{lane}: urgency {urgency} belongs into the other lane")
+
+
+def parse_delivery(payload: bytes) -> Delivery:
+    """Read a delivery; whether its sender signed for it, the lane head says.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE or NOT_UNDERSTOOD.
+    """
+    message = parse("delivery", payload, dispatch_pb2.Delivery, MAX_DELIVERY_BYTES)
+    need_bytes("delivery", "previous", message.previous)
+    need_bytes("delivery", "dispatch_digest", message.dispatch_digest)
+    if not message.sequence or not message.time_ms:
+        raise malformed("delivery", "no sequence or no time")
+    return Delivery(
+        lane=_parse_lane("delivery", message.lane),
+        sequence=message.sequence,
+        previous=message.previous,
+        dispatch_digest=message.dispatch_digest,
+        time_ms=message.time_ms,
+    )
+
+
+def parse_lane_head(payload: bytes) -> LaneHead:
+    """Read the payload of a lane head whose signature is already verified.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE or NOT_UNDERSTOOD.
+    """
+    message = parse("lane head", payload, dispatch_pb2.LaneHead, MAX_LANE_HEAD_BYTES)
+    need_bytes("lane head", "delivery_digest", message.delivery_digest)
+    if not message.time_ms:
+        raise malformed("lane head", "no time")
+    empty = message.delivery_digest == ZERO_DIGEST
+    if empty != (message.sequence == 0) or message.latest < message.sequence:
+        raise malformed("lane head", "sequence, digest and latest contradict each other")
+    withdrawn = tuple(_parse_withdrawn(item) for item in message.withdrawn)
+    need_count("lane head", "withdrawn", len(withdrawn), 0, MAX_WITHDRAWN)
+    need_ascending("lane head", "withdrawn", [0, *(item.sequence for item in withdrawn)])
+    return LaneHead(
+        lane=_parse_lane("lane head", message.lane),
+        sequence=message.sequence,
+        delivery_digest=message.delivery_digest,
+        latest=message.latest,
+        withdrawn=withdrawn,
+        time_ms=message.time_ms,
+        digest=lane_head_digest(payload),
+    )
+
+
+def delivery_digest(payload: bytes) -> bytes:
+    """Return the 32-byte digest that the next delivery, the head and both logs name."""
+    return record_digest("delivery", payload)
+
+
+def lane_head_digest(payload: bytes) -> bytes:
+    """Return the 32-byte digest of a lane head."""
+    return record_digest("lane-head", payload)
+
+
+def check_head(signed: SignedPayload, lane: LaneId, find: Callable[[bytes], PublicKey | None]) -> LaneHead:
+    """Verify a lane head, before anything else of its message is looked at.
+
+    1. One signature of type ``lane-head`` by an operations key that *find* knows. 2. Canonical and in bounds. 3. For
+    exactly this lane (row 58): the head of an empty lane shown for another one is refused. 4. Signed by the lane's
+    sender.
+
+    Args:
+        signed: As received.
+        lane: The lane that the stream follows, in the epoch that it stands in.
+        find: Looks a key id up among the sender's operations keys that are valid now.
+
+    Raises:
+        RefusedError: What ``dsse.verify`` and ``parse_lane_head`` raise, LANE_HEAD_INVALID, WRONG_MAKER.
+    """
+    (key,) = verify(signed, "lane-head", find)  # 1
+    head = parse_lane_head(signed.payload)  # 2
+    if head.lane != lane:  # 3
+        raise LaneHeadInvalidError(f"{lane}: the head is of another, {head.lane}")
+    if key.owner != lane.sender:  # 4
+        raise RefusedError("WRONG_MAKER", f"{lane}: its head is signed by {key.owner}")
+    return head
+
+
+def advance(
+    position: Position,
+    lane: LaneId,
+    head: LaneHead,
+    deliveries: Sequence[bytes],
+    held: Callable[[int], bytes | None],
+) -> list[Step]:
+    """Judge one message by the lane rules; nothing moves if anything is refused.
+
+    1. Every delivery is of this lane. 2. They are consecutive and chained. 3. The head's sequence and digest are the
+    last delivery's. 4. The head withdraws only deliveries of this message. 5. Known and different → equivocation.
+    6. Beyond next → gap. 7. Previous differs → fork. 8. The lane goes no way back. 9. The head is later than the one
+    before, unless it is the very same or the whole message is known.
+
+    Args:
+        position: Where we stand. A lane of a later epoch begins anew at sequence 1, its ``previous`` the last digest
+            that we hold; whether the sender's log has that epoch, the caller has checked.
+        lane: The lane that the head was checked for.
+        head: From ``check_head``.
+        deliveries: Payloads of the message, in order; none where only the head is sent.
+        held: Gives the digest of a delivery of this lane and epoch that we hold.
+
+    Returns:
+        One step for each delivery. ``position.after(head, steps)`` says where the lane then stands.
+
+    Raises:
+        RefusedError: MALFORMED, and the four of this module. IntegrityError: we lack what our position says.
+    """
+    if lane.epoch < position.epoch:
+        raise LaneHeadInvalidError(f"{lane}: it began anew in epoch {position.epoch}")
+    at = position if position.epoch == lane.epoch else Position(epoch=lane.epoch, digest=position.digest)
+    parsed = [parse_delivery(payload) for payload in deliveries]
+    digests = [delivery_digest(payload) for payload in deliveries]
+    _check_message(lane, head, parsed, digests)  # 1 to 4
+    known = [_known(at, lane, d.sequence, digest, held) for d, digest in zip(parsed, digests, strict=True)]  # 5
+    if not parsed and head.sequence:
+        _known(at, lane, head.sequence, head.delivery_digest, held)  # 5
+    fresh = [delivery for delivery, seen in zip(parsed, known, strict=True) if not seen]
+    first = fresh[0].sequence if fresh else head.sequence
+    if first > at.sequence + bool(fresh):  # 6
+        raise LaneGapError(f"{lane}: {first} follows {at.sequence}", expected=at.sequence + 1)
+    if fresh and fresh[0].previous != at.digest:  # 7
+        raise LaneForkError(f"{lane}: {first} follows {short(fresh[0].previous)}, we hold {short(at.digest)}")
+    if head.latest < at.sequence and head.time_ms > at.latest_head_time_ms:  # 8
+        raise LaneHeadInvalidError(f"{lane}: latest is {head.latest}, we hold {at.sequence}")
+    replayed = bool(parsed) and not fresh  # changes nothing and is answered as before
+    if head.time_ms <= at.latest_head_time_ms and not replayed and head.digest != at.head_digest:
+        raise LaneHeadInvalidError(f"{lane}: head of {head.time_ms} after one of {at.latest_head_time_ms}")  # 9
+    reasons = {item.sequence: item.reason for item in head.withdrawn}
+    return [
+        Step(delivery=delivery, digest=digest, new=not seen, withdrawn=reasons.get(delivery.sequence))
+        for delivery, digest, seen in zip(parsed, digests, known, strict=True)
+    ]
+
+
+def _check_message(lane: LaneId, head: LaneHead, parsed: Sequence[Delivery], digests: Sequence[bytes]) -> None:
+    """Check that a message is what its head signs for (1 to 4 of ``advance``)."""
+    for delivery in parsed:
+        if delivery.lane is not lane and delivery.lane != lane:
+            raise LaneHeadInvalidError(f"{lane}: holds a delivery of {delivery.lane}")
+    for (before, digest), delivery in zip(zip(parsed, digests, strict=True), parsed[1:], strict=False):
+        if delivery.sequence != before.sequence + 1 or delivery.previous != digest:
+            raise LaneHeadInvalidError(f"{lane}: {delivery.sequence} does not follow in its message")
+    if parsed and (head.sequence, head.delivery_digest) != (parsed[-1].sequence, digests[-1]):
+        raise LaneHeadInvalidError(f"{lane}: the head is of {head.sequence}, the message ends in another")
+    numbers = {delivery.sequence for delivery in parsed}
+    if not all(item.sequence in numbers for item in head.withdrawn):
+        raise LaneHeadInvalidError(f"{lane}: the head withdraws what its message does not hold")
+
+
+def _known(at: Position, lane: LaneId, sequence: int, digest: bytes, held: Callable[[int], bytes | None]) -> bool:
+    """Say whether we hold this delivery; refuse another one under its number."""
+    if sequence > at.sequence:
+        return False
+    ours = at.digest if sequence == at.sequence else held(sequence)
+    if ours is None:
+        raise IntegrityError(f"{lane}: {sequence} is not held, the position is {at.sequence}")
+    if ours != digest:
+        raise EquivocationError(
+            f"{lane}: {sequence} is {short(ours)} and {short(digest)}", sequence=sequence, held=ours, shown=digest
+        )
+    return True
+
+
+def _parse_lane(record: str, message: dispatch_pb2.LaneId) -> LaneId:
+    number = getattr(message, "class")  # a word of Python's own
+    return _lane(record, message.federation_id, message.sender, message.recipient, number, message.epoch)
+
+
+@lru_cache(maxsize=1024)  # every delivery of a message names the same lane
+def _lane(record: str, federation_id: bytes, sender: str, recipient: str, number: int, epoch: int) -> LaneId:
+    need_bytes(record, "lane.federation_id", federation_id)
+    if not epoch or sender == recipient:
+        raise malformed(record, "no lane.epoch, or a lane that leads to its own sender")
+    return LaneId(
+        federation_id=federation_id,
+        sender=parse_agency(sender),
+        recipient=parse_agency(recipient),
+        lane_class=need_enum(record, "lane.class", number, LaneClass),
+        epoch=epoch,
+    )
+
+
+def _lane_message(lane: LaneId) -> dispatch_pb2.LaneId:
+    message = dispatch_pb2.LaneId(
+        federation_id=lane.federation_id, sender=lane.sender, recipient=lane.recipient, epoch=lane.epoch
+    )
+    setattr(message, "class", dispatch_pb2.LaneClass.ValueType(lane.lane_class))
+    return message
+
+
+def _parse_withdrawn(message: dispatch_pb2.Withdrawn) -> Withdrawn:
+    reason = need_enum("lane head", "withdrawn.reason", message.reason, WithdrawnReason)
+    return Withdrawn(sequence=message.sequence, reason=reason)
+
+
+def _withdrawn_message(withdrawn: Withdrawn) -> dispatch_pb2.Withdrawn:
+    reason = dispatch_pb2.WithdrawnReason.ValueType(withdrawn.reason)
+    return dispatch_pb2.Withdrawn(sequence=withdrawn.sequence, reason=reason)

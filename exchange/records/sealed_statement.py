@@ -1,0 +1,159 @@
+"""Sealing a statement for a closed list of agencies, and opening what arrived.
+
+Both directions go through the dispatch: what is sealed is named in it byte for byte, what is opened must be what it
+names. Padding hides the length but for its bucket; the content key is new for each dispatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from exchange.records.dispatch import (
+    Absent,
+    Dispatch,
+    Recipient,
+    Urgency,
+    check_recipients,
+    ciphertext_digest,
+    recipient_of,
+    signers_of,
+    wrap_digest,
+)
+from exchange.records.statement import Statement, statement_digest
+from keys.dsse import SignedPayload, sign
+from keys.errors import RefusedError
+from keys.identity import AgencyId, short
+from keys.sealing import CONTENT_KEY_BYTES, WRAP_BYTES, EncryptionKey, open_body, pad, seal_body, unpad, wrap, wrap_info
+from keys.signing import PublicKey, Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A statement sealed for its recipients; the content key stays with the sender's node."""
+
+    dispatch: SignedPayload
+    body: bytes
+    wraps: Mapping[AgencyId, bytes]  # 1,168 bytes each; every recipient is sent its own only
+    content_key: bytes  # 32 bytes, to be wrapped under the storage key
+
+
+def seal_statement(
+    signed_statement: SignedPayload,
+    *,
+    statement: Statement,
+    sender: AgencyId,
+    bulletin_id: bytes,
+    urgency: Urgency,
+    recipients: Mapping[AgencyId, PublicKey],
+    absent: Sequence[Absent],
+    expires_ms: int,
+    signer: Signer,
+    random_bytes: Callable[[int], bytes],
+) -> Sealed:
+    """Seal a statement for its recipients and sign the dispatch.
+
+    Args:
+        signed_statement: With all its signatures, verified.
+        statement: The same, parsed.
+        sender: The agency that *signer*'s key belongs to.
+        bulletin_id: 16 bytes, from the bulletin's header.
+        urgency: From the bulletin's header.
+        recipients: The encryption key of each agency that is served.
+        absent: The agencies that are not, in any order.
+        expires_ms: Milliseconds UTC; nothing is handed over afterwards.
+        signer: An operations key.
+        random_bytes: Makes the content key, a new one for each dispatch.
+
+    Raises:
+        RefusedError: NO_RECIPIENT if nobody is served, RECIPIENTS_DIFFER if served and absent are not exactly the
+            statement's, TOO_LARGE above the largest bucket, WRONG_TYPE for a strange signature.
+    """
+    if not recipients:
+        raise RefusedError("NO_RECIPIENT", f"statement of {sender}: no recipient can be served")
+    digest = statement_digest(signed_statement.payload)
+    padded = pad(signed_statement.encode())
+    content_key = random_bytes(CONTENT_KEY_BYTES)
+    body = seal_body(content_key, statement.federation_id, digest, padded)
+    wraps = {
+        agency: wrap(content_key, key, wrap_info(statement.federation_id, digest, key.key_id))
+        for agency, key in sorted(recipients.items())
+    }
+    dispatch = Dispatch(
+        federation_id=statement.federation_id,
+        bulletin_id=bulletin_id,
+        sender=sender,
+        statement_digest=digest,
+        signers=signers_of(signed_statement),
+        recipients=tuple(
+            Recipient(agency=agency, key_id=recipients[agency].key_id, wrap_digest=wrap_digest(wrapped))
+            for agency, wrapped in wraps.items()
+        ),
+        absent=tuple(sorted(absent, key=_absent_order)),
+        expires_ms=expires_ms,
+        urgency=urgency,
+        ciphertext_digest=ciphertext_digest(body),
+        ciphertext_size=len(body),
+    )
+    check_recipients(statement, dispatch)
+    signed = sign(dispatch.encode(), ("dispatch", signer))
+    return Sealed(dispatch=signed, body=body, wraps=wraps, content_key=content_key)
+
+
+def check_envelope(dispatch: Dispatch, agency: AgencyId, wrapped: bytes, body: bytes) -> Recipient:
+    """Check that a wrap and a body are the very bytes that the dispatch names for one recipient.
+
+    Raises:
+        RefusedError: NOT_FOR_US, or DAMAGED for bytes of another size or digest.
+    """
+    recipient = recipient_of(dispatch, agency)
+    name = short(dispatch.statement_digest)
+    if len(body) != dispatch.ciphertext_size or ciphertext_digest(body) != dispatch.ciphertext_digest:
+        raise RefusedError("DAMAGED", f"envelope {name}: body of {len(body)} bytes is not the one that was sent")
+    if len(wrapped) != WRAP_BYTES or wrap_digest(wrapped) != recipient.wrap_digest:
+        raise RefusedError("DAMAGED", f"envelope {name}: wrap of {len(wrapped)} bytes is not the one that was sent")
+    return recipient
+
+
+def unwrap_content_key(dispatch: Dispatch, wrapped: bytes, key: EncryptionKey) -> bytes:
+    """Return the content key that a wrap holds for the owner of *key*.
+
+    Raises:
+        RefusedError: UNOPENABLE.
+    """
+    info = wrap_info(dispatch.federation_id, dispatch.statement_digest, key.public.key_id)
+    return key.unwrap(wrapped, info)
+
+
+def open_sealed(dispatch: Dispatch, body: bytes, content_key: bytes) -> SignedPayload:
+    """Open a body with its content key: from a wrap at intake, from the storage key at reading.
+
+    What comes back is the statement that the dispatch names; its signatures are still to be verified.
+
+    Raises:
+        RefusedError: UNOPENABLE for the body or its padding, STATEMENT_DIFFERS for another statement than the one
+            named, MALFORMED for what is no statement.
+    """
+    padded = open_body(content_key, dispatch.federation_id, dispatch.statement_digest, body)
+    signed = SignedPayload.decode(unpad(padded))
+    if statement_digest(signed.payload) != dispatch.statement_digest:
+        raise RefusedError("STATEMENT_DIFFERS", f"envelope {short(dispatch.statement_digest)}: another is inside")
+    return signed
+
+
+def open_statement(
+    dispatch: Dispatch, wrapped: bytes, body: bytes, key: EncryptionKey, federation_id: bytes
+) -> SignedPayload:
+    """Open an envelope that ``check_envelope`` has passed.
+
+    Raises:
+        RefusedError: WRONG_FEDERATION; UNOPENABLE for wrap, body and padding alike, so that a refusal is no oracle
+            (row 12); STATEMENT_DIFFERS; MALFORMED.
+    """
+    if dispatch.federation_id != federation_id:
+        raise RefusedError("WRONG_FEDERATION", f"dispatch of {short(dispatch.federation_id)}")
+    return open_sealed(dispatch, body, unwrap_content_key(dispatch, wrapped, key))
+
+
+def _absent_order(absent: Absent) -> str:
+    return absent.agency

@@ -1,0 +1,254 @@
+"""What an officer signs: a bulletin for a closed list of agencies, and a request to read one.
+
+The recipients stand in the signed bytes, so nobody can forward them elsewhere in the author's name; the roster's
+digest stands there, so everybody judges the bulletin by the same catalogue; the salt makes ``opening`` a proof of
+having opened it, and noise once it is erased.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from exchange.v1 import bulletin_pb2, statement_pb2
+from exchange.records.wire import (
+    ID_BYTES,
+    MAX_ORIGIN_BYTES,
+    MAX_RECIPIENTS,
+    encode,
+    malformed,
+    need_agency,
+    need_ascending,
+    need_bytes,
+    need_count,
+    need_enum,
+    parse,
+)
+from keys.errors import RefusedError
+from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
+
+MAX_STATEMENT_BYTES = 1 << 20  # with its signatures it must fit the largest bucket
+MAX_READ_BYTES = 64 << 10  # 500 listed bulletins of at most 51 bytes, and the words
+MAX_LISTED = 500  # one page of the inbox
+MAX_CASE = 64  # characters
+MAX_REASON = 500  # characters
+NONCE_BYTES = 16
+OPENING_LABEL = b"exchange/v1/opening\0"
+OPENED_LABEL = b"exchange/v1/opened\0"
+
+
+class ReadPurpose(IntEnum):
+    """Why somebody reads; the numbers of ``exchange.v1.ReadPurpose``."""
+
+    CASE_WORK = 1
+    TRIAGE = 2
+    REPLY = 3
+    OVERSIGHT = 4
+    AUTOMATED = 5
+    HOLD = 6  # opens nothing
+    RELEASE = 7  # opens nothing
+    EXPORT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogHead:
+    """A point in a log, as a checkpoint says it: the earliest moment at which its holder can have signed."""
+
+    origin: str
+    size: int
+    root: bytes  # 32 bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A bulletin as its author signs it."""
+
+    federation_id: bytes  # 32 bytes
+    salt: bytes  # 32 random bytes; erased with the content
+    bulletin: bytes  # exchange.v1.Bulletin, as the author's program encoded it
+    roster_digest: bytes  # 32 bytes
+    recipients: tuple[AgencyId, ...]  # ascending by bytes, the sender left out
+    log_head: LogHead | None = None  # newest checkpoint of the own node's log that the author's program has seen
+
+    def encode(self) -> bytes:
+        """Write the payload of types ``statement`` and ``release``."""
+        return encode(
+            statement_pb2.Statement(
+                federation_id=self.federation_id,
+                salt=self.salt,
+                bulletin=self.bulletin,
+                roster_digest=self.roster_digest,
+                recipients=self.recipients,
+                log_head=_head_message(self.log_head),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest:
+    """An officer's signed wish to see content: one bulletin to be opened, or several whose subjects are listed."""
+
+    federation_id: bytes  # 32 bytes
+    agency: AgencyId  # the officer's, and the node's
+    officer: str  # id within the agency
+    purpose: ReadPurpose
+    case: str  # 1 to 64 characters
+    reason: str  # 1 to 500 characters
+    nonce: bytes  # 16 random bytes, taken once
+    time_ms: int  # milliseconds UTC
+    sender: str = ""  # to open; empty where subjects are listed
+    bulletin_id: bytes = b""  # 16 bytes; to open
+    statement_digest: bytes = b""  # 32 bytes; to open
+    log_head: LogHead | None = None
+    listed: tuple[tuple[AgencyId, bytes], ...] = ()  # (sender, bulletin_id), ascending; to list
+
+    def encode(self) -> bytes:
+        """Write the payload of type ``read``."""
+        return encode(
+            statement_pb2.Read(
+                federation_id=self.federation_id,
+                agency=self.agency,
+                officer=self.officer,
+                sender=self.sender,
+                bulletin_id=self.bulletin_id,
+                statement_digest=self.statement_digest,
+                purpose=statement_pb2.ReadPurpose.ValueType(self.purpose),
+                case=self.case,
+                reason=self.reason,
+                nonce=self.nonce,
+                log_head=_head_message(self.log_head),
+                time_ms=self.time_ms,
+                listed=[statement_pb2.ListedBulletin(sender=s, bulletin_id=b) for s, b in self.listed],
+            )
+        )
+
+
+def parse_statement(payload: bytes) -> Statement:
+    """Read the payload of a statement whose signatures are already verified or are verified next.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE or NOT_UNDERSTOOD.
+    """
+    message = parse("statement", payload, statement_pb2.Statement, MAX_STATEMENT_BYTES)
+    need_bytes("statement", "federation_id", message.federation_id)
+    need_bytes("statement", "salt", message.salt)
+    need_bytes("statement", "roster_digest", message.roster_digest)
+    if not message.bulletin:
+        raise malformed("statement", "no bulletin")
+    recipients = tuple(need_agency(agency) for agency in message.recipients)
+    need_count("statement", "recipients", len(recipients), 1, MAX_RECIPIENTS)
+    need_ascending("statement", "recipients", recipients)
+    return Statement(
+        federation_id=message.federation_id,
+        salt=message.salt,
+        bulletin=message.bulletin,
+        roster_digest=message.roster_digest,
+        recipients=recipients,
+        log_head=_parse_head("statement", message.log_head) if message.HasField("log_head") else None,
+    )
+
+
+def parse_read(payload: bytes) -> ReadRequest:
+    """Read the payload of an officer's request whose signature is already verified or is verified next.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE or NOT_UNDERSTOOD.
+    """
+    message = parse("read", payload, statement_pb2.Read, MAX_READ_BYTES)
+    need_bytes("read", "federation_id", message.federation_id)
+    need_bytes("read", "nonce", message.nonce, NONCE_BYTES)
+    need_count("read", "characters of case", len(message.case), 1, MAX_CASE)
+    need_count("read", "characters of reason", len(message.reason), 1, MAX_REASON)
+    if not message.time_ms:
+        raise malformed("read", "no time")
+    _check_aim(message)
+    return ReadRequest(
+        federation_id=message.federation_id,
+        agency=need_agency(message.agency),
+        officer=parse_officer(message.officer),
+        purpose=need_enum("read", "purpose", message.purpose, ReadPurpose),
+        case=message.case,
+        reason=message.reason,
+        nonce=message.nonce,
+        time_ms=message.time_ms,
+        sender=need_agency(message.sender) if message.sender else "",
+        bulletin_id=message.bulletin_id,
+        statement_digest=message.statement_digest,
+        log_head=_parse_head("read", message.log_head) if message.HasField("log_head") else None,
+        listed=tuple((need_agency(item.sender), item.bulletin_id) for item in message.listed),
+    )
+
+
+def statement_digest(payload: bytes) -> bytes:
+    """Return the 32-byte digest that names a statement everywhere; signatures are no part of it."""
+    return record_digest("statement", payload)
+
+
+def read_digest(payload: bytes) -> bytes:
+    """Return the 32-byte digest of an officer's request."""
+    return record_digest("read", payload)
+
+
+def opening(salt: bytes, delivery_digest: bytes) -> bytes:
+    """Return what a RECEIVED entry must carry: only who has opened the statement can compute it (row 32)."""
+    return hmac.digest(salt, OPENING_LABEL + delivery_digest, "sha256")
+
+
+def opened_digest(blind: bytes, request_digest: bytes) -> bytes:
+    """Return what LISTED, OPENED, EXPORTED and ACCESS_DENIED carry.
+
+    Args:
+        blind: 32 random bytes, kept beside the log and erased with the request.
+        request_digest: 32 bytes, ``read_digest`` of the officer's request.
+    """
+    return hashlib.sha256(OPENED_LABEL + blind + request_digest).digest()
+
+
+def recipients_of(addressees: Iterable[bulletin_pb2.Addressee], sender: str) -> tuple[AgencyId, ...]:
+    """Return the recipients that a bulletin's addressees mean: each once, ascending by bytes, the sender left out.
+
+    Author's client, publishing, intake and reader each compute it anew. Groups are no agencies yet and are refused.
+
+    Raises:
+        RefusedError: NO_RECIPIENT if nobody is left; MALFORMED for what is no agency.
+    """
+    found = {need_agency(addressee.agency) for addressee in addressees}
+    recipients = tuple(sorted(agency for agency in found if agency != sender))
+    if not recipients:
+        raise RefusedError("NO_RECIPIENT", f"nobody but {sender} is addressed")
+    return recipients
+
+
+def _check_aim(message: statement_pb2.Read) -> None:
+    """Refuse a request that neither opens exactly one bulletin nor lists some."""
+    opens = bool(message.sender or message.bulletin_id or message.statement_digest)
+    if opens == bool(message.listed):
+        raise malformed("read", "either one bulletin is opened or some are listed")
+    if opens:
+        need_bytes("read", "bulletin_id", message.bulletin_id, ID_BYTES)
+        need_bytes("read", "statement_digest", message.statement_digest, DIGEST_BYTES)
+        if not message.sender:
+            raise malformed("read", "no sender")
+    need_count("read", "listed bulletins", len(message.listed), 0, MAX_LISTED)
+    for item in message.listed:
+        need_bytes("read", "bulletin_id", item.bulletin_id, ID_BYTES)
+    need_ascending("read", "listed bulletins", [(item.sender, item.bulletin_id) for item in message.listed])
+
+
+def _head_message(head: LogHead | None) -> statement_pb2.LogHead | None:
+    if head is None:
+        return None
+    return statement_pb2.LogHead(origin=head.origin, size=head.size, root=head.root)
+
+
+def _parse_head(record: str, message: statement_pb2.LogHead) -> LogHead:
+    need_bytes(record, "log_head.root", message.root)
+    need_count(record, "characters of log_head.origin", len(message.origin), 1, MAX_ORIGIN_BYTES)
+    if not (message.origin.isascii() and message.origin.isprintable() and " " not in message.origin):
+        raise malformed(record, "log_head.origin is no origin")
+    if not message.size:
+        raise malformed(record, "log_head.size is absent")
+    return LogHead(origin=message.origin, size=message.size, root=message.root)

@@ -1,0 +1,383 @@
+"""The first group of a new epoch: RESTORED, what peers gave back, and what still waited, numbered anew.
+
+Everything is entered in one transaction, so that a recovery is whole or has not been. RESTORED stays in the log for
+ever, and every verdict on it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from audit.note.checkpoint import Checkpoint
+from audit.entry.entry import Body, Kind, Outcome
+from audit.note.epochs import epoch_of_origin
+from audit.note.tlogproof import parse_proof
+from exchange.records.dispatch import parse_dispatch
+from exchange.acts.stored_bulletin import open_content
+from exchange.acts.node_view import House
+from exchange.records.lane import Delivery, LaneClass, LaneId, delivery_digest, parse_delivery
+from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
+from exchange.records.statement import opening, parse_statement
+from exchange.store.store import Content, DeliveryState, Facts, HeldBulletin, LaneState, OutboundRow
+from exchange.acts.unit_of_work import Writing
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import AgencyId, short
+
+PAGE = 1000  # rows read at once
+UNKNOWN = (1 << 40) - 1  # of a peer that was not asked: whatever it claims to have receipts for may be true
+_OUTCOMES = frozenset(Outcome)
+_STATES: dict[int, DeliveryState] = {
+    Kind.RECEIVED: DeliveryState.RECEIVED,
+    Kind.REFUSED: DeliveryState.REFUSED,
+    Kind.DUPLICATE: DeliveryState.DUPLICATE,
+    Kind.WITHDRAWN: DeliveryState.WITHDRAWN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """What came of it, for the operator."""
+
+    bulletins: int  # of ours that the home had lost
+    deliveries: int  # of ours that the home had lost
+    receipts: int  # of peers that the home had lost
+    renumbered: int  # deliveries that waited and wait under new numbers
+    given: int  # receipts of our own lost log, kept as files
+
+
+def enter(
+    writing: Writing,
+    recovered: Sequence[Recovered],
+    house: House,
+    end: Checkpoint,
+    without: Iterable[AgencyId] = (),
+) -> Entered:
+    """Enter a recovery, after the first entries of the new epoch.
+
+    1. RESTORED with where the epoch before ended and how many entries were given back, in all and by each peer.
+    2. Our deliveries that the home had lost, as PUBLISHED, QUEUED and RECEIPT_RECORDED, so that no bulletin's id is
+    used twice. 3. Where each peer's lanes stood: what we lost of them is redelivered. 4. Our lanes begin anew after
+    the last receipted delivery, and what was waiting is queued again.
+
+    Args:
+        writing: The first transaction of the new epoch; the home's old rows, if there were any, stand in it.
+        recovered: What peers gave back.
+        house: Ours, in the new epoch.
+        end: Where the epoch before ended.
+        without: Members that were not asked.
+
+    Raises:
+        RefusedError: EQUIVOCATION; a peer holds another delivery or statement of ours than the home does.
+    """
+    total = sum(each.count for each in recovered)
+    _log_restored(writing, None, end, total)  # 1
+    for answer in recovered:
+        if answer.newest is not None:
+            _log_restored(writing, house.member_number(answer.peer), answer.newest, answer.count)
+    bulletins = deliveries = receipts = 0
+    for answer in recovered:
+        for each in answer.deliveries:
+            made = _take_back(writing, each, answer.peer, house)  # 2
+            bulletins, deliveries, receipts = bulletins + made[0], deliveries + made[1], receipts + made[2]
+        _stand_where_they_do(writing, answer.receipts, answer.peer, house.newest_epoch(answer.peer))  # 3
+        _see(writing, answer)
+    for peer in without:
+        for lane_class in LaneClass:
+            _expect(writing, peer, lane_class, house.newest_epoch(peer), UNKNOWN)
+    renumbered = sum(_begin_anew(writing, lane, house) for lane in _newest_lanes(writing, house))  # 4
+    return Entered(
+        bulletins=bulletins,
+        deliveries=deliveries,
+        receipts=receipts,
+        renumbered=renumbered,
+        given=sum(len(answer.receipts) for answer in recovered),
+    )
+
+
+def _log_restored(writing: Writing, peer: int | None, checkpoint: Checkpoint, count: int) -> None:
+    writing.log.add(
+        Body(kind=Kind.RESTORED, peer=peer or 0, peer_size=checkpoint.size, peer_root=checkpoint.root, count=count)
+    )
+
+
+# ------------------------------------------------------------------ what we sent
+
+
+def _take_back(writing: Writing, each: ProvenDelivery, peer: AgencyId, house: House) -> tuple[int, int, int]:
+    """Enter one delivery of ours where the home lacks it or its receipt; returns bulletins, deliveries, receipts."""
+    state = writing.rows.open_lane(
+        outgoing=True, peer=peer, lane_class=int(each.lane.lane_class), epoch=each.lane.epoch
+    )
+    row = _row(writing, state, each.sequence)
+    fresh = 0
+    if row is None:
+        fresh, row = _number_again(writing, each, state, house)
+    elif row.digest != each.digest:
+        raise RefusedError(
+            "EQUIVOCATION",
+            f"{each.lane}: the home numbered {short(row.digest)} as {each.sequence}, {peer} answered"
+            f" {short(each.digest)}: two copies of this node were sending",
+        )
+    if each.sequence > state.sequence:
+        state = replace(state, sequence=each.sequence, digest=each.digest)
+    recorded = row is not None and not row.receipt
+    if row is not None and recorded:
+        _record(writing, each, row, house.member_number(peer))
+    writing.rows.move_lane(replace(state, taken=max(state.taken, each.sequence)))
+    return fresh, int(row is not None and row.sequence == each.sequence and _is_new(row, writing)), int(recorded)
+
+
+def _row(writing: Writing, state: LaneState, sequence: int) -> OutboundRow | None:
+    found = writing.rows.outbound(state.row, sequence - 1, 1)
+    return found[0] if found and found[0].sequence == sequence else None
+
+
+def _is_new(row: OutboundRow, writing: Writing) -> bool:
+    return row.queued_index >= writing.place(0)
+
+
+def _number_again(
+    writing: Writing, each: ProvenDelivery, state: LaneState, house: House
+) -> tuple[int, OutboundRow | None]:
+    """Log a delivery that the home has lost, and its bulletin if that is lost too; None where nobody kept what."""
+    body = each.proven.body
+    bulletin_id = parse_dispatch(each.dispatch.payload).bulletin_id if each.dispatch is not None else body.bulletin_id
+    held = writing.rows.find(house.agency, bulletin_id) if bulletin_id else None
+    fresh = 0
+    if held is None and each.dispatch is not None:
+        held, fresh = _publish_again(writing, each, house), 1
+    if held is None:
+        return 0, None
+    queued = writing.log.add(
+        Body(
+            kind=Kind.QUEUED,
+            peer=house.member_number(each.lane.recipient),
+            bulletin_id=held.bulletin_id,
+            dispatch_digest=each.dispatch_digest,
+            delivery_digest=each.digest,
+            count=each.sequence,
+            **writing.refers(held.entry_index),
+        )
+    )
+    row = OutboundRow(
+        lane=state.row,
+        sequence=each.sequence,
+        entry_index=held.entry_index,
+        queued_index=writing.place(queued),
+        delivery=each.delivery,
+        digest=each.digest,
+        wrap=b"",
+        opening=body.opening,  # whose salt is lost: what the peer's entry says
+        since_ms=writing.now_ms,
+    )
+    writing.rows.add_outbound([row])
+    return fresh, row
+
+
+def _publish_again(writing: Writing, each: ProvenDelivery, house: House) -> HeldBulletin:
+    """Take a bulletin of ours back that only its recipients have: its id, its digests, its dispatch, no content."""
+    signed = each.dispatch
+    if signed is None:
+        raise AssertionError("the caller has looked")
+    dispatch, body = parse_dispatch(signed.payload), each.proven.body
+    index = writing.log.add(
+        Body(
+            kind=Kind.PUBLISHED,
+            bulletin_id=dispatch.bulletin_id,
+            dispatch_digest=each.dispatch_digest,
+            statement_digest=dispatch.statement_digest,
+            retain_until_day=body.retain_until_day,
+            retention_rule=body.retention_rule,
+        )
+    )
+    held = HeldBulletin(
+        entry_index=writing.place(index),
+        sender=house.agency,
+        bulletin_id=dispatch.bulletin_id,
+        statement_digest=dispatch.statement_digest,
+        facts=Facts(
+            kind=each.kind,
+            number=each.number,
+            tlp=0,
+            classification=0,
+            urgency=int(dispatch.urgency),
+            status=0,
+            reply_due_ms=0,
+            expires_ms=0,
+            not_understood=True,
+        ),
+        at_ms=parse_delivery(each.delivery).time_ms,
+        retain_until_day=body.retain_until_day,
+        retention_rule=body.retention_rule,
+    )
+    writing.rows.add_bulletin(held, Content(dispatch=signed.encode(), body=b"", wrap=b"", stored_key=b""))
+    _raise_number(writing, each.number, house.agency)
+    return held
+
+
+def _raise_number(writing: Writing, number: str, agency: str) -> None:
+    """Give no serial number again: AGENCY/KIND/YEAR/NNNNNN, as the recipient read it in the bulletin."""
+    parts = number.split("/")
+    if len(parts) == 4 and parts[0] == agency and parts[2].isdecimal() and parts[3].isdecimal():
+        writing.rows.raise_number(parts[1], int(parts[2]), int(parts[3]))
+
+
+def _record(writing: Writing, each: ProvenDelivery, row: OutboundRow, number: int) -> None:
+    body = each.proven.body
+    writing.log.add(
+        Body(
+            kind=Kind.RECEIPT_RECORDED,
+            peer=number,
+            bulletin_id=body.bulletin_id,
+            dispatch_digest=each.dispatch_digest,
+            delivery_digest=each.digest,
+            outcome=body.outcome if body.outcome in _OUTCOMES else 0,
+            peer_index=each.proven.entry.index,
+            peer_leaf_hash=each.proven.leaf_hash,
+            peer_size=each.proven.checkpoint.size,
+            peer_root=each.proven.checkpoint.root,
+            **writing.refers(row.queued_index),
+        )
+    )
+    writing.rows.settle_outbound(
+        [
+            replace(
+                row,
+                state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
+                reason=body.outcome if body.kind == Kind.REFUSED else 0,
+                receipt=each.receipt.encode(),
+                since_ms=writing.now_ms,
+            )
+        ]
+    )
+
+
+# ------------------------------------------------------------------ where peers' lanes to us stood
+
+
+def _stand_where_they_do(
+    writing: Writing, receipts: Sequence[ProvenReceipt], peer: AgencyId, newest_epoch: int
+) -> None:
+    """Remember up to where a peer has receipts of ours, so that it may give again what we lost."""
+    for each in receipts:
+        lane_class, epoch = each.lane.lane_class, each.lane.epoch
+        state = _expect(writing, peer, lane_class, epoch, each.sequence)
+        if epoch < newest_epoch and each.sequence > state.sequence:
+            # Nothing of a lane that is over comes again; the one that runs now goes on from its last delivery.
+            writing.rows.move_lane(replace(state, sequence=each.sequence, digest=each.digest))
+
+
+def _expect(writing: Writing, peer: AgencyId, lane_class: LaneClass, epoch: int, taken: int) -> LaneState:
+    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane_class), epoch=epoch)
+    state = replace(state, taken=max(state.taken, taken))
+    writing.rows.move_lane(state)
+    return state
+
+
+def _see(writing: Writing, answer: Recovered) -> None:
+    """Keep the peer's own newest checkpoint, where the home knows none of that epoch to hold it against."""
+    for each in sorted(answer.deliveries, key=lambda each: each.proven.checkpoint.size, reverse=True):
+        checkpoint = each.proven.checkpoint
+        epoch = epoch_of_origin(checkpoint.origin)
+        if writing.rows.peer_checkpoint(answer.peer, epoch) is None:
+            note = parse_proof(each.receipt.proof).note
+            writing.rows.set_peer_checkpoint(answer.peer, checkpoint.size, note, epoch)
+
+
+# ------------------------------------------------------------------ our lanes, anew
+
+
+def _newest_lanes(writing: Writing, house: House) -> list[LaneState]:
+    """Give of each lane of ours the newest epoch before this one."""
+    newest: dict[tuple[str, int], LaneState] = {}
+    for lane in writing.rows.lanes():
+        if lane.outgoing and lane.epoch < house.epoch:
+            before = newest.get((lane.peer, lane.lane_class))
+            newest[lane.peer, lane.lane_class] = lane if before is None or lane.epoch > before.epoch else before
+    return [newest[key] for key in sorted(newest)]
+
+
+def _begin_anew(writing: Writing, old: LaneState, house: House) -> int:
+    """Begin a lane at sequence 1 after what the recipient receipted last; queue again what was waiting."""
+    digest = _last_receipted(writing, old)
+    state = writing.rows.open_lane(outgoing=True, peer=old.peer, lane_class=old.lane_class, epoch=house.epoch)
+    state = replace(state, digest=digest)
+    count, after = 0, old.taken
+    while rows := writing.rows.outbound(old.row, after, PAGE):
+        after = rows[-1].sequence
+        for row in rows:
+            state = _queue_again(writing, row, state, house)
+            count += 1
+    writing.rows.move_lane(state)
+    return count
+
+
+def _last_receipted(writing: Writing, lane: LaneState) -> bytes:
+    """Give the digest of the last delivery that the recipient receipted; what that lane began after, if none."""
+    if lane.sequence == 0:
+        return lane.digest
+    if lane.taken == lane.sequence:
+        return lane.digest
+    first = writing.rows.outbound(lane.row, lane.taken, 1)
+    return parse_delivery(first[0].delivery).previous if first else lane.digest
+
+
+def _queue_again(writing: Writing, row: OutboundRow, state: LaneState, house: House) -> LaneState:
+    old = parse_delivery(row.delivery)
+    lane = LaneId(
+        federation_id=old.lane.federation_id,
+        sender=house.agency,
+        recipient=old.lane.recipient,
+        lane_class=old.lane.lane_class,
+        epoch=house.epoch,
+    )
+    delivery = Delivery(
+        lane=lane,
+        sequence=state.sequence + 1,
+        previous=state.digest,
+        dispatch_digest=old.dispatch_digest,
+        time_ms=writing.now_ms,
+    ).encode()
+    digest = delivery_digest(delivery)
+    held, salt = _held_of(writing, row, house)
+    queued = writing.log.add(
+        Body(
+            kind=Kind.QUEUED,
+            peer=house.member_number(lane.recipient),
+            bulletin_id=held.bulletin_id,
+            dispatch_digest=old.dispatch_digest,
+            delivery_digest=digest,
+            count=state.sequence + 1,
+            **writing.refers(row.entry_index),
+        )
+    )
+    writing.rows.add_outbound(
+        [
+            replace(
+                row,
+                lane=state.row,
+                sequence=state.sequence + 1,
+                queued_index=writing.place(queued),
+                delivery=delivery,
+                digest=digest,
+                opening=opening(salt, digest) if salt else bytes(32),
+                since_ms=writing.now_ms,
+            )
+        ]
+    )
+    return replace(state, sequence=state.sequence + 1, digest=digest)
+
+
+def _held_of(writing: Writing, row: OutboundRow, house: House) -> tuple[HeldBulletin, bytes]:
+    """Find a delivery's bulletin and its statement's salt; no salt where it cannot be opened, and travels without."""
+    content = writing.rows.content(row.entry_index)
+    dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload) if content is not None else None
+    held = writing.rows.find(house.agency, dispatch.bulletin_id) if dispatch is not None else None
+    if content is None or held is None:
+        raise RefusedError("DAMAGED", f"delivery {row.sequence}: its bulletin is not in the home's database")
+    try:
+        return held, parse_statement(open_content(content, held, house.storage).payload).salt
+    except RefusedError:
+        return held, b""

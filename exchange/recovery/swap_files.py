@@ -1,0 +1,212 @@
+"""A home's files in a recovery: a new database made beside the old one, then both changed places. Nothing is deleted.
+
+The new epoch is built whole in ``epoch-N.part``, which is renamed to ``epoch-N.new`` once it is durable; then each file
+of before moves to ``before-epoch-N`` and the new one takes its place. Every step may be the last before a crash: what
+is in ``.part`` was never in force and is made anew, what is in ``.new`` is moved on by the next call. No node starts
+while there is a ``.new``, and nothing of the new epoch is signed before it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.note.checkpoint import Checkpoint
+from audit.log.lock import SqliteLock
+from audit.log.log import Log
+from audit.verify.rfc3161 import STAMPS_FOLDER
+from exchange.acts import directory
+from exchange.recovery import first_group as reentry
+from exchange.acts.node_view import House
+from exchange.node.node import DATABASE, LOCK, LOG_FOLDER
+from exchange.recovery.proven_answers import Recovered
+from exchange.recovery.first_group import Entered
+from exchange.store.sqlite import SqliteStore
+from exchange.acts.unit_of_work import Writing
+from keys.errors import IntegrityError
+from keys.files import sync_folder
+from keys.identity import AgencyId
+
+OLD = "before.db"  # the copy of the old database that the new one is filled from
+MOVED = (
+    *(DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK, f"{LOCK}-wal", f"{LOCK}-shm", LOG_FOLDER),
+    STAMPS_FOLDER,  # a token is named for a size of this log, which the next one reaches, too
+)
+FRESH = (LOCK, DATABASE)  # in this order: a database without its lock signs nothing
+
+
+class UnfinishedError(IntegrityError):
+    """A recovery was interrupted between the old files and the new ones."""
+
+    hint = "run exchange node recover --from-peers again: it goes on where it stopped"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: a recovery did not come to its end")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A recovery, decided."""
+
+    house: House  # in the new epoch
+    end: Checkpoint  # of the epoch before
+    recovered: tuple[Recovered, ...]
+    without: tuple[AgencyId, ...]
+    catalogue: Mapping[str, bytes]  # the roster's, where the home has lost it
+
+
+def unfinished(home: Path) -> Path | None:
+    """Find what an interrupted recovery left, whole and not yet in its place."""
+    found = sorted(home.glob("epoch-*.new"))
+    return found[0] if found else None
+
+
+def check_finished(home: Path) -> None:
+    """Refuse to start a node in a home whose recovery was interrupted.
+
+    Raises:
+        UnfinishedError: There is one.
+    """
+    found = unfinished(home)
+    if found is not None:
+        raise UnfinishedError(found)
+
+
+def copy_database(home: Path, folder: Path) -> SqliteStore:
+    """Open a copy of a home's database, so that the file itself stays as it was found.
+
+    Args:
+        home: Whose.
+        folder: Where the copy goes; it exists.
+
+    Raises:
+        IntegrityError: There is none, or it is damaged or not ours.
+    """
+    for suffix in ("", "-wal"):
+        source = home / f"{DATABASE}{suffix}"
+        target = folder / f"{OLD}{suffix}"
+        target.unlink(missing_ok=True)
+        if source.exists():
+            shutil.copyfile(source, target)
+            target.chmod(0o600)
+    return SqliteStore(folder / OLD)
+
+
+def part_of(home: Path, epoch: int) -> Path:
+    """Make the folder in which an epoch is built, empty."""
+    part = home / f"epoch-{epoch}.part"
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir(mode=0o700)
+    return part
+
+
+def build(
+    home: Path, part: Path, plan: Plan, old: Path | None, now_us: int, random_bytes: Callable[[int], bytes]
+) -> Entered:
+    """Make database and lock of the new epoch, whole and durable, in ``epoch-N.new``; nothing is signed.
+
+    Args:
+        home: The node's.
+        part: From ``part_of``.
+        plan: What goes in.
+        old: A copy of the home's database, which is taken over; None where there is none.
+        now_us: Microseconds UTC.
+        random_bytes: For a new key of pseudonyms, where the old one is lost.
+
+    Raises:
+        RefusedError: As ``reentry.enter``.
+        IntegrityError: What was written is not what was hashed.
+    """
+    house = plan.house
+    store = SqliteStore(part / DATABASE, create=True)
+    try:
+        if old is not None:
+            store.carry_from(old)
+        log = Log.open(house.origin, store.reader(), plan.end.root)
+        stage = log.begin(now_us)
+        with store.transaction() as rows:
+            writing = Writing(rows, stage, now_us // 1000)
+            if rows.meta("agency") is None:
+                rows.set_meta("agency", house.agency.encode())
+                rows.set_meta("pseudonym-key", random_bytes(32))
+            directory.begin_again(writing, house, plan.catalogue)
+            entered = reentry.enter(writing, plan.recovered, house, plan.end, plan.without)
+            directory.adopt_again(writing, house)
+            stage.write(rows)
+        stage.verify_read_back(store.reader())
+        log.commit(stage)
+    finally:
+        store.close()
+    _lock(home, part, house.origin)
+    for name in (OLD, f"{OLD}-wal", f"{OLD}-shm"):
+        (part / name).unlink(missing_ok=True)
+    _sync(part)
+    part.rename(part.with_suffix(".new"))
+    sync_folder(home)
+    return entered
+
+
+def _lock(home: Path, part: Path, origin: str) -> None:
+    """Make the lock: the old one with the new origin, for it knows what was erased and cosigned; else a new one."""
+    for suffix in ("", "-wal"):
+        source = home / f"{LOCK}{suffix}"
+        if source.exists():
+            shutil.copyfile(source, part / f"{LOCK}{suffix}")
+            (part / f"{LOCK}{suffix}").chmod(0o600)
+    try:
+        lock = SqliteLock.open(part / LOCK)
+        lock.begin_epoch(origin)
+    except IntegrityError:
+        for suffix in ("", "-wal", "-shm"):
+            (part / f"{LOCK}{suffix}").unlink(missing_ok=True)
+        lock = SqliteLock.create(part / LOCK, origin)
+    lock.close()
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(folder)
+
+
+def change_places(home: Path) -> Path:
+    """Move the old files aside and the new ones in; goes on where an earlier call stopped.
+
+    Returns:
+        Where the old files are now.
+
+    Raises:
+        IntegrityError: There is nothing to move in.
+    """
+    fresh = unfinished(home)
+    if fresh is None:
+        raise IntegrityError(f"{home}: no recovery has been prepared")
+    before = home / f"before-{fresh.stem}"
+    before.mkdir(mode=0o700, exist_ok=True)
+    # Whatever is in the home while its fresh counterpart is still in .new is old; what has gone in is new.
+    if (fresh / LOCK).exists():
+        for name in _present(home, MOVED):
+            if not (before / name).exists():
+                (home / name).rename(before / name)
+        sync_folder(before)
+        sync_folder(home)
+    for name in _present(fresh, FRESH):
+        (fresh / name).rename(home / name)
+        sync_folder(home)
+    for path in fresh.iterdir():
+        path.unlink()
+    fresh.rmdir()
+    sync_folder(home)
+    return before
+
+
+def _present(folder: Path, names: Sequence[str]) -> list[str]:
+    return [name for name in names if (folder / name).exists()]

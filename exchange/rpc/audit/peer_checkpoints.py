@@ -1,0 +1,218 @@
+"""Checkpoints of others that we hold, and ours that others hold.
+
+Each peer's newest one lies as a file under ``peers/``, for auditors who want an outside word about that peer's log. It
+moves forward only, with a proof that starts from the very one that is held; two that contradict each other are
+FORK_SEEN, and a file that proves it to anybody. What a peer holds of us (the *echo*) must be a part of our log. If it
+is signed by us and is not, this node was rolled back, or is one of two live copies, and it signs nothing more; only
+where more than half of the other members have cosigned what this run signed, our key is misused elsewhere, and that
+is OWN_KEY_MISUSE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import grpc
+
+from audit.note.checkpoint import Checkpoint, parse_note, verify_note
+from audit.note.epochs import epoch_of_origin
+from audit.note.fork import pair, verify_fork, with_proof
+from audit.tree.proof import ConsistencyError, verify_consistency
+from exchange.acts.delivery import held_checkpoint
+from exchange.acts.forks import enter_fork, enter_misuse
+from exchange.node.node import Node
+from exchange.rpc.audit.gossip import Gossip, Prove
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.audit.peer_witnessed import newest_note
+from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
+from exchange.node.writer import Group
+from exchange.acts.unit_of_work import Writing
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import AgencyId
+
+WRITE_SECONDS = 1.0  # a peer's file follows so soon
+
+
+class Checkpoints:
+    """Keeps both kinds."""
+
+    def __init__(self, node: Node, log: Log, settings: Settings) -> None:
+        self._node, self._log = node, log
+        self.gossip = Gossip(node, self, log, settings.gossip_seconds)
+        self._dirty: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._echoed = (0, b"")  # largest of ours that was echoed and is in our log
+
+    def seen(self, peer: str) -> None:
+        """Write the peer's newest checkpoint to its file, soon."""
+        self._dirty.add(peer)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what was seen."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for peer in sorted(self._dirty):
+            held = held_checkpoint(self._node.reads, AgencyId(peer), self._node.house)
+            if held is not None:
+                path = self._node.paths.peer_checkpoint(peer)
+                _write(path, newest_note(path, held[1]))
+        self._dirty.clear()
+
+    async def check_echo(self, peer: AgencyId, note: str) -> None:
+        """Hold a checkpoint of ours that a peer shows us against our log.
+
+        Raises:
+            RefusedError: It is not signed by us, or malformed: what ``verify_note`` raises; RECEIPT_INVALID: our key
+                has signed another history, which is entered, and with this peer nothing goes on.
+            RolledBackError: It is signed by us and is more than we have; from now on nothing is signed.
+        """
+        if not note or self._is_of_earlier_epoch(note):
+            return
+        shown = read_answer(note, self._node.house)
+        if shown is None or (shown.size, shown.root) == self._echoed:
+            return
+        group, root, proof = await self._node.writer.submit(_nothing, partial(_compare, size=shown.size))
+        if root == shown.root and shown.origin == group.checkpoint.origin:
+            self._echoed = max(self._echoed, (shown.size, shown.root))
+            return
+        if root and self._node.vouching.by_most(self._node.house) and shown.origin == group.checkpoint.origin:
+            await self._misused(peer, note, group, root, proof)
+        error = RolledBackError(peer, shown, group.checkpoint, running=True)
+        self._node.fail(error)  # first of all: two copies race here
+        folder = self._node.paths.home / EVIDENCE_FOLDER
+        save_evidence(folder, f"held-by-{peer}-{shown.size}.checkpoint", note)
+        self._log.alarm("own-log-contradicted", peer=peer, size=shown.size)
+        raise error
+
+    async def _misused(self, peer: AgencyId, note: str, group: Group, root: bytes, proof: Sequence[bytes]) -> NoReturn:
+        """Enter that our key has signed what our log, which most others vouch for, does not hold."""
+        made, number = pair(note, group.note), self._node.house.member_number(peer)
+        if parse_note(made.older).checkpoint.size < parse_note(made.newer).checkpoint.size:
+            made = replace(made, root=root, proof=tuple(proof))
+        shown = parse_note(note).checkpoint
+        self._log.alarm("own-key-misused", peer=peer, size=shown.size)
+        await self._node.writer.submit(lambda writing: enter_misuse(writing, number, note, made), lambda *_: None)
+        raise RefusedError(
+            "RECEIPT_INVALID", f"{peer} holds a checkpoint of ours of size {shown.size} that this node never signed"
+        )
+
+    def _is_of_earlier_epoch(self, note: str) -> bool:
+        """Tell whether a peer has only seen an epoch of ours that is over; RefusedError if it is not signed by us.
+
+        Where that epoch ended our manifest says; a note beyond that end shows what the break has cost.
+        """
+        house = self._node.house
+        origin = parse_note(note).checkpoint.origin
+        if epoch_of_origin(origin) >= house.epoch:
+            return False
+        shown = verify_note(note, house.key_of(house.agency, origin))
+        end = house.before
+        if end is not None and end.origin == origin and shown.size > end.size:
+            self._log.alarm("own-epoch-went-further", size=shown.size)
+        return True
+
+    async def take(self, peer: AgencyId, note: str, prove: Prove) -> None:
+        """Take a peer's newest checkpoint, which its AuditLog serves, after a proof that it extends ours.
+
+        Args:
+            peer: Whose log.
+            note: As served.
+            prove: Gives the consistency proof from one size to another.
+
+        Raises:
+            RefusedError: RECEIPT_INVALID and those of notes.
+        """
+        key = self._node.house.log_key(peer)
+        new = verify_note(note, key)
+        held = held_checkpoint(self._node.reads, peer, self._node.house)
+        if held is not None:
+            old = verify_note(held[1], key)
+            if new.size < old.size:
+                return  # a receipt was faster; that the peer's log did not shrink, its echo will show it
+            hashes = await prove(old.size, new.size) if new.size > old.size else []
+            try:
+                verify_consistency(old, new, hashes)
+            except ConsistencyError:
+                await self.contradicted(peer, held[1], note, hashes, prove)
+                raise
+        before = held[0] if held is not None else 0
+        await self._node.writer.submit(lambda writing: _advance(writing, peer, before, new, note), lambda *_: None)
+        self.seen(peer)
+
+    async def contradicted(
+        self, peer: AgencyId, first: str, second: str, proof: Sequence[bytes], prove: Prove | None = None
+    ) -> bool:
+        """Look at two notes of a peer's log that its proof does not join; enter a fork if it is one.
+
+        Args:
+            peer: Whose log.
+            first: The note that we hold.
+            second: The other; both are verified.
+            proof: What was offered between them.
+            prove: Asks that log for another proof.
+
+        Returns:
+            Whether they prove that the log signed two histories.
+        """
+        made = pair(first, second)
+        older, newer = parse_note(made.older).checkpoint, parse_note(made.newer).checkpoint
+        if older.size < newer.size:
+            more = await _more(prove, older.size + 1, newer.size)
+            made = with_proof(made, proof, lambda size: more)
+        proven = verify_fork(made, self._node.house.key_of(peer, older.origin)).proven
+        self._log.alarm("fork-seen" if proven else "checkpoints-not-joined", peer=peer, size=newer.size)
+        if proven:
+            number = self._node.house.member_number(peer)
+            await self._node.writer.submit(
+                lambda writing: enter_fork(writing, number, first, second, made), lambda *_: None
+            )
+        return proven
+
+
+async def _more(prove: Prove | None, old: int, new: int) -> Sequence[bytes]:
+    try:
+        return [] if prove is None else await prove(old, new)
+    except (grpc.RpcError, RefusedError, UnavailableError):
+        return []  # then the two are not joined, and not proven apart
+
+
+def _advance(writing: Writing, peer: str, before: int, new: Checkpoint, note: str) -> None:
+    """Move on, if what is held is still what the proof starts from."""
+    epoch = epoch_of_origin(new.origin)
+    held = writing.rows.peer_checkpoint(peer, epoch)
+    if (held[0] if held is not None else 0) == before and new.size > before:
+        writing.rows.set_peer_checkpoint(peer, new.size, note, epoch)
+
+
+def _compare(_: None, group: Group, size: int) -> tuple[Group, bytes, Sequence[bytes]]:
+    """Give our root at a size, empty where we are smaller, and the proof from there to our newest checkpoint."""
+    root = _root(group, size)
+    return group, root, group.log.consistency(size, group.checkpoint.size) if root and size else ()
+
+
+def _root(group: Group, size: int) -> bytes:
+    try:
+        return group.log.root(size)
+    except LookupError:
+        return b""
+
+
+def _nothing(writing: Writing) -> None:
+    return None
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, "utf-8")
+    os.replace(fresh, path)

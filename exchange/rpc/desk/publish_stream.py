@@ -1,0 +1,172 @@
+"""Publishing in batches: statements are checked and sealed in the loop, entered by the writer, answered in order.
+
+The next batch is sealed while the one before is being committed. No task for each statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+from exchange.acts import publishing
+from exchange.node.node import Node
+from exchange.acts.publishing import Prepared, Published
+from exchange.acts.reissue import OldEntry, renew
+from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.transport.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES
+from exchange.rpc.transport.caller import Caller
+from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.rules.complaint import RulesError
+from exchange.records.statement import statement_digest
+from exchange.store.store import HeldBulletin
+from exchange.v1 import node_pb2
+from exchange.node.writer import Group
+from exchange.acts.unit_of_work import Writing
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.v1 import signed_pb2
+
+IN_FLIGHT = 4  # batches of one stream being committed
+AT_ONCE = 8  # statements sealed before others get their turn in the loop; about 5 ms
+
+Waiting = tuple[bytes, asyncio.Future[node_pb2.PublishResult]] | node_pb2.PublishResult  # payload, what becomes of it
+
+
+class Posting:
+    """Takes statements for a node."""
+
+    def __init__(self, node: Node, refusals: Refusals, now_ms: Callable[[], int]) -> None:
+        self._node, self._refusals, self._now_ms = node, refusals, now_ms
+
+    async def stream(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context, caller: Caller) -> None:
+        """Take batches until the client ends.
+
+        Raises:
+            RefusedError: TOO_MANY, TOO_LARGE for a whole message; refused statements are answers.
+        """
+        waiting: asyncio.Queue[list[Waiting] | None] = asyncio.Queue(IN_FLIGHT)
+        answers = asyncio.create_task(_answer(waiting, context))
+        taking = asyncio.create_task(self._take(requests, waiting, caller))
+        try:
+            await asyncio.wait((answers, taking), return_when=asyncio.FIRST_EXCEPTION)
+            for task in (taking, answers):
+                if task.done():
+                    task.result()
+        finally:
+            answers.cancel()
+            taking.cancel()
+
+    async def _take(
+        self,
+        requests: AsyncIterator[node_pb2.PublishRequest],
+        waiting: asyncio.Queue[list[Waiting] | None],
+        caller: Caller,
+    ) -> None:
+        async for request in requests:
+            check_batch(request)
+            await waiting.put(await self._enter(request.statements, caller))
+        await waiting.put(None)
+
+    async def batch(
+        self, statements: Sequence[signed_pb2.SignedPayload], caller: Caller
+    ) -> list[node_pb2.PublishResult]:
+        """Take one batch and wait for it."""
+        return await _settled(await self._enter(statements, caller))
+
+    async def _enter(self, statements: Sequence[signed_pb2.SignedPayload], caller: Caller) -> list[Waiting]:
+        waiting: list[Waiting] = []
+        for place, message in enumerate(statements):
+            if place and place % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            waiting.append(self._enter_one(message, caller))
+        return waiting
+
+    def _enter_one(self, message: signed_pb2.SignedPayload, caller: Caller) -> Waiting:
+        house = self._node.house
+        try:
+            signed = SignedPayload.from_message(message)
+            prepared = publishing.prepare(
+                signed,
+                caller=caller.owner,
+                house=house,
+                reads=self._node.reads,
+                now_ms=self._now_ms(),
+                random_bytes=self._node.random_bytes,
+            )
+        except RefusedError as refusal:
+            return self._refused(message.payload, refusal, caller)
+        finish = partial(self._finish, prepared)
+        if isinstance(prepared, HeldBulletin):
+            return signed.payload, self._node.writer.submit(
+                partial(_again, held=prepared, old_entry=self._node.old_entry), finish
+            )
+        act = partial(publishing.publish, prepared=prepared, house=house)
+        return signed.payload, self._node.writer.submit(act, finish)
+
+    def _finish(self, prepared: Prepared | HeldBulletin, published: Published, group: Group) -> node_pb2.PublishResult:
+        """Make the answer, once it is durable and signed for."""
+        if isinstance(prepared, HeldBulletin) or not published.queued:
+            # It was published before, perhaps in this very group: what travels is the dispatch of that time.
+            held = prepared if isinstance(prepared, HeldBulletin) else published
+            content = self._node.reads.content(held.entry_index)
+            dispatch = SignedPayload.decode(content.dispatch).to_message() if content is not None else None
+        else:
+            dispatch = prepared.sealed.dispatch.to_message()
+        return node_pb2.PublishResult(
+            statement_digest=published.statement_digest,
+            receipt=group.receipt(published.entry_index, self._node.entry).to_message(),
+            dispatch=dispatch,
+        )
+
+    def _refused(self, payload: bytes, refusal: RefusedError, caller: Caller) -> node_pb2.PublishResult:
+        self._refusals.count(caller.number, refusal.code)
+        return refused_result(payload, refusal)
+
+
+def refused_result(payload: bytes, refusal: RefusedError) -> node_pb2.PublishResult:
+    """Say why a statement was refused, with every complaint."""
+    complaints = refusal.complaints if isinstance(refusal, RulesError) else ()
+    return node_pb2.PublishResult(
+        statement_digest=statement_digest(payload),
+        refusal=node_pb2.Refusal(
+            code=refusal.code,
+            message=str(refusal),
+            complaints=[
+                node_pb2.Complaint(code=each.code, path=each.path, message=each.message, hint=each.hint or "")
+                for each in complaints
+            ],
+        ),
+    )
+
+
+def check_batch(request: node_pb2.PublishRequest) -> None:
+    """Refuse a message beyond its limits; one statement alone may exceed the bytes."""
+    if not 1 <= len(request.statements) <= MAX_STATEMENTS:
+        raise RefusedError("TOO_MANY", f"{len(request.statements)} statements in a message, at most {MAX_STATEMENTS}")
+    if len(request.statements) > 1 and request.ByteSize() > MAX_STATEMENTS_BYTES:
+        raise RefusedError("TOO_LARGE", f"a message of {request.ByteSize()} bytes, at most {MAX_STATEMENTS_BYTES}")
+
+
+async def _answer(waiting: asyncio.Queue[list[Waiting] | None], context: Context) -> None:
+    while (batch := await waiting.get()) is not None:
+        await context.write(node_pb2.PublishResponse(results=await _settled(batch)))
+
+
+async def _settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
+    """Wait for a batch; what the transaction refused is an answer too."""
+    results = []
+    for each in batch:
+        if isinstance(each, node_pb2.PublishResult):
+            results.append(each)
+            continue
+        try:
+            results.append(await each[1])
+        except RefusedError as refusal:
+            results.append(refused_result(each[0], refusal))
+    return results
+
+
+def _again(writing: Writing, *, held: HeldBulletin, old_entry: OldEntry) -> Published:
+    place = renew(writing, held.entry_index, old_entry)
+    return Published(entry_index=place, statement_digest=held.statement_digest, queued=())

@@ -1,0 +1,224 @@
+"""Desk: what the own officers and systems ask of their node. Each method is one column: check, convert, act, answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from exchange.acts import legal_hold as holding, reading
+from exchange.records.bulletin import parse_bulletin
+from exchange.acts.failpoint import failpoint
+from exchange.node.node import Node
+from exchange.acts.reading import Granted, Reader
+from exchange.records.receipt import Receipt
+from exchange.acts.reissue import renew
+from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.desk.items import cursor, inbox_item, lanes_by_row, outbox_item
+from exchange.rpc.transport.fanout import Fanout
+from exchange.rpc.transport.interceptor import caller
+from exchange.rpc.transport.limits import MAX_PAGE, PAGE
+from exchange.rpc.desk.publish_stream import Posting
+from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.records.statement import ReadPurpose, parse_statement
+from exchange.store.store import HeldBulletin
+from exchange.v1 import node_pb2
+from exchange.node.writer import Group
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import AgencyId
+from keys.v1 import signed_pb2
+
+YEARS = range(1970, 10_000)
+
+
+class Desk:
+    """The servicer of ``exchange.v1.Desk``."""
+
+    def __init__(self, node: Node, fanout: Fanout, refusals: Refusals, now_ms: Callable[[], int]) -> None:
+        self._node, self._fanout, self._now_ms = node, fanout, now_ms
+        self._posting = Posting(node, refusals, now_ms)
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the feeds in order."""
+        self._stopping = True
+        self._fanout.wake_all()
+
+    async def Profile(self, request: node_pb2.ProfileRequest, context: Context) -> node_pb2.ProfileResponse:
+        """Tell a client what it must know before it signs."""
+        house = self._node.house
+        return node_pb2.ProfileResponse(
+            agency=house.agency,
+            roster=house.federation.rosters[-1].signed.to_message(),
+            manifest=house.federation.manifests[house.agency].signed.to_message(),
+            key_sheet=house.federation.key_sheets[house.agency].signed.to_message(),
+            checkpoint=self._node.note,
+            owner=caller().owner,
+        )
+
+    async def ReserveNumber(
+        self, request: node_pb2.ReserveNumberRequest, context: Context
+    ) -> node_pb2.ReserveNumberResponse:
+        """Give the next number of a kind and a year; RefusedError MALFORMED for a kind that there is not."""
+        house, code, year = self._node.house, request.kind_code, request.year
+        catalogue = house.catalogue(house.federation.roster_digest)
+        if code not in {kind.code for kind in catalogue.kinds.values()} or year not in YEARS:
+            raise RefusedError("MALFORMED", "no kind of this code, or no such year")
+        number = await self._node.writer.submit(
+            lambda writing: writing.rows.next_number(code, year), lambda value, group: value
+        )
+        return node_pb2.ReserveNumberResponse(number=f"{house.agency}/{code}/{year}/{number:06d}")
+
+    async def Publish(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context) -> None:
+        """Publish statements in batches; answers in order, refusals among them."""
+        await self._posting.stream(requests, context, caller())
+
+    async def PublishOne(self, request: node_pb2.PublishOneRequest, context: Context) -> node_pb2.PublishOneResponse:
+        """Publish one statement; the same path."""
+        (result,) = await self._posting.batch([request.statement], caller())
+        return node_pb2.PublishOneResponse(result=result)
+
+    async def Inbox(self, request: node_pb2.InboxRequest, context: Context) -> node_pb2.InboxResponse:
+        """List received bulletins after a cursor, or one by its id."""
+        held = self._page(request.after, request.limit, request.bulletin_id, sent=False)
+        items = [inbox_item(each, self._node.reads) for each in held]
+        return node_pb2.InboxResponse(items=items, cursor=cursor(held, request.after))
+
+    async def Watch(self, request: node_pb2.WatchRequest, context: Context) -> None:
+        """List received bulletins after a cursor and go on with what arrives; pulled from the store, never queued."""
+        check_cursor(request.after)
+        event, after = self._fanout.watch(), request.after
+        try:
+            while not self._stopping:
+                event.clear()
+                held = self._node.reads.held_since(after, PAGE, sent=False)
+                if not held:
+                    await event.wait()
+                    continue
+                after = cursor(held, after)
+                items = [inbox_item(each, self._node.reads) for each in held]
+                await context.write(node_pb2.WatchResponse(items=items, cursor=after))
+        finally:
+            self._fanout.unwatch(event)
+        raise UnavailableError("the node is stopping; go on from the last cursor", 5)
+
+    async def Outbox(self, request: node_pb2.OutboxRequest, context: Context) -> node_pb2.OutboxResponse:
+        """List what was published, with one state and one reason for each recipient."""
+        held = self._page(request.after, request.limit, request.bulletin_id, sent=True)
+        reads = self._node.reads
+        lanes = lanes_by_row(reads)
+        items: list[node_pb2.OutboxItem] = []
+        shown: list[HeldBulletin] = []
+        size = 0
+        for each in held:
+            item = outbox_item(each, lanes, self._node.house, reads)
+            size += item.ByteSize()
+            if items and size > 1 << 20:
+                break  # the rest is asked for with the cursor
+            items.append(item)
+            shown.append(each)
+        return node_pb2.OutboxResponse(items=items, cursor=cursor(shown, request.after))
+
+    async def ListSubjects(
+        self, request: node_pb2.ListSubjectsRequest, context: Context
+    ) -> node_pb2.ListSubjectsResponse:
+        """Show subjects of the bulletins that a signed request lists, once LISTED is committed."""
+        reader = self._check(request.read)
+        if not reader.request.listed:
+            raise RefusedError("MALFORMED", "a request to list that lists nothing")
+        granted, receipt = await self._grant(reader)
+        lines = [self._subject(granted, each) for each in granted.held]
+        return node_pb2.ListSubjectsResponse(subjects=lines, receipt=receipt.to_message(), blind=granted.blind)
+
+    async def Read(self, request: node_pb2.ReadRequest, context: Context) -> node_pb2.ReadResponse:
+        """Open one bulletin, once OPENED is committed."""
+        reader = self._check(request.read)
+        if reader.request.listed or reader.request.purpose is ReadPurpose.EXPORT:
+            raise RefusedError("MALFORMED", "a request to open that lists bulletins, or is one to export")
+        granted, receipt = await self._grant(reader)
+        return self._opened(granted, receipt)
+
+    async def Export(self, request: node_pb2.ExportRequest, context: Context) -> node_pb2.ExportResponse:
+        """Open one bulletin to be shown outside, once EXPORTED is committed; with the proof of what the log says of it."""
+        reader = self._check(request.read)
+        if reader.request.purpose is not ReadPurpose.EXPORT:
+            raise RefusedError("MALFORMED", "a request that is not one to export")
+        granted, receipt = await self._grant(reader)
+        published = await self._node.writer.submit(
+            lambda writing: renew(writing, granted.held[0].entry_index, self._node.old_entry),
+            lambda place, group: group.receipt(place, self._node.entry),
+        )
+        return node_pb2.ExportResponse(opened=self._opened(granted, receipt), published=published.to_message())
+
+    async def Hold(self, request: node_pb2.HoldRequest, context: Context) -> node_pb2.HoldResponse:
+        """Keep a bulletin from erasure, or let it go, once that is committed."""
+        reader, house = self._check(request.read), self._node.house
+        kept, receipt = await self._node.writer.submit(
+            lambda writing: holding.hold(writing, reader, house, self._node.random_bytes),
+            lambda kept, group: (kept, group.receipt(kept.entry_index, self._node.entry)),
+        )
+        if kept.denied is not None:
+            raise kept.denied
+        return node_pb2.HoldResponse(receipt=receipt.to_message(), blind=kept.blind, count=kept.count)
+
+    def _opened(self, granted: Granted, receipt: Receipt) -> node_pb2.ReadResponse:
+        failpoint("opened-committed")
+        held, house = granted.held[0], self._node.house
+        opened = reading.open_bulletin(granted, held, house, self._node.reads)
+        statement = parse_statement(opened.statement.payload)
+        manifest = house.federation.manifests.get(AgencyId(held.sender))
+        response = node_pb2.ReadResponse(
+            statement=opened.statement.to_message(),
+            dispatch=opened.dispatch.to_message(),
+            receipt=receipt.to_message(),
+            blind=granted.blind,
+            author_manifest=manifest.signed.to_message() if manifest is not None else None,
+        )
+        if held.sender != house.agency:
+            response.item.CopyFrom(inbox_item(held, self._node.reads))
+        for roster in house.federation.rosters:
+            if roster.digest == statement.roster_digest:
+                response.author_roster.CopyFrom(roster.signed.to_message())
+        return response
+
+    def _page(self, after: int, limit: int, bulletin_id: bytes, *, sent: bool) -> list[HeldBulletin]:
+        if limit > MAX_PAGE:
+            raise RefusedError("TOO_MANY", f"{limit} rows, at most {MAX_PAGE}")
+        check_cursor(after)
+        reads, house = self._node.reads, self._node.house
+        if bulletin_id:
+            return [each for each in reads.find_any(bulletin_id) if (each.sender == house.agency) == sent]
+        return reads.held_since(after, limit or PAGE, sent=sent)
+
+    def _check(self, read: signed_pb2.SignedPayload) -> Reader:
+        return reading.check_request(
+            SignedPayload.from_message(read), caller=caller().owner, house=self._node.house, now_ms=self._now_ms()
+        )
+
+    async def _grant(self, reader: Reader) -> tuple[Granted, Receipt]:
+        """Log the reading; what was denied is raised only now, when its entry is durable."""
+        house = self._node.house
+        granted, receipt = await self._node.writer.submit(
+            lambda writing: reading.grant(writing, reader, house, self._node.random_bytes), self._finish
+        )
+        if granted.denied is not None:
+            raise granted.denied
+        return granted, receipt
+
+    def _finish(self, granted: Granted, group: Group) -> tuple[Granted, Receipt]:
+        return granted, group.receipt(granted.entry_index, self._node.entry)
+
+    def _subject(self, granted: Granted, held: HeldBulletin) -> node_pb2.SubjectLine:
+        opened = reading.open_bulletin(granted, held, self._node.house, self._node.reads)
+        statement = parse_statement(opened.statement.payload)
+        bulletin = parse_bulletin(statement.bulletin, newer_minor=held.facts.not_understood)
+        return node_pb2.SubjectLine(
+            sender=held.sender,
+            bulletin_id=held.bulletin_id,
+            subject=[node_pb2.SubjectText(lang=each.lang, text=each.text) for each in bulletin.header.subject],
+        )
+
+
+def check_cursor(after: int) -> None:
+    """Refuse a cursor that is no index of any log: RefusedError MALFORMED."""
+    if after >= 1 << 63:
+        raise RefusedError("MALFORMED", f"cursor {after} is no index of a log")

@@ -1,0 +1,38 @@
+"""Directory: what this node has adopted, for any member; each record carries its own maker's signature."""
+
+from __future__ import annotations
+
+from exchange.node.node import Node
+from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.lane.records import held_records, record_messages
+from exchange.v1 import node_pb2
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError
+from keys.identity import short
+
+
+class Directory:
+    """The servicer of ``exchange.v1.Directory``."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def Adopted(self, request: node_pb2.AdoptedRequest, context: Context) -> node_pb2.AdoptedResponse:
+        """List the newest version of every record."""
+        return node_pb2.AdoptedResponse(records=record_messages(held_records(self._node.house)))
+
+    async def Record(self, request: node_pb2.RecordRequest, context: Context) -> node_pb2.RecordResponse:
+        """Give one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
+        record = self._node.reads.record(int(request.kind), request.agency, request.version)
+        if record is None:
+            raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
+        return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
+
+    async def Catalogue(self, request: node_pb2.CatalogueRequest, context: Context) -> node_pb2.CatalogueResponse:
+        """Give a catalogue's files by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
+        files = self._node.reads.catalogue(request.digest)
+        if not files:
+            raise RefusedError("ROSTER_UNKNOWN", f"catalogue {short(request.digest)} is not here")
+        return node_pb2.CatalogueResponse(
+            files=[node_pb2.CatalogueFile(name=name, content=content) for name, content in sorted(files.items())]
+        )

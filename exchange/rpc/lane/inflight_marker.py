@@ -1,0 +1,77 @@
+"""Which delivery an intake is opening just now, so that one that kills the process is known afterwards (row 69).
+
+A few bytes in ``run/intake-<PEER>``, written without fsync before a delivery is opened and cleared after the message:
+they survive the process, not the machine, and that is what they are for. What is left at the next start counts as one
+death on that delivery; after two it is refused unopened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from exchange.node.node import Node
+from exchange.acts.unit_of_work import Writing
+
+FOLDER = "run"
+PREFIX = "intake-"
+_LENGTH = 48  # "class epoch sequence", padded: one write of one length
+
+
+class Marker:
+    """The file of one peer, open as long as it is followed."""
+
+    def __init__(self, home: Path, peer: str) -> None:
+        folder = home / FOLDER
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._handle = os.open(folder / f"{PREFIX}{peer}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.at: tuple[int, int, int] | None = None  # class, epoch, sequence of what is being opened
+
+    def opening(self, lane_class: int, epoch: int, sequence: int) -> None:
+        """Note what is opened next."""
+        self.at = (lane_class, epoch, sequence)
+        os.pwrite(self._handle, f"{lane_class} {epoch} {sequence}".ljust(_LENGTH).encode(), 0)
+
+    def clear(self) -> None:
+        """Note that nothing is being opened."""
+        if self.at is not None:
+            self.at = None
+            os.ftruncate(self._handle, 0)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self.clear()
+        os.close(self._handle)
+
+
+def left_behind(home: Path) -> list[tuple[str, int, int, int]]:
+    """Read what a run before this one died on: (peer, class, epoch, sequence)."""
+    found = []
+    for path in sorted((home / FOLDER).glob(f"{PREFIX}*")):
+        words = path.read_text("ascii", errors="replace").split()
+        if len(words) == 3 and all(word.isdigit() for word in words):
+            lane_class, epoch, sequence = map(int, words)
+            found.append((path.name.removeprefix(PREFIX), lane_class, epoch, sequence))
+    return found
+
+
+def count_deaths(node: Node) -> int:
+    """Enter what was left behind, once, before anything is followed.
+
+    Returns:
+        How many deliveries it was.
+    """
+    found = left_behind(node.paths.home)
+    if found:
+        node.writer.run(lambda writing: enter_deaths(writing, found), lambda *_: None)
+    for peer, *_ in found:
+        (node.paths.home / FOLDER / f"{PREFIX}{peer}").unlink()
+    return len(found)
+
+
+def enter_deaths(writing: Writing, found: Sequence[tuple[str, int, int, int]]) -> None:
+    """Count one death on each of these deliveries: (peer, class, epoch, sequence)."""
+    for peer, lane_class, epoch, sequence in found:
+        lane = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=lane_class, epoch=epoch)
+        writing.rows.add_attempts([(lane.row, sequence)])

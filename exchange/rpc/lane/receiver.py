@@ -1,0 +1,264 @@
+"""One open stream from a peer that we follow: messages in, receipts out.
+
+A message is judged in the loop and entered by the writer; nothing is answered before it is durable. What is wrong with
+a message ends the stream, and the next one begins where we stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from exchange.acts import intake
+from exchange.acts.delivery import held_checkpoint
+from exchange.acts.intake import Answer, Message
+from exchange.records.lane import EquivocationError, LaneClass
+from exchange.node.node import Node
+from exchange.acts.delivery_checks import Parcel
+from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane.receipts import Answering
+from exchange.rpc.transport.grpc_types import FollowCall
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
+from exchange.rpc.lane.records import held_records, record_messages
+from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.acts.stop_lane import stop_lane
+from exchange.store.store import LaneState
+from exchange.v1 import node_pb2
+from exchange.node.writer import Group
+from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.identity import AgencyId
+
+DAMAGED_TIMES = 3  # then it is refused, so that one broken delivery cannot stop a lane
+ATTEMPTS = 3  # at entering a message while the lane moves under it
+
+
+class Following:
+    """What we know of one peer's lanes beyond single streams, and how its messages are taken."""
+
+    def __init__(self, node: Node, peer: AgencyId, now_ms: Callable[[], int], refusals: Refusals, log: Log) -> None:
+        self._node, self.peer, self._now_ms, self._refusals, self._log = node, peer, now_ms, refusals, log
+        self._damaged: Counter[tuple[int, int]] = Counter()
+        self._marker = Marker(node.paths.home, peer)
+        self.heard = time.monotonic()
+
+    def close(self) -> None:
+        """Let the marker go."""
+        self._marker.close()
+
+    def start(self) -> node_pb2.FollowRequest:
+        """Say where we stand."""
+        held = held_checkpoint(self._node.reads, self.peer, self._node.house)
+        lanes = [
+            wire.lane_position(lane_class, state.epoch, state.sequence, state.digest)
+            for lane_class in LaneClass
+            if (state := self._lane(lane_class)) is not None
+        ]
+        return node_pb2.FollowRequest(
+            start=node_pb2.FollowStart(
+                lanes=lanes,
+                records=record_messages(held_records(self._node.house)),
+                echo=held[1] if held is not None else "",
+            )
+        )
+
+    def answering(self, started: node_pb2.FollowStarted, peer_size: int) -> Answering:
+        """Begin the way back: what the sender lacks is due first.
+
+        Raises:
+            RefusedError: MALFORMED; LANE_FORK where the sender claims receipts for what we do not hold, and did not
+                hold when our log's epoch began. That is its word alone: had we been rolled back, its echo, which we
+                signed, would have said so before.
+        """
+        answering = Answering(self._node, self.peer, peer_size)
+        for taken in started.lanes:
+            number = wire.class_of(taken)
+            if number not in LaneClass.__members__.values():
+                raise RefusedError("MALFORMED", "a lane of no class")
+            state = self._present(LaneClass(number))
+            position = state.sequence if state is not None else 0
+            known = max(position, state.taken if state is not None else 0)  # what it had when we were restored
+            if taken.sequence > known:
+                self._log.alarm("receipts-never-given", peer=self.peer, sequence=taken.sequence)
+                raise RefusedError(
+                    "LANE_FORK", f"{self.peer} claims receipts up to {taken.sequence}, we hold {position}"
+                )
+            if state is not None:
+                answering.resume(LaneClass(number), taken.sequence, state.row, position)
+        return answering
+
+    async def take(self, batch: node_pb2.LaneBatch, answering: Answering) -> None:
+        """Take one message of a lane.
+
+        Raises:
+            RefusedError: What ends the stream.
+        """
+        self.heard = time.monotonic()
+        message = _message(batch)
+        try:
+            lane_class, answers = await self._enter(message)
+        except EquivocationError as found:
+            await self._stop_lane(message, found)
+            return
+        except RefusedError as refusal:
+            if refusal.code == "LANE_STOPPED":
+                self._refusals.count(self._number(), refusal.code)
+                return  # the peer's other lane goes on
+            self._note_damage(refusal)
+            raise
+        answering.answered(lane_class, answers)
+        self._report(lane_class, answers)
+
+    async def _enter(self, message: Message) -> tuple[LaneClass, list[Answer]]:
+        for attempt in range(ATTEMPTS):
+            house = self._node.house
+            try:
+                checked = intake.check_message(
+                    message,
+                    peer=self.peer,
+                    house=house,
+                    reads=self._node.reads,
+                    now_ms=self._now_ms(),
+                    random_bytes=self._node.random_bytes,
+                    given_up=[place for place, times in self._damaged.items() if times >= DAMAGED_TIMES],
+                    on_open=self._marker.opening,
+                )
+            except (RefusedError, UnavailableError, IntegrityError):
+                raise
+            except Exception:
+                await self._count_death()
+                raise
+            finally:
+                self._marker.clear()
+            try:
+                answers = await self._node.writer.submit(
+                    partial(
+                        intake.take_message,
+                        checked=checked,
+                        peer=self.peer,
+                        house=house,
+                        old_entry=self._node.old_entry,
+                    ),
+                    _same,
+                )
+            except UnavailableError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                continue
+            return checked.lane.lane_class, answers
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _count_death(self) -> None:
+        """Count a fault of ours on a delivery as a death on it: it must not hold up the lane for ever (row 69)."""
+        if self._marker.at is not None:
+            found = [(self.peer, *self._marker.at)]
+            await self._node.writer.submit(lambda writing: enter_deaths(writing, found), _nothing)
+
+    def _note_damage(self, refusal: RefusedError) -> None:
+        if isinstance(refusal, intake.DamagedError):
+            self._damaged[refusal.place] += 1
+
+    async def _stop_lane(self, message: Message, found: EquivocationError) -> None:
+        house = self._node.house
+        await self._node.writer.submit(
+            lambda writing: stop_lane(writing, message, found, peer=self.peer, house=house), _nothing
+        )
+        self._log.alarm("lane-contradicts-itself", peer=self.peer, sequence=found.sequence)
+
+    def _report(self, lane_class: LaneClass, answers: list[Answer]) -> None:
+        fresh = [each for each in answers if each.new]
+        if not fresh:
+            return
+        self._log.write("received", peer=self.peer, lane=lane_class.name.lower(), count=len(fresh))
+        refused = Counter(each.refusal.code for each in fresh if each.refusal is not None)
+        for code, count in sorted(refused.items()):
+            self._log.write("refused", peer=self.peer, code=code, count=count)
+
+    def _lane(self, lane_class: LaneClass) -> LaneState | None:
+        """Give the newest epoch of a lane of the peer's."""
+        lanes = [
+            each
+            for each in self._node.reads.lanes()
+            if not each.outgoing and each.peer == self.peer and each.lane_class == lane_class
+        ]
+        return max(lanes, key=lambda each: each.epoch, default=None)
+
+    def _present(self, lane_class: LaneClass) -> LaneState | None:
+        """Give a lane of the peer's in the epoch in which its log is now."""
+        epoch = self._node.house.newest_epoch(self.peer)
+        return self._node.reads.lane(outgoing=False, peer=self.peer, lane_class=lane_class, epoch=epoch)
+
+    def _number(self) -> int:
+        member = self._node.house.federation.roster.member(self.peer)
+        return member.number if member is not None else 0
+
+
+async def converse(
+    call: FollowCall, following: Following, answering: Answering, announce: Callable[[Any], Any]
+) -> None:
+    """Read a stream to its end, and send receipts beside it.
+
+    Raises:
+        RefusedError: What ended it on our side.
+        grpc.RpcError: What ended it on the other.
+    """
+    sending = asyncio.create_task(answering.run(call))
+    sending.add_done_callback(lambda task: _end_with(task, call))
+    try:
+        await _read(call, following, answering, announce)
+    except asyncio.CancelledError:
+        # gRPC says so too where the call alone was cancelled, by us, because the way back failed or the peer is silent.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        if sending.done() and not sending.cancelled():
+            sending.result()
+        raise UnavailableError(f"{following.peer} said nothing for too long") from None
+    finally:
+        sending.cancel()
+
+
+async def _read(call: FollowCall, following: Following, answering: Answering, announce: Callable[[Any], Any]) -> None:
+    while isinstance(response := await call.read(), node_pb2.FollowResponse):
+        if response.HasField("batch"):
+            await following.take(response.batch, answering)
+        elif response.HasField("taken"):
+            following.heard = time.monotonic()
+            answering.acknowledged(response.taken)
+        elif response.records:
+            await announce(response.records)
+        else:
+            raise RefusedError("MALFORMED", "a message of a lane that says nothing")
+
+
+def _end_with(task: asyncio.Task[None], call: FollowCall) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        call.cancel()
+
+
+def _message(batch: node_pb2.LaneBatch) -> Message:
+    return Message(
+        parcels=tuple(
+            Parcel(
+                delivery=each.delivery,
+                dispatch=SignedPayload.from_message(each.dispatch),
+                wrap=each.wrap,
+                body=each.sealed_body,
+            )
+            for each in batch.parcels
+        ),
+        head=SignedPayload.from_message(batch.head),
+    )
+
+
+def _same(value: list[Answer], group: Group) -> list[Answer]:
+    return value
+
+
+def _nothing(value: object, group: Group) -> None:
+    return None

@@ -1,0 +1,296 @@
+"""Lane, the sender's side: a recipient dials, says where it stands, and is sent what follows against its receipts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from audit.tree.proof import ConsistencyError
+from exchange.acts import delivery
+from exchange.acts.node_view import House
+from exchange.records.lane import LaneClass, LaneId
+from exchange.node.node import Node
+from exchange.records.receipt import Receipt, receipt_from_message
+from exchange.rpc.lane import encode as wire
+from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.audit.peer_checkpoints import Checkpoints
+from exchange.rpc.transport.fanout import Fanout, Queue
+from exchange.rpc.transport.interceptor import Gate, caller
+from exchange.rpc.audit.gossip import third_notes
+from exchange.rpc.lane.headtimes import HeadTimes
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.lane.records import check_number, held_records, record_messages
+from exchange.rpc.recovery.service import Recovering
+from exchange.rpc.lane.sender import Outlet, Sending
+from exchange.store.store import LaneState
+from exchange.v1 import node_pb2
+from exchange.node.writer import HELD_SECONDS, Group
+from keys.errors import RefusedError, UnavailableError
+from keys.identity import AgencyId
+
+Requests = AsyncIterator[node_pb2.FollowRequest]
+ATTEMPTS = 3  # at entering receipts while the lane moves under them
+
+
+class Lanes:
+    """The servicer of ``exchange.v1.Lane``."""
+
+    def __init__(
+        self,
+        node: Node,
+        fanout: Fanout,
+        gate: Gate,
+        checkpoints: Checkpoints,
+        settings: Settings,
+        now_ms: Callable[[], int],
+        log: Log,
+    ) -> None:
+        self._node, self._fanout, self._gate, self._checkpoints = node, fanout, gate, checkpoints
+        self._settings, self._now_ms, self._log = settings, now_ms, log
+        self._times = HeadTimes(node, now_ms)
+        self._streams: dict[str, Sending] = {}
+        self._told = held_records(node.house)
+        self._stopping = False
+        node.on_house.append(self._adopted)
+
+    async def Follow(self, requests: Requests, context: Context) -> None:
+        """Send deliveries from where the peer stands, and take its receipts.
+
+        1 the first message says where it stands; 2 it holds no more than we sent, and the same; then both directions
+        go on until one side ends.
+
+        Raises:
+            RefusedError: MALFORMED, LANE_FORK, LANE_UNKNOWN, and those of receipts.
+            UnavailableError: We may sign no lane head now.
+        """
+        peer = caller().agency
+        if self._node.writer.held:
+            raise UnavailableError(f"this node signs nothing now: {self._node.writer.held}", HELD_SECONDS)
+        start = await _first(requests)  # 1
+        stream = Sending(
+            self._node,
+            peer,
+            [self._outlet(peer, lane_class, start) for lane_class in LaneClass],  # 2
+            self._settings,
+            self._times,
+            lambda: self._check(context, peer),
+        )
+        self._enter(stream)
+        reading = None
+        try:
+            await self._checkpoints.check_echo(peer, start.echo)
+            await self._checkpoints.gossip.hear(peer, start.seen)
+            await context.write(self._started(peer))
+            reading = asyncio.create_task(self._read(stream, requests))
+            await stream.run(context)
+        finally:
+            if reading is not None:
+                reading.cancel()
+            self._leave(stream)
+
+    async def Recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
+        """Give a member that lost its node back what it once gave us (``exchange.rpc.recovering``)."""
+        await Recovering(self._node).recover(request, context)
+
+    def stop(self) -> None:
+        """End every stream in order, and take no new ones."""
+        self._stopping = True
+        for stream in self._streams.values():
+            stream.stop()
+
+    @property
+    def following(self) -> int:
+        """Count the peers that follow us now."""
+        return len(self._streams)
+
+    def _enter(self, stream: Sending) -> None:
+        if self._stopping:
+            raise UnavailableError("the node is stopping", 5)
+        before = self._streams.get(stream.peer)
+        if before is not None:
+            before.stop()  # the peer has begun anew; its old stream may not know yet
+        self._streams[stream.peer] = stream
+        for lane_class, outlet in stream.outlets.items():
+            outlet.queue.wake = stream.wake.set
+            self._fanout.follow(stream.peer, lane_class, outlet.queue)
+        self._log.write("followed", peer=stream.peer)
+
+    def _leave(self, stream: Sending) -> None:
+        stream.close()
+        for lane_class, outlet in stream.outlets.items():
+            self._fanout.leave(stream.peer, lane_class, outlet.queue)
+        if self._streams.get(stream.peer) is stream:
+            del self._streams[stream.peer]
+
+    def _outlet(self, peer: AgencyId, lane_class: LaneClass, start: node_pb2.FollowStart) -> Outlet:
+        """Begin one lane where the peer stands."""
+        house = self._node.house
+        found = [each for each in start.lanes if wire.class_of(each) == lane_class]
+        if len(found) > 1:
+            raise RefusedError("MALFORMED", "a lane stands twice in a follower's start")
+        position = found[0] if found else node_pb2.LanePosition()
+        if position.epoch > house.epoch:
+            raise RefusedError("LANE_UNKNOWN", f"the peer holds epoch {position.epoch}, ours is {house.epoch}")
+        state = self._state(peer, lane_class)
+        # What it holds of an epoch before stays true; of this one it has nothing, and its first delivery says after what.
+        sequence = position.sequence if position.epoch == house.epoch else 0
+        digest = position.delivery_digest if sequence else bytes(32)
+        delivery.check_peer_position(self._node.reads, state, sequence, digest)
+        return Outlet(
+            lane=_lane_id(house, peer, lane_class),
+            queue=Queue(self._settings.queue_bytes, state.sequence if state else 0, _asleep),
+            sequence=sequence,
+            digest=digest,
+            next_head=time.monotonic() + self._settings.head_seconds,
+        )
+
+    def _state(self, peer: AgencyId, lane_class: LaneClass) -> LaneState | None:
+        epoch = self._node.house.epoch
+        return self._node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=epoch)
+
+    def _started(self, peer: AgencyId) -> node_pb2.FollowResponse:
+        taken = []
+        for lane_class in LaneClass:
+            state = self._state(peer, lane_class)
+            taken.append(wire.lane_taken(lane_class, state.taken if state else 0))
+        held = delivery.held_checkpoint(self._node.reads, peer, self._node.house)
+        return node_pb2.FollowResponse(
+            started=node_pb2.FollowStarted(
+                lanes=taken,
+                records=record_messages(held_records(self._node.house)),
+                echo=held[1] if held else "",
+                seen=third_notes(self._node, peer),
+            )
+        )
+
+    def _check(self, context: Context, peer: AgencyId) -> None:
+        if self._gate.identities.of(context).agency != peer:
+            raise RefusedError("PEER_UNTRUSTED", f"the certificate is not {peer}'s any more")
+
+    def _adopted(self, house: House) -> None:
+        """Tell the followers what has come into force, and check each of them anew."""
+        held = held_records(house)
+        fresh = {key: value for key, value in held.items() if self._told.get(key) != value}
+        self._told = held
+        for stream in self._streams.values():
+            stream.recheck()
+            stream.announce(fresh)
+
+    async def _read(self, stream: Sending, requests: Requests) -> None:
+        """Take a stream's receipts until it ends; an error ends the whole stream."""
+        try:
+            async for request in requests:
+                self._gate.spend(request.ByteSize())
+                if not request.HasField("receipts"):
+                    raise RefusedError("MALFORMED", "a follower's later messages are receipts")
+                await self._take(stream, request.receipts)
+            stream.stop()
+        except Exception as error:  # noqa: BLE001 - handed to the writer of the stream, which raises it
+            stream.fail(error)
+
+    async def _take(self, stream: Sending, batch: node_pb2.ReceiptBatch) -> None:
+        """Check and enter one batch of receipts; acknowledge what is durable."""
+        lane_class = _class(batch)
+        receipts = [(each.sequence, receipt_from_message(each.receipt), _original(each)) for each in batch.receipts]
+        note = _one_note([receipt for _, receipt, _ in receipts])
+        await self._checkpoints.check_echo(stream.peer, batch.echo)
+        await self._checkpoints.gossip.hear(stream.peer, batch.seen)
+        for attempt in range(ATTEMPTS):
+            try:
+                taken = await self._enter_receipts(stream.peer, lane_class, receipts, note, batch)
+                break
+            except UnavailableError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        held = delivery.held_checkpoint(self._node.reads, stream.peer, self._node.house)
+        stream.taken(lane_class, taken, held[0] if held else 0)
+        self._checkpoints.seen(stream.peer)
+
+    async def _enter_receipts(
+        self,
+        peer: AgencyId,
+        lane_class: LaneClass,
+        receipts: list[tuple[int, Receipt, Receipt | None]],
+        note: str,
+        batch: node_pb2.ReceiptBatch,
+    ) -> int:
+        house, reads = self._node.house, self._node.reads
+        state = self._state(peer, lane_class)
+        if state is None:
+            raise RefusedError("LANE_UNKNOWN", f"no lane {lane_class.name} to {peer} has begun")
+        held = delivery.held_checkpoint(reads, peer, house)
+        if held is not None and held[0] != batch.consistency_from:
+            return state.taken  # it proves from a checkpoint that is not our newest: told so, it proves again
+        settled = delivery.check_receipts(receipts, lane=state, peer=peer, house=house, reads=reads)
+        if not settled:
+            return state.taken  # all known: nothing is recorded, so nothing is proved
+        try:
+            newer = delivery.check_ratchet(note, batch.consistency, peer=peer, house=house, reads=reads)
+        except ConsistencyError:
+            if held is not None:
+                await self._checkpoints.contradicted(peer, held[1], note, batch.consistency)
+            raise
+        return await self._node.writer.submit(
+            partial(
+                delivery.record_receipts,
+                settled=settled,
+                note=note,
+                newer=newer,
+                lane=state,
+                peer=peer,
+                proven_from=held[0] if held is not None else 0,
+            ),
+            _value,
+        )
+
+
+async def _first(requests: Requests) -> node_pb2.FollowStart:
+    async for request in requests:
+        if not request.HasField("start") or request.HasField("receipts"):
+            raise RefusedError("MALFORMED", "a follower's first message is its start, and only that")
+        check_number(request.start.records)
+        return request.start
+    raise RefusedError("MALFORMED", "a follower said nothing")
+
+
+def _lane_id(house: House, peer: AgencyId, lane_class: LaneClass) -> LaneId:
+    return LaneId(
+        federation_id=house.federation.federation_id,
+        sender=house.agency,
+        recipient=peer,
+        lane_class=lane_class,
+        epoch=house.epoch,
+    )
+
+
+def _class(batch: node_pb2.ReceiptBatch) -> LaneClass:
+    number = wire.class_of(batch)
+    if number not in LaneClass.__members__.values() or not batch.receipts:
+        raise RefusedError("MALFORMED", "receipts of no lane, or none at all")
+    return LaneClass(number)
+
+
+def _original(each: node_pb2.DeliveryReceipt) -> Receipt | None:
+    return receipt_from_message(each.original) if each.HasField("original") else None
+
+
+def _one_note(receipts: list[Receipt]) -> str:
+    """Give the one checkpoint of a message's receipts: the consistency proof that comes with them is for it alone.
+
+    It is what follows the first blank line; that the proofs have their form is checked with the receipts.
+    """
+    notes = {receipt.proof.partition("\n\n")[2] for receipt in receipts}
+    if len(notes) != 1:
+        raise RefusedError("RECEIPT_INVALID", f"receipts of one message under {len(notes)} checkpoints")
+    return notes.pop()
+
+
+def _asleep() -> None:
+    return None
+
+
+def _value(value: int, group: Group) -> int:
+    return value

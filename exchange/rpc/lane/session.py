@@ -1,0 +1,342 @@
+"""Dialling a peer and following its lanes, for as long as the node runs.
+
+One task for each member. It resumes from the store whichever side was restarted, so nothing about a stream has to
+survive it; between attempts it waits longer each time, with jitter, and never longer than a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import grpc
+import grpc.aio
+
+from audit.note.checkpoint import parse_note
+from exchange.acts.directory import RecordKind
+from exchange.node.node import Node
+from exchange.rpc.transport import channel, status
+from exchange.rpc.transport.grpc_types import FollowCall
+from exchange.rpc.audit.peer_checkpoints import Checkpoints
+from exchange.rpc.lane.receiver import Following, converse
+from exchange.rpc.audit.gossip import Prove, third_notes
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.transport.caller import check_pin
+from exchange.rpc.audit.peer_witnessed import Proven
+from exchange.rpc.lane.records import Adopting
+from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.v1 import node_pb2, node_pb2_grpc
+from keys.certificate import node_name
+from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.identity import AgencyId
+from keys.roster import Member
+
+CALL_SECONDS = 15.0  # for one question to a peer
+SILENT_HEADS = 4  # a stream on which so many lane heads are missing is dead,
+SILENT_SECONDS = 5.0  # but never sooner: a busy machine is not a silent peer
+STEADY_SECONDS = 5.0  # a stream that lived so long was a success: the next pause is short again
+
+Endpoints = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What we show when we dial."""
+
+    leaf: bytes  # DER
+    private_pem: bytes
+
+
+class Follower:
+    """Follows one peer."""
+
+    def __init__(
+        self,
+        node: Node,
+        peer: AgencyId,
+        identity: Identity,
+        endpoints: Endpoints,
+        dials: asyncio.Semaphore,
+        adopting: Adopting,
+        checkpoints: Checkpoints,
+        refusals: Refusals,
+        settings: Settings,
+        now_ms: Callable[[], int],
+        log: Log,
+    ) -> None:
+        self._node, self._peer, self._identity, self._endpoints = node, peer, identity, endpoints
+        self._dials, self._adopting, self._checkpoints, self._refusals = dials, adopting, checkpoints, refusals
+        self._settings, self._now_ms, self._log = settings, now_ms, log
+        self._following = Following(node, peer, now_ms, refusals, log)
+        self._proven = Proven(node, peer)
+        self._attempt = 0
+        self.connected = False
+        self.channel: grpc.aio.Channel | None = None  # while we follow: the peer is asked as a witness over it
+        self._leaving = False
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        pause = self._settings.retry_seconds
+        try:
+            while not self._leaving:
+                began = time.monotonic()
+                code = await self._attempt_once()
+                if time.monotonic() - began > STEADY_SECONDS:
+                    pause = self._settings.retry_seconds
+                if code:
+                    self._log.write("follow-ended", peer=self._peer, code=code)
+                await asyncio.sleep(pause * (0.5 + self._node.random_bytes(1)[0] / 256))
+                pause = min(2 * pause, self._settings.retry_most_seconds)
+        finally:
+            self._following.close()
+
+    @property
+    def peer(self) -> AgencyId:
+        """Whom we follow."""
+        return self._peer
+
+    def leave(self) -> None:
+        """Follow no more from the end of this stream on, and keep the channel for the last question to the witness."""
+        self._leaving = True
+
+    async def see_own(self) -> None:
+        """Hold what the peer has of our own log against it, where its witness refuses to cosign it.
+
+        Raises:
+            RolledBackError: We may be a copy; nothing more is signed.
+            RefusedError, UnavailableError: No answer, or our key's misuse.
+        """
+        if self.channel is None:
+            return
+        stub = node_pb2_grpc.AuditLogStub(self.channel)
+        asked = node_pb2.CheckpointRequest(origin=self._node.house.origin)
+        try:
+            answer = await stub.Checkpoint(asked, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise status.error_of(error) from error
+        except grpc.aio.UsageError as error:
+            raise UnavailableError("the stream to it has ended") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise UnavailableError("the channel was closed") from error  # gRPC raises the same for both
+        for note in (answer.note, answer.witnessed):
+            await self._checkpoints.check_echo(self._peer, note)
+
+    async def close(self) -> None:
+        """Close a channel that was kept."""
+        kept, self.channel = self.channel, None
+        if kept is not None:
+            await kept.close()
+
+    async def _attempt_once(self) -> str:
+        """Follow once; say why it ended, or nothing where nobody could be dialled."""
+        try:
+            address = self._address()
+            if address is None:
+                return ""
+            await self._session(address)
+        except RefusedError as refusal:
+            self._refusals.count(self._member().number, refusal.code)
+            return refusal.code
+        except grpc.RpcError as error:
+            made = status.error_of(error)
+            return made.code if isinstance(made, RefusedError) else status.UNAVAILABLE
+        except UnavailableError:
+            return status.UNAVAILABLE
+        except IntegrityError as error:
+            self._node.writer.fail(error)
+            self._log.alarm("own-log-contradicted", peer=self._peer)
+            return status.INTEGRITY
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return "CANCELLED"  # a call was, not we: gRPC raises the same for both
+        except Exception as error:  # noqa: BLE001 - one peer's stream must not end the others'
+            self._log.fault("follower", error)
+            return "FAULT"
+        return "ENDED"
+
+    def _member(self) -> Member:
+        member = self._node.house.federation.roster.member(self._peer)
+        if member is None:
+            raise IntegrityError(f"{self._peer} was in the roster and is not")
+        return member
+
+    def _address(self) -> str | None:
+        """Take the peer's endpoints in turn: what the operator set, else what its manifest says."""
+        given = self._endpoints.get(self._peer)
+        if given is None:
+            held = self._node.house.federation.manifests.get(self._peer)
+            given = held.record.endpoints if held is not None else ()
+        self._attempt += 1
+        return given[(self._attempt - 1) % len(given)] if given else None
+
+    async def _session(self, address: str) -> None:
+        member = self._node.house.federation.member(self._peer, self._now_ms())
+        name = node_name(self._peer, self._node.house.federation.name)
+        opened = None
+        try:
+            async with self._dials:
+                await self._probe(address, member, name)
+                opened = channel.peer_channel(
+                    address, member.tls_ca, self._identity.leaf, self._identity.private_pem, name
+                )
+                await self._learn(opened)
+                call = node_pb2_grpc.LaneStub(opened).Follow()
+                started = await self._begin(call)
+            await self._follow(call, opened, started, address)
+        finally:
+            self.connected = False
+            if not self._leaving or self.channel is None:
+                self.channel = None
+                if opened is not None:
+                    await opened.close()
+
+    async def _probe(self, address: str, member: Member, name: str) -> None:
+        """Check the server's pin before anything is said to it; one that we have no key sheet of is learnt first."""
+        federation = self._node.house.federation
+        context = channel.probe_context(member.tls_ca)
+        known = self._peer in federation.key_sheets
+
+        def check(leaf: bytes) -> None:
+            if known:
+                check_pin(leaf, self._peer, federation, self._now_ms())
+
+        try:
+            await channel.probe(address, context, name, check)
+        except RefusedError:
+            # The sheet that we hold may be older than the leaf: Directory answers without the pin, and is asked first.
+            opened = channel.peer_channel(address, member.tls_ca, self._identity.leaf, self._identity.private_pem, name)
+            try:
+                await self._learn(opened)
+            finally:
+                await opened.close()
+            federation = self._node.house.federation
+            await channel.probe(address, context, name, check)
+
+    async def _learn(self, opened: grpc.aio.Channel) -> None:
+        """Adopt what the peer has and we lack, before anything of it is judged."""
+        told = await node_pb2_grpc.DirectoryStub(opened).Adopted(node_pb2.AdoptedRequest(), timeout=CALL_SECONDS)
+        await self._adopting.compare(told.records, partial(_fetch, opened))
+
+    async def _begin(self, call: FollowCall) -> node_pb2.FollowStarted:
+        async with asyncio.timeout(CALL_SECONDS):
+            request = self._following.start()
+            request.start.seen.extend(third_notes(self._node, self._peer))
+            await call.write(request)
+            first = await call.read()
+        if not isinstance(first, node_pb2.FollowResponse) or not first.HasField("started"):
+            raise RefusedError("MALFORMED", f"the stream of {self._peer} does not begin with its start")
+        return first.started
+
+    async def _follow(
+        self, call: FollowCall, opened: grpc.aio.Channel, started: node_pb2.FollowStarted, address: str
+    ) -> None:
+        """Take the stream's start and go on until it ends."""
+        await self._checkpoints.check_echo(self._peer, started.echo)
+        await self._checkpoints.gossip.hear(self._peer, started.seen)
+        await self._adopting.compare(started.records, partial(_fetch, opened))
+        await self._see_checkpoint(opened)
+        peer_size = _size_of(started.echo, self._node.house.origin)
+        answering = self._following.answering(started, peer_size)
+        self.connected, self.channel = True, opened
+        self._following.heard = time.monotonic()
+        self._log.write("following", peer=self._peer)
+        duties = (self._watch(call), self._recheck(call, address), self._see_proven(opened))
+        watches = [asyncio.create_task(each) for each in duties]
+        try:
+            await converse(
+                call, self._following, answering, lambda told: self._adopting.compare(told, partial(_fetch, opened))
+            )
+        finally:
+            for watch in watches:
+                watch.cancel()
+            call.cancel()
+
+    async def _recheck(self, call: FollowCall, address: str) -> None:
+        """End a stream whose server is no member any more, or whose pin was withdrawn."""
+        while True:
+            await asyncio.sleep(self._settings.recheck_seconds)
+            federation = self._node.house.federation
+            try:
+                member = federation.member(self._peer, self._now_ms())
+                await self._probe(address, member, node_name(self._peer, federation.name))
+            except RefusedError as refusal:
+                self._refusals.count(self._member().number, refusal.code)
+                call.cancel()
+                return
+            except UnavailableError:
+                continue  # a second handshake did not come about; the open stream says whether the peer is there
+
+    async def _watch(self, call: FollowCall) -> None:
+        """End a stream that says nothing: lane heads are due, and silence is not allowed."""
+        limit = max(SILENT_HEADS * self._settings.head_seconds, SILENT_SECONDS)
+        while time.monotonic() - self._following.heard < limit:
+            await asyncio.sleep(self._settings.head_seconds)
+        call.cancel()
+
+    async def _see_proven(self, opened: grpc.aio.Channel) -> None:
+        """Take the peer's newest cosigned checkpoint, as long as what we hold of its log goes beyond ours."""
+        while True:
+            await asyncio.sleep(self._settings.proven_seconds)
+            try:
+                if self._proven.is_behind():
+                    await self._see_checkpoint(opened)
+            except RefusedError as refusal:
+                self._refusals.count(self._member().number, refusal.code)
+            except grpc.RpcError:
+                continue  # the stream says whether the peer is there
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the stream
+                self._log.fault("proven", error)
+
+    async def _see_checkpoint(self, opened: grpc.aio.Channel) -> None:
+        """Take the peer's newest checkpoints, so that its log can be held against an outside word."""
+        stub = node_pb2_grpc.AuditLogStub(opened)
+        origin = self._member().origin(self._node.house.newest_epoch(self._peer))
+        answer = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=origin), timeout=CALL_SECONDS)
+        prove = prover(opened, origin)
+        await self._checkpoints.take(self._peer, answer.note, prove)
+        self._checkpoints.gossip.provers[self._peer] = prove
+        try:
+            if await self._proven.take(answer.witnessed, prove):
+                self._checkpoints.seen(self._peer)
+        except RefusedError as refusal:  # nothing is proven by it, and bulletins go on
+            self._log.alarm("cosigned-checkpoint-refused", peer=self._peer, code=refusal.code)
+
+
+def prover(opened: grpc.aio.Channel, origin: str) -> Prove:
+    """Return what asks a peer for proofs that join two sizes of its log; it may outlive the channel.
+
+    It raises UnavailableError where the channel was closed meanwhile, and grpc.RpcError as the peer answers.
+    """
+    stub = node_pb2_grpc.AuditLogStub(opened)
+
+    async def prove(old: int, new: int) -> Sequence[bytes]:
+        asked = node_pb2.ConsistencyRequest(origin=origin, old_size=old, new_size=new)
+        try:
+            proof = await stub.Consistency(asked, timeout=CALL_SECONDS)
+        except grpc.aio.UsageError as error:
+            raise UnavailableError("the stream to it has ended") from error
+        return list(proof.hashes)
+
+    return prove
+
+
+def _size_of(echo: str, origin: str) -> int:
+    """Say how much of our log's present epoch the peer holds."""
+    shown = parse_note(echo).checkpoint if echo else None
+    return shown.size if shown is not None and shown.origin == origin else 0
+
+
+async def _fetch(opened: grpc.aio.Channel, kind: RecordKind, agency: str, version: int) -> SignedPayload:
+    wanted = node_pb2.RecordRequest(kind=node_pb2.RecordKind.ValueType(kind), agency=agency, version=version)
+    answer = await node_pb2_grpc.DirectoryStub(opened).Record(wanted, timeout=CALL_SECONDS)
+    return SignedPayload.from_message(answer.record)

@@ -1,0 +1,391 @@
+"""Rebuilding a node from its peers: what the home still knows, what each member gives back, and what follows from both.
+
+All members are asked, because each holds what no other has. The checkpoint at which the lost epoch ended is the largest
+that any of them has seen under our key; the agency's root signs it, offline, into the next manifest, and only with that
+manifest a new epoch is built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc
+
+from audit.note.checkpoint import Checkpoint, SignatureLine, parse_note
+from audit.note.cosignature import add_lines
+from audit.entry.entry import parse_head
+from audit.note.epochs import check_first_entry, epoch_of_origin
+from audit.verify.trust import policy_of
+from exchange.evidence.epoch_proofs import RECOVERED, true_lines
+from exchange.node.home import house_from
+from exchange.acts.node_view import House, end_of_epoch_before, newest_epoch
+from exchange.node.node import restore_federation
+from exchange.records.receipt import Receipt, format_receipt
+from exchange.recovery.proven_answers import Recovered, check_answer, last_seen
+from exchange.recovery.swap_files import Plan
+from exchange.rpc.recovery import service as recovering
+from exchange.rpc.transport import status
+from exchange.rpc.lane.session import Identity
+from exchange.rpc.audit.external_witness import held_sizes
+from exchange.rules import packaged_catalogue
+from exchange.store.sqlite import read_old_entry
+from exchange.store.store import Reads
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.federation import Federation
+from keys.files import PUBLIC, write_file
+from keys.key_files import NodeKeys
+from keys.identity import AgencyId, short
+from keys.manifest import parse_manifest
+from keys.roster import catalogue_digest
+
+CHECKPOINT_FILE, MANIFEST_FILE = "checkpoint", "manifest"  # in it: what whoever keeps the root needs
+AT_ONCE = 4  # members asked at the same time
+
+
+class SilentError(UnavailableError):
+    """A member gave no answer: what it holds would be missing."""
+
+    def __init__(self, missing: Mapping[AgencyId, str]) -> None:
+        told = "; ".join(f"{peer}: {why}" for peer, why in sorted(missing.items()))
+        super().__init__(f"no answer from {told}", 60)
+        names = " ".join(f"--without {peer}" for peer in sorted(missing))
+        self.hint = f"try again when it is back; or give up what it alone holds: {names}"
+
+
+class NobodyError(RefusedError):
+    """No member has seen anything of the lost log."""
+
+    exit_code = 5
+
+    def __init__(self, origin: str) -> None:
+        super().__init__("NO_SUCH_BULLETIN", f"nobody holds a checkpoint of {origin}: there is nothing to go on from")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What the members gave back, verified."""
+
+    house: House  # with every record that they hold
+    recovered: tuple[Recovered, ...]
+    without: tuple[AgencyId, ...]
+
+
+def house_of_database(reads: Reads, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> House:
+    """Say who we are by an old database, and by newer records at hand; errors as ``restore_federation``."""
+    federation, catalogues = restore_federation(reads, now_ms)
+    federation = _with_records(federation, records, now_ms)
+    return house_from(federation, keys.agency, keys, reads.meta("pseudonym-key") or bytes(32), catalogues)
+
+
+def house_of_files(roster: SignedPayload, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> House:
+    """Say who we are by a roster alone, and whatever records are at hand; errors as their checks."""
+    federation = _with_records(Federation.found(roster), records, now_ms)
+    return house_from(federation, keys.agency, keys, bytes(32), {})
+
+
+def _with_records(federation: Federation, records: Sequence[SignedPayload], now_ms: int) -> Federation:
+    """Adopt what verifies and is newer; an old, expired or unsigned one teaches nothing and does no harm."""
+    for signed in records:
+        for adopt in (Federation.with_manifest, Federation.with_key_sheet):
+            try:
+                federation = adopt(federation, signed, now_ms)
+            except RefusedError:
+                continue
+            break
+    return federation
+
+
+async def gather(
+    house: House,
+    identity: Identity,
+    addresses: Mapping[AgencyId, Sequence[str]],
+    without: Sequence[AgencyId],
+    now_ms: int,
+) -> Gathered:
+    """Ask every member that takes part, and verify what each gives back.
+
+    Args:
+        house: As far as the home knows.
+        identity: What we show.
+        addresses: Where members are; those that it lacks are looked up in their manifests.
+        without: Not asked.
+        now_ms: Milliseconds UTC.
+
+    Raises:
+        SilentError: Some gave no answer that verifies.
+    """
+    members = [each.agency for each in house.federation.roster.members if each.takes_part(now_ms)]
+    asked = [each for each in members if each != house.agency and each not in without]
+    turns = asyncio.Semaphore(AT_ONCE)
+    found = await asyncio.gather(
+        *(_ask(peer, house, identity, addresses.get(peer, ()), turns, now_ms) for peer in asked)
+    )
+    told = {peer: each for peer, each in zip(asked, found, strict=True) if isinstance(each, recovering.Told)}
+    missing = {peer: each for peer, each in zip(asked, found, strict=True) if isinstance(each, str)}
+    records = [record for each in told.values() for record in each.records]
+    house = replace(house, federation=_with_records(house.federation, records, now_ms))
+    house = replace(house, epoch=newest_epoch(house.federation, house.agency))
+    recovered = []
+    for peer, each in told.items():
+        try:
+            recovered.append(check_answer(each.answer, house))
+        except RefusedError as refusal:
+            missing[peer] = f"what it gives back does not verify: {refusal}"
+    if missing:
+        raise SilentError(missing)
+    return Gathered(house=house, recovered=tuple(recovered), without=tuple(without))
+
+
+async def _ask(
+    peer: AgencyId,
+    house: House,
+    identity: Identity,
+    addresses: Sequence[str],
+    turns: asyncio.Semaphore,
+    now_ms: int,
+) -> recovering.Told | str:
+    """Ask one member at each of its addresses; say why where none answered."""
+    held = house.federation.manifests.get(peer)
+    why = "no address is known; name one with --peer, or give its manifest with --record"
+    for address in addresses or (held.record.endpoints if held is not None else ()):
+        try:
+            async with turns:
+                return await recovering.ask(peer, address, house, identity, now_ms)
+        except grpc.RpcError as error:
+            made = status.error_of(error)
+            why = f"{address}: {made}"
+        except (RefusedError, UnavailableError) as error:
+            why = f"{address}: {error}"
+    return why
+
+
+async def show_all(
+    gathered: Gathered,
+    identity: Identity,
+    addresses: Mapping[AgencyId, Sequence[str]],
+    note: str,
+    prove: recovering.Prove,
+    now_ms: int,
+) -> str:
+    """Show our closing checkpoint to every member that has answered, and add the lines that they give.
+
+    Raises:
+        SilentError: Nobody has taken it: then no member holds where the epoch ended.
+    """
+    missing: dict[AgencyId, str] = {}
+    lines: list[SignatureLine] = []
+    for each in gathered.recovered:
+        held = gathered.house.federation.manifests.get(each.peer)
+        for address in addresses.get(each.peer) or (held.record.endpoints if held is not None else ()):
+            try:
+                given = await recovering.show(
+                    each.peer, address, gathered.house, identity, now_ms, note=note, prove=prove
+                )
+                lines += parse_note(add_lines(note, given)).signatures
+                missing.pop(each.peer, None)
+                break
+            except grpc.RpcError as error:
+                missing[each.peer] = f"{address}: {status.error_of(error)}"
+            except (RefusedError, UnavailableError) as error:
+                missing[each.peer] = f"{address}: {error}"
+    if gathered.recovered and len(missing) == len(gathered.recovered):
+        raise SilentError(missing)
+    read = parse_note(note)
+    kept = _true_lines([*read.signatures, *lines], read.checkpoint, gathered.house)
+    return f"{read.checkpoint.text()}\n{''.join(map(str, kept))}"
+
+
+async def check_witnesses(
+    gathered: Gathered, witnesses: Mapping[str, str], keys: NodeKeys, without: Sequence[str]
+) -> dict[str, int]:
+    """Ask witnesses without a node what they hold of the lost log; none may hold more than any member.
+
+    They tell a size and keep no entries: an end below it would cut off what they have cosigned, and they would cosign
+    nothing more.
+
+    Returns:
+        What each holds, by name.
+
+    Raises:
+        SilentError: One gives no answer, and was not given up.
+        RefusedError: RECEIPT_INVALID; one holds more.
+    """
+    house = gathered.house
+    asked = {name: prefix for name, prefix in witnesses.items() if name not in without}
+    found = await held_sizes(asked, house.origin, keys.log)
+    if missing := {AgencyId(name): each for name, each in found.items() if isinstance(each, str)}:
+        raise SilentError(missing)
+    seen = last_seen(gathered.recovered, house.origin)
+    most = seen[1].size if seen is not None else 0
+    sizes = {name: each for name, each in found.items() if isinstance(each, int)}
+    for name, size in sizes.items():
+        if size > most:
+            raise RefusedError(
+                "RECEIPT_INVALID",
+                f"{name} has cosigned size {size} of {house.origin}, and no member has seen more than {most}: a member"
+                f" that is left out, or a newer copy of this home, has the rest; or give it up: --without {name}",
+            )
+    return sizes
+
+
+def choose_end(gathered: Gathered) -> tuple[str, Checkpoint]:
+    """Choose where the lost epoch ended, with all signature lines that anybody has for that checkpoint.
+
+    Raises:
+        RefusedError: EQUIVOCATION, as ``last_seen``.
+        NobodyError: No member has seen anything.
+    """
+    found = last_seen(gathered.recovered, gathered.house.origin)
+    if found is None:
+        raise NobodyError(gathered.house.origin)
+    _, end = found
+    given = [
+        line
+        for answer in gathered.recovered
+        for note, checkpoint in answer.notes
+        if checkpoint == end
+        for line in parse_note(note).signatures
+    ]
+    return f"{end.text()}\n{''.join(map(str, _true_lines(given, end, gathered.house)))}", end
+
+
+def _true_lines(given: Sequence[SignatureLine], end: Checkpoint, house: House) -> list[SignatureLine]:
+    """Keep what is true of the lines of notes that were verified."""
+    policy = policy_of(house.federation.roster, house.agency)
+    return true_lines(given, end, house.key_of(house.agency, end.origin), policy)
+
+
+def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> House:
+    """Judge the manifest that opens the new epoch; returns our house in it.
+
+    1. It is ours, under our root, and newer than the one in force. 2. It opens exactly one epoch more. 3. Where it
+    says that the epoch before ended, a member holds that very checkpoint; 4. and no member holds a larger one.
+
+    Raises:
+        RefusedError: WRONG_MAKER, MALFORMED, RECEIPT_INVALID and those of manifests.
+    """
+    house = gathered.house
+    maker = parse_manifest(signed.payload).agency
+    if maker != house.agency:
+        raise RefusedError("WRONG_MAKER", f"the manifest is {maker}'s, not {house.agency}'s")  # 1
+    federation = house.federation.with_manifest(signed, now_ms)
+    held = house.federation.manifests.get(house.agency)
+    known = [each.epoch for each in parse_manifest(signed.payload).log_epochs]
+    same = held is not None and held.signed.payload == signed.payload  # a recovery that is repeated
+    before = house.epoch - 1 if same else house.epoch
+    if known[-1] != before + 1:  # 2
+        raise RefusedError("MALFORMED", f"the manifest is in epoch {known[-1]}; epoch {before + 1} was expected")
+    end = end_of_epoch_before(federation, house.agency, known[-1])
+    member = federation.roster.member(house.agency)
+    if end is None or member is None or end.origin != member.origin(before):
+        raise RefusedError("MALFORMED", f"the manifest opens epoch {known[-1]} after another log than our own")
+    _check_seen(end, gathered)
+    return replace(house, federation=federation, epoch=known[-1])
+
+
+def is_there(old: Path | None, house: House) -> bool:
+    """Tell whether a home's database is of this very epoch already: the recovery took place before."""
+    if old is None or house.before is None:
+        return False
+    try:
+        check_first_entry(parse_head(read_old_entry(old, 0)).previous, house.origin, house.before)
+    except (RefusedError, UnavailableError):
+        return False
+    return True
+
+
+def plan_of(house: House, gathered: Gathered) -> Plan:
+    """Put together what is built.
+
+    Raises:
+        RefusedError: ROSTER_UNKNOWN where the roster's catalogue is not this program's; KEY_SHEET_EXPIRED where
+            nobody has our key sheet.
+    """
+    wanted, packaged = house.federation.roster.catalogue_digest, packaged_catalogue().files
+    held = house.catalogues.get(wanted)
+    files = held.files if held is not None else packaged
+    if catalogue_digest(files) != wanted:
+        raise RefusedError("ROSTER_UNKNOWN", f"the roster names catalogue {short(wanted)}, which is not here")
+    if house.agency not in house.federation.key_sheets:
+        raise RefusedError("KEY_SHEET_EXPIRED", "our own key sheet is not here, and no member has it: --record FILE")
+    if house.before is None:
+        raise AssertionError("the manifest was judged")
+    return Plan(house=house, end=house.before, recovered=gathered.recovered, without=gathered.without, catalogue=files)
+
+
+def _check_seen(end: Checkpoint, gathered: Gathered) -> None:
+    shown = [(each.peer, c) for each in gathered.recovered for _, c in each.notes if c.origin == end.origin]
+    if all(checkpoint != end for _, checkpoint in shown):  # 3
+        raise RefusedError(
+            "RECEIPT_INVALID",
+            f"the manifest says that {end.origin} ended at size {end.size}, root {short(end.root)}: no member holds that",
+        )
+    for peer, checkpoint in shown:  # 4
+        if checkpoint.size > end.size:
+            raise RefusedError(
+                "RECEIPT_INVALID",
+                f"the manifest says that {end.origin} ended at size {end.size}, {peer} has seen {checkpoint.size}:"
+                " sign one that begins after that",
+            )
+
+
+def save_recovered(home: Path, gathered: Gathered) -> Path:
+    """Keep what members gave back as files that any auditor can use, whatever becomes of the database.
+
+    ``recovered/PEER/sent/…`` are their receipts for what we sent, ``recovered/PEER/given/…`` our own for what they
+    sent, both as tlog-proofs; ``recovered/PEER/checkpoint-EPOCH`` is what they saw of our log.
+    """
+    folder = home / RECOVERED
+    for answer in gathered.recovered:
+        place = folder / answer.peer
+        for name in ("sent", "given"):
+            (place / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for note, checkpoint in answer.notes:
+            _save(place / f"checkpoint-{checkpoint.origin.rpartition('/')[2]}", note.encode())
+        for each in answer.deliveries:
+            _save(
+                place / "sent" / _name(each.lane.lane_class.name, each.lane.epoch, each.sequence), _text(each.receipt)
+            )
+            if each.dispatch is not None:
+                _save(place / "sent" / f"{each.dispatch_digest.hex()[:16]}.dispatch", each.dispatch.encode())
+        for given in answer.receipts:
+            lane = given.lane
+            _save(place / "given" / _name(lane.lane_class.name, lane.epoch, given.sequence), _text(given.receipt))
+    return folder
+
+
+def _name(lane_class: str, epoch: int, sequence: int) -> str:
+    return f"{lane_class.lower()}-{epoch}-{sequence:09d}.tlog-proof"
+
+
+def _text(receipt: Receipt) -> bytes:
+    return format_receipt(receipt).encode()
+
+
+def _save(path: Path, data: bytes) -> None:
+    """Write a file whole; many of them, so that only the folder's names need to be durable at the end."""
+    if path.exists() and path.read_bytes() == data:
+        return
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(data)
+    os.replace(fresh, path)
+
+
+def save_for_root(home: Path, note: str, gathered: Gathered) -> tuple[Path, Path | None]:
+    """Write what whoever keeps the root needs: the checkpoint, and our newest manifest where it is known."""
+    folder = home / RECOVERED
+    folder.mkdir(mode=0o700, exist_ok=True)
+    write_file(folder / CHECKPOINT_FILE, note.encode(), mode=PUBLIC, replace=True)
+    # The next recovery writes another one there; whoever stands before this end must be shown it still.
+    epoch = epoch_of_origin(parse_note(note).checkpoint.origin)
+    write_file(folder / f"{CHECKPOINT_FILE}-{epoch}", note.encode(), mode=PUBLIC, replace=True)
+    held = gathered.house.federation.manifests.get(gathered.house.agency)
+    if held is None:
+        return folder / CHECKPOINT_FILE, None
+    write_file(folder / MANIFEST_FILE, held.signed.encode(), mode=PUBLIC, replace=True)
+    return folder / CHECKPOINT_FILE, folder / MANIFEST_FILE

@@ -1,0 +1,200 @@
+"""What every other member holds of our log, asked before this node signs anything (design, section 7, "Start").
+
+A member has answered when the node that its key sheet pins has told the newest checkpoint that it holds of us, "none"
+included. The question needs no signature of ours and none of theirs, so that a whole federation can start at once; a
+key sheet that we lack is learnt for the question alone, because adopting it would be an entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import grpc
+import grpc.aio
+
+from audit.note.checkpoint import Checkpoint
+from exchange.acts.directory import RecordKind
+from exchange.node.node import Node
+from exchange.rpc.transport import channel, status
+from exchange.rpc.lane.session import Endpoints, Identity
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import Log
+from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, held_sizes
+from exchange.rpc.transport.caller import check_pin
+from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, check_answer, read_answer, save_evidence
+from exchange.v1 import node_pb2, node_pb2_grpc
+from exchange.node.writer import Group
+from exchange.acts.unit_of_work import Writing
+from keys.certificate import node_name
+from keys.dsse import SignedPayload
+from keys.errors import RefusedError, UnavailableError
+from keys.federation import Federation
+from keys.identity import AgencyId
+from keys.roster import Member
+
+ASK_SECONDS = 10.0  # for one member's answer; the slowest decides how long a start takes
+
+
+class Asking:
+    """The question of one start."""
+
+    def __init__(
+        self,
+        node: Node,
+        identity: Identity,
+        endpoints: Endpoints,
+        dials: asyncio.Semaphore,
+        settings: Settings,
+        now_ms: Callable[[], int],
+        log: Log,
+        witnesses: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._node, self._identity, self._endpoints = node, identity, endpoints
+        self._dials, self._settings, self._now_ms, self._log = dials, settings, now_ms, log
+        self._outside = witnesses
+
+    async def until_answered(self, *, alone: bool) -> bool:
+        """Ask all others, again and again, until one has answered.
+
+        Args:
+            alone: An operator lets the node go on if nobody has answered for ``alone_seconds``.
+
+        Returns:
+            Whether it goes on although nobody has.
+
+        Raises:
+            RolledBackError: Somebody holds what this node does not have.
+            WitnessAheadError: A witness without a node says that it does.
+        """
+        await self._ask_outside()
+        began, pause = time.monotonic(), self._settings.retry_seconds
+        house = self._node.house
+        others = [each for each in house.federation.roster.members if each.agency != house.agency]
+        while others:
+            answers = await asyncio.gather(*(self._ask_within(member) for member in others))
+            if any(answers):
+                self._log.write("answered", count=sum(answers))
+                return False
+            if alone and time.monotonic() - began >= self._settings.alone_seconds:
+                self._log.alarm("started-alone", count=len(others))
+                return True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._settings.retry_most_seconds)
+        return False
+
+    async def _ask_outside(self) -> None:
+        """Ask each witness without a node once; its silence holds nobody up, and its answer replaces no member's."""
+        if not self._outside:
+            return
+        house = self._node.house
+        found = await held_sizes(self._outside, house.origin, house.log_signer)
+        try:
+            check_sizes(found, house.origin, self._node.log.size)
+        except WitnessAheadError as error:
+            self._log.alarm("rolled-back", peer=error.name, size=error.size)
+            raise
+
+    async def _ask_within(self, member: Member) -> bool:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._ask_anywhere(member)
+        except TimeoutError:
+            return False
+
+    async def _ask_anywhere(self, member: Member) -> bool:
+        """Ask one member at each of its endpoints until it has answered."""
+        for address in self._addresses(member.agency):
+            try:
+                async with self._dials:
+                    answer = await self._ask(member, address)
+                await self._check(member, answer)
+                return True
+            except (RefusedError, UnavailableError):
+                continue
+            except grpc.RpcError as error:
+                made = status.error_of(error)
+                if isinstance(made, RefusedError):
+                    self._log.write("refused", peer=member.agency, code=made.code)
+        return False
+
+    def _addresses(self, peer: AgencyId) -> tuple[str, ...]:
+        given = self._endpoints.get(peer)
+        if given is None:
+            held = self._node.house.federation.manifests.get(peer)
+            given = held.record.endpoints if held is not None else ()
+        return tuple(given)
+
+    async def _ask(self, member: Member, address: str) -> node_pb2.CheckpointResponse:
+        house = self._node.house
+        name = node_name(member.agency, house.federation.name)
+        house.federation.member(member.agency, self._now_ms())
+        leaves: list[bytes] = []
+        await channel.probe(address, channel.probe_context(member.tls_ca), name, leaves.append)
+        identity = self._identity
+        async with channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name) as opened:
+            try:
+                check_pin(leaves[0], member.agency, house.federation, self._now_ms())
+            except RefusedError:
+                check_pin(leaves[0], member.agency, await self._learnt(opened, member.agency), self._now_ms())
+            stub = node_pb2_grpc.AuditLogStub(opened)
+            return await stub.Checkpoint(node_pb2.CheckpointRequest(origin=house.origin), timeout=ASK_SECONDS)
+
+    async def _learnt(self, opened: grpc.aio.Channel, peer: AgencyId) -> Federation:
+        """Give the federation as it will be once the peer's own newest records are adopted; nothing is kept."""
+        federation = self._node.house.federation
+        directory = node_pb2_grpc.DirectoryStub(opened)
+        told = await directory.Adopted(node_pb2.AdoptedRequest(), timeout=ASK_SECONDS)
+        for kind in (RecordKind.MANIFEST, RecordKind.KEY_SHEET):
+            for each in told.records:
+                if each.agency != peer or int(each.kind) != kind:
+                    continue
+                wanted = node_pb2.RecordRequest(
+                    kind=node_pb2.RecordKind.ValueType(kind), agency=peer, version=each.version
+                )
+                answer = await directory.Record(wanted, timeout=ASK_SECONDS)
+                signed = SignedPayload.from_message(answer.record)
+                held = federation.manifests if kind is RecordKind.MANIFEST else federation.key_sheets
+                if peer in held and held[peer].record.version >= each.version:
+                    continue
+                add = federation.with_manifest if kind is RecordKind.MANIFEST else federation.with_key_sheet
+                federation = add(signed, self._now_ms())
+        return federation
+
+    async def _check(self, member: Member, answer: node_pb2.CheckpointResponse) -> None:
+        peer = member.agency
+        if answer.time_ms:
+            self._node.clock.heard(member.witness_name, answer.time_ms * 1000)  # one member has one voice
+        for note in (answer.note, answer.witnessed):
+            await self._check_note(peer, note)
+
+    async def _check_note(self, peer: AgencyId, note: str) -> None:
+        shown = read_answer(note, self._node.house)
+        if shown is None:
+            return
+        own, root = await own_root(self._node, shown.size)
+        try:
+            check_answer(peer, shown, own, root)
+        except RolledBackError:
+            folder = self._node.paths.home / EVIDENCE_FOLDER
+            save_evidence(folder, f"held-by-{peer}-{shown.size}.checkpoint", note)
+            self._log.alarm("rolled-back", peer=peer, size=shown.size)
+            raise
+
+
+async def own_root(node: Node, size: int) -> tuple[Checkpoint, bytes]:
+    """Give what our log commits to, and its root at an earlier size: empty where it is smaller."""
+    return await node.writer.submit(_nothing, lambda _, group: (group.checkpoint, _root(group, size)))
+
+
+def _root(group: Group, size: int) -> bytes:
+    try:
+        return group.log.root(size)
+    except LookupError:
+        return b""
+
+
+def _nothing(writing: Writing) -> None:
+    return None

@@ -1,0 +1,125 @@
+"""Who calls: a peer on the peers' listener, an officer or a system on Desk.
+
+TLS has finished the handshake with anybody whom some member's CA vouches for; that is not an identity. A peer is its
+one dNSName **and** that member's own CA **and** membership **and** the pin in the key sheet. An officer is the pin in
+the own key sheet. Names in URIs, subjects and common names are never read (security, rows 23 and 74).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from exchange.acts.node_view import House
+from exchange.rpc.transport.grpc_types import Context
+from keys.certificate import node_name, peer_agency_name, spki_sha256, verify_client_leaf, verify_node_leaf
+from keys.errors import RefusedError
+from keys.federation import Federation
+from keys.identity import AgencyId, short
+from keys.manifest import PinKind
+from keys.roster import Member
+
+MAX_CACHED = 1024  # leaves; one of each peer and officer, with room for new ones
+CACHE_MS = 60_000  # dates and membership are judged anew after that
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a call is from."""
+
+    agency: AgencyId
+    owner: str  # AGENCY for a node, AGENCY/id for a person or a system
+    number: int  # of the member
+    pinned: bool = True  # its key sheet pins this very leaf
+
+
+def identify_peer(leaf: bytes, federation: Federation, now_ms: int, *, pinned: bool) -> Caller:
+    """Say whose node a leaf is.
+
+    1 exactly one dNSName and nothing else; 2 it is some member's node; 3 that member's own CA vouches for it;
+    4 the member takes part; 5 its key sheet pins the key.
+
+    Args:
+        leaf: PEM, as the handshake left it.
+        federation: What is adopted now.
+        now_ms: Milliseconds UTC.
+        pinned: False for Directory, where a new pin is learnt.
+
+    Raises:
+        RefusedError: PEER_UNTRUSTED, NOT_A_MEMBER, KEY_SHEET_EXPIRED.
+    """
+    name = peer_agency_name(leaf)  # 1
+    member = find_member(name, federation)  # 2
+    verify_node_leaf(leaf, member.tls_ca, now_ms)  # 3
+    federation.member(member.agency, now_ms)  # 4
+    if pinned:
+        check_pin(leaf, member.agency, federation, now_ms)  # 5
+    return Caller(member.agency, member.agency, member.number, pinned)
+
+
+def find_member(name: str, federation: Federation) -> Member:
+    """Find the member whose node has this dNSName."""
+    for member in federation.roster.members:
+        if node_name(member.agency, federation.name) == name:
+            return member
+    raise RefusedError("PEER_UNTRUSTED", "the certificate's name is no member's node")
+
+
+def check_pin(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int) -> None:
+    """Refuse a node's leaf, PEM or DER, that the agency's key sheet does not pin as its node's."""
+    spki = spki_sha256(leaf)
+    pin = federation.key_sheet(agency, now_ms).pins_by_spki.get(spki)
+    if pin is None or pin.kind is not PinKind.NODE or pin.owner != agency:
+        raise RefusedError("PEER_UNTRUSTED", f"key {short(spki)} is not pinned as the node of {agency}")
+
+
+def identify_person(leaf: bytes, house: House, now_ms: int) -> Caller:
+    """Say which of the own officers or systems a leaf is.
+
+    1 the own CA vouches for it, without any name; 2 the own key sheet pins it, and not as a node.
+
+    Raises:
+        RefusedError: PEER_UNTRUSTED, NOT_A_MEMBER, KEY_SHEET_EXPIRED.
+    """
+    member = house.federation.member(house.agency, now_ms)
+    spki = verify_client_leaf(leaf, member.tls_ca, now_ms)  # 1
+    pin = house.federation.key_sheet(house.agency, now_ms).pins_by_spki.get(spki)
+    if pin is None or pin.kind is PinKind.NODE:  # 2
+        raise RefusedError("PEER_UNTRUSTED", f"key {short(spki)} is not pinned as a person's or a system's")
+    return Caller(house.agency, pin.owner, member.number)
+
+
+class Identities:
+    """Remembers for a minute what was found out about a leaf, as long as nothing new is adopted."""
+
+    def __init__(self, house: Callable[[], House], now_ms: Callable[[], int], *, desk: bool) -> None:
+        self._house, self._now_ms, self._desk = house, now_ms, desk
+        self._known: dict[tuple[bytes, bool], tuple[Caller, int]] = {}
+        self._of: Federation | None = None
+
+    def of(self, context: Context, *, pinned: bool = True) -> Caller:
+        """Say whom a call is from, by the leaf of its connection.
+
+        Raises:
+            RefusedError: As ``identify_peer`` and ``identify_person``.
+        """
+        leaves = context.auth_context().get("x509_pem_cert", ())
+        if len(list(leaves)) != 1:
+            raise RefusedError("PEER_UNTRUSTED", "the connection has no certificate")
+        return self.of_leaf(next(iter(leaves)), pinned=pinned)
+
+    def of_leaf(self, leaf: bytes, *, pinned: bool = True) -> Caller:
+        """As ``of``, for a leaf in PEM."""
+        house, now_ms = self._house(), self._now_ms()
+        if house.federation is not self._of or len(self._known) >= MAX_CACHED:
+            self._known.clear()
+            self._of = house.federation
+        found = self._known.get((leaf, pinned))
+        if found is not None and now_ms < found[1]:
+            return found[0]
+        if self._desk:
+            caller = identify_person(leaf, house, now_ms)
+        else:
+            caller = identify_peer(leaf, house.federation, now_ms, pinned=pinned)
+        self._known[leaf, pinned] = (caller, now_ms + CACHE_MS)
+        return caller

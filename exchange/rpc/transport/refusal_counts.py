@@ -1,0 +1,48 @@
+"""Refusals that are not answers to numbered deliveries: one log entry for each peer, reason and minute, with a count.
+
+A stranger can so make the log grow by a few entries a minute and no faster.
+"""
+
+from __future__ import annotations
+
+from audit.entry.entry import Body, Kind, Outcome
+from exchange.node.node import Node
+from exchange.node.writer import Group
+from exchange.acts.unit_of_work import Writing
+from keys.errors import UnavailableError
+
+FLUSH_SECONDS = 60.0
+
+
+class Refusals:
+    """Counts since the last entry; bounded by members times codes."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._counts: dict[tuple[int, Outcome], int] = {}
+
+    def count(self, peer: int, code: str) -> None:
+        """Count one refusal of a member, or of nobody known (0)."""
+        outcome = Outcome.__members__.get(code)
+        if outcome is not None and outcome is not Outcome.DONE:
+            self._counts[peer, outcome] = self._counts.get((peer, outcome), 0) + 1
+
+    async def flush(self) -> None:
+        """Write down what was counted."""
+        if not self._counts:
+            return
+        counts, self._counts = self._counts, {}
+        try:
+            await self._node.writer.submit(lambda writing: _enter(writing, counts), _nothing)
+        except UnavailableError:
+            for (peer, outcome), count in counts.items():
+                self._counts[peer, outcome] = self._counts.get((peer, outcome), 0) + count
+
+
+def _enter(writing: Writing, counts: dict[tuple[int, Outcome], int]) -> None:
+    for (peer, outcome), count in sorted(counts.items()):
+        writing.log.add(Body(kind=Kind.REFUSED, peer=peer, outcome=outcome, count=count))
+
+
+def _nothing(value: object, group: Group) -> None:
+    return None

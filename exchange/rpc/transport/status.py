@@ -1,0 +1,223 @@
+"""The one table from our errors to gRPC's, and back.
+
+Every refusal travels as ``google.rpc.Status`` with ``ErrorInfo`` (the public code), for a bulletin's complaints with
+``BadRequest``, for what may be tried again with ``RetryInfo``. What comes back is the same error again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NoReturn, Protocol
+
+import grpc
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+from audit.entry.entry import Outcome
+from audit.witness.witness import WitnessRefusal
+from exchange.rules.complaint import Complaint, RulesError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
+
+DOMAIN = "exchange"
+DETAILS = "grpc-status-details-bin"
+UNAVAILABLE, INTEGRITY = "UNAVAILABLE", "INTEGRITY"  # reasons that are no refusals
+MAX_COMPLAINTS = 8  # in a status, which must fit 8 KiB of metadata; a PublishResult carries them all
+MAX_MESSAGE = 500  # characters
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # of a tree
+
+_S = grpc.StatusCode
+_CODES: dict[grpc.StatusCode, tuple[str, ...]] = {
+    _S.UNAUTHENTICATED: ("PEER_UNTRUSTED",),
+    _S.PERMISSION_DENIED: ("NOT_A_MEMBER", "NOT_ALLOWED", "WRONG_MAKER", "AUTHOR_DIFFERS"),
+    _S.RESOURCE_EXHAUSTED: ("TOO_MANY", "TOO_LARGE"),
+    _S.NOT_FOUND: ("NO_SUCH_BULLETIN", "LANE_UNKNOWN", "ROSTER_UNKNOWN"),
+    _S.ALREADY_EXISTS: ("REPLAYED", "EQUIVOCATION"),
+    _S.OUT_OF_RANGE: ("LANE_GAP",),
+    _S.FAILED_PRECONDITION: (
+        "STALE_ROSTER",
+        "ROSTER_EXPIRED",
+        "MANIFEST_EXPIRED",
+        "KEY_SHEET_EXPIRED",
+        "KEY_EXPIRED",
+        "DISPATCH_EXPIRED",
+        "NO_RECIPIENT",
+        "TARGET_MISSING",
+        "NEEDS_RELEASE",
+        "KEY_GONE",
+        "CLOCK_DIFFERS",
+    ),
+    _S.ABORTED: ("LANE_FORK", "LANE_STOPPED", "LANE_HEAD_INVALID", "RECEIPT_INVALID"),
+}
+_STATUS = {code: status for status, codes in _CODES.items() for code in codes}  # what is not here: INVALID_ARGUMENT
+FORBIDDEN = 403  # a witness will not cosign this: the log, or its epoch, is not as it knows it
+NOT_EXTENDED = 422  # a witness holds what the checkpoint does not extend
+ELSEWHERE = 409  # a witness holds another size than it was asked from: no offence, and how a log learns it
+_WITNESS = {  # what tlog-witness says in HTTP's numbers
+    400: _S.INVALID_ARGUMENT,
+    403: _S.PERMISSION_DENIED,
+    404: _S.NOT_FOUND,
+    ELSEWHERE: _S.FAILED_PRECONDITION,
+    NOT_EXTENDED: _S.ABORTED,
+}
+_NUMBERS = {status: status.value[0] for status in grpc.StatusCode}
+
+
+class Aborts(Protocol):
+    """What of a servicer's context is needed to end a call."""
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, bytes], ...]
+    ) -> NoReturn:
+        """End the call; raises."""
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, status_pb2.Status]:
+    """Say in gRPC's words what went wrong."""
+    if isinstance(error, RefusedError):
+        code = _STATUS.get(error.code, _S.INVALID_ARGUMENT)
+        details: list[Message] = [_info(error.code)]
+        if isinstance(error, WitnessRefusal):
+            code, details = _WITNESS[error.status], [_witness_info(error)]
+        if isinstance(error, RulesError):
+            details.append(_bad_request(error.complaints[:MAX_COMPLAINTS]))
+        if isinstance(error, TooManyError):
+            details.append(_retry(error.retry_after_seconds))
+    elif isinstance(error, UnavailableError):
+        code, details = _S.UNAVAILABLE, [_info(UNAVAILABLE), _retry(error.retry_after_seconds)]
+    elif isinstance(error, IntegrityError):
+        # Which file and which size is for the operator, not for whoever asked.
+        code, details = _S.DATA_LOSS, [_info(INTEGRITY)]
+        error = IntegrityError("this node's own record contradicts itself; its operator must look")
+    else:
+        code, details = _S.INTERNAL, []
+        error = RuntimeError("the node failed; its log says where")
+    status = status_pb2.Status(code=_NUMBERS[code], message=_line(str(error)))
+    for detail in details:
+        status.details.add().Pack(detail)
+    return code, status
+
+
+class TooManyError(RefusedError):
+    """A quota is used up for now."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__("TOO_MANY", message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+async def abort(context: Aborts, error: Exception) -> NoReturn:
+    """End a call with what went wrong."""
+    code, status = status_of(error)
+    await context.abort(code, status.message, trailing_metadata=((DETAILS, status.SerializeToString()),))
+
+
+def error_of(error: grpc.RpcError) -> Exception:
+    """Give back the error that a call ended with, as the other side raised it.
+
+    Returns:
+        RefusedError, UnavailableError or IntegrityError; UnavailableError too for a call that never got through.
+    """
+    status = _status(error)
+    message = _line(status.message) if status is not None and status.message else _details(error)
+    retry = 1.0
+    reason = ""
+    complaints: tuple[Complaint, ...] = ()
+    for detail in status.details if status is not None else ():
+        info, again, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            reason = info.reason
+            refusal = _witness_refusal(info, message)
+            if refusal is not None:
+                return refusal
+        elif detail.Unpack(again):
+            retry = max(0.0, again.retry_delay.seconds + again.retry_delay.nanos / 1e9)
+        elif detail.Unpack(bad):
+            complaints = tuple(_complaint(each) for each in bad.field_violations)
+    return _made(error, reason, message, retry, complaints)
+
+
+def _made(
+    error: grpc.RpcError, reason: str, message: str, retry: float, complaints: tuple[Complaint, ...]
+) -> Exception:
+    if reason == "TOO_MANY":
+        return TooManyError(message, retry)
+    if reason == "RULES" and complaints:
+        return RulesError(complaints)
+    if reason in Outcome.__members__:
+        return RefusedError(reason, message)
+    if reason == INTEGRITY:
+        return IntegrityError(message)
+    code = _code(error)
+    if code is _S.RESOURCE_EXHAUSTED:
+        return RefusedError("TOO_LARGE", message)
+    if code is _S.UNIMPLEMENTED:
+        return RefusedError("NOT_UNDERSTOOD", message)
+    if code is _S.UNAUTHENTICATED:
+        return RefusedError("PEER_UNTRUSTED", message)
+    return UnavailableError(message, retry)
+
+
+def _status(error: grpc.RpcError) -> status_pb2.Status | None:
+    metadata: Iterable[tuple[str, str | bytes]] = ()
+    if isinstance(error, grpc.aio.AioRpcError | grpc.Call):
+        metadata = error.trailing_metadata() or ()
+    for key, value in metadata:
+        if key == DETAILS and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None
+    return None
+
+
+def _code(error: grpc.RpcError) -> grpc.StatusCode:
+    return error.code() if isinstance(error, grpc.aio.AioRpcError | grpc.Call) else _S.UNKNOWN
+
+
+def _details(error: grpc.RpcError) -> str:
+    said = error.details() if isinstance(error, grpc.aio.AioRpcError | grpc.Call) else None
+    return _line(f"{_code(error).name.lower()}: {said or 'no word'}")
+
+
+def _info(reason: str) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
+
+
+def _witness_info(error: WitnessRefusal) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata={"status": str(error.status)})
+    if error.size is not None:
+        info.metadata["size"] = str(error.size)
+    return info
+
+
+def _witness_refusal(info: error_details_pb2.ErrorInfo, message: str) -> WitnessRefusal | None:
+    """Give back what a witness refused with; None where it was no witness, or says what the protocol does not know."""
+    stated, size = info.metadata.get("status", ""), info.metadata.get("size", "")
+    if stated not in map(str, _WITNESS) or (size and not _SIZE.fullmatch(size)):
+        return None
+    return WitnessRefusal(int(stated), message, size=int(size) if size else None)
+
+
+def _retry(seconds: float) -> error_details_pb2.RetryInfo:
+    nanos = int(seconds * 1e9)
+    return error_details_pb2.RetryInfo(retry_delay=Duration(seconds=nanos // 10**9, nanos=nanos % 10**9))
+
+
+def _bad_request(complaints: Iterable[Complaint]) -> error_details_pb2.BadRequest:
+    bad = error_details_pb2.BadRequest()
+    for each in complaints:
+        bad.field_violations.add(field=each.path, description=_line(each.message), reason=each.code)
+    return bad
+
+
+def _complaint(violation: error_details_pb2.BadRequest.FieldViolation) -> Complaint:
+    return Complaint(code=violation.reason, path=violation.field, message=violation.description)
+
+
+def _line(text: str) -> str:
+    """Keep a message to one short line of plain ASCII: it may quote what a stranger sent."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text[:MAX_MESSAGE])
+    return plain or "-"

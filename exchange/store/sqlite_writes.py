@@ -1,0 +1,264 @@
+"""Changes inside the one open transaction of the SQLite engine.
+
+Lanes are read once and written once a transaction, whatever number of deliveries moves them: their newest state is
+kept here and flushed before COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+
+import apsw
+
+from exchange.store.log_position import peer_epoch
+from exchange.store.sqlite_reads import SEQUENCE_BITS, SqliteReads
+from exchange.store.store import AdoptedRecord, Content, HeldBulletin, InboundRow, LaneState, Notice, OutboundRow
+
+MANY = 100  # entries a statement: each statement costs as much as a row, and lets go of the interpreter's lock
+_INSERT = "INSERT INTO entries VALUES (?, ?, ?)"
+_INSERT_MANY = _INSERT + ", (?, ?, ?)" * (MANY - 1)
+_Key = tuple[bool, str, int, int]
+
+
+class SqliteTransaction(SqliteReads):
+    """The writer's view: reads see what the transaction has written."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        super().__init__(connection)
+        self._lanes: dict[_Key, LaneState] = {}
+        self._moved: dict[int, LaneState] = {}
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what an act did if it raises; its neighbours stay."""
+        lanes, moved = dict(self._lanes), dict(self._moved)
+        self._db.execute("SAVEPOINT act")
+        try:
+            yield
+        except BaseException:
+            self._lanes, self._moved = lanes, moved
+            self._db.execute("ROLLBACK TO act")
+            self._db.execute("RELEASE act")
+            raise
+        self._db.execute("RELEASE act")
+
+    def flush(self) -> None:
+        """Write what was kept back; the engine calls it before COMMIT."""
+        self._db.executemany(
+            "UPDATE lanes SET sequence = ?, digest = ?, head = ?, head_time_ms = ?, taken = ?, stopped = ? WHERE id = ?",
+            [
+                (s.sequence, s.digest, s.head, s.head_time_ms, s.taken, int(s.stopped), s.row)
+                for s in self._moved.values()
+            ],
+        )
+        self._moved.clear()
+
+    def append_entries(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+        many = len(rows) // MANY * MANY
+        for start in range(0, many, MANY):
+            self._db.execute(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + MANY])))
+        self._db.executemany(_INSERT, rows[many:])
+
+    def put_tiles(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
+        self._db.executemany("INSERT INTO tiles VALUES (?, ?, ?)", rows)
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def add_bulletin(self, held: HeldBulletin, content: Content) -> None:
+        facts = held.facts
+        self._db.execute(
+            "INSERT INTO bulletins VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                held.entry_index,
+                held.sender,
+                held.bulletin_id,
+                held.statement_digest,
+                facts.kind,
+                facts.number,
+                facts.tlp,
+                facts.classification,
+                facts.urgency,
+                facts.status,
+                facts.reply_due_ms,
+                facts.expires_ms,
+                int(facts.not_understood),
+                held.at_ms,
+                int(held.opened),
+                int(not content.wrap),
+            ),
+        )
+        self._db.execute(
+            "INSERT INTO contents VALUES (?,?,?,?,?)",
+            (held.entry_index, content.dispatch, content.body, content.wrap, b""),
+        )
+        if content.stored_key:  # a recovered bulletin whose content was lost has none
+            self._db.execute("INSERT INTO stored_keys VALUES (?,?)", (held.entry_index, content.stored_key))
+        self._db.execute(
+            "INSERT INTO retention VALUES (?,?,?,0)", (held.entry_index, held.retain_until_day, held.retention_rule)
+        )
+
+    def mark_opened(self, entry_index: int) -> None:
+        self._db.execute("UPDATE bulletins SET opened = 1 WHERE entry_index = ?", (entry_index,))
+
+    def lane(self, *, outgoing: bool, peer: str, lane_class: int, epoch: int) -> LaneState | None:
+        key = (outgoing, peer, lane_class, epoch)
+        found = self._lanes.get(key)
+        if found is None:
+            found = super().lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
+            if found is not None:
+                self._lanes[key] = found
+        return found
+
+    def lanes(self) -> list[LaneState]:
+        self.flush()
+        return super().lanes()
+
+    def open_lane(self, *, outgoing: bool, peer: str, lane_class: int, epoch: int) -> LaneState:
+        """Return the lane, made empty if it is new."""
+        found = self.lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
+        if found is not None:
+            return found
+        self._db.execute(
+            "INSERT INTO lanes (outgoing, peer, class, epoch, sequence, digest, head, head_time_ms, taken, stopped)"
+            " VALUES (?, ?, ?, ?, 0, ?, x'', 0, 0, 0)",
+            (int(outgoing), peer, lane_class, epoch, bytes(32)),
+        )
+        made = self.lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
+        if made is None:
+            raise AssertionError("a lane just made is there")
+        return made
+
+    def move_lane(self, lane: LaneState) -> None:
+        self._lanes[(lane.outgoing, lane.peer, lane.lane_class, lane.epoch)] = lane
+        self._moved[lane.row] = lane
+
+    def add_outbound(self, rows: Sequence[OutboundRow]) -> None:
+        self._db.executemany(
+            "INSERT INTO outbound VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            [
+                (
+                    (row.lane << SEQUENCE_BITS) + row.sequence,
+                    row.entry_index,
+                    row.queued_index,
+                    row.delivery,
+                    row.digest,
+                    row.wrap,
+                    row.opening,
+                    int(row.state),
+                    row.reason,
+                    row.receipt,
+                    row.since_ms,
+                )
+                for row in rows
+            ],
+        )
+
+    def settle_outbound(self, rows: Sequence[OutboundRow]) -> None:
+        """Write state, reason, receipt and time of deliveries that stand already."""
+        self._db.executemany(
+            "UPDATE outbound SET state = ?, reason = ?, receipt = ?, since_ms = ? WHERE id = ?",
+            [
+                (
+                    int(row.state),
+                    row.reason,
+                    row.receipt,
+                    row.since_ms,
+                    (row.lane << SEQUENCE_BITS) + row.sequence,
+                )
+                for row in rows
+            ],
+        )
+
+    def add_inbound(self, row: InboundRow) -> None:
+        key = (row.lane << SEQUENCE_BITS) + row.sequence
+        values = (key, row.delivery, row.digest, row.entry_index, row.original_index)
+        self._db.execute("INSERT INTO inbound VALUES (?,?,?,?,?)", values)
+
+    def answer_inbound(self, row: InboundRow) -> None:
+        """Write which entry answers a delivery that stands already: one of a later epoch, once that is asked for."""
+        key = (row.lane << SEQUENCE_BITS) + row.sequence
+        statement = "UPDATE inbound SET entry_index = ?, original_index = ? WHERE id = ?"
+        self._db.execute(statement, (row.entry_index, row.original_index, key))
+
+    def add_record(self, record: AdoptedRecord) -> None:
+        values = (record.kind, record.agency, record.version, record.digest, record.signed)
+        self._db.execute("INSERT INTO records VALUES (?,?,?,?,?)", values)
+
+    def add_catalogue(self, digest: bytes, files: Mapping[str, bytes]) -> None:
+        rows = [(digest, name, content) for name, content in sorted(files.items())]
+        self._db.executemany("INSERT OR IGNORE INTO catalogues VALUES (?,?,?)", rows)
+
+    def set_peer_checkpoint(self, peer: str, size: int, note: str, epoch: int = 1) -> None:
+        self._db.execute(
+            "INSERT INTO peer_checkpoints VALUES (?,?,?) ON CONFLICT (peer)"
+            " DO UPDATE SET size = excluded.size, note = excluded.note",
+            (peer_epoch(peer, epoch), size, note),
+        )
+
+    def add_notice(self, notice: Notice) -> None:
+        values = (notice.sender, notice.target_id, notice.relation, notice.bulletin_id)
+        self._db.execute("INSERT OR IGNORE INTO notices VALUES (?,?,?,?)", values)
+
+    def take_nonce(self, nonce: bytes) -> bool:
+        """Return whether the nonce was new; it is taken from now on."""
+        self._db.execute("INSERT OR IGNORE INTO nonces VALUES (?)", (nonce,))
+        return self._db.changes() == 1
+
+    def add_reading(self, entry_index: int, random: bytes, request: bytes) -> None:
+        self._db.execute("INSERT INTO readings VALUES (?,?,?)", (entry_index, random, request))
+
+    def next_number(self, kind_code: str, year: int) -> int:
+        """Return the next serial number of a kind and a year, from 1; it is never given again."""
+        row = self._one(
+            "INSERT INTO numbers VALUES (?, ?, 1) ON CONFLICT (kind, year) DO UPDATE SET last = last + 1 RETURNING last",
+            kind_code,
+            year,
+        )
+        return int(row[0])
+
+    def raise_number(self, kind_code: str, year: int, last: int) -> None:
+        """Give no serial number up to *last* again."""
+        self._db.execute(
+            "INSERT INTO numbers VALUES (?, ?, ?) ON CONFLICT (kind, year) DO UPDATE SET last = max(last, excluded.last)",
+            (kind_code, year, last),
+        )
+
+    def add_attempts(self, pairs: Sequence[tuple[int, int]]) -> None:
+        self._db.executemany(
+            "INSERT INTO attempts VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET died = died + 1",
+            [((lane << SEQUENCE_BITS) + sequence,) for lane, sequence in pairs],
+        )
+
+    def erase(self, entry_index: int) -> None:
+        """Destroy what opens a bulletin and what could be opened: key, wraps, body, number. Its dispatch stays."""
+        self._db.execute("DELETE FROM stored_keys WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE contents SET body = x'', wrap = x'' WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE outbound SET wrap = x'' WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE bulletins SET number = '', reply_due_ms = 0 WHERE entry_index = ?", (entry_index,))
+        self._db.execute("UPDATE retention SET erased = 1 WHERE entry_index = ?", (entry_index,))
+
+    def erase_reading(self, entry_index: int) -> None:
+        """Destroy what opens the digest of an entry about a reading."""
+        self._db.execute("DELETE FROM readings WHERE entry_index = ?", (entry_index,))
+
+    def set_hold(self, entry_index: int, bulletin: int) -> None:
+        """Keep a bulletin from erasure until the hold is released."""
+        self._db.execute("INSERT INTO holds VALUES (?,?,0)", (entry_index, bulletin))
+
+    def release_hold(self, entry_index: int, released: int) -> None:
+        """Release one hold; *released* is the place of its HOLD_RELEASED."""
+        self._db.execute("UPDATE holds SET released = ? WHERE entry_index = ?", (released, entry_index))
+
+    def store_keys(self, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Write living content keys anew, under another storage key."""
+        self._db.executemany("UPDATE stored_keys SET stored_key = ? WHERE entry_index = ?", [(k, i) for i, k in rows])
+
+    def add_evidence(self, entry_index: int, what: str, content: bytes) -> None:
+        values = (entry_index, what, content)
+        self._db.execute("INSERT INTO evidence (entry_index, what, content) VALUES (?,?,?)", values)
