@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from bench.federation import OFFICER, READERS, SENDER, Federation, opened, sign
 from exchange.acts import delivery, intake, publishing
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
+from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import Message
 from exchange.node.node import Node, now_ms
-from exchange.acts.delivery_checks import Parcel
 from exchange.records.receipt import Receipt
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
@@ -44,14 +44,14 @@ class Acts:
         node = self.nodes[SENDER]
         prepared = [self._prepare(node, each) for each in signed]
         return node.writer.run(
-            lambda w: [publishing.publish(w, each, node.house) for each in prepared],
+            lambda w: [publishing.publish(w, each, node.view) for each in prepared],
             lambda value, group: [group.receipt(each.entry_index, node.entry) for each in value],
         )
 
     def _prepare(self, node: Node, signed: SignedPayload) -> publishing.Prepared:
         caller = f"{SENDER}/{OFFICER}"
         found = publishing.prepare(
-            signed, caller=caller, house=node.house, reads=node.reads, now_ms=now_ms(), random_bytes=os.urandom
+            signed, caller=caller, view=node.view, reads=node.reads, now_ms=now_ms(), random_bytes=os.urandom
         )
         assert isinstance(found, publishing.Prepared)
         return found
@@ -73,16 +73,16 @@ class Acts:
         batch = outgoing_after(node.reads, state, state.taken, now_ms())
         self._head_ms += 1
         last = (batch[-1].sequence, batch[-1].digest)
-        head = sign_head(lane_id(state, node.house), last, state.sequence, [], node.house, self._head_ms)
+        head = sign_head(lane_id(state, node.view), last, state.sequence, [], node.view, self._head_ms)
         return Message(parcels=tuple(_parcel(item) for item in batch), head=head)
 
     def _take(self, reader: str, message: Message) -> list[tuple[int, Receipt, Receipt | None]]:
         node, peer = self.nodes[reader], AgencyId(SENDER)
         checked = intake.check_message(
-            message, peer=peer, house=node.house, reads=node.reads, now_ms=now_ms(), random_bytes=os.urandom
+            message, peer=peer, view=node.view, reads=node.reads, now_ms=now_ms(), random_bytes=os.urandom
         )
         return node.writer.run(
-            lambda w: intake.take_message(w, checked, peer=peer, house=node.house),
+            lambda w: intake.take_message(w, checked, peer=peer, view=node.view),
             lambda answers, group: [(a.sequence, group.receipt(a.entry_index, node.entry), None) for a in answers],
         )
 
@@ -90,7 +90,7 @@ class Acts:
         node, peer = self.nodes[SENDER], AgencyId(reader)
         state = node.reads.lane(outgoing=True, peer=reader, lane_class=ROUTINE, epoch=1)
         assert state is not None
-        settled = delivery.check_receipts(receipts, lane=state, peer=peer, house=node.house, reads=node.reads)
+        settled = delivery.check_receipts(receipts, lane=state, peer=peer, view=node.view, reads=node.reads)
         node.writer.run(lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=reader), _same)
 
 

@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from exchange.node import node
-from exchange.records.bulletin import encode_bulletin, uuid7
 from exchange.acts.directory import RecordKind
 from exchange.authoring.draft import read_draft
+from exchange.node import node
 from exchange.node.home import open_node
-from exchange.acts.node_view import House
 from exchange.node.node import Node
-from exchange.rules import packaged_catalogue
+from exchange.records.bulletin import encode_bulletin, uuid7
 from exchange.records.statement import Statement, recipients_of
+from exchange.rules import packaged_catalogue
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import AgencyKeys, Person, make_agency, save_agency
@@ -33,7 +32,7 @@ OFFICER = "officer-1"
 ROOTS = 4  # agencies with a root of the roster
 NOWHERE = "127.0.0.1:1"  # nobody listens; nodes are told of each other's ports as they start
 PASSPHRASE = b"bench"
-EXAMPLES = Path(node.__file__).parent / "examples"
+EXAMPLES = Path(node.__file__).parents[1] / "examples"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,4 +170,4 @@ def sign(message: Bulletin, made: Federation) -> SignedPayload:
     return dsse.sign(statement_of(message, made).encode(), ("statement", signer))
 
 
-__all__ = ["House", "bulletins", "found", "opened", "sign"]
+__all__ = ["bulletins", "found", "opened", "sign"]

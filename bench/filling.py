@@ -8,7 +8,8 @@ from pathlib import Path
 from audit.entry.entry import Body, Kind, Role
 from audit.log.lock import SqliteLock
 from audit.log.log import Log, Stage
-from exchange.node.node import DATABASE, LOCK, now_us
+from exchange.node.node import now_us
+from exchange.store.home_paths import DATABASE, LOCK
 from exchange.store.sqlite import SqliteStore
 
 GROUP = 7 * 1000  # entries a transaction: a thousand bulletins to three, each receipted

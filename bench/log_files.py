@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.entry.entry import Body, Kind, encode_entry, genesis_previous, leaf_hash
-from audit.tree.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.tiles.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, encode_bundle, tile_name
+from audit.tree.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 

@@ -17,8 +17,8 @@ from typing import Any
 from bench import counting
 from bench.federation import PASSPHRASE
 from exchange.node.home import open_node
-from exchange.rpc.transport.limits import Settings
 from exchange.rpc.serve.running_node import RunningNode, serve
+from exchange.rpc.transport.limits import Settings
 
 # Quotas keep strangers from flooding a node; here the flood is what is measured.
 SETTINGS = Settings(calls_per_second=1e6, calls_burst=1e6, bytes_per_second=1e12, bytes_burst=1e12)

@@ -6,9 +6,9 @@ import shutil
 import time
 
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.tiles.tiles import TileFolder
 from audit.verify.external_checkpoints import Outside
 from audit.verify.incremental import verify_since
-from audit.tiles.tiles import TileFolder
 from bench.log_files import SIGNER, large_mixture, write_log
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile

@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 from statistics import median
 
-from audit.note.checkpoint import sign_checkpoint
 from audit.entry.entry import Body, Kind
 from audit.log.lock import SqliteLock
 from audit.log.log import Log
+from audit.note.checkpoint import sign_checkpoint
 from bench.federation import SENDER
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile
-from exchange.node.node import DATABASE, LOCK, now_us
+from exchange.node.node import now_us
 from exchange.records.receipt import make_receipt
+from exchange.store.home_paths import DATABASE, LOCK
 from exchange.store.sqlite import SqliteStore
 from keys.signing import Signer
 

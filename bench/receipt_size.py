@@ -6,8 +6,8 @@ from hashlib import sha256
 
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.note.cosignature import add_lines, cosign
-from audit.tree.merkle import Tree
 from audit.note.tlogproof import format_proof
+from audit.tree.merkle import Tree
 from bench.log_files import SIGNER
 from bench.setting import Setting
 from bench.table import LESS, Row

@@ -12,9 +12,9 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from audit.verify.fork_pool import in_copies
-from audit.tree.merkle import TILE_WIDTH, tile_roots
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH, tile_roots
+from audit.verify.fork_pool import in_copies
 
 BUNDLES = 32  # 8,192 entries a process, hashed again and again
 ROUNDS = 24

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from audit.note.checkpoint import parse_verifier_key
-from audit.verify.external_checkpoints import Outside
 from audit.tiles.tiles import TileFolder
+from audit.verify.external_checkpoints import Outside
 from audit.verify.verify import verify_log
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from keys import certificate
 from keys.certificate import Authority
 from keys.files import PUBLIC, write_file
+from keys.identity import AgencyId, Usage, dns_label, parse_officer
 from keys.key_files import (
     OFFICER_FILE,
     ROOT_FILE,
@@ -30,7 +31,6 @@ from keys.key_files import (
     stored_tls,
     stored_window,
 )
-from keys.identity import AgencyId, Usage, dns_label, parse_officer
 from keys.keystore import (
     INTERACTIVE,
     NODE_FILE,
@@ -41,11 +41,12 @@ from keys.keystore import (
     save_sealing_keys,
     stored_signer,
 )
-from keys.manifest import CLOCK_SKEW_MS, Officer, TimedKey, parse_officer_entry
+from keys.manifest import Officer, parse_officer_entry
 from keys.roster import Application, LogKey, Member, MemberStatus, parse_federation_name
 from keys.secret import Secret
 from keys.signing import make_record, second_suite_of, seed_length, signer_from_seed, suite_of
 from keys.suites import COBBLESTONE, ED25519, HYBRID_KEM
+from keys.timed_key import CLOCK_SKEW_MS, TimedKey
 
 DAY_MS = 86_400_000
 YEAR_MS = 365 * DAY_MS

@@ -31,23 +31,13 @@ from keys.agency import (
 )
 from keys.dsse import SignedPayload, add, sign
 from keys.errors import RefusedError
-from keys.key_files import OFFICERS_FOLDER, NodeKeys
 from keys.identity import AgencyId, federation_id, short
-from keys.manifest import (
-    KeySheet,
-    LogEpoch,
-    Manifest,
-    Officer,
-    PinKind,
-    TimedKey,
-    TlsPin,
-    parse_key_sheet,
-    parse_manifest,
-    parse_officer_entry,
-    parse_operations,
-)
+from keys.key_files import OFFICERS_FOLDER, NodeKeys
+from keys.key_sheet import KeySheet, PinKind, TlsPin, parse_key_sheet
+from keys.manifest import LogEpoch, Manifest, Officer, parse_manifest, parse_officer_entry, parse_operations
 from keys.roster import FIRST_ID, Application, OutsideWitness, Roster, load_signed, parse_roster, save_signed
 from keys.signing import Signer
+from keys.timed_key import TimedKey
 
 __all__ = [
     "AgencyKeys",

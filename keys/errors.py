@@ -1,6 +1,6 @@
 """Three families of errors, by whose move it is.
 
-Lower layers raise these; ``exchange.rpc.status`` alone turns them into gRPC codes, the command modules alone into
+Lower layers raise these; ``exchange.rpc.transport.status`` alone turns them into gRPC codes, the command modules alone into
 words, hints and exit codes. Messages carry ids, digests, sizes and counts, never content.
 """
 

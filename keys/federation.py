@@ -14,16 +14,8 @@ from keys.bounds import require
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, federation_id, record_digest, short
-from keys.manifest import (
-    KeySheet,
-    Manifest,
-    Officer,
-    TlsPin,
-    parse_key_sheet,
-    parse_manifest,
-    verify_key_sheet,
-    verify_manifest,
-)
+from keys.key_sheet import KeySheet, TlsPin, parse_key_sheet, verify_key_sheet
+from keys.manifest import Manifest, Officer, parse_manifest, verify_manifest
 from keys.roster import Member, Roster, claim_raw_keys, verify_first_roster
 from keys.signing import PublicKey
 

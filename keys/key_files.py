@@ -18,10 +18,10 @@ from keys.certificate import PrivateKey
 from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, split_owner
 from keys.keystore import NODE_FILE, StoredKey, load_keystore, load_sealing_keys, stored_encryption
-from keys.manifest import TimedKey
 from keys.sealing import EncryptionKey
 from keys.secret import Secret
 from keys.signing import Signer, record_of
+from keys.timed_key import TimedKey
 
 ROOT_FOLDER, OFFICERS_FOLDER = "root", "officers"
 ROOT_FILE, OFFICER_FILE = "root.keys", "officer.keys"

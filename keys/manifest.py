@@ -16,16 +16,9 @@ from keys import bounds
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.identity import AgencyId, Usage, parse_agency, parse_officer, record_digest, short
-from keys.key_sheet import (
-    KeySheet,
-    PinKind,
-    TlsPin,
-    key_sheet_digest,
-    parse_key_sheet,
-    verify_key_sheet,
-)
+from keys.roster import Member
+from keys.signing import KeyRecord, PublicKey, public_key, register
 from keys.timed_key import (
-    CLOCK_SKEW_MS,
     TimedKey,
     check_head,
     check_maker,
@@ -34,28 +27,7 @@ from keys.timed_key import (
     require_in_window,
     timed_message,
 )
-from keys.roster import Member
-from keys.signing import KeyRecord, PublicKey, public_key, register
 from keys.v1 import manifest_pb2
-
-__all__ = [
-    "CLOCK_SKEW_MS",
-    "KeySheet",
-    "LogEpoch",
-    "Manifest",
-    "Officer",
-    "PinKind",
-    "TimedKey",
-    "TlsPin",
-    "key_sheet_digest",
-    "manifest_digest",
-    "parse_key_sheet",
-    "parse_manifest",
-    "parse_officer_entry",
-    "parse_operations",
-    "verify_key_sheet",
-    "verify_manifest",
-]
 
 MAX_OPERATIONS_KEYS = 32
 MAX_OFFICERS = 1000  # thirteen fields each, within the scan's 20,000

@@ -19,6 +19,13 @@ from keys import bounds
 from keys.certificate import check_ca
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
+from keys.external_witness import (
+    OutsideWitness,
+    check_outside,
+    outside_from_message,
+    outside_to_message,
+    register_outside,
+)
 from keys.files import PUBLIC, write_file
 from keys.identity import DIGEST_BYTES, Usage, record_digest, short
 from keys.member import (
@@ -30,13 +37,6 @@ from keys.member import (
     member_from_message,
     member_to_message,
     parse_federation_name,
-)
-from keys.external_witness import (
-    OutsideWitness,
-    check_outside,
-    outside_from_message,
-    outside_to_message,
-    register_outside,
 )
 from keys.signing import KeyRecord, register
 from keys.v1 import roster_pb2

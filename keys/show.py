@@ -17,9 +17,9 @@ from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import Usage, federation_id, record_digest, short
 from keys.key_sheet import KeySheet, parse_key_sheet
-from keys.timed_key import TimedKey
 from keys.manifest import Manifest, Officer, parse_manifest
 from keys.roster import Application, Member, OutsideWitness, Roster, load_signed, parse_roster, verify_first_roster
+from keys.timed_key import TimedKey
 from keys.words import words
 
 KINDS = ("roster", "manifest", "key-sheet")

@@ -22,24 +22,27 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS_OF = {
-    "publishing": ["tests/acts/test_publishing.py"],
-    "intake": ["tests/acts/test_intake.py", "tests/acts/test_verdicts.py"],
-    "parcel": ["tests/acts/test_parcel.py", "tests/acts/test_parcel_inside.py"],
-    "delivery": ["tests/acts/test_delivery.py", "tests/acts/test_outgoing.py"],
-    "reading": ["tests/acts/test_reading.py"],
-    "directory": ["tests/acts/test_directory.py"],
+    "publishing": ["tests/exchange/acts/test_publishing.py"],
+    "intake": ["tests/exchange/acts/test_intake.py", "tests/exchange/acts/test_verdicts.py"],
+    "delivery_checks": [
+        "tests/exchange/acts/test_delivery_checks.py",
+        "tests/exchange/acts/test_delivery_checks_inside.py",
+    ],
+    "delivery": ["tests/exchange/acts/test_delivery.py", "tests/exchange/acts/test_outgoing.py"],
+    "reading": ["tests/exchange/acts/test_reading.py"],
+    "directory": ["tests/exchange/acts/test_directory.py"],
 }
 COPIED = ("keys", "audit", "exchange", "tests", "pyproject.toml")
 # What an unchecking program would write instead of a check whose value is used.
 REPLACED = {
     "check_head": "head = parse_lane_head(message.head.payload)",
     "advance": (
-        "from exchange.lane import delivery_digest, parse_delivery; steps = [Step(delivery=parse_delivery(p.delivery),"
+        "from exchange.records.lane import delivery_digest, parse_delivery; steps = [Step(delivery=parse_delivery(p.delivery),"
         " digest=delivery_digest(p.delivery), new=True, withdrawn=None) for p in message.parcels]"
     ),
     "check_exchange_receipt": (
-        "from audit.entry import leaf_hash, parse_body, parse_entry; from audit.checkpoint import parse_note;"
-        " from audit.tlogproof import parse_proof; entry = parse_entry(receipt.entry);"
+        "from audit.entry.entry import leaf_hash, parse_body, parse_entry; from audit.note.checkpoint import parse_note;"
+        " from audit.note.tlogproof import parse_proof; entry = parse_entry(receipt.entry);"
         " proven = VerifiedReceipt(entry=entry, body=parse_body(entry.body), leaf_hash=leaf_hash(receipt.entry),"
         " checkpoint=parse_note(parse_proof(receipt.proof).note).checkpoint)"
     ),
@@ -70,7 +73,7 @@ class Result:
 
 def mutants_of(module: str) -> list[Mutant]:
     """Take each numbered check out of a module."""
-    source = (ROOT / "exchange" / f"{module}.py").read_text()
+    source = (ROOT / "exchange/acts" / f"{module}.py").read_text()
     lines = source.splitlines()
     found = []
     statements = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr | ast.Assign))
@@ -99,7 +102,7 @@ def _mutant(module: str, number: int, check: str, node: ast.stmt, lines: list[st
 def run(mutant: Mutant, copies: SimpleQueue[Path]) -> Result:
     """Run the act's tests against the mutant in a copy of the tree."""
     copy = copies.get()
-    path = copy / "exchange" / f"{mutant.module}.py"
+    path = copy / "exchange/acts" / f"{mutant.module}.py"
     original = path.read_text()
     try:
         path.write_text(mutant.source)
@@ -146,8 +149,8 @@ def main() -> int:
         with ThreadPoolExecutor(WORKERS) as pool:
             results = list(pool.map(lambda mutant: run(mutant, copies), mutants))
     for each in results:
-        place = f"exchange/{each.mutant.module}.py"
-        print(f"{place:26} {each.mutant.number:3}  {each.mutant.check:26} {each.killed_by or 'SURVIVED'}")
+        place = f"exchange/acts/{each.mutant.module}.py"
+        print(f"{place:32} {each.mutant.number:3}  {each.mutant.check:26} {each.killed_by or 'SURVIVED'}")
     alive = [each for each in results if not each.killed_by]
     print(f"{len(results)} checks taken out, {len(results) - len(alive)} noticed, {len(alive)} not")
     return 1 if alive or not results else 0

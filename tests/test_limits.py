@@ -13,22 +13,23 @@ from dataclasses import replace
 import pytest
 
 from audit.note.checkpoint import MAX_NOTE_BYTES, MAX_SIGNATURE_LINES, parse_note
-from audit.tree.proof import MAX_PROOF_HASHES
 from audit.note.tlogproof import format_proof, parse_proof
+from audit.tree.proof import MAX_PROOF_HASHES
 from exchange.records.dispatch import MAX_CIPHERTEXT_BYTES, MAX_DISPATCH_BYTES, parse_dispatch
 from exchange.records.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, parse_delivery, parse_lane_head
 from exchange.records.receipt import MAX_RECEIPT_BYTES, decode_receipt
+from exchange.records.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES, Statement, parse_read, parse_statement
+from exchange.records.wire import MAX_RECIPIENTS
 from exchange.rules import check_bulletin
 from exchange.rules.catalogue import packaged_catalogue
-from exchange.records.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES, Statement, parse_read, parse_statement
 from exchange.v1 import bulletin_pb2
-from exchange.records.wire import MAX_RECIPIENTS
 from keys.bounds import MAX_RECORD_BYTES
 from keys.dsse import MAX_SIGNATURES, MAX_SIGNED_BYTES, Signature, SignedPayload
 from keys.errors import RefusedError
 from keys.frame import payload_type
 from keys.identity import AgencyId
-from keys.manifest import parse_key_sheet, parse_manifest
+from keys.key_sheet import parse_key_sheet
+from keys.manifest import parse_manifest
 from keys.roster import parse_roster
 from keys.sealing import MAX_PADDED_BYTES, pad
 from tests.world import advisory

@@ -22,7 +22,7 @@ def refuse(event, arguments):
     if event.startswith("socket."):
         raise SystemExit("a socket was opened")
 sys.addaudithook(refuse)
-from audit.cli import main
+from audit.cli.main import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:
@@ -80,6 +80,6 @@ def test_a_bundle_is_verified_and_compared_without_network_and_without_the_node(
 
 
 def test_control_a_program_that_opens_a_socket_is_caught() -> None:
-    program = PROGRAM.replace("from audit.cli import main", "import socket; socket.socket()")
+    program = PROGRAM.replace("from audit.cli.main import main", "import socket; socket.socket()")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "a socket was opened" in done.stderr

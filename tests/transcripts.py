@@ -22,7 +22,7 @@ from pathlib import Path
 
 from audit.note.checkpoint import parse_note
 from exchange.demo.world import load_examples
-from exchange.node.node import DATABASE
+from exchange.store.home_paths import DATABASE
 from exchange.store.sqlite import SqliteStore
 from keys.roster import load_signed, roster_digest, words
 from tests.exchange.running import Federation, note, running, type_line
@@ -61,7 +61,7 @@ def lay_out(here: Path) -> None:
     (here / "policy.yaml").write_bytes(_against_policy())
     (here / "passphrases").write_bytes(b"correct horse battery staple\n")
     (here / "passphrases").chmod(0o600)
-    shutil.copytree(str(resources.files("exchange.catalogue")), here / "catalogue")
+    shutil.copytree(str(resources.files("exchange") / "catalogue"), here / "catalogue")
 
 
 def _against_policy() -> bytes:

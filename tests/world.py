@@ -15,20 +15,21 @@ from pathlib import Path
 from audit.entry.entry import Body, Kind, parse_body, parse_entry
 from audit.log.lock import SqliteLock
 from exchange.acts import delivery, intake, publishing
-from exchange.node import node
-from exchange.records.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
-from exchange.node.clock import NodeClock
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
-from exchange.authoring.draft import read_draft
-from exchange.acts.stored_bulletin import open_content
-from exchange.acts.node_view import House
-from exchange.acts.intake import Message
-from exchange.records.lane import Withdrawn
 from exchange.acts.delivery_checks import Parcel
+from exchange.acts.intake import Message
+from exchange.acts.node_view import NodeView
+from exchange.acts.stored_bulletin import open_content
+from exchange.authoring.draft import read_draft
+from exchange.node import node
+from exchange.node.clock import NodeClock
+from exchange.records.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
+from exchange.records.lane import Withdrawn
+from exchange.records.statement import Statement, parse_statement, recipients_of
 from exchange.rules import packaged_catalogue
 from exchange.rules.catalogue import Catalogue
+from exchange.store.home_paths import DATABASE, LOCK
 from exchange.store.sqlite import SqliteStore
-from exchange.records.statement import Statement, parse_statement, recipients_of
 from exchange.store.storage_key import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
@@ -106,13 +107,13 @@ def clock_at(at_ms: int) -> NodeClock:
     return NodeClock(lambda: at_ms * 1000, lambda: 0)
 
 
-def house_of(agency: str, made: Records | None = None) -> House:
+def view_of(agency: str, made: Records | None = None) -> NodeView:
     """Build an agency's house with everything adopted."""
     keys = keys_of(agency)
     federation = (made or records()).federation()
     member = federation.roster.member(agency)
     assert member is not None
-    return House(
+    return NodeView(
         agency=AgencyId(agency),
         number=member.number,
         epoch=1,
@@ -133,7 +134,7 @@ class Desk:
         self.agency = AgencyId(agency)
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
-        if not (home / node.DATABASE).exists():
+        if not (home / DATABASE).exists():
             self._create(home)
         self.node = self.start()
         self._heads = itertools.count(NOW_MS)
@@ -153,15 +154,15 @@ class Desk:
 
     def start(self) -> node.Node:
         """Open the node anew from its files."""
-        store = SqliteStore(self.home / node.DATABASE)
-        lock = SqliteLock.open(self.home / node.LOCK)
-        self.node = node.Node(self.home, house_of(self.agency), store, lock, os.urandom, clock_at(NOW_MS))
+        store = SqliteStore(self.home / DATABASE)
+        lock = SqliteLock.open(self.home / LOCK)
+        self.node = node.Node(self.home, view_of(self.agency), store, lock, os.urandom, clock_at(NOW_MS))
         self.node.start()
         return self.node
 
     @property
-    def house(self) -> House:
-        return self.node.house
+    def view(self) -> NodeView:
+        return self.node.view
 
     def bodies(self, *kinds: Kind) -> list[Body]:
         """Read the log, all of it or these kinds."""
@@ -176,10 +177,10 @@ class Desk:
     def statement(self, message: Bulletin) -> Statement:
         """Make the statement that an author's client makes."""
         return Statement(
-            federation_id=self.house.federation.federation_id,
+            federation_id=self.view.federation.federation_id,
             salt=os.urandom(32),
             bulletin=encode_bulletin(message),
-            roster_digest=self.house.federation.roster_digest,
+            roster_digest=self.view.federation.roster_digest,
             recipients=recipients_of(message.header.addressees, self.agency),
         )
 
@@ -188,7 +189,7 @@ class Desk:
         found = publishing.prepare(
             signed,
             caller=caller or f"{self.agency}/officer-1",
-            house=self.house,
+            view=self.view,
             reads=self.node.reads,
             now_ms=now_ms,
             random_bytes=os.urandom,
@@ -196,11 +197,11 @@ class Desk:
         assert isinstance(found, publishing.Prepared)
         return found
 
-    def enter(self, prepared: publishing.Prepared) -> publishing.Published:
+    def enter(self, prepared: publishing.Prepared) -> publishing.PublishOutcome:
         """Enter a prepared statement into log and lanes."""
-        return self.node.writer.run(lambda w: publishing.publish(w, prepared, self.house), lambda value, group: value)
+        return self.node.writer.run(lambda w: publishing.publish(w, prepared, self.view), lambda value, group: value)
 
-    def publish(self, message: Bulletin, officer: str = "officer-1") -> publishing.Published:
+    def publish(self, message: Bulletin, officer: str = "officer-1") -> publishing.PublishOutcome:
         """Do all of it."""
         message.header.author = officer
         signed = self.sign(self.statement(message), officer)
@@ -213,7 +214,7 @@ class Desk:
         batch = outgoing_after(self.node.reads, state, after, now_ms)
         last = (batch[-1].sequence, batch[-1].digest) if batch else (state.sequence, state.digest)
         gone = [Withdrawn(sequence=item.sequence, reason=item.withdrawn) for item in batch if item.withdrawn]
-        head = sign_head(lane_id(state, self.house), last, state.sequence, gone, self.house, next(self._heads))
+        head = sign_head(lane_id(state, self.view), last, state.sequence, gone, self.view, next(self._heads))
         return Message(parcels=tuple(parcel_of(item) for item in batch), head=head)
 
     def check(self, message: Message, peer: str, now_ms: int = NOW_MS, **more: object) -> intake.Checked:
@@ -221,21 +222,21 @@ class Desk:
         return intake.check_message(
             message,
             peer=AgencyId(peer),
-            house=self.house,
+            view=self.view,
             reads=self.node.reads,
             now_ms=now_ms,
             random_bytes=os.urandom,
             **more,  # type: ignore[arg-type] # given_up alone
         )
 
-    def take(self, checked: intake.Checked, peer: str) -> list[tuple[intake.Answer, object]]:
+    def take(self, checked: intake.Checked, peer: str) -> list[tuple[intake.DeliveryAnswer, object]]:
         """Enter a judged message; answers with their receipts."""
         return self.node.writer.run(
-            lambda w: intake.take_message(w, checked, peer=AgencyId(peer), house=self.house),
+            lambda w: intake.take_message(w, checked, peer=AgencyId(peer), view=self.view),
             lambda answers, group: [(answer, group.receipt(answer.entry_index, self.node.entry)) for answer in answers],
         )
 
-    def receive(self, message: Message, peer: str) -> list[tuple[intake.Answer, object]]:
+    def receive(self, message: Message, peer: str) -> list[tuple[intake.DeliveryAnswer, object]]:
         """Judge and enter."""
         return self.take(self.check(message, peer), peer)
 
@@ -244,7 +245,7 @@ class Desk:
         state = self.node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=1)
         assert state is not None
         settled = delivery.check_receipts(
-            receipts, lane=state, peer=AgencyId(peer), house=self.house, reads=self.node.reads
+            receipts, lane=state, peer=AgencyId(peer), view=self.view, reads=self.node.reads
         )
         return self.node.writer.run(
             lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=peer), lambda value, group: value
@@ -256,7 +257,7 @@ class Desk:
         assert held is not None
         content = self.node.reads.content(held.entry_index)
         assert content is not None
-        signed = open_content(content, held, self.house.storage)
+        signed = open_content(content, held, self.view.storage)
         return parse_bulletin(parse_statement(signed.payload).bulletin)
 
     def close(self) -> None:
@@ -302,4 +303,4 @@ def advisory(
     return message
 
 
-__all__ = ["Desk", "advisory", "bulletin", "house_of", "keys_of", "records", "replace", "signer"]
+__all__ = ["Desk", "advisory", "bulletin", "keys_of", "records", "replace", "signer", "view_of"]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, fail, told
+from audit.cli.verify import end_with, log_report
+from audit.cli.verify_options import VerifyOptions
 from audit.tiles.bundle_folder import BundleFolder
 from audit.verify.bundle import check_bundle, refused, with_steps
-from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, fail, told
-from audit.cli.verify import VerifyOptions, end_with, log_report
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed, verify_first_roster

@@ -115,10 +115,10 @@ def _sides(
 
 
 def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) -> "tuple[Side | None, str]":
+    from audit.compare.pairing import Side, own_number
+    from audit.note.epochs import epoch_of_origin
     from audit.tiles.bundle_folder import BundleFolder
     from audit.verify.bundle import require_whole
-    from audit.note.epochs import epoch_of_origin
-    from audit.compare.pairing import Side, own_number
     from audit.verify.trust import log_key
     from audit.verify.verify import verify_log
     from keys.errors import RefusedError

@@ -9,16 +9,16 @@ import click
 from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe, told
 
 if TYPE_CHECKING:
+    from audit.cli.verify_options import VerifyOptions
     from audit.note.checkpoint import VerifierKey
-    from audit.cli.verify import VerifyOptions
 
 _MAX_DEPTH = 8  # a bulletin is not nested deeper
 
 
 def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> None:
     """Verify a disclosure under the log's key; without one there is nothing to hold it against."""
-    from audit.note.checkpoint import parse_note
     from audit.evidence.disclosure import MAX_FILE_BYTES, parse_disclosure, verify_disclosure
+    from audit.note.checkpoint import parse_note
     from audit.note.tlogproof import parse_proof
     from keys.errors import RefusedError
 

@@ -8,7 +8,7 @@ import click
 from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, fail, told
 
 if TYPE_CHECKING:
-    from audit.cli.verify import VerifyOptions
+    from audit.cli.verify_options import VerifyOptions
     from audit.note.epochs import EpochEnd
     from audit.tiles.tiles import TileFolder
     from keys.dsse import SignedPayload

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.evidence.zip import MAGIC, MAX_ARCHIVE_BYTES
 from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, RENDER, fail, print_json, told
-from audit.cli.verify import VerifyOptions, report_json
+from audit.cli.verify import report_json
+from audit.cli.verify_options import VerifyOptions
 from audit.evidence.verify import Render, verify_evidence
+from audit.evidence.zip import MAGIC, MAX_ARCHIVE_BYTES
 from audit.verify.verdict import OK, Report
-from audit.text import safe_text
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed, parse_roster, verify_first_roster
+from keys.text import safe_text
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

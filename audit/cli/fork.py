@@ -13,8 +13,8 @@ from audit.cli.shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, EXIT_USAG
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from collections.abc import Mapping
 
+    from audit.cli.verify_options import VerifyOptions
     from audit.note.checkpoint import VerifierKey
-    from audit.cli.verify import VerifyOptions
     from audit.note.fork import Fork, ForkFound
     from audit.tiles.tiles import TileFolder
 
@@ -102,8 +102,8 @@ def log_key(
 
 def _from_folder(ctx: click.Context, made: "Fork", directory: str, as_json: bool) -> "Fork":
     """Take the root at the older size, and its proof, from the folder that the newer note is of."""
-    from audit.note.checkpoint import parse_note
     from audit.cli.shared import open_folder
+    from audit.note.checkpoint import parse_note
 
     older, newer = parse_note(made.older).checkpoint, parse_note(made.newer).checkpoint
     folder: TileFolder = open_folder(ctx, directory, as_json)
@@ -132,8 +132,8 @@ def prove(made: "Fork", older: int, newer: int, folder: "TileFolder") -> "Fork":
 def _note(ctx: click.Context, name: str, as_json: bool) -> str:
     """Read a note from a file: a checkpoint, or a receipt, whose note it is."""
     from audit.note.checkpoint import parse_note
-    from audit.verify.external_checkpoints import MAX_OUTSIDE_BYTES
     from audit.note.tlogproof import FIRST_LINE, parse_proof
+    from audit.verify.external_checkpoints import MAX_OUTSIDE_BYTES
     from keys.errors import RefusedError
 
     try:

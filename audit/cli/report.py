@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.cli.shared import EXIT_INCOMPLETE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe, write_new
-from audit.cli.verify import VerifyOptions, log_report, report_json
+from audit.cli.verify import log_report, report_json
+from audit.cli.verify_options import VerifyOptions
 
 if TYPE_CHECKING:
     from audit.tiles.tiles import TileFolder

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.cli.shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, print_json, safe
-from audit.cli.verify import VerifyOptions, log_report
+from audit.cli.verify import log_report
+from audit.cli.verify_options import VerifyOptions
 
 if TYPE_CHECKING:
-    from audit.note.policy import WitnessPolicy
     from audit.compare.overdue import Overdue, Retention
+    from audit.note.policy import WitnessPolicy
     from audit.tiles.tiles import TileFolder
 
 WITNESSES = "witnesses.vkeys"
@@ -29,8 +30,8 @@ def retention(ctx: click.Context, directory: str, key_text: str | None, roster_f
     DIR is a log folder, a node's home (with whatever earlier epochs it has kept) or a bundle. The hour is that of the
     newest cosigned checkpoint. Exit 0: nothing is overdue. 7: something is, or entries are missing. 6: the log is refuted. 5: no such log.
     """
-    from audit.verify.bundle import require_whole
     from audit.compare.overdue import check_retention
+    from audit.verify.bundle import require_whole
     from keys.errors import RefusedError
 
     if key_text and roster_file:
@@ -58,7 +59,7 @@ def retention(ctx: click.Context, directory: str, key_text: str | None, roster_f
 
 def to_lines(found: "Retention") -> list[str]:
     """Write the list for people."""
-    from audit.report.show import instant
+    from audit.entry.names import instant
 
     lines = [
         f"{each.entry:>9}  {_uuid(each.bulletin_id)}  kept past {_day(each.until_day)}{_in_epoch(each.epoch)}"
@@ -74,8 +75,8 @@ def to_lines(found: "Retention") -> list[str]:
 
 
 def _log_at(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
-    from audit.tiles.bundle_folder import folder_at
     from audit.cli.shared import open_folder
+    from audit.tiles.bundle_folder import folder_at
 
     path = Path(directory)
     return folder_at(path) if path.is_file() else open_folder(ctx, directory, as_json)
@@ -97,8 +98,8 @@ def _earlier(ctx: click.Context, directory: str, options: VerifyOptions) -> "lis
 
 
 def _is_whole(folder: "TileFolder") -> bool:
-    from audit.tiles.bundle_folder import BundleFolder
     from audit.note.checkpoint import parse_note
+    from audit.tiles.bundle_folder import BundleFolder
 
     size = parse_note(folder.note()).checkpoint.size
     return not isinstance(folder, BundleFolder) or folder.held(size) == (0, size)

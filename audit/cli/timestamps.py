@@ -8,10 +8,10 @@ import click
 from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, fail
 
 if TYPE_CHECKING:
+    from audit.cli.verify_options import VerifyOptions
     from audit.note.checkpoint import VerifierKey
-    from audit.cli.verify import VerifyOptions
-    from audit.verify.verdict import Report
     from audit.tiles.tiles import TileFolder
+    from audit.verify.verdict import Report
     from audit.verify.witnesses import WitnessRules
 
 
@@ -25,8 +25,8 @@ def add_stamps(
 ) -> "Report":
     """Judge the tokens where an authority is named and the log is not refuted already."""
     from audit.note.checkpoint import parse_verifier_key
-    from audit.verify.timestamps import check_stamps, read_tokens, with_stamps
     from audit.verify.rfc3161 import MAX_AUTHORITY_BYTES, load_authority
+    from audit.verify.timestamps import check_stamps, read_tokens, with_stamps
     from keys.errors import RefusedError
 
     if options.tsa_file is None or report.exit_code == EXIT_REFUTED:

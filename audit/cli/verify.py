@@ -1,11 +1,10 @@
-"""``exchange audit verify``: one command for whatever can be verified; ``audit.cli_shapes`` says who verifies what.
+"""``exchange audit verify``: one command for whatever can be verified; ``audit.cli.file_kinds`` says who verifies what.
 
 A path is a folder (a log, or a node's home) or a file that its first bytes tell. A file that is none of these is
 refused with 6: a broken file is never "nothing there".
 """
 
 import os
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,31 +24,16 @@ from audit.cli.shared import (
     told,
     unfinished,
 )
+from audit.cli.verify_options import VerifyOptions
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.note.checkpoint import VerifierKey
+    from audit.tiles.tiles import TileFolder
     from audit.verify.external_checkpoints import Outside
     from audit.verify.verdict import Report
-    from audit.tiles.tiles import TileFolder
     from audit.verify.witnesses import WitnessRules
 
 PROCESSES = min(2, os.cpu_count() or 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions:
-    """What was typed after ``verify``."""
-
-    key_text: str | None
-    roster_file: str | None
-    against: tuple[str, ...]
-    as_json: bool
-    witnesses_file: str | None = None
-    now_s: int | None = None  # seconds since 1970
-    manifest_file: str | None = None  # of the log's agency: where the epoch before ended
-    since_file: str | None = None  # an older checkpoint, up to which everything was verified before
-    tsa_file: str | None = None  # certificates of a time-stamping authority
-    stamps: str | None = None  # a folder of tokens that somebody kept elsewhere
 
 
 class _ManyValues(click.Command):

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from audit.entry.body import Body, parse_body
-from audit.verify.epoch_end import closing_of
 from audit.entry.entry import HEAD_LENGTH
 from audit.entry.grammar import ANSWERS
 from audit.entry.kinds import Kind
-from audit.tree.merkle import TILE_WIDTH, node_hash
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH, node_hash
+from audit.verify.epoch_end import closing_of
 
 GRACE_US = 10_000_000  # an answer takes milliseconds while both nodes run; so much is granted at a log's end
 _WANTED = frozenset(map(int, (Kind.QUEUED, Kind.RECEIPT_RECORDED, Kind.CHECKPOINT_SEEN, *ANSWERS)))

@@ -10,13 +10,13 @@ What an epoch says of an entry of an earlier one (``refers_to_epoch``) counts fo
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from audit.tiles.bundle_folder import BundleFolder
-from audit.note.checkpoint import parse_note
 from audit.entry.entry import HEAD_LENGTH, Body, Kind, parse_body, parse_head
+from audit.note.checkpoint import parse_note
 from audit.note.epochs import epoch_of_origin
-from audit.tree.merkle import TILE_WIDTH
 from audit.note.policy import WitnessPolicy
+from audit.tiles.bundle_folder import BundleFolder
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH
 from audit.verify.witnesses import own_notes
 from keys.errors import RefusedError
 

@@ -7,7 +7,7 @@ one-sided. Two things are told apart from that: an exchange that was *under way*
 ``_under_way``; and a log that is *behind*, older than what its partner's log has seen of it.
 
 An agency may have several epochs: its entries are joined over all of them, and what can stand only where an epoch was
-lost is *lost*, with the RESTORED that says so (``audit.sides``).
+lost is *lost*, with the RESTORED that says so (``audit.compare.compared_logs``).
 
 Memory is bounded: the join is done in parts by the digests' first bytes, each part by one reading of the logs. The
 numbers that QUEUED entries give show further that a lane has no hole, even one that both sides keep silent about.
@@ -19,10 +19,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
-from audit.entry.body import Body, parse_body
-from audit.entry.entry import HEAD_LENGTH
-from audit.entry.kinds import Kind
-from audit.compare.lane_numbers import LaneNumbers, Lanes
 from audit.compare.compared_logs import (
     GRACE_US,
     Loss,
@@ -35,6 +31,10 @@ from audit.compare.compared_logs import (
     losses_of,
     roots,
 )
+from audit.compare.lane_numbers import LaneNumbers, Lanes
+from audit.entry.body import Body, parse_body
+from audit.entry.entry import HEAD_LENGTH
+from audit.entry.kinds import Kind
 from audit.tiles.tiles import TileFolder
 from keys.errors import RefusedError
 

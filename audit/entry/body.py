@@ -19,7 +19,7 @@ MAX_U32 = (1 << 32) - 1
 MAX_U64 = (1 << 64) - 1
 
 
-class Field(NamedTuple):
+class BodyField(NamedTuple):
     """One row of the field table; ``length`` is that of bytes, else 0, and ``limit`` bounds a number."""
 
     number: int
@@ -36,29 +36,29 @@ class Field(NamedTuple):
 
 
 FIELDS = (
-    Field(1, "kind", limit=MAX_ENUM, enum=Kind),
-    Field(2, "actor", length=16),
-    Field(3, "actor_epoch", limit=MAX_U32),
-    Field(4, "role", limit=MAX_ENUM, enum=Role),
-    Field(5, "peer", limit=MAX_U32),
-    Field(6, "bulletin_id", length=16),
-    Field(7, "dispatch_digest", length=32),
-    Field(8, "delivery_digest", length=32),
-    Field(9, "statement_digest", length=32),
-    Field(10, "opening", length=32),
-    Field(11, "purpose", limit=MAX_U32),
-    Field(12, "outcome", limit=MAX_ENUM, enum=Outcome),
-    Field(13, "retain_until_day", limit=MAX_U32),
-    Field(14, "retention_rule", limit=MAX_U32),
-    Field(15, "peer_index", limit=MAX_U64),
-    Field(16, "peer_leaf_hash", length=32),
-    Field(17, "peer_size", limit=MAX_U64),
-    Field(18, "peer_root", length=32),
-    Field(19, "key_id", length=32),
-    Field(20, "refers_to", limit=MAX_U64),
-    Field(21, "refers_to_epoch", limit=MAX_U32),
-    Field(22, "count", limit=MAX_U64),
-    Field(23, "digest", length=32),
+    BodyField(1, "kind", limit=MAX_ENUM, enum=Kind),
+    BodyField(2, "actor", length=16),
+    BodyField(3, "actor_epoch", limit=MAX_U32),
+    BodyField(4, "role", limit=MAX_ENUM, enum=Role),
+    BodyField(5, "peer", limit=MAX_U32),
+    BodyField(6, "bulletin_id", length=16),
+    BodyField(7, "dispatch_digest", length=32),
+    BodyField(8, "delivery_digest", length=32),
+    BodyField(9, "statement_digest", length=32),
+    BodyField(10, "opening", length=32),
+    BodyField(11, "purpose", limit=MAX_U32),
+    BodyField(12, "outcome", limit=MAX_ENUM, enum=Outcome),
+    BodyField(13, "retain_until_day", limit=MAX_U32),
+    BodyField(14, "retention_rule", limit=MAX_U32),
+    BodyField(15, "peer_index", limit=MAX_U64),
+    BodyField(16, "peer_leaf_hash", length=32),
+    BodyField(17, "peer_size", limit=MAX_U64),
+    BodyField(18, "peer_root", length=32),
+    BodyField(19, "key_id", length=32),
+    BodyField(20, "refers_to", limit=MAX_U64),
+    BodyField(21, "refers_to_epoch", limit=MAX_U32),
+    BodyField(22, "count", limit=MAX_U64),
+    BodyField(23, "digest", length=32),
 )
 
 
@@ -161,7 +161,7 @@ def parse_body(data: bytes) -> Body:
     return Body(**values, understood=understood)
 
 
-def _check_known(field: Field, value: int | bytes, start: int) -> tuple[bool, int | bytes]:
+def _check_known(field: BodyField, value: int | bytes, start: int) -> tuple[bool, int | bytes]:
     if isinstance(value, bytes):
         if len(value) != field.length:
             raise _malformed(start, f"{field.name} is not {field.length or 'a number of 0'} bytes long")

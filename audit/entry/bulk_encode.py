@@ -12,7 +12,7 @@ from itertools import compress, repeat
 from operator import attrgetter, index, lt
 from typing import Any
 
-from audit.entry.body import FIELDS, Body, Field, varint
+from audit.entry.body import FIELDS, Body, BodyField, varint
 from audit.entry.grammar import PATTERNS, explain, read_number
 from keys.errors import IntegrityError, RefusedError
 
@@ -109,7 +109,7 @@ def _encode_shape(columns: _Columns, indices: Sequence[int]) -> list[bytes]:
     return encoded
 
 
-def _numbers(field: Field, numbers: set[int]) -> dict[int, bytes]:
+def _numbers(field: BodyField, numbers: set[int]) -> dict[int, bytes]:
     """Write each of the numbers that a field has, with what stands before it."""
     if min(numbers) < 1 or max(numbers) > field.limit or (field.enum is not None and len(numbers) > 1):
         raise _OddError

@@ -7,7 +7,7 @@ canonical bodies of that kind, so one match is the whole check; ``explain`` says
 
 import re
 
-from audit.entry.body import FIELDS, Body, Field, parse_body
+from audit.entry.body import FIELDS, Body, BodyField, parse_body
 from audit.entry.kinds import Kind, Outcome
 from keys.errors import RefusedError
 
@@ -90,7 +90,7 @@ _TOKENS = re.compile(r"[a-z_]+|[\[\]()|]")
 _MARKS = {"[": b"(?:", "]": b")?", "(": b"(?:", ")": b")", "|": b"|"}
 
 
-def _value_pattern(field: Field, values: list[int]) -> bytes:
+def _value_pattern(field: BodyField, values: list[int]) -> bytes:
     if field.length:
         return b".{%d}" % field.length
     if field.enum is not None:  # a value that we do not know is left to explain()

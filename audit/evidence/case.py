@@ -1,19 +1,15 @@
 """The case that an evidence file makes: its records and entries, each verified and tied to the others.
 
 Every function here takes what was proved before it and adds one thing, or refuses. Their order is the order of the
-steps in ``audit.evidence``.
+steps in ``audit.evidence.verify``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from audit.evidence import file as ef
 from audit.entry.body import Body, parse_body
-from audit.note.checkpoint import Checkpoint, parse_note
 from audit.entry.entry import Entry, Kind, leaf_hash, parse_entry
-from audit.note.epochs import epoch_of_origin
-from audit.evidence.trust import Trust
-from audit.note.policy import Witnessed
+from audit.evidence import file as ef
 from audit.evidence.records import (
     Delivery,
     Dispatch,
@@ -25,6 +21,10 @@ from audit.evidence.records import (
     read_lane_head,
     read_statement,
 )
+from audit.evidence.trust import Trust
+from audit.note.checkpoint import Checkpoint, parse_note
+from audit.note.epochs import epoch_of_origin
+from audit.note.policy import Witnessed
 from audit.note.tlogproof import parse_proof, verify_proof
 from keys import dsse
 from keys.dsse import SignedPayload, payload_type
@@ -58,7 +58,7 @@ class Proven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AnswerProof:
     """One delivery and what became of it."""
 
     agency: str
@@ -80,7 +80,7 @@ class Case:
     dispatch: Dispatch | None = None  # None where it was erased
     statement: Statement | None = None
     signers: tuple[tuple[int, Officer], ...] = ()
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[AnswerProof, ...] = ()
     exported: Proven | None = None
     request: Request | None = None
     erased: Proven | None = None
@@ -202,7 +202,7 @@ def add_deliveries(case: Case) -> str:
         same(name, "recipient", delivery.recipient, agency)
         if case.dispatch is not None and agency not in case.dispatch.recipients:
             raise RefusedError("NOT_FOR_US", f"{name}: {agency} is not among the dispatch's recipients")
-        found.append(Answer(agency=agency, number=number, delivery=delivery))
+        found.append(AnswerProof(agency=agency, number=number, delivery=delivery))
     if not case.sent:
         if [each.agency for each in found] != [case.own.member.agency]:
             raise RefusedError("MALFORMED", f"one delivery to {case.own.member.agency} was expected in deliveries/")
@@ -254,7 +254,7 @@ def add_log(case: Case) -> str:
             done = own_entry(case, recorded[place], Kind.RECEIPT_RECORDED, row)
             _about(recorded[place], done, each, trust.member(each.agency).number)
         answers.append(
-            Answer(agency=each.agency, number=each.number, delivery=each.delivery, queued=row, recorded=done)
+            AnswerProof(agency=each.agency, number=each.number, delivery=each.delivery, queued=row, recorded=done)
         )
     case.answers = tuple(answers)
     if ef.ERASED in case.core:
@@ -283,7 +283,7 @@ def add_receipts(case: Case) -> str:
         name = receipts.get((each.agency, each.number))
         receipt = _receipt(case, name, each) if name is not None else None
         answers.append(
-            Answer(
+            AnswerProof(
                 agency=each.agency,
                 number=each.number,
                 delivery=each.delivery,
@@ -298,7 +298,7 @@ def add_receipts(case: Case) -> str:
     return told + (f"; none yet of {', '.join(missing)}" if missing else "")
 
 
-def _receipt(case: Case, name: str, answer: Answer) -> Proven:
+def _receipt(case: Case, name: str, answer: AnswerProof) -> Proven:
     receipt = prove(case.trust, name, case.core[name])
     same(name, "log", receipt.member.agency, answer.agency)
     _about(name, receipt, answer, case.sender.number)
@@ -342,7 +342,7 @@ def check_end(trust: Trust, name: str, row: Proven) -> None:
         )
 
 
-def _about(name: str, row: Proven, answer: Answer, peer: int) -> None:
+def _about(name: str, row: Proven, answer: AnswerProof, peer: int) -> None:
     """Check that an entry is of this delivery, and names the right other side."""
     digests = (answer.delivery.dispatch_digest, answer.delivery.digest)
     same(name, "delivery", (row.body.dispatch_digest, row.body.delivery_digest), digests)

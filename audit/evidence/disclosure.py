@@ -3,7 +3,7 @@
 Every PUBLISHED and RECEIVED carries in ``digest`` the root of a tree over sixteen commitments, one a slot. Who holds
 the statement can open one of them with its salt and four hashes; the other fifteen stay shut, and nobody can tell
 which of them are empty. Here is only the half that verifies: the half that opens needs the statement's salt and is
-``exchange.disclosure``. A file carries the proof of the entry too, so that it is judged with nothing but the log's key.
+``exchange.records.disclosure``. A file carries the proof of the entry too, so that it is judged with nothing but the log's key.
 
 Source: RFC 9162, section 2.1.3.2, for the path.
 """
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.entry.body import parse_body
-from audit.note.checkpoint import Checkpoint, VerifierKey, decode_base64
 from audit.entry.entry import MAX_ENTRY_BYTES, Body, Kind, parse_entry
-from audit.tree.proof import verify_inclusion
+from audit.note.checkpoint import Checkpoint, VerifierKey, decode_base64
 from audit.note.tlogproof import MAX_PROOF_BYTES, parse_proof, verify_proof
+from audit.tree.proof import verify_inclusion
 from keys.errors import RefusedError
 
 FIRST_LINE = "exchange/v1/disclosure"

@@ -2,13 +2,13 @@
 
 from hashlib import sha256
 
-from audit.evidence import file as ef
-from audit.note.checkpoint import Checkpoint
 from audit.entry.entry import Kind
+from audit.evidence import file as ef
 from audit.evidence.case import Case, of_federation, own_entry, prove, same
-from audit.evidence.trust import Trust
-from audit.tree.proof import verify_consistency
 from audit.evidence.records import Request, read_request
+from audit.evidence.trust import Trust
+from audit.note.checkpoint import Checkpoint
+from audit.tree.proof import verify_consistency
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from audit.evidence import file as ef
-from audit.note.checkpoint import parse_note
-from audit.note.cosignature import signed_message
 from audit.evidence.case import Case
 from audit.evidence.trust import Trust
+from audit.note.checkpoint import parse_note
+from audit.note.cosignature import signed_message
 from audit.note.tlogproof import parse_proof
 from keys.dsse import SignedPayload, pae
 from keys.errors import RefusedError

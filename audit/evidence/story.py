@@ -7,14 +7,14 @@ Whatever a stranger wrote passes through ``safe_text`` here, so that templates h
 from dataclasses import dataclass
 from uuid import UUID
 
-from audit.evidence import file as ef
 from audit.entry.entry import Kind, Outcome
-from audit.evidence.case import Answer, Case, Proven
-from audit.evidence.steps import Examination
+from audit.entry.names import instant
+from audit.evidence import file as ef
+from audit.evidence.case import AnswerProof, Case, Proven
 from audit.evidence.records import ABSENT_REASONS, URGENCIES
-from audit.report.show import instant
+from audit.evidence.steps import Examination
 from audit.verify.verdict import Step
-from audit.text import safe_text
+from keys.text import safe_text
 from keys.words import words
 
 _ROLES = {1: "author", 2: "second person, who released it"}
@@ -165,7 +165,7 @@ def _recipients(case: Case) -> list[Row]:
     return rows
 
 
-def _state(each: Answer) -> str:
+def _state(each: AnswerProof) -> str:
     receipt = each.receipt
     if receipt is None:
         return f"No answer of {each.agency} stands in this file."

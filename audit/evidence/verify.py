@@ -3,16 +3,16 @@
 1 file · 2 roster · 3 dispatch · 4 statement · 5 deliveries · 6 log · 7 witnesses · 8 receipts · 9 time · 10 export ·
 11 text · 12 pages. A step is ``ok``, ``refuted`` or ``not checked``; what follows a refuted step is not checked. A
 roster that came in the file itself vouches for nobody, so without the auditor's own the verdict is never plain. Every
-member is judged: by a signature, by a proof, or by being made again from those that are (``audit.evidence_file``).
+member is judged: by a signature, by a proof, or by being made again from those that are (``audit.evidence.file``).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from audit.evidence import file as ef
-from audit.evidence.zip import read_archive
 from audit.evidence.pages import make_pages
 from audit.evidence.steps import NAMES, Examination, OpenError, Render, examine, step, take
+from audit.evidence.zip import read_archive
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, Report, Step
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError

@@ -13,10 +13,10 @@ from typing import Protocol
 import apsw
 
 from audit.log import lock_schema
-from audit.note.checkpoint import Checkpoint
 from audit.log.log import Log, LogReads, verify_entries
-from audit.tree.merkle import EMPTY_ROOT
 from audit.log.wal import STEP_PAGES, make_room
+from audit.note.checkpoint import Checkpoint
+from audit.tree.merkle import EMPTY_ROOT
 from keys.errors import IntegrityError
 
 # What this node cosigns for others is written to the same file, one flush each: where the disk is slow and many ask at

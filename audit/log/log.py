@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from audit.entry.body import Body
-from audit.note.checkpoint import Checkpoint
+from audit.entry.bulk_encode import encode_bodies
 from audit.entry.entry import chain_entries, genesis_previous, leaf_hash, leaf_hashes, parse_head
+from audit.note.checkpoint import Checkpoint
 from audit.note.epochs import epoch_of_origin
 from audit.tree.merkle import TILE_WIDTH, Tree
-from audit.entry.bulk_encode import encode_bodies
 from keys.errors import IntegrityError, RefusedError
 
 Row = tuple[int, bytes, bytes]

@@ -1,6 +1,6 @@
 """A log written as files, so that a reader never sees half of anything.
 
-The folder holds what ``audit.tile_names`` names and nothing else; temporary files lie in a sibling folder. Every file
+The folder holds what ``audit.tiles.tile_names`` names and nothing else; temporary files lie in a sibling folder. Every file
 is written, flushed, renamed, and its folder flushed; it is never changed after. The checkpoint comes last, so that
 whatever it commits to is there.
 
@@ -12,10 +12,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from audit.note.checkpoint import VerifierKey, verify_note
 from audit.entry.entry import leaf_hash
 from audit.log.log import LogReads
-from audit.tree.merkle import TILE_WIDTH, Tree
+from audit.note.checkpoint import VerifierKey, verify_note
 from audit.tiles.tile_names import (
     CHECKPOINT,
     ENTRIES,
@@ -26,6 +25,7 @@ from audit.tiles.tile_names import (
     tile_name,
     tiles_at,
 )
+from audit.tree.merkle import TILE_WIDTH, Tree
 from keys.errors import IntegrityError, RefusedError
 
 _FILE_MODE = 0o444  # immutable: a new version is a new file under the same name

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from audit.note.checkpoint import Checkpoint
 from audit.entry.entry import genesis_previous
+from audit.note.checkpoint import Checkpoint
 from keys.errors import RefusedError
 from keys.identity import short
 

@@ -11,8 +11,8 @@ from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, decode_base64, verify_note
 from audit.entry.entry import MAX_ENTRY_BYTES, leaf_hash
+from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, decode_base64, verify_note
 from audit.tree.proof import MAX_PROOF_HASHES, verify_inclusion
 from keys.errors import RefusedError
 

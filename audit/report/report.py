@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from audit.report import svg as drawing
+from audit.entry.names import instant
 from audit.note.checkpoint import parse_note
-from audit.evidence.pages import content_policy, render_page, template
-from audit.report.show import instant
-from audit.verify.verdict import EXIT_REFUTED, OK, REFUTED, Report
+from audit.report import svg as drawing
+from audit.report.pages import content_policy, render_page, template
 from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Peer, Survey, median_bin, survey
-from audit.text import safe_text
 from audit.tiles.tile_names import WITNESSED
 from audit.tiles.tiles import MissingError, TileFolder
+from audit.verify.verdict import EXIT_REFUTED, OK, REFUTED, Report
+from keys.text import safe_text
 
 if TYPE_CHECKING:
     from audit.note.policy import WitnessPolicy

@@ -5,18 +5,17 @@ whole for programs. Every index printed is the entry's place in the log, so noth
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from audit.entry.body import Body, parse_body
-from audit.note.checkpoint import parse_note
+from audit.entry.body import parse_body
 from audit.entry.entry import parse_entry
-from audit.entry.kinds import Kind, Outcome, Role
-from audit.tree.merkle import TILE_WIDTH
+from audit.entry.kinds import Outcome, Role
+from audit.entry.names import instant, kind_name
+from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH
 from keys.errors import RefusedError
 
-_MAX_YEAR_US = 253_402_300_799_999_999  # the last microsecond of year 9999
 _SHOWN_ENUMS = {"role": Role, "outcome": Outcome}
 
 
@@ -59,19 +58,6 @@ def line(told: dict[str, Any]) -> str:
     """Return what ``describe`` told as one line for people."""
     fields = [f"{name}={_short(value)}" for name, value in told.items() if name not in ("index", "time", "kind")]
     return f"{told['index']:>9}  {told['time']}  {told['kind']:<19} {' '.join(fields)}".rstrip()
-
-
-def kind_name(body: Body) -> str:
-    """Return the kind's name, or its number where it is not known."""
-    return body.kind.name if isinstance(body.kind, Kind) else f"kind {body.kind}"
-
-
-def instant(time_us: int) -> str:
-    """Return microseconds UTC as ``2026-03-01T10:00:00.000000Z``, or the bare number where no calendar reaches."""
-    if time_us > _MAX_YEAR_US:
-        return f"{time_us} us"
-    seconds, rest = divmod(time_us, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:06d}Z"
 
 
 def _name(field: str, value: int) -> int | str:

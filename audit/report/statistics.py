@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from audit.entry.body import Body, parse_body
-from audit.note.checkpoint import parse_note
 from audit.entry.entry import HEAD_LENGTH, parse_head
 from audit.entry.kinds import Kind, Outcome
-from audit.tree.merkle import TILE_WIDTH
+from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH
 
 SLOTS = 60  # columns of the chart of activity
 GAP_US = 180 * 1_000_000  # three heartbeats: a node that runs is never silent so long

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from audit.tiles.bundle_format import README, check_lists, check_name
 from audit.note.checkpoint import parse_note
-from audit.tree.merkle import TILE_WIDTH
+from audit.tiles.bundle_format import README, check_lists, check_name
 from audit.tiles.tar import Tar, open_tar
 from audit.tiles.tile_names import (
     CHECKPOINT,
@@ -21,6 +20,7 @@ from audit.tiles.tile_names import (
     tile_name,
 )
 from audit.tiles.tiles import MissingError, NotHereError, TileFolder
+from audit.tree.merkle import TILE_WIDTH
 from keys.errors import RefusedError
 
 

@@ -1,6 +1,6 @@
 """A bundle: one log and what belongs to it as one file, for an auditor who has nothing else and no network.
 
-A strict tar (``audit.tar``) whose members, unpacked, are a C2SP tlog-tiles folder. Everything in it is a copy or is
+A strict tar (``audit.tiles.tar``) whose members, unpacked, are a C2SP tlog-tiles folder. Everything in it is a copy or is
 computed from the rest, so the same log gives the same bytes on any machine. ``README`` holds the SHA-256 of every other
 member and is itself computed from them: a reader makes it anew and compares, so no bit of a bundle is without a check.
 """
@@ -14,10 +14,10 @@ from importlib.resources import files
 from shutil import copyfileobj
 from typing import BinaryIO
 
-from audit.tiles.bundle_readme import readme
-from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, parse_note
 from audit.entry.grammar import LINES
-from audit.tree.merkle import TILE_WIDTH
+from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, parse_note
+from audit.note.tlogproof import MAX_PROOF_BYTES
+from audit.tiles.bundle_readme import readme
 from audit.tiles.tar import BLOCK, END, header
 from audit.tiles.tile_names import (
     CHECKPOINT,
@@ -32,7 +32,7 @@ from audit.tiles.tile_names import (
     tiles_at,
 )
 from audit.tiles.tiles import MissingError, TileFolder
-from audit.note.tlogproof import MAX_PROOF_BYTES
+from audit.tree.merkle import TILE_WIDTH
 from keys.errors import RefusedError
 
 README, POLICY, KEYS, WITNESSES, SCRIPT = "README", "policy", "keys", "witnesses.vkeys", "check.py"

@@ -4,8 +4,8 @@ What it computes is as true as the tiles. A root that comes out as somebody else
 hashes that it was made of: every slot, below that size, of the tiles that were incomplete at that size.
 """
 
-from audit.tree.merkle import EMPTY_ROOT, TILE_HEIGHT, TILE_WIDTH, node_hash, root_of
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import EMPTY_ROOT, TILE_HEIGHT, TILE_WIDTH, node_hash, root_of
 
 
 class Border:

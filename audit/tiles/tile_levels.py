@@ -5,9 +5,9 @@ Only each level's incomplete tile is held: 256 hashes for every factor of 256 in
 
 from collections.abc import Iterable
 
-from audit.tree.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
 from audit.tiles.tile_names import tile_name
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
 from keys.errors import RefusedError
 
 

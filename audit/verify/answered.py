@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from audit.entry.body import parse_body
 from audit.entry.entry import parse_entry
+from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH
 from audit.verify.spool import Spool
-from audit.tiles.tiles import TileFolder
 
 RECORD = 16  # bytes
 IN_MEMORY = 1 << 22  # bytes that are kept out of the file system

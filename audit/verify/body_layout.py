@@ -12,8 +12,8 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from audit.verify.answered import RECORD
 from audit.entry.body import FIELDS, MAX_U32
+from audit.verify.answered import RECORD
 
 _LOW = bytes(byte & 0x7F for byte in range(0x100))
 _MORE = bytes(range(0x80, 0x100))  # a varint's bytes but for the last
@@ -64,7 +64,7 @@ class Layout(NamedTuple):
         return values
 
     def answers(self, joined: bytes) -> bytes:
-        """Return the records (see audit/answers.py) of entries that have a ``delivery_digest``."""
+        """Return the records (see audit/verify/answered.py) of entries that have a ``delivery_digest``."""
         records = bytearray(len(joined) // self.length * RECORD)
         for place in range(8):
             records[place::RECORD] = joined[self.delivery + place :: self.length]

@@ -16,12 +16,12 @@ from itertools import repeat
 from operator import itemgetter
 from struct import Struct
 
-from audit.verify.answered import answer_record
 from audit.entry.entry import HEAD_LENGTH, MAGIC, MAX_ENTRY_BYTES
 from audit.entry.grammar import ANSWERS, PATTERNS, REFERS, read_number
-from audit.verify.body_layout import Layout, learn
-from audit.tree.merkle import TILE_WIDTH, tile_roots
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH, tile_roots
+from audit.verify.answered import answer_record
+from audit.verify.body_layout import Layout, learn
 from keys.errors import RefusedError
 
 FEW = 12  # entries of one kind and length; fewer are matched one by one
@@ -52,10 +52,10 @@ class Columns:
     first_time: int = 0
     last_time: int = 0
     references: list[References] = field(default_factory=list)
-    answers: list[bytes] = field(default_factory=list)  # records of one answer or more, see audit/answers.py
+    answers: list[bytes] = field(default_factory=list)  # records of one answer or more, see audit/verify/answered.py
 
 
-class _OddError(Exception):
+class _UnlikeError(Exception):
     """Something here needs to be looked at entry by entry."""
 
 
@@ -76,7 +76,7 @@ def verify_columns(folder: TileFolder, bundles: Sequence[tuple[int, int]], link:
             groups[len(entry)].append(entry)
         for length, chosen in groups.items():
             _check_bodies(columns, length, chosen)
-    except (_OddError, RefusedError, KeyError):
+    except (_UnlikeError, RefusedError, KeyError):
         return None
     return columns
 
@@ -94,7 +94,7 @@ def _read(columns: Columns, folder: TileFolder, bundles: Sequence[tuple[int, int
             leaf.update(entry)
             leaves.append(leaf.digest())
         if folder.tile(0, index, width) != b"".join(leaves):
-            raise _OddError
+            raise _UnlikeError
         entries += framed
         columns.leaves += leaves
     whole = len(entries) - len(entries) % TILE_WIDTH
@@ -112,7 +112,7 @@ def _frame(data: bytes, width: int) -> list[bytes]:
     # Only the last entry can be shorter than it should be, and only the last can have something after it.
     last = entries[-1]
     if read(1) or not data.endswith(len(last).to_bytes(2, "big") + last):
-        raise _OddError
+        raise _UnlikeError
     return entries
 
 
@@ -122,12 +122,12 @@ def _check_heads(columns: Columns, entries: list[bytes], link: bytes | None) -> 
     heads = b"".join(map(_BEGINNING, entries))
     expected = _beginnings(columns.first, count)
     if any(heads[place::_SHORTEST] != column for place, column in enumerate(expected)):
-        raise _OddError
+        raise _UnlikeError
     numbers = _heads_of(count).unpack(heads)
     times, links = numbers[::2], numbers[1::2]
     columns.first_previous, columns.first_time, columns.last_time = links[0], times[0], times[-1]
     if times != tuple(sorted(times)) or links != (link or links[0], *columns.leaves[:-1]):
-        raise _OddError
+        raise _UnlikeError
     columns.kinds = heads[_SHORTEST - 1 :: _SHORTEST]
 
 
@@ -154,7 +154,7 @@ def _check_bodies(columns: Columns, length: int, entries: list[bytes]) -> None:
             _check_bodies(columns, length, [entry for entry in entries if entry[HEAD_LENGTH + 1] == kind])
         return
     if kind not in PATTERNS:
-        raise _OddError
+        raise _UnlikeError
     layout = _layout_of(kind, entries, joined) if len(entries) >= FEW else None
     if layout is None:
         for entry in entries:
@@ -173,7 +173,7 @@ def _layout_of(kind: int, entries: list[bytes], joined: bytes) -> Layout | None:
     if known is not None and known.admits(joined):
         return known
     if PATTERNS[kind].fullmatch(entries[0], HEAD_LENGTH) is None:
-        raise _OddError
+        raise _UnlikeError
     if len(_layouts) >= _MAX_LAYOUTS:
         _layouts.clear()
     learned = _layouts[shape] = learn(entries[0], HEAD_LENGTH)
@@ -183,7 +183,7 @@ def _layout_of(kind: int, entries: list[bytes], joined: bytes) -> Layout | None:
 def _match(columns: Columns, kind: int, entry: bytes) -> None:
     match = PATTERNS[kind].fullmatch(entry, HEAD_LENGTH)
     if match is None:
-        raise _OddError
+        raise _UnlikeError
     index = int.from_bytes(entry[4:12], "big")
     if kind in ANSWERED and (delivery := match["delivery"]) is not None:
         columns.answers.append(answer_record(delivery, index))

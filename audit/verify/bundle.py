@@ -13,21 +13,21 @@ from itertools import islice
 from typing import NoReturn
 
 from audit.entry.body import Body, parse_body
-from audit.tiles.bundle_format import KEYS, POLICY, README, RECEIPTS, WITNESSES, Range, expected_tiles, static_members
-from audit.tiles.bundle_folder import BundleFolder
-from audit.tiles.bundle_readme import readme
-from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, parse_verifier_key, verify_note
 from audit.entry.entry import HEAD_LENGTH, leaf_hash
-from audit.note.epochs import split_origin
 from audit.entry.grammar import ANSWERS
 from audit.entry.kinds import Kind
-from audit.tree.merkle import TILE_WIDTH
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, parse_verifier_key, verify_note
+from audit.note.epochs import split_origin
 from audit.note.policy import format_policy, format_vkeys
-from audit.verify.verdict import NAMES, NOT_CHECKED, OK, REFUTED, Report, Step
+from audit.note.tlogproof import parse_proof, verify_proof
+from audit.tiles.bundle_folder import BundleFolder
+from audit.tiles.bundle_format import KEYS, POLICY, README, RECEIPTS, WITNESSES, Range, expected_tiles, static_members
+from audit.tiles.bundle_readme import readme
 from audit.tiles.tile_names import CHECKPOINT, KEY_FILE, parse_tile_name
 from audit.tiles.tiles import TileFolder
-from audit.note.tlogproof import parse_proof, verify_proof
+from audit.tree.merkle import TILE_WIDTH
 from audit.verify.trust import log_key, member_of_log, policy_of
+from audit.verify.verdict import NAMES, NOT_CHECKED, OK, REFUTED, Report, Step
 from audit.verify.witnesses import WITNESS_NAME
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audit.verify.answered import Answers
 from audit.tiles.bundle_folder import folder_at
-from audit.verify.kind_counts import Census
+from audit.tiles.tile_levels import Levels
+from audit.tree.merkle import TILE_WIDTH
+from audit.verify.answered import Answers
 from audit.verify.entry_run import (
     BODIES_STEP,
     CHUNK_BUNDLES,
@@ -26,8 +27,7 @@ from audit.verify.entry_run import (
     verify_chunk,
 )
 from audit.verify.fork_pool import in_copies
-from audit.tiles.tile_levels import Levels
-from audit.tree.merkle import TILE_WIDTH
+from audit.verify.kind_counts import Census
 
 _WORTH_A_PROCESS = 1 << 17  # entries; below, starting one costs more than it saves
 
@@ -77,7 +77,7 @@ def _chunks(root: Path, size: int, processes: int) -> Iterator[Chunk]:
         first = run * CHUNK_BUNDLES
         return verify_chunk(root, size, first, min(CHUNK_BUNDLES, bundles - first))
 
-    if processes < 2 or threading.active_count() > 1:  # see audit/copies.py
+    if processes < 2 or threading.active_count() > 1:  # see audit/verify/fork_pool.py
         return map(verify, range(runs))
     return in_copies(verify, runs, processes)
 

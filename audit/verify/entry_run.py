@@ -15,15 +15,15 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-from audit.verify.answered import answer_record
-from audit.tiles.bundle_folder import folder_at
-from audit.verify.bulk_verify import Columns, References, verify_columns
 from audit.entry.entry import MAGIC, MAX_ENTRY_BYTES
 from audit.entry.grammar import ANSWERS, PATTERNS, REFERS, explain
 from audit.entry.kinds import Kind
-from audit.tree.merkle import TILE_WIDTH, root_of
+from audit.tiles.bundle_folder import folder_at
 from audit.tiles.tile_names import tile_name
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH, root_of
+from audit.verify.answered import answer_record
+from audit.verify.bulk_verify import Columns, References, verify_columns
 from keys.errors import RefusedError
 
 ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6
@@ -58,7 +58,7 @@ class Chunk:
     roots: list[bytes] = field(default_factory=list)  # of complete level-0 tiles
     tail: list[bytes] = field(default_factory=list)  # leaf hashes of the incomplete one
     references: array[int] = field(default_factory=lambda: array("Q"))  # pairs: index, what it refers to before here
-    answers: bytearray = field(default_factory=bytearray)  # records of 16 bytes, see audit/answers.py
+    answers: bytearray = field(default_factory=bytearray)  # records of 16 bytes, see audit/verify/answered.py
     strangers: list[int] = field(default_factory=list)  # entries that are not understood; the first few
     stranger_count: int = 0
     findings: list[Finding] = field(default_factory=list)

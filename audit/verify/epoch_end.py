@@ -5,11 +5,11 @@ past: else whoever closed it covers that another history was cosigned.
 """
 
 from audit.entry.body import Body, parse_body
-from audit.tiles.subtree_roots import Border
 from audit.entry.entry import HEAD_LENGTH
 from audit.entry.kinds import Kind
-from audit.tree.merkle import TILE_WIDTH
+from audit.tiles.subtree_roots import Border
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH
 from keys.errors import RefusedError
 
 

@@ -10,12 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from audit.verify.trust_steps import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
-from audit.verify.answered import Answers
-from audit.tiles.subtree_roots import Border
-from audit.tiles.bundle_folder import BundleFolder, folder_at
-from audit.verify.kind_counts import Census
+from audit.entry.entry import HEAD_LENGTH, leaf_hash
+from audit.entry.kinds import Kind
 from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
+from audit.note.epochs import EpochEnd, link_fault, scar, tell_link
+from audit.tiles.bundle_folder import BundleFolder, folder_at
+from audit.tiles.subtree_roots import Border
+from audit.tiles.tile_levels import Levels
+from audit.tiles.tiles import MissingError, TileFolder
+from audit.tree.merkle import TILE_WIDTH, root_of
+from audit.verify.answered import Answers
 from audit.verify.entry_run import (
     BODIES_STEP,
     CHUNK_BUNDLES,
@@ -28,14 +32,10 @@ from audit.verify.entry_run import (
     verify_chunk,
 )
 from audit.verify.epoch_end import closing_fault, tell_closed
-from audit.entry.entry import HEAD_LENGTH, leaf_hash
-from audit.note.epochs import EpochEnd, link_fault, scar, tell_link
-from audit.entry.kinds import Kind
-from audit.tiles.tile_levels import Levels
-from audit.tree.merkle import TILE_WIDTH, root_of
 from audit.verify.external_checkpoints import Outside, read_note
+from audit.verify.kind_counts import Census
+from audit.verify.trust_steps import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
-from audit.tiles.tiles import MissingError, TileFolder
 from audit.verify.witnesses import WitnessResult, WitnessRules
 from keys.errors import RefusedError
 

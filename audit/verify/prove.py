@@ -1,9 +1,9 @@
 """Make the proof that one entry is in a log, from the log's folder alone."""
 
 from audit.note.checkpoint import VerifierKey, parse_note, parse_verifier_key
-from audit.tree.merkle import TILE_WIDTH
-from audit.tiles.tiles import TileFolder
 from audit.note.tlogproof import format_proof, parse_proof, verify_proof
+from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH
 
 
 def prove_entry(folder: TileFolder, index: int) -> str:

@@ -7,11 +7,11 @@ verification; a cut tail can only be seen by what is from outside.
 from collections.abc import Sequence
 
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_verifier_key, verify_note
+from audit.tiles.tile_names import CHECKPOINT, KEY_FILE
+from audit.tiles.tiles import MissingError, TileFolder
 from audit.verify.entry_run import Finding
 from audit.verify.external_checkpoints import Outside, check_outside, read_note
 from audit.verify.verdict import NOT_CHECKED, OK, LogRefutedError, Steps
-from audit.tiles.tile_names import CHECKPOINT, KEY_FILE
-from audit.tiles.tiles import MissingError, TileFolder
 from audit.verify.witnesses import WITNESS_STEP, WitnessResult, WitnessRules, check_witnesses, double_signers, own_notes
 from keys.errors import RefusedError
 

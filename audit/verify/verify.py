@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from audit.verify.trust_steps import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
-from audit.tiles.bundle_folder import folder_at
-from audit.verify.kind_counts import Census
-from audit.note.checkpoint import Checkpoint, VerifierKey
-from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
-from audit.verify.epoch_end import closing_fault, tell_closed
-from audit.note.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.entry.grammar import FIRST_KINDS
 from audit.entry.kinds import Kind
-from audit.tree.merkle import TILE_WIDTH
-from audit.verify.external_checkpoints import Outside
-from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
-from audit.verify.entries import Sweep, sweep
+from audit.note.checkpoint import Checkpoint, VerifierKey
+from audit.note.epochs import EpochEnd, link_fault, scar, tell_link
+from audit.tiles.bundle_folder import folder_at
 from audit.tiles.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import TILE_WIDTH
+from audit.verify.entries import Sweep, sweep
+from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
+from audit.verify.epoch_end import closing_fault, tell_closed
+from audit.verify.external_checkpoints import Outside
+from audit.verify.kind_counts import Census
+from audit.verify.trust_steps import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
+from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.verify.witnesses import WitnessResult, WitnessRules
 from keys.errors import RefusedError
 

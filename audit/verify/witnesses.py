@@ -11,16 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from audit.tiles.subtree_roots import Border
-from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
-from audit.verify.entry_run import Finding
-from audit.note.cosignature import CosignerKey, parse_cosigner_key
 from audit.entry.entry import parse_head
-from audit.tree.merkle import TILE_WIDTH
-from audit.verify.external_checkpoints import Outside, read_note
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
+from audit.note.cosignature import CosignerKey, parse_cosigner_key
 from audit.note.policy import Witnessed, WitnessPolicy
+from audit.tiles.subtree_roots import Border
 from audit.tiles.tile_names import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED
 from audit.tiles.tiles import MissingError, NotHereError, TileFolder
+from audit.tree.merkle import TILE_WIDTH
+from audit.verify.entry_run import Finding
+from audit.verify.external_checkpoints import Outside, read_note
 from keys.errors import RefusedError
 
 WITNESS_STEP = 9

@@ -25,8 +25,8 @@ from audit.note.checkpoint import (
 )
 from audit.note.cosignature import cosign
 from audit.note.fork import Fork, pair, with_proof
-from audit.tree.merkle import EMPTY_ROOT
 from audit.note.policy import WitnessPolicy
+from audit.tree.merkle import EMPTY_ROOT
 from audit.tree.proof import MAX_PROOF_HASHES, ConsistencyError, verify_consistency
 from audit.witness.witness_state import Held, WitnessState
 from keys.errors import RefusedError

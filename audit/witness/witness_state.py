@@ -14,10 +14,10 @@ from typing import Any
 
 import apsw
 
-from audit.note.checkpoint import Checkpoint
-from audit.note.fork import Fork
 from audit.log.lock_schema import CONFLICTS, COSIGNED, ERASED, FORMAT, bring_up
 from audit.log.wal import STEP_PAGES, make_room
+from audit.note.checkpoint import Checkpoint
+from audit.note.fork import Fork
 from keys.errors import IntegrityError, UnavailableError
 
 _BUSY_MILLISECONDS = 5000  # another process of ours swaps; each swap takes about one flush of the disk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -22,7 +22,7 @@ class Author:
     key: PublicKey
 
 
-def find_author(signed: SignedPayload, agency: AgencyId, house: House, now_ms: int) -> Author:
+def find_author(signed: SignedPayload, agency: AgencyId, view: NodeView, now_ms: int) -> Author:
     """Look up who signed; his signature is checked later, once it is known to be worth it.
 
     Raises:
@@ -30,7 +30,7 @@ def find_author(signed: SignedPayload, agency: AgencyId, house: House, now_ms: i
     """
     if len(signed.signatures) != 1:
         raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures, one author's expected")
-    officer, key = house.federation.person(agency, signed.signatures[0].key_id, now_ms)
+    officer, key = view.federation.person(agency, signed.signatures[0].key_id, now_ms)
     return Author(officer=officer, key=key)
 
 

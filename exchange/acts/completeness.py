@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from audit.entry.entry import HEAD_LENGTH, parse_body
 from audit.entry.grammar import ANSWERS
 from exchange.records.lane import LaneClass, LaneHead, LaneId, check_head, delivery_digest, parse_delivery
-from exchange.store.store import InboundRow, LaneState, Reads
 from exchange.records.wire import ZERO_DIGEST
+from exchange.store.store import InboundRow, LaneState, Reads
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.federation import Federation

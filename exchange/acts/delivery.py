@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.entry.entry import Body, Kind, Outcome
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.epochs import epoch_of_origin
 from audit.tree.proof import verify_consistency
-from exchange.records.dispatch import Dispatch, parse_dispatch
-from exchange.acts.node_view import House
-from exchange.records.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
+from exchange.acts.node_view import NodeView
 from exchange.acts.notices import RECALLS
+from exchange.acts.unit_of_work import UnitOfWork
+from exchange.records.dispatch import Dispatch, parse_dispatch
+from exchange.records.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
 from exchange.records.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
 from exchange.store.store import DeliveryState, HeldBulletin, LaneState, OutboundRow, Reads
-from exchange.acts.unit_of_work import Writing
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
@@ -70,11 +70,11 @@ class Settled:
     peer_number: int
 
 
-def lane_id(state: LaneState, house: House) -> LaneId:
+def lane_id(state: LaneState, view: NodeView) -> LaneId:
     """Name a lane of ours."""
     return LaneId(
-        federation_id=house.federation.federation_id,
-        sender=house.agency,
+        federation_id=view.federation.federation_id,
+        sender=view.agency,
         recipient=AgencyId(state.peer),
         lane_class=LaneClass(state.lane_class),
         epoch=state.epoch,
@@ -125,7 +125,7 @@ def _read(dispatch: bytes) -> Dispatch:
 
 
 def sign_head(
-    lane: LaneId, last: tuple[int, bytes], latest: int, withdrawn: Sequence[Withdrawn], house: House, time_ms: int
+    lane: LaneId, last: tuple[int, bytes], latest: int, withdrawn: Sequence[Withdrawn], view: NodeView, time_ms: int
 ) -> SignedPayload:
     """Sign where a lane stands.
 
@@ -145,7 +145,7 @@ def sign_head(
         withdrawn=tuple(withdrawn),
         time_ms=time_ms,
     )
-    return dsse.sign(head.encode(), ("lane-head", house.operations))
+    return dsse.sign(head.encode(), ("lane-head", view.operations))
 
 
 def check_peer_position(reads: Reads, state: LaneState | None, sequence: int, digest: bytes) -> None:
@@ -172,7 +172,7 @@ def check_receipts(
     *,
     lane: LaneState,
     peer: AgencyId,
-    house: House,
+    view: NodeView,
     reads: Reads,
 ) -> list[Settled]:
     """Hold a peer's receipts against what we sent.
@@ -203,25 +203,25 @@ def check_receipts(
         row = rows.get(sequence)
         if row is None:
             raise RefusedError("RECEIPT_INVALID", f"receipt for delivery {sequence}, we sent {lane.sequence}")
-        key = giver_key(receipt, peer, house, givers)
+        key = giver_key(receipt, peer, view, givers)
         proven = check_exchange_receipt(
             receipt,
             key,
             dispatch_digest=_dispatch_digest(row),
             delivery_digest=row.digest,
             expected_opening=row.opening,
-            peer_number=house.number,
+            peer_number=view.number,
         )  # 3
-        house.check_ended(peer, proven.checkpoint)
+        view.check_ended(peer, proven.checkpoint)
         check_not_first(proven)  # 4
-        check_original(proven, original, row, key, house, reads)  # 5
+        check_original(proven, original, row, key, view, reads)  # 5
         settled.append(
-            Settled(row=row, held=None, receipt=receipt, proven=proven, peer_number=house.member_number(peer))
+            Settled(row=row, held=None, receipt=receipt, proven=proven, peer_number=view.member_number(peer))
         )
     return settled
 
 
-def giver_key(receipt: Receipt, peer: AgencyId, house: House, known: dict[str, VerifierKey]) -> VerifierKey:
+def giver_key(receipt: Receipt, peer: AgencyId, view: NodeView, known: dict[str, VerifierKey]) -> VerifierKey:
     """Give the key of the epoch that a receipt is of: what an earlier epoch proved holds for ever (row 71).
 
     Args:
@@ -236,15 +236,15 @@ def giver_key(receipt: Receipt, peer: AgencyId, house: House, known: dict[str, V
     try:
         origin = origin_of(receipt)
         if origin not in known:
-            known[origin] = house.key_of(peer, origin)
+            known[origin] = view.key_of(peer, origin)
         return known[origin]
     except RefusedError as error:
         raise RefusedError("RECEIPT_INVALID", str(error)) from error
 
 
-def held_checkpoint(reads: Reads, peer: AgencyId, house: House) -> tuple[int, str] | None:
+def held_checkpoint(reads: Reads, peer: AgencyId, view: NodeView) -> tuple[int, str] | None:
     """Give size and note of the newest checkpoint that we hold of a peer's log, in its newest epoch."""
-    return reads.peer_checkpoint(peer, house.newest_epoch(peer))
+    return reads.peer_checkpoint(peer, view.newest_epoch(peer))
 
 
 def _dispatch_digest(row: OutboundRow) -> bytes:
@@ -272,7 +272,7 @@ def check_original(
     original: Receipt | None,
     row: OutboundRow,
     key: VerifierKey,
-    house: House,
+    view: NodeView,
     reads: Reads,
 ) -> None:
     if proven.body.kind != Kind.DUPLICATE:
@@ -287,7 +287,7 @@ def check_original(
                 dispatch_digest=_dispatch_digest(sent),
                 delivery_digest=sent.digest,
                 expected_opening=sent.opening,
-                peer_number=house.number,
+                peer_number=view.number,
             )
         except RefusedError:
             continue
@@ -297,7 +297,7 @@ def check_original(
 
 
 def check_ratchet(
-    note: str, consistency: Sequence[bytes], *, peer: AgencyId, house: House, reads: Reads
+    note: str, consistency: Sequence[bytes], *, peer: AgencyId, view: NodeView, reads: Reads
 ) -> Checkpoint | None:
     """Check that a peer's newest checkpoint extends the one that we hold of it.
 
@@ -308,7 +308,7 @@ def check_ratchet(
         RefusedError: RECEIPT_INVALID; two notes that contradict each other, or an older one: the peer proves from the
             checkpoint that we hold, so an honest one has none that is older.
     """
-    key = house.key_of(peer, parse_note(note).checkpoint.origin)
+    key = view.key_of(peer, parse_note(note).checkpoint.origin)
     new = verify_note(note, key)
     held = reads.peer_checkpoint(peer, epoch_of_origin(new.origin))
     if held is None:
@@ -321,7 +321,7 @@ def check_ratchet(
 
 
 def record_receipts(
-    writing: Writing,
+    work: UnitOfWork,
     settled: Sequence[Settled],
     note: str,
     newer: Checkpoint | None,
@@ -347,13 +347,13 @@ def record_receipts(
     Raises:
         UnavailableError: The lane was receipted further meanwhile, or the checkpoint moved; check again.
     """
-    state = writing.rows.lane(outgoing=True, peer=peer, lane_class=lane.lane_class, epoch=lane.epoch)
+    state = work.rows.lane(outgoing=True, peer=peer, lane_class=lane.lane_class, epoch=lane.epoch)
     if state is None or state.taken != lane.taken:
         raise UnavailableError(f"the lane to {peer} moved meanwhile", 0.1)
     rows = []
     for item in settled:
         body, row = item.proven.body, item.row
-        writing.log.add(
+        work.log.add(
             Body(
                 kind=Kind.RECEIPT_RECORDED,
                 peer=item.peer_number,
@@ -365,7 +365,7 @@ def record_receipts(
                 peer_leaf_hash=item.proven.leaf_hash,
                 peer_size=item.proven.checkpoint.size,
                 peer_root=item.proven.checkpoint.root,
-                **writing.refers(row.queued_index),
+                **work.refers(row.queued_index),
             )
         )
         rows.append(
@@ -374,19 +374,19 @@ def record_receipts(
                 state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
                 reason=body.outcome if body.kind == Kind.REFUSED else 0,
                 receipt=item.receipt.encode(),
-                since_ms=writing.now_ms,
+                since_ms=work.now_ms,
             )
         )
-    writing.rows.settle_outbound(rows)
+    work.rows.settle_outbound(rows)
     if newer is not None:
         epoch = epoch_of_origin(newer.origin)
-        held = writing.rows.peer_checkpoint(peer, epoch)
+        held = work.rows.peer_checkpoint(peer, epoch)
         before = held[0] if held is not None else 0
         if proven_from is not None and before != proven_from:
             raise UnavailableError(f"the checkpoint held of {peer} moved meanwhile", 0.1)
         if before < newer.size:
-            writing.rows.set_peer_checkpoint(peer, newer.size, note, epoch)
+            work.rows.set_peer_checkpoint(peer, newer.size, note, epoch)
     if rows:
         state = replace(state, taken=rows[-1].sequence)
-        writing.rows.move_lane(state)
+        work.rows.move_lane(state)
     return state.taken

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exchange.acts.authorship import check_author_named, check_role, check_signature, find_author
+from exchange.acts.node_view import NodeView
+from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of
+from exchange.acts.unit_of_work import RandomBytes
 from exchange.records.bulletin import is_understood, parse_bulletin
 from exchange.records.disclosure import disclosure_root
 from exchange.records.dispatch import (
@@ -20,17 +23,13 @@ from exchange.records.dispatch import (
     parse_dispatch,
     recipient_of,
 )
+from exchange.records.lane import LaneHead, LaneId, LaneStep, check_class
 from exchange.records.sealed_statement import check_envelope, open_sealed, unwrap_content_key
-from exchange.acts.summary import bulletin_id_of, facts_of
-from exchange.acts.stored_bulletin import check_correction, corrected_by
-from exchange.acts.node_view import House
-from exchange.records.lane import LaneHead, LaneId, Step, check_class
+from exchange.records.statement import Statement, parse_statement, recipients_of
 from exchange.rules import check_bulletin, refusing
 from exchange.rules.complaint import RulesError
-from exchange.records.statement import Statement, parse_statement, recipients_of
 from exchange.store.store import Facts, HeldBulletin, Reads
 from exchange.v1.bulletin_pb2 import Bulletin
-from exchange.acts.unit_of_work import RandomBytes
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -60,7 +59,7 @@ class Accepted:
     disclosure_root: bytes  # 32 bytes, as the sender's log has it
 
 
-def read_dispatch(step: Step, parcel: Parcel, head: LaneHead, house: House, now_ms: int) -> Dispatch:
+def read_dispatch(step: LaneStep, parcel: Parcel, head: LaneHead, view: NodeView, now_ms: int) -> Dispatch:
     """Parse a delivery's dispatch once it is known to be its maker's.
 
     6 it is the one that the delivery names; 7 its signature; 8 its federation and maker.
@@ -69,33 +68,33 @@ def read_dispatch(step: Step, parcel: Parcel, head: LaneHead, house: House, now_
         RefusedError: Each of these ends the stream.
     """
     check_dispatch_digest(step, parcel)  # 6
-    check_dispatch_signature(parcel.dispatch, head.lane.sender, house, now_ms)  # 7
+    check_dispatch_signature(parcel.dispatch, head.lane.sender, view, now_ms)  # 7
     dispatch = parse_dispatch(parcel.dispatch.payload)
-    check_dispatch_maker(dispatch, head.lane, house)  # 8
+    check_dispatch_maker(dispatch, head.lane, view)  # 8
     return dispatch
 
 
-def check_dispatch_digest(step: Step, parcel: Parcel) -> None:
+def check_dispatch_digest(step: LaneStep, parcel: Parcel) -> None:
     if dispatch_digest(parcel.dispatch.payload) != step.delivery.dispatch_digest:
         raise RefusedError("DAMAGED", f"delivery {step.delivery.sequence}: another dispatch than the one it names")
 
 
-def check_dispatch_signature(signed: SignedPayload, sender: AgencyId, house: House, now_ms: int) -> None:
-    dsse.verify(signed, "dispatch", lambda key_id: house.federation.operations_key(sender, key_id, now_ms))
+def check_dispatch_signature(signed: SignedPayload, sender: AgencyId, view: NodeView, now_ms: int) -> None:
+    dsse.verify(signed, "dispatch", lambda key_id: view.federation.operations_key(sender, key_id, now_ms))
 
 
-def check_dispatch_maker(dispatch: Dispatch, lane: LaneId, house: House) -> None:
-    if dispatch.federation_id != house.federation.federation_id:
+def check_dispatch_maker(dispatch: Dispatch, lane: LaneId, view: NodeView) -> None:
+    if dispatch.federation_id != view.federation.federation_id:
         raise RefusedError("WRONG_FEDERATION", f"dispatch of federation {short(dispatch.federation_id)}")
     if dispatch.sender != lane.sender:
         raise RefusedError("WRONG_MAKER", f"dispatch of {dispatch.sender} in a lane of {lane.sender}")
 
 
 def check_parcel(
-    step: Step,
+    step: LaneStep,
     parcel: Parcel,
     dispatch: Dispatch,
-    house: House,
+    view: NodeView,
     reads: Reads,
     now_ms: int,
     random_bytes: RandomBytes,
@@ -116,40 +115,40 @@ def check_parcel(
     """
     check_class(step.delivery.lane, dispatch.urgency)  # 9
     check_not_expired(dispatch, now_ms)  # 10
-    check_recipient(dispatch, house)  # 11
+    check_recipient(dispatch, view)  # 11
     held = reads.find(dispatch.sender, dispatch.bulletin_id)
     check_unique(held, dispatch)  # 12
     if held is not None:
         return None
-    check_envelope(dispatch, house.agency, parcel.wrap, parcel.body)  # 13
-    signed, content_key = _open(dispatch, parcel, house)
+    check_envelope(dispatch, view.agency, parcel.wrap, parcel.body)  # 13
+    signed, content_key = _open(dispatch, parcel, view)
     statement = parse_statement(signed.payload)
-    check_federation(statement, house)  # 14
+    check_federation(statement, view)  # 14
     check_signers(signed, dispatch)  # 15
-    check_roster(statement, step, house, now_ms)  # 16
-    catalogue = house.catalogue(statement.roster_digest)
+    check_roster(statement, step, view, now_ms)  # 16
+    catalogue = view.catalogue(statement.roster_digest)
     newer = catalogue.schema_minor > 0
     bulletin = parse_bulletin(statement.bulletin, newer_minor=newer)
     understood = not newer or is_understood(statement.bulletin)
     check_originator(bulletin, dispatch)  # 17
     check_bulletin_id(bulletin, dispatch)  # 18
     check_urgency(bulletin, dispatch)  # 19
-    author = find_author(signed, dispatch.sender, house, now_ms)
+    author = find_author(signed, dispatch.sender, view, now_ms)
     check_author_named(bulletin, author)  # 20
     check_role(author, bulletin)  # 21
     check_signature(signed, author)  # 22
     check_addressees(statement, bulletin, dispatch)  # 23
     check_recipients(statement, dispatch)  # 24
     check_attachments(bulletin)  # 25
-    check_rules(bulletin, house, statement)  # 26
-    check_old_values(bulletin, dispatch, house, reads)  # 27
+    check_rules(bulletin, view, statement)  # 26
+    check_old_values(bulletin, dispatch, view, reads)  # 27
     return Accepted(
         bulletin=bulletin,
         bulletin_id=dispatch.bulletin_id,
         statement=statement,
         statement_digest=dispatch.statement_digest,
         facts=facts_of(bulletin, catalogue, now_ms, understood=understood),
-        stored_key=house.storage.store(content_key, dispatch.statement_digest, random_bytes),
+        stored_key=view.storage.store(content_key, dispatch.statement_digest, random_bytes),
         disclosure_root=disclosure_root(statement.salt, statement.bulletin),
     )
 
@@ -159,8 +158,8 @@ def check_not_expired(dispatch: Dispatch, now_ms: int) -> None:
         raise RefusedError("DISPATCH_EXPIRED", f"the sender's limit for transport was {dispatch.expires_ms}")
 
 
-def check_recipient(dispatch: Dispatch, house: House) -> None:
-    recipient_of(dispatch, house.agency)
+def check_recipient(dispatch: Dispatch, view: NodeView) -> None:
+    recipient_of(dispatch, view.agency)
 
 
 def check_unique(held: HeldBulletin | None, dispatch: Dispatch) -> None:
@@ -172,22 +171,22 @@ def check_unique(held: HeldBulletin | None, dispatch: Dispatch) -> None:
         )
 
 
-def _open(dispatch: Dispatch, parcel: Parcel, house: House) -> tuple[SignedPayload, bytes]:
-    key_id = recipient_of(dispatch, house.agency).key_id
-    key = house.encryption.get(key_id)
+def _open(dispatch: Dispatch, parcel: Parcel, view: NodeView) -> tuple[SignedPayload, bytes]:
+    key_id = recipient_of(dispatch, view.agency).key_id
+    key = view.encryption.get(key_id)
     if key is None:
         raise RefusedError("KEY_GONE", f"sealed to key {short(key_id)}, which is not here any more")
     content_key = unwrap_content_key(dispatch, parcel.wrap, key)
     return open_sealed(dispatch, parcel.body, content_key), content_key
 
 
-def check_federation(statement: Statement, house: House) -> None:
-    if statement.federation_id != house.federation.federation_id:
+def check_federation(statement: Statement, view: NodeView) -> None:
+    if statement.federation_id != view.federation.federation_id:
         raise RefusedError("WRONG_FEDERATION", f"statement of federation {short(statement.federation_id)}")
 
 
-def check_roster(statement: Statement, step: Step, house: House, now_ms: int) -> None:
-    house.check_accepted(statement.roster_digest, step.delivery.time_ms, now_ms)
+def check_roster(statement: Statement, step: LaneStep, view: NodeView, now_ms: int) -> None:
+    view.check_accepted(statement.roster_digest, step.delivery.time_ms, now_ms)
 
 
 def check_originator(bulletin: Bulletin, dispatch: Dispatch) -> None:
@@ -218,14 +217,14 @@ def check_attachments(bulletin: Bulletin) -> None:
         raise RefusedError("ATTACHMENTS_DIFFER", f"{len(bulletin.attachments)} attachments, the dispatch has none")
 
 
-def check_rules(bulletin: Bulletin, house: House, statement: Statement) -> None:
-    catalogue = house.catalogue(statement.roster_digest)
+def check_rules(bulletin: Bulletin, view: NodeView, statement: Statement) -> None:
+    catalogue = view.catalogue(statement.roster_digest)
     complaints = refusing(check_bulletin(bulletin, catalogue), newer_minor=catalogue.schema_minor > 0)
     if complaints:
         raise RulesError(complaints)
 
 
-def check_old_values(bulletin: Bulletin, dispatch: Dispatch, house: House, reads: Reads) -> None:
-    target = corrected_by(bulletin, dispatch.sender, reads, house.storage)
+def check_old_values(bulletin: Bulletin, dispatch: Dispatch, view: NodeView, reads: Reads) -> None:
+    target = corrected_by(bulletin, dispatch.sender, reads, view.storage)
     if target is not None:
         check_correction(bulletin, target)

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from audit.entry.entry import Body, Kind, Outcome
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.store.store import AdoptedRecord, Reads
-from exchange.acts.unit_of_work import Writing
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, record_digest, short
-from keys.manifest import parse_key_sheet, parse_manifest
+from keys.key_sheet import parse_key_sheet
+from keys.manifest import parse_manifest
 
 
 class RecordKind(IntEnum):
@@ -44,7 +45,7 @@ def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
 
 
 def begin(
-    writing: Writing,
+    work: UnitOfWork,
     *,
     roster: SignedPayload,
     manifest: SignedPayload,
@@ -68,16 +69,14 @@ def begin(
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
     genesis = digest_of(RecordKind.ROSTER, roster)
-    writing.log.add(Body(kind=Kind.GENESIS, digest=genesis))
-    _write(writing, RecordKind.ROSTER, "", federation.roster.version, roster, 0)
-    writing.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
-    _write(writing, RecordKind.MANIFEST, agency, federation.manifests[agency].record.version, manifest, member.number)
-    _write(
-        writing, RecordKind.KEY_SHEET, agency, federation.key_sheets[agency].record.version, key_sheet, member.number
-    )
+    work.log.add(Body(kind=Kind.GENESIS, digest=genesis))
+    _write(work, RecordKind.ROSTER, "", federation.roster.version, roster, 0)
+    work.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
+    _write(work, RecordKind.MANIFEST, agency, federation.manifests[agency].record.version, manifest, member.number)
+    _write(work, RecordKind.KEY_SHEET, agency, federation.key_sheets[agency].record.version, key_sheet, member.number)
 
 
-def begin_again(writing: Writing, house: House, catalogue: Mapping[str, bytes]) -> None:
+def begin_again(work: UnitOfWork, view: NodeView, catalogue: Mapping[str, bytes]) -> None:
     """Write the first four entries of a later epoch: GENESIS, then our own records, which the home may hold already.
 
     Args:
@@ -85,44 +84,44 @@ def begin_again(writing: Writing, house: House, catalogue: Mapping[str, bytes]) 
         house: Ours, in that epoch.
         catalogue: The files of the newest roster's, where the home has lost them.
     """
-    federation = house.federation
-    writing.log.add(Body(kind=Kind.GENESIS, digest=federation.rosters[0].digest))
+    federation = view.federation
+    work.log.add(Body(kind=Kind.GENESIS, digest=federation.rosters[0].digest))
     for roster in federation.rosters:
-        _keep(writing, RecordKind.ROSTER, "", roster.record.version, roster.signed)
+        _keep(work, RecordKind.ROSTER, "", roster.record.version, roster.signed)
     newest = federation.rosters[-1]
-    writing.log.add(Body(kind=Kind.ROSTER_ADOPTED, count=newest.record.version, digest=newest.digest))
-    writing.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
-    manifest, sheet = federation.manifests[house.agency], federation.key_sheets[house.agency]
-    _write_again(writing, RecordKind.MANIFEST, house.agency, manifest.record.version, manifest.signed, house.number)
-    _write_again(writing, RecordKind.KEY_SHEET, house.agency, sheet.record.version, sheet.signed, house.number)
+    work.log.add(Body(kind=Kind.ROSTER_ADOPTED, count=newest.record.version, digest=newest.digest))
+    work.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
+    manifest, sheet = federation.manifests[view.agency], federation.key_sheets[view.agency]
+    _write_again(work, RecordKind.MANIFEST, view.agency, manifest.record.version, manifest.signed, view.number)
+    _write_again(work, RecordKind.KEY_SHEET, view.agency, sheet.record.version, sheet.signed, view.number)
 
 
-def adopt_again(writing: Writing, house: House) -> None:
+def adopt_again(work: UnitOfWork, view: NodeView) -> None:
     """Log that other members' records are in force, and keep those that the home had lost; manifests first."""
-    federation = house.federation
+    federation = view.federation
     for kind, held in ((RecordKind.MANIFEST, federation.manifests), (RecordKind.KEY_SHEET, federation.key_sheets)):
         for agency in sorted(held):
-            if agency != house.agency:
+            if agency != view.agency:
                 record = held[agency]
-                number = house.member_number(agency)
-                _write_again(writing, kind, agency, record.record.version, record.signed, number)
+                number = view.member_number(agency)
+                _write_again(work, kind, agency, record.record.version, record.signed, number)
 
 
 def _write_again(
-    writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int
+    work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int
 ) -> None:
-    _keep(writing, kind, agency, version, signed)
-    writing.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
+    _keep(work, kind, agency, version, signed)
+    work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
 
 
-def _keep(writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload) -> None:
-    if writing.rows.record(int(kind), agency, version) is None:
+def _keep(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload) -> None:
+    if work.rows.record(int(kind), agency, version) is None:
         digest = digest_of(kind, signed)
         record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
-        writing.rows.add_record(record)
+        work.rows.add_record(record)
 
 
-def adopt(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House) -> Federation:
+def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeView) -> Federation:
     """Verify a manifest or a key sheet, write it down, log it.
 
     Returns:
@@ -132,18 +131,18 @@ def adopt(writing: Writing, kind: RecordKind, signed: SignedPayload, house: Hous
         RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a version held, for
             ``keep``; REPLAYED for an older version, MALFORMED for the very record that is held.
     """
-    return adopt_into(writing, kind, signed, house.federation)
+    return adopt_into(work, kind, signed, view.federation)
 
 
-def adopt_into(writing: Writing, kind: RecordKind, signed: SignedPayload, before: Federation) -> Federation:
+def adopt_into(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before: Federation) -> Federation:
     """As ``adopt``, where a node is only being made."""
-    federation, agency, version = _verify(kind, signed, before, writing.now_ms)
-    held = find(writing.rows, kind, agency)
+    federation, agency, version = _verify(kind, signed, before, work.now_ms)
+    held = find(work.rows, kind, agency)
     check_version(held, version, digest_of(kind, signed), agency)  # 1
     member = federation.roster.member(agency)
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
-    _write(writing, kind, agency, version, signed, member.number)
+    _write(work, kind, agency, version, signed, member.number)
     return federation
 
 
@@ -152,7 +151,7 @@ def with_record(kind: RecordKind, signed: SignedPayload, before: Federation, now
     return _verify(kind, signed, before, now_ms)[0]
 
 
-def keep(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House) -> None:
+def keep(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeView) -> None:
     """Keep the second of two records of one version, both signed by their maker; of each maker the first such pair.
 
     Args:
@@ -163,15 +162,15 @@ def keep(writing: Writing, kind: RecordKind, signed: SignedPayload, house: House
     """
     agency = (parse_manifest if kind is RecordKind.MANIFEST else parse_key_sheet)(signed.payload).agency
     what = f"{_NAMES[kind]} {agency}"
-    if any(kept == what for _, kept, _ in writing.rows.evidence()):
+    if any(kept == what for _, kept, _ in work.rows.evidence()):
         return
     body = Body(
         kind=Kind.REFUSED,
-        peer=house.member_number(agency),
+        peer=view.member_number(agency),
         outcome=Outcome.EQUIVOCATION,
         digest=digest_of(kind, signed),
     )
-    writing.rows.add_evidence(writing.place(writing.log.add(body)), what, signed.encode())
+    work.rows.add_evidence(work.place(work.log.add(body)), what, signed.encode())
 
 
 def kind_of_record(signed: SignedPayload) -> RecordKind:
@@ -212,11 +211,11 @@ def check_version(held: AdoptedRecord | None, version: int, digest: bytes, agenc
     raise RefusedError("MALFORMED", f"{agency}: version {version}, {held.version} is held already")
 
 
-def _write(writing: Writing, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int) -> None:
+def _write(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int) -> None:
     digest = digest_of(kind, signed)
     record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
-    writing.rows.add_record(record)
-    writing.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest))
+    work.rows.add_record(record)
+    work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest))
 
 
 def adopted(reads: Reads) -> list[AdoptedRecord]:

@@ -9,17 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from audit.entry.entry import Body, Kind
+from exchange.acts import retention_rules as retention
 from exchange.acts.retention_rules import day_of, is_due
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.statement import parse_read
-from exchange.store.store import HeldBulletin, Reads
-from exchange.acts.unit_of_work import Writing
+from exchange.store.store import HeldBulletin, NodeStore, Reads
 from keys.dsse import SignedPayload
 
 MAX_ERASED = 200  # of one act: others wait for the same writer
 Remember = Callable[[Iterable[bytes]], None]
 WasErased = Callable[[bytes], bool]
+Run = Callable[[Callable[[UnitOfWork], Any], Callable[[Any, Any], Any]], Any]  # (act, finish)
+T = TypeVar("T")
+
+
+class ErasedList(Protocol):
+    """What the lock knows of erasures; it outlives the database."""
+
+    def is_erased(self, statement_digest: bytes) -> bool:
+        """Return whether this statement was erased."""
+
+    def remember_erased(self, statement_digests: Iterable[bytes]) -> None:
+        """Write down that these are to be gone; durable when it returns."""
+
+    def erased_count(self) -> int:
+        """Return how many statements were erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +47,7 @@ class Erased:
     bulletins: tuple[int, ...]  # places of their PUBLISHED and RECEIVED
 
 
-def erase(writing: Writing, wanted: Sequence[HeldBulletin], was_erased: WasErased, remember: Remember) -> Erased:
+def erase(work: UnitOfWork, wanted: Sequence[HeldBulletin], was_erased: WasErased, remember: Remember) -> Erased:
     """Erase those of the wanted bulletins that are still due, judged inside the transaction.
 
     Args:
@@ -38,24 +56,24 @@ def erase(writing: Writing, wanted: Sequence[HeldBulletin], was_erased: WasErase
         was_erased: Asks the lock.
         remember: Tells the lock; durable when it returns.
     """
-    today = day_of(writing.now_ms)
+    today = day_of(work.now_ms)
     due = []
     for each in wanted[:MAX_ERASED]:
-        held = writing.rows.find(each.sender, each.bulletin_id)
-        if held is not None and _due(writing.rows, held, today, was_erased):
+        held = work.rows.find(each.sender, each.bulletin_id)
+        if held is not None and _due(work.rows, held, today, was_erased):
             due.append(held)
     if due:
         remember([held.statement_digest for held in due])
         # The lock has it. A crash from here on leaves content that the next start erases.
     for held in due:
-        writing.rows.erase(held.entry_index)
-        writing.log.add(
+        work.rows.erase(held.entry_index)
+        work.log.add(
             Body(
                 kind=Kind.ERASED,
                 bulletin_id=held.bulletin_id,
                 retain_until_day=held.retain_until_day,
                 retention_rule=held.retention_rule,
-                **writing.refers(held.entry_index),
+                **work.refers(held.entry_index),
             )
         )
     return Erased(bulletins=tuple(held.entry_index for held in due))
@@ -92,10 +110,10 @@ def spent_readings(reads: Reads, after: int) -> tuple[list[int], int | None]:
     return spent, rows[-1][0] if len(rows) == MAX_ERASED else None
 
 
-def erase_readings(writing: Writing, places: Sequence[int]) -> None:
+def erase_readings(work: UnitOfWork, places: Sequence[int]) -> None:
     """Destroy what opens the digests of entries about reading; the entries stay."""
     for place in places:
-        writing.rows.erase_reading(place)
+        work.rows.erase_reading(place)
 
 
 def _due(reads: Reads, held: HeldBulletin, today: int, was_erased: WasErased) -> bool:
@@ -108,3 +126,51 @@ def _spent(reads: Reads, request: bytes) -> bool:
     wanted = read.listed or ((read.sender, read.bulletin_id),)
     found = [reads.find(sender, bulletin_id) for sender, bulletin_id in wanted]
     return all(held is None or held.erased for held in found)
+
+
+def _always() -> None:
+    return None
+
+
+def erase_due(
+    store: NodeStore,
+    run: Run,
+    lock: ErasedList,
+    now_ms: int,
+    *,
+    everything: bool = False,
+    go_on: Callable[[], None] = _always,
+) -> int:
+    """Erase what is due, in small acts; returns how many bulletins that were.
+
+    Args:
+        store: Ours.
+        run: Runs an act: the writer's, or for a thread beside an event loop what hands it to that loop.
+        lock: Ours.
+        now_ms: Milliseconds UTC; the acts judge again by their own hour.
+        everything: Also what the lock says was erased, whatever its day: after a database has come back.
+        go_on: Asked before each act; raises where there is to be none.
+    """
+    count, after = 0, -1
+    while True:
+        go_on()
+        due, following = due_after(
+            store.reads(), after, retention.day_of(now_ms), lock.is_erased, everything=everything
+        )
+        if due:
+            act = partial(erase, wanted=due, was_erased=lock.is_erased, remember=lock.remember_erased)
+            count += len(run(act, _same).bulletins)
+        if following is None:
+            return count
+        after = following
+
+
+def erase_again(store: NodeStore, run: Run, lock: ErasedList, now_ms: int, go_on: Callable[[], None] = _always) -> int:
+    """Erase what the lock says was erased and the database still has; looks only where the two count differently."""
+    if lock.erased_count() == store.reads().erased_count():
+        return 0
+    return erase_due(store, run, lock, now_ms, everything=True, go_on=go_on)
+
+
+def _same(value: T, group: Any) -> T:
+    return value

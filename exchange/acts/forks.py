@@ -1,25 +1,25 @@
 """What is entered when a log contradicts itself: another member's (FORK_SEEN), or our own key's (OWN_KEY_MISUSE).
 
 The two notes are kept beside the entry, whose digest is of them; of one origin the first pair is kept, for ever, and
-what comes after it adds nothing. As a file (``audit.fork``) the pair is valid for anybody.
+what comes after it adds nothing. As a file (``audit.note.fork``) the pair is valid for anybody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.note.checkpoint import parse_note
 from audit.entry.entry import Body, Kind
+from audit.note.checkpoint import parse_note
 from audit.note.fork import Fork, format_fork, pair
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.store.store import Reads
-from exchange.acts.unit_of_work import Writing
 
 SEEN, MISUSED = "fork", "own-key"  # what evidence is called, before its origin
 Source = tuple[str, str]  # what it is called, its text
 
 
 def enter_fork(
-    writing: Writing, peer: int, first_note: str, second_note: str, proven: Fork | None = None
+    work: UnitOfWork, peer: int, first_note: str, second_note: str, proven: Fork | None = None
 ) -> int | None:
     """Enter that another member's log has forked, and keep the pair.
 
@@ -34,10 +34,10 @@ def enter_fork(
         The entry's index; None where a pair of this origin is kept already.
     """
     made = proven or pair(first_note, second_note)
-    return _enter(writing, SEEN, Kind.FORK_SEEN, peer, made, second_note)
+    return _enter(work, SEEN, Kind.FORK_SEEN, peer, made, second_note)
 
 
-def enter_misuse(writing: Writing, peer: int, shown: str, made: Fork) -> int | None:
+def enter_misuse(work: UnitOfWork, peer: int, shown: str, made: Fork) -> int | None:
     """Enter that somebody else signs with our log's key, and keep the pair.
 
     Args:
@@ -49,16 +49,16 @@ def enter_misuse(writing: Writing, peer: int, shown: str, made: Fork) -> int | N
     Returns:
         The entry's index; None where a pair is kept already.
     """
-    return _enter(writing, MISUSED, Kind.OWN_KEY_MISUSE, peer, made, shown)
+    return _enter(work, MISUSED, Kind.OWN_KEY_MISUSE, peer, made, shown)
 
 
-def _enter(writing: Writing, what: str, kind: Kind, peer: int, made: Fork, strange: str) -> int | None:
+def _enter(work: UnitOfWork, what: str, kind: Kind, peer: int, made: Fork, strange: str) -> int | None:
     other = parse_note(strange).checkpoint
     name = f"{what} {other.origin}"
-    if is_kept(writing.rows, what, other.origin):
+    if is_kept(work.rows, what, other.origin):
         return None
-    index = writing.log.add(Body(kind=kind, peer=peer, peer_size=other.size, peer_root=other.root, digest=made.digest))
-    writing.rows.add_evidence(writing.place(index), name, format_fork(made).encode())
+    index = work.log.add(Body(kind=kind, peer=peer, peer_size=other.size, peer_root=other.root, digest=made.digest))
+    work.rows.add_evidence(work.place(index), name, format_fork(made).encode())
     return index
 
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from audit.entry.entry import Body, Kind, Outcome
-from exchange.records.dispatch import Dispatch
-from exchange.acts.summary import retention_of
-from exchange.acts.node_view import House
-from exchange.records.lane import LaneHead, LaneId, Step, advance, check_head, parse_lane_head
-from exchange.acts.notices import apply_notices
 from exchange.acts.delivery_checks import Accepted, Parcel, check_parcel, read_dispatch
-from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.lane_position import standing
+from exchange.acts.node_view import NodeView
+from exchange.acts.notices import apply_notices
+from exchange.acts.reissue import OldEntry, renew
+from exchange.acts.stored_bulletin import retention_of
+from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
+from exchange.records.dispatch import Dispatch
+from exchange.records.lane import LaneHead, LaneId, LaneStep, advance, check_head, parse_lane_head
 from exchange.records.statement import opening
 from exchange.store.store import Content, HeldBulletin, InboundRow, LaneState, Reads
-from exchange.acts.unit_of_work import RandomBytes, Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
@@ -58,7 +58,7 @@ class Message:
 class Verdict:
     """What becomes of one delivery: accepted, refused with a code, withdrawn by its sender, or known already."""
 
-    step: Step
+    step: LaneStep
     parcel: Parcel
     dispatch: Dispatch | None  # None where it is not its maker's
     accepted: Accepted | None = None
@@ -77,7 +77,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class DeliveryAnswer:
     """The place of the entry that answers a delivery; for a duplicate also of the RECEIVED that it repeats."""
 
     sequence: int
@@ -91,7 +91,7 @@ def check_message(
     message: Message,
     *,
     peer: AgencyId,
-    house: House,
+    view: NodeView,
     reads: Reads,
     now_ms: int,
     random_bytes: RandomBytes,
@@ -102,7 +102,7 @@ def check_message(
 
     1 size and number; 2 the head is of a lane from the peer to us in an epoch of the peer's log, and signed by an
     operations key of the peer; 3 it is not from far ahead; 4 the lane is not stopped; 5 the lane's rules (gap, fork,
-    equivocation); then each delivery's own checks (``exchange.parcel``).
+    equivocation); then each delivery's own checks (``exchange.acts.delivery_checks``).
 
     Args:
         message: As received.
@@ -119,8 +119,8 @@ def check_message(
             EQUIVOCATION, DAMAGED. Nothing moves.
     """
     check_size(message)  # 1
-    lane = lane_of(message, peer, house)
-    head = check_head(message.head, lane, lambda key_id: house.federation.operations_key(peer, key_id, now_ms))  # 2
+    lane = lane_of(message, peer, view)
+    head = check_head(message.head, lane, lambda key_id: view.federation.operations_key(peer, key_id, now_ms))  # 2
     check_hour(head, now_ms)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)  # 4
@@ -133,7 +133,7 @@ def check_message(
         lambda sequence: _held_digest(reads, state, sequence),
     )  # 5
     verdicts = tuple(
-        judge(step, parcel, head, house, reads, now_ms, random_bytes, state, given_up, on_open)
+        judge(step, parcel, head, view, reads, now_ms, random_bytes, state, given_up, on_open)
         for step, parcel in zip(steps, message.parcels, strict=True)
     )
     return Checked(lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
@@ -148,11 +148,11 @@ def check_size(message: Message) -> None:
             raise RefusedError("TOO_LARGE", f"a delivery of {size} bytes, at most {MAX_PARCEL_BYTES}")
 
 
-def lane_of(message: Message, peer: AgencyId, house: House) -> LaneId:
+def lane_of(message: Message, peer: AgencyId, view: NodeView) -> LaneId:
     """Name the lane that a message must be of: the peer's to us, in the class and epoch that its head claims."""
     claimed = parse_lane_head(message.head.payload).lane
-    house.check_epoch(peer, claimed.epoch)
-    return replace(claimed, federation_id=house.federation.federation_id, sender=peer, recipient=house.agency)
+    view.check_epoch(peer, claimed.epoch)
+    return replace(claimed, federation_id=view.federation.federation_id, sender=peer, recipient=view.agency)
 
 
 def check_hour(head: LaneHead, now_ms: int) -> None:
@@ -173,10 +173,10 @@ def _held_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes 
 
 
 def judge(
-    step: Step,
+    step: LaneStep,
     parcel: Parcel,
     head: LaneHead,
-    house: House,
+    view: NodeView,
     reads: Reads,
     now_ms: int,
     random_bytes: RandomBytes,
@@ -187,7 +187,7 @@ def judge(
     """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
     place = (int(head.lane.lane_class), step.delivery.sequence)
     try:
-        dispatch = read_dispatch(step, parcel, head, house, now_ms)
+        dispatch = read_dispatch(step, parcel, head, view, now_ms)
     except RefusedError as refusal:
         if refusal.code in CURABLE:
             raise
@@ -203,7 +203,7 @@ def judge(
     if on_open is not None:
         on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
     try:
-        accepted = check_parcel(step, parcel, dispatch, house, reads, now_ms, random_bytes)
+        accepted = check_parcel(step, parcel, dispatch, view, reads, now_ms, random_bytes)
         return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
     except RefusedError as refusal:
         if refusal.code in ENDS_STREAM and place not in given_up:
@@ -212,8 +212,8 @@ def judge(
 
 
 def take_message(
-    writing: Writing, checked: Checked, *, peer: AgencyId, house: House, old_entry: OldEntry | None = None
-) -> list[Answer]:
+    work: UnitOfWork, checked: Checked, *, peer: AgencyId, view: NodeView, old_entry: OldEntry | None = None
+) -> list[DeliveryAnswer]:
     """Enter a checked message: one entry for each new delivery, and the lane's new position.
 
     Args:
@@ -228,77 +228,77 @@ def take_message(
         RefusedError: LANE_STOPPED, meanwhile.
     """
     lane = checked.lane
-    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)
     answers = []
     sequence, held = state.sequence, state.digest if state.sequence else checked.begun_after
     for verdict in checked.verdicts:
         delivery = verdict.step.delivery
         if not verdict.step.new:
-            answers.append(_answered(writing, state, delivery.sequence))
+            answers.append(_answered(work, state, delivery.sequence))
             continue
         if delivery.sequence != sequence + 1 or delivery.previous != held:
             raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
-        answers.append(_take(writing, verdict, state, peer, house, old_entry))
+        answers.append(_take(work, verdict, state, peer, view, old_entry))
         sequence, held = delivery.sequence, verdict.step.digest
     if sequence != state.sequence:
         state = replace(state, sequence=sequence, digest=held)
     # Only a head of the very place where the lane stands is kept: evidence of equivocation needs one that covers it.
     if checked.head.time_ms > state.head_time_ms and checked.head.sequence == state.sequence:
         state = replace(state, head=checked.signed_head.encode(), head_time_ms=checked.head.time_ms)
-    writing.rows.move_lane(state)
+    work.rows.move_lane(state)
     return answers
 
 
-def _answered(writing: Writing, state: LaneState, sequence: int) -> Answer:
-    row = writing.rows.inbound(state.row, sequence)
+def _answered(work: UnitOfWork, state: LaneState, sequence: int) -> DeliveryAnswer:
+    row = work.rows.inbound(state.row, sequence)
     if row is None:
         raise UnavailableError(f"delivery {sequence} from {state.peer} is not committed yet", 0.1)
-    return Answer(sequence=sequence, entry_index=row.entry_index, original_index=row.original_index, new=False)
+    return DeliveryAnswer(sequence=sequence, entry_index=row.entry_index, original_index=row.original_index, new=False)
 
 
 def _take(
-    writing: Writing,
+    work: UnitOfWork,
     verdict: Verdict,
     state: LaneState,
     peer: AgencyId,
-    house: House,
+    view: NodeView,
     old_entry: OldEntry | None,
-) -> Answer:
+) -> DeliveryAnswer:
     """Write the one entry that answers a delivery, and what hangs on it."""
     delivery, dispatch = verdict.step.delivery, verdict.dispatch
     about = _About(
-        peer=house.member_number(peer),
+        peer=view.member_number(peer),
         bulletin_id=dispatch.bulletin_id if dispatch is not None else b"",
         dispatch_digest=delivery.dispatch_digest,
         delivery_digest=verdict.step.digest,
     )
-    held = writing.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
+    held = work.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
     refusal, original = verdict.refusal, 0
     if verdict.step.withdrawn is not None:
-        index = writing.log.add(Body(kind=Kind.WITHDRAWN, **about))
+        index = work.log.add(Body(kind=Kind.WITHDRAWN, **about))
     elif refusal is None and held is not None and dispatch is not None and _same(held, dispatch):
-        original = renew(writing, held.entry_index, old_entry)
-        index = writing.log.add(Body(kind=Kind.DUPLICATE, **about, **writing.refers(original)))
+        original = renew(work, held.entry_index, old_entry)
+        index = work.log.add(Body(kind=Kind.DUPLICATE, **about, **work.refers(original)))
     elif refusal is None and verdict.accepted is not None and held is None:
-        index = _receive(writing, verdict, verdict.accepted, about, peer)
+        index = _receive(work, verdict, verdict.accepted, about, peer)
     else:
         refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
-        index = writing.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
+        index = work.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
         if refusal.code == "EQUIVOCATION":
-            writing.rows.add_evidence(writing.place(index), "dispatch", verdict.parcel.dispatch.encode())
-    writing.rows.add_inbound(
+            work.rows.add_evidence(work.place(index), "dispatch", verdict.parcel.dispatch.encode())
+    work.rows.add_inbound(
         InboundRow(
             lane=state.row,
             sequence=delivery.sequence,
             delivery=verdict.parcel.delivery,
             digest=verdict.step.digest,
-            entry_index=writing.place(index),
+            entry_index=work.place(index),
             original_index=original,
         )
     )
-    place = writing.place(index)
-    return Answer(sequence=delivery.sequence, entry_index=place, original_index=original, refusal=refusal)
+    place = work.place(index)
+    return DeliveryAnswer(sequence=delivery.sequence, entry_index=place, original_index=original, refusal=refusal)
 
 
 class _About(TypedDict):
@@ -314,9 +314,9 @@ def _same(held: HeldBulletin, dispatch: Dispatch) -> bool:
     return held.statement_digest == dispatch.statement_digest
 
 
-def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, about: _About, peer: AgencyId) -> int:
+def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _About, peer: AgencyId) -> int:
     rule, day = retention_of(accepted.bulletin)
-    index = writing.log.add(
+    index = work.log.add(
         Body(
             kind=Kind.RECEIVED,
             **about,
@@ -326,14 +326,14 @@ def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, about: _Abo
             digest=accepted.disclosure_root,
         )
     )
-    writing.rows.add_bulletin(
+    work.rows.add_bulletin(
         HeldBulletin(
-            entry_index=writing.place(index),
+            entry_index=work.place(index),
             sender=peer,
             bulletin_id=accepted.bulletin_id,
             statement_digest=accepted.statement_digest,
             facts=accepted.facts,
-            at_ms=writing.now_ms,
+            at_ms=work.now_ms,
             retain_until_day=day,
             retention_rule=rule,
         ),
@@ -344,5 +344,5 @@ def _receive(writing: Writing, verdict: Verdict, accepted: Accepted, about: _Abo
             stored_key=accepted.stored_key,
         ),
     )
-    apply_notices(writing, accepted.bulletin, peer, accepted.bulletin_id, index)
+    apply_notices(work, accepted.bulletin, peer, accepted.bulletin_id, index)
     return index

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.entry.entry import Body, Kind, Outcome, Role
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
 from exchange.acts.reading import Reader, check_allowed, check_nonce, check_statement, find_held
+from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.records.statement import ReadPurpose, opened_digest
 from exchange.store.store import HeldBulletin
-from exchange.acts.unit_of_work import RandomBytes, Writing
 from keys.errors import RefusedError
 from keys.identity import short
 
@@ -31,7 +31,7 @@ class Kept:
     denied: RefusedError | None = None
 
 
-def hold(writing: Writing, reader: Reader, house: House, random_bytes: RandomBytes) -> Kept:
+def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomBytes) -> Kept:
     """Set a hold, or release every open one of a bulletin; ACCESS_DENIED where it is not allowed.
 
     1 the request is one to hold or to release; 2 the bulletin is here and not erased; 3 it is the statement meant;
@@ -48,25 +48,25 @@ def hold(writing: Writing, reader: Reader, house: House, random_bytes: RandomByt
     """
     request = reader.request
     check_purpose(reader)  # 1
-    held = find_held(writing, request.sender, request.bulletin_id)  # 2
+    held = find_held(work, request.sender, request.bulletin_id)  # 2
     check_statement(held, request)  # 3
-    open_holds = writing.rows.open_holds(held.entry_index)
+    open_holds = work.rows.open_holds(held.entry_index)
     if request.purpose is ReadPurpose.RELEASE:
         check_on_hold(held, open_holds)  # 4
-    check_nonce(writing, request)  # 5
+    check_nonce(work, request)  # 5
     random = random_bytes(32)
     try:
         check_allowed(reader, (held,))  # 6
     except RefusedError as refusal:
-        index = _log(writing, reader, house, Kind.ACCESS_DENIED, held, held.entry_index, random, refusal)
+        index = _log(work, reader, view, Kind.ACCESS_DENIED, held, held.entry_index, random, refusal)
         return Kept(entry_index=index, blind=random, count=0, denied=refusal)
     if request.purpose is ReadPurpose.HOLD:
-        index = _log(writing, reader, house, Kind.HOLD_SET, held, held.entry_index, random)
-        writing.rows.set_hold(index, held.entry_index)
+        index = _log(work, reader, view, Kind.HOLD_SET, held, held.entry_index, random)
+        work.rows.set_hold(index, held.entry_index)
         return Kept(entry_index=index, blind=random, count=1)
     for each in open_holds:
-        index = _log(writing, reader, house, Kind.HOLD_RELEASED, held, each, random)
-        writing.rows.release_hold(each, index)
+        index = _log(work, reader, view, Kind.HOLD_RELEASED, held, each, random)
+        work.rows.release_hold(each, index)
     return Kept(entry_index=index, blind=random, count=len(open_holds))
 
 
@@ -83,9 +83,9 @@ def check_on_hold(held: HeldBulletin, open_holds: list[int]) -> None:
 
 
 def _log(
-    writing: Writing,
+    work: UnitOfWork,
     reader: Reader,
-    house: House,
+    view: NodeView,
     kind: Kind,
     held: HeldBulletin,
     target: int,
@@ -93,11 +93,11 @@ def _log(
     denied: RefusedError | None = None,
 ) -> int:
     """Write one entry about *target*, with what opens its digest beside the log; return its place."""
-    index = writing.log.add(
+    index = work.log.add(
         Body(
             kind=kind,
-            actor=house.pseudonym(reader.key.owner),
-            actor_epoch=house.pseudonym_epoch,
+            actor=view.pseudonym(reader.key.owner),
+            actor_epoch=view.pseudonym_epoch,
             role=Role.READER,
             bulletin_id=held.bulletin_id,
             purpose=int(reader.request.purpose),
@@ -105,9 +105,9 @@ def _log(
             retain_until_day=held.retain_until_day if kind is Kind.HOLD_SET else 0,
             retention_rule=held.retention_rule if kind is Kind.HOLD_SET else 0,
             digest=opened_digest(random, reader.digest),
-            **writing.refers(target),
+            **work.refers(target),
         )
     )
-    place = writing.place(index)
-    writing.rows.add_reading(place, random, reader.signed.encode())
+    place = work.place(index)
+    work.rows.add_reading(place, random, reader.signed.encode())
     return place

@@ -44,7 +44,7 @@ def end_of_epoch_before(federation: Federation, agency: AgencyId, epoch: int) ->
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class NodeView:
     """One agency's node as the acts see it."""
 
     agency: AgencyId

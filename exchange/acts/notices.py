@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from audit.entry.entry import Body, Kind
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.bulletin import id_bytes
 from exchange.store.store import Notice
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
-from exchange.acts.unit_of_work import Writing
 
 RECALLS = int(bulletin_pb2.RELATION_TYPE_RECALLS)
 _KINDS = {int(bulletin_pb2.RELATION_TYPE_CORRECTS): Kind.CORRECTED, RECALLS: Kind.RECALLED}
 
 
-def apply_notices(writing: Writing, bulletin: Bulletin, sender: str, bulletin_id: bytes, index: int) -> None:
+def apply_notices(work: UnitOfWork, bulletin: Bulletin, sender: str, bulletin_id: bytes, index: int) -> None:
     """Note what a new bulletin says of others of its sender, and what others have said of it before it came.
 
     Args:
@@ -26,16 +26,16 @@ def apply_notices(writing: Writing, bulletin: Bulletin, sender: str, bulletin_id
     for relation in bulletin.header.relations:
         if relation.type in _KINDS and relation.bulletin_id:
             target_id = id_bytes(relation.bulletin_id)
-            writing.rows.add_notice(
+            work.rows.add_notice(
                 Notice(sender=sender, target_id=target_id, relation=int(relation.type), bulletin_id=bulletin_id)
             )
-            held = writing.rows.find(sender, target_id)
+            held = work.rows.find(sender, target_id)
             if held is not None:
-                _log(writing, int(relation.type), target_id, held.entry_index)
-    for notice in writing.rows.notices(sender, bulletin_id):
+                _log(work, int(relation.type), target_id, held.entry_index)
+    for notice in work.rows.notices(sender, bulletin_id):
         if notice.bulletin_id != bulletin_id:
-            _log(writing, notice.relation, bulletin_id, writing.place(index))
+            _log(work, notice.relation, bulletin_id, work.place(index))
 
 
-def _log(writing: Writing, relation: int, target_id: bytes, place: int) -> None:
-    writing.log.add(Body(kind=_KINDS[relation], bulletin_id=target_id, **writing.refers(place)))
+def _log(work: UnitOfWork, relation: int, target_id: bytes, place: int) -> None:
+    work.log.add(Body(kind=_KINDS[relation], bulletin_id=target_id, **work.refers(place)))

@@ -11,21 +11,27 @@ from dataclasses import dataclass, replace
 
 from audit.entry.entry import Body, Kind, Role
 from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, find_author
+from exchange.acts.node_view import NodeView
+from exchange.acts.notices import apply_notices
+from exchange.acts.stored_bulletin import (
+    bulletin_id_of,
+    check_correction,
+    corrected_by,
+    facts_of,
+    needs_target,
+    retention_of,
+)
+from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.records.bulletin import id_bytes, parse_bulletin
 from exchange.records.disclosure import disclosure_root
 from exchange.records.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
-from exchange.records.sealed_statement import Sealed, seal_statement
-from exchange.acts.summary import bulletin_id_of, facts_of, needs_target, retention_of
-from exchange.acts.stored_bulletin import check_correction, corrected_by
-from exchange.acts.node_view import House
 from exchange.records.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
-from exchange.acts.notices import apply_notices
+from exchange.records.sealed_statement import Sealed, seal_statement
+from exchange.records.statement import Statement, opening, parse_statement, recipients_of, statement_digest
 from exchange.rules import check_bulletin
 from exchange.rules.complaint import RulesError
-from exchange.records.statement import Statement, opening, parse_statement, recipients_of, statement_digest
 from exchange.store.store import Content, Facts, HeldBulletin, OutboundRow, Reads
 from exchange.v1.bulletin_pb2 import Bulletin
-from exchange.acts.unit_of_work import RandomBytes, Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
@@ -64,7 +70,7 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishOutcome:
     """What the author is told: the entry that his receipt will prove."""
 
     entry_index: int  # its place
@@ -73,7 +79,7 @@ class Published:
 
 
 def prepare(
-    signed: SignedPayload, *, caller: str, house: House, reads: Reads, now_ms: int, random_bytes: RandomBytes
+    signed: SignedPayload, *, caller: str, view: NodeView, reads: Reads, now_ms: int, random_bytes: RandomBytes
 ) -> Prepared | HeldBulletin:
     """Check a statement and seal it.
 
@@ -97,25 +103,25 @@ def prepare(
     """
     check_size(signed)  # 1
     statement = parse_statement(signed.payload)
-    check_federation(statement, house)  # 2
-    check_roster(statement, house, now_ms)  # 3
+    check_federation(statement, view)  # 2
+    check_roster(statement, view, now_ms)  # 3
     bulletin = parse_bulletin(statement.bulletin)
-    check_originator(bulletin, house)  # 4
-    author = find_author(signed, house.agency, house, now_ms)
+    check_originator(bulletin, view)  # 4
+    author = find_author(signed, view.agency, view, now_ms)
     check_caller(author, caller)  # 5
     check_author_named(bulletin, author)  # 6
     check_role(author, bulletin)  # 7
     check_signature(signed, author)  # 8
     digest = statement_digest(signed.payload)
     bulletin_id = bulletin_id_of(bulletin)
-    held = reads.find(house.agency, bulletin_id)
+    held = reads.find(view.agency, bulletin_id)
     if held is not None and held.statement_digest == digest:
         return held
-    check_recipients(statement, bulletin, house)  # 9
-    check_targets(bulletin, house, reads)  # 10
-    check_rules(bulletin, statement, house)  # 11
-    check_old_values(bulletin, house, reads)  # 12
-    return _seal(signed, statement, bulletin, author, digest, bulletin_id, house, now_ms, random_bytes)
+    check_recipients(statement, bulletin, view)  # 9
+    check_targets(bulletin, view, reads)  # 10
+    check_rules(bulletin, statement, view)  # 11
+    check_old_values(bulletin, view, reads)  # 12
+    return _seal(signed, statement, bulletin, author, digest, bulletin_id, view, now_ms, random_bytes)
 
 
 def check_size(signed: SignedPayload) -> None:
@@ -123,25 +129,25 @@ def check_size(signed: SignedPayload) -> None:
         raise RefusedError("TOO_LARGE", f"statement of {len(signed.payload)} bytes, at most {MAX_STATEMENT_BYTES}")
 
 
-def check_federation(statement: Statement, house: House) -> None:
-    if statement.federation_id != house.federation.federation_id:
-        ours, theirs = short(house.federation.federation_id), short(statement.federation_id)
+def check_federation(statement: Statement, view: NodeView) -> None:
+    if statement.federation_id != view.federation.federation_id:
+        ours, theirs = short(view.federation.federation_id), short(statement.federation_id)
         raise RefusedError("WRONG_FEDERATION", f"signed for federation {theirs}, this is {ours}")
 
 
-def check_roster(statement: Statement, house: House, now_ms: int) -> None:
-    roster, digest = house.federation.roster, house.federation.roster_digest
+def check_roster(statement: Statement, view: NodeView, now_ms: int) -> None:
+    roster, digest = view.federation.roster, view.federation.roster_digest
     if statement.roster_digest != digest:
         found = short(statement.roster_digest)
         raise RefusedError(
             "STALE_ROSTER", f"signed under roster {found}; in force is {roster.version}, {short(digest)}"
         )
-    house.federation.check_traffic(now_ms)
+    view.federation.check_traffic(now_ms)
 
 
-def check_originator(bulletin: Bulletin, house: House) -> None:
-    if bulletin.header.originator != house.agency:
-        raise RefusedError("SENDER_DIFFERS", f"originator {bulletin.header.originator} at the node of {house.agency}")
+def check_originator(bulletin: Bulletin, view: NodeView) -> None:
+    if bulletin.header.originator != view.agency:
+        raise RefusedError("SENDER_DIFFERS", f"originator {bulletin.header.originator} at the node of {view.agency}")
 
 
 def check_caller(author: Author, caller: str) -> None:
@@ -149,15 +155,15 @@ def check_caller(author: Author, caller: str) -> None:
         raise RefusedError("AUTHOR_DIFFERS", f"signed by {author.key.owner}, brought by {caller}")
 
 
-def check_recipients(statement: Statement, bulletin: Bulletin, house: House) -> None:
-    expected = recipients_of(bulletin.header.addressees, house.agency)
+def check_recipients(statement: Statement, bulletin: Bulletin, view: NodeView) -> None:
+    expected = recipients_of(bulletin.header.addressees, view.agency)
     if statement.recipients != expected:
         raise RefusedError("RECIPIENTS_DIFFER", f"signed for {len(statement.recipients)} agencies, addressed to others")
     for agency in expected:
-        house.member_number(agency)
+        view.member_number(agency)
 
 
-def check_targets(bulletin: Bulletin, house: House, reads: Reads) -> None:
+def check_targets(bulletin: Bulletin, view: NodeView, reads: Reads) -> None:
     for relation in bulletin.header.relations:
         if not needs_target(relation):
             continue
@@ -166,14 +172,14 @@ def check_targets(bulletin: Bulletin, house: House, reads: Reads) -> None:
             raise RefusedError("TARGET_MISSING", f"relation to {relation.bulletin_id}: that statement is not held here")
 
 
-def check_rules(bulletin: Bulletin, statement: Statement, house: House) -> None:
-    complaints = check_bulletin(bulletin, house.catalogue(statement.roster_digest))
+def check_rules(bulletin: Bulletin, statement: Statement, view: NodeView) -> None:
+    complaints = check_bulletin(bulletin, view.catalogue(statement.roster_digest))
     if complaints:
         raise RulesError(complaints)
 
 
-def check_old_values(bulletin: Bulletin, house: House, reads: Reads) -> None:
-    target = corrected_by(bulletin, house.agency, reads, house.storage)
+def check_old_values(bulletin: Bulletin, view: NodeView, reads: Reads) -> None:
+    target = corrected_by(bulletin, view.agency, reads, view.storage)
     if target is not None:
         check_correction(bulletin, target)
 
@@ -185,14 +191,14 @@ def _seal(
     author: Author,
     digest: bytes,
     bulletin_id: bytes,
-    house: House,
+    view: NodeView,
     now_ms: int,
     random_bytes: RandomBytes,
 ) -> Prepared:
     served: dict[AgencyId, PublicKey] = {}
     absent: list[Absent] = []
     for agency in statement.recipients:
-        reason, key = _serve(agency, house, now_ms)
+        reason, key = _serve(agency, view, now_ms)
         if key is None:
             absent.append(Absent(agency=agency, reason=reason))
         else:
@@ -202,13 +208,13 @@ def _seal(
     sealed = seal_statement(
         signed,
         statement=statement,
-        sender=house.agency,
+        sender=view.agency,
         bulletin_id=bulletin_id,
         urgency=Urgency(bulletin.header.urgency),
         recipients=served,
         absent=absent,
         expires_ms=now_ms + TRANSPORT_MS,
-        signer=house.operations,
+        signer=view.operations,
         random_bytes=random_bytes,
     )
     return Prepared(
@@ -217,25 +223,25 @@ def _seal(
         statement=statement,
         digest=digest,
         author=author,
-        facts=facts_of(bulletin, house.catalogue(statement.roster_digest), None),
+        facts=facts_of(bulletin, view.catalogue(statement.roster_digest), None),
         sealed=sealed,
         dispatch_digest=dispatch_digest(sealed.dispatch.payload),
-        stored_key=house.storage.store(sealed.content_key, digest, random_bytes),
+        stored_key=view.storage.store(sealed.content_key, digest, random_bytes),
         disclosure_root=disclosure_root(statement.salt, statement.bulletin),
         recipients=tuple(served),
     )
 
 
-def _serve(agency: AgencyId, house: House, now_ms: int) -> tuple[AbsentReason, PublicKey | None]:
-    member = house.federation.roster.member(agency)
+def _serve(agency: AgencyId, view: NodeView, now_ms: int) -> tuple[AbsentReason, PublicKey | None]:
+    member = view.federation.roster.member(agency)
     if member is None or member.status is MemberStatus.LEFT:
         return AbsentReason.LEFT, None
     if member.status is MemberStatus.SUSPENDED:
         return AbsentReason.SUSPENDED, None
-    return AbsentReason.NO_KEY, house.federation.encryption_key(agency, now_ms)
+    return AbsentReason.NO_KEY, view.federation.encryption_key(agency, now_ms)
 
 
-def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
+def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutcome:
     """Enter a prepared statement into the log and its recipients' lanes.
 
     13 (sender, bulletin_id) is unique for ever.
@@ -243,20 +249,20 @@ def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
     Raises:
         RefusedError: EQUIVOCATION, another statement has this id.
     """
-    held = writing.rows.find(house.agency, prepared.bulletin_id)
+    held = work.rows.find(view.agency, prepared.bulletin_id)
     if held is not None and held.statement_digest == prepared.digest:
-        return Published(entry_index=held.entry_index, statement_digest=prepared.digest, queued=())
+        return PublishOutcome(entry_index=held.entry_index, statement_digest=prepared.digest, queued=())
     check_unique(held, prepared)  # 13
     rule, day = retention_of(prepared.bulletin)
-    index = _log_published(writing, prepared, house)
-    writing.rows.add_bulletin(
+    index = _log_published(work, prepared, view)
+    work.rows.add_bulletin(
         HeldBulletin(
-            entry_index=writing.place(index),
-            sender=house.agency,
+            entry_index=work.place(index),
+            sender=view.agency,
             bulletin_id=prepared.bulletin_id,
             statement_digest=prepared.digest,
             facts=prepared.facts,
-            at_ms=writing.now_ms,
+            at_ms=work.now_ms,
             retain_until_day=day,
             retention_rule=rule,
         ),
@@ -267,9 +273,9 @@ def publish(writing: Writing, prepared: Prepared, house: House) -> Published:
             stored_key=prepared.stored_key,
         ),
     )
-    queued = _queue(writing, prepared, house, index)
-    apply_notices(writing, prepared.bulletin, house.agency, prepared.bulletin_id, index)
-    return Published(entry_index=writing.place(index), statement_digest=prepared.digest, queued=queued)
+    queued = _queue(work, prepared, view, index)
+    apply_notices(work, prepared.bulletin, view.agency, prepared.bulletin_id, index)
+    return PublishOutcome(entry_index=work.place(index), statement_digest=prepared.digest, queued=queued)
 
 
 def check_unique(held: HeldBulletin | None, prepared: Prepared) -> None:
@@ -281,13 +287,13 @@ def check_unique(held: HeldBulletin | None, prepared: Prepared) -> None:
         )
 
 
-def _log_published(writing: Writing, prepared: Prepared, house: House) -> int:
+def _log_published(work: UnitOfWork, prepared: Prepared, view: NodeView) -> int:
     rule, day = retention_of(prepared.bulletin)
-    return writing.log.add(
+    return work.log.add(
         Body(
             kind=Kind.PUBLISHED,
-            actor=house.pseudonym(prepared.author.key.owner),
-            actor_epoch=house.pseudonym_epoch,
+            actor=view.pseudonym(prepared.author.key.owner),
+            actor_epoch=view.pseudonym_epoch,
             role=Role.AUTHOR,
             bulletin_id=prepared.bulletin_id,
             dispatch_digest=prepared.dispatch_digest,
@@ -300,41 +306,41 @@ def _log_published(writing: Writing, prepared: Prepared, house: House) -> int:
     )
 
 
-def _queue(writing: Writing, prepared: Prepared, house: House, index: int) -> tuple[Queued, ...]:
+def _queue(work: UnitOfWork, prepared: Prepared, view: NodeView, index: int) -> tuple[Queued, ...]:
     """Number one delivery for each recipient, in its lane."""
     lane_class = class_of(prepared.bulletin.header.urgency)
     body, dispatch = prepared.sealed.body, prepared.sealed.dispatch.encode()
     queued = []
     for agency in prepared.recipients:
-        lane, row = _deliver(writing, prepared, house, agency, lane_class, index)
+        lane, row = _deliver(work, prepared, view, agency, lane_class, index)
         queued.append(Queued(lane=lane, row=row, dispatch=dispatch, body=body))
-    writing.rows.add_outbound([step.row for step in queued])
+    work.rows.add_outbound([step.row for step in queued])
     return tuple(queued)
 
 
 def _deliver(
-    writing: Writing, prepared: Prepared, house: House, agency: AgencyId, lane_class: LaneClass, index: int
+    work: UnitOfWork, prepared: Prepared, view: NodeView, agency: AgencyId, lane_class: LaneClass, index: int
 ) -> tuple[LaneId, OutboundRow]:
-    state = writing.rows.open_lane(outgoing=True, peer=agency, lane_class=lane_class, epoch=house.epoch)
+    state = work.rows.open_lane(outgoing=True, peer=agency, lane_class=lane_class, epoch=view.epoch)
     lane = LaneId(
-        federation_id=house.federation.federation_id,
-        sender=house.agency,
+        federation_id=view.federation.federation_id,
+        sender=view.agency,
         recipient=agency,
         lane_class=lane_class,
-        epoch=house.epoch,
+        epoch=view.epoch,
     )
     delivery = Delivery(
         lane=lane,
         sequence=state.sequence + 1,
         previous=state.digest,
         dispatch_digest=prepared.dispatch_digest,
-        time_ms=writing.now_ms,
+        time_ms=work.now_ms,
     ).encode()
     digest = delivery_digest(delivery)
-    queued_index = writing.log.add(
+    queued_index = work.log.add(
         Body(
             kind=Kind.QUEUED,
-            peer=house.member_number(agency),
+            peer=view.member_number(agency),
             bulletin_id=prepared.bulletin_id,
             dispatch_digest=prepared.dispatch_digest,
             delivery_digest=digest,
@@ -342,16 +348,16 @@ def _deliver(
             count=state.sequence + 1,
         )
     )
-    writing.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
+    work.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
     row = OutboundRow(
         lane=state.row,
         sequence=state.sequence + 1,
-        entry_index=writing.place(index),
-        queued_index=writing.place(queued_index),
+        entry_index=work.place(index),
+        queued_index=work.place(queued_index),
         delivery=delivery,
         digest=digest,
         wrap=prepared.sealed.wraps[agency],
         opening=opening(prepared.statement.salt, digest),
-        since_ms=writing.now_ms,
+        since_ms=work.now_ms,
     )
     return lane, row

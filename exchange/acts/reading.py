@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.entry.entry import Body, Kind, Outcome, Role
+from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
-from exchange.acts.node_view import House
+from exchange.acts.unit_of_work import NOTHING, RandomBytes, UnitOfWork
 from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, parse_read
 from exchange.store.store import HeldBulletin, Reads
-from exchange.acts.unit_of_work import NOTHING, RandomBytes, Writing
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -56,7 +56,7 @@ class OpenedBulletin:
     granted: Granted
 
 
-def check_request(signed: SignedPayload, *, caller: str, house: House, now_ms: int) -> Reader:
+def check_request(signed: SignedPayload, *, caller: str, view: NodeView, now_ms: int) -> Reader:
     """Check an officer's request to read.
 
     1 federation and agency; 2 the caller is who signed; 3 the request names him; 4 his signature; 5 the hour.
@@ -67,10 +67,10 @@ def check_request(signed: SignedPayload, *, caller: str, house: House, now_ms: i
         RefusedError: WRONG_FEDERATION, WRONG_MAKER, AUTHOR_DIFFERS, CLOCK_DIFFERS and those of signatures.
     """
     request = parse_read(signed.payload)
-    check_federation(request, house)  # 1
+    check_federation(request, view)  # 1
     if len(signed.signatures) != 1:
         raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures on a request to read")
-    officer, key = house.federation.person(house.agency, signed.signatures[0].key_id, now_ms)
+    officer, key = view.federation.person(view.agency, signed.signatures[0].key_id, now_ms)
     check_caller(key, caller)  # 2
     check_named(request, officer)  # 3
     check_signature(signed, key)  # 4
@@ -80,11 +80,11 @@ def check_request(signed: SignedPayload, *, caller: str, house: House, now_ms: i
     )
 
 
-def check_federation(request: ReadRequest, house: House) -> None:
-    if request.federation_id != house.federation.federation_id:
+def check_federation(request: ReadRequest, view: NodeView) -> None:
+    if request.federation_id != view.federation.federation_id:
         raise RefusedError("WRONG_FEDERATION", f"request of federation {short(request.federation_id)}")
-    if request.agency != house.agency:
-        raise RefusedError("WRONG_MAKER", f"request to the node of {request.agency}, this is {house.agency}")
+    if request.agency != view.agency:
+        raise RefusedError("WRONG_MAKER", f"request to the node of {request.agency}, this is {view.agency}")
 
 
 def check_caller(key: PublicKey, caller: str) -> None:
@@ -107,7 +107,7 @@ def check_time(request: ReadRequest, now_ms: int) -> None:
         raise RefusedError("CLOCK_DIFFERS", f"the request's time is {seconds} s from the node's clock")
 
 
-def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBytes) -> Granted:
+def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomBytes) -> Granted:
     """Log a reading: OPENED, LISTED or EXPORTED, or ACCESS_DENIED where it is not allowed.
 
     6 the nonce is new; 7 role and ceiling.
@@ -121,21 +121,21 @@ def grant(writing: Writing, reader: Reader, house: House, random_bytes: RandomBy
     request = reader.request
     check_opens(request)
     wanted = request.listed or ((request.sender, request.bulletin_id),)
-    held = tuple(find_held(writing, sender, bulletin_id) for sender, bulletin_id in wanted)
+    held = tuple(find_held(work, sender, bulletin_id) for sender, bulletin_id in wanted)
     if not request.listed:
         check_statement(held[0], request)
-    check_nonce(writing, request)  # 6
+    check_nonce(work, request)  # 6
     denied = None
     try:
         check_allowed(reader, held)  # 7
     except RefusedError as refusal:
         denied = refusal
     random = random_bytes(32)
-    index = writing.log.add(_entry(writing, reader, held, denied, random, house))
-    writing.rows.add_reading(writing.place(index), random, reader.signed.encode())
+    index = work.log.add(_entry(work, reader, held, denied, random, view))
+    work.rows.add_reading(work.place(index), random, reader.signed.encode())
     if denied is None and not request.listed:
-        writing.rows.mark_opened(held[0].entry_index)
-    return Granted(entry_index=writing.place(index), held=held, blind=random, denied=denied)
+        work.rows.mark_opened(held[0].entry_index)
+    return Granted(entry_index=work.place(index), held=held, blind=random, denied=denied)
 
 
 def check_opens(request: ReadRequest) -> None:
@@ -146,9 +146,9 @@ def check_opens(request: ReadRequest) -> None:
         raise RefusedError("MALFORMED", "a list is not exported")
 
 
-def find_held(writing: Writing, sender: str, bulletin_id: bytes) -> HeldBulletin:
+def find_held(work: UnitOfWork, sender: str, bulletin_id: bytes) -> HeldBulletin:
     """Give a bulletin that can still be opened: RefusedError NO_SUCH_BULLETIN, or KEY_GONE for an erased one."""
-    held = writing.rows.find(sender, bulletin_id)
+    held = work.rows.find(sender, bulletin_id)
     if held is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {short(bulletin_id)} of {sender} is here")
     if held.erased:
@@ -162,8 +162,8 @@ def check_statement(held: HeldBulletin, request: ReadRequest) -> None:
         raise RefusedError("NO_SUCH_BULLETIN", f"statement {short(request.statement_digest)} is not the one held here")
 
 
-def check_nonce(writing: Writing, request: ReadRequest) -> None:
-    if not writing.rows.take_nonce(request.nonce):
+def check_nonce(work: UnitOfWork, request: ReadRequest) -> None:
+    if not work.rows.take_nonce(request.nonce):
         raise RefusedError("REPLAYED", f"request {short(request.nonce)} was made before")
 
 
@@ -176,12 +176,12 @@ def check_allowed(reader: Reader, held: tuple[HeldBulletin, ...]) -> None:
 
 
 def _entry(
-    writing: Writing,
+    work: UnitOfWork,
     reader: Reader,
     held: tuple[HeldBulletin, ...],
     denied: RefusedError | None,
     random: bytes,
-    house: House,
+    view: NodeView,
 ) -> Body:
     listing = bool(reader.request.listed)
     kind = (
@@ -189,19 +189,19 @@ def _entry(
     )
     return Body(
         kind=kind,
-        actor=house.pseudonym(reader.key.owner),
-        actor_epoch=house.pseudonym_epoch,
+        actor=view.pseudonym(reader.key.owner),
+        actor_epoch=view.pseudonym_epoch,
         role=Role.READER,
         bulletin_id=b"" if listing else held[0].bulletin_id,
         purpose=int(reader.request.purpose),
         outcome=Outcome[denied.code] if denied else 0 if kind is Kind.EXPORTED else Outcome.DONE,
         count=len(held) if listing else 0,
         digest=opened_digest(random, reader.digest),
-        **(NOTHING if listing else writing.refers(held[0].entry_index)),
+        **(NOTHING if listing else work.refers(held[0].entry_index)),
     )
 
 
-def open_bulletin(granted: Granted, held: HeldBulletin, house: House, reads: Reads) -> OpenedBulletin:
+def open_bulletin(granted: Granted, held: HeldBulletin, view: NodeView, reads: Reads) -> OpenedBulletin:
     """Open what a grant allows. Its entry is durable by now.
 
     Raises:
@@ -215,7 +215,7 @@ def open_bulletin(granted: Granted, held: HeldBulletin, house: House, reads: Rea
         raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")
     return OpenedBulletin(
         held=held,
-        statement=open_content(content, held, house.storage),
+        statement=open_content(content, held, view.storage),
         dispatch=SignedPayload.decode(content.dispatch),
         granted=granted,
     )

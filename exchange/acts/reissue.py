@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from audit.entry.entry import Kind, parse_body, parse_entry
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.store.log_position import epoch_of, index_of, place_of
-from exchange.acts.unit_of_work import Writing
 from keys.errors import UnavailableError
 
 OldEntry = Callable[[int], bytes]
 """Reads an entry of an earlier epoch by its place."""
 
 
-def renew(writing: Writing, place: int, old_entry: OldEntry | None) -> int:
+def renew(work: UnitOfWork, place: int, old_entry: OldEntry | None) -> int:
     """Give the place of an entry in this epoch of our log; one of an earlier epoch is written once more.
 
     Args:
@@ -29,10 +29,10 @@ def renew(writing: Writing, place: int, old_entry: OldEntry | None) -> int:
     Raises:
         UnavailableError: The earlier epoch's log is not in the home any more.
     """
-    if epoch_of(place) == writing.epoch:
+    if epoch_of(place) == work.epoch:
         return place
     name = f"renewed/{place}"
-    if (known := writing.rows.meta(name)) is not None and epoch_of(int.from_bytes(known, "big")) == writing.epoch:
+    if (known := work.rows.meta(name)) is not None and epoch_of(int.from_bytes(known, "big")) == work.epoch:
         return int.from_bytes(known, "big")
     if old_entry is None:
         raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is not here", 60)
@@ -40,8 +40,8 @@ def renew(writing: Writing, place: int, old_entry: OldEntry | None) -> int:
     if body.refers_to:
         earlier = place_of(body.refers_to_epoch or epoch_of(place), body.refers_to)
         if body.kind == Kind.DUPLICATE:
-            earlier = renew(writing, earlier, old_entry)
-        body = replace(body, **writing.refers(earlier))
-    new = writing.place(writing.log.add(body))
-    writing.rows.set_meta(name, new.to_bytes(8, "big"))
+            earlier = renew(work, earlier, old_entry)
+        body = replace(body, **work.refers(earlier))
+    new = work.place(work.log.add(body))
+    work.rows.set_meta(name, new.to_bytes(8, "big"))
     return new

@@ -9,27 +9,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from audit.entry.entry import Body, Kind, Outcome
-from exchange.records.equivocation import Equivocation
-from exchange.acts.node_view import House
 from exchange.acts.intake import Message, lane_of
+from exchange.acts.node_view import NodeView
+from exchange.acts.unit_of_work import UnitOfWork
+from exchange.records.equivocation import Equivocation
 from exchange.records.lane import EquivocationError, parse_delivery, parse_lane_head
 from exchange.store.store import LaneState
-from exchange.acts.unit_of_work import Writing
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 
 PAGE = 1000  # deliveries read at once
 
 
-def _held_between(writing: Writing, state: LaneState, first: int, last: int) -> Iterator[bytes]:
+def _held_between(work: UnitOfWork, state: LaneState, first: int, last: int) -> Iterator[bytes]:
     """Yield the deliveries of a lane that we hold, however far back the first of them is."""
     after = first - 1
-    while after < last and (rows := writing.rows.inbound_after(state.row, after, PAGE)):
+    while after < last and (rows := work.rows.inbound_after(state.row, after, PAGE)):
         yield from (row.delivery for row in rows if row.sequence <= last)
         after = rows[-1].sequence
 
 
-def stop_lane(writing: Writing, message: Message, found: EquivocationError, *, peer: AgencyId, house: House) -> int:
+def stop_lane(work: UnitOfWork, message: Message, found: EquivocationError, *, peer: AgencyId, view: NodeView) -> int:
     """Keep the proof that a peer contradicted itself, and stop its lane.
 
     Args:
@@ -42,21 +42,21 @@ def stop_lane(writing: Writing, message: Message, found: EquivocationError, *, p
     Returns:
         The index of the REFUSED entry.
     """
-    lane = lane_of(message, peer, house)
-    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
+    lane = lane_of(message, peer, view)
+    state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     ours = SignedPayload.decode(state.head)
     upto = parse_lane_head(ours.payload).sequence
     evidence = Equivocation(
         head_a=ours,
-        deliveries_a=tuple(_held_between(writing, state, found.sequence, upto)),
+        deliveries_a=tuple(_held_between(work, state, found.sequence, upto)),
         head_b=message.head,
         deliveries_b=tuple(
             parcel.delivery for parcel in message.parcels if parse_delivery(parcel.delivery).sequence >= found.sequence
         ),
     )
     # Not as the delivery's digest: that delivery has its one answer, or belongs to nobody's numbering but the peer's.
-    body = Body(kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=house.member_number(peer), digest=found.shown)
-    index = writing.log.add(body)
-    writing.rows.add_evidence(writing.place(index), "lane", evidence.encode())
-    writing.rows.move_lane(replace(state, stopped=True))
+    body = Body(kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=view.member_number(peer), digest=found.shown)
+    index = work.log.add(body)
+    work.rows.add_evidence(work.place(index), "lane", evidence.encode())
+    work.rows.move_lane(replace(state, stopped=True))
     return index

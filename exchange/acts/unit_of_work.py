@@ -24,7 +24,7 @@ NOTHING = Reference(refers_to=0, refers_to_epoch=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class UnitOfWork:
     """One transaction. What an act adds to ``log`` and ``rows`` becomes durable together or not at all."""
 
     rows: Transaction

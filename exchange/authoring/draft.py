@@ -18,9 +18,9 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from exchange.authoring.yaml_tree import StopError, YamlNode, lone_surrogate, read_tree
 from exchange.records.bulletin import KINDS, enum_words
 from exchange.rules.complaint import WHOLE, Complaint, nearest
-from exchange.authoring.yaml_tree import Node, StopError, lone_surrogate, read_tree
 from exchange.v1.bulletin_pb2 import Bulletin
 
 MAX_QUOTE = 60  # characters of a wrong word that a complaint repeats
@@ -79,7 +79,7 @@ def _fields(descriptor: Descriptor) -> dict[str, FieldDescriptor]:
     return {field.name: field for field in descriptor.fields if field.type != _F.TYPE_BYTES}
 
 
-def _fill(message: Message, node: Node, path: str, lines: dict[str, int]) -> None:
+def _fill(message: Message, node: YamlNode, path: str, lines: dict[str, int]) -> None:
     """Type one mapping into *message*."""
     if not isinstance(node.value, dict):
         raise StopError("Y-TYPE", path, "a mapping is needed here: lines of 'key: value'", node.line)
@@ -100,7 +100,7 @@ def _fill(message: Message, node: Node, path: str, lines: dict[str, int]) -> Non
         _set(message, field, child, here, lines)
 
 
-def _set(message: Message, field: FieldDescriptor, node: Node, path: str, lines: dict[str, int]) -> None:
+def _set(message: Message, field: FieldDescriptor, node: YamlNode, path: str, lines: dict[str, int]) -> None:
     """Type one field: a list where the schema repeats it, else one value."""
     if not field.is_repeated:
         if field.type == _F.TYPE_MESSAGE:
@@ -122,14 +122,14 @@ def _set(message: Message, field: FieldDescriptor, node: Node, path: str, lines:
             values.append(_scalar(field, item, here))
 
 
-def _fill_message(message: Message, node: Node, path: str, lines: dict[str, int]) -> None:
+def _fill_message(message: Message, node: YamlNode, path: str, lines: dict[str, int]) -> None:
     if isinstance(message, Timestamp):
         _fill_instant(message, _text(node, path), path, node.line)
     else:
         _fill(message, node, path, lines)
 
 
-def _text(node: Node, path: str) -> str:
+def _text(node: YamlNode, path: str) -> str:
     if not isinstance(node.value, str):
         raise StopError("Y-TYPE", path, "a single value is needed here", node.line)
     if lone_surrogate(node.value):
@@ -137,7 +137,7 @@ def _text(node: Node, path: str) -> str:
     return node.value
 
 
-def _scalar(field: FieldDescriptor, node: Node, path: str) -> Any:
+def _scalar(field: FieldDescriptor, node: YamlNode, path: str) -> Any:
     """Type one scalar by its field."""
     text = _text(node, path)
     if field.type == _F.TYPE_STRING:

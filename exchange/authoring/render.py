@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from exchange.records.bulletin import enum_word, expires_ms, kind_of, milliseconds, tlp_of
 from exchange.authoring.render_fields import (
     Block,
     field_lines,
@@ -21,6 +20,7 @@ from exchange.authoring.render_fields import (
     token,
 )
 from exchange.authoring.text import safe_text
+from exchange.records.bulletin import enum_word, expires_ms, kind_of, milliseconds, tlp_of
 from exchange.v1 import bulletin_pb2 as pb
 
 RULE = "─" * 72

@@ -15,8 +15,8 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from exchange.records.bulletin import enum_word, milliseconds
 from exchange.authoring.text import safe_text
+from exchange.records.bulletin import enum_word, milliseconds
 from exchange.v1 import bulletin_pb2 as pb
 
 WIDTH = 92  # columns of running text

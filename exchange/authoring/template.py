@@ -234,7 +234,7 @@ def _receiver(kind: str, originator: str | None, catalogue: Catalogue) -> str:
 
 @cache
 def _body(kind: str) -> str:
-    file = resources.files("exchange.templates") / f"{kind}.yaml"
+    file = resources.files("exchange") / "templates" / f"{kind}.yaml"
     return file.read_text(encoding="utf-8") if file.is_file() else f"{kind}:\n"
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from audit.text import CLIPPED, DEFAULT_LIMIT, MAX_MARKS, safe_text
+from keys.text import CLIPPED, DEFAULT_LIMIT, MAX_MARKS, safe_text
 
 __all__ = ["CLIPPED", "DEFAULT_LIMIT", "MAX_MARKS", "safe_text"]

@@ -25,11 +25,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True, kw_only=True)
-class Node:
+class YamlNode:
     """One place in the file: text, a list, or a mapping of keys to nodes (with the line of each key)."""
 
     line: int  # from 1
-    value: str | list[Node] | dict[str, Node]
+    value: str | list[YamlNode] | dict[str, YamlNode]
 
 
 class StopError(Exception):
@@ -40,7 +40,7 @@ class StopError(Exception):
         self.complaint = Complaint(code=code, path=path, message=message, line=line, hint=hint)
 
 
-def read_tree(data: bytes) -> Node:
+def read_tree(data: bytes) -> YamlNode:
     """Read a file into a tree whose root is a mapping; text is NFC from here on.
 
     Raises:
@@ -73,8 +73,8 @@ class _Builder:
     def __init__(self, events: Iterator[yaml.Event]) -> None:
         self.events = events
 
-    def document(self) -> Node:
-        root: Node | None = None
+    def document(self) -> YamlNode:
+        root: YamlNode | None = None
         for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
@@ -90,28 +90,28 @@ class _Builder:
             raise StopError("Y-DOCS", WHOLE, "the file is empty", 1, ONE_FILE)
         return root
 
-    def node(self, event: yaml.Event, depth: int) -> Node:
+    def node(self, event: yaml.Event, depth: int) -> YamlNode:
         line = _line(event)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise StopError("Y-ALIAS", WHOLE, "anchors (&) and aliases (*) are not read; write the text out", line)
         if getattr(event, "tag", None) is not None:
             raise StopError("Y-TAG", WHOLE, "tags (!) are not read; leave it out", line)
         if isinstance(event, yaml.ScalarEvent):
-            return Node(line=line, value=unicodedata.normalize("NFC", event.value))
+            return YamlNode(line=line, value=unicodedata.normalize("NFC", event.value))
         if depth > MAX_DEPTH:
             raise StopError("Y-DEPTH", WHOLE, f"nested more than {MAX_DEPTH} levels deep", line)
         if isinstance(event, yaml.SequenceStartEvent):
-            return Node(line=line, value=self.sequence(depth))
-        return Node(line=line, value=self.mapping(depth))
+            return YamlNode(line=line, value=self.sequence(depth))
+        return YamlNode(line=line, value=self.mapping(depth))
 
-    def sequence(self, depth: int) -> list[Node]:
+    def sequence(self, depth: int) -> list[YamlNode]:
         items = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             items.append(self.node(event, depth + 1))
         return items
 
-    def mapping(self, depth: int) -> dict[str, Node]:
-        fields: dict[str, Node] = {}
+    def mapping(self, depth: int) -> dict[str, YamlNode]:
+        fields: dict[str, YamlNode] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.node(event, depth + 1)
             if not isinstance(key.value, str) or not _KEY.fullmatch(key.value):
@@ -119,7 +119,7 @@ class _Builder:
             if key.value in fields:
                 message = f"'{key.value}' stands twice, first in line {fields[key.value].line}"
                 raise StopError("Y-DUPKEY", key.value, message, key.line, "keep one of the two")
-            fields[key.value] = Node(line=key.line, value=self.node(next(self.events), depth + 1).value)
+            fields[key.value] = YamlNode(line=key.line, value=self.node(next(self.events), depth + 1).value)
         return fields
 
 

@@ -28,7 +28,7 @@ COMMANDS = {
     "lock": ("exchange.cli.officer.unlock:lock", "Close them again."),
     "node": ("exchange.cli.operator.node:node", "Make, run and examine a node."),
     "witness": ("exchange.cli.operator.witness:witness", "Cosign other people's logs, without a node."),
-    "keys": ("keys.cli:keys", "Make, sign, show and adopt keys and rosters."),
+    "keys": ("keys.cli.main:keys", "Make, sign, show and adopt keys and rosters."),
     "audit": ("exchange.cli.auditor.audit:audit", "Verify, show and prove logs, offline."),
     "demo": ("exchange.cli.operator.demo:demo", "Eighteen agencies, 25 bulletins, one auditor, on this machine."),
     "help": ("exchange.cli.topics:topics", "Exit codes, refusal codes, environment."),

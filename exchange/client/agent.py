@@ -27,8 +27,8 @@ from keys import certificate
 from keys.dsse import payload_type
 from keys.errors import RefusedError
 from keys.hardening import harden
-from keys.key_files import OfficerKeys, load_officer
 from keys.identity import Usage
+from keys.key_files import OfficerKeys, load_officer
 from keys.signing import PublicKey
 
 IDLE_SECONDS = 15 * 60.0

@@ -23,10 +23,9 @@ from typing import Self
 from audit.entry.entry import Kind
 from audit.note.epochs import epoch_of_origin
 from exchange.client.agent import open_keys
-from exchange.records.bulletin import id_bytes
 from exchange.client.compose import Source
-from exchange.client.session import PAGE, Line, translate, wall_clock_ms
 from exchange.client.publishing import Publishing
+from exchange.client.session import PAGE, Line, translate, wall_clock_ms
 from exchange.client.values import (
     Composed,
     Exported,
@@ -41,15 +40,16 @@ from exchange.client.values import (
     uuid_text,
 )
 from exchange.node.enrolment import Enrolment, load_enrolment
-from exchange.store.log_position import place_of
+from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import receipt_from_message
-from exchange.rules.complaint import RulesError
 from exchange.records.statement import ReadPurpose
+from exchange.rules.complaint import RulesError
+from exchange.store.log_position import place_of
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
-from keys.key_files import OfficerKeys
 from keys.identity import AgencyId
+from keys.key_files import OfficerKeys
 
 __all__ = [
     "Client",

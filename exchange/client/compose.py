@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from exchange.records.bulletin import id_bytes, kind_of, uuid7
+from exchange.acts.stored_bulletin import needs_target
 from exchange.authoring.draft import Draft, read_draft
-from exchange.acts.summary import needs_target
+from exchange.authoring.template import complete
+from exchange.authoring.yaml_tree import MAX_FILE_BYTES
+from exchange.records.bulletin import id_bytes, kind_of, uuid7
 from exchange.rules import check_bulletin
 from exchange.rules.catalogue import Catalogue
 from exchange.rules.complaint import RulesError, nearest
-from exchange.authoring.template import complete
-from exchange.authoring.yaml_tree import MAX_FILE_BYTES
 from exchange.v1 import bulletin_pb2 as pb
 from keys.errors import RefusedError
 from keys.roster import Roster

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
-from exchange.records.bulletin import encode_bulletin, id_bytes, kind_of
+from exchange.client.batcher import Gatherer
 from exchange.client.compose import (
     Source,
     check_audience,
@@ -17,12 +17,12 @@ from exchange.client.compose import (
     needs,
     read_source,
 )
-from exchange.client.batcher import Gatherer
 from exchange.client.session import PAGE, Line, translate
 from exchange.client.values import Composed, Published, uuid_text
+from exchange.records.bulletin import encode_bulletin, id_bytes, kind_of
 from exchange.records.receipt import receipt_from_message
-from exchange.rules.complaint import Complaint, RulesError
 from exchange.records.statement import Statement, recipients_of, statement_digest
+from exchange.rules.complaint import Complaint, RulesError
 from exchange.v1 import node_pb2
 from keys import dsse
 from keys.dsse import SignedPayload

@@ -12,12 +12,12 @@ import exchange.rpc  # first of all: it settles how grpc does TLS
 # isort: split
 import grpc
 
-from exchange.client.verifier import Trust
+from exchange.client.verifier import Verifier
 from exchange.node.enrolment import Enrolment, load_seen, save_seen
 from exchange.records.receipt import VerifiedReceipt
+from exchange.records.statement import LogHead, ReadPurpose, ReadRequest
 from exchange.rpc.transport.channel import blocking_desk_channel
 from exchange.rpc.transport.status import error_of
-from exchange.records.statement import LogHead, ReadPurpose, ReadRequest
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys import certificate, dsse
 from keys.dsse import SignedPayload
@@ -72,7 +72,7 @@ class Line:
             self._channel.close()
             raise
 
-    def _begin(self) -> Trust:
+    def _begin(self) -> Verifier:
         try:
             profile = self.call(self.stub.Profile, node_pb2.ProfileRequest())
         except UnavailableError as error:
@@ -80,7 +80,7 @@ class Line:
         if (profile.agency, profile.owner) != (self.enrolment.agency, self.enrolment.owner):
             taken = f"the node of {profile.agency[:30]!a} takes you for {profile.owner[:70]!a}"
             raise RefusedError("PEER_UNTRUSTED", taken)
-        trust = Trust.found(
+        trust = Verifier.found(
             SignedPayload.from_message(profile.roster),
             SignedPayload.from_message(profile.manifest),
             pin=self.enrolment.pin,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
 from audit.entry.entry import Kind
+from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
 from audit.note.epochs import epoch_of_origin
-from exchange.records.bulletin import parse_bulletin
+from exchange.acts.node_view import newest_epoch
 from exchange.client.values import ABSENT, SentState
+from exchange.records.bulletin import parse_bulletin
 from exchange.records.disclosure import disclosure_root
 from exchange.records.dispatch import (
     AbsentReason,
@@ -23,7 +24,6 @@ from exchange.records.dispatch import (
     dispatch_digest,
     parse_dispatch,
 )
-from exchange.acts.node_view import newest_epoch
 from exchange.records.lane import delivery_digest, parse_delivery
 from exchange.records.receipt import (
     Receipt,
@@ -34,7 +34,6 @@ from exchange.records.receipt import (
     receipt_from_message,
     verify_receipt,
 )
-from exchange.rules.catalogue import Catalogue, packaged_catalogue
 from exchange.records.statement import (
     LogHead,
     Statement,
@@ -44,6 +43,7 @@ from exchange.records.statement import (
     recipients_of,
     statement_digest,
 )
+from exchange.rules.catalogue import Catalogue, packaged_catalogue
 from exchange.store.store import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -74,7 +74,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
+class Verifier:
     """The federation as the enrolment pins it, and our own agency's place in it."""
 
     agency: AgencyId
@@ -84,7 +84,7 @@ class Trust:
     @classmethod
     def found(
         cls, roster: SignedPayload, manifest: SignedPayload, *, pin: bytes, agency: AgencyId, now_ms: int
-    ) -> Trust:
+    ) -> Verifier:
         """Begin with the roster that the node shows, if it is the one that was compared.
 
         1. the digest is the pinned one; 2. its roots have signed it; 3. we are a member; 4. our manifest is signed by

@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from audit.entry.entry import Kind, parse_body, parse_entry
-from audit.verify.external_checkpoints import Outside
 from audit.report.show import read_range
-from audit.verify.verdict import Report
 from audit.tiles.tile_names import CHECKPOINT
 from audit.tiles.tiles import TileFolder
+from audit.verify.external_checkpoints import Outside
 from audit.verify.trust import policy_of, trust_of
+from audit.verify.verdict import Report
 from audit.verify.verify import verify_log
 from audit.verify.witnesses import WitnessRules
+from exchange.acts.retention_rules import day_of
+from exchange.acts.stored_bulletin import retention_of
 from exchange.client.client import Client, Sent
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, ROSTER_FILE, DemoAgency, Example, World, found_world
-from exchange.acts.summary import retention_of
-from exchange.node.node import DATABASE, LOG_FOLDER, PEERS_FOLDER
-from exchange.acts.retention_rules import day_of
+from exchange.store.home_paths import DATABASE, LOG_FOLDER, PEERS_FOLDER
 from exchange.store.sqlite import SqliteStore
 from exchange.store.store import DeliveryState
 from keys.identity import AgencyId
@@ -44,7 +44,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class DemoOutcome:
     """What a demo came to, counted from the databases."""
 
     folder: Path
@@ -70,7 +70,7 @@ class Outcome:
         }
 
 
-def run_demo(folder: Path, tell: Tell, *, random_bytes: Callable[[int], bytes] = os.urandom) -> Outcome:
+def run_demo(folder: Path, tell: Tell, *, random_bytes: Callable[[int], bytes] = os.urandom) -> DemoOutcome:
     """Run all of it in a folder that is empty or not there.
 
     Args:
@@ -193,7 +193,7 @@ def _read_all(world: World, clients: Mapping[AgencyId, Client], tell: Tell) -> N
 # ------------------------------------------------------------------ the auditor
 
 
-def _audit(world: World, tell: Tell) -> Outcome:
+def _audit(world: World, tell: Tell) -> DemoOutcome:
     reports = {each.id: _verify(world, each) for each in world.agencies}
     for name, report in reports.items():
         if report.exit_code:
@@ -213,7 +213,7 @@ def _audit(world: World, tell: Tell) -> Outcome:
     tell(
         f"{bulletins} bulletins, {deliveries} deliveries, {receipts} receipts, each in two logs that prove each other."
     )
-    return Outcome(
+    return DemoOutcome(
         folder=world.folder,
         agencies=tuple((each, str(reports[each.id].origin), reports[each.id].size or 0) for each in world.agencies),
         bulletins=bulletins,

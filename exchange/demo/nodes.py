@@ -15,8 +15,8 @@ import exchange.rpc  # first of all: it settles how grpc does TLS
 from exchange.demo.world import DemoAgency, World
 from exchange.node.home import open_home
 from exchange.node.node import Node
-from exchange.rpc.transport.limits import Settings
 from exchange.rpc.serve.running_node import RunningNode, serve
+from exchange.rpc.transport.limits import Settings
 
 exchange.rpc.check_transport()
 START_SECONDS = 600.0  # a start or an end takes seconds; a machine that does much else takes minutes

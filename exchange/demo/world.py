@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from exchange.records.bulletin import id_bytes
-from exchange.node.config import NodeConfig
 from exchange.authoring.draft import read_draft
-from exchange.rules.catalogue import packaged_catalogue
+from exchange.node.config import NodeConfig
 from exchange.node.node_init import settle
+from exchange.records.bulletin import id_bytes
+from exchange.rules.catalogue import packaged_catalogue
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import ceremony
 from keys.agency import AgencyKeys, Person, make_agency, save_agency
 from keys.dsse import SignedPayload
 from keys.files import PRIVATE, write_file
-from keys.key_files import NodeKeys, OfficerKeys
 from keys.identity import AgencyId
+from keys.key_files import NodeKeys, OfficerKeys
 from keys.keystore import INTERACTIVE
 from keys.roster import catalogue_digest
 
@@ -80,7 +80,7 @@ class World:
 
 def load_examples() -> tuple[Example, ...]:
     """Read the packaged bulletins in the order of their names."""
-    folder = resources.files("exchange.examples")
+    folder = resources.files("exchange") / "examples"
     found = []
     for each in sorted(folder.iterdir(), key=lambda item: item.name):
         if each.name.endswith(".yaml"):

@@ -15,23 +15,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from audit.evidence import file as ef
 from audit.entry.body import Body, parse_body
+from audit.entry.entry import HEAD_LENGTH
+from audit.entry.kinds import Kind
+from audit.evidence import file as ef
 from audit.note.checkpoint import Checkpoint, SignatureLine, VerifierKey, parse_note, verify_note
 from audit.note.cosignature import verify_cosignature
-from audit.entry.entry import HEAD_LENGTH
 from audit.note.epochs import end_before
-from audit.entry.kinds import Kind
-from audit.tree.merkle import TILE_WIDTH, Tree
 from audit.note.policy import WitnessPolicy
+from audit.note.tlogproof import MAX_PROOF_BYTES, format_proof, parse_proof
 from audit.tiles.tile_names import CHECKPOINT, WITNESSED
 from audit.tiles.tiles import MissingError, TileFolder
+from audit.tree.merkle import TILE_WIDTH, Tree
 from audit.verify.rfc3161 import STAMPS_FOLDER
-from audit.note.tlogproof import MAX_PROOF_BYTES, format_proof, parse_proof
 from audit.verify.trust import log_key, policy_of
 from exchange.acts.directory import RecordKind
-from exchange.acts.node_view import House, end_of_epoch_before
-from exchange.node.node import DATABASE, Paths
+from exchange.acts.node_view import NodeView, end_of_epoch_before
+from exchange.store.home_paths import DATABASE, Paths
 from exchange.store.sqlite_readonly import open_old
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
@@ -250,17 +250,17 @@ def _source(before: Path, origin: str) -> tuple[Source, list[str]]:
         return _Nothing(), []
 
 
-def end_notes(home: Path, house: House) -> list[str]:
+def end_notes(home: Path, view: NodeView) -> list[str]:
     """Return the checkpoint at which each earlier epoch ended, oldest first, with every line that is kept under it.
 
     One of which nothing is here any more is left out: whoever stands before it can then not be brought on.
     """
     found = []
-    for epoch in range(1, house.epoch):
-        end = end_of_epoch_before(house.federation, house.agency, epoch + 1)
+    for epoch in range(1, view.epoch):
+        end = end_of_epoch_before(view.federation, view.agency, epoch + 1)
         if end is None:
             continue
-        key, policy = house.key_of(house.agency, end.origin), policy_of(house.federation.roster, house.agency)
+        key, policy = view.key_of(view.agency, end.origin), policy_of(view.federation.roster, view.agency)
         _, beside = _source(Paths(home=home).before(epoch + 1), end.origin)
         lines: list[SignatureLine] = []
         for note in (*_recovered_notes(home, epoch), *beside):

@@ -8,13 +8,13 @@ officer, instead.
 from __future__ import annotations
 
 from audit.entry.entry import Body, Kind, Role
-from exchange.evidence.gather_evidence import Shown
+from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
-from exchange.acts.node_view import House
+from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
+from exchange.evidence.gather_evidence import Shown
 from exchange.node.node import Node, now_ms
 from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, read_digest
 from exchange.store.store import HeldBulletin
-from exchange.acts.unit_of_work import RandomBytes, Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import short
@@ -39,21 +39,21 @@ def export_alone(node: Node, held: HeldBulletin, purpose: str, fields: tuple[str
         raise RefusedError("KEY_GONE", f"bulletin {short(held.bulletin_id)} of {held.sender} was erased")
     node.open()
     node.begin(alone=True)
-    house = node.house
-    request = SignedPayload(payload=_request(house, held, purpose, node.random_bytes).encode())
+    view = node.view
+    request = SignedPayload(payload=_request(view, held, purpose, node.random_bytes).encode())
     blind = node.random_bytes(32)
-    index = node.writer.run(lambda writing: _enter(writing, house, held, request, blind), lambda index, group: index)
+    index = node.writer.run(lambda work: _enter(work, view, held, request, blind), lambda index, group: index)
     content = node.reads.content(held.entry_index)
     if content is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")
-    statement = open_content(content, held, house.storage)
+    statement = open_content(content, held, view.storage)
     return Shown(statement=statement, exported_index=index, request=request, blind=blind, fields=fields)
 
 
-def _request(house: House, held: HeldBulletin, purpose: str, random_bytes: RandomBytes) -> ReadRequest:
+def _request(view: NodeView, held: HeldBulletin, purpose: str, random_bytes: RandomBytes) -> ReadRequest:
     return ReadRequest(
-        federation_id=house.federation.federation_id,
-        agency=house.agency,
+        federation_id=view.federation.federation_id,
+        agency=view.agency,
         officer=OPERATOR,
         purpose=ReadPurpose.EXPORT,
         case=CASE,
@@ -66,18 +66,18 @@ def _request(house: House, held: HeldBulletin, purpose: str, random_bytes: Rando
     )
 
 
-def _enter(writing: Writing, house: House, held: HeldBulletin, request: SignedPayload, blind: bytes) -> int:
-    index = writing.log.add(
+def _enter(work: UnitOfWork, view: NodeView, held: HeldBulletin, request: SignedPayload, blind: bytes) -> int:
+    index = work.log.add(
         Body(
             kind=Kind.EXPORTED,
-            actor=house.pseudonym(f"{house.agency}/{OPERATOR}"),
-            actor_epoch=house.pseudonym_epoch,
+            actor=view.pseudonym(f"{view.agency}/{OPERATOR}"),
+            actor_epoch=view.pseudonym_epoch,
             role=Role.OPERATOR,
             bulletin_id=held.bulletin_id,
             purpose=int(ReadPurpose.EXPORT),
             digest=opened_digest(blind, read_digest(request.payload)),
-            **writing.refers(held.entry_index),
+            **work.refers(held.entry_index),
         )
     )
-    writing.rows.add_reading(writing.place(index), blind, request.encode())
+    work.rows.add_reading(work.place(index), blind, request.encode())
     return index

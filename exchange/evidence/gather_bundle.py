@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.tiles.bundle_format import KEYS, POLICY, RECEIPTS, WITNESSES, Range, Source, check_name
-from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note
 from audit.entry.entry import HEAD_LENGTH, parse_body
-from audit.note.epochs import epoch_of_origin
 from audit.entry.kinds import Kind
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note
+from audit.note.epochs import epoch_of_origin
 from audit.note.policy import format_policy, format_vkeys
+from audit.note.tlogproof import parse_proof
+from audit.tiles.bundle_format import KEYS, POLICY, RECEIPTS, WITNESSES, Range, Source, check_name
 from audit.tiles.tile_names import CHECKPOINT, WITNESSED
 from audit.tiles.tiles import MissingError, TileFolder
-from audit.note.tlogproof import parse_proof
 from audit.verify.trust import policy_of
 from exchange.acts.directory import RecordKind
-from exchange.node.node import Paths
-from exchange.store.log_position import index_of, place_of
 from exchange.records.receipt import Receipt, decode_receipt, format_receipt
+from exchange.store.home_paths import Paths
+from exchange.store.log_position import index_of, place_of
 from exchange.store.store import AdoptedRecord, Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError

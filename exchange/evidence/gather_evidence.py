@@ -1,7 +1,7 @@
 """Gather the evidence for one bulletin from a node's home: what its log, its peers and its people signed about it.
 
 Without content everything is public to the agencies concerned and no key is needed; the node may run meanwhile.
-Content is added only after EXPORTED is durable (``exchange.export``). Proofs are made from the log's published files,
+Content is added only after EXPORTED is durable (``exchange.evidence.export``). Proofs are made from the log's published files,
 under the newest checkpoint that enough witnesses have cosigned where it covers the entry.
 """
 
@@ -13,25 +13,25 @@ from uuid import UUID
 
 from google.protobuf.message import DecodeError
 
-from audit.evidence import file as ef
-from audit.evidence.zip import write_archive
 from audit.entry.body import parse_body
-from audit.note.checkpoint import parse_note
-from audit.evidence.disclosure import SLOTS, format_disclosure, parse_disclosure
 from audit.entry.entry import HEAD_LENGTH
-from audit.evidence.pages import make_pages
 from audit.entry.kinds import Kind
+from audit.evidence import file as ef
+from audit.evidence.disclosure import SLOTS, format_disclosure, parse_disclosure
+from audit.evidence.pages import make_pages
 from audit.evidence.records import MAX_SEQUENCE_GAP, read_delivery, read_dispatch, read_lane_head
+from audit.evidence.zip import write_archive
+from audit.note.checkpoint import parse_note
 from audit.note.tlogproof import parse_proof
-from exchange.records.bulletin import is_understood, milliseconds, parse_bulletin
 from exchange.acts.directory import RecordKind
-from exchange.records.disclosure import open_field
-from exchange.evidence.epoch_proofs import EpochLogs
-from exchange.store.log_position import epoch_of, index_of, place_of
-from exchange.records.receipt import decode_receipt, format_receipt
 from exchange.authoring.render import render
 from exchange.authoring.render_fields import Block, field_lines
+from exchange.evidence.epoch_proofs import EpochLogs
+from exchange.records.bulletin import is_understood, milliseconds, parse_bulletin
+from exchange.records.disclosure import open_field
+from exchange.records.receipt import decode_receipt, format_receipt
 from exchange.records.statement import parse_statement
+from exchange.store.log_position import epoch_of, index_of, place_of
 from exchange.store.store import HeldBulletin, InboundRow, LaneState, OutboundRow, Reads
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload
@@ -49,7 +49,7 @@ class Shown:
     exported_index: int  # of EXPORTED
     request: SignedPayload  # without signature where the operator asked with the node's own keys
     blind: bytes  # 32 bytes
-    fields: tuple[str, ...] = ()  # show these alone, of audit.disclosure.SLOTS; none: the whole statement
+    fields: tuple[str, ...] = ()  # show these alone, of audit.evidence.disclosure.SLOTS; none: the whole statement
 
 
 def find_bulletin(reads: Reads, name: str) -> HeldBulletin:

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from audit.cli.shared import write_whole
 from audit.evidence import file as ef
 from audit.evidence.zip import read_archive
-from audit.cli.shared import write_whole
 
 
 def print_report(data: bytes, path: Path) -> bool:

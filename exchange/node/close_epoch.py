@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from audit.entry.entry import Body, Kind
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from audit.note.epochs import epoch_of_origin
 from audit.verify.trust import policy_of
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node, closed_at
 from exchange.node.rollback_check import check_answer
-from exchange.acts.unit_of_work import Writing
 
 
 def close_epoch(node: Node, shown: Iterable[tuple[str, Checkpoint]]) -> str:
@@ -34,16 +34,16 @@ def close_epoch(node: Node, shown: Iterable[tuple[str, Checkpoint]]) -> str:
     """
     own = node.log.checkpoint()
     for peer, checkpoint in shown:
-        if epoch_of_origin(checkpoint.origin) >= node.house.epoch:
+        if epoch_of_origin(checkpoint.origin) >= node.view.epoch:
             root = node.log.root(checkpoint.size) if checkpoint.size <= own.size else b""
             check_answer(peer, checkpoint, own, root)
     node.open()
     node.writer.release()
     if closed_at(node.reads) is None:
-        return node.writer.run(lambda writing: _close(writing, node.witnessed[1]), lambda _, group: group.note)
+        return node.writer.run(lambda work: _close(work, node.witnessed[1]), lambda _, group: group.note)
     # It was cut off between the entry and whoever was to see it. The start has brought the lock up to this very end.
     end = node.log.checkpoint()
-    note = sign_checkpoint(end, node.house.log_signer)
+    note = sign_checkpoint(end, node.view.log_signer)
     node.files.want(end.size, note)
     return note
 
@@ -51,14 +51,14 @@ def close_epoch(node: Node, shown: Iterable[tuple[str, Checkpoint]]) -> str:
 def finish(node: Node, note: str) -> None:
     """Keep the closing checkpoint in the log's files, where its quorum has cosigned it."""
     checkpoint = parse_note(note).checkpoint
-    if policy_of(node.house.federation.roster, node.house.agency).judge(note).reached:
+    if policy_of(node.view.federation.roster, node.view.agency).judge(note).reached:
         node.files.publish_now()
         node.files.add_cosigned(checkpoint.size, note)
 
 
-def _close(writing: Writing, witnessed: str) -> None:
+def _close(work: UnitOfWork, witnessed: str) -> None:
     seen = parse_note(witnessed).checkpoint if witnessed else None
     body = Body(kind=Kind.EPOCH_CLOSED)
     if seen is not None:
         body = Body(kind=Kind.EPOCH_CLOSED, count=seen.size, digest=seen.root)
-    writing.log.add(body)
+    work.log.add(body)

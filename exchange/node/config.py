@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 
-from exchange.node.timestamping import Authority, is_url
+from exchange.node.timestamping import TimestampAuthority, is_url
 from exchange.node.timestamping import load as load_authority
 from keys.errors import RefusedError
 from keys.identity import AgencyId, is_witness_name, parse_agency
@@ -158,7 +158,7 @@ def _witnesses(value: object, name: str) -> Mapping[str, str]:
 
 def authority_of(
     config: NodeConfig, home: Path, *, url: str | None = None, certificate: Path | None = None
-) -> Authority | None:
+) -> TimestampAuthority | None:
     """Load the time-stamping authority of a home's settings, or another one; None where neither names one.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Vouching:
         if size > self.began:
             self.names.add(witness)
 
-    def by_most(self, house: House) -> bool:
+    def by_most(self, view: NodeView) -> bool:
         """Tell whether more than half of the other members have vouched for this run, so that no copy is meant."""
-        others = {each.witness_name for each in house.federation.roster.members if each.agency != house.agency}
+        others = {each.witness_name for each in view.federation.roster.members if each.agency != view.agency}
         return 2 * len(self.names & others) > len(others)

@@ -17,8 +17,8 @@ from keys import certificate
 from keys.agency import CA_FILE, TLS_FILE
 from keys.errors import IntegrityError, RefusedError
 from keys.files import PRIVATE, PUBLIC, write_file
-from keys.key_files import OFFICER_FILE, officer_folder
 from keys.identity import AgencyId, parse_officer, short
+from keys.key_files import OFFICER_FILE, officer_folder
 
 PIN_FILE, SEEN_FILE = "roster.sha256", "seen"
 _DIGEST = re.compile(r"[0-9a-f]{64}\n?", re.ASCII)

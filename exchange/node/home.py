@@ -10,17 +10,19 @@ from pathlib import Path
 
 from audit.entry.entry import parse_entry
 from audit.log.lock import SqliteLock
-from exchange.acts.node_view import House, newest_epoch
-from exchange.node.node import Node, Paths, now_ms, restore_federation
+from exchange.acts.node_view import NodeView, newest_epoch
+from exchange.node.federation_store import restore_federation
+from exchange.node.node import Node, now_ms
 from exchange.recovery.swap_files import check_finished
 from exchange.rules.catalogue import Catalogue
+from exchange.store.home_paths import Paths
 from exchange.store.sqlite import SqliteStore, readable
 from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Reads
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
-from keys.key_files import NodeKeys, load_node
 from keys.identity import AgencyId
+from keys.key_files import NodeKeys, load_node
 
 MAX_BEHIND_MS = 1000  # what NTP corrects without anybody noticing
 _SIGNS = "signs"
@@ -67,12 +69,12 @@ def open_home(home: Path, keys: NodeKeys, *, closed: bool = False) -> Node:
         lock = SqliteLock.open(paths.lock)
         undo.callback(lock.close)
         try:
-            house = _house(store, keys, paths)
+            view = _view(store, keys, paths)
         except IntegrityError as error:
             if (behind_ms := clock_behind_ms(store.reads(), now_ms())) > MAX_BEHIND_MS:
                 raise ClockError(home, behind_ms) from error
             raise
-        node = Node(home, house, store, lock, os.urandom, log_mldsa44=keys.log_mldsa44, closed=closed)
+        node = Node(home, view, store, lock, os.urandom, log_mldsa44=keys.log_mldsa44, closed=closed)
         undo.pop_all()
         node.at_stop.append(lambda: os.close(occupied))
     return node
@@ -135,7 +137,7 @@ def running_process(home: Path) -> int | None:
     return None
 
 
-def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
+def _view(store: SqliteStore, keys: NodeKeys, paths: Paths) -> NodeView:
     reads = store.reads()
     agency, pseudonym_key = reads.meta("agency"), reads.meta("pseudonym-key")
     if agency is None or pseudonym_key is None:
@@ -143,16 +145,16 @@ def _house(store: SqliteStore, keys: NodeKeys, paths: Paths) -> House:
     federation, catalogues = restore_federation(reads, now_ms())
     if federation.roster.member(agency.decode()) is None:
         raise IntegrityError(f"{paths.database}: {agency.decode()} is not in its own roster")
-    return house_from(federation, AgencyId(agency.decode()), keys, pseudonym_key, catalogues)
+    return view_from(federation, AgencyId(agency.decode()), keys, pseudonym_key, catalogues)
 
 
-def house_from(
+def view_from(
     federation: Federation,
     agency: AgencyId,
     keys: NodeKeys,
     pseudonym_key: bytes,
     catalogues: Mapping[bytes, Catalogue],
-) -> House:
+) -> NodeView:
     """Put a house together from what was adopted and the node's keys.
 
     Raises:
@@ -161,7 +163,7 @@ def house_from(
     member = federation.roster.member(agency)
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
-    return House(
+    return NodeView(
         agency=agency,
         number=member.number,
         epoch=newest_epoch(federation, agency),

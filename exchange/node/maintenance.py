@@ -11,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from audit.log.lock import SqliteLock
-from exchange.acts import erasing, retention_rules as retention
-from exchange.records.lane import LaneClass, parse_lane_head
+from exchange.acts import erasing
+from exchange.acts import retention_rules as retention
+from exchange.acts.erasing import Run, _same, erase_again, erase_due
 from exchange.acts.retention_rules import Sight
+from exchange.acts.unit_of_work import RandomBytes
+from exchange.node.writer import Writer
+from exchange.records.lane import LaneClass, parse_lane_head
 from exchange.store.sqlite import SqliteStore
 from exchange.store.storage_key import ID_BYTES, StorageKeys
-from exchange.store.store import NodeStore, Reads
-from exchange.node.writer import Group, Writer
-from exchange.acts.unit_of_work import RandomBytes, Writing
+from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import UnavailableError
 from keys.key_files import open_sealing, stored_storage
@@ -32,8 +34,6 @@ from keys.secret import Secret
 if TYPE_CHECKING:
     from exchange.node.node import Node
 
-T = TypeVar("T")
-Run = Callable[[Callable[[Writing], Any], Callable[[Any, Group], Any]], Any]
 BEFORE = "before-epoch-*/node.db"  # databases that a recovery has moved aside
 _STORAGE, _WINDOW = "storage-", "encryption-"
 
@@ -49,59 +49,15 @@ class Done:
     scrubbed: bool = True  # nothing of before lies in the write-ahead log
 
 
-def _always() -> None:
-    return None
-
-
-def erase_due(
-    store: NodeStore,
-    run: Run,
-    lock: SqliteLock,
-    now_ms: int,
-    *,
-    everything: bool = False,
-    go_on: Callable[[], None] = _always,
-) -> int:
-    """Erase what is due, in small acts; returns how many bulletins that were.
-
-    Args:
-        store: Ours.
-        run: Runs an act: the writer's, or for a thread beside an event loop what hands it to that loop.
-        lock: Ours.
-        now_ms: Milliseconds UTC; the acts judge again by their own hour.
-        everything: Also what the lock says was erased, whatever its day: after a database has come back.
-        go_on: Asked before each act; raises where there is to be none.
-    """
-    count, after = 0, -1
-    while True:
-        go_on()
-        due, following = erasing.due_after(
-            store.reads(), after, retention.day_of(now_ms), lock.is_erased, everything=everything
-        )
-        if due:
-            act = partial(erasing.erase, wanted=due, was_erased=lock.is_erased, remember=lock.remember_erased)
-            count += len(run(act, _same).bulletins)
-        if following is None:
-            return count
-        after = following
-
-
-def erase_again(store: NodeStore, run: Run, lock: SqliteLock, now_ms: int, go_on: Callable[[], None] = _always) -> int:
-    """Erase what the lock says was erased and the database still has; looks only where the two count differently."""
-    if lock.erased_count() == store.reads().erased_count():
-        return 0
-    return erase_due(store, run, lock, now_ms, everything=True, go_on=go_on)
-
-
 def erase_aside(path: Path, lock: SqliteLock) -> int:
     """Erase from a database that a recovery has moved aside what was erased since; its log stays as it is."""
     store, count, after = SqliteStore(path), 0, -1
     try:
         while rows := store.reads().kept(after, erasing.MAX_ERASED):
             gone = [held for held in rows if lock.is_erased(held.statement_digest)]
-            with store.transaction() as writing:
+            with store.transaction() as work:
                 for held in gone:
-                    writing.erase(held.entry_index)
+                    work.erase(held.entry_index)
             count, after = count + len(gone), rows[-1].entry_index
         if count:
             store.scrub()
@@ -177,13 +133,13 @@ class Upkeep:
         stored = load_sealing_keys(home, derived)
         newest = max(key.from_ms for name, key in stored.items() if name.startswith(_STORAGE))
         if retention.storage_change_due(newest, now_ms):
-            fresh = stored_storage(self._random(32), self._node.house.agency, now_ms)
+            fresh = stored_storage(self._random(32), self._node.view.agency, now_ms)
             stored = {**stored, f"{_STORAGE}{now_ms}": fresh}
             save_sealing_keys(home, derived, stored, self._random)
             # On disk before anything is wrapped under it. A crash leaves both keys, and the next run goes on.
             self._use(stored)
         self._go_on()
-        wrap_anew(self._node.reads, self.act, self._node.house.storage, self._random)
+        wrap_anew(self._node.reads, self.act, self._node.view.storage, self._random)
         living = {name: key for name, key in stored.items() if not self._gone(name, key, stored, now_ms)}
         lost = [name for name in stored if name not in living]
         if lost:
@@ -213,8 +169,8 @@ class Upkeep:
                 )
         others = [
             each.agency
-            for each in node.house.federation.roster.members
-            if each.agency != node.house.agency and each.status is MemberStatus.ACTIVE
+            for each in node.view.federation.roster.members
+            if each.agency != node.view.agency and each.status is MemberStatus.ACTIVE
         ]
         silent = Sight(head_time_ms=0, complete=False)
         return [shown.get((agency, int(lane_class)), silent) for agency in others for lane_class in LaneClass]
@@ -239,12 +195,8 @@ def wrap_anew(reads: Reads, run: Run, storage: StorageKeys, random_bytes: Random
         old = [row for row in rows if row[2][:ID_BYTES] != storage.present]
         anew = [(place, storage.store(storage.recover(key, of), of, random_bytes)) for place, of, key in old]
         if anew:
-            run(lambda writing, rows=anew: writing.rows.store_keys(rows), _same)  # type: ignore[misc] # default
+            run(lambda work, rows=anew: work.rows.store_keys(rows), _same)  # type: ignore[misc] # default
             count += len(anew)
         if len(rows) < erasing.MAX_ERASED:
             return count
         after = rows[-1][0]
-
-
-def _same(value: T, group: Group) -> T:
-    return value

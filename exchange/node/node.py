@@ -9,32 +9,33 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from audit.note.checkpoint import Checkpoint, VerifierKey
 from audit.entry.entry import HEAD_LENGTH, Body, Kind, parse_body, parse_entry, parse_head
-from audit.note.epochs import check_first_entry
 from audit.entry.kinds import Role
 from audit.log.lock import SqliteLock, check_start
 from audit.log.log import Log
+from audit.note.checkpoint import Checkpoint, VerifierKey
+from audit.note.epochs import check_first_entry
 from audit.verify.trust import policy_of
 from exchange.acts import directory
-from exchange.node.clock import NodeClock, system_clock
 from exchange.acts.directory import RecordKind
-from exchange.acts.node_view import House
-from exchange.node.published_log import LogFiles, Published, write_witnesses
-from exchange.store.log_position import epoch_of, index_of
+from exchange.acts.erasing import erase_again
+from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Queued
-from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
+from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.clock import NodeClock, system_clock
+from exchange.node.copy_detection import Vouching
+from exchange.node.published_log import LogFiles, Published, write_witnesses
+from exchange.node.rollback_check import export_forks
+from exchange.node.writer import Group, Writer
+from exchange.store.home_paths import DATABASE, Paths
+from exchange.store.log_position import epoch_of, index_of
 from exchange.store.sqlite import SqliteStore, read_old_entry
-from exchange.node.rollback_check import export_forks, write_unsigned
 from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Reads
-from exchange.node.maintenance import erase_again
-from exchange.node.copy_detection import Vouching
-from exchange.node.writer import Group, Writer
-from exchange.acts.unit_of_work import Writing
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
@@ -42,40 +43,13 @@ from keys.identity import AgencyId
 from keys.sealing import EncryptionKey
 from keys.signing import Signer
 
-DATABASE, LOCK, LOG_FOLDER, PEERS_FOLDER = "node.db", "lock.db", "log", "peers"
-
 NOT_ASKED = "no other member has told yet what it holds of its log"
 # How the bodies of entries begin that are evidence: FORK_SEEN, OWN_KEY_MISUSE.
 _EVIDENCE = tuple(b"\x08" + bytes((kind,)) for kind in (Kind.FORK_SEEN, Kind.OWN_KEY_MISUSE))
 
 RandomBytes = Callable[[int], bytes]
+T = TypeVar("T")
 OnGroup = Callable[[Group, "list[Queued]"], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paths:
-    """Where a home keeps what."""
-
-    home: Path
-
-    @property
-    def database(self) -> Path:
-        return self.home / DATABASE
-
-    @property
-    def lock(self) -> Path:
-        return self.home / LOCK
-
-    @property
-    def log(self) -> Path:
-        return self.home / LOG_FOLDER
-
-    def before(self, epoch: int) -> Path:
-        """Where everything of the epoch before this one lies, as it was found."""
-        return self.home / f"before-epoch-{epoch}"
-
-    def peer_checkpoint(self, peer: str) -> Path:
-        return self.home / PEERS_FOLDER / peer / "checkpoint"
 
 
 def create(
@@ -118,7 +92,7 @@ def create(
             rows.set_meta("agency", agency.encode())
             rows.set_meta("pseudonym-key", pseudonym_key)
             directory.begin(
-                Writing(rows, stage, now_ms),
+                UnitOfWork(rows, stage, now_ms),
                 roster=roster,
                 manifest=manifest,
                 key_sheet=key_sheet,
@@ -128,7 +102,7 @@ def create(
             )
             for record in records:
                 kind = directory.kind_of_record(record)
-                federation = directory.adopt_into(Writing(rows, stage, now_ms), kind, record, federation)
+                federation = directory.adopt_into(UnitOfWork(rows, stage, now_ms), kind, record, federation)
             stage.write(rows)
         log.commit(stage)
     finally:
@@ -157,38 +131,10 @@ def open_log(origin: str, end: Checkpoint | None, reads: Reads, database: str) -
     return Log.open(origin, reads, end.root if end is not None else None)
 
 
-def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[bytes, Catalogue]]:
-    """Rebuild what was adopted from the store; every signature is verified again.
-
-    Raises:
-        IntegrityError: The store has no roster, or records that do not verify.
-    """
-    records = reads.records()
-    rosters = [record for record in records if record.kind == RecordKind.ROSTER]
-    if not rosters:
-        raise IntegrityError("the database holds no roster")
-    federation = Federation.found(SignedPayload.decode(rosters[0].signed))
-    newest = {(each.kind, each.agency, each.version) for each in directory.adopted(reads)}
-    for record in records:
-        signed = SignedPayload.decode(record.signed)
-        try:
-            if record.kind == RecordKind.MANIFEST:
-                federation = federation.with_manifest(signed, now_ms)
-            elif record.kind == RecordKind.KEY_SHEET:
-                federation = federation.with_key_sheet(signed, now_ms)
-        except RefusedError as error:
-            # An older version may be signed by a key that a newer manifest no longer names.
-            older = (record.kind, record.agency, record.version) not in newest
-            if not older and error.code not in ("MANIFEST_EXPIRED", "KEY_SHEET_EXPIRED", "ROSTER_EXPIRED"):
-                raise IntegrityError(f"record of {record.agency}, version {record.version}: {error}") from error
-    digests = {each.record.catalogue_digest for each in federation.rosters}
-    return federation, {digest: _catalogue(reads.catalogue(digest)) for digest in digests}
-
-
-def cosigned_times(note: str, house: House) -> tuple[int, ...]:
+def cosigned_times(note: str, view: NodeView) -> tuple[int, ...]:
     """Give the seconds UTC that witnesses stated under our newest cosigned checkpoint; none where there is none."""
     try:
-        return policy_of(house.federation.roster, house.agency).judge(note).times if note else ()
+        return policy_of(view.federation.roster, view.agency).judge(note).times if note else ()
     except RefusedError:
         return ()
 
@@ -212,7 +158,7 @@ class Node:
     def __init__(
         self,
         home: Path,
-        house: House,
+        view: NodeView,
         store: SqliteStore,
         lock: SqliteLock,
         random_bytes: RandomBytes,
@@ -223,26 +169,26 @@ class Node:
     ) -> None:
         """Check database, log and lock against each other; *closed* lets an epoch be opened that was closed."""
         self.paths = Paths(home=home)
-        self.house = house
+        self.view = view
         self.store = store
         self.random_bytes = random_bytes
         self.lock = lock
-        self._house_turn = threading.Lock()  # records are adopted in the loop, keys change beside it
-        self.log = open_log(house.origin, house.before, store.reader(), str(self.paths.database))
+        self._view_turn = threading.Lock()  # records are adopted in the loop, keys change beside it
+        self.log = open_log(view.origin, view.before, store.reader(), str(self.paths.database))
         check_start(self.log, lock, store.reader(), str(self.paths.database))
         if not closed and (last := closed_at(store.reader())) is not None:
             raise EpochOverError(f"{self.paths.database}: entry {last} closed this epoch of the log")
-        self.vkey = VerifierKey(name=house.origin, key=house.log_signer.key.public_key)
+        self.vkey = VerifierKey(name=view.origin, key=view.log_signer.key.public_key)
         self.clock = clock or system_clock()
-        self.writer = Writer(store, self.log, lock, house.log_signer, self.clock, self._after_group)
+        self.writer = Writer(store, self.log, lock, view.log_signer, self.clock, self._after_group)
         self.on_group: list[OnGroup] = []
-        self.on_house: list[Callable[[House], None]] = []  # told when a record has come into force
+        self.on_view: list[Callable[[NodeView], None]] = []  # told when a record has come into force
         self.at_stop: list[Callable[[], None]] = []
         self.begun = False  # it may sign, and has said so in its log
         self.vouching = Vouching(began=self.log.size)  # who has cosigned what this run signed
         self.started_ms = now_ms()
         self.files = LogFiles(self.paths.log, store.reader, self.vkey, log_mldsa44, self.writer.fail)
-        self.clock.start(self.log.time_us, cosigned_times(self.files.witnessed[1], house))
+        self.clock.start(self.log.time_us, cosigned_times(self.files.witnessed[1], view))
 
     def start(self) -> None:
         """Begin to write without asking anybody: for a node without sockets, which tells nobody what it signs."""
@@ -253,7 +199,7 @@ class Node:
         """Answer questions; nothing is signed before ``begin``."""
         self.writer.hold(NOT_ASKED)
         self.writer.start()
-        write_witnesses(self.paths.home, self.house.federation.roster, self.house.agency)
+        write_witnesses(self.paths.home, self.view.federation.roster, self.view.agency)
         export_forks(self.reads, self.paths.home)
         self.files.start()
 
@@ -266,7 +212,7 @@ class Node:
         self.vouching = Vouching(began=self.log.size)
         self.writer.release()
         try:
-            self.writer.run(lambda writing: self._enter_start(writing, alone), _nothing)
+            self.writer.run(lambda work: self._enter_start(work, alone), _nothing)
         except UnavailableError:
             self.writer.hold(NOT_ASKED)
             raise
@@ -278,10 +224,10 @@ class Node:
         self.files.halt()
         self.writer.fail(error)
 
-    def _enter_start(self, writing: Writing, alone: bool = False) -> None:
+    def _enter_start(self, work: UnitOfWork, alone: bool = False) -> None:
         if alone:
-            writing.log.add(Body(kind=Kind.STARTED_ALONE, role=Role.OPERATOR))
-        writing.log.add(Body(kind=Kind.NODE_STARTED, digest=self.house.federation.roster_digest))
+            work.log.add(Body(kind=Kind.STARTED_ALONE, role=Role.OPERATOR))
+        work.log.add(Body(kind=Kind.NODE_STARTED, digest=self.view.federation.roster_digest))
 
     def stop(self) -> None:
         """Commit what waits, publish the last checkpoint, let go of the files."""
@@ -322,17 +268,17 @@ class Node:
 
     def set_federation(self, federation: Federation) -> None:
         """Take a federation into use whose newest record is durable."""
-        if federation.roster is not self.house.federation.roster:
-            write_witnesses(self.paths.home, federation.roster, self.house.agency)
-        with self._house_turn:
-            self.house = replace(self.house, federation=federation)
-        for tell in self.on_house:
-            tell(self.house)
+        if federation.roster is not self.view.federation.roster:
+            write_witnesses(self.paths.home, federation.roster, self.view.agency)
+        with self._view_turn:
+            self.view = replace(self.view, federation=federation)
+        for tell in self.on_view:
+            tell(self.view)
 
     def set_keys(self, encryption: Mapping[bytes, EncryptionKey], storage: StorageKeys) -> None:
         """Take other encryption and storage keys into use; what is not in them opens nothing any more."""
-        with self._house_turn:
-            self.house = replace(self.house, encryption=encryption, storage=storage)
+        with self._view_turn:
+            self.view = replace(self.view, encryption=encryption, storage=storage)
 
     async def adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
         """Adopt a manifest or a key sheet; in force when this returns.
@@ -341,24 +287,24 @@ class Node:
             RefusedError: As ``directory.adopt``; what proves equivocation is kept.
         """
         try:
-            await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.house), _nothing)
+            await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.view), _nothing)
         except RefusedError as refusal:
             if refusal.code == "EQUIVOCATION":
-                await self.writer.submit(lambda w: directory.keep(w, kind, signed, self.house), _nothing)
+                await self.writer.submit(lambda w: directory.keep(w, kind, signed, self.view), _nothing)
             raise
         self._take_into_use(kind, signed)
 
     def adopt_now(self, kind: RecordKind, signed: SignedPayload) -> None:
         """As ``adopt``, for callers without an event loop; where the node was not started, nothing is signed."""
         try:
-            self._write(lambda w: directory.adopt(w, kind, signed, self.house))
+            self._write(lambda w: directory.adopt(w, kind, signed, self.view))
         except RefusedError as refusal:
             if refusal.code == "EQUIVOCATION":
-                self._write(lambda w: directory.keep(w, kind, signed, self.house))
+                self._write(lambda w: directory.keep(w, kind, signed, self.view))
             raise
         self._take_into_use(kind, signed)
 
-    def _write(self, act: Callable[[Writing], object]) -> None:
+    def _write(self, act: Callable[[UnitOfWork], object]) -> None:
         if self.begun:
             self.writer.run(act, _nothing)
         else:
@@ -366,7 +312,7 @@ class Node:
 
     def _take_into_use(self, kind: RecordKind, signed: SignedPayload) -> None:
         # From the house of this moment: another record may have been adopted in the same group.
-        self.set_federation(directory.with_record(kind, signed, self.house.federation, now_ms()))
+        self.set_federation(directory.with_record(kind, signed, self.view.federation, now_ms()))
 
     def _after_group(self, group: Group) -> None:
         self.files.want(group.checkpoint.size, group.note)
@@ -374,11 +320,6 @@ class Node:
             export_forks(self.reads, self.paths.home)
         for tell in self.on_group:
             tell(group, group.queued)
-
-
-def _catalogue(files: Mapping[str, bytes]) -> Catalogue:
-    packaged = packaged_catalogue()  # read once a process; most federations use it as it is
-    return packaged if files == packaged.files else parse_catalogue(files)
 
 
 def now_us() -> int:
@@ -393,3 +334,30 @@ def now_ms() -> int:
 
 def _nothing(value: object, group: Group) -> None:
     return None
+
+
+def write_unsigned(node: Node, act: Callable[[UnitOfWork], T]) -> T:
+    """Run an act of a node that has asked nobody, so that it may not sign: the next start signs for it.
+
+    Args:
+        node: Opened and not started; nobody else writes.
+        act: As the writer's.
+
+    Raises:
+        RefusedError: The act's; nothing was written.
+        UnavailableError: This machine's clock is in doubt.
+    """
+    reading = node.clock()
+    if reading.held:
+        raise UnavailableError(reading.held, 5)
+    stage = node.log.begin(reading.now_us)
+    try:
+        with node.store.transaction() as rows:
+            value = act(UnitOfWork(rows, stage, reading.now_us // 1000))
+            stage.write(rows)
+    except BaseException:
+        node.log.rollback(stage)
+        raise
+    stage.verify_read_back(node.reads)
+    node.log.commit(stage)
+    return value

@@ -11,13 +11,14 @@ from pathlib import Path
 from exchange.node import node
 from exchange.node.config import CONFIG_FILE, NodeConfig, format_config
 from exchange.node.enrolment import PIN_FILE, save_pin
+from exchange.store.home_paths import Paths
 from keys import certificate
 from keys.agency import TLS_FILE
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.files import PUBLIC, write_file
-from keys.key_files import OFFICER_FILE, OFFICERS_FOLDER
 from keys.identity import short
+from keys.key_files import OFFICER_FILE, OFFICERS_FOLDER
 from keys.key_sheet import parse_key_sheet
 from keys.keystore import NODE_FILE
 from keys.manifest import parse_manifest
@@ -89,7 +90,7 @@ def check_own(
     for name in (NODE_FILE, TLS_FILE):  # 1
         if not (home / name).exists():
             raise FileNotFoundError(2, "no keys", str(home / name))
-    for path in (node.Paths(home=home).database, home / CONFIG_FILE):  # 2
+    for path in (Paths(home=home).database, home / CONFIG_FILE):  # 2
         if path.exists():
             raise FileExistsError(17, "a node is made only in a home without one", str(path))
     leaf = (home / TLS_FILE).read_bytes()

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from audit.log.log import LogReads
+from audit.log.publisher import Publisher
 from audit.note.checkpoint import VerifierKey, parse_note, verify_note
 from audit.note.cosignature import add_lines, cosign, cosigner_key
-from audit.log.log import LogReads
 from audit.note.policy import format_vkeys
-from audit.log.publisher import Publisher
 from audit.tiles.tile_names import WITNESSED
 from audit.verify.trust import policy_of
 from keys.errors import IntegrityError, RefusedError
@@ -54,7 +54,7 @@ class LogFiles:
         self.witnessed = self._read_witnessed()  # the newest that its quorum has cosigned
         self.on_published: list[Callable[[int, str], None]] = []  # called in the thread
         self._publisher: Publisher | None = None
-        self._writing = threading.Lock()
+        self._work = threading.Lock()
         self._wanted, self._stopping, self._halted = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="tiles", daemon=True)
 
@@ -92,7 +92,7 @@ class LogFiles:
         One that is smaller than the newest cosigned one changes nothing.
         """
         try:
-            with self._writing:
+            with self._work:
                 if size >= self.witnessed[0]:
                     self._open().add_cosigned(note)
                     self.witnessed = (size, note)
@@ -111,7 +111,7 @@ class LogFiles:
             self._failed(error)
 
     def _publish(self) -> None:
-        with self._writing:
+        with self._work:
             size, note = self._newest
             if not note or size == self.published[0] or self._halted.is_set():
                 return

@@ -8,20 +8,18 @@ node was rolled back, or that its key signs elsewhere: either way a signature of
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from audit.note.checkpoint import Checkpoint, parse_note, verify_note
 from audit.note.epochs import split_origin
 from exchange.acts import forks
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
 from exchange.store.store import Reads
-from exchange.acts.unit_of_work import Writing
-from keys.errors import IntegrityError, UnavailableError
+from keys.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from exchange.node.node import Node
+    pass
 
 EVIDENCE_FOLDER = "evidence"
 T = TypeVar("T")
@@ -50,7 +48,7 @@ class RolledBackError(IntegrityError):
         self.peer, self.shown, self.own = peer, shown, own
 
 
-def read_answer(note: str, house: House) -> Checkpoint | None:
+def read_answer(note: str, view: NodeView) -> Checkpoint | None:
     """Read what a peer shows as our checkpoint; None where it holds none, or one of an epoch that has ended since.
 
     Raises:
@@ -59,8 +57,8 @@ def read_answer(note: str, house: House) -> Checkpoint | None:
     if not note:
         return None
     _, epoch = split_origin(parse_note(note).checkpoint.origin)
-    shown = verify_note(note, house.log_key(house.agency, epoch))
-    return shown if epoch >= house.epoch else None
+    shown = verify_note(note, view.log_key(view.agency, epoch))
+    return shown if epoch >= view.epoch else None
 
 
 def check_answer(peer: str, shown: Checkpoint, own: Checkpoint, root: bytes) -> None:
@@ -77,33 +75,6 @@ def check_answer(peer: str, shown: Checkpoint, own: Checkpoint, root: bytes) -> 
     """
     if shown.origin != own.origin or shown.size > own.size or shown.root != root:
         raise RolledBackError(peer, shown, own)
-
-
-def write_unsigned(node: Node, act: Callable[[Writing], T]) -> T:
-    """Run an act of a node that has asked nobody, so that it may not sign: the next start signs for it.
-
-    Args:
-        node: Opened and not started; nobody else writes.
-        act: As the writer's.
-
-    Raises:
-        RefusedError: The act's; nothing was written.
-        UnavailableError: This machine's clock is in doubt.
-    """
-    reading = node.clock()
-    if reading.held:
-        raise UnavailableError(reading.held, 5)
-    stage = node.log.begin(reading.now_us)
-    try:
-        with node.store.transaction() as rows:
-            value = act(Writing(rows, stage, reading.now_us // 1000))
-            stage.write(rows)
-    except BaseException:
-        node.log.rollback(stage)
-        raise
-    stage.verify_read_back(node.reads)
-    node.log.commit(stage)
-    return value
 
 
 def save_evidence(folder: Path, name: str, text: str) -> Path:

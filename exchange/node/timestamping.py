@@ -34,7 +34,7 @@ QUERY_TYPE, REPLY_TYPE = "application/timestamp-query", "application/timestamp-r
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
+class TimestampAuthority:
     """A time-stamping authority that this node asks."""
 
     url: str  # http:// or https://
@@ -42,7 +42,7 @@ class Authority:
     trusted: tuple[Certificate, ...]
 
 
-def load(url: str, path: Path) -> Authority:
+def load(url: str, path: Path) -> TimestampAuthority:
     """Read what an authority is trusted by.
 
     Raises:
@@ -54,10 +54,10 @@ def load(url: str, path: Path) -> Authority:
         raise RefusedError(
             "MALFORMED", f"{path}: the authority's certificate cannot be read: {error.strerror}"
         ) from error
-    return Authority(url=url, pem=pem, trusted=load_authority(pem, str(path)))
+    return TimestampAuthority(url=url, pem=pem, trusted=load_authority(pem, str(path)))
 
 
-def stamp(home: Path, note: str, authority: Authority) -> tuple[Path, Stamped] | None:
+def stamp(home: Path, note: str, authority: TimestampAuthority) -> tuple[Path, Stamped] | None:
     """Have a checkpoint's note stamped, unless its size has been, and keep note and answer in ``HOME/timestamps``.
 
     Returns:

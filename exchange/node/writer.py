@@ -22,16 +22,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.entry.entry import Body, Kind
 from audit.log.lock import Lock
 from audit.log.log import Log, Stage
+from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.clock import Reading
-from exchange.acts.failpoint import failpoint
-from exchange.store.log_position import epoch_of, index_of
+from exchange.node.failpoint import failpoint
 from exchange.records.receipt import Receipt, make_receipt
+from exchange.store.log_position import epoch_of, index_of
 from exchange.store.store import NodeStore, Transaction
-from exchange.acts.unit_of_work import Writing
 from keys.errors import RefusedError, UnavailableError
 from keys.signing import Signer
 
@@ -49,7 +49,7 @@ class Group:
     note: str  # the newest signed checkpoint
     checkpoint: Checkpoint
     entries: dict[int, bytes]
-    queued: list[Any]  # exchange.publishing.Queued, in the order of their lanes
+    queued: list[Any]  # exchange.acts.publishing.Queued, in the order of their lanes
 
     def receipt(self, place: int, rows: Callable[[int], bytes]) -> Receipt:
         """Make the receipt of an entry of this group, or of one before it, which *rows* reads by its index.
@@ -70,7 +70,7 @@ class Group:
 
 @dataclass(slots=True)
 class _Job(Generic[T, U]):
-    act: Callable[[Writing], T]
+    act: Callable[[UnitOfWork], T]
     finish: Callable[[T, Group], U]
     future: Future[U] | asyncio.Future[U]
     value: Any = None
@@ -78,7 +78,7 @@ class _Job(Generic[T, U]):
 
 
 @dataclass(slots=True)
-class _Flight:
+class CommitGroup:
     """A group between its acts and its answers."""
 
     jobs: list[_Job[Any, Any]]
@@ -90,8 +90,8 @@ class _Flight:
     landed: bool = False
 
 
-_StepOf = Callable[[_Flight], None]
-_AfterOf = Callable[[asyncio.AbstractEventLoop, _Flight], None]
+_StepOf = Callable[[CommitGroup], None]
+_AfterOf = Callable[[asyncio.AbstractEventLoop, CommitGroup], None]
 
 
 class Writer:
@@ -112,7 +112,7 @@ class Writer:
         self._stepped_us = 0  # a jump of the clock that has no entry yet
         self._jobs: deque[_Job[Any, Any]] = deque()
         self._turn = threading.Lock()  # held while a group is on its way
-        self._flight: _Flight | None = None  # of an event loop
+        self._flight: CommitGroup | None = None  # of an event loop
         self._flush = ThreadPoolExecutor(1, "flush")
         self._stopping = True
         self.failure: BaseException | None = None
@@ -151,7 +151,7 @@ class Writer:
         """Stop signing: something after the signature went wrong, and only a new start verifies what stands."""
         self.failure = self.failure or error
 
-    def run(self, act: Callable[[Writing], T], finish: Callable[[T, Group], U]) -> U:
+    def run(self, act: Callable[[UnitOfWork], T], finish: Callable[[T, Group], U]) -> U:
         """Run one act, with whatever else waits, and return its result; for callers without an event loop."""
         future: Future[U] = Future()
         self._submit(_Job(act, finish, future))
@@ -163,7 +163,7 @@ class Writer:
                     self._whole(jobs)
         return future.result()
 
-    def submit(self, act: Callable[[Writing], T], finish: Callable[[T, Group], U]) -> asyncio.Future[U]:
+    def submit(self, act: Callable[[UnitOfWork], T], finish: Callable[[T, Group], U]) -> asyncio.Future[U]:
         """Queue one act; the future has what *finish* makes of its result once it is durable and signed for."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[U] = loop.create_future()
@@ -221,23 +221,23 @@ class Writer:
         else:
             self._beside(loop, flight, self._commit, self._committed)
 
-    def _beside(self, loop: asyncio.AbstractEventLoop, flight: _Flight, step: _StepOf, after: _AfterOf) -> None:
+    def _beside(self, loop: asyncio.AbstractEventLoop, flight: CommitGroup, step: _StepOf, after: _AfterOf) -> None:
         done = self._flush.submit(self._step, flight, step)
         done.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(after, loop, flight))
 
-    def _committed(self, loop: asyncio.AbstractEventLoop, flight: _Flight) -> None:
+    def _committed(self, loop: asyncio.AbstractEventLoop, flight: CommitGroup) -> None:
         if not flight.landed:
             self._step(flight, self._read_back)
             self._beside(loop, flight, self._advance, self._locked)
 
-    def _locked(self, loop: asyncio.AbstractEventLoop, flight: _Flight) -> None:
+    def _locked(self, loop: asyncio.AbstractEventLoop, flight: CommitGroup) -> None:
         if not flight.landed:
             self._land(flight)
             if self._jobs and not self._departing:
                 self._departing = True
                 loop.call_soon(self._depart, loop)
 
-    def _land(self, flight: _Flight) -> None:
+    def _land(self, flight: CommitGroup) -> None:
         flight.landed = True
         self._step(flight, self._answer)
         self._flight = None
@@ -255,7 +255,7 @@ class Writer:
 
     # ---- the steps; each does nothing once one has failed or once it is done
 
-    def _begin(self, jobs: list[_Job[Any, Any]]) -> _Flight | None:
+    def _begin(self, jobs: list[_Job[Any, Any]]) -> CommitGroup | None:
         """Run the acts of a group; None where not even that could begin, and everybody was turned away."""
         failpoint("before-transaction")
         try:
@@ -266,11 +266,11 @@ class Writer:
             self._turn_away(jobs)
             return None
         self._stepped_us = self._reading.stepped_us or self._stepped_us
-        flight = _Flight(jobs, stage, self._store.transaction(), threading.get_ident(), self._log.size)
+        flight = CommitGroup(jobs, stage, self._store.transaction(), threading.get_ident(), self._log.size)
         self._step(flight, self._act_all)
         return flight
 
-    def _step(self, flight: _Flight, step: _StepOf) -> None:
+    def _step(self, flight: CommitGroup, step: _StepOf) -> None:
         if self.failure is None:
             try:
                 step(flight)
@@ -279,39 +279,39 @@ class Writer:
         if self.failure is not None and step == self._answer:
             self._turn_away(flight.jobs)
 
-    def _act_all(self, flight: _Flight) -> None:
+    def _act_all(self, flight: CommitGroup) -> None:
         rows, now_us = flight.transaction.__enter__(), self._reading.now_us
         try:
             if self._stepped_us and not self._hold:
                 flight.stage.add(Body(kind=Kind.CLOCK_STEPPED, count=abs(self._stepped_us)), now_us)
                 self._stepped_us = 0
             for job in flight.jobs:
-                _act(job, Writing(rows, flight.stage, now_us // 1000), self.held)
+                _act(job, UnitOfWork(rows, flight.stage, now_us // 1000), self.held)
             flight.stage.write(rows)
             failpoint("inside-transaction")
         except BaseException as error:
             flight.transaction.__exit__(type(error), error, error.__traceback__)
             raise
 
-    def _commit(self, flight: _Flight) -> None:
+    def _commit(self, flight: CommitGroup) -> None:
         flight.transaction.__exit__(None, None, None)
         failpoint("committed-before-receipt")
         # Durable from here. A crash now loses only the answers; whoever asked asks again.
 
-    def _read_back(self, flight: _Flight) -> None:
+    def _read_back(self, flight: CommitGroup) -> None:
         if flight.checkpoint is None:
             flight.stage.verify_read_back(self._store.reads())
             self._log.commit(flight.stage)
             flight.checkpoint = self._log.checkpoint()
 
-    def _advance(self, flight: _Flight) -> None:
+    def _advance(self, flight: CommitGroup) -> None:
         if len(flight.stage) and flight.checkpoint is not None and self._signed_size != flight.checkpoint.size:
             self._lock.compare_and_swap(flight.checkpoint.origin, flight.before, flight.checkpoint)
             self._signed_size = flight.checkpoint.size
             failpoint("locked-before-signing")
             # The lock holds what we are about to sign: a copy from a backup finds itself behind it.
 
-    def _answer(self, flight: _Flight) -> None:
+    def _answer(self, flight: CommitGroup) -> None:
         checkpoint = flight.checkpoint or self._log.checkpoint()
         if len(flight.stage):
             self.note = sign_checkpoint(checkpoint, self._signer)
@@ -327,15 +327,15 @@ class Writer:
         _settle(flight.jobs)
 
 
-def _act(job: _Job[Any, Any], writing: Writing, held: str) -> None:
-    mark = writing.log.mark()
+def _act(job: _Job[Any, Any], work: UnitOfWork, held: str) -> None:
+    mark = work.log.mark()
     try:
-        with writing.rows.savepoint():
-            job.value = job.act(writing)
-            if held and writing.log.mark() > mark:
+        with work.rows.savepoint():
+            job.value = job.act(work)
+            if held and work.log.mark() > mark:
                 raise UnavailableError(f"this node signs nothing now: {held}", HELD_SECONDS)
     except (RefusedError, UnavailableError) as refusal:
-        writing.log.undo(mark)
+        work.log.undo(mark)
         job.error = refusal
 
 

@@ -13,7 +13,6 @@ from enum import IntEnum
 from types import MappingProxyType
 
 from exchange.records.statement import Statement
-from exchange.v1 import dispatch_pb2
 from exchange.records.wire import (
     ID_BYTES,
     MAX_RECIPIENTS,
@@ -26,6 +25,7 @@ from exchange.records.wire import (
     need_enum,
     parse,
 )
+from exchange.v1 import dispatch_pb2
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, short

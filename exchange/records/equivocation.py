@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exchange.records.lane import LaneHead, LaneId, check_head, delivery_digest, parse_delivery, parse_lane_head
-from exchange.v1 import dispatch_pb2
 from exchange.records.wire import encode, malformed, parse
+from exchange.v1 import dispatch_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import short

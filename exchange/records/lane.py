@@ -14,7 +14,6 @@ from enum import IntEnum
 from functools import lru_cache
 
 from exchange.records.dispatch import Urgency
-from exchange.v1 import dispatch_pb2
 from exchange.records.wire import (
     ZERO_DIGEST,
     encode,
@@ -25,6 +24,7 @@ from exchange.records.wire import (
     need_enum,
     parse,
 )
+from exchange.v1 import dispatch_pb2
 from keys.dsse import SignedPayload, verify
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId, parse_agency, record_digest, short
@@ -163,7 +163,7 @@ class Position:
     latest_head_time_ms: int = 0
     head_digest: bytes = b""  # of the newest head, so that the very same one may come again
 
-    def after(self, head: LaneHead, steps: Sequence[Step]) -> Position:
+    def after(self, head: LaneHead, steps: Sequence[LaneStep]) -> Position:
         """Return where the lane stands once *steps* of a message with this *head* are durable."""
         fresh = [step for step in steps if step.new]
         begun = self.epoch == head.lane.epoch
@@ -178,7 +178,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class LaneStep:
     """One delivery that the lane rules let pass."""
 
     delivery: Delivery
@@ -285,7 +285,7 @@ def advance(
     head: LaneHead,
     deliveries: Sequence[bytes],
     held: Callable[[int], bytes | None],
-) -> list[Step]:
+) -> list[LaneStep]:
     """Judge one message by the lane rules; nothing moves if anything is refused.
 
     1. Every delivery is of this lane. 2. They are consecutive and chained. 3. The head's sequence and digest are the
@@ -329,7 +329,7 @@ def advance(
         raise LaneHeadInvalidError(f"{lane}: head of {head.time_ms} after one of {at.latest_head_time_ms}")  # 9
     reasons = {item.sequence: item.reason for item in head.withdrawn}
     return [
-        Step(delivery=delivery, digest=digest, new=not seen, withdrawn=reasons.get(delivery.sequence))
+        LaneStep(delivery=delivery, digest=digest, new=not seen, withdrawn=reasons.get(delivery.sequence))
         for delivery, digest, seen in zip(parsed, digests, known, strict=True)
     ]
 

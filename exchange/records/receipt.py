@@ -12,12 +12,12 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
-from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.entry.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, Outcome, leaf_hash, parse_body, parse_entry
-from audit.tree.proof import verify_inclusion
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.tlogproof import MAX_PROOF_BYTES, TlogProof, format_proof, parse_proof
-from exchange.v1 import dispatch_pb2
+from audit.tree.proof import verify_inclusion
 from exchange.records.wire import encode, malformed, parse
+from exchange.v1 import dispatch_pb2
 from keys.errors import RefusedError
 from keys.identity import short
 

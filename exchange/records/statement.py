@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from exchange.v1 import bulletin_pb2, statement_pb2
 from exchange.records.wire import (
     ID_BYTES,
     MAX_ORIGIN_BYTES,
@@ -27,6 +26,7 @@ from exchange.records.wire import (
     need_enum,
     parse,
 )
+from exchange.v1 import bulletin_pb2, statement_pb2
 from keys.errors import RefusedError
 from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
 

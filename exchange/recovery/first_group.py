@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from audit.note.checkpoint import Checkpoint
 from audit.entry.entry import Body, Kind, Outcome
+from audit.note.checkpoint import Checkpoint
 from audit.note.epochs import epoch_of_origin
 from audit.note.tlogproof import parse_proof
-from exchange.records.dispatch import parse_dispatch
+from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
-from exchange.acts.node_view import House
+from exchange.acts.unit_of_work import UnitOfWork
+from exchange.records.dispatch import parse_dispatch
 from exchange.records.lane import Delivery, LaneClass, LaneId, delivery_digest, parse_delivery
-from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
 from exchange.records.statement import opening, parse_statement
+from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
 from exchange.store.store import Content, DeliveryState, Facts, HeldBulletin, LaneState, OutboundRow
-from exchange.acts.unit_of_work import Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
@@ -48,9 +48,9 @@ class Entered:
 
 
 def enter(
-    writing: Writing,
+    work: UnitOfWork,
     recovered: Sequence[Recovered],
-    house: House,
+    view: NodeView,
     end: Checkpoint,
     without: Iterable[AgencyId] = (),
 ) -> Entered:
@@ -72,21 +72,21 @@ def enter(
         RefusedError: EQUIVOCATION; a peer holds another delivery or statement of ours than the home does.
     """
     total = sum(each.count for each in recovered)
-    _log_restored(writing, None, end, total)  # 1
+    _log_restored(work, None, end, total)  # 1
     for answer in recovered:
         if answer.newest is not None:
-            _log_restored(writing, house.member_number(answer.peer), answer.newest, answer.count)
+            _log_restored(work, view.member_number(answer.peer), answer.newest, answer.count)
     bulletins = deliveries = receipts = 0
     for answer in recovered:
         for each in answer.deliveries:
-            made = _take_back(writing, each, answer.peer, house)  # 2
+            made = _take_back(work, each, answer.peer, view)  # 2
             bulletins, deliveries, receipts = bulletins + made[0], deliveries + made[1], receipts + made[2]
-        _stand_where_they_do(writing, answer.receipts, answer.peer, house.newest_epoch(answer.peer))  # 3
-        _see(writing, answer)
+        _stand_where_they_do(work, answer.receipts, answer.peer, view.newest_epoch(answer.peer))  # 3
+        _see(work, answer)
     for peer in without:
         for lane_class in LaneClass:
-            _expect(writing, peer, lane_class, house.newest_epoch(peer), UNKNOWN)
-    renumbered = sum(_begin_anew(writing, lane, house) for lane in _newest_lanes(writing, house))  # 4
+            _expect(work, peer, lane_class, view.newest_epoch(peer), UNKNOWN)
+    renumbered = sum(_begin_anew(work, lane, view) for lane in _newest_lanes(work, view))  # 4
     return Entered(
         bulletins=bulletins,
         deliveries=deliveries,
@@ -96,8 +96,8 @@ def enter(
     )
 
 
-def _log_restored(writing: Writing, peer: int | None, checkpoint: Checkpoint, count: int) -> None:
-    writing.log.add(
+def _log_restored(work: UnitOfWork, peer: int | None, checkpoint: Checkpoint, count: int) -> None:
+    work.log.add(
         Body(kind=Kind.RESTORED, peer=peer or 0, peer_size=checkpoint.size, peer_root=checkpoint.root, count=count)
     )
 
@@ -105,15 +105,13 @@ def _log_restored(writing: Writing, peer: int | None, checkpoint: Checkpoint, co
 # ------------------------------------------------------------------ what we sent
 
 
-def _take_back(writing: Writing, each: ProvenDelivery, peer: AgencyId, house: House) -> tuple[int, int, int]:
+def _take_back(work: UnitOfWork, each: ProvenDelivery, peer: AgencyId, view: NodeView) -> tuple[int, int, int]:
     """Enter one delivery of ours where the home lacks it or its receipt; returns bulletins, deliveries, receipts."""
-    state = writing.rows.open_lane(
-        outgoing=True, peer=peer, lane_class=int(each.lane.lane_class), epoch=each.lane.epoch
-    )
-    row = _row(writing, state, each.sequence)
+    state = work.rows.open_lane(outgoing=True, peer=peer, lane_class=int(each.lane.lane_class), epoch=each.lane.epoch)
+    row = _row(work, state, each.sequence)
     fresh = 0
     if row is None:
-        fresh, row = _number_again(writing, each, state, house)
+        fresh, row = _number_again(work, each, state, view)
     elif row.digest != each.digest:
         raise RefusedError(
             "EQUIVOCATION",
@@ -124,65 +122,65 @@ def _take_back(writing: Writing, each: ProvenDelivery, peer: AgencyId, house: Ho
         state = replace(state, sequence=each.sequence, digest=each.digest)
     recorded = row is not None and not row.receipt
     if row is not None and recorded:
-        _record(writing, each, row, house.member_number(peer))
-    writing.rows.move_lane(replace(state, taken=max(state.taken, each.sequence)))
-    return fresh, int(row is not None and row.sequence == each.sequence and _is_new(row, writing)), int(recorded)
+        _record(work, each, row, view.member_number(peer))
+    work.rows.move_lane(replace(state, taken=max(state.taken, each.sequence)))
+    return fresh, int(row is not None and row.sequence == each.sequence and _is_new(row, work)), int(recorded)
 
 
-def _row(writing: Writing, state: LaneState, sequence: int) -> OutboundRow | None:
-    found = writing.rows.outbound(state.row, sequence - 1, 1)
+def _row(work: UnitOfWork, state: LaneState, sequence: int) -> OutboundRow | None:
+    found = work.rows.outbound(state.row, sequence - 1, 1)
     return found[0] if found and found[0].sequence == sequence else None
 
 
-def _is_new(row: OutboundRow, writing: Writing) -> bool:
-    return row.queued_index >= writing.place(0)
+def _is_new(row: OutboundRow, work: UnitOfWork) -> bool:
+    return row.queued_index >= work.place(0)
 
 
 def _number_again(
-    writing: Writing, each: ProvenDelivery, state: LaneState, house: House
+    work: UnitOfWork, each: ProvenDelivery, state: LaneState, view: NodeView
 ) -> tuple[int, OutboundRow | None]:
     """Log a delivery that the home has lost, and its bulletin if that is lost too; None where nobody kept what."""
     body = each.proven.body
     bulletin_id = parse_dispatch(each.dispatch.payload).bulletin_id if each.dispatch is not None else body.bulletin_id
-    held = writing.rows.find(house.agency, bulletin_id) if bulletin_id else None
+    held = work.rows.find(view.agency, bulletin_id) if bulletin_id else None
     fresh = 0
     if held is None and each.dispatch is not None:
-        held, fresh = _publish_again(writing, each, house), 1
+        held, fresh = _publish_again(work, each, view), 1
     if held is None:
         return 0, None
-    queued = writing.log.add(
+    queued = work.log.add(
         Body(
             kind=Kind.QUEUED,
-            peer=house.member_number(each.lane.recipient),
+            peer=view.member_number(each.lane.recipient),
             bulletin_id=held.bulletin_id,
             dispatch_digest=each.dispatch_digest,
             delivery_digest=each.digest,
             count=each.sequence,
-            **writing.refers(held.entry_index),
+            **work.refers(held.entry_index),
         )
     )
     row = OutboundRow(
         lane=state.row,
         sequence=each.sequence,
         entry_index=held.entry_index,
-        queued_index=writing.place(queued),
+        queued_index=work.place(queued),
         delivery=each.delivery,
         digest=each.digest,
         wrap=b"",
         opening=body.opening,  # whose salt is lost: what the peer's entry says
-        since_ms=writing.now_ms,
+        since_ms=work.now_ms,
     )
-    writing.rows.add_outbound([row])
+    work.rows.add_outbound([row])
     return fresh, row
 
 
-def _publish_again(writing: Writing, each: ProvenDelivery, house: House) -> HeldBulletin:
+def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> HeldBulletin:
     """Take a bulletin of ours back that only its recipients have: its id, its digests, its dispatch, no content."""
     signed = each.dispatch
     if signed is None:
         raise AssertionError("the caller has looked")
     dispatch, body = parse_dispatch(signed.payload), each.proven.body
-    index = writing.log.add(
+    index = work.log.add(
         Body(
             kind=Kind.PUBLISHED,
             bulletin_id=dispatch.bulletin_id,
@@ -193,8 +191,8 @@ def _publish_again(writing: Writing, each: ProvenDelivery, house: House) -> Held
         )
     )
     held = HeldBulletin(
-        entry_index=writing.place(index),
-        sender=house.agency,
+        entry_index=work.place(index),
+        sender=view.agency,
         bulletin_id=dispatch.bulletin_id,
         statement_digest=dispatch.statement_digest,
         facts=Facts(
@@ -212,21 +210,21 @@ def _publish_again(writing: Writing, each: ProvenDelivery, house: House) -> Held
         retain_until_day=body.retain_until_day,
         retention_rule=body.retention_rule,
     )
-    writing.rows.add_bulletin(held, Content(dispatch=signed.encode(), body=b"", wrap=b"", stored_key=b""))
-    _raise_number(writing, each.number, house.agency)
+    work.rows.add_bulletin(held, Content(dispatch=signed.encode(), body=b"", wrap=b"", stored_key=b""))
+    _raise_number(work, each.number, view.agency)
     return held
 
 
-def _raise_number(writing: Writing, number: str, agency: str) -> None:
+def _raise_number(work: UnitOfWork, number: str, agency: str) -> None:
     """Give no serial number again: AGENCY/KIND/YEAR/NNNNNN, as the recipient read it in the bulletin."""
     parts = number.split("/")
     if len(parts) == 4 and parts[0] == agency and parts[2].isdecimal() and parts[3].isdecimal():
-        writing.rows.raise_number(parts[1], int(parts[2]), int(parts[3]))
+        work.rows.raise_number(parts[1], int(parts[2]), int(parts[3]))
 
 
-def _record(writing: Writing, each: ProvenDelivery, row: OutboundRow, number: int) -> None:
+def _record(work: UnitOfWork, each: ProvenDelivery, row: OutboundRow, number: int) -> None:
     body = each.proven.body
-    writing.log.add(
+    work.log.add(
         Body(
             kind=Kind.RECEIPT_RECORDED,
             peer=number,
@@ -238,17 +236,17 @@ def _record(writing: Writing, each: ProvenDelivery, row: OutboundRow, number: in
             peer_leaf_hash=each.proven.leaf_hash,
             peer_size=each.proven.checkpoint.size,
             peer_root=each.proven.checkpoint.root,
-            **writing.refers(row.queued_index),
+            **work.refers(row.queued_index),
         )
     )
-    writing.rows.settle_outbound(
+    work.rows.settle_outbound(
         [
             replace(
                 row,
                 state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
                 reason=body.outcome if body.kind == Kind.REFUSED else 0,
                 receipt=each.receipt.encode(),
-                since_ms=writing.now_ms,
+                since_ms=work.now_ms,
             )
         ]
     )
@@ -258,126 +256,126 @@ def _record(writing: Writing, each: ProvenDelivery, row: OutboundRow, number: in
 
 
 def _stand_where_they_do(
-    writing: Writing, receipts: Sequence[ProvenReceipt], peer: AgencyId, newest_epoch: int
+    work: UnitOfWork, receipts: Sequence[ProvenReceipt], peer: AgencyId, newest_epoch: int
 ) -> None:
     """Remember up to where a peer has receipts of ours, so that it may give again what we lost."""
     for each in receipts:
         lane_class, epoch = each.lane.lane_class, each.lane.epoch
-        state = _expect(writing, peer, lane_class, epoch, each.sequence)
+        state = _expect(work, peer, lane_class, epoch, each.sequence)
         if epoch < newest_epoch and each.sequence > state.sequence:
             # Nothing of a lane that is over comes again; the one that runs now goes on from its last delivery.
-            writing.rows.move_lane(replace(state, sequence=each.sequence, digest=each.digest))
+            work.rows.move_lane(replace(state, sequence=each.sequence, digest=each.digest))
 
 
-def _expect(writing: Writing, peer: AgencyId, lane_class: LaneClass, epoch: int, taken: int) -> LaneState:
-    state = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane_class), epoch=epoch)
+def _expect(work: UnitOfWork, peer: AgencyId, lane_class: LaneClass, epoch: int, taken: int) -> LaneState:
+    state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane_class), epoch=epoch)
     state = replace(state, taken=max(state.taken, taken))
-    writing.rows.move_lane(state)
+    work.rows.move_lane(state)
     return state
 
 
-def _see(writing: Writing, answer: Recovered) -> None:
+def _see(work: UnitOfWork, answer: Recovered) -> None:
     """Keep the peer's own newest checkpoint, where the home knows none of that epoch to hold it against."""
     for each in sorted(answer.deliveries, key=lambda each: each.proven.checkpoint.size, reverse=True):
         checkpoint = each.proven.checkpoint
         epoch = epoch_of_origin(checkpoint.origin)
-        if writing.rows.peer_checkpoint(answer.peer, epoch) is None:
+        if work.rows.peer_checkpoint(answer.peer, epoch) is None:
             note = parse_proof(each.receipt.proof).note
-            writing.rows.set_peer_checkpoint(answer.peer, checkpoint.size, note, epoch)
+            work.rows.set_peer_checkpoint(answer.peer, checkpoint.size, note, epoch)
 
 
 # ------------------------------------------------------------------ our lanes, anew
 
 
-def _newest_lanes(writing: Writing, house: House) -> list[LaneState]:
+def _newest_lanes(work: UnitOfWork, view: NodeView) -> list[LaneState]:
     """Give of each lane of ours the newest epoch before this one."""
     newest: dict[tuple[str, int], LaneState] = {}
-    for lane in writing.rows.lanes():
-        if lane.outgoing and lane.epoch < house.epoch:
+    for lane in work.rows.lanes():
+        if lane.outgoing and lane.epoch < view.epoch:
             before = newest.get((lane.peer, lane.lane_class))
             newest[lane.peer, lane.lane_class] = lane if before is None or lane.epoch > before.epoch else before
     return [newest[key] for key in sorted(newest)]
 
 
-def _begin_anew(writing: Writing, old: LaneState, house: House) -> int:
+def _begin_anew(work: UnitOfWork, old: LaneState, view: NodeView) -> int:
     """Begin a lane at sequence 1 after what the recipient receipted last; queue again what was waiting."""
-    digest = _last_receipted(writing, old)
-    state = writing.rows.open_lane(outgoing=True, peer=old.peer, lane_class=old.lane_class, epoch=house.epoch)
+    digest = _last_receipted(work, old)
+    state = work.rows.open_lane(outgoing=True, peer=old.peer, lane_class=old.lane_class, epoch=view.epoch)
     state = replace(state, digest=digest)
     count, after = 0, old.taken
-    while rows := writing.rows.outbound(old.row, after, PAGE):
+    while rows := work.rows.outbound(old.row, after, PAGE):
         after = rows[-1].sequence
         for row in rows:
-            state = _queue_again(writing, row, state, house)
+            state = _queue_again(work, row, state, view)
             count += 1
-    writing.rows.move_lane(state)
+    work.rows.move_lane(state)
     return count
 
 
-def _last_receipted(writing: Writing, lane: LaneState) -> bytes:
+def _last_receipted(work: UnitOfWork, lane: LaneState) -> bytes:
     """Give the digest of the last delivery that the recipient receipted; what that lane began after, if none."""
     if lane.sequence == 0:
         return lane.digest
     if lane.taken == lane.sequence:
         return lane.digest
-    first = writing.rows.outbound(lane.row, lane.taken, 1)
+    first = work.rows.outbound(lane.row, lane.taken, 1)
     return parse_delivery(first[0].delivery).previous if first else lane.digest
 
 
-def _queue_again(writing: Writing, row: OutboundRow, state: LaneState, house: House) -> LaneState:
+def _queue_again(work: UnitOfWork, row: OutboundRow, state: LaneState, view: NodeView) -> LaneState:
     old = parse_delivery(row.delivery)
     lane = LaneId(
         federation_id=old.lane.federation_id,
-        sender=house.agency,
+        sender=view.agency,
         recipient=old.lane.recipient,
         lane_class=old.lane.lane_class,
-        epoch=house.epoch,
+        epoch=view.epoch,
     )
     delivery = Delivery(
         lane=lane,
         sequence=state.sequence + 1,
         previous=state.digest,
         dispatch_digest=old.dispatch_digest,
-        time_ms=writing.now_ms,
+        time_ms=work.now_ms,
     ).encode()
     digest = delivery_digest(delivery)
-    held, salt = _held_of(writing, row, house)
-    queued = writing.log.add(
+    held, salt = _held_of(work, row, view)
+    queued = work.log.add(
         Body(
             kind=Kind.QUEUED,
-            peer=house.member_number(lane.recipient),
+            peer=view.member_number(lane.recipient),
             bulletin_id=held.bulletin_id,
             dispatch_digest=old.dispatch_digest,
             delivery_digest=digest,
             count=state.sequence + 1,
-            **writing.refers(row.entry_index),
+            **work.refers(row.entry_index),
         )
     )
-    writing.rows.add_outbound(
+    work.rows.add_outbound(
         [
             replace(
                 row,
                 lane=state.row,
                 sequence=state.sequence + 1,
-                queued_index=writing.place(queued),
+                queued_index=work.place(queued),
                 delivery=delivery,
                 digest=digest,
                 opening=opening(salt, digest) if salt else bytes(32),
-                since_ms=writing.now_ms,
+                since_ms=work.now_ms,
             )
         ]
     )
     return replace(state, sequence=state.sequence + 1, digest=digest)
 
 
-def _held_of(writing: Writing, row: OutboundRow, house: House) -> tuple[HeldBulletin, bytes]:
+def _held_of(work: UnitOfWork, row: OutboundRow, view: NodeView) -> tuple[HeldBulletin, bytes]:
     """Find a delivery's bulletin and its statement's salt; no salt where it cannot be opened, and travels without."""
-    content = writing.rows.content(row.entry_index)
+    content = work.rows.content(row.entry_index)
     dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload) if content is not None else None
-    held = writing.rows.find(house.agency, dispatch.bulletin_id) if dispatch is not None else None
+    held = work.rows.find(view.agency, dispatch.bulletin_id) if dispatch is not None else None
     if content is None or held is None:
         raise RefusedError("DAMAGED", f"delivery {row.sequence}: its bulletin is not in the home's database")
     try:
-        return held, parse_statement(open_content(content, held, house.storage).payload).salt
+        return held, parse_statement(open_content(content, held, view.storage).payload).salt
     except RefusedError:
         return held, b""

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from audit.note.checkpoint import Checkpoint, parse_note, verify_note
 from audit.entry.entry import Kind
+from audit.note.checkpoint import Checkpoint, parse_note, verify_note
+from exchange.acts.node_view import NodeView
 from exchange.records.dispatch import dispatch_digest
-from exchange.acts.node_view import House
 from exchange.records.lane import Delivery, LaneId, delivery_digest, parse_delivery
 from exchange.records.receipt import ANSWERS, Receipt, VerifiedReceipt, origin_of, verify_receipt
 from keys.dsse import SignedPayload, verify
@@ -44,7 +44,7 @@ class GivenReceipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ProvenAnswer:
     """What one peer gives back."""
 
     peer: AgencyId
@@ -102,7 +102,7 @@ class Recovered:
         return len(self.deliveries) + len(self.receipts)
 
 
-def check_answer(answer: Answer, house: House) -> Recovered:
+def check_answer(answer: ProvenAnswer, view: NodeView) -> Recovered:
     """Verify what a peer gives back.
 
     1. Each note is signed by our log's key of its epoch. 2. Each delivery is ours to this peer; 3. the peer's log
@@ -117,30 +117,30 @@ def check_answer(answer: Answer, house: House) -> Recovered:
     Raises:
         RefusedError: RECEIPT_INVALID and those of notes, deliveries and dispatches; nothing of the answer is used.
     """
-    notes = tuple((note, _own_note(note, house)) for note in answer.notes)  # 1
-    deliveries = tuple(_check_delivery(each, answer.peer, house) for each in answer.deliveries)
-    receipts = tuple(_check_receipt(each, answer.peer, house) for each in answer.receipts)
+    notes = tuple((note, _own_note(note, view)) for note in answer.notes)  # 1
+    deliveries = tuple(_check_delivery(each, answer.peer, view) for each in answer.deliveries)
+    receipts = tuple(_check_receipt(each, answer.peer, view) for each in answer.receipts)
     deliveries = tuple(sorted(deliveries, key=_place))
     for _, lane in groupby(deliveries, key=lambda each: each.lane):
         _check_chain(list(lane))  # 5
     return Recovered(peer=answer.peer, notes=notes, deliveries=deliveries, receipts=tuple(sorted(receipts, key=_place)))
 
 
-def _own_note(note: str, house: House) -> Checkpoint:
+def _own_note(note: str, view: NodeView) -> Checkpoint:
     origin = parse_note(note).checkpoint.origin
-    return verify_note(note, house.key_of(house.agency, origin))
+    return verify_note(note, view.key_of(view.agency, origin))
 
 
-def _check_delivery(given: SentDelivery, peer: AgencyId, house: House) -> ProvenDelivery:
+def _check_delivery(given: SentDelivery, peer: AgencyId, view: NodeView) -> ProvenDelivery:
     delivery = parse_delivery(given.delivery)
-    _check_lane(delivery, house.agency, peer, house)  # 2
+    _check_lane(delivery, view.agency, peer, view)  # 2
     digest = delivery_digest(given.delivery)
-    proven = verify_receipt(given.receipt, house.key_of(peer, origin_of(given.receipt)))  # 3
-    _check_about(proven, digest, delivery.dispatch_digest, house.number, peer)
+    proven = verify_receipt(given.receipt, view.key_of(peer, origin_of(given.receipt)))  # 3
+    _check_about(proven, digest, delivery.dispatch_digest, view.number, peer)
     if proven.body.understood and proven.body.kind not in ANSWERS:
         raise RefusedError("RECEIPT_INVALID", f"{peer}: {Kind(proven.body.kind).name} answers no delivery")
     if given.dispatch is not None:  # 4
-        _check_dispatch(given.dispatch, delivery, peer, house)
+        _check_dispatch(given.dispatch, delivery, peer, view)
     return ProvenDelivery(
         lane=delivery.lane,
         sequence=delivery.sequence,
@@ -156,9 +156,9 @@ def _check_delivery(given: SentDelivery, peer: AgencyId, house: House) -> Proven
     )
 
 
-def _check_lane(delivery: Delivery, sender: str, recipient: str, house: House) -> None:
+def _check_lane(delivery: Delivery, sender: str, recipient: str, view: NodeView) -> None:
     lane = delivery.lane
-    if (lane.federation_id, lane.sender, lane.recipient) != (house.federation.federation_id, sender, recipient):
+    if (lane.federation_id, lane.sender, lane.recipient) != (view.federation.federation_id, sender, recipient):
         raise RefusedError("RECEIPT_INVALID", f"given back: a delivery of {lane}, not from {sender} to {recipient}")
 
 
@@ -168,19 +168,19 @@ def _check_about(proven: VerifiedReceipt, digest: bytes, dispatch: bytes, number
         raise RefusedError("RECEIPT_INVALID", f"{peer}: entry {proven.entry.index} is not about {short(digest)}")
 
 
-def _check_dispatch(signed: SignedPayload, delivery: Delivery, peer: str, house: House) -> None:
+def _check_dispatch(signed: SignedPayload, delivery: Delivery, peer: str, view: NodeView) -> None:
     if dispatch_digest(signed.payload) != delivery.dispatch_digest:
         raise RefusedError("RECEIPT_INVALID", f"{peer}: another dispatch than {short(delivery.dispatch_digest)}")
-    verify(signed, "dispatch", lambda key_id: _operations_key(key_id, house))
+    verify(signed, "dispatch", lambda key_id: _operations_key(key_id, view))
 
 
-def _operations_key(key_id: bytes, house: House) -> PublicKey | None:
+def _operations_key(key_id: bytes, view: NodeView) -> PublicKey | None:
     """Find an operations key of ours, whether it still may sign or not: it signed when it could."""
-    manifest = house.federation.manifests.get(house.agency)
+    manifest = view.federation.manifests.get(view.agency)
     found = manifest.record.operations_by_id.get(key_id) if manifest is not None else None
     if found is not None:
         return found.public
-    return house.operations.key if house.operations.key.key_id == key_id else None
+    return view.operations.key if view.operations.key.key_id == key_id else None
 
 
 def _check_chain(lane: Sequence[ProvenDelivery]) -> None:
@@ -191,12 +191,12 @@ def _check_chain(lane: Sequence[ProvenDelivery]) -> None:
             raise RefusedError("RECEIPT_INVALID", f"{after.lane}: {after.sequence} does not follow {before.sequence}")
 
 
-def _check_receipt(given: GivenReceipt, peer: AgencyId, house: House) -> ProvenReceipt:
+def _check_receipt(given: GivenReceipt, peer: AgencyId, view: NodeView) -> ProvenReceipt:
     delivery = parse_delivery(given.delivery)
-    _check_lane(delivery, peer, house.agency, house)  # 6
+    _check_lane(delivery, peer, view.agency, view)  # 6
     digest = delivery_digest(given.delivery)
-    proven = verify_receipt(given.receipt, house.key_of(house.agency, origin_of(given.receipt)))
-    _check_about(proven, digest, delivery.dispatch_digest, house.member_number(peer), peer)
+    proven = verify_receipt(given.receipt, view.key_of(view.agency, origin_of(given.receipt)))
+    _check_about(proven, digest, delivery.dispatch_digest, view.member_number(peer), peer)
     return ProvenReceipt(
         lane=delivery.lane, sequence=delivery.sequence, digest=digest, receipt=given.receipt, proven=proven
     )

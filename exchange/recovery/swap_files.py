@@ -14,18 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.note.checkpoint import Checkpoint
 from audit.log.lock import SqliteLock
 from audit.log.log import Log
+from audit.note.checkpoint import Checkpoint
 from audit.verify.rfc3161 import STAMPS_FOLDER
 from exchange.acts import directory
+from exchange.acts.node_view import NodeView
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.recovery import first_group as reentry
-from exchange.acts.node_view import House
-from exchange.node.node import DATABASE, LOCK, LOG_FOLDER
-from exchange.recovery.proven_answers import Recovered
 from exchange.recovery.first_group import Entered
+from exchange.recovery.proven_answers import Recovered
+from exchange.store.home_paths import DATABASE, LOCK, LOG_FOLDER
 from exchange.store.sqlite import SqliteStore
-from exchange.acts.unit_of_work import Writing
 from keys.errors import IntegrityError
 from keys.files import sync_folder
 from keys.identity import AgencyId
@@ -51,7 +51,7 @@ class UnfinishedError(IntegrityError):
 class Plan:
     """A recovery, decided."""
 
-    house: House  # in the new epoch
+    view: NodeView  # in the new epoch
     end: Checkpoint  # of the epoch before
     recovered: tuple[Recovered, ...]
     without: tuple[AgencyId, ...]
@@ -121,27 +121,27 @@ def build(
         RefusedError: As ``reentry.enter``.
         IntegrityError: What was written is not what was hashed.
     """
-    house = plan.house
+    view = plan.view
     store = SqliteStore(part / DATABASE, create=True)
     try:
         if old is not None:
             store.carry_from(old)
-        log = Log.open(house.origin, store.reader(), plan.end.root)
+        log = Log.open(view.origin, store.reader(), plan.end.root)
         stage = log.begin(now_us)
         with store.transaction() as rows:
-            writing = Writing(rows, stage, now_us // 1000)
+            work = UnitOfWork(rows, stage, now_us // 1000)
             if rows.meta("agency") is None:
-                rows.set_meta("agency", house.agency.encode())
+                rows.set_meta("agency", view.agency.encode())
                 rows.set_meta("pseudonym-key", random_bytes(32))
-            directory.begin_again(writing, house, plan.catalogue)
-            entered = reentry.enter(writing, plan.recovered, house, plan.end, plan.without)
-            directory.adopt_again(writing, house)
+            directory.begin_again(work, view, plan.catalogue)
+            entered = reentry.enter(work, plan.recovered, view, plan.end, plan.without)
+            directory.adopt_again(work, view)
             stage.write(rows)
         stage.verify_read_back(store.reader())
         log.commit(stage)
     finally:
         store.close()
-    _lock(home, part, house.origin)
+    _lock(home, part, view.origin)
     for name in (OLD, f"{OLD}-wal", f"{OLD}-shm"):
         (part / name).unlink(missing_ok=True)
     _sync(part)

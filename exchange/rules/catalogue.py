@@ -104,7 +104,7 @@ def parse_catalogue(files: Mapping[str, bytes]) -> Catalogue:
 @cache
 def packaged_catalogue() -> Catalogue:
     """Load the catalogue that comes with the program."""
-    folder = resources.files("exchange.catalogue")
+    folder = resources.files("exchange") / "catalogue"
     return parse_catalogue({name: (folder / name).read_bytes() for name in FILES})
 
 

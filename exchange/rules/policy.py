@@ -33,7 +33,7 @@ _UNDOES = {pb.RELATION_TYPE_CORRECTS, pb.RELATION_TYPE_RECALLS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class PolicyCase:
     """One bulletin with what it is judged by."""
 
     bulletin: pb.Bulletin
@@ -43,7 +43,7 @@ class Case:
     targets: Mapping[str, pb.Bulletin]  # bulletin_id -> bulletin, as far as they are at hand
 
 
-Rule = Callable[[Case], Iterator[Complaint]]
+Rule = Callable[[PolicyCase], Iterator[Complaint]]
 
 
 def check_policy(
@@ -54,14 +54,14 @@ def check_policy(
     policy = catalogue.kinds.get(kind)
     if policy is None:
         return ()
-    case = Case(bulletin=bulletin, kind=kind, policy=policy, catalogue=catalogue, targets=targets)
+    case = PolicyCase(bulletin=bulletin, kind=kind, policy=policy, catalogue=catalogue, targets=targets)
     found: list[Complaint] = []
     for rule in _rules_of(kind):
         found.extend(rule(case))
     return tuple(found)
 
 
-def _issuer(case: Case) -> Iterator[Complaint]:
+def _issuer(case: PolicyCase) -> Iterator[Complaint]:
     originator = case.bulletin.header.originator
     agency_type = case.catalogue.type_of(originator)
     if agency_type and not case.catalogue.may_issue(case.kind, agency_type):
@@ -70,7 +70,7 @@ def _issuer(case: Case) -> Iterator[Complaint]:
         yield _complain("P-ISSUER", "header.originator", message, f"allowed: {allowed}")
 
 
-def _addressee(case: Case) -> Iterator[Complaint]:
+def _addressee(case: PolicyCase) -> Iterator[Complaint]:
     for index, addressee in enumerate(case.bulletin.header.addressees):
         agency_type = case.catalogue.type_of(addressee.agency)
         if agency_type and not case.catalogue.may_receive(case.kind, agency_type):
@@ -78,7 +78,7 @@ def _addressee(case: Case) -> Iterator[Complaint]:
             yield _complain("P-ADDRESSEE", f"header.addressees[{index}]", message, "leave it out")
 
 
-def _number(case: Case) -> Iterator[Complaint]:
+def _number(case: PolicyCase) -> Iterator[Complaint]:
     header = case.bulletin.header
     _, code, year, _ = header.number.split("/")
     years = {str(_moment(case, offset).year) for offset in (_EARLIEST, _LATEST)}
@@ -90,7 +90,7 @@ def _number(case: Case) -> Iterator[Complaint]:
         yield _complain("P-NUMBER", "header.number", message, None)
 
 
-def _marking(case: Case) -> Iterator[Complaint]:
+def _marking(case: PolicyCase) -> Iterator[Complaint]:
     """One complaint where both fit: the child's asks for more."""
     persons, tlp = case.bulletin.persons, tlp_of(case.bulletin)
     if tlp < Tlp.AMBER_STRICT and any(person.minor in _CHILD for person in persons):
@@ -101,7 +101,7 @@ def _marking(case: Case) -> Iterator[Complaint]:
         yield _complain("P-MARKING", "header.marking.tlp", message, f"usual for {case.kind}: {case.policy.tlp}")
 
 
-def _expiry(case: Case) -> Iterator[Complaint]:
+def _expiry(case: PolicyCase) -> Iterator[Complaint]:
     header, days = case.bulletin.header, case.policy.max_days
     if days is None or not header.HasField("expires_at"):
         return
@@ -110,7 +110,7 @@ def _expiry(case: Case) -> Iterator[Complaint]:
         yield _complain("P-EXPIRY", "header.expires_at", message, "set an earlier day and renew it in time")
 
 
-def _victim(case: Case) -> Iterator[Complaint]:
+def _victim(case: PolicyCase) -> Iterator[Complaint]:
     if case.kind != "lookout" or case.bulletin.lookout.action in _FOR_VICTIMS:
         return
     subjects = set(case.bulletin.lookout.subjects)
@@ -120,7 +120,7 @@ def _victim(case: Case) -> Iterator[Complaint]:
         yield _complain("P-VICTIM", "lookout.subjects", message, "action: locate-and-report or check-welfare")
 
 
-def _consent(case: Case) -> Iterator[Complaint]:
+def _consent(case: PolicyCase) -> Iterator[Complaint]:
     header = case.bulletin.header
     overridden = any(basis.type in _OVERRIDES for basis in header.legal_basis)
     outside: set[int] = set()
@@ -141,7 +141,7 @@ def _consent(case: Case) -> Iterator[Complaint]:
         yield _complain("P-CONSENT", f"header.addressees[{place}]", message, "ask the person, or leave it out")
 
 
-def _specimen(case: Case) -> Iterator[Complaint]:
+def _specimen(case: PolicyCase) -> Iterator[Complaint]:
     if case.bulletin.header.status != pb.MESSAGE_STATUS_ACTUAL:
         return
     for index, person in enumerate(case.bulletin.persons):
@@ -150,7 +150,7 @@ def _specimen(case: Case) -> Iterator[Complaint]:
             yield _complain("P-SPECIMEN", f"persons[{index}].documents", message, "status: exercise or test")
 
 
-def _sum(case: Case) -> Iterator[Complaint]:
+def _sum(case: PolicyCase) -> Iterator[Complaint]:
     measures = case.bulletin.statistics_return.measures
     known = {"", *(measure.code for measure in measures)}
     if any(measure.part_of not in known for measure in measures):
@@ -165,7 +165,7 @@ def _sum(case: Case) -> Iterator[Complaint]:
             yield _complain("P-SUM", "statistics_return.measures", message, "or take exhaustive: true away")
 
 
-def _level(case: Case) -> Iterator[Complaint]:
+def _level(case: PolicyCase) -> Iterator[Complaint]:
     order = case.catalogue.levels.get(case.bulletin.travel_alert.scheme, ())
     for index, area in enumerate(case.bulletin.travel_alert.areas):
         if area.level not in order or area.level_before not in order:
@@ -178,7 +178,7 @@ def _level(case: Case) -> Iterator[Complaint]:
             yield _complain("P-LEVEL", f"travel_alert.areas[{index}]", message, f"in order: {', '.join(order)}")
 
 
-def _state(case: Case) -> Iterator[Complaint]:
+def _state(case: PolicyCase) -> Iterator[Complaint]:
     """Each change is one step; without ``from`` it goes on from the person's change before it, or begins a case."""
     enum, before = pb.CaseState.DESCRIPTOR, dict[str, str]()
     for index, change in enumerate(case.bulletin.status_update.changes):
@@ -192,7 +192,7 @@ def _state(case: Case) -> Iterator[Complaint]:
             yield _complain("P-STATE", f"status_update.changes[{index}]", message, hint)
 
 
-def _owner(case: Case) -> Iterator[Complaint]:
+def _owner(case: PolicyCase) -> Iterator[Complaint]:
     if not case.policy.same_originator:
         return
     header = case.bulletin.header
@@ -203,7 +203,7 @@ def _owner(case: Case) -> Iterator[Complaint]:
             yield _complain("P-OWNER", f"header.relations[{index}]", message, "send it an information_request")
 
 
-def _deadline(case: Case) -> Iterator[Complaint]:
+def _deadline(case: PolicyCase) -> Iterator[Complaint]:
     header = case.bulletin.header
     hours = case.catalogue.deadline_hours.get(enum_word(pb.Urgency.DESCRIPTOR, header.urgency))
     if case.kind != "information_request" or hours is None or not header.HasField("reply_by"):
@@ -214,7 +214,7 @@ def _deadline(case: Case) -> Iterator[Complaint]:
         yield _complain("P-DEADLINE", "header.reply_by", message, "set it earlier, or lower the urgency")
 
 
-def _id_time(case: Case) -> Iterator[Complaint]:
+def _id_time(case: PolicyCase) -> Iterator[Complaint]:
     header = case.bulletin.header
     if abs(uuid7_ms(header.bulletin_id) - milliseconds(header.issued_at)) > DAY_MS:
         message = "the time in bulletin_id is over a day from issued_at"
@@ -258,7 +258,7 @@ def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint
     return Complaint(code=code, path=path, message=message, hint=hint)
 
 
-def _moment(case: Case, offset: dt.timedelta) -> dt.datetime:
+def _moment(case: PolicyCase, offset: dt.timedelta) -> dt.datetime:
     """Give issued_at on a wall clock at *offset*, within what a calendar can hold."""
     seconds = case.bulletin.header.issued_at.seconds + int(offset.total_seconds())
     return _UNIX + dt.timedelta(seconds=min(max(seconds, -62_135_596_800), 253_402_300_799))

@@ -24,12 +24,14 @@ from exchange.rules.predicates import (
     UnknownRuleError,
     agreements,
     expect,
+    field_rules,
+    message_rules,
+    oneof_rules,
     only,
     scalar,
     text_limits,
 )
 from exchange.rules.registry import CHECKS, LINES, OBJECTS, PROSE, Context, context_of
-from exchange.rules.stated import field_rules, message_rules, oneof_rules
 from exchange.v1.bulletin_pb2 import Bulletin
 
 _INSTANT = "google.protobuf.Timestamp"

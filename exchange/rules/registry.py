@@ -176,14 +176,14 @@ class _Plan:
 
     name: str
     repeated: bool
-    inside: _Table | None
+    inside: _CheckTable | None
     prose: bool
     lines: bool
     check: Check | None
 
 
 @dataclass(slots=True)
-class _Table:
+class _CheckTable:
     """The plans of one message type by field number; what needs no look at all is not in it."""
 
     plans: dict[int, _Plan]
@@ -191,7 +191,7 @@ class _Table:
 
 
 @cache
-def _table(descriptor: Descriptor) -> _Table:
+def _table(descriptor: Descriptor) -> _CheckTable:
     """Plan the fields of one message type and of those inside it, once. No type of ours holds itself."""
     plans = {}
     for field in descriptor.fields:
@@ -206,10 +206,10 @@ def _table(descriptor: Descriptor) -> _Table:
                 lines=known in LINES,
                 check=CHECKS.get(known),
             )
-    return _Table(plans, OBJECTS.get(descriptor.name))
+    return _CheckTable(plans, OBJECTS.get(descriptor.name))
 
 
-def _walk(message: Message, table: _Table, context: Context) -> list[Complaint]:
+def _walk(message: Message, table: _CheckTable, context: Context) -> list[Complaint]:
     """Check one message; paths begin at it, and are made only where something is wrong."""
     found: list[Complaint] = []
     plans = table.plans

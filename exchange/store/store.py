@@ -1,6 +1,6 @@
 """What the acts need of storage: one transaction at a time, and reads beside it.
 
-An engine keeps this contract, proved by ``tests/store_contract.py``: a transaction is serialisable and durable when
+An engine keeps this contract, proved by ``tests/exchange/store/contract.py``: a transaction is serialisable and durable when
 it returns; everything inside it happens or nothing does; an act that is refused leaves no trace but does not spoil
 its neighbours (``savepoint``); entries are never changed or removed; cursors are log indices, never times.
 """

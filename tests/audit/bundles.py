@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from audit.note.checkpoint import parse_note
 from audit.tiles.bundle_format import range_of, write_bundle
 from audit.tiles.bundle_readme import readme
-from audit.note.checkpoint import parse_note
 from audit.tiles.tar import open_tar, write
 from audit.tiles.tiles import TileFolder
 

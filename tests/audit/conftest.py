@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from audit.note.checkpoint import VerifierKey, sign_checkpoint
 from audit.log.log import Log
-from audit.verify.external_checkpoints import Outside
 from audit.log.publisher import publish
+from audit.note.checkpoint import VerifierKey, sign_checkpoint
+from audit.verify.external_checkpoints import Outside
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.big_log import SIZE

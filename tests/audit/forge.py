@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.entry.entry import Body, Entry, genesis_previous, leaf_hash, parse_entry
-from audit.tree.merkle import root_of
+from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.tiles.tile_names import ENTRIES, encode_bundle, tile_name
 from audit.tiles.tiles import TileFolder
+from audit.tree.merkle import root_of
 from keys.signing import Signer
 from tests.audit.store import ORIGIN, START_US
 

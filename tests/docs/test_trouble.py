@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from exchange.node.config import CONFIG_FILE
 from exchange.demo.world import PASSPHRASE_FILE, found_world
-from exchange.node.node import DATABASE, LOCK
+from exchange.node.config import CONFIG_FILE
+from exchange.store.home_paths import DATABASE, LOCK
 from keys.keystore import NODE_FILE
 from keys.roster import load_signed, roster_digest
 from keys.words import words

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from exchange.records.bulletin import id_bytes
 from exchange.client.client import Client, Published, ReadPurpose, Received
-from exchange.client.verifier import Trust
+from exchange.client.verifier import Verifier
+from exchange.records.bulletin import id_bytes
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 
@@ -26,7 +26,7 @@ def answer_of(client: Client, item: Received) -> node_pb2.ReadResponse:
     return client._line.call(client._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
 
 
-def check_answer(trust: Trust, answer: node_pb2.ReadResponse, item: Received, sender: str = "") -> None:
+def check_answer(trust: Verifier, answer: node_pb2.ReadResponse, item: Received, sender: str = "") -> None:
     trust.check_statement(
         SignedPayload.from_message(answer.statement),
         sender=sender or item.sender,

@@ -95,7 +95,7 @@ async def _receipted(world: World, *agencies: str) -> None:
 
     def met() -> bool:
         nodes = [world[each].node for each in agencies]
-        lanes = [(node.house.epoch, lane) for node in nodes for lane in node.reads.lanes() if lane.outgoing]
+        lanes = [(node.view.epoch, lane) for node in nodes for lane in node.reads.lanes() if lane.outgoing]
         return all(lane.taken == lane.sequence for epoch, lane in lanes if lane.epoch == epoch)
 
     await until(met, LONG)

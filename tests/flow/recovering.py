@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.note.checkpoint import Checkpoint
-from exchange.node import node as nodes
 from exchange.recovery import swap_files as restoring
 from exchange.recovery.first_group import Entered
 from exchange.rpc.recovery import rebuild as rebuilding
-from exchange.rpc.lane.session import Identity
 from exchange.rpc.recovery.rebuild import Gathered
+from exchange.rpc.transport.channel import Identity
+from exchange.store.home_paths import DATABASE
 from keys.certificate import private_pem
 from keys.dsse import SignedPayload
 from keys.epoch import open_epoch, read_end
@@ -47,7 +47,7 @@ def backup(member: Member, to: Path) -> None:
     """Copy a stopped node's database, as a backup does: never the lock."""
     to.mkdir(parents=True)
     for suffix in ("", "-wal"):
-        source = member.home / f"{nodes.DATABASE}{suffix}"
+        source = member.home / f"{DATABASE}{suffix}"
         if source.exists():
             shutil.copyfile(source, to / source.name)
 
@@ -55,7 +55,7 @@ def backup(member: Member, to: Path) -> None:
 def restore(member: Member, kept: Path) -> None:
     """Put a backup's database in the place of the present one."""
     for suffix in ("", "-wal", "-shm"):
-        (member.home / f"{nodes.DATABASE}{suffix}").unlink(missing_ok=True)
+        (member.home / f"{DATABASE}{suffix}").unlink(missing_ok=True)
     for path in kept.iterdir():
         shutil.copyfile(path, member.home / path.name)
 
@@ -72,22 +72,22 @@ async def gather(world: World, agency: str, *without: str) -> tuple[Gathered, Pa
         store = restoring.copy_database(member.home, look)
     except IntegrityError:
         old = None
-        house = rebuilding.house_of_files(member.records.roster, [], member.keys.node, now_ms)
+        view = rebuilding.view_of_files(member.records.roster, [], member.keys.node, now_ms)
     else:
-        house = rebuilding.house_of_database(store.reads(), [], member.keys.node, now_ms)
+        view = rebuilding.view_of_database(store.reads(), [], member.keys.node, now_ms)
         store.close()
     identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
     addresses = {AgencyId(peer): where for peer, where in world.endpoints.items() if peer != agency}
     chosen = [AgencyId(each) for each in without]
-    return await rebuilding.gather(house, identity, addresses, chosen, now_ms), old
+    return await rebuilding.gather(view, identity, addresses, chosen, now_ms), old
 
 
 def sign(member: Member, note: str, gathered: Gathered) -> SignedPayload:
     """Do what whoever keeps the agency's root does."""
-    house = gathered.house
-    own = house.federation.roster.member(member.agency)
+    view = gathered.view
+    own = view.federation.roster.member(member.agency)
     assert own is not None
-    before = house.federation.manifests[member.agency].signed
+    before = view.federation.manifests[member.agency].signed
     return open_epoch(member.keys.root.root, before, read_end(note, own), time.time_ns() // 1_000_000)
 
 
@@ -100,9 +100,9 @@ async def recover(world: World, agency: str, *without: str) -> Recovery:
     rebuilding.save_for_root(member.home, note, gathered)
     manifest = sign(member, note, gathered)
     now_us = time.time_ns() // 1000
-    house = rebuilding.check_manifest(manifest, gathered, now_us // 1000)
-    part = restoring.part_of(member.home, house.epoch)
-    entered = restoring.build(member.home, part, rebuilding.plan_of(house, gathered), old, now_us, os.urandom)
+    view = rebuilding.check_manifest(manifest, gathered, now_us // 1000)
+    part = restoring.part_of(member.home, view.epoch)
+    entered = restoring.build(member.home, part, rebuilding.plan_of(view, gathered), old, now_us, os.urandom)
     before = restoring.change_places(member.home)
     shutil.rmtree(member.home / "recovery.part")
     return Recovery(gathered, end, manifest, entered, before)

@@ -10,19 +10,19 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from exchange.acts import delivery, publishing
-from exchange.records.lane import LaneClass, LaneId
 from exchange.node.node import Node, now_ms
-from exchange.rpc.serve import listeners as server
-from exchange.rpc.lane import encode as wire
-from exchange.rpc.audit.service import AuditLog
-from exchange.rpc.lane.directory_service import Directory
-from exchange.rpc.lane.session import Identity
-from exchange.rpc.transport.interceptor import Gate
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.transport.caller import Identities
-from exchange.rpc.lane.records import held_records, record_messages
-from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.records.lane import LaneClass, LaneId
 from exchange.rpc.audit.be_witness import Witnessing
+from exchange.rpc.audit.service import AuditLog
+from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane.directory_service import Directory
+from exchange.rpc.lane.records import held_records, record_messages
+from exchange.rpc.serve import listeners as server
+from exchange.rpc.transport.caller import Identities
+from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.interceptor import Gate
+from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.certificate import private_pem
@@ -59,9 +59,7 @@ class Rogue:
             break
         await context.write(
             node_pb2.FollowResponse(
-                started=node_pb2.FollowStarted(
-                    lanes=self.claims, records=record_messages(held_records(self.node.house))
-                )
+                started=node_pb2.FollowStarted(lanes=self.claims, records=record_messages(held_records(self.node.view)))
             )
         )
         await self._script(self, requests, context)
@@ -73,22 +71,22 @@ class Rogue:
         prepared = publishing.prepare(
             signed,
             caller=f"{self.member.agency}/officer-1",
-            house=self.node.house,
+            view=self.node.view,
             reads=self.node.reads,
             now_ms=now_ms(),
             random_bytes=os.urandom,
         )
         assert isinstance(prepared, publishing.Prepared)
-        self.node.writer.run(lambda w: publishing.publish(w, prepared, self.node.house), lambda *_: None)
+        self.node.writer.run(lambda w: publishing.publish(w, prepared, self.node.view), lambda *_: None)
 
     def _statement(self, message: Bulletin) -> SignedPayload:
-        return self.member.sign_statement(message, self.node.house)
+        return self.member.sign_statement(message, self.node.view)
 
     def lane(self, peer: str, lane_class: LaneClass = LaneClass.ROUTINE) -> LaneId:
         """Name a lane of its own."""
         return LaneId(
-            federation_id=self.node.house.federation.federation_id,
-            sender=self.node.house.agency,
+            federation_id=self.node.view.federation.federation_id,
+            sender=self.node.view.agency,
             recipient=peer,  # type: ignore[arg-type] # wrong or merged on purpose
             lane_class=lane_class,
             epoch=1,
@@ -106,7 +104,7 @@ class Rogue:
         peer: str,
         *,
         latest: int = 0,
-        house: Any = None,
+        view: Any = None,
         change: Callable[[delivery.Outgoing], delivery.Outgoing] = lambda item: item,
         lane_class: LaneClass = LaneClass.ROUTINE,
     ) -> bytes:
@@ -116,7 +114,7 @@ class Rogue:
             (items[-1].sequence, items[-1].digest),
             latest or items[-1].sequence,
             (),
-            house or self.node.house,
+            view or self.node.view,
             next(self._clock),
         )
         parcels = [wire.parcel(each.delivery, each.dispatch, each.wrap, each.body) for each in map(change, items)]
@@ -126,15 +124,15 @@ class Rogue:
     async def serving(self) -> AsyncIterator[Rogue]:
         """Listen where the member's node would."""
         self.node.start()
-        log = Log(None, self.member.agency)
-        house = lambda: self.node.house  # noqa: E731 - one line says it
-        gate = Gate(Identities(house, now_ms, desk=False), Refusals(self.node), None, log)
+        log = ProgramLog(None, self.member.agency)
+        view = lambda: self.node.view  # noqa: E731 - one line says it
+        gate = Gate(Identities(view, now_ms, desk=False), Refusals(self.node), None, log)
         made = server.new_server(self.member.settings, gate)
         witnessing = Witnessing(self.node, self.member.keys.node, log)
         server.add_peer_services(made, self, Directory(self.node), AuditLog(self.node, witnessing))  # type: ignore[arg-type] # wrong or merged on purpose
         keys = self.member.keys
         identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))
-        port = server.bind(made, "127.0.0.1:0", server.credentials(house, identity, server.peers_roots))
+        port = server.bind(made, "127.0.0.1:0", server.credentials(view, identity, server.peers_roots))
         await made.start()
         self.member.endpoints[self.member.agency] = [f"127.0.0.1:{port}"]
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import exchange.rpc  # noqa: F401 # before grpc
 from audit.note.tlogproof import parse_proof
-from exchange.acts import failpoint
+from exchange.node import failpoint
 from exchange.records.receipt import receipt_from_message, verify_receipt
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload

@@ -14,14 +14,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from audit.note.checkpoint import Checkpoint, parse_note
 from audit.entry.entry import leaf_hash, parse_body, parse_entry
 from audit.log.log import verify_entries
-from exchange.acts import delivery, failpoint, publishing, reading
-from exchange.records.bulletin import id_bytes
+from audit.note.checkpoint import Checkpoint, parse_note
+from exchange.acts import delivery, publishing, reading
 from exchange.acts.delivery import outgoing_after
 from exchange.acts.intake import Message
+from exchange.node import failpoint
 from exchange.node.node import Node
+from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import Receipt, decode_receipt
 from exchange.records.statement import ReadPurpose, ReadRequest
 from keys import dsse
@@ -96,7 +97,7 @@ class Side:
         found = publishing.prepare(
             statement,
             caller=f"{SENDER}/officer-1",
-            house=self.desk.house,
+            view=self.desk.view,
             reads=self.desk.node.reads,
             now_ms=NOW_MS,
             random_bytes=os.urandom,
@@ -104,7 +105,7 @@ class Side:
         if not isinstance(found, publishing.Prepared):
             return found.entry_index, self.desk.node.note
         return self.desk.node.writer.run(
-            lambda w: publishing.publish(w, found, self.desk.house),
+            lambda w: publishing.publish(w, found, self.desk.view),
             lambda value, group: (value.entry_index, group.note),
         )
 
@@ -133,7 +134,7 @@ class Side:
             [(sequence, decode_receipt(receipt), None) for sequence, receipt in receipts],
             lane=state,
             peer=AgencyId(self.peer),
-            house=self.desk.house,
+            view=self.desk.view,
             reads=self.desk.node.reads,
         )
         taken = self.desk.node.writer.run(
@@ -148,7 +149,7 @@ class Side:
         held = self.desk.node.reads.find(self.peer, id_bytes(bulletin_id))
         assert held is not None
         request = ReadRequest(
-            federation_id=self.desk.house.federation.federation_id,
+            federation_id=self.desk.view.federation.federation_id,
             agency=self.desk.agency,
             officer="officer-1",
             purpose=ReadPurpose.CASE_WORK,
@@ -162,12 +163,12 @@ class Side:
         )
         signed = dsse.sign(request.encode(), ("read", signer(self.desk.agency, "officer-1")))
         caller = f"{self.desk.agency}/officer-1"
-        reader = reading.check_request(signed, caller=caller, house=self.desk.house, now_ms=NOW_MS)
+        reader = reading.check_request(signed, caller=caller, view=self.desk.view, now_ms=NOW_MS)
         granted = self.desk.node.writer.run(
-            lambda w: reading.grant(w, reader, self.desk.house, os.urandom), lambda value, group: value
+            lambda w: reading.grant(w, reader, self.desk.view, os.urandom), lambda value, group: value
         )
         failpoint.failpoint("opened-committed")
-        opened = reading.open_bulletin(granted, held, self.desk.house, self.desk.node.reads)
+        opened = reading.open_bulletin(granted, held, self.desk.view, self.desk.node.reads)
         return CANARY if CANARY.encode() in opened.statement.payload else ""
 
     def report(self, notes: list[str]) -> Report:

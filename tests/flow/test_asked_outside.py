@@ -9,11 +9,11 @@ import pytest
 
 from audit.note.checkpoint import VerifierKey, parse_note, verify_note
 from audit.witness.witness import format_request
-from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.audit.external_witness import WitnessAheadError, held_sizes
+from exchange.rpc.audit.witness_transport import ask_http
+from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.recovery.rebuild import SilentError
 from exchange.rpc.serve.running_node import RunningNode, serve
-from exchange.rpc.audit.witness_transport import ask_http
 from keys.errors import RefusedError
 from tests.flow.recovering import gather
 from tests.flow.test_outside_witnesses import outside_of
@@ -123,7 +123,7 @@ async def test_a_recovery_does_not_cut_off_what_a_witness_without_a_node_has_cos
             await world.connected()
             await all_receipted(world, A)
             await all_witnessed(world, A, B)
-            origin = world[A].node.house.origin
+            origin = world[A].node.view.origin
             await world[A].stop()
             gathered, _ = await gather(world, A)
             assert parse_note(gathered.recovered[0].notes[-1][0]).checkpoint.origin == origin

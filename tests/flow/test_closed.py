@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from audit.note.checkpoint import parse_note
 from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.log.lock import SqliteLock
+from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from audit.verify.trust import policy_of
 from exchange.node import home as homes
-from exchange.node import node as nodes
 from exchange.node.close_epoch import close_epoch, finish
 from exchange.node.node import EpochOverError, Node
-from exchange.rpc.recovery import rebuild as rebuilding
-from exchange.rpc.lane.session import Identity
-from exchange.store.sqlite import SqliteStore
 from exchange.node.rollback_check import RolledBackError
+from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.transport.channel import Identity
+from exchange.store.home_paths import DATABASE, LOCK, Paths
+from exchange.store.sqlite import SqliteStore
 from keys.certificate import private_pem
 from keys.identity import AgencyId
 from tests.flow.recovering import backup, gather, recover, restore
@@ -29,12 +29,12 @@ from tests.flow.world import Member, World, bulletin, until
 
 def opened(member: Member) -> Node:
     """Open a stopped node whose epoch may have been closed."""
-    store = SqliteStore(member.home / nodes.DATABASE)
-    paths = nodes.Paths(home=member.home)
-    house = homes._house(store, member.keys.node, paths)
+    store = SqliteStore(member.home / DATABASE)
+    paths = Paths(home=member.home)
+    view = homes._view(store, member.keys.node, paths)
     second = member.keys.node.log_mldsa44
     return Node(
-        member.home, house, store, SqliteLock.open(paths.lock), lambda n: bytes(n), log_mldsa44=second, closed=True
+        member.home, view, store, SqliteLock.open(paths.lock), lambda n: bytes(n), log_mldsa44=second, closed=True
     )
 
 
@@ -69,8 +69,8 @@ async def test_a_closed_epoch_ends_in_epoch_closed_and_the_next_one_begins_after
         await world[A].stop()
         note = await close(world, A)
         end = parse_note(note).checkpoint
-        house = world[B].node.house
-        assert policy_of(house.federation.roster, A).judge(note).reached, "both others have cosigned the end"
+        view = world[B].node.view
+        assert policy_of(view.federation.roster, A).judge(note).reached, "both others have cosigned the end"
         entry = TileFolder(world[A].home / "log").entries(0, end.size)[-1]
         closed = parse_body(parse_entry(entry).body)
         assert (closed.kind, closed.count, closed.digest) == (Kind.EPOCH_CLOSED, seen, root)
@@ -88,7 +88,7 @@ async def test_a_closed_epoch_ends_in_epoch_closed_and_the_next_one_begins_after
         await until(lambda: world[A].node.witnessed[0] > 0)
         await world[A].publish(bulletin(A, B, C))
         await all_receipted(world, A)
-        assert world[A].node.house.epoch == 2
+        assert world[A].node.view.epoch == 2
     found = paired(world, A, B, C)
     assert (found.one_sided, found.lost, found.behind) == ([], [], [])
 
@@ -106,15 +106,15 @@ async def test_a_node_that_is_behind_what_a_member_saw_closes_nothing(tmp_path: 
         await world[A].publish(bulletin(A, B))
         await all_receipted(world, A)
         await world[A].stop()
-        lock = (world[A].home / nodes.LOCK).read_bytes()
+        lock = (world[A].home / LOCK).read_bytes()
         assert lock
         gathered, _ = await gather(world, A)
         shown = [(each.peer, held) for each in gathered.recovered for _, held in each.notes]
         restore(world[A], tmp_path / "backup")
-        (world[A].home / nodes.LOCK).unlink()
+        (world[A].home / LOCK).unlink()
         for suffix in ("-wal", "-shm"):
-            (world[A].home / f"{nodes.LOCK}{suffix}").unlink(missing_ok=True)
-        SqliteLock.create(world[A].home / nodes.LOCK, "hk-sb.exercise.example/log/1").close()
+            (world[A].home / f"{LOCK}{suffix}").unlink(missing_ok=True)
+        SqliteLock.create(world[A].home / LOCK, "hk-sb.exercise.example/log/1").close()
         node = opened(world[A])
         try:
             size = node.log.size

@@ -17,14 +17,14 @@ import grpc
 import grpc.aio
 import pytest
 
-from audit.note.checkpoint import Checkpoint
 from audit.entry.entry import Kind
+from audit.note.checkpoint import Checkpoint
 from exchange.cli.exits import failure_of
-from exchange.node.node import Node
-from exchange.rpc.transport import status
-from exchange.node.rollback_check import RolledBackError
-from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.node.copy_detection import Vouching
+from exchange.node.node import Node
+from exchange.node.rollback_check import RolledBackError
+from exchange.rpc.transport import status
+from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import UnavailableError
 from tests.flow.test_fork import delivered
 from tests.flow.test_start import PATIENT, CountingSigner
@@ -70,7 +70,7 @@ def names(member: Member) -> set[str]:
 
 
 def witness(member: Member) -> str:
-    own = member.node.house.federation.roster.member(member.agency)
+    own = member.node.view.federation.roster.member(member.agency)
     assert own is not None
     return own.witness_name
 
@@ -93,8 +93,8 @@ async def test_attack_07_a_copy_that_passed_its_question_stops_when_it_meets_the
         first, second = (home, copy) if late == "the copy" else (copy, home)
         await begin(first, world[C], world[D])  # two of three others cosign what it signed
         await begin(second, world[E])  # E has seen nothing of the first one
-        assert first.node.vouching.by_most(first.node.house)
-        assert not second.node.vouching.by_most(second.node.house)
+        assert first.node.vouching.by_most(first.node.view)
+        assert not second.node.vouching.by_most(second.node.view)
         await grow(first, C, D, C, D)
         signer = CountingSigner(second.node)
         assert second.running is not None
@@ -167,7 +167,7 @@ async def test_attack_07_control_one_of_the_two_alone_meets_everybody_and_signs_
         await begin(only, world[E])
         meet(only, world[C], world[D])
         meet(world[C], only)
-        await until(lambda: only.node.vouching.by_most(only.node.house))
+        await until(lambda: only.node.vouching.by_most(only.node.view))
         await delivered(only, world[C])
         assert only.node.writer.failure is None
         assert only.bodies(Kind.OWN_KEY_MISUSE) == []
@@ -221,14 +221,14 @@ def test_only_other_members_cosignatures_of_this_run_vouch_for_it(tmp_path: Path
     """More than half of three are two."""
     member = World(tmp_path, (A, C, D, E))[A]
     node = member.open()
-    house, vouching = node.house, Vouching(began=7)
-    names = {each.agency: each.witness_name for each in house.federation.roster.members}
+    view, vouching = node.view, Vouching(began=7)
+    names = {each.agency: each.witness_name for each in view.federation.roster.members}
     vouching.add(names[C], 8)
     for nothing in ((names[D], 7), (names[A], 9), ("oversight.example/witness", 9), (names[C], 9)):
         vouching.add(*nothing)
-        assert not vouching.by_most(house)
+        assert not vouching.by_most(view)
     vouching.add(names[D], 8)
-    assert vouching.by_most(house)
+    assert vouching.by_most(view)
     node.stop()
 
 

@@ -87,7 +87,7 @@ async def test_refused_statements_are_logged_with_their_count(world: World) -> N
     assert running is not None
     await running._refusals.flush()
     [((peer, _), count)] = world[A].refused().items()
-    assert (peer, count) == (world[A].node.house.number, 3)
+    assert (peer, count) == (world[A].node.view.number, 3)
 
 
 async def test_an_officer_cannot_publish_what_another_has_signed(world: World) -> None:

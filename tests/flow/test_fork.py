@@ -9,9 +9,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from audit.entry.entry import Kind
 from audit.note.checkpoint import parse_note
 from audit.note.cosignature import add_lines, cosign
-from audit.entry.entry import Kind
 from audit.note.fork import parse_fork, verify_fork
 from audit.verify.trust import policy_of
 from tests.flow.world import QUICK, Member, World, bulletin, until
@@ -83,14 +83,14 @@ async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one
     thief = await split(world, tmp_path)
     await world[LIAR].serve(alone=True)  # as a witness of the victim it is honest
     victim.endpoints[LIAR] = world.endpoints[LIAR]
-    await until(lambda: victim.node.vouching.by_most(victim.node.house))
+    await until(lambda: victim.node.vouching.by_most(victim.node.view))
     for _ in range(3):
         await delivered(one, victim)
     await delivered(other, thief)
     assert parse_note(note_of(one)).checkpoint.root != parse_note(note_of(other)).checkpoint.root
     assert parse_note(note_of(one)).checkpoint.size > parse_note(note_of(other)).checkpoint.size
     # Neither history has a quorum, whatever one lying witness of three signs: k - 1 of them are not enough.
-    roster = victim.node.house.federation.roster
+    roster = victim.node.view.federation.roster
     policy, liar = policy_of(roster, VICTIM), roster.member(LIAR)
     assert liar is not None
     for note, honest in ((note_of(one), one), (note_of(other), other)):
@@ -108,7 +108,7 @@ async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one
     await delivered(one, other)
     await until(lambda: len(one.bodies(Kind.FORK_SEEN)) == 1)
     (seen,) = one.bodies(Kind.FORK_SEEN)
-    path = one.home / "evidence" / f"fork-{victim.node.house.origin.replace('/', '-')}.fork"
+    path = one.home / "evidence" / f"fork-{victim.node.view.origin.replace('/', '-')}.fork"
     await until(path.exists)
     made = parse_fork(path.read_text())
     assert made.digest == seen.digest

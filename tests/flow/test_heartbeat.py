@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from audit.note.checkpoint import parse_note
 from audit.entry.entry import Kind
+from audit.note.checkpoint import parse_note
 from exchange.rpc.audit.heartbeat import SEEN_MS, Heartbeat
-from exchange.rpc.transport.program_log import Log
+from exchange.rpc.transport.program_log import ProgramLog
 from tests.flow.witnessing import SOON, A, B
 from tests.flow.world import World, bulletin, until
 
@@ -19,7 +19,7 @@ async def test_an_idle_log_says_each_minute_that_its_node_lives(tmp_path: Path) 
     node.start()
     try:
         now = [node.log.time_us // 1000]
-        beat = Heartbeat(node, lambda: now[0], 60.0, Log(None, A))
+        beat = Heartbeat(node, lambda: now[0], 60.0, ProgramLog(None, A))
         before = node.reads.size()
         for passed, entries in ((59_999, 0), (1, 1)):
             now[0] += passed
@@ -44,13 +44,13 @@ async def test_a_peer_s_checkpoint_is_entered_at_most_once_an_hour_and_only_if_i
         now = [int(time.time() * 1000)]
 
         def beat() -> Heartbeat:
-            return Heartbeat(node, lambda: now[0], 1e9, Log(None, A))
+            return Heartbeat(node, lambda: now[0], 1e9, ProgramLog(None, A))
 
         await beat().beat()
         found = node.reads.peer_checkpoint(B, 1)
         assert found is not None
         (first,) = world[A].bodies(Kind.CHECKPOINT_SEEN)
-        assert (first.peer, first.peer_size) == (world[B].node.house.number, found[0])
+        assert (first.peer, first.peer_size) == (world[B].node.view.number, found[0])
         assert first.peer_root == parse_note(found[1]).checkpoint.root
         await world[B].publish(bulletin(B, A))
         await until(lambda: len(world[B].bodies(Kind.RECEIPT_RECORDED)) == 1)

@@ -35,7 +35,7 @@ async def test_a_bulletin_is_published_received_receipted_and_read(tmp_path: Pat
                 dispatch_digest=published.body.dispatch_digest,
                 delivery_digest=_digest(state.delivery),
                 expected_opening=state.opening,
-                peer_number=sender.node.house.number,
+                peer_number=sender.node.view.number,
             )
         async with reader.desk() as desk:
             inbox = await desk.Inbox(node_pb2.InboxRequest())

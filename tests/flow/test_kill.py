@@ -24,8 +24,8 @@ from typing import Any
 import pytest
 
 from audit.entry.entry import Kind
-from exchange.node import node
-from exchange.acts.failpoint import NAMES
+from exchange.node.failpoint import NAMES
+from exchange.store.home_paths import DATABASE, LOCK
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, serve
 from tests.scale import SCALE
 from tests.world import NOW_MS, advisory
@@ -314,7 +314,7 @@ def test_control_a_receiver_that_came_back_from_an_older_copy_is_seen(tmp_path: 
 
 
 def test_the_environment_arms_a_failpoint() -> None:
-    program = "from exchange.failpoint import failpoint; failpoint('inside-transaction'); print('first'); failpoint('inside-transaction')"
+    program = "from exchange.node.failpoint import failpoint; failpoint('inside-transaction'); print('first'); failpoint('inside-transaction')"
     for wanted, code, output in (
         ("inside-transaction:2", -signal.SIGKILL, b"first\n"),
         ("inside-transaction", -signal.SIGKILL, b""),
@@ -358,17 +358,17 @@ def test_a_start_from_files_that_do_not_belong_together_is_refused(
     wire.sender.pipe = None
     if damage == "older":
         for name in ("", "-wal", "-shm"):
-            path = home / f"{node.DATABASE}{name}"
+            path = home / f"{DATABASE}{name}"
             path.unlink(missing_ok=True)
             if (tmp_path / "copy" / path.name).exists():
                 shutil.copy(tmp_path / "copy" / path.name, path)
     else:
-        (home / (node.LOCK if damage == "no-lock" else node.DATABASE)).unlink()
+        (home / (LOCK if damage == "no-lock" else DATABASE)).unlink()
 
     def start() -> None:
-        store = SqliteStore(home / node.DATABASE)
+        store = SqliteStore(home / DATABASE)
         log = Log.open(f"hk-immd.{FEDERATION}/log/1", store.reader())
-        check_start(log, SqliteLock.open(home / node.LOCK), store.reader(), str(home / node.DATABASE))
+        check_start(log, SqliteLock.open(home / LOCK), store.reader(), str(home / DATABASE))
 
     with pytest.raises(IntegrityError, match=words) as raised:
         start()

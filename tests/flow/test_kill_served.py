@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from audit.entry.entry import Kind
-from exchange.acts.failpoint import NAMES
+from exchange.node.failpoint import NAMES
 from tests.flow import served
 from tests.flow.side import CANARY, RECEIVER, SENDER
 from tests.flow.test_kill import Child, DiedError, Wire, _forkserver, in_the_clear, rows

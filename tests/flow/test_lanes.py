@@ -172,13 +172,13 @@ async def test_row_69_a_delivery_on_which_our_own_program_fails_twice_holds_noth
     await world[B].start()
     await until(lambda: len(recorded(world[A])) == 1)
     node = world[B].node
-    sound, faulty = node.house.encryption, FaultyKeys(node.house.encryption)
-    node.house = replace(node.house, encryption=faulty)
+    sound, faulty = node.view.encryption, FaultyKeys(node.view.encryption)
+    node.view = replace(node.view, encryption=faulty)
     await world[A].publish(bulletin(A, B))
     await until(lambda: len(world[B].bodies(Kind.REFUSED)) == 1)
     assert faulty.faults == 2
     assert world[B].bodies(Kind.REFUSED)[0].outcome == Outcome.QUARANTINED
-    node.house = replace(node.house, encryption=sound)
+    node.view = replace(node.view, encryption=sound)
     await world[A].publish(bulletin(A, B))
     await until(lambda: len(received(world[B])) == 2)
     assert '"fault"' in world[B].log.getvalue()

@@ -15,7 +15,7 @@ from audit.note.checkpoint import parse_note
 from audit.tiles.tar import open_tar, write
 from keys.dsse import SignedPayload, sign
 from keys.manifest import Manifest, parse_manifest
-from tests.bundles.bundled import OTHER_SETTINGS, exchange, remade, verify
+from tests.audit.compare.bundled import OTHER_SETTINGS, exchange, remade, verify
 from tests.flow.late import STAMPED, A, B, C, Homes, make
 from tests.flow.world import keys_of
 

@@ -13,13 +13,13 @@ from uuid import UUID
 import pytest
 
 from audit.evidence.zip import read_archive
-from exchange.node import node as nodes
-from exchange.evidence.gather_evidence import evidence_file, find_bulletin, gather
 from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.evidence.export import export_alone
+from exchange.evidence.gather_evidence import evidence_file, find_bulletin, gather
+from exchange.store.home_paths import DATABASE
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.roster import save_signed
-from tests.bundles.bundled import exchange, verify
+from tests.audit.compare.bundled import exchange, verify
 from tests.flow.late import A, B, C, Homes, make
 from tests.flow.recovering import destroy, recover
 from tests.flow.test_recover import all_receipted
@@ -101,7 +101,7 @@ def test_what_nothing_proves_any_more_is_named_with_who_may_hold_it(homes: Homes
     said = json.dumps(told)
     assert "before-epoch-2 has the entry, but no checkpoint" in said
     assert f"Its recipients' own logs prove that they received it: {B}, {C} can write evidence for it" in said
-    for path in homes.before.glob(f"{nodes.DATABASE}*"):
+    for path in homes.before.glob(f"{DATABASE}*"):
         path.unlink()
     code, told = evidence(homes.home, homes.got[0], tmp_path / "none.zip")
     assert code == 5

@@ -105,10 +105,10 @@ async def test_row_59_a_thief_of_the_tls_leaf_stops_no_lane(tmp_path: Path) -> N
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         items = rogue.outgoing(B)
-        thief = replace(rogue.node.house, operations=world[B].keys.node.operations)
+        thief = replace(rogue.node.view, operations=world[B].keys.node.operations)
         if rogue.follows <= 3:
             forged = [replace(items[0], sequence=9), *items[1:]] if rogue.follows == 2 else items
-            await context.write(rogue.message(forged, B, house=thief))
+            await context.write(rogue.message(forged, B, view=thief))
         else:
             await context.write(rogue.message(items, B))
         await take_receipts(rogue, requests, context)
@@ -199,7 +199,7 @@ def _head(rogue: Rogue, item: Any) -> bytes:
     from exchange.rpc.lane import encode as wire
 
     head = delivery.sign_head(
-        rogue.lane(B), (item.sequence, item.digest), item.sequence, (), rogue.node.house, next(rogue._clock)
+        rogue.lane(B), (item.sequence, item.digest), item.sequence, (), rogue.node.view, next(rogue._clock)
     )
     return wire.batch([], head.encode())
 

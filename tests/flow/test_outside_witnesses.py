@@ -18,13 +18,13 @@ from audit.witness.witness import Witness, WitnessRefusal, format_request
 from audit.witness.witness_state import WitnessState
 from exchange.cli.operator.witness_http import WitnessServer
 from exchange.rpc.audit.cosignatures import Gathering
-from exchange.rpc.serve.running_node import serve
 from exchange.rpc.audit.witness_transport import ask_http
+from exchange.rpc.serve.running_node import serve
 from exchange.rules import packaged_catalogue
 from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.errors import UnavailableError
-from keys.identity import Usage
 from keys.external_witness import make_outside
+from keys.identity import Usage
 from keys.roster import catalogue_digest, parse_roster
 from keys.signing import Ed25519Signer
 from tests.flow.witnessing import SOON, A, B
@@ -71,7 +71,7 @@ async def test_a_witness_without_a_node_is_asked_over_http(tmp_path: Path) -> No
             assert found is not None
             assert found[0] == size
             older = sign_checkpoint(
-                Checkpoint(origin=node.vkey.name, size=3, root=node.log.root(3)), node.house.log_signer
+                Checkpoint(origin=node.vkey.name, size=3, root=node.log.root(3)), node.view.log_signer
             )
             for body, code, stands in ((format_request(0, [], older), 409, size), (b"old x", 400, None)):
                 with pytest.raises(WitnessRefusal) as caught:
@@ -104,6 +104,6 @@ async def test_a_lone_agency_is_witnessed_by_an_oversight_body_that_its_roster_n
             assert (tmp_path / A / "witnesses.vkeys").read_text() == format_vkeys(
                 policy_of(parse_roster(roster.payload), A)
             )
-            assert policy_of(node.house.federation.roster, A).judge(node.witnessed[1]).names == (name,)
+            assert policy_of(node.view.federation.roster, A).judge(node.witnessed[1]).names == (name,)
         finally:
             await running.drain(0.2)

@@ -13,12 +13,12 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from audit.entry.entry import Kind
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from audit.note.fork import parse_fork, verify_fork
-from exchange.rpc.transport import status
-from exchange.rpc.lane import encode as wire
 from exchange.node.rollback_check import RolledBackError
+from exchange.rpc.lane import encode as wire
+from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import IntegrityError, RefusedError
 from tests.flow.world import FEDERATION, PATIENCE_SECONDS, World, bulletin, keys_of, until
@@ -33,7 +33,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with made.serving():
         await made[A].publish(bulletin(A, B), bulletin(A, B))
         await until(lambda: len(made[A].bodies(Kind.RECEIPT_RECORDED)) == 2)
-        await until(lambda: made[A].node.vouching.by_most(made[A].node.house))
+        await until(lambda: made[A].node.vouching.by_most(made[A].node.view))
         await made[B].stop()
         yield made
 

@@ -12,16 +12,16 @@ import pytest
 
 from audit.entry.entry import Kind, Outcome
 from exchange.acts.directory import RecordKind
-from exchange.rpc.transport import status
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.lane.records import Adopting
 from exchange.node.rollback_check import RolledBackError
+from exchange.rpc.lane.records import Adopting
+from exchange.rpc.transport import status
+from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.ceremony import make_key_sheet, window_keys
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import federation_id
-from keys.manifest import TlsPin, parse_key_sheet
+from keys.key_sheet import TlsPin, parse_key_sheet
 from tests.flow.world import CALM, NEVER_SECONDS, Member, World, bulletin, until
 
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
@@ -50,7 +50,7 @@ def sheet(
 
 
 def version(member: Member, of: str) -> int:
-    held = member.node.house.federation.key_sheets.get(of)  # type: ignore[call-overload] # a plain text stands for the code
+    held = member.node.view.federation.key_sheets.get(of)  # type: ignore[call-overload] # a plain text stands for the code
     return held.record.version if held is not None else 0
 
 
@@ -154,7 +154,7 @@ async def test_a_third_agencys_expired_record_parts_nobody(tmp_path: Path) -> No
         async def fetch(kind: RecordKind, agency: str, version: int) -> SignedPayload:
             return old
 
-        await Adopting(world[A].node, Log(world[A].log, A)).compare([told], fetch)
+        await Adopting(world[A].node, ProgramLog(world[A].log, A)).compare([told], fetch)
         assert "KEY_SHEET_EXPIRED" in world[A].log.getvalue()
         assert version(world[A], C) == 1
 
@@ -189,19 +189,19 @@ async def test_auditlog_gives_own_and_the_askers_checkpoints_and_no_third_ones(t
             stub = node_pb2_grpc.AuditLogStub(opened)
             old = await stub.Checkpoint(node_pb2.CheckpointRequest())
             await world[B].publish(bulletin(B, A))
-            new = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=world[B].node.house.origin))
+            new = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=world[B].node.view.origin))
             notes = [verify_note(each.note, world[B].node.vkey) for each in (old, new)]
             sizes = {"old_size": notes[0].size, "new_size": notes[1].size}
             proof = await stub.Consistency(node_pb2.ConsistencyRequest(**sizes))
             verify_consistency(notes[0], notes[1], list(proof.hashes))
             await until(lambda: world[B].node.reads.peer_checkpoint(A) is not None)
-            mine = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=world[A].node.house.origin))
+            mine = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=world[A].node.view.origin))
             assert verify_note(mine.note, world[A].node.vkey).size > 0
-            third = node_pb2.CheckpointRequest(origin=world[C].node.house.origin)
+            third = node_pb2.CheckpointRequest(origin=world[C].node.view.origin)
             assert await refusal(stub.Checkpoint(third)) == "NOT_ALLOWED"
             beyond = node_pb2.ConsistencyRequest(old_size=1, new_size=10_000)
             assert await refusal(stub.Consistency(beyond)) == "MALFORMED"
-            other = node_pb2.ConsistencyRequest(origin=world[C].node.house.origin, old_size=1, new_size=2)
+            other = node_pb2.ConsistencyRequest(origin=world[C].node.view.origin, old_size=1, new_size=2)
             assert await refusal(stub.Consistency(other)) == "NOT_ALLOWED"
 
 
@@ -214,7 +214,7 @@ async def test_directory_gives_records_and_catalogues_by_their_names(tmp_path: P
         for each in told:
             wanted = node_pb2.RecordRequest(kind=each.kind, agency=each.agency, version=each.version)
             assert (await stub.Record(wanted)).record.payload
-        roster = world[A].node.house.federation.roster
+        roster = world[A].node.view.federation.roster
         files = (await stub.Catalogue(node_pb2.CatalogueRequest(digest=roster.catalogue_digest))).files
         assert "policy.yaml" in [each.name for each in files]
         assert await refusal(stub.Catalogue(node_pb2.CatalogueRequest(digest=bytes(32)))) == "ROSTER_UNKNOWN"

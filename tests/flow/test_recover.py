@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from audit.note.checkpoint import VerifierKey, parse_note
-from audit.entry.entry import Kind
-from audit.note.epochs import epoch_of_origin
 from audit.compare.pairing import Pairing, Side, compare
+from audit.entry.entry import Kind
+from audit.note.checkpoint import VerifierKey, parse_note
+from audit.note.epochs import epoch_of_origin
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
 from audit.witness.witness_state import WitnessState
-from exchange.node import node as nodes
+from exchange.store.home_paths import DATABASE, LOCK, LOG_FOLDER
 from exchange.store.store import DeliveryState
 from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
@@ -26,7 +26,7 @@ async def all_receipted(world: World, *agencies: str) -> None:
     """Wait until everything that these have sent is receipted."""
 
     def met() -> bool:
-        reads = [(world[each].node.reads, world[each].node.house.epoch) for each in agencies]
+        reads = [(world[each].node.reads, world[each].node.view.epoch) for each in agencies]
         lanes = [(lane, epoch) for read, epoch in reads for lane in read.lanes() if lane.outgoing]
         return all(lane.taken == lane.sequence for lane, epoch in lanes if lane.epoch == epoch)
 
@@ -35,7 +35,7 @@ async def all_receipted(world: World, *agencies: str) -> None:
 
 async def all_witnessed(world: World, agency: str, *others: str) -> None:
     """Wait until these hold, as witnesses, all that an agency's log has; nothing more is entered there."""
-    origin, reads = world[agency].node.house.origin, world[agency].node.reads
+    origin, reads = world[agency].node.view.origin, world[agency].node.reads
     await until(lambda: all(held_by(world[each], origin) == reads.size() for each in others))
 
 
@@ -64,7 +64,7 @@ def verifiers(world: World, *agencies: str) -> dict[str, VerifierKey]:
 def logs_verify(world: World, keys: dict[str, VerifierKey]) -> None:
     """Verify what stopped nodes have published."""
     for agency, key in keys.items():
-        report = verify_log(world[agency].home / nodes.LOG_FOLDER, key=key)
+        report = verify_log(world[agency].home / LOG_FOLDER, key=key)
         assert "refuted" not in report.verdict, report.verdict
 
 
@@ -143,8 +143,8 @@ async def test_an_old_backup_goes_on_in_a_new_epoch_and_bulletins_flow_both_ways
 
         recovery = await recover(world, A)
         assert recovery.entered.bulletins == 1, "late alone was lost to the home"
-        assert (recovery.before / nodes.DATABASE).exists()
-        assert (recovery.before / nodes.LOCK).exists()
+        assert (recovery.before / DATABASE).exists()
+        assert (recovery.before / LOCK).exists()
         await world[A].start()
         await world.connected()
         for each in (early, late):
@@ -178,7 +178,7 @@ async def test_what_waited_in_the_backup_is_delivered_anew_under_new_numbers(tmp
         await until(lambda: DeliveryState.RECEIVED in states(world[A], bulletin_id(waiting)))
         await world[A].stop()
         await world[B].start()
-        (world[A].home / nodes.LOCK).unlink()
+        (world[A].home / LOCK).unlink()
 
         recovery = await recover(world, A)
         assert recovery.entered.renumbered == 1
@@ -207,7 +207,7 @@ async def test_two_recoveries_in_a_row_end_in_epoch_3(tmp_path: Path) -> None:
             await recover(world, A)
             await world[A].start()
             await world.connected()
-            assert world[A].node.house.epoch == epoch + 1
+            assert world[A].node.view.epoch == epoch + 1
             await until(lambda back=back: world[A].node.reads.find(B, bulletin_id(back)) is not None)
         for each in sent:
             assert states(world[A], bulletin_id(each)) == {DeliveryState.RECEIVED}
@@ -246,8 +246,8 @@ def paired(world: World, *agencies: str) -> Pairing:
         member = parse_roster(world[name].records.roster.payload).member(name)
         assert member is not None
         for home in (*world[name].home.glob("before-epoch-*"), world[name].home):
-            log = TileFolder(home / nodes.LOG_FOLDER)
-            if not (home / nodes.LOG_FOLDER / "checkpoint").exists():
+            log = TileFolder(home / LOG_FOLDER)
+            if not (home / LOG_FOLDER / "checkpoint").exists():
                 continue
             read = parse_note(log.note()).checkpoint
             epoch = epoch_of_origin(read.origin)
@@ -284,7 +284,7 @@ async def test_restores_of_random_age_end_in_epochs_that_go_on_and_nothing_is_on
             await world[A].start()
             await world.connected()
             await all_receipted(world, A, B, C)
-        epoch = world[A].node.house.epoch
+        epoch = world[A].node.view.epoch
         assert epoch == 1 + 2 * SCALE
         reads = world[A].node.reads
         held = len(reads.held_since(0, 1000, sent=True)) + len(reads.held_since(0, 1000, sent=False))

@@ -8,10 +8,10 @@ from pathlib import Path
 from audit.note.checkpoint import parse_note
 from audit.note.cosignature import add_lines, cosign
 from audit.verify.trust import policy_of
-from exchange.node import node as nodes
 from exchange.evidence.epoch_proofs import end_notes
 from exchange.recovery.proven_answers import Recovered
 from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.store.home_paths import LOCK
 from keys.roster import parse_roster
 from tests.flow.recovering import Recovery, destroy, recover
 from tests.flow.test_recover import A, B, C, all_receipted, all_witnessed, held_by
@@ -24,7 +24,7 @@ async def test_a_witness_that_fell_behind_is_brought_to_the_end_and_goes_on(tmp_
         await world.connected()
         await world[A].publish(bulletin(A, B, C))
         await all_receipted(world, A)
-        origin = world[A].node.house.origin
+        origin = world[A].node.view.origin
         await until(lambda: held_by(world[C], origin) > 0)
         await world[C].stop()
         await world[A].publish(bulletin(A, B))
@@ -59,15 +59,15 @@ async def test_a_false_line_of_one_peer_does_not_spoil_the_end(tmp_path: Path) -
         await world[A].stop()
         recovery = await recover(world, A)
         gathered = recovery.gathered
-        house = gathered.house
+        view = gathered.view
         true, end = rebuilding.choose_end(gathered)
         other = parse_note(true).checkpoint
         wrong = type(other)(origin=other.origin, size=other.size, root=bytes(32))
-        name = house.federation.roster.member(B).witness_name  # type: ignore[union-attr] # it is there
+        name = view.federation.roster.member(B).witness_name  # type: ignore[union-attr] # it is there
         false = add_lines(true, cosign(wrong, name, keys_of(B).node.witness, 1_795_000_000))
         first = gathered.recovered[0]
         spoilt = type(gathered)(
-            house=house,
+            view=view,
             recovered=(
                 Recovered(peer=first.peer, notes=((false, end),), deliveries=first.deliveries, receipts=first.receipts),
                 *gathered.recovered[1:],
@@ -76,7 +76,7 @@ async def test_a_false_line_of_one_peer_does_not_spoil_the_end(tmp_path: Path) -
         )
         note, chosen = rebuilding.choose_end(spoilt)
         assert chosen == end
-        assert policy_of(house.federation.roster, A).judge(note).names, "only the true lines are kept"
+        assert policy_of(view.federation.roster, A).judge(note).names, "only the true lines are kept"
         assert [parse_note(each).checkpoint for each in kept_ends(world, recovery)] == [end]
         kept = [*world[A].home.glob("**/checkpoint*"), *world[A].home.glob("**/witnessed")]
         for path in (*kept, *world[A].home.glob("recovered/*/given/*")):
@@ -90,7 +90,7 @@ async def test_a_witness_that_is_two_epochs_behind_is_brought_through_each_of_th
         await world.connected()
         await world[A].publish(bulletin(A, B, C))
         await all_receipted(world, A)
-        first = world[A].node.house.origin
+        first = world[A].node.view.origin
         await all_witnessed(world, A, C)
         await world[C].stop()
         ends = []
@@ -99,11 +99,11 @@ async def test_a_witness_that_is_two_epochs_behind_is_brought_through_each_of_th
             await until(lambda: receipted_by(world, B))
             await all_witnessed(world, A, B)
             await world[A].stop()
-            (world[A].home / nodes.LOCK).unlink()
+            (world[A].home / LOCK).unlink()
             ends.append((await recover(world, A, C)).end)
             await world[A].start()
             await world.connected()
-        assert world[A].node.house.epoch == 3
+        assert world[A].node.view.epoch == 3
         await world[C].start()
         await world.connected()
         await until(lambda: world[A].node.witnessed[0] > 0, 60)  # the quorum is both
@@ -116,10 +116,10 @@ def receipted_by(world: World, peer: str) -> bool:
     """Tell whether a member has receipted all that A has sent it in its newest epoch."""
     node = world[A].node
     lanes = [each for each in node.reads.lanes() if each.outgoing and each.peer == peer]
-    return all(each.taken == each.sequence for each in lanes if each.epoch == node.house.epoch)
+    return all(each.taken == each.sequence for each in lanes if each.epoch == node.view.epoch)
 
 
 def kept_ends(world: World, recovery: Recovery) -> list[str]:
     """Give the ends of earlier epochs that A can show, as its node in the new epoch does."""
-    house = rebuilding.check_manifest(recovery.manifest, recovery.gathered, time.time_ns() // 1_000_000)
-    return end_notes(world[A].home, house)
+    view = rebuilding.check_manifest(recovery.manifest, recovery.gathered, time.time_ns() // 1_000_000)
+    return end_notes(world[A].home, view)

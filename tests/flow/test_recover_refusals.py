@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from audit.entry.entry import Body, Kind, encode_entry, leaf_hash
+from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from exchange.acts.node_view import NodeView
 from exchange.records.dispatch import dispatch_digest
-from exchange.acts.node_view import House
 from exchange.records.lane import delivery_digest, parse_delivery
 from exchange.records.receipt import Receipt, make_receipt
-from exchange.recovery.proven_answers import Answer, SentDelivery, check_answer, last_seen
+from exchange.recovery.proven_answers import ProvenAnswer, SentDelivery, check_answer, last_seen
 from exchange.rpc.recovery import rebuild as rebuilding
-from exchange.rpc.lane.session import Identity
 from exchange.rpc.recovery.rebuild import SilentError
 from exchange.rpc.recovery.service import ask
+from exchange.rpc.transport.channel import Identity
 from keys import dsse
 from keys.certificate import private_pem
 from keys.dsse import SignedPayload
@@ -55,7 +55,7 @@ async def test_a_manifest_that_opens_no_such_epoch_is_refused_row_63(tmp_path: P
         gathered = await lost(world)
         note, end = rebuilding.choose_end(gathered)
         now_ms = time.time_ns() // 1_000_000
-        before = gathered.house.federation.manifests[AgencyId(A)].record
+        before = gathered.view.federation.manifests[AgencyId(A)].record
         true = LogEpoch(epoch=2, previous_origin=end.origin, previous_size=end.size, previous_root=end.root)
 
         def refused(signed: SignedPayload) -> str:
@@ -66,7 +66,7 @@ async def test_a_manifest_that_opens_no_such_epoch_is_refused_row_63(tmp_path: P
         def epochs(*more: LogEpoch) -> SignedPayload:
             return opened(A, before, log_epochs=(*before.log_epochs, *more))
 
-        theirs = gathered.house.federation.manifests[AgencyId(B)].record
+        theirs = gathered.view.federation.manifests[AgencyId(B)].record
         assert refused(opened(B, theirs)).startswith("WRONG_MAKER: the manifest is TH-DSI's, not HK-SB's")
         assert "epoch 2 was expected" in refused(opened(A, before))
         assert "epoch 2 was expected" in refused(epochs(replace(true, epoch=3)))
@@ -92,7 +92,7 @@ async def test_a_cut_is_refused_whoever_saw_more_row_63(tmp_path: Path) -> None:
         first = gathered.recovered[0]
         early = replace(end, size=end.size - 1, root=bytes(32))  # as if somebody had seen an earlier one, too
         lesser = replace(gathered, recovered=(*gathered.recovered, replace(first, notes=(("", early),))))
-        before = gathered.house.federation.manifests[AgencyId(A)].record
+        before = gathered.view.federation.manifests[AgencyId(A)].record
         opening = LogEpoch(epoch=2, previous_origin=early.origin, previous_size=early.size, previous_root=early.root)
         cut = opened(A, before, log_epochs=(*before.log_epochs, opening))
         with pytest.raises(RefusedError, match=f"has seen {end.size}"):
@@ -116,15 +116,15 @@ async def test_nothing_is_taken_on_a_peers_word(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B, C))
     async with world.serving():
         gathered = await lost(world)
-        house, member = gathered.house, world[A]
+        view, member = gathered.view, world[A]
         identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
         now_ms = time.time_ns() // 1_000_000
         told = {
-            peer: (await ask(AgencyId(peer), world.endpoints[peer][0], house, identity, now_ms)).answer
+            peer: (await ask(AgencyId(peer), world.endpoints[peer][0], view, identity, now_ms)).answer
             for peer in (B, C)
         }
         true, third = told[B], told[C]
-        assert check_answer(true, house).count == 3
+        assert check_answer(true, view).count == 3
 
         one, two = true.deliveries
         given = true.receipts[0]
@@ -135,10 +135,10 @@ async def test_nothing_is_taken_on_a_peers_word(tmp_path: Path) -> None:
         assert dispatch_digest(resigned.payload) == dispatch_digest(dispatch.payload)
         changed = Receipt(entry=given.receipt.entry[:-1] + b"\0", proof=given.receipt.proof)
         note = parse_note(true.notes[0])
-        lies: dict[str, Callable[[Answer], Answer]] = {
+        lies: dict[str, Callable[[ProvenAnswer], ProvenAnswer]] = {
             "a delivery of another lane": lambda a: replace(a, deliveries=third.deliveries),
             "a delivery of a third agency that their log answers": lambda a: replace(
-                a, deliveries=(forged(one, house),)
+                a, deliveries=(forged(one, view),)
             ),
             "a gap at the beginning": lambda a: replace(a, deliveries=(two,)),
             "another delivery's proof": lambda a: replace(a, deliveries=(replace(one, receipt=two.receipt), two)),
@@ -154,30 +154,30 @@ async def test_nothing_is_taken_on_a_peers_word(tmp_path: Path) -> None:
                 a, notes=(true.notes[0].replace(f"\n{note.checkpoint.size}\n", f"\n{note.checkpoint.size + 1}\n", 1),)
             ),
         }
-        taken = [lie for lie, tell in lies.items() if not refused(tell(true), house)]
+        taken = [lie for lie, tell in lies.items() if not refused(tell(true), view)]
         assert not taken
 
 
-def forged(true: SentDelivery, house: House) -> SentDelivery:
+def forged(true: SentDelivery, view: NodeView) -> SentDelivery:
     """Let B's own log say that it answered us, about a delivery that C sent it."""
     old = parse_delivery(true.delivery)
     made = replace(old, lane=replace(old.lane, sender=AgencyId(C)))
     body = Body(
         kind=Kind.WITHDRAWN,
-        peer=house.number,
+        peer=view.number,
         dispatch_digest=made.dispatch_digest,
         delivery_digest=delivery_digest(made.encode()),
     )
     entry = encode_entry(0, 1, bytes(32), body.encode())
-    origin = house.log_key(AgencyId(B)).name
+    origin = view.log_key(AgencyId(B)).name
     note = sign_checkpoint(Checkpoint(origin=origin, size=1, root=leaf_hash(entry)), keys_of(B).node.log)
     return replace(true, delivery=made.encode(), dispatch=None, receipt=make_receipt(entry, 0, [], note))
 
 
-def refused(answer: Answer, house: House) -> bool:
+def refused(answer: ProvenAnswer, view: NodeView) -> bool:
     """Say whether an answer is refused."""
     try:
-        check_answer(answer, house)
+        check_answer(answer, view)
     except RefusedError:
         return True
     return False
@@ -186,10 +186,10 @@ def refused(answer: Answer, house: House) -> bool:
 async def test_a_member_whose_address_nobody_says_is_named_with_what_to_give(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B))
     member, now_ms = world[A], time.time_ns() // 1_000_000
-    house = rebuilding.house_of_files(member.records.roster, [], member.keys.node, now_ms)  # roster 1 and no manifest
+    view = rebuilding.view_of_files(member.records.roster, [], member.keys.node, now_ms)  # roster 1 and no manifest
     identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
     with pytest.raises(SilentError, match=f"{B}: no address is known; ") as caught:
-        await rebuilding.gather(house, identity, {}, [], now_ms)
+        await rebuilding.gather(view, identity, {}, [], now_ms)
     assert "--peer" in str(caught.value)
     assert "--record" in str(caught.value)
 

@@ -14,17 +14,17 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from audit.note.checkpoint import Checkpoint, parse_note
 from audit.entry.entry import Kind, parse_body, parse_entry
+from audit.note.checkpoint import Checkpoint, parse_note
 from audit.verify.external_checkpoints import Outside
 from audit.verify.verify import verify_log
 from exchange.cli.exits import failure_of
 from exchange.node.clock import NodeClock
 from exchange.node.home import OccupiedError, is_signing, occupy, running_process, say_signing
 from exchange.node.node import Node
+from exchange.node.rollback_check import RolledBackError
 from exchange.rpc.serve import running_node as service
 from exchange.rpc.transport import status
-from exchange.node.rollback_check import RolledBackError
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.agency import TLS_FILE
 from keys.certificate import make_node_leaf, new_private_key
@@ -45,7 +45,7 @@ class CountingSigner:
     """Our log's key, and how often it has signed."""
 
     def __init__(self, node: Node) -> None:
-        self.inner, self.signed = node.house.log_signer, 0
+        self.inner, self.signed = node.view.log_signer, 0
         self.key = self.inner.key
         node.writer._signer = self  # the writer is handed its signer when it is made
 
@@ -126,8 +126,8 @@ async def test_attack_06_control_without_the_question_a_restored_copy_forks_its_
     node = world[A].open()
     node.start()  # as a node without sockets does
     for _ in range(60):
-        node.writer.run(lambda writing: writing.rows.set_meta("x", b"y"), lambda *_: None)
-        node.writer.run(lambda writing: node._enter_start(writing), lambda *_: None)
+        node.writer.run(lambda work: work.rows.set_meta("x", b"y"), lambda *_: None)
+        node.writer.run(lambda work: node._enter_start(work), lambda *_: None)
     assert held is not None
     known = parse_note(held[1]).checkpoint
     assert node.log.size > known.size
@@ -232,7 +232,7 @@ async def test_the_question_is_answered_before_the_answerers_own_start_is_done(t
     assert not world[B].node.begun
     async with world[A].dial(world[B]) as opened:
         stub = node_pb2_grpc.AuditLogStub(opened)
-        member = world[B].node.house.federation.roster.member(world[A].agency)
+        member = world[B].node.view.federation.roster.member(world[A].agency)
         assert member is not None
         answer = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=member.origin(1)))
         assert 0 < parse_note(answer.note).checkpoint.size <= size

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from audit.note.cosignature import parse_lines
 from audit.entry.entry import Kind, Outcome
+from audit.note.cosignature import parse_lines
 from audit.witness.witness import format_request
 from tests.flow.witnessing import A, B, C, asked, log_of, refused
 from tests.flow.world import QUICK, World
@@ -69,7 +69,7 @@ async def test_two_roots_of_one_size_are_entered_as_fork_seen_once_and_kept(tmp_
         for _ in range(2):
             assert (await refused(asked(world[A], world[B], format_request(4, [], two)))).status == 409
         (seen,) = world[B].bodies(Kind.FORK_SEEN)
-        roster = world[B].node.house.federation.roster
+        roster = world[B].node.view.federation.roster
         assert (roster.by_number(seen.peer), seen.peer_size) == (roster.member(A), 4)
         kept = [content for _, name, content in world[B].node.reads.evidence() if name.startswith("fork ")]
         assert len(kept) == 1

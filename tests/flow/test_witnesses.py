@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from audit.entry.entry import Kind
 from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint, verify_note
 from audit.note.cosignature import cosign, cosigner_key
-from audit.entry.entry import Kind
 from audit.note.policy import WitnessPolicy, format_vkeys
 from audit.tiles.tile_names import MLDSA44_KEY_FILE
 from audit.verify.trust import policy_of
@@ -21,9 +21,9 @@ from exchange.node.config import NodeConfig, format_config
 from exchange.node.witness_status import STATE_FILE
 from exchange.rpc.audit.ask_witnesses import Cosigning
 from exchange.rpc.audit.cosignatures import Gathering
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.audit.peer_witnessed import Proven
+from exchange.rpc.audit.peer_witnessed import PeerWitnessed
 from exchange.rpc.audit.witness_transport import SlowError
+from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
@@ -88,7 +88,7 @@ async def test_one_dead_witness_of_four_holds_up_nobody(tmp_path: Path) -> None:
         await world[A].publish(bulletin(A, B))
         # At one moment: the receipt that comes next makes a checkpoint which waits for its lines.
         await until(lambda: is_witnessed(world[A]) and len(cosigners(world[A])) == 3)
-        assert world[A].node.house.federation.roster.witness_quorum == 3
+        assert world[A].node.view.federation.roster.witness_quorum == 3
 
 
 async def test_without_a_quorum_an_urgent_bulletin_passes_and_the_log_says_that_it_is_pending(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ async def test_a_drained_node_leaves_its_last_checkpoint_cosigned(tmp_path: Path
         world[A].running = None
         note = (world[A].home / "log" / "checkpoint").read_text()
         assert verify_note(note, node.vkey).size == node.log.size
-        assert policy_of(node.house.federation.roster, A).judge(note).reached
+        assert policy_of(node.view.federation.roster, A).judge(note).reached
 
 
 # ------------------------------------------------------------------ pending, with a clock that is passed in
@@ -156,7 +156,7 @@ async def test_pending_alarms_after_ten_minutes_and_again_every_ten(tmp_path: Pa
     node.start()
     try:
         now, log = [1_000_000_000_000], io.StringIO()
-        cosigning = Cosigning(node, {}, SOON, lambda: now[0], Log(log, A))
+        cosigning = Cosigning(node, {}, SOON, lambda: now[0], ProgramLog(log, A))
         cosigning.start()
         await until(lambda: cosigning.pending_since_ms is not None)
         assert cosigning.pending_since_ms == now[0]
@@ -167,7 +167,7 @@ async def test_pending_alarms_after_ten_minutes_and_again_every_ten(tmp_path: Pa
         assert '"seconds": 1200' in log.getvalue()
         await cosigning.finish(0.1)
         assert pending(world[A]) == 1_000_000_000_000
-        again = Cosigning(node, {}, SOON, lambda: now[0], Log(log, A))  # after a restart it has waited as long
+        again = Cosigning(node, {}, SOON, lambda: now[0], ProgramLog(log, A))  # after a restart it has waited as long
         assert again.pending_since_ms == 1_000_000_000_000
     finally:
         node.stop()
@@ -196,7 +196,7 @@ async def test_the_last_round_waits_for_a_slow_witness_and_for_none_that_is_gone
     try:
         for ask, size in ((gone, 0), (slow, node.reads.size())):
             asks.clear()
-            cosigning = Cosigning(node, {name: ask}, SOON, lambda: 1, Log(None, A))
+            cosigning = Cosigning(node, {name: ask}, SOON, lambda: 1, ProgramLog(None, A))
             cosigning.start()
             await cosigning.finish(PATIENCE_SECONDS)
             assert node.witnessed[0] == size
@@ -237,17 +237,17 @@ async def test_a_wrong_cosignature_is_never_merged(kind: str, tmp_path: Path) ->
 
     try:
         log = io.StringIO()
-        bad = Cosigning(node, {name: answer}, SOON, lambda: 1, Log(log, A))
+        bad = Cosigning(node, {name: answer}, SOON, lambda: 1, ProgramLog(log, A))
         bad.start()
         await until(lambda: "witness-refuses" in log.getvalue())
         await bad.finish(1.0)
         assert node.witnessed == (0, "")
         assert (world[A].home / "log" / "checkpoint").read_text() == node.files.published[1]
-        good = Cosigning(node, {name: right}, SOON, lambda: 1, Log(None, A))  # the control
+        good = Cosigning(node, {name: right}, SOON, lambda: 1, ProgramLog(None, A))  # the control
         good.start()
         await until(lambda: node.witnessed[0] > 0)
         await good.finish(1.0)
-        assert policy_of(node.house.federation.roster, A).judge(node.witnessed[1]).names == (name,)
+        assert policy_of(node.view.federation.roster, A).judge(node.witnessed[1]).names == (name,)
     finally:
         node.stop()
 
@@ -290,7 +290,7 @@ async def test_a_peer_s_cosigned_checkpoint_is_taken_and_only_a_quorum_s(tmp_pat
         bare = world[A].node.files.published[1]
         await world[B].stop()  # while it runs it takes them by itself
         node = world[B].open()
-        proven = Proven(node, world[A].agency)
+        proven = PeerWitnessed(node, world[A].agency)
 
         async def prove(old: int, new: int) -> list[bytes]:
             return world[A].node.log.consistency(old, new)

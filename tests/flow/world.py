@@ -21,18 +21,19 @@ from typing import Any
 
 from audit.entry.entry import Body, Kind, Outcome, parse_body, parse_entry
 from audit.log.lock import SqliteLock
+from exchange.acts.node_view import NodeView
 from exchange.node import home as homes
 from exchange.node import node as nodes
-from exchange.records.bulletin import encode_bulletin, id_bytes
-from exchange.acts.node_view import House
 from exchange.node.node import Node
-from exchange.rpc.transport import channel
-from exchange.rpc.serve import running_node as service
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.serve.running_node import RunningNode
-from exchange.rules import packaged_catalogue
-from exchange.store.sqlite import SqliteStore
+from exchange.records.bulletin import encode_bulletin, id_bytes
 from exchange.records.statement import ReadPurpose, ReadRequest, Statement, recipients_of
+from exchange.rpc.serve import running_node as service
+from exchange.rpc.serve.running_node import RunningNode
+from exchange.rpc.transport import channel
+from exchange.rpc.transport.limits import Settings
+from exchange.rules import packaged_catalogue
+from exchange.store.home_paths import DATABASE, Paths
+from exchange.store.sqlite import SqliteStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
@@ -145,11 +146,11 @@ class Member:
 
     def open(self) -> Node:
         """Open the node from its files, with keys from memory."""
-        store = SqliteStore(self.home / nodes.DATABASE)
-        paths = nodes.Paths(home=self.home)
-        house = homes._house(store, self.keys.node, paths)
+        store = SqliteStore(self.home / DATABASE)
+        paths = Paths(home=self.home)
+        view = homes._view(store, self.keys.node, paths)
         second = self.keys.node.log_mldsa44
-        return Node(self.home, house, store, SqliteLock.open(paths.lock), os.urandom, log_mldsa44=second)
+        return Node(self.home, view, store, SqliteLock.open(paths.lock), os.urandom, log_mldsa44=second)
 
     async def start(self) -> RunningNode:
         """Serve, tell the others where, and wait until the node signs: alone, where no other one runs here."""
@@ -215,16 +216,16 @@ class Member:
 
     def statement(self, message: Bulletin) -> SignedPayload:
         """Sign as officer-1's client does."""
-        return self.sign_statement(message, self.node.house)
+        return self.sign_statement(message, self.node.view)
 
-    def sign_statement(self, message: Bulletin, house: House) -> SignedPayload:
+    def sign_statement(self, message: Bulletin, view: NodeView) -> SignedPayload:
         """Sign as officer-1's client does, told what is in force."""
         message.header.author = "officer-1"
         statement = Statement(
-            federation_id=house.federation.federation_id,
+            federation_id=view.federation.federation_id,
             salt=os.urandom(32),
             bulletin=encode_bulletin(message),
-            roster_digest=house.federation.roster_digest,
+            roster_digest=view.federation.roster_digest,
             recipients=recipients_of(message.header.addressees, self.agency),
         )
         return dsse.sign(statement.encode(), ("statement", self.person().keys.signer))
@@ -232,7 +233,7 @@ class Member:
     def read_request(self, item: node_pb2.InboxItem, **changes: Any) -> SignedPayload:
         """Sign a request to read as officer-1's client does."""
         fields: dict[str, Any] = {
-            "federation_id": self.node.house.federation.federation_id,
+            "federation_id": self.node.view.federation.federation_id,
             "agency": self.agency,
             "officer": "officer-1",
             "purpose": ReadPurpose.CASE_WORK,

@@ -9,8 +9,8 @@ from google.protobuf.descriptor import Descriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.records.bulletin import encode_bulletin
 from exchange.authoring.draft import read_draft
+from exchange.records.bulletin import encode_bulletin
 from exchange.v1 import bulletin_pb2, dispatch_pb2, statement_pb2
 from keys.canonical import is_canonical
 from keys.errors import RefusedError

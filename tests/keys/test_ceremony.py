@@ -12,8 +12,8 @@ from keys import ceremony
 from keys.agency import AgencyKeys, Person, load_application, load_authority, make_agency, make_officer, save_agency
 from keys.dsse import SignedPayload
 from keys.federation import Federation
-from keys.key_files import load_node, load_officer, load_root, open_node, open_officer, open_root
 from keys.identity import AgencyId, federation_id
+from keys.key_files import load_node, load_officer, load_root, open_node, open_officer, open_root
 from keys.keystore import INTERACTIVE, load_sealing_keys, save_sealing_keys
 from keys.roster import load_signed, parse_roster, save_signed
 from keys.secret import Secret

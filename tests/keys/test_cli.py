@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from keys.cli import keys
+from keys.cli.main import keys
 from keys.dsse import sign
 from keys.identity import Usage
 from keys.show import moment
@@ -21,9 +21,9 @@ Type = Callable[..., Result]
 
 def typed(*words: object, lines: bytes = b"secret\n") -> Result:
     """Type a command; ``{fd}`` among its words becomes a descriptor that holds *lines*."""
-    reading, writing = os.pipe()
-    os.write(writing, lines)
-    os.close(writing)
+    reading, work = os.pipe()
+    os.write(work, lines)
+    os.close(work)
     try:
         return CliRunner().invoke(keys, [str(word).replace("{fd}", str(reading)) for word in words])
     finally:

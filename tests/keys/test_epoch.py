@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from keys.agency import AgencyKeys, make_agency, save_agency
 from keys.ceremony import agency_manifest, make_roster_1, save_signed, sign_roster
-from keys.cli import keys
+from keys.cli.main import keys
 from keys.dsse import SignedPayload
 from keys.epoch import open_epoch, read_end
 from keys.errors import RefusedError

@@ -13,22 +13,12 @@ from keys.certificate import spki_sha256
 from keys.dsse import SignedPayload
 from keys.federation import Federation
 from keys.identity import AgencyId, Usage, record_digest
-from keys.manifest import (
-    KeySheet,
-    Manifest,
-    Officer,
-    PinKind,
-    TimedKey,
-    TlsPin,
-    key_sheet_digest,
-    manifest_digest,
-    parse_manifest,
-    verify_key_sheet,
-    verify_manifest,
-)
+from keys.key_sheet import KeySheet, PinKind, TlsPin, key_sheet_digest, verify_key_sheet
+from keys.manifest import Manifest, Officer, manifest_digest, parse_manifest, verify_manifest
 from keys.roster import MemberStatus
 from keys.sealing import EncryptionKey
 from keys.signing import Ed25519Signer, HybridSigner, make_record, record_of
+from keys.timed_key import TimedKey
 from tests.keys.world import NOW, refused
 
 DAY = 86_400_000

@@ -13,8 +13,8 @@ from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.frame import pae, payload_type
-from keys.key_files import load_node
 from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest
+from keys.key_files import load_node
 from keys.keystore import load_keystore
 from keys.roster import catalogue_digest, parse_roster, words
 from keys.sealing import EncryptionKey, open_body, unpad, wrap_info

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from keys import dsse, suites
 from keys.agency import AgencyKeys
 from keys.ceremony import default_quorum, make_roster_1, member_of
-from keys.cli import keys
+from keys.cli.main import keys
 from keys.dsse import SignedPayload
+from keys.external_witness import OutsideWitness, make_outside
 from keys.frame import pae, payload_type
 from keys.identity import Usage, parse_witness_name
-from keys.external_witness import OutsideWitness, make_outside
 from keys.roster import LogKey, Roster, parse_roster, verify_first_roster
 from keys.signing import Ed25519Signer, KeyRecord, MlDsa44Signer, make_record, register
 from keys.v1 import roster_pb2

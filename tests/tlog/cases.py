@@ -12,8 +12,8 @@ from typing import Any
 
 from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
 from audit.note.cosignature import CosignerKey, cosign, cosigner_key
-from audit.tree.merkle import EMPTY_ROOT, Tree
 from audit.note.policy import WitnessPolicy
+from audit.tree.merkle import EMPTY_ROOT, Tree
 from audit.tree.proof import verify_consistency, verify_inclusion
 from audit.verify.verify import verify_log
 from keys.errors import RefusedError

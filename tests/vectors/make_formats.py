@@ -225,8 +225,8 @@ def disclosure() -> dict[str, Any]:
 
 
 def bulletin_bytes() -> bytes:
-    from exchange.records.bulletin import encode_bulletin
     from exchange.authoring.draft import read_draft
+    from exchange.records.bulletin import encode_bulletin
 
     path = FOLDER.parents[2] / "exchange/examples/21-arrest-notice-four-men.yaml"
     return encode_bulletin(read_draft(path.read_bytes()).message)

@@ -17,8 +17,8 @@ from typing import Any
 from keys import ceremony, certificate, dsse, sealing
 from keys.agency import AgencyKeys
 from keys.frame import pae, payload_type
-from keys.key_files import load_node
 from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest
+from keys.key_files import load_node
 from keys.keystore import INTERACTIVE
 from keys.roster import catalogue_digest, words
 from keys.signing import Ed25519Signer, HybridSigner, MlDsa44Signer, Signer, make_record

@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 import click
 
-from audit.tiles.bundle_format import Range, default_name, range_of, write_bundle
 from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
+from audit.tiles.bundle_format import Range, default_name, range_of, write_bundle
 from exchange.evidence.gather_bundle import Snapshot, members_of, snapshot
-from exchange.node.node import DATABASE
+from exchange.store.home_paths import DATABASE
 from exchange.store.sqlite_readonly import open_reading
 from keys.errors import IntegrityError, RefusedError
 

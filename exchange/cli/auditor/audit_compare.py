@@ -9,7 +9,7 @@ import click
 from audit.cli.compare import compare as offline
 from audit.cli.compare import run
 from exchange.acts.directory import RecordKind
-from exchange.node.node import DATABASE
+from exchange.store.home_paths import DATABASE
 from exchange.store.sqlite_readonly import open_reading
 from keys.dsse import SignedPayload
 from keys.roster import Roster, parse_roster
@@ -18,7 +18,7 @@ from keys.roster import Roster, parse_roster
 @click.command(params=offline.params, help=offline.help)
 @click.pass_context
 def compare(ctx: click.Context, logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> None:
-    """See ``audit.cli_compare``."""
+    """See ``audit.cli.compare``."""
     run(ctx, logs, roster_file, as_json, _roster_of)
 
 

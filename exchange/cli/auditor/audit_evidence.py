@@ -12,10 +12,10 @@ import click
 from audit.cli.shared import write_whole
 from audit.evidence.disclosure import SLOTS
 from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
-from exchange.evidence.gather_evidence import Shown, evidence_file, find_bulletin, gather
 from exchange.evidence.epoch_proofs import EpochLogs
+from exchange.evidence.gather_evidence import Shown, evidence_file, find_bulletin, gather
 from exchange.node.home import running_process
-from exchange.node.node import Paths
+from exchange.store.home_paths import Paths
 from exchange.store.sqlite_readonly import may_be_written, open_reading
 from exchange.store.store import HeldBulletin
 from keys.errors import UnavailableError

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from audit.note.checkpoint import parse_note
 from audit.cli.shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, open_folder, print_json
+from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from exchange.acts.completeness import Completeness, ReadEntry, prove_lanes
-from exchange.node.node import DATABASE, restore_federation
+from exchange.node.federation_store import restore_federation
+from exchange.store.home_paths import DATABASE
 from exchange.store.sqlite_readonly import open_reading
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId

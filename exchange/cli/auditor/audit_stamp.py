@@ -23,8 +23,8 @@ def stamp(home: Path, tsa: str | None, tsa_file: Path | None, as_json: bool) -> 
     Before there is a cosigned one the newest published checkpoint is stamped. No key is needed, and the node may run.
     `exchange audit verify HOME --tsa-ca FILE` holds the tokens against the log.
     """
+    from audit.entry.names import instant
     from audit.note.checkpoint import parse_note
-    from audit.report.show import instant
     from audit.tiles.tile_names import CHECKPOINT, WITNESSED
     from exchange.node.config import authority_of, load_config
     from exchange.node.timestamping import is_url

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from exchange.authoring.draft import Draft, read_draft
 from exchange.authoring.check_drafts import Judged, judge
-from exchange.rules import WHOLE, Complaint, packaged_catalogue
+from exchange.authoring.draft import Draft, read_draft
 from exchange.authoring.text import safe_text
 from exchange.authoring.yaml_tree import MAX_FILE_BYTES
+from exchange.rules import WHOLE, Complaint, packaged_catalogue
 
 DRAFT_HAS_ERRORS = 2  # the exit code of a complaint, as of wrong usage
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from exchange.authoring.template import USUAL, make_template
+from exchange.authoring.text import safe_text
 from exchange.records.bulletin import KINDS, uuid7
 from exchange.rules.catalogue import packaged_catalogue
 from exchange.rules.complaint import nearest
-from exchange.authoring.template import USUAL, make_template
-from exchange.authoring.text import safe_text
 from keys.errors import RefusedError
 
 WRONG_USE = 2

@@ -61,9 +61,9 @@ def reply(
     Marking, audience, case and status are inherited where you leave them out. The original is opened for it, so that
     is logged first. ID is a number, an id, or its first eight characters.
     """
+    from exchange.authoring.reply import inherit, make_reply
     from exchange.client.client import ReadPurpose
     from exchange.client.compose import read_source
-    from exchange.authoring.reply import inherit, make_reply
 
     if bool(texts) == (file is not None):
         raise click.UsageError("give either -m TEXT or a FILE")

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from exchange.records.bulletin import Classification, Tlp, enum_word
 from exchange.authoring.text import safe_text
+from exchange.records.bulletin import Classification, Tlp, enum_word
 from exchange.v1 import bulletin_pb2 as pb
 
 _RELATIONS = {pb.RELATION_TYPE_CORRECTS: "corrected", pb.RELATION_TYPE_RECALLS: "RECALLED"}

@@ -15,7 +15,7 @@ from exchange.cli.officer import shown
 from exchange.cli.options import json_option
 
 if TYPE_CHECKING:
-    from exchange.demo.demo import Outcome
+    from exchange.demo.demo import DemoOutcome
 
 
 @click.command()
@@ -57,7 +57,7 @@ def program_name() -> str:
     return f"{shlex.quote(sys.executable)} -P -m exchange"
 
 
-def next_commands(outcome: Outcome, *, kept: Path | None) -> list[str]:
+def next_commands(outcome: DemoOutcome, *, kept: Path | None) -> list[str]:
     """Write what to type next; every line that begins with two blanks is a command, usable as it stands."""
     program = program_name()
     if kept is None:

@@ -62,8 +62,8 @@ def init(
     Nothing is trusted on first use: the roster's twelve words are compared with what you were told by another way.
     """
     from exchange.node.config import parse_config
-    from exchange.rules.catalogue import packaged_catalogue
     from exchange.node.node_init import settle
+    from exchange.rules.catalogue import packaged_catalogue
     from keys.show import load_kind
 
     config = parse_config({"agency": agency, "listen": listen, "desk": desk}, "the options")
@@ -147,7 +147,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     config = load_config(home)
     authority = authority_of(config, home)
     opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
-    for each in warnings(opened.store, opened.house.federation, config.agency, time.time_ns() // 1_000_000):
+    for each in warnings(opened.store, opened.view.federation, config.agency, time.time_ns() // 1_000_000):
         click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)
 
     async def run() -> None:
@@ -253,8 +253,8 @@ node.add_command(recover)
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE…")
 def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...]) -> None:
     """Adopt other members' manifests and key sheets from files; a running node learns them from its peers."""
-    from exchange.node.config import load_config
     from exchange.acts.directory import digest_of, kind_of_record
+    from exchange.node.config import load_config
     from exchange.node.home import open_node
     from keys.show import load_kind
 

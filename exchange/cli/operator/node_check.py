@@ -16,21 +16,23 @@ import apsw
 import grpc
 
 from audit.log.lock import SqliteLock, check_start
-from exchange.node.config import NodeConfig, load_config
-from exchange.node.home import MAX_BEHIND_MS, clock_behind_ms
 from exchange.acts.node_view import end_of_epoch_before, newest_epoch
-from exchange.node.node import Paths, open_log, restore_federation
-from exchange.rpc.transport.channel import peer_channel, probe, probe_context
+from exchange.node.config import NodeConfig, load_config
+from exchange.node.federation_store import restore_federation
+from exchange.node.home import MAX_BEHIND_MS, clock_behind_ms
+from exchange.node.node import open_log
 from exchange.rpc.transport.caller import check_pin
+from exchange.rpc.transport.channel import peer_channel, probe, probe_context
 from exchange.rpc.transport.status import error_of
+from exchange.store.home_paths import Paths
 from exchange.store.sqlite import SqliteStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys import certificate
 from keys.agency import TLS_FILE
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
-from keys.key_files import NodeKeys, load_node
 from keys.identity import AgencyId
+from keys.key_files import NodeKeys, load_node
 
 exchange.rpc.check_transport()
 
@@ -42,7 +44,7 @@ OURS_WRONG, PEER_WRONG = 6, 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckFinding:
     """One line of the examination."""
 
     name: str
@@ -52,7 +54,7 @@ class Finding:
     peer: bool = False
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
+def exit_code(findings: Sequence[CheckFinding]) -> int:
     """Sum up: 6 if the node itself is not in order, 7 if a peer cannot be reached."""
     failed = [each for each in findings if each.result == "FAIL"]
     if any(not each.peer for each in failed):
@@ -60,7 +62,7 @@ def exit_code(findings: Sequence[Finding]) -> int:
     return PEER_WRONG if failed else 0
 
 
-def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list[Finding]:
+def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list[CheckFinding]:
     """Examine a home and its peers.
 
     1 settings; 2 keys; 3 storage; 4 clock, since to a wrong one all that follows seems expired or not yet to hold;
@@ -76,7 +78,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
         RefusedError: UNOPENABLE: nothing is examined without the node's passphrase.
     """
     config = load_config(home)
-    findings = [Finding(name="settings", result="ok", detail=f"{config.agency}, peers dial {config.listen}")]  # 1
+    findings = [CheckFinding(name="settings", result="ok", detail=f"{config.agency}, peers dial {config.listen}")]  # 1
     try:
         keys = load_node(home, passphrase(str(config.agency)))
     except FileNotFoundError as error:
@@ -100,47 +102,49 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
     return [*findings, *asyncio.run(_peers(home, keys, federation, config, now_ms))]
 
 
-def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[Finding]:
+def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
     """Examine what expires: the roster, and an agency's manifest and key sheet."""
     return [_roster(federation, now_ms), _records(federation, agency, now_ms)]
 
 
-def warnings(store: SqliteStore, federation: Federation, agency: AgencyId, now_ms: int) -> list[Finding]:
+def warnings(store: SqliteStore, federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
     """Give what a node that starts should say aloud: a clock behind the log, records that have expired or will."""
     found = [_clock(store, now_ms), *records(federation, agency, now_ms)]
     return [each for each in found if each.result != "ok"]
 
 
-def _ended(name: str, detail: str, hint: str = "") -> Finding:
-    return Finding(name=name, result="FAIL", detail=detail, hint=hint or "nothing after this was examined")
+def _ended(name: str, detail: str, hint: str = "") -> CheckFinding:
+    return CheckFinding(name=name, result="FAIL", detail=detail, hint=hint or "nothing after this was examined")
 
 
-def _keys(keys: NodeKeys, config: NodeConfig, now_ms: int) -> Finding:
+def _keys(keys: NodeKeys, config: NodeConfig, now_ms: int) -> CheckFinding:
     if keys.agency != config.agency:
         detail = f"they are {keys.agency}'s, and node.toml says {config.agency}"
-        return Finding(name="keys", result="FAIL", detail=detail, hint="this is another agency's home")
+        return CheckFinding(name="keys", result="FAIL", detail=detail, hint="this is another agency's home")
     last = max((each.until_ms for each in keys.encryption), default=0)
     days = (last - now_ms) // DAY_MS
     hint = "the node needs new encryption keys and a new key sheet"
     if days < 0:
-        return Finding(name="keys", result="FAIL", detail="the last encryption key's window is over", hint=hint)
+        return CheckFinding(name="keys", result="FAIL", detail="the last encryption key's window is over", hint=hint)
     detail = f"open; {len(keys.encryption)} encryption keys, the last for {days} more days"
-    return Finding(name="keys", result="WARN" if days < 3 else "ok", detail=detail, hint=hint if days < 3 else "")
+    return CheckFinding(name="keys", result="WARN" if days < 3 else "ok", detail=detail, hint=hint if days < 3 else "")
 
 
-def _storage(home: Path) -> Finding:
+def _storage(home: Path) -> CheckFinding:
     free = shutil.disk_usage(home).free
     detail = f"SQLite {apsw.sqlite_lib_version()}, {free >> 30} GiB free"
     if free < MIN_FREE_BYTES:
-        return Finding(name="storage", result="WARN", detail=detail, hint="a full disk stops the node")
-    return Finding(name="storage", result="ok", detail=detail)
+        return CheckFinding(name="storage", result="WARN", detail=detail, hint="a full disk stops the node")
+    return CheckFinding(name="storage", result="ok", detail=detail)
 
 
-def _log(store: SqliteStore, federation: Federation, config: NodeConfig, home: Path) -> Finding:
+def _log(store: SqliteStore, federation: Federation, config: NodeConfig, home: Path) -> CheckFinding:
     paths = Paths(home=home)
     member = federation.roster.member(config.agency)
     if member is None:
-        return Finding(name="log", result="FAIL", detail=f"{config.agency} is not in the roster", hint="ask its makers")
+        return CheckFinding(
+            name="log", result="FAIL", detail=f"{config.agency} is not in the roster", hint="ask its makers"
+        )
     lock = None
     try:
         lock = SqliteLock.open(paths.lock)
@@ -150,45 +154,47 @@ def _log(store: SqliteStore, federation: Federation, config: NodeConfig, home: P
         check_start(log, lock, store.reader(), str(paths.database))
     except IntegrityError as error:
         hint = "nothing is signed until this is explained; see docs/decisions, the lock"
-        return Finding(name="log", result="FAIL", detail=str(error), hint=hint)
+        return CheckFinding(name="log", result="FAIL", detail=str(error), hint=hint)
     finally:
         if lock is not None:
             lock.close()
-    return Finding(name="log", result="ok", detail=f"{log.size:,} entries, the database is what the lock says")
+    return CheckFinding(name="log", result="ok", detail=f"{log.size:,} entries, the database is what the lock says")
 
 
-def _roster(federation: Federation, now_ms: int) -> Finding:
+def _roster(federation: Federation, now_ms: int) -> CheckFinding:
     days = (federation.roster.expires_ms - now_ms) // DAY_MS
     detail = (
         f"{federation.roster.version} of {federation.name}, {len(federation.roster.members)} members, {days} days left"
     )
     if days < 0:
-        return Finding(
+        return CheckFinding(
             name="roster", result="FAIL", detail=detail, hint="traffic goes on 30 days after its end, no longer"
         )
-    return Finding(name="roster", result="WARN" if days < WARN_DAYS else "ok", detail=detail)
+    return CheckFinding(name="roster", result="WARN" if days < WARN_DAYS else "ok", detail=detail)
 
 
-def _records(federation: Federation, agency: AgencyId, now_ms: int) -> Finding:
+def _records(federation: Federation, agency: AgencyId, now_ms: int) -> CheckFinding:
     try:
         manifest = federation.manifest(agency, now_ms)
         sheet = federation.key_sheet(agency, now_ms)
     except RefusedError as error:
-        return Finding(
+        return CheckFinding(
             name="records", result="FAIL", detail=str(error), hint="sign new ones, then: exchange node adopt"
         )
     days = (min(manifest.expires_ms, sheet.expires_ms) - now_ms) // DAY_MS
     detail = f"manifest {manifest.version}, key sheet {sheet.version}, {days} days left"
     result: Literal["ok", "WARN"] = "WARN" if days < 3 else "ok"
-    return Finding(name="records", result=result, detail=detail, hint="sign a new key sheet" if days < 3 else "")
+    return CheckFinding(name="records", result=result, detail=detail, hint="sign a new key sheet" if days < 3 else "")
 
 
-def _clock(store: SqliteStore, now_ms: int) -> Finding:
+def _clock(store: SqliteStore, now_ms: int) -> CheckFinding:
     behind_ms = clock_behind_ms(store.reads(), now_ms)
     if behind_ms > MAX_BEHIND_MS:
         hint = "set this machine's clock; if it is right, the node once ran with one ahead, and repeats that last time"
-        return Finding(name="clock", result="FAIL", detail=f"{_span(behind_ms)} behind the log's last entry", hint=hint)
-    return Finding(name="clock", result="ok", detail=f"{_span(-behind_ms)} after the log's last entry")
+        return CheckFinding(
+            name="clock", result="FAIL", detail=f"{_span(behind_ms)} behind the log's last entry", hint=hint
+        )
+    return CheckFinding(name="clock", result="ok", detail=f"{_span(-behind_ms)} after the log's last entry")
 
 
 def _span(milliseconds: int) -> str:
@@ -199,7 +205,9 @@ def _span(milliseconds: int) -> str:
     return f"{seconds} s"
 
 
-async def _peers(home: Path, keys: NodeKeys, federation: Federation, config: NodeConfig, now_ms: int) -> list[Finding]:
+async def _peers(
+    home: Path, keys: NodeKeys, federation: Federation, config: NodeConfig, now_ms: int
+) -> list[CheckFinding]:
     others = [each.agency for each in federation.roster.members if each.agency != config.agency]
     found = await asyncio.gather(*(_peer(home, keys, federation, config, each, now_ms) for each in others))
     return list(found)
@@ -207,11 +215,11 @@ async def _peers(home: Path, keys: NodeKeys, federation: Federation, config: Nod
 
 async def _peer(
     home: Path, keys: NodeKeys, federation: Federation, config: NodeConfig, peer: AgencyId, now_ms: int
-) -> Finding:
+) -> CheckFinding:
     """Dial a peer as the node does: 1 its record, 2 one TLS handshake and its pin, 3 one call, with our certificate."""
 
-    def wrong(detail: str, hint: str) -> Finding:
-        return Finding(name=peer, result="FAIL", detail=detail, hint=hint, peer=True)
+    def wrong(detail: str, hint: str) -> CheckFinding:
+        return CheckFinding(name=peer, result="FAIL", detail=detail, hint=hint, peer=True)
 
     try:
         endpoints = federation.manifest(peer, now_ms).endpoints  # 1
@@ -234,7 +242,9 @@ async def _peer(
     refused = await _call(home, keys, member.tls_ca, name, address)  # 3
     if refused is not None:
         return wrong(f"{address}: it refuses us: {refused}", "it has not adopted our present key sheet yet")
-    return Finding(name=peer, result="ok", detail=f"{address}: TLS, name and pin are right; it knows us", peer=True)
+    return CheckFinding(
+        name=peer, result="ok", detail=f"{address}: TLS, name and pin are right; it knows us", peer=True
+    )
 
 
 async def _call(home: Path, keys: NodeKeys, ca: bytes, name: str, address: str) -> Exception | None:

@@ -20,14 +20,14 @@ from exchange.cli.options import home_option, passphrase_option, read_passphrase
 from keys.errors import IntegrityError, RefusedError
 
 if TYPE_CHECKING:
+    from exchange.acts.node_view import NodeView
     from exchange.node.config import NodeConfig
-    from exchange.acts.node_view import House
     from exchange.recovery.first_group import Entered
-    from exchange.rpc.lane.session import Identity
     from exchange.rpc.recovery.rebuild import Gathered
+    from exchange.rpc.transport.channel import Identity
     from keys.dsse import SignedPayload
-    from keys.key_files import NodeKeys
     from keys.identity import AgencyId
+    from keys.key_files import NodeKeys
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
@@ -68,8 +68,8 @@ def recover(
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
     import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
-    from exchange.recovery import swap_files as restoring
     from exchange.node.home import occupy
+    from exchange.recovery import swap_files as restoring
     from keys.key_files import load_node
     from keys.show import load_kind
 
@@ -99,8 +99,8 @@ def recover(
         shutil.rmtree(look, ignore_errors=True)
         look.mkdir(mode=0o700)
         try:
-            house, old = _known(home, look, keys, roster, given, _now_ms())
-            gathered = _gather(home, house, keys, addresses, list(without))
+            view, old = _known(home, look, keys, roster, given, _now_ms())
+            gathered = _gather(home, view, keys, addresses, list(without))
             _go_on(home, gathered, old, manifest)
         finally:
             shutil.rmtree(look, ignore_errors=True)
@@ -116,7 +116,7 @@ def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], wit
 
     node = open_home(home, keys, closed=True)
     try:
-        gathered = _gather(home, node.house, keys, addresses, without)
+        gathered = _gather(home, node.view, keys, addresses, without)
         note = close_epoch(node, [(each.peer, held) for each in gathered.recovered for _, held in each.notes])
         shown = rebuilding.show_all(gathered, _identity(home, keys), addresses, note, node.log.consistency, _now_ms())
         note = asyncio.run(shown)
@@ -137,7 +137,7 @@ def _known(
     roster: SignedPayload | None,
     records: list[SignedPayload],
     now_ms: int,
-) -> tuple[House, Path | None]:
+) -> tuple[NodeView, Path | None]:
     """Say what the home still knows: by its database, whose copy is what is filled from, or by files alone."""
     from exchange.recovery import swap_files as restoring
     from exchange.rpc.recovery import rebuild as rebuilding
@@ -148,22 +148,22 @@ def _known(
         if roster is None:
             raise click.UsageError(f"{error}; then roster 1 is needed: --roster FILE") from error
         click.echo("exchange: no database of before can be read; everything comes from the members", err=True)
-        return rebuilding.house_of_files(roster, records, keys, now_ms), None
+        return rebuilding.view_of_files(roster, records, keys, now_ms), None
     try:
-        return rebuilding.house_of_database(store.reads(), records, keys, now_ms), look / restoring.OLD
+        return rebuilding.view_of_database(store.reads(), records, keys, now_ms), look / restoring.OLD
     finally:
         store.close()
 
 
 def _gather(
-    home: Path, house: House, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]
+    home: Path, view: NodeView, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]
 ) -> Gathered:
     from exchange.rpc.recovery import rebuild as rebuilding
 
-    for peer, address in _config(home, house).peers.items():
+    for peer, address in _config(home, view).peers.items():
         addresses.setdefault(_code(peer, "peers"), [address])
     members = [_code(each, "--without") for each in without if "/" not in each]
-    gathered = asyncio.run(rebuilding.gather(house, _identity(home, keys), addresses, members, _now_ms()))
+    gathered = asyncio.run(rebuilding.gather(view, _identity(home, keys), addresses, members, _now_ms()))
     width = max((len(each.peer) for each in gathered.recovered), default=0)
     for each in gathered.recovered:
         newest = each.newest
@@ -172,17 +172,17 @@ def _gather(
             f"{each.peer:<{width}}  {seen}; gives back {len(each.deliveries)} deliveries of ours"
             f" and {len(each.receipts)} of our receipts"
         )
-    outside = _config(home, house).witnesses
+    outside = _config(home, view).witnesses
     held = asyncio.run(rebuilding.check_witnesses(gathered, outside, keys, without))
     for name, size in held.items():
-        click.echo(f"{name}  has cosigned size {size:,} of {gathered.house.origin}")
+        click.echo(f"{name}  has cosigned size {size:,} of {gathered.view.origin}")
     return gathered
 
 
 def _go_on(home: Path, gathered: Gathered, old: Path | None, manifest: SignedPayload | None) -> None:
     """Write what the root must sign; or, with what it signed, build the new epoch and put it in its place."""
-    from exchange.recovery import swap_files as restoring
     from exchange.node.config import CONFIG_FILE
+    from exchange.recovery import swap_files as restoring
     from exchange.rpc.recovery import rebuild as rebuilding
 
     folder = rebuilding.save_recovered(home, gathered)
@@ -193,16 +193,16 @@ def _go_on(home: Path, gathered: Gathered, old: Path | None, manifest: SignedPay
         click.echo(f"{end.origin} ends at size {end.size:,}; for whoever keeps the root: {checkpoint} and {own}")
         click.echo("exchange: next: exchange keys make epoch, then this again with --manifest", err=True)
         return
-    house = rebuilding.check_manifest(manifest, gathered, _now_ms())
-    if rebuilding.is_there(old, house):
-        click.echo(f"nothing to do: this home is in {house.origin} already")
+    view = rebuilding.check_manifest(manifest, gathered, _now_ms())
+    if rebuilding.is_there(old, view):
+        click.echo(f"nothing to do: this home is in {view.origin} already")
         return
-    plan = rebuilding.plan_of(house, gathered)
-    part = restoring.part_of(home, house.epoch)
+    plan = rebuilding.plan_of(view, gathered)
+    part = restoring.part_of(home, view.epoch)
     entered = restoring.build(home, part, plan, old, time.time_ns() // 1000, os.urandom)
     before = restoring.change_places(home)
     if not (home / CONFIG_FILE).exists():
-        _write_config(home, house)
+        _write_config(home, view)
     _say(entered)
     _say_done(home, before)
 
@@ -220,27 +220,27 @@ def _say_done(home: Path, before: Path) -> None:
     click.echo(f"exchange: next: exchange node serve --home {home}", err=True)
 
 
-def _config(home: Path, house: House) -> NodeConfig:
+def _config(home: Path, view: NodeView) -> NodeConfig:
     from exchange.node.config import CONFIG_FILE, NodeConfig, load_config
 
-    return load_config(home) if (home / CONFIG_FILE).exists() else NodeConfig(agency=house.agency)
+    return load_config(home) if (home / CONFIG_FILE).exists() else NodeConfig(agency=view.agency)
 
 
-def _write_config(home: Path, house: House) -> None:
+def _write_config(home: Path, view: NodeView) -> None:
     """Write settings anew, where they are lost too, and enrol whoever is not any more."""
     from exchange.node.config import CONFIG_FILE, format_config
     from exchange.node.node_init import enrol_all
     from keys.files import PUBLIC, write_file
 
-    write_file(home / CONFIG_FILE, format_config(_config(home, house)).encode(), mode=PUBLIC)
-    enrol_all(home, house.federation.rosters[0].signed)
+    write_file(home / CONFIG_FILE, format_config(_config(home, view)).encode(), mode=PUBLIC)
+    enrol_all(home, view.federation.rosters[0].signed)
     click.echo(
         f"exchange: {home / CONFIG_FILE} was lost too and is as exchange node init writes it: look at it", err=True
     )
 
 
 def _identity(home: Path, keys: NodeKeys) -> Identity:
-    from exchange.rpc.lane.session import Identity
+    from exchange.rpc.transport.channel import Identity
     from keys.agency import TLS_FILE
     from keys.certificate import private_pem
 

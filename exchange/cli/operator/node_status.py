@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from audit.note.checkpoint import parse_note
+from exchange.acts.node_view import newest_epoch
 from exchange.cli.officer import shown
 from exchange.node.config import load_config
+from exchange.node.federation_store import restore_federation
 from exchange.node.home import is_signing, running_process
-from exchange.acts.node_view import newest_epoch
-from exchange.node.node import Paths, restore_federation
 from exchange.node.witness_status import load_pending
+from exchange.store.home_paths import Paths
 from exchange.store.sqlite_readonly import open_reading
 from exchange.store.store import LaneState, Reads
 from keys.federation import Federation

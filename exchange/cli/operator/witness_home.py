@@ -20,11 +20,11 @@ from audit.witness.witness import Witness
 from audit.witness.witness_state import WitnessState
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
+from keys.external_witness import MAX_FILE_BYTES, OutsideWitness, make_outside
 from keys.files import PUBLIC, write_file
 from keys.identity import Usage, federation_id, parse_witness_name
 from keys.keystore import INTERACTIVE, load_keystore, save_keystore, stored_signer
 from keys.manifest import LogEpoch, Manifest, parse_manifest, verify_manifest
-from keys.external_witness import MAX_FILE_BYTES, OutsideWitness, make_outside
 from keys.roster import Roster, load_signed, roster_digest, save_signed, verify_first_roster
 from keys.signing import Ed25519Signer, MlDsa44Signer
 

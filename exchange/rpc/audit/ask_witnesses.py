@@ -19,16 +19,16 @@ from types import MappingProxyType
 from audit.note.checkpoint import parse_note
 from audit.verify.trust import policy_of
 from audit.witness.witness import WitnessRefusal, format_request
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.evidence.epoch_proofs import end_notes
 from exchange.node.node import Node
 from exchange.node.witness_status import ALARM_MS, Pending, load_pending, save_pending
-from exchange.rpc.audit.cosignatures import Gathering, Target
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.transport.status import ELSEWHERE, FORBIDDEN, NOT_EXTENDED
-from exchange.rpc.audit.witness_transport import Ask, NoChannelError, SlowError
 from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
+from exchange.rpc.audit.cosignatures import Gathering, Target
+from exchange.rpc.audit.witness_transport import Ask, NoChannelError, SlowError
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.status import ELSEWHERE, FORBIDDEN, NOT_EXTENDED
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 
 ATTEMPTS = 3  # of one question: a witness that stands elsewhere is asked again from there
@@ -61,7 +61,7 @@ class Cosigning:
         asks: Mapping[str, Ask],
         settings: Settings,
         now_ms: Callable[[], int],
-        log: Log,
+        log: ProgramLog,
         looks: Mapping[str, Look] = MappingProxyType({}),
     ) -> None:
         """Prepare; *asks* says how each witness is asked, by name: who is not in it is never asked.
@@ -70,16 +70,16 @@ class Cosigning:
         """
         self._looks = looks
         self._node, self._settings, self._now_ms, self._log = node, settings, now_ms, log
-        policy = policy_of(node.house.federation.roster, node.house.agency)
+        policy = policy_of(node.view.federation.roster, node.view.agency)
         self._quorum, self._gathering = policy.quorum, Gathering(policy)
         saved = load_pending(node.paths.home)
-        held = saved.witnesses if saved is not None and saved.origin == node.house.origin else {}
+        held = saved.witnesses if saved is not None and saved.origin == node.view.origin else {}
         asked = [key.name for key in policy.witnesses if key.name in asks]
         self._witnesses = {name: _Witness(name, asks[name], held.get(name, 0)) for name in asked}
         self._waiting: list[tuple[int, int]] = []  # (size, published at ms), not witnessed yet; ascending
         if saved is not None and saved.since_ms:
             self._waiting.append((node.witnessed[0] + 1, saved.since_ms))
-        self._ends = end_notes(node.paths.home, node.house)
+        self._ends = end_notes(node.paths.home, node.view)
         self._alarmed_ms = 0
         self._target: Target | None = None
         self._aimed = 0.0  # on the monotonic clock
@@ -87,7 +87,7 @@ class Cosigning:
         self._proofs: dict[tuple[int, int], asyncio.Future[list[bytes] | None]] = {}
         self._dirty, self._progress = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._writing = threading.Lock()
+        self._work = threading.Lock()
         self._saves = self._written = 0
 
     @property
@@ -292,7 +292,7 @@ class Cosigning:
         size = self._node.witnessed[0]
         self._waiting = [each for each in self._waiting if each[0] > size]
         state = Pending(
-            origin=self._node.house.origin,
+            origin=self._node.view.origin,
             quorum=self._quorum,
             size=size,
             since_ms=self.pending_since_ms or 0,
@@ -303,7 +303,7 @@ class Cosigning:
 
     def _write_down(self, number: int, state: Pending) -> None:
         """Write what is pending, in a thread; one whose task was cancelled goes on, and must not come last."""
-        with self._writing:
+        with self._work:
             if number > self._written:
                 try:
                     save_pending(self._node.paths.home, state)
@@ -324,5 +324,5 @@ def _consistency(group: Group, old: int, new: int) -> list[bytes] | None:
         return None
 
 
-def _nothing(writing: Writing) -> None:
+def _nothing(work: UnitOfWork) -> None:
     return None

@@ -21,10 +21,10 @@ from audit.verify.trust import log_key, member_of_log, policy_of
 from audit.witness.witness import Witness, WitnessRefusal
 from audit.witness.witness_state import WitnessState
 from exchange.acts import forks
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
 from exchange.node.node import Node, now_ms
-from exchange.rpc.transport.program_log import Log
 from exchange.node.writer import HELD_SECONDS
+from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.key_files import NodeKeys
 from keys.manifest import LogEpoch
@@ -34,12 +34,12 @@ from keys.roster import Member
 class Witnessing:
     """Cosigns for other members."""
 
-    def __init__(self, node: Node, keys: NodeKeys, log: Log) -> None:
+    def __init__(self, node: Node, keys: NodeKeys, log: ProgramLog) -> None:
         self._node, self._log = node, log
-        house = node.house
-        own = house.federation.roster.member(house.agency)
+        view = node.view
+        own = view.federation.roster.member(view.agency)
         if own is None:
-            raise IntegrityError(f"{house.agency} is not in its own roster")
+            raise IntegrityError(f"{view.agency} is not in its own roster")
         state = WitnessState(node.paths.lock)
         self._witness = Witness(
             name=own.witness_name,
@@ -84,15 +84,15 @@ class Witnessing:
             return
         self._log.alarm("fork-seen", peer=member.agency)
         await self._node.writer.submit(
-            lambda writing: forks.enter_fork(writing, member.number, fork.older, fork.newer, fork), lambda *_: None
+            lambda work: forks.enter_fork(work, member.number, fork.older, fork.newer, fork), lambda *_: None
         )
 
     def _member(self, origin: str) -> Member | None:
         """Find whose log it is: another member's that takes part now."""
-        house = self._node.house
+        view = self._node.view
         try:
-            member, _ = member_of_log(house.federation.roster, origin)
-            return house.federation.member(member.agency, now_ms()) if member.agency != house.agency else None
+            member, _ = member_of_log(view.federation.roster, origin)
+            return view.federation.member(member.agency, now_ms()) if member.agency != view.agency else None
         except RefusedError:
             return None
 
@@ -100,18 +100,18 @@ class Witnessing:
         if self._member(origin) is None:
             return None
         try:
-            return log_key(self._node.house.federation.roster, origin)
+            return log_key(self._node.view.federation.roster, origin)
         except RefusedError:
             return None
 
     def _policy(self, origin: str) -> WitnessPolicy | None:
         member = self._member(origin)
-        return policy_of(self._node.house.federation.roster, member.agency) if member is not None else None
+        return policy_of(self._node.view.federation.roster, member.agency) if member is not None else None
 
     def _epoch(self, after: int, origin: str) -> LogEpoch | None:
         """Give what the manifest says of this origin's epoch, or of the one so many after it."""
         member = self._member(origin)
         if member is None:
             return None
-        house: House = self._node.house
-        return opening_of(house.epochs(member.agency), split_origin(origin)[1] + after)
+        view: NodeView = self._node.view
+        return opening_of(view.epochs(member.agency), split_origin(origin)[1] + after)

@@ -21,7 +21,7 @@ from audit.tree.proof import ConsistencyError, verify_consistency
 from audit.verify.trust import member_of_log
 from exchange.node.node import Node
 from exchange.rpc.transport import status
-from exchange.rpc.transport.program_log import Log
+from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 
@@ -31,7 +31,7 @@ Prove = Callable[[int, int], Awaitable[Sequence[bytes]]]
 
 
 class Judge(Protocol):
-    """Who decides about two notes; ``exchange.rpc.checkpoints``."""
+    """Who decides about two notes; ``exchange.rpc.audit.peer_checkpoints``."""
 
     async def check_echo(self, peer: AgencyId, note: str) -> None: ...
     async def contradicted(
@@ -41,11 +41,11 @@ class Judge(Protocol):
 
 def third_notes(node: Node, peer: str) -> list[str]:
     """Give the newest checkpoints that we hold of all members but one and ourselves."""
-    house, reads = node.house, node.reads
+    view, reads = node.view, node.reads
     held = [
-        reads.peer_checkpoint(member.agency, house.newest_epoch(member.agency))
-        for member in house.federation.roster.members
-        if member.agency not in (peer, house.agency)
+        reads.peer_checkpoint(member.agency, view.newest_epoch(member.agency))
+        for member in view.federation.roster.members
+        if member.agency not in (peer, view.agency)
     ]
     return [note for _, note in filter(None, held)]
 
@@ -75,7 +75,7 @@ class Showing:
 class Gossip:
     """Hears what peers hold of third members' logs."""
 
-    def __init__(self, node: Node, judge: Judge, log: Log, seconds: float) -> None:
+    def __init__(self, node: Node, judge: Judge, log: ProgramLog, seconds: float) -> None:
         """Prepare; of one log a proof is asked for at most once in so many *seconds*."""
         self._node, self._judge, self._log, self._seconds = node, judge, log, seconds
         self.provers: dict[AgencyId, Prove] = {}  # of members that we follow now
@@ -89,19 +89,19 @@ class Gossip:
             RefusedError: TOO_MANY; a note that its log has not signed: the peer holds none that it has not verified.
             RolledBackError: One of our own log shows that this node is an old copy.
         """
-        house = self._node.house
-        if len(notes) > len(house.federation.roster.members):
-            raise RefusedError("TOO_MANY", f"{len(notes)} checkpoints of {len(house.federation.roster.members)} logs")
+        view = self._node.view
+        if len(notes) > len(view.federation.roster.members):
+            raise RefusedError("TOO_MANY", f"{len(notes)} checkpoints of {len(view.federation.roster.members)} logs")
         for note in notes:
             origin = parse_note(note).checkpoint.origin
             try:
-                member, _ = member_of_log(house.federation.roster, origin)
-                key = house.key_of(member.agency, origin)
+                member, _ = member_of_log(view.federation.roster, origin)
+                key = view.key_of(member.agency, origin)
             except RefusedError as refusal:
                 if refusal.code in UNKNOWN:
                     continue
                 raise
-            if member.agency == house.agency:
+            if member.agency == view.agency:
                 await self._judge.check_echo(peer, note)
                 continue
             held = self._node.reads.peer_checkpoint(member.agency, epoch_of_origin(origin))

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from audit.note.checkpoint import parse_note
 from audit.entry.entry import Body, Kind, parse_entry
+from audit.note.checkpoint import parse_note
 from exchange.acts.delivery import held_checkpoint
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
-from exchange.rpc.transport.program_log import Log
-from exchange.acts.unit_of_work import Writing
+from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import UnavailableError
 from keys.identity import AgencyId
 from keys.roster import Member
@@ -29,7 +29,7 @@ _SEEN = "checkpoint-seen "  # with the agency: when, and at what size
 class Heartbeat:
     """Looks whether something is due."""
 
-    def __init__(self, node: Node, now_ms: Callable[[], int], seconds: float, log: Log) -> None:
+    def __init__(self, node: Node, now_ms: Callable[[], int], seconds: float, log: ProgramLog) -> None:
         self._node, self._now_ms, self._seconds, self._log = node, now_ms, seconds, log
 
     async def run(self) -> None:
@@ -48,7 +48,7 @@ class Heartbeat:
         idle = self._idle_ms() >= self._seconds * 1000
         grown = self._grown()
         if idle or grown:
-            await self._node.writer.submit(lambda writing: self._enter(writing, idle, grown), lambda *_: None)
+            await self._node.writer.submit(lambda work: self._enter(work, idle, grown), lambda *_: None)
 
     def _idle_ms(self) -> int:
         """Say for how long nothing was entered."""
@@ -59,10 +59,10 @@ class Heartbeat:
 
     def _grown(self) -> list[tuple[Member, str]]:
         """Find whose log has grown since an entry of ours named it, an hour ago or more."""
-        house, reads = self._node.house, self._node.reads
+        view, reads = self._node.view, self._node.reads
         found = []
-        for member in house.federation.roster.members:
-            held = held_checkpoint(reads, member.agency, house) if member.agency != house.agency else None
+        for member in view.federation.roster.members:
+            held = held_checkpoint(reads, member.agency, view) if member.agency != view.agency else None
             if held is None:
                 continue
             at_ms, origin, size = _last(reads.meta(_SEEN + member.agency))
@@ -71,15 +71,15 @@ class Heartbeat:
                 found.append((member, held[1]))
         return found
 
-    def _enter(self, writing: Writing, idle: bool, grown: Sequence[tuple[Member, str]]) -> None:
+    def _enter(self, work: UnitOfWork, idle: bool, grown: Sequence[tuple[Member, str]]) -> None:
         for member, note in grown:
             seen = parse_note(note).checkpoint
             body = Body(kind=Kind.CHECKPOINT_SEEN, peer=member.number, peer_size=seen.size, peer_root=seen.root)
-            writing.log.add(body)
+            work.log.add(body)
             state = f"{self._now_ms()} {seen.size} {seen.origin}"
-            writing.rows.set_meta(_SEEN + AgencyId(member.agency), state.encode())
+            work.rows.set_meta(_SEEN + AgencyId(member.agency), state.encode())
         if idle and not grown:
-            writing.log.add(Body(kind=Kind.HEARTBEAT))
+            work.log.add(Body(kind=Kind.HEARTBEAT))
 
 
 def _last(state: bytes | None) -> tuple[int, str, int]:

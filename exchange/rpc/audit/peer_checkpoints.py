@@ -26,14 +26,14 @@ from audit.note.fork import pair, verify_fork, with_proof
 from audit.tree.proof import ConsistencyError, verify_consistency
 from exchange.acts.delivery import held_checkpoint
 from exchange.acts.forks import enter_fork, enter_misuse
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
-from exchange.rpc.audit.gossip import Gossip, Prove
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.audit.peer_witnessed import newest_note
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
 from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
+from exchange.rpc.audit.gossip import Gossip, Prove
+from exchange.rpc.audit.peer_witnessed import newest_note
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
@@ -43,7 +43,7 @@ WRITE_SECONDS = 1.0  # a peer's file follows so soon
 class Checkpoints:
     """Keeps both kinds."""
 
-    def __init__(self, node: Node, log: Log, settings: Settings) -> None:
+    def __init__(self, node: Node, log: ProgramLog, settings: Settings) -> None:
         self._node, self._log = node, log
         self.gossip = Gossip(node, self, log, settings.gossip_seconds)
         self._dirty: set[str] = set()
@@ -62,7 +62,7 @@ class Checkpoints:
             self._timer.cancel()
             self._timer = None
         for peer in sorted(self._dirty):
-            held = held_checkpoint(self._node.reads, AgencyId(peer), self._node.house)
+            held = held_checkpoint(self._node.reads, AgencyId(peer), self._node.view)
             if held is not None:
                 path = self._node.paths.peer_checkpoint(peer)
                 _write(path, newest_note(path, held[1]))
@@ -78,14 +78,14 @@ class Checkpoints:
         """
         if not note or self._is_of_earlier_epoch(note):
             return
-        shown = read_answer(note, self._node.house)
+        shown = read_answer(note, self._node.view)
         if shown is None or (shown.size, shown.root) == self._echoed:
             return
         group, root, proof = await self._node.writer.submit(_nothing, partial(_compare, size=shown.size))
         if root == shown.root and shown.origin == group.checkpoint.origin:
             self._echoed = max(self._echoed, (shown.size, shown.root))
             return
-        if root and self._node.vouching.by_most(self._node.house) and shown.origin == group.checkpoint.origin:
+        if root and self._node.vouching.by_most(self._node.view) and shown.origin == group.checkpoint.origin:
             await self._misused(peer, note, group, root, proof)
         error = RolledBackError(peer, shown, group.checkpoint, running=True)
         self._node.fail(error)  # first of all: two copies race here
@@ -96,12 +96,12 @@ class Checkpoints:
 
     async def _misused(self, peer: AgencyId, note: str, group: Group, root: bytes, proof: Sequence[bytes]) -> NoReturn:
         """Enter that our key has signed what our log, which most others vouch for, does not hold."""
-        made, number = pair(note, group.note), self._node.house.member_number(peer)
+        made, number = pair(note, group.note), self._node.view.member_number(peer)
         if parse_note(made.older).checkpoint.size < parse_note(made.newer).checkpoint.size:
             made = replace(made, root=root, proof=tuple(proof))
         shown = parse_note(note).checkpoint
         self._log.alarm("own-key-misused", peer=peer, size=shown.size)
-        await self._node.writer.submit(lambda writing: enter_misuse(writing, number, note, made), lambda *_: None)
+        await self._node.writer.submit(lambda work: enter_misuse(work, number, note, made), lambda *_: None)
         raise RefusedError(
             "RECEIPT_INVALID", f"{peer} holds a checkpoint of ours of size {shown.size} that this node never signed"
         )
@@ -111,12 +111,12 @@ class Checkpoints:
 
         Where that epoch ended our manifest says; a note beyond that end shows what the break has cost.
         """
-        house = self._node.house
+        view = self._node.view
         origin = parse_note(note).checkpoint.origin
-        if epoch_of_origin(origin) >= house.epoch:
+        if epoch_of_origin(origin) >= view.epoch:
             return False
-        shown = verify_note(note, house.key_of(house.agency, origin))
-        end = house.before
+        shown = verify_note(note, view.key_of(view.agency, origin))
+        end = view.before
         if end is not None and end.origin == origin and shown.size > end.size:
             self._log.alarm("own-epoch-went-further", size=shown.size)
         return True
@@ -132,9 +132,9 @@ class Checkpoints:
         Raises:
             RefusedError: RECEIPT_INVALID and those of notes.
         """
-        key = self._node.house.log_key(peer)
+        key = self._node.view.log_key(peer)
         new = verify_note(note, key)
-        held = held_checkpoint(self._node.reads, peer, self._node.house)
+        held = held_checkpoint(self._node.reads, peer, self._node.view)
         if held is not None:
             old = verify_note(held[1], key)
             if new.size < old.size:
@@ -146,7 +146,7 @@ class Checkpoints:
                 await self.contradicted(peer, held[1], note, hashes, prove)
                 raise
         before = held[0] if held is not None else 0
-        await self._node.writer.submit(lambda writing: _advance(writing, peer, before, new, note), lambda *_: None)
+        await self._node.writer.submit(lambda work: _advance(work, peer, before, new, note), lambda *_: None)
         self.seen(peer)
 
     async def contradicted(
@@ -169,13 +169,11 @@ class Checkpoints:
         if older.size < newer.size:
             more = await _more(prove, older.size + 1, newer.size)
             made = with_proof(made, proof, lambda size: more)
-        proven = verify_fork(made, self._node.house.key_of(peer, older.origin)).proven
+        proven = verify_fork(made, self._node.view.key_of(peer, older.origin)).proven
         self._log.alarm("fork-seen" if proven else "checkpoints-not-joined", peer=peer, size=newer.size)
         if proven:
-            number = self._node.house.member_number(peer)
-            await self._node.writer.submit(
-                lambda writing: enter_fork(writing, number, first, second, made), lambda *_: None
-            )
+            number = self._node.view.member_number(peer)
+            await self._node.writer.submit(lambda work: enter_fork(work, number, first, second, made), lambda *_: None)
         return proven
 
 
@@ -186,12 +184,12 @@ async def _more(prove: Prove | None, old: int, new: int) -> Sequence[bytes]:
         return []  # then the two are not joined, and not proven apart
 
 
-def _advance(writing: Writing, peer: str, before: int, new: Checkpoint, note: str) -> None:
+def _advance(work: UnitOfWork, peer: str, before: int, new: Checkpoint, note: str) -> None:
     """Move on, if what is held is still what the proof starts from."""
     epoch = epoch_of_origin(new.origin)
-    held = writing.rows.peer_checkpoint(peer, epoch)
+    held = work.rows.peer_checkpoint(peer, epoch)
     if (held[0] if held is not None else 0) == before and new.size > before:
-        writing.rows.set_peer_checkpoint(peer, new.size, note, epoch)
+        work.rows.set_peer_checkpoint(peer, new.size, note, epoch)
 
 
 def _compare(_: None, group: Group, size: int) -> tuple[Group, bytes, Sequence[bytes]]:
@@ -207,7 +205,7 @@ def _root(group: Group, size: int) -> bytes:
         return b""
 
 
-def _nothing(writing: Writing) -> None:
+def _nothing(work: UnitOfWork) -> None:
     return None
 
 

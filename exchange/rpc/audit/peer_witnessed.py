@@ -46,17 +46,17 @@ def newest_note(checkpoint: Path, held: str) -> str:
     return note if cosigned.origin == bare.origin and cosigned.size >= bare.size else held
 
 
-class Proven:
+class PeerWitnessed:
     """Keeps one peer's cosigned checkpoint."""
 
     def __init__(self, node: Node, peer: AgencyId) -> None:
         self._node, self._peer = node, peer
         self._path = witnessed_path(node.paths.peer_checkpoint(peer))
-        self._writing = threading.Lock()  # a stream that ended leaves its last write to its thread, the next one begins
+        self._work = threading.Lock()  # a stream that ended leaves its last write to its thread, the next one begins
 
     def is_behind(self) -> bool:
         """Tell whether we hold a newer checkpoint of the peer than its cosigned one."""
-        held = held_checkpoint(self._node.reads, self._peer, self._node.house)
+        held = held_checkpoint(self._node.reads, self._peer, self._node.view)
         return held is not None and self._size_of(parse_note(held[1]).checkpoint.origin) < held[0]
 
     async def take(self, note: str, prove: Prove) -> bool:
@@ -77,22 +77,22 @@ class Proven:
         """
         if not note:
             return False
-        house = self._node.house
-        new = verify_note(note, house.log_key(self._peer))  # 1
-        policy: WitnessPolicy = policy_of(house.federation.roster, self._peer)
+        view = self._node.view
+        new = verify_note(note, view.log_key(self._peer))  # 1
+        policy: WitnessPolicy = policy_of(view.federation.roster, self._peer)
         if not policy.judge(note).reached:  # 2
             raise RefusedError("RECEIPT_INVALID", f"{self._peer} shows a checkpoint as cosigned that no quorum has")
         if new.size <= self._size_of(new.origin):  # 3
             return False
-        held = held_checkpoint(self._node.reads, self._peer, house)
+        held = held_checkpoint(self._node.reads, self._peer, view)
         if held is not None:
-            old = verify_note(held[1], house.log_key(self._peer))
+            old = verify_note(held[1], view.log_key(self._peer))
             await _check_one_history(old, new, prove)  # 4
         return await asyncio.to_thread(self._write, new, note)
 
     def _write(self, new: Checkpoint, note: str) -> bool:
         """Write it, if it is newer still."""
-        with self._writing:
+        with self._work:
             if new.size <= self._size_of(new.origin):
                 return False
             _write(self._path, note)

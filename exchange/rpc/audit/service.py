@@ -7,13 +7,13 @@ from audit.note.epochs import split_origin
 from audit.tiles.tile_names import parse_tile_name
 from audit.tiles.tiles import MissingError, TileFolder
 from audit.witness.witness_state import WitnessState
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node, now_ms
+from exchange.node.writer import Group
+from exchange.rpc.audit.be_witness import Witnessing
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
-from exchange.rpc.audit.be_witness import Witnessing
 from exchange.v1 import node_pb2
-from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
 from keys.errors import RefusedError
 from keys.roster import Member
 
@@ -38,13 +38,13 @@ class AuditLog:
         Raises:
             RefusedError: NOT_ALLOWED, the log of a third agency; PEER_UNTRUSTED.
         """
-        house, found = self._node.house, caller()
-        if request.origin in ("", house.origin):
+        view, found = self._node.view, caller()
+        if request.origin in ("", view.origin):
             if not found.pinned:
                 raise RefusedError("PEER_UNTRUSTED", f"this key is not pinned as the node of {found.agency}")
             witnessed = self._node.witnessed[1]
             return node_pb2.CheckpointResponse(note=self._node.note, witnessed=witnessed, time_ms=now_ms())
-        member = house.federation.roster.member(found.agency)
+        member = view.federation.roster.member(found.agency)
         if member is None or split_origin(request.origin)[0] != member.log_name:
             raise RefusedError("NOT_ALLOWED", "a checkpoint of a third agency's log is that agency's to give")
         cosigned = max(self._cosigned_of(member), key=_age, default="")
@@ -52,8 +52,8 @@ class AuditLog:
 
     def _newest_of(self, member: Member) -> str:
         """Give the newest checkpoint of a member's log that we verified or cosigned, of whatever epoch."""
-        house, reads = self._node.house, self._node.reads
-        held = [reads.peer_checkpoint(member.agency, each.epoch) for each in house.epochs(member.agency)]
+        view, reads = self._node.view, self._node.reads
+        held = [reads.peer_checkpoint(member.agency, each.epoch) for each in view.epochs(member.agency)]
         notes = [note for _, note in filter(None, held)]
         return max(notes + self._cosigned_of(member), key=_age, default="")
 
@@ -84,7 +84,7 @@ class AuditLog:
         Raises:
             RefusedError: NOT_ALLOWED for another log, MALFORMED for sizes that our log does not have.
         """
-        if request.origin not in ("", self._node.house.origin):
+        if request.origin not in ("", self._node.view.origin):
             raise RefusedError("NOT_ALLOWED", "only this node's own log is proven here")
         hashes = await self._node.writer.submit(
             _nothing, lambda _, group: _prove(group, request.old_size, request.new_size)
@@ -112,5 +112,5 @@ def _prove(group: Group, old: int, new: int) -> list[bytes] | None:
         return None
 
 
-def _nothing(writing: Writing) -> None:
+def _nothing(work: UnitOfWork) -> None:
     return None

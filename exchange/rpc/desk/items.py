@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from audit.note.checkpoint import VerifierKey
+from exchange.acts.node_view import NodeView
 from exchange.records.dispatch import parse_dispatch
-from exchange.acts.node_view import House
 from exchange.records.receipt import decode_receipt, origin_of, reason_name
 from exchange.store.store import HeldBulletin, LaneState, OutboundRow, Reads
 from exchange.v1 import node_pb2
@@ -43,7 +43,7 @@ def inbox_item(held: HeldBulletin, reads: Reads) -> node_pb2.InboxItem:
     )
 
 
-def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], house: House, reads: Reads) -> node_pb2.OutboxItem:
+def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], view: NodeView, reads: Reads) -> node_pb2.OutboxItem:
     """Show what became of a bulletin of ours: one state and one reason for each recipient."""
     facts, content = held.facts, reads.content(held.entry_index)
     item = node_pb2.OutboxItem(
@@ -59,7 +59,7 @@ def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], house: House, r
         published_ms=held.at_ms,
         erased=held.erased,
     )
-    states = [_state(row, peer, house) for peer, row in _newest(reads.outbound_of(held.entry_index), lanes)]
+    states = [_state(row, peer, view) for peer, row in _newest(reads.outbound_of(held.entry_index), lanes)]
     if content is not None:
         signed = SignedPayload.decode(content.dispatch)
         item.dispatch.CopyFrom(signed.to_message())
@@ -89,7 +89,7 @@ def _newest(rows: Iterable[OutboundRow], lanes: dict[int, LaneState]) -> list[tu
     return list(chosen.items())
 
 
-def _state(row: OutboundRow, peer: str, house: House) -> node_pb2.OutboxState:
+def _state(row: OutboundRow, peer: str, view: NodeView) -> node_pb2.OutboxState:
     state = node_pb2.OutboxState(
         agency=peer,
         state=node_pb2.DeliveryState.ValueType(int(row.state)),
@@ -98,16 +98,16 @@ def _state(row: OutboundRow, peer: str, house: House) -> node_pb2.OutboxState:
         delivery=row.delivery,
         opening=row.opening,
         since_ms=row.since_ms,
-        log_key=str(_log_key(row, AgencyId(peer), house)),
+        log_key=str(_log_key(row, AgencyId(peer), view)),
     )
     if row.receipt:
         state.receipt.CopyFrom(decode_receipt(row.receipt).to_message())
     return state
 
 
-def _log_key(row: OutboundRow, peer: AgencyId, house: House) -> VerifierKey:
+def _log_key(row: OutboundRow, peer: AgencyId, view: NodeView) -> VerifierKey:
     """Give the key that a receipt verifies under, of whichever epoch of the peer's log it is."""
-    return house.key_of(peer, origin_of(decode_receipt(row.receipt))) if row.receipt else house.log_key(peer)
+    return view.key_of(peer, origin_of(decode_receipt(row.receipt))) if row.receipt else view.log_key(peer)
 
 
 def cursor(items: Iterable[HeldBulletin], after: int) -> int:

@@ -10,19 +10,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from exchange.acts import publishing
-from exchange.node.node import Node
-from exchange.acts.publishing import Prepared, Published
+from exchange.acts.publishing import Prepared, PublishOutcome
 from exchange.acts.reissue import OldEntry, renew
+from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.node import Node
+from exchange.node.writer import Group
+from exchange.records.statement import statement_digest
+from exchange.rpc.transport.caller import Caller
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES
-from exchange.rpc.transport.caller import Caller
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rules.complaint import RulesError
-from exchange.records.statement import statement_digest
 from exchange.store.store import HeldBulletin
 from exchange.v1 import node_pb2
-from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.v1 import signed_pb2
@@ -83,13 +83,13 @@ class Posting:
         return waiting
 
     def _enter_one(self, message: signed_pb2.SignedPayload, caller: Caller) -> Waiting:
-        house = self._node.house
+        view = self._node.view
         try:
             signed = SignedPayload.from_message(message)
             prepared = publishing.prepare(
                 signed,
                 caller=caller.owner,
-                house=house,
+                view=view,
                 reads=self._node.reads,
                 now_ms=self._now_ms(),
                 random_bytes=self._node.random_bytes,
@@ -101,10 +101,12 @@ class Posting:
             return signed.payload, self._node.writer.submit(
                 partial(_again, held=prepared, old_entry=self._node.old_entry), finish
             )
-        act = partial(publishing.publish, prepared=prepared, house=house)
+        act = partial(publishing.publish, prepared=prepared, view=view)
         return signed.payload, self._node.writer.submit(act, finish)
 
-    def _finish(self, prepared: Prepared | HeldBulletin, published: Published, group: Group) -> node_pb2.PublishResult:
+    def _finish(
+        self, prepared: Prepared | HeldBulletin, published: PublishOutcome, group: Group
+    ) -> node_pb2.PublishResult:
         """Make the answer, once it is durable and signed for."""
         if isinstance(prepared, HeldBulletin) or not published.queued:
             # It was published before, perhaps in this very group: what travels is the dispatch of that time.
@@ -167,6 +169,6 @@ async def _settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
     return results
 
 
-def _again(writing: Writing, *, held: HeldBulletin, old_entry: OldEntry) -> Published:
-    place = renew(writing, held.entry_index, old_entry)
-    return Published(entry_index=place, statement_digest=held.statement_digest, queued=())
+def _again(work: UnitOfWork, *, held: HeldBulletin, old_entry: OldEntry) -> PublishOutcome:
+    place = renew(work, held.entry_index, old_entry)
+    return PublishOutcome(entry_index=place, statement_digest=held.statement_digest, queued=())

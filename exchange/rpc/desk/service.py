@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from exchange.acts import legal_hold as holding, reading
-from exchange.records.bulletin import parse_bulletin
-from exchange.acts.failpoint import failpoint
-from exchange.node.node import Node
+from exchange.acts import legal_hold as holding
+from exchange.acts import reading
 from exchange.acts.reading import Granted, Reader
-from exchange.records.receipt import Receipt
 from exchange.acts.reissue import renew
-from exchange.rpc.transport.grpc_types import Context
+from exchange.node.failpoint import failpoint
+from exchange.node.node import Node
+from exchange.node.writer import Group
+from exchange.records.bulletin import parse_bulletin
+from exchange.records.receipt import Receipt
+from exchange.records.statement import ReadPurpose, parse_statement
 from exchange.rpc.desk.items import cursor, inbox_item, lanes_by_row, outbox_item
+from exchange.rpc.desk.publish_stream import Posting
 from exchange.rpc.transport.fanout import Fanout
+from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
 from exchange.rpc.transport.limits import MAX_PAGE, PAGE
-from exchange.rpc.desk.publish_stream import Posting
 from exchange.rpc.transport.refusal_counts import Refusals
-from exchange.records.statement import ReadPurpose, parse_statement
 from exchange.store.store import HeldBulletin
 from exchange.v1 import node_pb2
-from exchange.node.writer import Group
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
@@ -45,12 +46,12 @@ class Desk:
 
     async def Profile(self, request: node_pb2.ProfileRequest, context: Context) -> node_pb2.ProfileResponse:
         """Tell a client what it must know before it signs."""
-        house = self._node.house
+        view = self._node.view
         return node_pb2.ProfileResponse(
-            agency=house.agency,
-            roster=house.federation.rosters[-1].signed.to_message(),
-            manifest=house.federation.manifests[house.agency].signed.to_message(),
-            key_sheet=house.federation.key_sheets[house.agency].signed.to_message(),
+            agency=view.agency,
+            roster=view.federation.rosters[-1].signed.to_message(),
+            manifest=view.federation.manifests[view.agency].signed.to_message(),
+            key_sheet=view.federation.key_sheets[view.agency].signed.to_message(),
             checkpoint=self._node.note,
             owner=caller().owner,
         )
@@ -59,14 +60,14 @@ class Desk:
         self, request: node_pb2.ReserveNumberRequest, context: Context
     ) -> node_pb2.ReserveNumberResponse:
         """Give the next number of a kind and a year; RefusedError MALFORMED for a kind that there is not."""
-        house, code, year = self._node.house, request.kind_code, request.year
-        catalogue = house.catalogue(house.federation.roster_digest)
+        view, code, year = self._node.view, request.kind_code, request.year
+        catalogue = view.catalogue(view.federation.roster_digest)
         if code not in {kind.code for kind in catalogue.kinds.values()} or year not in YEARS:
             raise RefusedError("MALFORMED", "no kind of this code, or no such year")
         number = await self._node.writer.submit(
-            lambda writing: writing.rows.next_number(code, year), lambda value, group: value
+            lambda work: work.rows.next_number(code, year), lambda value, group: value
         )
-        return node_pb2.ReserveNumberResponse(number=f"{house.agency}/{code}/{year}/{number:06d}")
+        return node_pb2.ReserveNumberResponse(number=f"{view.agency}/{code}/{year}/{number:06d}")
 
     async def Publish(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context) -> None:
         """Publish statements in batches; answers in order, refusals among them."""
@@ -110,7 +111,7 @@ class Desk:
         shown: list[HeldBulletin] = []
         size = 0
         for each in held:
-            item = outbox_item(each, lanes, self._node.house, reads)
+            item = outbox_item(each, lanes, self._node.view, reads)
             size += item.ByteSize()
             if items and size > 1 << 20:
                 break  # the rest is asked for with the cursor
@@ -144,16 +145,16 @@ class Desk:
             raise RefusedError("MALFORMED", "a request that is not one to export")
         granted, receipt = await self._grant(reader)
         published = await self._node.writer.submit(
-            lambda writing: renew(writing, granted.held[0].entry_index, self._node.old_entry),
+            lambda work: renew(work, granted.held[0].entry_index, self._node.old_entry),
             lambda place, group: group.receipt(place, self._node.entry),
         )
         return node_pb2.ExportResponse(opened=self._opened(granted, receipt), published=published.to_message())
 
     async def Hold(self, request: node_pb2.HoldRequest, context: Context) -> node_pb2.HoldResponse:
         """Keep a bulletin from erasure, or let it go, once that is committed."""
-        reader, house = self._check(request.read), self._node.house
+        reader, view = self._check(request.read), self._node.view
         kept, receipt = await self._node.writer.submit(
-            lambda writing: holding.hold(writing, reader, house, self._node.random_bytes),
+            lambda work: holding.hold(work, reader, view, self._node.random_bytes),
             lambda kept, group: (kept, group.receipt(kept.entry_index, self._node.entry)),
         )
         if kept.denied is not None:
@@ -162,10 +163,10 @@ class Desk:
 
     def _opened(self, granted: Granted, receipt: Receipt) -> node_pb2.ReadResponse:
         failpoint("opened-committed")
-        held, house = granted.held[0], self._node.house
-        opened = reading.open_bulletin(granted, held, house, self._node.reads)
+        held, view = granted.held[0], self._node.view
+        opened = reading.open_bulletin(granted, held, view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
-        manifest = house.federation.manifests.get(AgencyId(held.sender))
+        manifest = view.federation.manifests.get(AgencyId(held.sender))
         response = node_pb2.ReadResponse(
             statement=opened.statement.to_message(),
             dispatch=opened.dispatch.to_message(),
@@ -173,9 +174,9 @@ class Desk:
             blind=granted.blind,
             author_manifest=manifest.signed.to_message() if manifest is not None else None,
         )
-        if held.sender != house.agency:
+        if held.sender != view.agency:
             response.item.CopyFrom(inbox_item(held, self._node.reads))
-        for roster in house.federation.rosters:
+        for roster in view.federation.rosters:
             if roster.digest == statement.roster_digest:
                 response.author_roster.CopyFrom(roster.signed.to_message())
         return response
@@ -184,21 +185,21 @@ class Desk:
         if limit > MAX_PAGE:
             raise RefusedError("TOO_MANY", f"{limit} rows, at most {MAX_PAGE}")
         check_cursor(after)
-        reads, house = self._node.reads, self._node.house
+        reads, view = self._node.reads, self._node.view
         if bulletin_id:
-            return [each for each in reads.find_any(bulletin_id) if (each.sender == house.agency) == sent]
+            return [each for each in reads.find_any(bulletin_id) if (each.sender == view.agency) == sent]
         return reads.held_since(after, limit or PAGE, sent=sent)
 
     def _check(self, read: signed_pb2.SignedPayload) -> Reader:
         return reading.check_request(
-            SignedPayload.from_message(read), caller=caller().owner, house=self._node.house, now_ms=self._now_ms()
+            SignedPayload.from_message(read), caller=caller().owner, view=self._node.view, now_ms=self._now_ms()
         )
 
     async def _grant(self, reader: Reader) -> tuple[Granted, Receipt]:
         """Log the reading; what was denied is raised only now, when its entry is durable."""
-        house = self._node.house
+        view = self._node.view
         granted, receipt = await self._node.writer.submit(
-            lambda writing: reading.grant(writing, reader, house, self._node.random_bytes), self._finish
+            lambda work: reading.grant(work, reader, view, self._node.random_bytes), self._finish
         )
         if granted.denied is not None:
             raise granted.denied
@@ -208,7 +209,7 @@ class Desk:
         return granted, group.receipt(granted.entry_index, self._node.entry)
 
     def _subject(self, granted: Granted, held: HeldBulletin) -> node_pb2.SubjectLine:
-        opened = reading.open_bulletin(granted, held, self._node.house, self._node.reads)
+        opened = reading.open_bulletin(granted, held, self._node.view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
         bulletin = parse_bulletin(statement.bulletin, newer_minor=held.facts.not_understood)
         return node_pb2.SubjectLine(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from exchange.records.lane import LaneId
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
 from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
+from exchange.records.lane import LaneId
 
 RESERVED = "head-time"  # the name in the database: milliseconds UTC, eight bytes
 RESERVE_MS = 60_000  # a write a minute, and at a restart no head is dated more than that ahead
@@ -40,12 +40,12 @@ class HeadTimes:
         # Nobody waits for it: it is lost only if the node dies at once and its clock is set back as well.
         self._reserved = until_ms
         self._node.writer.submit(
-            lambda writing: _keep(writing, until_ms), lambda value, group: _nothing(group)
+            lambda work: _keep(work, until_ms), lambda value, group: _nothing(group)
         ).add_done_callback(_seen)
 
 
-def _keep(writing: Writing, until_ms: int) -> None:
-    writing.rows.set_meta(RESERVED, until_ms.to_bytes(8, "big"))
+def _keep(work: UnitOfWork, until_ms: int) -> None:
+    work.rows.set_meta(RESERVED, until_ms.to_bytes(8, "big"))
 
 
 def _nothing(group: Group) -> None:

@@ -11,8 +11,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
-from exchange.acts.unit_of_work import Writing
 
 FOLDER = "run"
 PREFIX = "intake-"
@@ -64,14 +64,14 @@ def count_deaths(node: Node) -> int:
     """
     found = left_behind(node.paths.home)
     if found:
-        node.writer.run(lambda writing: enter_deaths(writing, found), lambda *_: None)
+        node.writer.run(lambda work: enter_deaths(work, found), lambda *_: None)
     for peer, *_ in found:
         (node.paths.home / FOLDER / f"{PREFIX}{peer}").unlink()
     return len(found)
 
 
-def enter_deaths(writing: Writing, found: Sequence[tuple[str, int, int, int]]) -> None:
+def enter_deaths(work: UnitOfWork, found: Sequence[tuple[str, int, int, int]]) -> None:
     """Count one death on each of these deliveries: (peer, class, epoch, sequence)."""
     for peer, lane_class, epoch, sequence in found:
-        lane = writing.rows.open_lane(outgoing=False, peer=peer, lane_class=lane_class, epoch=epoch)
-        writing.rows.add_attempts([(lane.row, sequence)])
+        lane = work.rows.open_lane(outgoing=False, peer=peer, lane_class=lane_class, epoch=epoch)
+        work.rows.add_attempts([(lane.row, sequence)])

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from exchange.acts.delivery import held_checkpoint
-from exchange.acts.failpoint import failpoint
-from exchange.acts.intake import Answer
-from exchange.records.lane import LaneClass
-from exchange.node.node import Node
+from exchange.acts.intake import DeliveryAnswer
 from exchange.acts.reissue import OldEntry, renew
+from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.failpoint import failpoint
+from exchange.node.node import Node
+from exchange.node.writer import Group
+from exchange.records.lane import LaneClass
+from exchange.rpc.audit.gossip import Showing
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.transport.grpc_types import FollowCall
-from exchange.rpc.audit.gossip import Showing
 from exchange.store.store import InboundRow
 from exchange.v1 import node_pb2
-from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 
@@ -72,7 +72,7 @@ class Answering:
                 return
             self._add(lane_class, map(_due_row, rows))
 
-    def answered(self, lane_class: LaneClass, answers: Iterable[Answer]) -> None:
+    def answered(self, lane_class: LaneClass, answers: Iterable[DeliveryAnswer]) -> None:
         """Make due what a message's intake answered."""
         self._add(lane_class, (Due(each.sequence, each.entry_index, each.original_index) for each in answers))
 
@@ -129,7 +129,7 @@ class Answering:
                 row.original.CopyFrom(group.receipt(each.original_index, self._node.entry).to_message())
         if 0 < self._peer_size < group.checkpoint.size:
             made.consistency.extend(group.log.consistency(self._peer_size, group.checkpoint.size))
-        held = held_checkpoint(self._node.reads, self._peer, self._node.house)
+        held = held_checkpoint(self._node.reads, self._peer, self._node.view)
         made.echo = held[1] if held is not None else ""
         made.seen.extend(self._showing.fresh())
         return made
@@ -139,13 +139,13 @@ def _due_row(row: InboundRow) -> Due:
     return Due(row.sequence, row.entry_index, row.original_index)
 
 
-def _renew(batch: list[Due], old_entry: OldEntry, writing: Writing) -> list[Due]:
+def _renew(batch: list[Due], old_entry: OldEntry, work: UnitOfWork) -> list[Due]:
     """Bring answers of an earlier epoch of our log into this one, so that they can be proved."""
     return [
         Due(
             each.sequence,
-            renew(writing, each.entry_index, old_entry),
-            renew(writing, each.original_index, old_entry) if each.original_index else 0,
+            renew(work, each.entry_index, old_entry),
+            renew(work, each.original_index, old_entry) if each.original_index else 0,
         )
         for each in batch
     ]

@@ -15,21 +15,21 @@ from typing import Any
 
 from exchange.acts import intake
 from exchange.acts.delivery import held_checkpoint
-from exchange.acts.intake import Answer, Message
-from exchange.records.lane import EquivocationError, LaneClass
-from exchange.node.node import Node
 from exchange.acts.delivery_checks import Parcel
-from exchange.rpc.lane import encode as wire
-from exchange.rpc.lane.receipts import Answering
-from exchange.rpc.transport.grpc_types import FollowCall
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
-from exchange.rpc.lane.records import held_records, record_messages
-from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.acts.intake import DeliveryAnswer, Message
 from exchange.acts.stop_lane import stop_lane
+from exchange.node.node import Node
+from exchange.node.writer import Group
+from exchange.records.lane import EquivocationError, LaneClass
+from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
+from exchange.rpc.lane.receipts import Answering
+from exchange.rpc.lane.records import held_records, record_messages
+from exchange.rpc.transport.grpc_types import FollowCall
+from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.store.store import LaneState
 from exchange.v1 import node_pb2
-from exchange.node.writer import Group
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
@@ -41,7 +41,9 @@ ATTEMPTS = 3  # at entering a message while the lane moves under it
 class Following:
     """What we know of one peer's lanes beyond single streams, and how its messages are taken."""
 
-    def __init__(self, node: Node, peer: AgencyId, now_ms: Callable[[], int], refusals: Refusals, log: Log) -> None:
+    def __init__(
+        self, node: Node, peer: AgencyId, now_ms: Callable[[], int], refusals: Refusals, log: ProgramLog
+    ) -> None:
         self._node, self.peer, self._now_ms, self._refusals, self._log = node, peer, now_ms, refusals, log
         self._damaged: Counter[tuple[int, int]] = Counter()
         self._marker = Marker(node.paths.home, peer)
@@ -53,7 +55,7 @@ class Following:
 
     def start(self) -> node_pb2.FollowRequest:
         """Say where we stand."""
-        held = held_checkpoint(self._node.reads, self.peer, self._node.house)
+        held = held_checkpoint(self._node.reads, self.peer, self._node.view)
         lanes = [
             wire.lane_position(lane_class, state.epoch, state.sequence, state.digest)
             for lane_class in LaneClass
@@ -62,7 +64,7 @@ class Following:
         return node_pb2.FollowRequest(
             start=node_pb2.FollowStart(
                 lanes=lanes,
-                records=record_messages(held_records(self._node.house)),
+                records=record_messages(held_records(self._node.view)),
                 echo=held[1] if held is not None else "",
             )
         )
@@ -114,14 +116,14 @@ class Following:
         answering.answered(lane_class, answers)
         self._report(lane_class, answers)
 
-    async def _enter(self, message: Message) -> tuple[LaneClass, list[Answer]]:
+    async def _enter(self, message: Message) -> tuple[LaneClass, list[DeliveryAnswer]]:
         for attempt in range(ATTEMPTS):
-            house = self._node.house
+            view = self._node.view
             try:
                 checked = intake.check_message(
                     message,
                     peer=self.peer,
-                    house=house,
+                    view=view,
                     reads=self._node.reads,
                     now_ms=self._now_ms(),
                     random_bytes=self._node.random_bytes,
@@ -141,7 +143,7 @@ class Following:
                         intake.take_message,
                         checked=checked,
                         peer=self.peer,
-                        house=house,
+                        view=view,
                         old_entry=self._node.old_entry,
                     ),
                     _same,
@@ -157,20 +159,20 @@ class Following:
         """Count a fault of ours on a delivery as a death on it: it must not hold up the lane for ever (row 69)."""
         if self._marker.at is not None:
             found = [(self.peer, *self._marker.at)]
-            await self._node.writer.submit(lambda writing: enter_deaths(writing, found), _nothing)
+            await self._node.writer.submit(lambda work: enter_deaths(work, found), _nothing)
 
     def _note_damage(self, refusal: RefusedError) -> None:
         if isinstance(refusal, intake.DamagedError):
             self._damaged[refusal.place] += 1
 
     async def _stop_lane(self, message: Message, found: EquivocationError) -> None:
-        house = self._node.house
+        view = self._node.view
         await self._node.writer.submit(
-            lambda writing: stop_lane(writing, message, found, peer=self.peer, house=house), _nothing
+            lambda work: stop_lane(work, message, found, peer=self.peer, view=view), _nothing
         )
         self._log.alarm("lane-contradicts-itself", peer=self.peer, sequence=found.sequence)
 
-    def _report(self, lane_class: LaneClass, answers: list[Answer]) -> None:
+    def _report(self, lane_class: LaneClass, answers: list[DeliveryAnswer]) -> None:
         fresh = [each for each in answers if each.new]
         if not fresh:
             return
@@ -190,11 +192,11 @@ class Following:
 
     def _present(self, lane_class: LaneClass) -> LaneState | None:
         """Give a lane of the peer's in the epoch in which its log is now."""
-        epoch = self._node.house.newest_epoch(self.peer)
+        epoch = self._node.view.newest_epoch(self.peer)
         return self._node.reads.lane(outgoing=False, peer=self.peer, lane_class=lane_class, epoch=epoch)
 
     def _number(self) -> int:
-        member = self._node.house.federation.roster.member(self.peer)
+        member = self._node.view.federation.roster.member(self.peer)
         return member.number if member is not None else 0
 
 
@@ -256,7 +258,7 @@ def _message(batch: node_pb2.LaneBatch) -> Message:
     )
 
 
-def _same(value: list[Answer], group: Group) -> list[Answer]:
+def _same(value: list[DeliveryAnswer], group: Group) -> list[DeliveryAnswer]:
     return value
 
 

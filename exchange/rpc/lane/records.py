@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from exchange.acts.directory import RecordKind
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
 from exchange.node.node import Node
-from exchange.rpc.transport.program_log import Log
+from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId
-from keys.manifest import parse_key_sheet, parse_manifest
+from keys.key_sheet import parse_key_sheet
+from keys.manifest import parse_manifest
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
 ADOPTABLE = (RecordKind.MANIFEST, RecordKind.KEY_SHEET)  # in this order: a sheet is signed by a key of the manifest
@@ -28,9 +29,9 @@ Fetch = Callable[[RecordKind, str, int], Awaitable[SignedPayload]]
 Held = dict[tuple[RecordKind, str], tuple[int, bytes]]
 
 
-def held_records(house: House) -> Held:
+def held_records(view: NodeView) -> Held:
     """Give version and digest of the newest record of each kind and agency that is in force here."""
-    federation = house.federation
+    federation = view.federation
     held: Held = {(RecordKind.ROSTER, ""): (federation.roster.version, federation.roster_digest)}
     for agency, manifest in federation.manifests.items():
         held[RecordKind.MANIFEST, agency] = (manifest.record.version, manifest.digest)
@@ -56,7 +57,7 @@ def check_number(records: Sequence[object]) -> None:
 class Adopting:
     """Adopts one record after the other, so that none is fetched twice."""
 
-    def __init__(self, node: Node, log: Log) -> None:
+    def __init__(self, node: Node, log: ProgramLog) -> None:
         self._node, self._log = node, log
         self._one = asyncio.Lock()
         # Who has signed two records under one number is believed no third, before a person has looked.
@@ -82,7 +83,7 @@ class Adopting:
 
     def _wanted(self, told: list[node_pb2.AdoptedRecord]) -> list[tuple[RecordKind, node_pb2.AdoptedRecord]]:
         """Pick what must be fetched: manifests first."""
-        held = held_records(self._node.house)
+        held = held_records(self._node.view)
         wanted = []
         for kind in ADOPTABLE:
             for each in told:
@@ -93,7 +94,7 @@ class Adopting:
         return wanted
 
     def _is_stopped(self, kind: RecordKind, agency: str) -> bool:
-        known = self._node.house.federation.roster.member(agency) is not None
+        known = self._node.view.federation.roster.member(agency) is not None
         return not known or _evidence(kind, agency) in self._stopped
 
     async def _adopt(self, kind: RecordKind, told: node_pb2.AdoptedRecord, fetch: Fetch) -> None:

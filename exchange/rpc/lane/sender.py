@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 
 from exchange.acts import delivery
 from exchange.acts.delivery import MAX_BATCH_BYTES, MAX_BATCH_COUNT
-from exchange.records.lane import LaneClass, LaneId, Withdrawn
-from exchange.node.node import Node
 from exchange.acts.publishing import Queued
+from exchange.node.node import Node
+from exchange.records.lane import LaneClass, LaneId, Withdrawn
 from exchange.rpc.lane import encode as wire
-from exchange.rpc.transport.grpc_types import Context
-from exchange.rpc.transport.fanout import Queue
 from exchange.rpc.lane.headtimes import HeadTimes
-from exchange.rpc.transport.limits import Settings
 from exchange.rpc.lane.records import Held, record_messages
+from exchange.rpc.transport.fanout import Queue
+from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.transport.limits import Settings
 from exchange.v1 import node_pb2
 from keys.identity import AgencyId
 
@@ -198,7 +198,7 @@ class Sending:
             (outlet.sequence, outlet.digest),
             max(outlet.queue.latest, outlet.sequence),
             withdrawn,
-            self._node.house,
+            self._node.view,
             self._times.next(outlet.lane),
         )
         return wire.batch(parcels, head.encode())

@@ -9,25 +9,25 @@ from functools import partial
 
 from audit.tree.proof import ConsistencyError
 from exchange.acts import delivery
-from exchange.acts.node_view import House
-from exchange.records.lane import LaneClass, LaneId
+from exchange.acts.node_view import NodeView
 from exchange.node.node import Node
+from exchange.node.writer import HELD_SECONDS, Group
+from exchange.records.lane import LaneClass, LaneId
 from exchange.records.receipt import Receipt, receipt_from_message
-from exchange.rpc.lane import encode as wire
-from exchange.rpc.transport.grpc_types import Context
-from exchange.rpc.audit.peer_checkpoints import Checkpoints
-from exchange.rpc.transport.fanout import Fanout, Queue
-from exchange.rpc.transport.interceptor import Gate, caller
 from exchange.rpc.audit.gossip import third_notes
+from exchange.rpc.audit.peer_checkpoints import Checkpoints
+from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.headtimes import HeadTimes
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import Log
 from exchange.rpc.lane.records import check_number, held_records, record_messages
-from exchange.rpc.recovery.service import Recovering
 from exchange.rpc.lane.sender import Outlet, Sending
+from exchange.rpc.recovery.service import Recovering
+from exchange.rpc.transport.fanout import Fanout, Queue
+from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.transport.interceptor import Gate, caller
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import ProgramLog
 from exchange.store.store import LaneState
 from exchange.v1 import node_pb2
-from exchange.node.writer import HELD_SECONDS, Group
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
@@ -35,7 +35,7 @@ Requests = AsyncIterator[node_pb2.FollowRequest]
 ATTEMPTS = 3  # at entering receipts while the lane moves under them
 
 
-class Lanes:
+class LaneService:
     """The servicer of ``exchange.v1.Lane``."""
 
     def __init__(
@@ -46,15 +46,15 @@ class Lanes:
         checkpoints: Checkpoints,
         settings: Settings,
         now_ms: Callable[[], int],
-        log: Log,
+        log: ProgramLog,
     ) -> None:
         self._node, self._fanout, self._gate, self._checkpoints = node, fanout, gate, checkpoints
         self._settings, self._now_ms, self._log = settings, now_ms, log
         self._times = HeadTimes(node, now_ms)
         self._streams: dict[str, Sending] = {}
-        self._told = held_records(node.house)
+        self._told = held_records(node.view)
         self._stopping = False
-        node.on_house.append(self._adopted)
+        node.on_view.append(self._adopted)
 
     async def Follow(self, requests: Requests, context: Context) -> None:
         """Send deliveries from where the peer stands, and take its receipts.
@@ -92,7 +92,7 @@ class Lanes:
             self._leave(stream)
 
     async def Recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
-        """Give a member that lost its node back what it once gave us (``exchange.rpc.recovering``)."""
+        """Give a member that lost its node back what it once gave us (``exchange.rpc.recovery.service``)."""
         await Recovering(self._node).recover(request, context)
 
     def stop(self) -> None:
@@ -127,20 +127,20 @@ class Lanes:
 
     def _outlet(self, peer: AgencyId, lane_class: LaneClass, start: node_pb2.FollowStart) -> Outlet:
         """Begin one lane where the peer stands."""
-        house = self._node.house
+        view = self._node.view
         found = [each for each in start.lanes if wire.class_of(each) == lane_class]
         if len(found) > 1:
             raise RefusedError("MALFORMED", "a lane stands twice in a follower's start")
         position = found[0] if found else node_pb2.LanePosition()
-        if position.epoch > house.epoch:
-            raise RefusedError("LANE_UNKNOWN", f"the peer holds epoch {position.epoch}, ours is {house.epoch}")
+        if position.epoch > view.epoch:
+            raise RefusedError("LANE_UNKNOWN", f"the peer holds epoch {position.epoch}, ours is {view.epoch}")
         state = self._state(peer, lane_class)
         # What it holds of an epoch before stays true; of this one it has nothing, and its first delivery says after what.
-        sequence = position.sequence if position.epoch == house.epoch else 0
+        sequence = position.sequence if position.epoch == view.epoch else 0
         digest = position.delivery_digest if sequence else bytes(32)
         delivery.check_peer_position(self._node.reads, state, sequence, digest)
         return Outlet(
-            lane=_lane_id(house, peer, lane_class),
+            lane=_lane_id(view, peer, lane_class),
             queue=Queue(self._settings.queue_bytes, state.sequence if state else 0, _asleep),
             sequence=sequence,
             digest=digest,
@@ -148,7 +148,7 @@ class Lanes:
         )
 
     def _state(self, peer: AgencyId, lane_class: LaneClass) -> LaneState | None:
-        epoch = self._node.house.epoch
+        epoch = self._node.view.epoch
         return self._node.reads.lane(outgoing=True, peer=peer, lane_class=lane_class, epoch=epoch)
 
     def _started(self, peer: AgencyId) -> node_pb2.FollowResponse:
@@ -156,11 +156,11 @@ class Lanes:
         for lane_class in LaneClass:
             state = self._state(peer, lane_class)
             taken.append(wire.lane_taken(lane_class, state.taken if state else 0))
-        held = delivery.held_checkpoint(self._node.reads, peer, self._node.house)
+        held = delivery.held_checkpoint(self._node.reads, peer, self._node.view)
         return node_pb2.FollowResponse(
             started=node_pb2.FollowStarted(
                 lanes=taken,
-                records=record_messages(held_records(self._node.house)),
+                records=record_messages(held_records(self._node.view)),
                 echo=held[1] if held else "",
                 seen=third_notes(self._node, peer),
             )
@@ -170,9 +170,9 @@ class Lanes:
         if self._gate.identities.of(context).agency != peer:
             raise RefusedError("PEER_UNTRUSTED", f"the certificate is not {peer}'s any more")
 
-    def _adopted(self, house: House) -> None:
+    def _adopted(self, view: NodeView) -> None:
         """Tell the followers what has come into force, and check each of them anew."""
-        held = held_records(house)
+        held = held_records(view)
         fresh = {key: value for key, value in held.items() if self._told.get(key) != value}
         self._told = held
         for stream in self._streams.values():
@@ -205,7 +205,7 @@ class Lanes:
             except UnavailableError:
                 if attempt == ATTEMPTS - 1:
                     raise
-        held = delivery.held_checkpoint(self._node.reads, stream.peer, self._node.house)
+        held = delivery.held_checkpoint(self._node.reads, stream.peer, self._node.view)
         stream.taken(lane_class, taken, held[0] if held else 0)
         self._checkpoints.seen(stream.peer)
 
@@ -217,18 +217,18 @@ class Lanes:
         note: str,
         batch: node_pb2.ReceiptBatch,
     ) -> int:
-        house, reads = self._node.house, self._node.reads
+        view, reads = self._node.view, self._node.reads
         state = self._state(peer, lane_class)
         if state is None:
             raise RefusedError("LANE_UNKNOWN", f"no lane {lane_class.name} to {peer} has begun")
-        held = delivery.held_checkpoint(reads, peer, house)
+        held = delivery.held_checkpoint(reads, peer, view)
         if held is not None and held[0] != batch.consistency_from:
             return state.taken  # it proves from a checkpoint that is not our newest: told so, it proves again
-        settled = delivery.check_receipts(receipts, lane=state, peer=peer, house=house, reads=reads)
+        settled = delivery.check_receipts(receipts, lane=state, peer=peer, view=view, reads=reads)
         if not settled:
             return state.taken  # all known: nothing is recorded, so nothing is proved
         try:
-            newer = delivery.check_ratchet(note, batch.consistency, peer=peer, house=house, reads=reads)
+            newer = delivery.check_ratchet(note, batch.consistency, peer=peer, view=view, reads=reads)
         except ConsistencyError:
             if held is not None:
                 await self._checkpoints.contradicted(peer, held[1], note, batch.consistency)
@@ -256,13 +256,13 @@ async def _first(requests: Requests) -> node_pb2.FollowStart:
     raise RefusedError("MALFORMED", "a follower said nothing")
 
 
-def _lane_id(house: House, peer: AgencyId, lane_class: LaneClass) -> LaneId:
+def _lane_id(view: NodeView, peer: AgencyId, lane_class: LaneClass) -> LaneId:
     return LaneId(
-        federation_id=house.federation.federation_id,
-        sender=house.agency,
+        federation_id=view.federation.federation_id,
+        sender=view.agency,
         recipient=peer,
         lane_class=lane_class,
-        epoch=house.epoch,
+        epoch=view.epoch,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import grpc
@@ -18,16 +17,17 @@ import grpc.aio
 from audit.note.checkpoint import parse_note
 from exchange.acts.directory import RecordKind
 from exchange.node.node import Node
-from exchange.rpc.transport import channel, status
-from exchange.rpc.transport.grpc_types import FollowCall
-from exchange.rpc.audit.peer_checkpoints import Checkpoints
-from exchange.rpc.lane.receiver import Following, converse
 from exchange.rpc.audit.gossip import Prove, third_notes
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.transport.caller import check_pin
-from exchange.rpc.audit.peer_witnessed import Proven
+from exchange.rpc.audit.peer_checkpoints import Checkpoints
+from exchange.rpc.audit.peer_witnessed import PeerWitnessed
+from exchange.rpc.lane.receiver import Following, converse
 from exchange.rpc.lane.records import Adopting
+from exchange.rpc.transport import channel, status
+from exchange.rpc.transport.caller import check_pin
+from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.grpc_types import FollowCall
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name
@@ -42,14 +42,6 @@ SILENT_SECONDS = 5.0  # but never sooner: a busy machine is not a silent peer
 STEADY_SECONDS = 5.0  # a stream that lived so long was a success: the next pause is short again
 
 Endpoints = Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What we show when we dial."""
-
-    leaf: bytes  # DER
-    private_pem: bytes
 
 
 class Follower:
@@ -67,13 +59,13 @@ class Follower:
         refusals: Refusals,
         settings: Settings,
         now_ms: Callable[[], int],
-        log: Log,
+        log: ProgramLog,
     ) -> None:
         self._node, self._peer, self._identity, self._endpoints = node, peer, identity, endpoints
         self._dials, self._adopting, self._checkpoints, self._refusals = dials, adopting, checkpoints, refusals
         self._settings, self._now_ms, self._log = settings, now_ms, log
         self._following = Following(node, peer, now_ms, refusals, log)
-        self._proven = Proven(node, peer)
+        self._proven = PeerWitnessed(node, peer)
         self._attempt = 0
         self.connected = False
         self.channel: grpc.aio.Channel | None = None  # while we follow: the peer is asked as a witness over it
@@ -114,7 +106,7 @@ class Follower:
         if self.channel is None:
             return
         stub = node_pb2_grpc.AuditLogStub(self.channel)
-        asked = node_pb2.CheckpointRequest(origin=self._node.house.origin)
+        asked = node_pb2.CheckpointRequest(origin=self._node.view.origin)
         try:
             answer = await stub.Checkpoint(asked, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -165,7 +157,7 @@ class Follower:
         return "ENDED"
 
     def _member(self) -> Member:
-        member = self._node.house.federation.roster.member(self._peer)
+        member = self._node.view.federation.roster.member(self._peer)
         if member is None:
             raise IntegrityError(f"{self._peer} was in the roster and is not")
         return member
@@ -174,14 +166,14 @@ class Follower:
         """Take the peer's endpoints in turn: what the operator set, else what its manifest says."""
         given = self._endpoints.get(self._peer)
         if given is None:
-            held = self._node.house.federation.manifests.get(self._peer)
+            held = self._node.view.federation.manifests.get(self._peer)
             given = held.record.endpoints if held is not None else ()
         self._attempt += 1
         return given[(self._attempt - 1) % len(given)] if given else None
 
     async def _session(self, address: str) -> None:
-        member = self._node.house.federation.member(self._peer, self._now_ms())
-        name = node_name(self._peer, self._node.house.federation.name)
+        member = self._node.view.federation.member(self._peer, self._now_ms())
+        name = node_name(self._peer, self._node.view.federation.name)
         opened = None
         try:
             async with self._dials:
@@ -202,7 +194,7 @@ class Follower:
 
     async def _probe(self, address: str, member: Member, name: str) -> None:
         """Check the server's pin before anything is said to it; one that we have no key sheet of is learnt first."""
-        federation = self._node.house.federation
+        federation = self._node.view.federation
         context = channel.probe_context(member.tls_ca)
         known = self._peer in federation.key_sheets
 
@@ -219,7 +211,7 @@ class Follower:
                 await self._learn(opened)
             finally:
                 await opened.close()
-            federation = self._node.house.federation
+            federation = self._node.view.federation
             await channel.probe(address, context, name, check)
 
     async def _learn(self, opened: grpc.aio.Channel) -> None:
@@ -245,7 +237,7 @@ class Follower:
         await self._checkpoints.gossip.hear(self._peer, started.seen)
         await self._adopting.compare(started.records, partial(_fetch, opened))
         await self._see_checkpoint(opened)
-        peer_size = _size_of(started.echo, self._node.house.origin)
+        peer_size = _size_of(started.echo, self._node.view.origin)
         answering = self._following.answering(started, peer_size)
         self.connected, self.channel = True, opened
         self._following.heard = time.monotonic()
@@ -265,7 +257,7 @@ class Follower:
         """End a stream whose server is no member any more, or whose pin was withdrawn."""
         while True:
             await asyncio.sleep(self._settings.recheck_seconds)
-            federation = self._node.house.federation
+            federation = self._node.view.federation
             try:
                 member = federation.member(self._peer, self._now_ms())
                 await self._probe(address, member, node_name(self._peer, federation.name))
@@ -300,7 +292,7 @@ class Follower:
     async def _see_checkpoint(self, opened: grpc.aio.Channel) -> None:
         """Take the peer's newest checkpoints, so that its log can be held against an outside word."""
         stub = node_pb2_grpc.AuditLogStub(opened)
-        origin = self._member().origin(self._node.house.newest_epoch(self._peer))
+        origin = self._member().origin(self._node.view.newest_epoch(self._peer))
         answer = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=origin), timeout=CALL_SECONDS)
         prove = prover(opened, origin)
         await self._checkpoints.take(self._peer, answer.note, prove)

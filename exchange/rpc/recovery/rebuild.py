@@ -15,22 +15,22 @@ from pathlib import Path
 
 import grpc
 
+from audit.entry.entry import parse_head
 from audit.note.checkpoint import Checkpoint, SignatureLine, parse_note
 from audit.note.cosignature import add_lines
-from audit.entry.entry import parse_head
 from audit.note.epochs import check_first_entry, epoch_of_origin
 from audit.verify.trust import policy_of
+from exchange.acts.node_view import NodeView, end_of_epoch_before, newest_epoch
 from exchange.evidence.epoch_proofs import RECOVERED, true_lines
-from exchange.node.home import house_from
-from exchange.acts.node_view import House, end_of_epoch_before, newest_epoch
-from exchange.node.node import restore_federation
+from exchange.node.federation_store import restore_federation
+from exchange.node.home import view_from
 from exchange.records.receipt import Receipt, format_receipt
 from exchange.recovery.proven_answers import Recovered, check_answer, last_seen
 from exchange.recovery.swap_files import Plan
+from exchange.rpc.audit.external_witness import held_sizes
 from exchange.rpc.recovery import service as recovering
 from exchange.rpc.transport import status
-from exchange.rpc.lane.session import Identity
-from exchange.rpc.audit.external_witness import held_sizes
+from exchange.rpc.transport.channel import Identity
 from exchange.rules import packaged_catalogue
 from exchange.store.sqlite import read_old_entry
 from exchange.store.store import Reads
@@ -38,8 +38,8 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.files import PUBLIC, write_file
-from keys.key_files import NodeKeys
 from keys.identity import AgencyId, short
+from keys.key_files import NodeKeys
 from keys.manifest import parse_manifest
 from keys.roster import catalogue_digest
 
@@ -70,22 +70,22 @@ class NobodyError(RefusedError):
 class Gathered:
     """What the members gave back, verified."""
 
-    house: House  # with every record that they hold
+    view: NodeView  # with every record that they hold
     recovered: tuple[Recovered, ...]
     without: tuple[AgencyId, ...]
 
 
-def house_of_database(reads: Reads, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> House:
+def view_of_database(reads: Reads, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> NodeView:
     """Say who we are by an old database, and by newer records at hand; errors as ``restore_federation``."""
     federation, catalogues = restore_federation(reads, now_ms)
     federation = _with_records(federation, records, now_ms)
-    return house_from(federation, keys.agency, keys, reads.meta("pseudonym-key") or bytes(32), catalogues)
+    return view_from(federation, keys.agency, keys, reads.meta("pseudonym-key") or bytes(32), catalogues)
 
 
-def house_of_files(roster: SignedPayload, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> House:
+def view_of_files(roster: SignedPayload, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> NodeView:
     """Say who we are by a roster alone, and whatever records are at hand; errors as their checks."""
     federation = _with_records(Federation.found(roster), records, now_ms)
-    return house_from(federation, keys.agency, keys, bytes(32), {})
+    return view_from(federation, keys.agency, keys, bytes(32), {})
 
 
 def _with_records(federation: Federation, records: Sequence[SignedPayload], now_ms: int) -> Federation:
@@ -101,7 +101,7 @@ def _with_records(federation: Federation, records: Sequence[SignedPayload], now_
 
 
 async def gather(
-    house: House,
+    view: NodeView,
     identity: Identity,
     addresses: Mapping[AgencyId, Sequence[str]],
     without: Sequence[AgencyId],
@@ -119,43 +119,43 @@ async def gather(
     Raises:
         SilentError: Some gave no answer that verifies.
     """
-    members = [each.agency for each in house.federation.roster.members if each.takes_part(now_ms)]
-    asked = [each for each in members if each != house.agency and each not in without]
+    members = [each.agency for each in view.federation.roster.members if each.takes_part(now_ms)]
+    asked = [each for each in members if each != view.agency and each not in without]
     turns = asyncio.Semaphore(AT_ONCE)
     found = await asyncio.gather(
-        *(_ask(peer, house, identity, addresses.get(peer, ()), turns, now_ms) for peer in asked)
+        *(_ask(peer, view, identity, addresses.get(peer, ()), turns, now_ms) for peer in asked)
     )
     told = {peer: each for peer, each in zip(asked, found, strict=True) if isinstance(each, recovering.Told)}
     missing = {peer: each for peer, each in zip(asked, found, strict=True) if isinstance(each, str)}
     records = [record for each in told.values() for record in each.records]
-    house = replace(house, federation=_with_records(house.federation, records, now_ms))
-    house = replace(house, epoch=newest_epoch(house.federation, house.agency))
+    view = replace(view, federation=_with_records(view.federation, records, now_ms))
+    view = replace(view, epoch=newest_epoch(view.federation, view.agency))
     recovered = []
     for peer, each in told.items():
         try:
-            recovered.append(check_answer(each.answer, house))
+            recovered.append(check_answer(each.answer, view))
         except RefusedError as refusal:
             missing[peer] = f"what it gives back does not verify: {refusal}"
     if missing:
         raise SilentError(missing)
-    return Gathered(house=house, recovered=tuple(recovered), without=tuple(without))
+    return Gathered(view=view, recovered=tuple(recovered), without=tuple(without))
 
 
 async def _ask(
     peer: AgencyId,
-    house: House,
+    view: NodeView,
     identity: Identity,
     addresses: Sequence[str],
     turns: asyncio.Semaphore,
     now_ms: int,
 ) -> recovering.Told | str:
     """Ask one member at each of its addresses; say why where none answered."""
-    held = house.federation.manifests.get(peer)
+    held = view.federation.manifests.get(peer)
     why = "no address is known; name one with --peer, or give its manifest with --record"
     for address in addresses or (held.record.endpoints if held is not None else ()):
         try:
             async with turns:
-                return await recovering.ask(peer, address, house, identity, now_ms)
+                return await recovering.ask(peer, address, view, identity, now_ms)
         except grpc.RpcError as error:
             made = status.error_of(error)
             why = f"{address}: {made}"
@@ -180,11 +180,11 @@ async def show_all(
     missing: dict[AgencyId, str] = {}
     lines: list[SignatureLine] = []
     for each in gathered.recovered:
-        held = gathered.house.federation.manifests.get(each.peer)
+        held = gathered.view.federation.manifests.get(each.peer)
         for address in addresses.get(each.peer) or (held.record.endpoints if held is not None else ()):
             try:
                 given = await recovering.show(
-                    each.peer, address, gathered.house, identity, now_ms, note=note, prove=prove
+                    each.peer, address, gathered.view, identity, now_ms, note=note, prove=prove
                 )
                 lines += parse_note(add_lines(note, given)).signatures
                 missing.pop(each.peer, None)
@@ -196,7 +196,7 @@ async def show_all(
     if gathered.recovered and len(missing) == len(gathered.recovered):
         raise SilentError(missing)
     read = parse_note(note)
-    kept = _true_lines([*read.signatures, *lines], read.checkpoint, gathered.house)
+    kept = _true_lines([*read.signatures, *lines], read.checkpoint, gathered.view)
     return f"{read.checkpoint.text()}\n{''.join(map(str, kept))}"
 
 
@@ -215,19 +215,19 @@ async def check_witnesses(
         SilentError: One gives no answer, and was not given up.
         RefusedError: RECEIPT_INVALID; one holds more.
     """
-    house = gathered.house
+    view = gathered.view
     asked = {name: prefix for name, prefix in witnesses.items() if name not in without}
-    found = await held_sizes(asked, house.origin, keys.log)
+    found = await held_sizes(asked, view.origin, keys.log)
     if missing := {AgencyId(name): each for name, each in found.items() if isinstance(each, str)}:
         raise SilentError(missing)
-    seen = last_seen(gathered.recovered, house.origin)
+    seen = last_seen(gathered.recovered, view.origin)
     most = seen[1].size if seen is not None else 0
     sizes = {name: each for name, each in found.items() if isinstance(each, int)}
     for name, size in sizes.items():
         if size > most:
             raise RefusedError(
                 "RECEIPT_INVALID",
-                f"{name} has cosigned size {size} of {house.origin}, and no member has seen more than {most}: a member"
+                f"{name} has cosigned size {size} of {view.origin}, and no member has seen more than {most}: a member"
                 f" that is left out, or a newer copy of this home, has the rest; or give it up: --without {name}",
             )
     return sizes
@@ -240,9 +240,9 @@ def choose_end(gathered: Gathered) -> tuple[str, Checkpoint]:
         RefusedError: EQUIVOCATION, as ``last_seen``.
         NobodyError: No member has seen anything.
     """
-    found = last_seen(gathered.recovered, gathered.house.origin)
+    found = last_seen(gathered.recovered, gathered.view.origin)
     if found is None:
-        raise NobodyError(gathered.house.origin)
+        raise NobodyError(gathered.view.origin)
     _, end = found
     given = [
         line
@@ -251,16 +251,16 @@ def choose_end(gathered: Gathered) -> tuple[str, Checkpoint]:
         if checkpoint == end
         for line in parse_note(note).signatures
     ]
-    return f"{end.text()}\n{''.join(map(str, _true_lines(given, end, gathered.house)))}", end
+    return f"{end.text()}\n{''.join(map(str, _true_lines(given, end, gathered.view)))}", end
 
 
-def _true_lines(given: Sequence[SignatureLine], end: Checkpoint, house: House) -> list[SignatureLine]:
+def _true_lines(given: Sequence[SignatureLine], end: Checkpoint, view: NodeView) -> list[SignatureLine]:
     """Keep what is true of the lines of notes that were verified."""
-    policy = policy_of(house.federation.roster, house.agency)
-    return true_lines(given, end, house.key_of(house.agency, end.origin), policy)
+    policy = policy_of(view.federation.roster, view.agency)
+    return true_lines(given, end, view.key_of(view.agency, end.origin), policy)
 
 
-def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> House:
+def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> NodeView:
     """Judge the manifest that opens the new epoch; returns our house in it.
 
     1. It is ours, under our root, and newer than the one in force. 2. It opens exactly one epoch more. 3. Where it
@@ -269,53 +269,53 @@ def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> Ho
     Raises:
         RefusedError: WRONG_MAKER, MALFORMED, RECEIPT_INVALID and those of manifests.
     """
-    house = gathered.house
+    view = gathered.view
     maker = parse_manifest(signed.payload).agency
-    if maker != house.agency:
-        raise RefusedError("WRONG_MAKER", f"the manifest is {maker}'s, not {house.agency}'s")  # 1
-    federation = house.federation.with_manifest(signed, now_ms)
-    held = house.federation.manifests.get(house.agency)
+    if maker != view.agency:
+        raise RefusedError("WRONG_MAKER", f"the manifest is {maker}'s, not {view.agency}'s")  # 1
+    federation = view.federation.with_manifest(signed, now_ms)
+    held = view.federation.manifests.get(view.agency)
     known = [each.epoch for each in parse_manifest(signed.payload).log_epochs]
     same = held is not None and held.signed.payload == signed.payload  # a recovery that is repeated
-    before = house.epoch - 1 if same else house.epoch
+    before = view.epoch - 1 if same else view.epoch
     if known[-1] != before + 1:  # 2
         raise RefusedError("MALFORMED", f"the manifest is in epoch {known[-1]}; epoch {before + 1} was expected")
-    end = end_of_epoch_before(federation, house.agency, known[-1])
-    member = federation.roster.member(house.agency)
+    end = end_of_epoch_before(federation, view.agency, known[-1])
+    member = federation.roster.member(view.agency)
     if end is None or member is None or end.origin != member.origin(before):
         raise RefusedError("MALFORMED", f"the manifest opens epoch {known[-1]} after another log than our own")
     _check_seen(end, gathered)
-    return replace(house, federation=federation, epoch=known[-1])
+    return replace(view, federation=federation, epoch=known[-1])
 
 
-def is_there(old: Path | None, house: House) -> bool:
+def is_there(old: Path | None, view: NodeView) -> bool:
     """Tell whether a home's database is of this very epoch already: the recovery took place before."""
-    if old is None or house.before is None:
+    if old is None or view.before is None:
         return False
     try:
-        check_first_entry(parse_head(read_old_entry(old, 0)).previous, house.origin, house.before)
+        check_first_entry(parse_head(read_old_entry(old, 0)).previous, view.origin, view.before)
     except (RefusedError, UnavailableError):
         return False
     return True
 
 
-def plan_of(house: House, gathered: Gathered) -> Plan:
+def plan_of(view: NodeView, gathered: Gathered) -> Plan:
     """Put together what is built.
 
     Raises:
         RefusedError: ROSTER_UNKNOWN where the roster's catalogue is not this program's; KEY_SHEET_EXPIRED where
             nobody has our key sheet.
     """
-    wanted, packaged = house.federation.roster.catalogue_digest, packaged_catalogue().files
-    held = house.catalogues.get(wanted)
+    wanted, packaged = view.federation.roster.catalogue_digest, packaged_catalogue().files
+    held = view.catalogues.get(wanted)
     files = held.files if held is not None else packaged
     if catalogue_digest(files) != wanted:
         raise RefusedError("ROSTER_UNKNOWN", f"the roster names catalogue {short(wanted)}, which is not here")
-    if house.agency not in house.federation.key_sheets:
+    if view.agency not in view.federation.key_sheets:
         raise RefusedError("KEY_SHEET_EXPIRED", "our own key sheet is not here, and no member has it: --record FILE")
-    if house.before is None:
+    if view.before is None:
         raise AssertionError("the manifest was judged")
-    return Plan(house=house, end=house.before, recovered=gathered.recovered, without=gathered.without, catalogue=files)
+    return Plan(view=view, end=view.before, recovered=gathered.recovered, without=gathered.without, catalogue=files)
 
 
 def _check_seen(end: Checkpoint, gathered: Gathered) -> None:
@@ -384,7 +384,7 @@ def save_for_root(home: Path, note: str, gathered: Gathered) -> tuple[Path, Path
     # The next recovery writes another one there; whoever stands before this end must be shown it still.
     epoch = epoch_of_origin(parse_note(note).checkpoint.origin)
     write_file(folder / f"{CHECKPOINT_FILE}-{epoch}", note.encode(), mode=PUBLIC, replace=True)
-    held = gathered.house.federation.manifests.get(gathered.house.agency)
+    held = gathered.view.federation.manifests.get(gathered.view.agency)
     if held is None:
         return folder / CHECKPOINT_FILE, None
     write_file(folder / MANIFEST_FILE, held.signed.encode(), mode=PUBLIC, replace=True)

@@ -14,30 +14,30 @@ from functools import partial
 
 import grpc.aio
 
+from audit.entry.entry import parse_body, parse_entry
 from audit.note.checkpoint import parse_note
 from audit.note.cosignature import add_lines
-from audit.entry.entry import parse_body, parse_entry
 from audit.note.epochs import epoch_of_origin
 from audit.witness.witness import WitnessRefusal, format_request
 from audit.witness.witness_state import WitnessState
 from exchange.acts.directory import RecordKind, digest_of
-from exchange.records.dispatch import dispatch_digest
-from exchange.acts.node_view import House
-from exchange.records.lane import parse_delivery
-from exchange.node.node import Node
-from exchange.records.receipt import Receipt, decode_receipt, receipt_from_message
-from exchange.recovery.proven_answers import Answer, GivenReceipt, SentDelivery
+from exchange.acts.node_view import NodeView
 from exchange.acts.reissue import OldEntry, renew
-from exchange.rpc.transport import channel, status
-from exchange.rpc.transport.grpc_types import Context
-from exchange.rpc.lane.session import Identity
-from exchange.rpc.transport.interceptor import caller
-from exchange.rpc.transport.caller import check_pin
+from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.node import Node
+from exchange.node.writer import Group
+from exchange.records.dispatch import dispatch_digest
+from exchange.records.lane import parse_delivery
+from exchange.records.receipt import Receipt, decode_receipt, receipt_from_message
+from exchange.recovery.proven_answers import GivenReceipt, ProvenAnswer, SentDelivery
 from exchange.rpc.audit.witness_transport import ask_peer
+from exchange.rpc.transport import channel, status
+from exchange.rpc.transport.caller import check_pin
+from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.transport.interceptor import caller
 from exchange.store.store import InboundRow, LaneState
 from exchange.v1 import node_pb2, node_pb2_grpc
-from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
 from keys.certificate import node_name
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -70,8 +70,8 @@ class Recovering:
 
     def _notes(self, peer: AgencyId) -> list[str]:
         """Give what we verified and what we cosigned: either may be the newer one."""
-        house = self._node.house
-        origins = {house.log_key(peer, each.epoch).name: each.epoch for each in house.epochs(peer)}
+        view = self._node.view
+        origins = {view.log_key(peer, each.epoch).name: each.epoch for each in view.epochs(peer)}
         found = [self._node.reads.peer_checkpoint(peer, epoch) for epoch in origins.values()]
         state = WitnessState(self._node.paths.lock)
         try:
@@ -118,8 +118,8 @@ class Recovering:
         return made
 
 
-def _renewed(rows: Sequence[InboundRow], old_entry: OldEntry, writing: Writing) -> list[int]:
-    return [renew(writing, row.entry_index, old_entry) for row in rows]
+def _renewed(rows: Sequence[InboundRow], old_entry: OldEntry, work: UnitOfWork) -> list[int]:
+    return [renew(work, row.entry_index, old_entry) for row in rows]
 
 
 # ------------------------------------------------------------------ the other side
@@ -129,12 +129,12 @@ def _renewed(rows: Sequence[InboundRow], old_entry: OldEntry, writing: Writing) 
 class Told:
     """What one member gave back: its answer, and the records that it holds."""
 
-    answer: Answer
+    answer: ProvenAnswer
     records: tuple[SignedPayload, ...]
 
 
 async def ask(
-    peer: AgencyId, address: str, house: House, identity: Identity, now_ms: int, *, seconds: float = ASK_SECONDS
+    peer: AgencyId, address: str, view: NodeView, identity: Identity, now_ms: int, *, seconds: float = ASK_SECONDS
 ) -> Told:
     """Ask one member for everything.
 
@@ -152,15 +152,15 @@ async def ask(
         grpc.RpcError: It ended the call.
     """
     try:
-        async with _dialled(peer, address, house, identity, now_ms) as opened, asyncio.timeout(seconds):
-            records = await _records(opened, house)
+        async with _dialled(peer, address, view, identity, now_ms) as opened, asyncio.timeout(seconds):
+            records = await _records(opened, view)
             return Told(answer=await _cosigned(await _answer(peer, opened), opened), records=records)
     except TimeoutError as error:
         raise RefusedError("TOO_MANY", f"{peer} did not come to an end in {seconds:g} s") from error
 
 
 async def show(
-    peer: AgencyId, address: str, house: House, identity: Identity, now_ms: int, *, note: str, prove: Prove
+    peer: AgencyId, address: str, view: NodeView, identity: Identity, now_ms: int, *, note: str, prove: Prove
 ) -> str:
     """Show one member our newest checkpoint, as a log shows it to a witness; returns its signature lines.
 
@@ -177,7 +177,7 @@ async def show(
         WitnessRefusal: It does not cosign that; and errors as ``ask``.
     """
     size = parse_note(note).checkpoint.size
-    async with _dialled(peer, address, house, identity, now_ms) as opened:
+    async with _dialled(peer, address, view, identity, now_ms) as opened:
         witness, old = ask_peer(_Opened(opened)), size
         try:
             return await witness(format_request(old, [], note))
@@ -195,14 +195,14 @@ class _Opened:
 
 @asynccontextmanager
 async def _dialled(
-    peer: AgencyId, address: str, house: House, identity: Identity, now_ms: int
+    peer: AgencyId, address: str, view: NodeView, identity: Identity, now_ms: int
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Open a channel to a member's node, the one that its key sheet pins."""
-    member, name = house.federation.member(peer, now_ms), node_name(peer, house.federation.name)
+    member, name = view.federation.member(peer, now_ms), node_name(peer, view.federation.name)
 
     def check(leaf: bytes) -> None:
-        if peer in house.federation.key_sheets:
-            check_pin(leaf, peer, house.federation, now_ms)
+        if peer in view.federation.key_sheets:
+            check_pin(leaf, peer, view.federation, now_ms)
 
     await channel.probe(address, channel.probe_context(member.tls_ca), name, check)
     opened = channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name)
@@ -212,22 +212,22 @@ async def _dialled(
         await opened.close()
 
 
-async def _records(opened: grpc.aio.Channel, house: House) -> tuple[SignedPayload, ...]:
+async def _records(opened: grpc.aio.Channel, view: NodeView) -> tuple[SignedPayload, ...]:
     """Fetch every manifest and key sheet of members that we do not hold in that version, manifests first."""
     stub = node_pb2_grpc.DirectoryStub(opened)
     told = await stub.Adopted(node_pb2.AdoptedRequest())
-    known = {digest_of(RecordKind.MANIFEST, each.signed) for each in house.federation.manifests.values()}
-    known |= {digest_of(RecordKind.KEY_SHEET, each.signed) for each in house.federation.key_sheets.values()}
+    known = {digest_of(RecordKind.MANIFEST, each.signed) for each in view.federation.manifests.values()}
+    known |= {digest_of(RecordKind.KEY_SHEET, each.signed) for each in view.federation.key_sheets.values()}
     found = []
     for kind in (RecordKind.MANIFEST, RecordKind.KEY_SHEET):
         for each in told.records:
-            if int(each.kind) == kind and each.digest not in known and house.federation.roster.member(each.agency):
+            if int(each.kind) == kind and each.digest not in known and view.federation.roster.member(each.agency):
                 wanted = node_pb2.RecordRequest(kind=each.kind, agency=each.agency, version=each.version)
                 found.append(SignedPayload.from_message((await stub.Record(wanted)).record))
     return tuple(found)
 
 
-async def _answer(peer: AgencyId, opened: grpc.aio.Channel) -> Answer:
+async def _answer(peer: AgencyId, opened: grpc.aio.Channel) -> ProvenAnswer:
     notes: list[str] = []
     deliveries: list[SentDelivery] = []
     receipts: list[GivenReceipt] = []
@@ -240,10 +240,10 @@ async def _answer(peer: AgencyId, opened: grpc.aio.Channel) -> Answer:
         )
         if len(deliveries) + len(receipts) + len(notes) > MAX_ITEMS:
             raise RefusedError("TOO_MANY", f"{peer} gives back more than {MAX_ITEMS} items")
-    return Answer(peer=peer, notes=tuple(notes), deliveries=tuple(deliveries), receipts=tuple(receipts))
+    return ProvenAnswer(peer=peer, notes=tuple(notes), deliveries=tuple(deliveries), receipts=tuple(receipts))
 
 
-async def _cosigned(answer: Answer, opened: grpc.aio.Channel) -> Answer:
+async def _cosigned(answer: ProvenAnswer, opened: grpc.aio.Channel) -> ProvenAnswer:
     """Have the peer cosign the newest of its notes once more, for whoever has not seen that one; if it will.
 
     It cosigns what it holds as a witness, which keeps no lines. Once it knows of the next epoch, it cosigns no more.

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from exchange.rpc.transport.program_log import Log
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.maintenance import Done, Upkeep
 from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
+from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import IntegrityError, UnavailableError
 
 DAY_SECONDS = 86_400.0
@@ -22,7 +22,7 @@ AGAIN_SECONDS = 60.0  # after a run that could not be finished
 
 async def keep_up(
     upkeep: Upkeep,
-    log: Log,
+    log: ProgramLog,
     failed: Callable[[BaseException], None],
     *,
     day_seconds: float = DAY_SECONDS,
@@ -58,7 +58,7 @@ async def keep_up(
 def _hand_over(
     upkeep: Upkeep,
     loop: asyncio.AbstractEventLoop,
-    act: Callable[[Writing], Any],
+    act: Callable[[UnitOfWork], Any],
     finish: Callable[[Any, Group], Any],
 ) -> Any:
     """Have an act run in the loop's own thread, as everybody's: whoever is told of its group lives there."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from exchange.node.node import Node
-from exchange.rpc.transport.program_log import Log
-from exchange.node.timestamping import Authority, stamp
+from exchange.node.timestamping import TimestampAuthority, stamp
+from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import RefusedError, UnavailableError
 
 FIRST_SECONDS = 5.0  # a node that has just begun has no cosigned checkpoint yet
 
 
-async def stamp_forever(node: Node, authority: Authority, log: Log, every_seconds: float) -> None:
+async def stamp_forever(node: Node, authority: TimestampAuthority, log: ProgramLog, every_seconds: float) -> None:
     """Stamp until cancelled; an authority that is silent or wrong is an alarm and is asked again next time.
 
     Args:

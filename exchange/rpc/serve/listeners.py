@@ -11,14 +11,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from exchange.acts.node_view import House
-from exchange.rpc.lane import encode as wire
+from exchange.acts.node_view import NodeView
 from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.desk.service import Desk
+from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.directory_service import Directory
-from exchange.rpc.lane.session import Identity
+from exchange.rpc.lane.service import LaneService
+from exchange.rpc.transport.channel import Identity
 from exchange.rpc.transport.interceptor import Gate
-from exchange.rpc.lane.service import Lanes
 from exchange.rpc.transport.limits import MAX_STREAMS, Settings, server_options
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import to_pem
@@ -38,32 +38,32 @@ def new_server(settings: Settings, gate: Gate | None, streams: int = MAX_STREAMS
     )
 
 
-def peers_roots(house: House) -> bytes:
+def peers_roots(view: NodeView) -> bytes:
     """Give the CAs of all members: whoever has none of them does not finish the handshake."""
-    return b"".join(to_pem(member.tls_ca) for member in house.federation.roster.members)
+    return b"".join(to_pem(member.tls_ca) for member in view.federation.roster.members)
 
 
-def desk_roots(house: House) -> bytes:
+def desk_roots(view: NodeView) -> bytes:
     """Give the own CA alone."""
-    own = house.federation.roster.member(house.agency)
+    own = view.federation.roster.member(view.agency)
     return to_pem(own.tls_ca) if own is not None else b""
 
 
 def credentials(
-    house: Callable[[], House], identity: Identity, roots: Callable[[House], bytes]
+    view: Callable[[], NodeView], identity: Identity, roots: Callable[[NodeView], bytes]
 ) -> grpc.ServerCredentials:
     """Make credentials whose roots follow the roster; a peer without a certificate does not finish the handshake."""
     pair = (identity.private_pem, to_pem(identity.leaf))
-    seen = [house().federation.roster]
+    seen = [view().federation.roster]
 
     def renewed() -> grpc.ServerCertificateConfiguration | None:
-        roster = house().federation.roster
+        roster = view().federation.roster
         if roster is seen[0]:
             return None
         seen[0] = roster
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(house()))
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(view()))
 
-    first = grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(house()))
+    first = grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(view()))
     return grpc.dynamic_ssl_server_credentials(  # None from the fetcher means: as before
         first,
         renewed,  # type: ignore[arg-type] # the stubs forbid None, which gRPC takes
@@ -87,7 +87,7 @@ def bind(server: grpc.aio.Server, address: str, made: grpc.ServerCredentials) ->
     return int(port)
 
 
-def add_peer_services(server: grpc.aio.Server, lanes: Lanes, directory: Directory, auditlog: AuditLog) -> None:
+def add_peer_services(server: grpc.aio.Server, lanes: LaneService, directory: Directory, auditlog: AuditLog) -> None:
     """Add what peers may call."""
     follow = grpc.stream_stream_rpc_method_handler(
         lanes.Follow,

@@ -13,32 +13,33 @@ from typing import Any, TextIO
 import grpc.aio
 
 from exchange.node.home import say_signing
+from exchange.node.maintenance import Upkeep
 from exchange.node.node import Node, now_ms
+from exchange.node.timestamping import TimestampAuthority
 from exchange.rpc import check_transport
-from exchange.rpc.serve import listeners as server
-from exchange.rpc.serve.startup_check import Asking
-from exchange.rpc.audit.service import AuditLog
-from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.audit.ask_witnesses import Cosigning
+from exchange.rpc.audit.be_witness import Witnessing
+from exchange.rpc.audit.heartbeat import Heartbeat
+from exchange.rpc.audit.peer_checkpoints import Checkpoints
+from exchange.rpc.audit.service import AuditLog
+from exchange.rpc.audit.witness_transport import ask_http, ask_peer
 from exchange.rpc.desk.service import Desk
 from exchange.rpc.lane.directory_service import Directory
-from exchange.rpc.transport.fanout import Fanout
-from exchange.rpc.lane.session import Endpoints, Follower, Identity
-from exchange.rpc.transport.interceptor import Gate
-from exchange.rpc.audit.heartbeat import Heartbeat
-from exchange.rpc.lane.service import Lanes
-from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
-from exchange.rpc.transport.program_log import Log
 from exchange.rpc.lane.inflight_marker import count_deaths
-from exchange.rpc.transport.caller import Identities
 from exchange.rpc.lane.records import Adopting
-from exchange.rpc.transport.refusal_counts import FLUSH_SECONDS, Refusals
-from exchange.rpc.serve.hourly import stamp_forever
+from exchange.rpc.lane.service import LaneService
+from exchange.rpc.lane.session import Endpoints, Follower
+from exchange.rpc.serve import listeners as server
 from exchange.rpc.serve.daily import keep_up
-from exchange.rpc.audit.witness_transport import ask_http, ask_peer
-from exchange.rpc.audit.be_witness import Witnessing
-from exchange.node.timestamping import Authority
-from exchange.node.maintenance import Upkeep
+from exchange.rpc.serve.hourly import stamp_forever
+from exchange.rpc.serve.startup_check import Asking
+from exchange.rpc.transport.caller import Identities
+from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.fanout import Fanout
+from exchange.rpc.transport.interceptor import Gate
+from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
+from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.refusal_counts import FLUSH_SECONDS, Refusals
 from keys.agency import TLS_FILE
 from keys.certificate import private_pem
 from keys.errors import IntegrityError, UnavailableError
@@ -63,11 +64,11 @@ class RunningNode:
     _health: list[server.Health] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _followers: list[Follower] = field(default_factory=list)
-    _lanes: Lanes
+    _lanes: LaneService
     _desk: Desk
     _refusals: Refusals
     _checkpoints: Checkpoints
-    _log: Log
+    _log: ProgramLog
     _cosigning: Cosigning | None = None
     _told: asyncio.Event = field(default_factory=asyncio.Event)  # to stop
     _ready: asyncio.Event = field(default_factory=asyncio.Event)  # it signs
@@ -199,7 +200,7 @@ async def serve(
     log: TextIO | None = None,
     alone: bool = False,
     witnesses: Mapping[str, str] | None = None,
-    authority: Authority | None = None,
+    authority: TimestampAuthority | None = None,
     stamp_seconds: float = 3600.0,
 ) -> RunningNode:
     """Put sockets in front of a node, ask every other member what it holds of it, then sign and follow them.
@@ -229,7 +230,7 @@ async def serve(
     check_transport()
     settings = settings or Settings()
     identity = _identity(node, keys)
-    parts = _Parts(node, settings, Log(log, node.house.agency), keys, witnesses or {})
+    parts = _Parts(node, settings, ProgramLog(log, node.view.agency), keys, witnesses or {})
     if not node.begun:
         node.open()
     peers = server.new_server(settings, parts.peers_gate)
@@ -238,8 +239,8 @@ async def serve(
     server.add_desk_services(desk, parts.desk)
     running = RunningNode(
         node=node,
-        peers_port=server.bind(peers, peers_address, server.credentials(_house(node), identity, server.peers_roots)),
-        desk_port=server.bind(desk, desk_address, server.credentials(_house(node), identity, server.desk_roots)),
+        peers_port=server.bind(peers, peers_address, server.credentials(_view(node), identity, server.peers_roots)),
+        desk_port=server.bind(desk, desk_address, server.credentials(_view(node), identity, server.desk_roots)),
         _servers=[peers, desk],
         _lanes=parts.lanes,
         _desk=parts.desk,
@@ -307,24 +308,26 @@ async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoi
 class _Parts:
     """What the pieces share."""
 
-    def __init__(self, node: Node, settings: Settings, log: Log, keys: NodeKeys, witnesses: Mapping[str, str]) -> None:
+    def __init__(
+        self, node: Node, settings: Settings, log: ProgramLog, keys: NodeKeys, witnesses: Mapping[str, str]
+    ) -> None:
         self.node, self.settings, self.log, self.keys, self.witnesses = node, settings, log, keys, witnesses
         self.refusals = Refusals(node)
         self.fanout = Fanout()
         self.checkpoints = Checkpoints(node, log, settings)
         self.adopting = Adopting(node, log)
-        house = _house(node)
-        self.peers_gate = Gate(Identities(house, now_ms, desk=False), self.refusals, Quota(settings), log)
-        self.desk_gate = Gate(Identities(house, now_ms, desk=True), self.refusals, None, log)
-        self.lanes = Lanes(node, self.fanout, self.peers_gate, self.checkpoints, settings, now_ms, log)
+        view = _view(node)
+        self.peers_gate = Gate(Identities(view, now_ms, desk=False), self.refusals, Quota(settings), log)
+        self.desk_gate = Gate(Identities(view, now_ms, desk=True), self.refusals, None, log)
+        self.lanes = LaneService(node, self.fanout, self.peers_gate, self.checkpoints, settings, now_ms, log)
         self.desk = Desk(node, self.fanout, self.refusals, now_ms)
 
 
 def _follow_all(running: RunningNode, parts: _Parts, identity: Identity, endpoints: Endpoints) -> None:
     node = running.node
     dials = asyncio.Semaphore(parts.settings.dials)
-    for member in node.house.federation.roster.members:
-        if member.agency == node.house.agency:
+    for member in node.view.federation.roster.members:
+        if member.agency == node.view.agency:
             continue
         follower = Follower(
             node,
@@ -347,7 +350,7 @@ def _follow_all(running: RunningNode, parts: _Parts, identity: Identity, endpoin
 def _have_witnessed(running: RunningNode, parts: _Parts) -> None:
     """Show what is published to the witnesses, and say that we live."""
     node, names = running.node, {}
-    for member in node.house.federation.roster.members:
+    for member in node.view.federation.roster.members:
         names[member.agency] = member.witness_name
     asks = {names[each.peer]: ask_peer(each) for each in running._followers}
     looks = {names[each.peer]: each.see_own for each in running._followers}
@@ -382,5 +385,5 @@ def _identity(node: Node, keys: NodeKeys) -> Identity:
     return Identity(leaf=leaf, private_pem=private_pem(keys.tls_private))
 
 
-def _house(node: Node) -> Any:
-    return lambda: node.house
+def _view(node: Node) -> Any:
+    return lambda: node.view

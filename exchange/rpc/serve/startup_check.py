@@ -17,17 +17,18 @@ import grpc.aio
 
 from audit.note.checkpoint import Checkpoint
 from exchange.acts.directory import RecordKind
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
-from exchange.rpc.transport import channel, status
-from exchange.rpc.lane.session import Endpoints, Identity
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, held_sizes
-from exchange.rpc.transport.caller import check_pin
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, check_answer, read_answer, save_evidence
-from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
+from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, held_sizes
+from exchange.rpc.lane.session import Endpoints
+from exchange.rpc.transport import channel, status
+from exchange.rpc.transport.caller import check_pin
+from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import ProgramLog
+from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
@@ -49,7 +50,7 @@ class Asking:
         dials: asyncio.Semaphore,
         settings: Settings,
         now_ms: Callable[[], int],
-        log: Log,
+        log: ProgramLog,
         witnesses: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._node, self._identity, self._endpoints = node, identity, endpoints
@@ -71,8 +72,8 @@ class Asking:
         """
         await self._ask_outside()
         began, pause = time.monotonic(), self._settings.retry_seconds
-        house = self._node.house
-        others = [each for each in house.federation.roster.members if each.agency != house.agency]
+        view = self._node.view
+        others = [each for each in view.federation.roster.members if each.agency != view.agency]
         while others:
             answers = await asyncio.gather(*(self._ask_within(member) for member in others))
             if any(answers):
@@ -89,10 +90,10 @@ class Asking:
         """Ask each witness without a node once; its silence holds nobody up, and its answer replaces no member's."""
         if not self._outside:
             return
-        house = self._node.house
-        found = await held_sizes(self._outside, house.origin, house.log_signer)
+        view = self._node.view
+        found = await held_sizes(self._outside, view.origin, view.log_signer)
         try:
-            check_sizes(found, house.origin, self._node.log.size)
+            check_sizes(found, view.origin, self._node.log.size)
         except WitnessAheadError as error:
             self._log.alarm("rolled-back", peer=error.name, size=error.size)
             raise
@@ -123,28 +124,28 @@ class Asking:
     def _addresses(self, peer: AgencyId) -> tuple[str, ...]:
         given = self._endpoints.get(peer)
         if given is None:
-            held = self._node.house.federation.manifests.get(peer)
+            held = self._node.view.federation.manifests.get(peer)
             given = held.record.endpoints if held is not None else ()
         return tuple(given)
 
     async def _ask(self, member: Member, address: str) -> node_pb2.CheckpointResponse:
-        house = self._node.house
-        name = node_name(member.agency, house.federation.name)
-        house.federation.member(member.agency, self._now_ms())
+        view = self._node.view
+        name = node_name(member.agency, view.federation.name)
+        view.federation.member(member.agency, self._now_ms())
         leaves: list[bytes] = []
         await channel.probe(address, channel.probe_context(member.tls_ca), name, leaves.append)
         identity = self._identity
         async with channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name) as opened:
             try:
-                check_pin(leaves[0], member.agency, house.federation, self._now_ms())
+                check_pin(leaves[0], member.agency, view.federation, self._now_ms())
             except RefusedError:
                 check_pin(leaves[0], member.agency, await self._learnt(opened, member.agency), self._now_ms())
             stub = node_pb2_grpc.AuditLogStub(opened)
-            return await stub.Checkpoint(node_pb2.CheckpointRequest(origin=house.origin), timeout=ASK_SECONDS)
+            return await stub.Checkpoint(node_pb2.CheckpointRequest(origin=view.origin), timeout=ASK_SECONDS)
 
     async def _learnt(self, opened: grpc.aio.Channel, peer: AgencyId) -> Federation:
         """Give the federation as it will be once the peer's own newest records are adopted; nothing is kept."""
-        federation = self._node.house.federation
+        federation = self._node.view.federation
         directory = node_pb2_grpc.DirectoryStub(opened)
         told = await directory.Adopted(node_pb2.AdoptedRequest(), timeout=ASK_SECONDS)
         for kind in (RecordKind.MANIFEST, RecordKind.KEY_SHEET):
@@ -171,7 +172,7 @@ class Asking:
             await self._check_note(peer, note)
 
     async def _check_note(self, peer: AgencyId, note: str) -> None:
-        shown = read_answer(note, self._node.house)
+        shown = read_answer(note, self._node.view)
         if shown is None:
             return
         own, root = await own_root(self._node, shown.size)
@@ -196,5 +197,5 @@ def _root(group: Group, size: int) -> bytes:
         return b""
 
 
-def _nothing(writing: Writing) -> None:
+def _nothing(work: UnitOfWork) -> None:
     return None

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exchange.acts.node_view import House
+from exchange.acts.node_view import NodeView
 from exchange.rpc.transport.grpc_types import Context
 from keys.certificate import node_name, peer_agency_name, spki_sha256, verify_client_leaf, verify_node_leaf
 from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, short
-from keys.manifest import PinKind
+from keys.key_sheet import PinKind
 from keys.roster import Member
 
 MAX_CACHED = 1024  # leaves; one of each peer and officer, with room for new ones
@@ -73,7 +73,7 @@ def check_pin(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int
         raise RefusedError("PEER_UNTRUSTED", f"key {short(spki)} is not pinned as the node of {agency}")
 
 
-def identify_person(leaf: bytes, house: House, now_ms: int) -> Caller:
+def identify_person(leaf: bytes, view: NodeView, now_ms: int) -> Caller:
     """Say which of the own officers or systems a leaf is.
 
     1 the own CA vouches for it, without any name; 2 the own key sheet pins it, and not as a node.
@@ -81,19 +81,19 @@ def identify_person(leaf: bytes, house: House, now_ms: int) -> Caller:
     Raises:
         RefusedError: PEER_UNTRUSTED, NOT_A_MEMBER, KEY_SHEET_EXPIRED.
     """
-    member = house.federation.member(house.agency, now_ms)
+    member = view.federation.member(view.agency, now_ms)
     spki = verify_client_leaf(leaf, member.tls_ca, now_ms)  # 1
-    pin = house.federation.key_sheet(house.agency, now_ms).pins_by_spki.get(spki)
+    pin = view.federation.key_sheet(view.agency, now_ms).pins_by_spki.get(spki)
     if pin is None or pin.kind is PinKind.NODE:  # 2
         raise RefusedError("PEER_UNTRUSTED", f"key {short(spki)} is not pinned as a person's or a system's")
-    return Caller(house.agency, pin.owner, member.number)
+    return Caller(view.agency, pin.owner, member.number)
 
 
 class Identities:
     """Remembers for a minute what was found out about a leaf, as long as nothing new is adopted."""
 
-    def __init__(self, house: Callable[[], House], now_ms: Callable[[], int], *, desk: bool) -> None:
-        self._house, self._now_ms, self._desk = house, now_ms, desk
+    def __init__(self, view: Callable[[], NodeView], now_ms: Callable[[], int], *, desk: bool) -> None:
+        self._view, self._now_ms, self._desk = view, now_ms, desk
         self._known: dict[tuple[bytes, bool], tuple[Caller, int]] = {}
         self._of: Federation | None = None
 
@@ -110,16 +110,16 @@ class Identities:
 
     def of_leaf(self, leaf: bytes, *, pinned: bool = True) -> Caller:
         """As ``of``, for a leaf in PEM."""
-        house, now_ms = self._house(), self._now_ms()
-        if house.federation is not self._of or len(self._known) >= MAX_CACHED:
+        view, now_ms = self._view(), self._now_ms()
+        if view.federation is not self._of or len(self._known) >= MAX_CACHED:
             self._known.clear()
-            self._of = house.federation
+            self._of = view.federation
         found = self._known.get((leaf, pinned))
         if found is not None and now_ms < found[1]:
             return found[0]
         if self._desk:
-            caller = identify_person(leaf, house, now_ms)
+            caller = identify_person(leaf, view, now_ms)
         else:
-            caller = identify_peer(leaf, house.federation, now_ms, pinned=pinned)
+            caller = identify_peer(leaf, view.federation, now_ms, pinned=pinned)
         self._known[leaf, pinned] = (caller, now_ms + CACHE_MS)
         return caller

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -123,3 +124,11 @@ async def probe(address: str, context: ssl.SSLContext, node_name: str, check: Ca
     finally:
         writer.transport.abort()
     check(leaf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What we show when we dial."""
+
+    leaf: bytes  # DER
+    private_pem: bytes

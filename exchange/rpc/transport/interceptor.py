@@ -12,10 +12,10 @@ import grpc.aio
 
 from audit.witness.witness import WitnessRefusal
 from exchange.rpc.transport import status
+from exchange.rpc.transport.caller import Caller, Identities
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import Quota
-from exchange.rpc.transport.program_log import Log
-from exchange.rpc.transport.caller import Caller, Identities
+from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 
@@ -33,7 +33,7 @@ def caller() -> Caller:
 class Gate(grpc.aio.ServerInterceptor):
     """Admits a call or ends it, and turns whatever its method raises into a status."""
 
-    def __init__(self, identities: Identities, refusals: Refusals, quota: Quota | None, log: Log) -> None:
+    def __init__(self, identities: Identities, refusals: Refusals, quota: Quota | None, log: ProgramLog) -> None:
         self.identities, self._refusals, self._quota, self._log = identities, refusals, quota, log
 
     async def intercept_service(

@@ -56,7 +56,7 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/-]{0,63}")
 Value = int | float | str
 
 
-class Log:
+class ProgramLog:
     """Writes to a text stream, or nowhere."""
 
     def __init__(self, stream: TextIO | None, agency: str) -> None:

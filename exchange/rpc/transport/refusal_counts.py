@@ -6,9 +6,9 @@ A stranger can so make the log grow by a few entries a minute and no faster.
 from __future__ import annotations
 
 from audit.entry.entry import Body, Kind, Outcome
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
 from exchange.node.writer import Group
-from exchange.acts.unit_of_work import Writing
 from keys.errors import UnavailableError
 
 FLUSH_SECONDS = 60.0
@@ -33,15 +33,15 @@ class Refusals:
             return
         counts, self._counts = self._counts, {}
         try:
-            await self._node.writer.submit(lambda writing: _enter(writing, counts), _nothing)
+            await self._node.writer.submit(lambda work: _enter(work, counts), _nothing)
         except UnavailableError:
             for (peer, outcome), count in counts.items():
                 self._counts[peer, outcome] = self._counts.get((peer, outcome), 0) + count
 
 
-def _enter(writing: Writing, counts: dict[tuple[int, Outcome], int]) -> None:
+def _enter(work: UnitOfWork, counts: dict[tuple[int, Outcome], int]) -> None:
     for (peer, outcome), count in sorted(counts.items()):
-        writing.log.add(Body(kind=Kind.REFUSED, peer=peer, outcome=outcome, count=count))
+        work.log.add(Body(kind=Kind.REFUSED, peer=peer, outcome=outcome, count=count))
 
 
 def _nothing(value: object, group: Group) -> None:

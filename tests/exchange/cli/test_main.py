@@ -95,7 +95,7 @@ def test_a_fault_of_ours_is_no_known_family() -> None:
 
 ASKED = {
     "exchange": "from exchange.cli.options import read_passphrase; read_passphrase(0, 'x')",
-    "exchange keys": "import click, keys.cli; c = click.Context(click.Command('x')); c.__enter__(); keys.cli.Passphrases.taken(0)",
+    "exchange keys": "import click, keys.cli.options; c = click.Context(click.Command('x')); c.__enter__(); keys.cli.options.Passphrases.taken(0)",
 }
 
 

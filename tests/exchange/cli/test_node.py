@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exchange.demo.world import PASSPHRASE_FILE, found_world
-from exchange.node.node import LOCK
+from exchange.store.home_paths import LOCK
 from tests.exchange.running import Typed, type_line
 
 
@@ -25,9 +25,9 @@ def home(tmp_path: Path) -> Path:
 
 
 def _check(home: Path, secret: bytes | None = None, *more: str) -> Typed:
-    reading, writing = os.pipe()
-    os.write(writing, secret if secret is not None else (home / PASSPHRASE_FILE).read_bytes())
-    os.close(writing)
+    reading, work = os.pipe()
+    os.write(work, secret if secret is not None else (home / PASSPHRASE_FILE).read_bytes())
+    os.close(work)
     try:
         return type_line(["node", "check", "--home", str(home), "--passphrase-fd", str(reading), *more])
     finally:

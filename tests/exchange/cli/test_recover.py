@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 import exchange.rpc  # noqa: F401 # before grpc
-from exchange.node.config import CONFIG_FILE
 from exchange.demo.world import PASSPHRASE_FILE, ROSTER_FILE
+from exchange.node.config import CONFIG_FILE
 from keys.roster import load_signed, roster_digest
 from keys.words import words
 from tests.exchange.running import Federation, note, running
@@ -46,7 +46,7 @@ def typed(federation: Federation, *line: object) -> subprocess.CompletedProcess[
 
 def stop_one(federation: Federation, name: str) -> None:
     nodes = federation.nodes
-    [one] = [each for each in nodes._running if each.node.house.agency == name]
+    [one] = [each for each in nodes._running if each.node.view.agency == name]
     nodes._running.remove(one)
     nodes._run(one.drain())
 

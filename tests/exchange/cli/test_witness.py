@@ -39,7 +39,7 @@ from keys.identity import federation_id
 from keys.manifest import LogEpoch
 from keys.roster import roster_digest, verify_first_roster
 from keys.words import words
-from tests.audit.witnessing import TIME, GrowingLog
+from tests.audit.witness.witnessing import TIME, GrowingLog
 from tests.keys.world import NOW as NOW_MS
 from tests.keys.world import agency
 
@@ -268,9 +268,9 @@ def test_another_federation_s_roster_is_refused(home: Path, made: tuple[Path, Si
 
 
 def passphrase_fd() -> int:
-    reading, writing = os.pipe()
-    os.write(writing, PASSPHRASE + b"\n")
-    os.close(writing)
+    reading, work = os.pipe()
+    os.write(work, PASSPHRASE + b"\n")
+    os.close(work)
     return reading
 
 
@@ -328,7 +328,7 @@ def _serve_and_ask(home: Path, log: GrowingLog) -> None:
 
 def test_the_help_and_the_server_need_no_grpc() -> None:
     code = (
-        "import sys, exchange.cli.witness, exchange.cli.witness_http, exchange.cli.witness_home;"
+        "import sys, exchange.cli.operator.witness, exchange.cli.operator.witness_http, exchange.cli.operator.witness_home;"
         "assert not {'grpc', 'structlog', 'rich', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,151 @@
+"""Entries and bodies: one way to read them, pinned by vectors."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit.entry.body import FIELDS, varint
+from audit.entry.entry import Body, Entry, Kind, Outcome, Role, genesis_previous, leaf_hash, parse_body, parse_entry
+from audit.entry.grammar import LINES, PATTERNS, REFERS, check_body, explain
+from audit.v1 import entry_pb2
+from keys.errors import RefusedError
+from tests.audit.store import exchange_bodies, first_bodies
+
+VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "audit"
+DESCRIPTOR = entry_pb2.EntryBody.DESCRIPTOR
+
+
+def body_of(fields: dict[str, int | bytes]) -> Body:
+    return Body(**fields)  # type: ignore[arg-type] # wrong or merged on purpose
+
+
+def field_values() -> st.SearchStrategy[dict[str, int | bytes]]:
+    """Draw any subset of the fields, any legal value."""
+    drawn: dict[str, st.SearchStrategy[int | bytes]] = {}
+    for field in FIELDS[1:]:
+        if field.length:
+            drawn[field.name] = st.binary(min_size=field.length, max_size=field.length)
+        elif field.enum:
+            drawn[field.name] = st.sampled_from([int(member) for member in field.enum])
+        else:
+            drawn[field.name] = st.integers(1, field.limit)
+    return st.fixed_dictionaries({"kind": st.sampled_from([int(k) for k in Kind])}, optional=drawn)
+
+
+def test_the_enums_are_those_of_the_schema() -> None:
+    for ours, theirs, prefix in (
+        (Kind, entry_pb2.EntryKind, "ENTRY_KIND_"),
+        (Role, entry_pb2.ActorRole, "ACTOR_ROLE_"),
+        (Outcome, entry_pb2.Outcome, "OUTCOME_"),
+    ):
+        expected = {name.removeprefix(prefix): number for name, number in theirs.items() if number}
+        assert {member.name: member.value for member in ours} == expected
+
+
+def test_the_field_table_is_that_of_the_schema() -> None:
+    names = [(field.number, field.name) for field in FIELDS]
+    assert names == [(f.number, f.name) for f in sorted(DESCRIPTOR.fields, key=lambda f: f.number)]
+
+
+def test_no_field_of_a_body_is_a_string() -> None:
+    assert [f.name for f in DESCRIPTOR.fields if f.type in (f.TYPE_STRING, f.TYPE_MESSAGE, f.TYPE_GROUP)] == []
+
+
+def test_every_kind_has_its_rule() -> None:
+    assert set(LINES) == set(Kind)
+    assert all("refers" in PATTERNS[kind].groupindex for kind in REFERS)
+    assert {kind for kind in Kind if "refers" in PATTERNS[kind].groupindex} == set(REFERS)
+
+
+@given(field_values())
+def test_an_encoded_body_is_what_protobuf_writes_and_reads_back(fields: dict[str, int | bytes]) -> None:
+    data = body_of(fields).encode()
+    message = entry_pb2.EntryBody(**fields)
+    assert data == message.SerializeToString(deterministic=True)
+    assert parse_body(data) == body_of(fields)
+
+
+@given(field_values())
+def test_a_pattern_admits_exactly_what_the_rule_of_the_kind_says(fields: dict[str, int | bytes]) -> None:
+    data = body_of(fields).encode()
+    pattern = PATTERNS[int(fields["kind"])]
+    if pattern.fullmatch(data) is None:
+        assert explain(data) is not None
+        with pytest.raises(RefusedError):
+            check_body(data)
+    else:
+        assert check_body(data) == body_of(fields)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_a_body_changed_in_one_byte_never_matches_unless_it_is_canonical(data: st.DataObject) -> None:
+    bodies = [body.encode() for body in first_bodies() + exchange_bodies(300, 300)]
+    raw = bytearray(data.draw(st.sampled_from(bodies)))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    pattern = PATTERNS.get(raw[1])
+    if pattern is not None and pattern.fullmatch(raw):
+        assert parse_body(bytes(raw)).encode() == bytes(raw)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_raises_refused_error(data: bytes) -> None:
+    for read in (parse_body, parse_entry, explain):
+        with contextlib.suppress(RefusedError):
+            read(data)
+
+
+@pytest.mark.parametrize("case", json.loads((VECTORS / "body-refused.json").read_text()), ids=lambda c: c["name"])
+def test_a_body_that_could_be_read_two_ways_is_refused(case: dict[str, str]) -> None:
+    with pytest.raises(RefusedError, match="body, byte"):
+        parse_body(bytes.fromhex(case["body"]))
+
+
+@pytest.mark.parametrize("case", json.loads((VECTORS / "body-unknown.json").read_text()), ids=lambda c: c["name"])
+def test_what_is_new_but_canonical_is_not_understood(case: dict[str, str]) -> None:
+    data = bytes.fromhex(case["body"])
+    assert not parse_body(data).understood
+    assert explain(data) is None
+    with pytest.raises(ValueError, match="not understood"):
+        parse_body(data).encode()
+
+
+@pytest.mark.parametrize("case", json.loads((VECTORS / "entries.json").read_text()), ids=lambda c: c["name"])
+def test_entries_are_those_of_the_vectors(case: dict[str, str | int]) -> None:
+    data = bytes.fromhex(str(case["entry"]))
+    entry = parse_entry(data)
+    assert entry.encode() == data
+    assert (entry.index, entry.time_us, entry.previous.hex()) == (case["index"], case["time_us"], case["previous"])
+    assert leaf_hash(data).hex() == case["leaf_hash"]
+    body = check_body(entry.body)
+    told = {k: v.hex() if isinstance(v, bytes) else int(v) for k, v in body.present().items()}
+    assert told == case["body"]
+
+
+def test_genesis_binds_the_origin_and_the_epoch_before() -> None:
+    [case] = json.loads((VECTORS / "genesis.json").read_text())
+    assert genesis_previous(case["origin"]).hex() == case["previous"]
+    root = bytes.fromhex(case["final_root"])
+    assert genesis_previous(case["origin"], root).hex() == case["previous_after_final_root"]
+
+
+def test_an_entry_outside_its_bounds_is_not_made() -> None:
+    good = {"index": 0, "time_us": 0, "previous": bytes(32), "body": b"\x08\x20"}
+    assert Entry(**good).encode()  # type: ignore[arg-type] # wrong or merged on purpose
+    for bad in ({"index": 1 << 64}, {"time_us": -1}, {"previous": bytes(31)}, {"body": b""}, {"body": bytes(4045)}):
+        with pytest.raises(ValueError, match="entry"):
+            Entry(**(good | bad)).encode()  # type: ignore[arg-type] # wrong or merged on purpose
+
+
+def test_a_varint_is_as_short_as_can_be() -> None:
+    assert [varint(n).hex() for n in (0, 127, 128, 300, (1 << 64) - 1)] == [
+        "00",
+        "7f",
+        "8001",
+        "ac02",
+        "ffffffffffffffffff01",
+    ]

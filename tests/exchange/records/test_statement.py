@@ -1,0 +1,277 @@
+"""What an officer signs, to the byte; what is out of its bounds is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exchange.records.statement import (
+    MAX_LISTED,
+    MAX_STATEMENT_BYTES,
+    LogHead,
+    ReadPurpose,
+    ReadRequest,
+    Statement,
+    opened_digest,
+    opening,
+    parse_read,
+    parse_statement,
+    read_digest,
+    recipients_of,
+    statement_digest,
+)
+from exchange.records.wire import MAX_RECIPIENTS
+from exchange.v1 import bulletin_pb2, statement_pb2
+from keys.errors import RefusedError
+from keys.identity import AgencyId, key_id
+from keys.scan import scan
+from tests.exchange import formats as world
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "formats" / "records.json").read_text())
+
+AGENCY = st.from_regex(r"\A[A-Z]{2}(-[A-Z0-9]{2,8}){1,3}\Z").map(AgencyId)
+DIGEST = st.binary(min_size=32, max_size=32)
+NUMBER = st.integers(1, (1 << 64) - 1)
+HEAD = st.builds(LogHead, origin=st.from_regex(r"\A[a-z.-]{1,40}/log/[1-9]\Z"), size=NUMBER, root=DIGEST)
+STATEMENT = st.builds(
+    Statement,
+    federation_id=DIGEST,
+    salt=DIGEST,
+    bulletin=st.binary(min_size=1, max_size=300),
+    roster_digest=DIGEST,
+    recipients=st.sets(AGENCY, min_size=1, max_size=MAX_RECIPIENTS).map(lambda found: tuple(sorted(found))),
+    log_head=st.none() | HEAD,
+)
+LISTED = st.sets(st.tuples(AGENCY, st.binary(min_size=16, max_size=16)), min_size=1, max_size=9)
+
+
+def a_read(**changes: Any) -> ReadRequest:
+    read = ReadRequest(
+        federation_id=world.FEDERATION,
+        agency=world.PEER,
+        officer="noor",
+        purpose=ReadPurpose.TRIAGE,
+        case="PDRM-1",
+        reason="because",
+        nonce=bytes(16),
+        time_ms=1,
+        sender=world.SENDER,
+        bulletin_id=world.BULLETIN_ID,
+        statement_digest=bytes(32),
+    )
+    return replace(read, **changes)
+
+
+def refusal(action: Any, *values: Any) -> str:
+    with pytest.raises(RefusedError) as caught:
+        action(*values)
+    return caught.value.code
+
+
+def from_vector(fields: dict[str, Any]) -> Statement:
+    head = fields["log_head"] and LogHead(
+        origin=fields["log_head"]["origin"],
+        size=fields["log_head"]["size"],
+        root=bytes.fromhex(fields["log_head"]["root"]),
+    )
+    digests = {name: bytes.fromhex(fields[name]) for name in ("federation_id", "salt", "bulletin", "roster_digest")}
+    return Statement(**digests, recipients=tuple(fields["recipients"]), log_head=head)
+
+
+@pytest.mark.parametrize("name", ["statement", "statement: first of a log"])
+def test_a_statement_is_written_and_read_as_its_vector(name: str) -> None:
+    vector = VECTORS["records"][name]
+    statement, payload = from_vector(vector["fields"]), bytes.fromhex(vector["payload"])
+    assert statement.encode() == payload
+    assert parse_statement(payload) == statement
+    assert statement_digest(payload).hex() == vector["digest"]
+
+
+@pytest.mark.parametrize("name", ["read: opens", "read: lists"])
+def test_a_read_request_is_read_and_written_as_its_vector(name: str) -> None:
+    vector = VECTORS["records"][name]
+    payload = bytes.fromhex(vector["payload"])
+    read = parse_read(payload)
+    assert read.encode() == payload
+    assert read_digest(payload).hex() == vector["digest"]
+    assert [read.case, read.reason, read.time_ms] == [vector["fields"][name] for name in ("case", "reason", "time_ms")]
+    assert [[sender, each.hex()] for sender, each in read.listed] == vector["fields"]["listed"]
+
+
+def test_key_id_opening_and_opened_are_those_of_the_vectors() -> None:
+    key, shown, opened = (VECTORS["derived"][name] for name in ("key_id", "opening", "opened"))
+    made = key_id(key["usage"], key["suite"], key["owner"], bytes.fromhex(key["public_key"]))
+    assert made.hex() == key["key_id"]
+    made = opening(bytes.fromhex(shown["salt"]), bytes.fromhex(shown["delivery_digest"]))
+    assert made.hex() == shown["opening"]
+    made = opened_digest(bytes.fromhex(opened["blind"]), bytes.fromhex(opened["request"]))
+    assert made.hex() == opened["digest"]
+
+
+@settings(max_examples=100)
+@given(statement=STATEMENT)
+def test_every_statement_comes_back_as_it_was_and_passes_the_scan(statement: Statement) -> None:
+    payload = statement.encode()
+    assert not scan(payload, statement_pb2.Statement.DESCRIPTOR)
+    assert parse_statement(payload) == statement
+
+
+@settings(max_examples=100)
+@given(
+    listed=LISTED, purpose=st.sampled_from(ReadPurpose), head=st.none() | HEAD, reason=st.text(min_size=1, max_size=99)
+)
+def test_every_read_request_comes_back_as_it_was(
+    listed: set[tuple[AgencyId, bytes]], purpose: ReadPurpose, head: LogHead | None, reason: str
+) -> None:
+    opens = a_read(purpose=purpose, log_head=head, reason=reason)
+    lists = replace(opens, sender="", bulletin_id=b"", statement_digest=b"", listed=tuple(sorted(listed)))
+    assert parse_read(opens.encode()) == opens
+    assert parse_read(lists.encode()) == lists
+
+
+@settings(max_examples=200)
+@given(data=st.binary(max_size=200))
+def test_garbage_is_refused(data: bytes) -> None:
+    for parse in (parse_statement, parse_read):
+        assert refusal(parse, data) in {"MALFORMED", "NOT_UNDERSTOOD"}
+
+
+@settings(max_examples=200)
+@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_never_raises_anything_but_a_refusal(place: int, bit: int) -> None:
+    payload = bytearray(world.STATEMENT.encode())
+    payload[place % len(payload)] ^= 1 << bit
+    try:
+        other = parse_statement(bytes(payload))
+    except RefusedError:
+        return
+    assert other != world.STATEMENT
+    assert other.encode() == payload
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"federation_id": bytes(31)},
+        {"federation_id": b""},
+        {"salt": bytes(33)},
+        {"roster_digest": b""},
+        {"bulletin": b""},
+        {"recipients": ()},
+        {"recipients": ("MY-PDRM", "HK-IMMD")},
+        {"recipients": ("HK-IMMD", "HK-IMMD")},
+        {"recipients": ("hk-immd",)},
+        {"recipients": tuple(f"HK-A{number:03}" for number in range(MAX_RECIPIENTS + 1))},
+        {"log_head": LogHead(origin="", size=1, root=bytes(32))},
+        {"log_head": LogHead(origin="a b", size=1, root=bytes(32))},
+        {"log_head": LogHead(origin="a" * 256, size=1, root=bytes(32))},
+        {"log_head": LogHead(origin="a", size=0, root=bytes(32))},
+        {"log_head": LogHead(origin="a", size=1, root=bytes(31))},
+    ],
+    ids=str,
+)
+def test_a_statement_with_a_field_out_of_bounds_is_malformed(changes: dict[str, Any]) -> None:
+    assert refusal(parse_statement, replace(world.STATEMENT, **changes).encode()) == "MALFORMED"
+
+
+def test_a_statement_takes_as_many_recipients_as_the_limit_says() -> None:
+    recipients = tuple(AgencyId(f"HK-A{number:03}") for number in range(MAX_RECIPIENTS))
+    assert parse_statement(replace(world.STATEMENT, recipients=recipients).encode()).recipients == recipients
+
+
+def test_a_statement_above_its_limit_is_too_large_and_at_it_is_not() -> None:
+    large = replace(world.STATEMENT, bulletin=bytes(MAX_STATEMENT_BYTES // 2))
+    room = MAX_STATEMENT_BYTES - len(large.encode())
+    most = replace(large, bulletin=bytes(len(large.bulletin) + room))
+    assert len(most.encode()) == MAX_STATEMENT_BYTES
+    assert parse_statement(most.encode()) == most
+    more = replace(most, bulletin=most.bulletin + b"\0")
+    assert refusal(parse_statement, more.encode()) == "TOO_LARGE"
+
+
+def test_an_unknown_field_in_a_statement_is_not_understood() -> None:
+    assert refusal(parse_statement, world.STATEMENT.encode() + b"\x38\x01") == "NOT_UNDERSTOOD"
+
+
+def test_a_default_value_that_is_written_is_malformed() -> None:
+    assert refusal(parse_statement, b"\x0a\x00" + world.STATEMENT.encode()) == "MALFORMED"
+
+
+def test_text_that_is_not_utf8_is_malformed() -> None:
+    payload = world.STATEMENT.encode().replace(b"KH-GDI", b"KH-GD\xff")
+    assert refusal(parse_statement, payload) == "MALFORMED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"agency": "pdrm"}, "MALFORMED"),
+        ({"officer": "Noor"}, "MALFORMED"),
+        ({"officer": ""}, "MALFORMED"),
+        ({"nonce": bytes(15)}, "MALFORMED"),
+        ({"case": ""}, "MALFORMED"),
+        ({"case": "c" * 65}, "MALFORMED"),
+        ({"reason": ""}, "MALFORMED"),
+        ({"reason": "r" * 501}, "MALFORMED"),
+        ({"time_ms": 0}, "MALFORMED"),
+        ({"purpose": 0}, "MALFORMED"),
+        ({"purpose": 9}, "NOT_UNDERSTOOD"),
+        ({"sender": ""}, "MALFORMED"),
+        ({"sender": "x"}, "MALFORMED"),
+        ({"bulletin_id": b""}, "MALFORMED"),
+        ({"statement_digest": b""}, "MALFORMED"),
+        ({"listed": ((world.SENDER, bytes(16)),)}, "MALFORMED"),
+        ({"sender": "", "bulletin_id": b"", "statement_digest": b""}, "MALFORMED"),
+    ],
+    ids=str,
+)
+def test_a_read_request_with_a_field_out_of_bounds_is_refused(changes: dict[str, Any], code: str) -> None:
+    assert refusal(parse_read, a_read(**changes).encode()) == code
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        ((world.SENDER, bytes(16)),) * 2,
+        ((world.PEER, bytes(16)), (world.SENDER, bytes(16))),
+        ((world.SENDER, bytes(15)),),
+        tuple((world.SENDER, number.to_bytes(16, "big")) for number in range(MAX_LISTED + 1)),
+    ],
+    ids=["twice", "descending", "short-id", "too-many"],
+)
+def test_a_list_of_bulletins_out_of_bounds_is_malformed(listed: tuple[tuple[AgencyId, bytes], ...]) -> None:
+    lists = a_read(sender="", bulletin_id=b"", statement_digest=b"", listed=listed)
+    assert refusal(parse_read, lists.encode()) == "MALFORMED"
+
+
+def test_the_longest_list_of_bulletins_fits() -> None:
+    longest = AgencyId("AA-BBBBBBBB-CCCCCCCC-DDDDDDDD")
+    listed = tuple((longest, number.to_bytes(16, "big")) for number in range(MAX_LISTED))
+    lists = a_read(sender="", bulletin_id=b"", statement_digest=b"", listed=listed, reason="😀" * 500)
+    assert parse_read(lists.encode()).listed == listed
+
+
+def test_recipients_are_the_addressees_once_each_without_the_sender() -> None:
+    named = ["TH-DSI", "HK-IMMD", "MY-PDRM", "TH-DSI"]
+    addressees = [bulletin_pb2.Addressee(agency=agency) for agency in named]
+    assert recipients_of(addressees, "HK-IMMD") == ("MY-PDRM", "TH-DSI")
+
+
+def test_a_bulletin_that_addresses_nobody_else_has_no_recipient() -> None:
+    addressees = [bulletin_pb2.Addressee(agency="HK-IMMD")]
+    assert refusal(recipients_of, addressees, "HK-IMMD") == "NO_RECIPIENT"
+
+
+def test_a_group_is_no_agency() -> None:
+    assert refusal(recipients_of, [bulletin_pb2.Addressee(agency="@asean")], "HK-IMMD") == "MALFORMED"
+
+
+def test_the_enums_have_the_numbers_of_the_schema() -> None:
+    names = {f"READ_PURPOSE_{purpose.name}": int(purpose) for purpose in ReadPurpose}
+    assert {"READ_PURPOSE_UNSPECIFIED": 0} | names == dict(statement_pb2.ReadPurpose.items())
