@@ -125,7 +125,7 @@ def default_quorum(witnesses: int) -> int:
     """Give the cosignatures that make a checkpoint witnessed, of so many witnesses.
 
     Two thirds and one: the smallest number of which any so many honest ones exclude a split view and still answer.
-    Of one or two witnesses it is all of them. Source: audit.md 2.5 (Moeller, Sigsum list, November 2023).
+    Of one or two witnesses it is all of them. Source: docs/log.md, "Quorum".
     """
     return 2 * witnesses // 3 + 1 if witnesses > 2 else witnesses
 

@@ -3,7 +3,7 @@
 P-256 throughout (gRPC refuses other leaves). Each agency's CA is constrained, critically, to its own suffix; a node's
 leaf has exactly one dNSName and nothing else in its SAN, because a dNSName constraint does not cover URIs; officers'
 and systems' leaves have no name at all and are known by their pin alone. What is trusted is the pin in the key sheet;
-the certificate only carries it through the handshake (design, section 4 "mTLS"; security, 2.4 and 3.2).
+the certificate only carries it through the handshake (docs/design.md, "Mutual TLS").
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The payload's bytes are kept and verified as received, and parsed only afterwards. The reader says which role it
 expects; a static table says which keys may sign in that role; every signature present must count, so none can be
-added or hidden. Source: DSSE v1.0; design, section 4 "Frame".
+added or hidden. Source: DSSE v1.0; docs/design.md, "Frame".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The bytes that are signed: the DSSE v1 frame, with one payload type for each role.
 
 A signature covers its type and its payload, so a lane head can never pass for a dispatch. Source: DSSE v1.0,
-protocol.md ("PAE"); the types: design, section 6.
+"PAE"; the types: proto/README.md, section 3.
 """
 
 from __future__ import annotations

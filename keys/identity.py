@@ -1,7 +1,7 @@
 """Who is meant: agencies, officers, owners, and the digests that name keys, records and federations.
 
 Every digest here is SHA-256 over a label of its own, so that no digest of one thing can pass for another's
-(design, sections 4 and 6).
+(proto/README.md, section 1).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def dns_label(agency: AgencyId) -> str:
 def key_id(usage: int, suite: int, owner: str, public_key: bytes) -> bytes:
     """Name a public key: 32 bytes over usage, suite, owner and key, so that none of them can be exchanged.
 
-    Source: design, section 4. All integers big-endian.
+    Source: proto/README.md, section 1. All integers big-endian.
     """
     name = owner.encode()
     return hashlib.sha256(

@@ -1,6 +1,6 @@
 """An agency's encryption keys and pins: the key sheet, signed by an operations key, often made anew.
 
-It is not believed after it expires; every encryption key in it must take a trial wrap (design, section 4).
+It is not believed after it expires; every encryption key in it must take a trial wrap (docs/design.md, "Manifest and key sheet").
 """
 
 from __future__ import annotations

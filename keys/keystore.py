@@ -6,7 +6,7 @@ are read from the header, never below the floor. One derivation per holder: what
 
 A node has a second file, its encryption and storage keys, under HMAC-SHA-256(derived key, 32 random bytes); the random
 bytes lie in a third, made anew and overwritten in place whenever keys are destroyed, so that an old copy of the second
-opens nothing. No backup may hold the second or the third (design, section 4 "At rest").
+opens nothing. No backup may hold the second or the third (docs/design.md, "At rest").
 """
 
 from __future__ import annotations

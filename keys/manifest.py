@@ -3,7 +3,8 @@
 The **manifest** is signed by the agency's root, which stands in the roster: operations keys, officers and systems,
 endpoints, log epochs. The **key sheet** is signed by an operations key of the manifest and changes often: encryption
 keys with windows, and the pins of TLS leaves. Neither is believed after it expires; no key in them is registered
-unless its owner is the agency (or one of its people) and it has signed its own key id (design, section 4).
+unless its owner is the agency (or one of its people) and it has signed its own key
+id (docs/design.md, "Manifest and key sheet").
 """
 
 from __future__ import annotations

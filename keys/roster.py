@@ -5,7 +5,7 @@ have signed it. Its digest is the federation's id in all else. Later versions ne
 this version of the program does not adopt them.
 
 Everything in a roster has bounds and an order, every key in it has signed its own key id, and no raw signing key
-stands in it under two key ids (design, section 4 "Roster").
+stands in it under two key ids (docs/design.md, "Roster").
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The strict wire scan: only the one canonical encoding of a message is parsed at all.
 
-upb merges or overrides seven kinds of malformed bytes without a word (security, 2.5), so two readers may see two
+upb merges or overrides seven kinds of malformed bytes without a word (docs/design.md, "Canonical bytes"), so two readers may see two
 messages in the same signed bytes. Before anything signed is parsed, this scan refuses: fields out of order, a
 singular field twice, varints longer than needed, wrong wire types, unpacked or empty lists of numbers, two members
 of a oneof, written default values, invalid UTF-8, numbers out of their type's range, more than ``MAX_FIELDS``
@@ -85,7 +85,7 @@ def scan(data: bytes, descriptor: Descriptor, *, unknown: bool = False, depth: i
     Raises:
         RefusedError: MALFORMED, or NOT_UNDERSTOOD for an unknown field where none may be.
 
-    Source: design, sections 5 and 6; security, 3.6.
+    Source: proto/README.md, section 2.
     """
     # No more fields than bytes, so what is as short as this cannot have too many of them.
     if len(data) <= MAX_FIELDS and is_canonical(data, descriptor, depth):

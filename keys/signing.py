@@ -2,7 +2,7 @@
 
 Signing is done with ``cryptography``; Ed25519 is **verified with libsodium**, and a public key is registered only if
 it is a point of the prime-order group, because OpenSSL accepts small-order and non-canonical keys, under which one
-signature fits many messages (design, section 4; security, 2.3). A suite-2 signature needs both halves, always.
+signature fits many messages (docs/design.md, "Signatures"). A suite-2 signature needs both halves, always.
 Suite 3, ML-DSA-44 alone, stands beside an Ed25519 key of a log or a witness, for the second line under checkpoints.
 """
 

@@ -1,6 +1,6 @@
 """The one table of algorithms: a suite is a format version with one number, never an option.
 
-Numbers and lengths: design, section 6 "Bytes settled". Unknown or retired numbers are refused; nothing is negotiated.
+Numbers and lengths: proto/README.md, section 1. Unknown or retired numbers are refused; nothing is negotiated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Row 38: every published limit of size and number (security, 3.1) one below, at, and one above.
+"""Row 38: every published limit of size and number (proto/README.md, section 10) one below, at, and one above.
 
 What is refused above it is refused unread; below and at it the bytes here are refused as MALFORMED, if at all, because
 they are only zeros. Limits of the listeners are in ``flow/test_transport_limits``.

@@ -39,7 +39,7 @@ SLOTS = (
     "statements",
     "body",
 )
-"""The sixteen slots in their order; what each holds stands in ``proto/README.md``, section 14. Frozen."""
+"""The sixteen slots in their order; what each holds stands in ``proto/README.md``, section 15. Frozen."""
 
 SALT_BYTES = 16
 PATH_HASHES = 4

@@ -5,7 +5,7 @@ line by a known key that does not verify refuses the note: an ignored forgery wo
 ML-DSA-44 lines are checked and told where the key is known; they never make up for an Ed25519 one, so that verifiers
 with and without them agree.
 
-Source: c2sp.org/tlog-policy for ``format_policy``; audit.md, 2.5 for the quorum.
+Sources: c2sp.org/tlog-policy for ``format_policy``; docs/log.md, "Quorum".
 """
 
 import re
@@ -90,7 +90,7 @@ def median(times: tuple[int, ...]) -> int | None:
 def default_quorum(witnesses: int) -> int:
     """Return the least number that no two halves of the witnesses can both reach: two thirds and one; all of 1 or 2.
 
-    Source: audit.md, 2.5.
+    Source: docs/log.md, "Quorum".
     """
     return witnesses if witnesses < 3 else 2 * witnesses // 3 + 1
 

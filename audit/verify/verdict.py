@@ -95,7 +95,7 @@ def report_of(
         anchored: Size of the newest outside or cosigned checkpoint that the log agrees with.
         witnessed: Size of the newest checkpoint that the quorum has cosigned.
         findings: What refutes the log; the earliest entry's gives the verdict.
-        break_seen: Added to a verdict that is no refutation: ``audit.epochs.scar``.
+        break_seen: Added to a verdict that is no refutation: ``audit.note.epochs.scar``.
     """
     verdict = "verified" if anchored is not None else "verified, end not anchored"
     if witnessed is not None:

@@ -4,7 +4,7 @@ The request and the answers are C2SP tlog-witness's, to the byte, whatever carri
 compare-and-swap, durable before the answer. Two checkpoints that the log signed and that cannot both be true are kept
 and handed back, for they convict the log before anybody.
 
-Source: c2sp.org/tlog-witness; design, section 7 "Witnesses" for epochs.
+Sources: c2sp.org/tlog-witness; docs/log.md, "Witnesses", for epochs.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Stopping a lane whose sender contradicts itself, with the proof of it that anybody can check (security, row 16).
+"""Stopping a lane whose sender contradicts itself, with the proof of it that anybody can check (row 16).
 
 The proof is both heads and, on each side, every delivery from the first difference to its head, however far back that is.
 """

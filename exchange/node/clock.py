@@ -6,7 +6,7 @@ until somebody else tells the hour. And it must agree with the median of the new
 witnesses have told, the own clock among them; of fewer than three nothing is concluded, so that no single witness
 moves anything. At start the last entry's time and the cosignatures that are held take the monotonic clock's place.
 
-Sources: security.md, 3.4; design.md, section 7 ("Time").
+Source: docs/log.md, "Time".
 """
 
 from __future__ import annotations

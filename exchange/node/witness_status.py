@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 STATE_FILE = "witnessing.json"
-ALARM_MS = 600_000  # audit.md 2.5: pending for more than ten minutes
+ALARM_MS = 600_000  # pending for more than ten minutes: docs/log.md, "Witnesses"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The one writer: takes the acts that wait, runs them in one transaction, signs one checkpoint, releases the answers.
 
-The order is the promise (audit.md 2.6): transaction, read back, lock, signature, answers. It commits what is queued
-and never waits for more. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing
+The order is the promise (docs/log.md, "Writing order"): transaction, read back, lock, signature, answers. It commits
+what is queued and never waits for more. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing
 is signed any more: the node stops and is verified anew at its next start. As long as the writer is *held*, because no
 other member has told yet what it holds of this log or because the clock is in doubt, acts that would write an entry
 are turned away and the others go on: nothing new is signed.

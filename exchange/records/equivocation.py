@@ -1,7 +1,7 @@
 """Proof that a sender signed two different deliveries under one number of one lane.
 
 It needs nothing of the node that keeps it: anybody who has the sender's operations keys can check it, offline
-(security, row 16).
+(row 16).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from keys.identity import DIGEST_BYTES, AgencyId, parse_agency
 from keys.scan import scan
 
 ID_BYTES = 16
-MAX_RECIPIENTS = 64  # security.md 3.1: a bulletin's header takes no more
+MAX_RECIPIENTS = 64  # a bulletin's header takes no more: proto/README.md, section 10
 MAX_ORIGIN_BYTES = 255  # agency, a federation name of 180 bytes, /log/ and an epoch
 ZERO_DIGEST = bytes(DIGEST_BYTES)
 

@@ -1,4 +1,4 @@
-"""Which characters a bulletin may hold (domain, section 2.12).
+"""Which characters a bulletin may hold (docs/design.md, "Characters").
 
 Everything assigned, but no controls, half characters, byte-order marks, non-characters, tag characters and no
 embeddings or overrides of direction. Text is in NFC: two spellings of one name must not be two names. Prose alone may have newlines, tabs and isolates, the latter balanced. The marks

@@ -23,7 +23,7 @@ def need(true, sentence):
         raise Refused(sentence)
 
 
-# ---------------------------------------------------------------- section 1: names and digests
+# ---------------------------------------------------------------- proto/README.md, section 1: names and digests
 
 
 def sha256(data):
@@ -40,7 +40,7 @@ def key_id(key):
     return sha256(b"exchange/v1/key-id\0" + head + len(public).to_bytes(4, "big") + public)
 
 
-# ---------------------------------------------------------------- section 2: canonical protobuf
+# ---------------------------------------------------------------- proto/README.md, section 2: canonical protobuf
 # A schema: number -> (name, kind, repeated); kind is "number", "text", "bytes", a length in bytes, or a schema.
 
 SIGNATURE = {1: ("type", "text", False), 2: ("key_id", 32, False), 3: ("signature", "bytes", False)}
@@ -146,7 +146,7 @@ def ascends(items):
     return all(one < two for one, two in pairwise(items))
 
 
-# ---------------------------------------------------------------- section 3: signatures
+# ---------------------------------------------------------------- proto/README.md, section 3: signatures
 
 
 def ed25519(public, message, signature):
@@ -188,7 +188,7 @@ def verify(what, message, expected):
     return message["payload"]
 
 
-# ---------------------------------------------------------------- section 4: sealing
+# ---------------------------------------------------------------- proto/README.md, section 4: sealing
 
 
 def expand(name, prk, info, length):
@@ -251,7 +251,7 @@ def unpad(padded):
     return padded[4 : 4 + length]
 
 
-# ---------------------------------------------------------------- sections 4 to 6: an envelope
+# ---------------------------------------------------------------- proto/README.md, sections 4 to 6: an envelope
 
 
 def read_envelope(job):
@@ -308,7 +308,7 @@ def read_statement(job, dispatch, inner, served, absent):
     return {"statement": inner.hex(), "bulletin": statement["bulletin"].hex(), "recipients": statement["recipients"]}
 
 
-# ---------------------------------------------------------------- section 7: a receipt
+# ---------------------------------------------------------------- proto/README.md, section 7: a receipt
 
 
 def exact_base64(text):

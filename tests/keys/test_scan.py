@@ -21,7 +21,7 @@ PLACE = bulletin_pb2.Place.DESCRIPTOR
 
 PAYLOAD = b"\x0a\x01x"  # SignedPayload.payload = "x"
 
-# What upb takes without a word (security, 2.5), each as KeyRecord or SignedPayload bytes.
+# What upb takes without a word (docs/design.md, "Canonical bytes"), each as KeyRecord or SignedPayload bytes.
 SEVEN = {
     "duplicate-scalar": (RECORD, b"\x08\x01\x08\x02"),
     "duplicate-sub-message": (MEMBER, b"\x22\x02\x08\x01\x22\x02\x10\x01"),

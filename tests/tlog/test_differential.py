@@ -73,7 +73,7 @@ def test_logs_are_judged_alike(size: int, ask: Ask, make_folder: Callable[[Path,
     assert counts["refused"] > 300 * TIMES
 
 
-def test_each_row_of_the_list_happens(ask: Ask, make_folder: Callable[[Path, int], Path], tmp_path: Path) -> None:
+def test_each_line_of_the_list_happens(ask: Ask, make_folder: Callable[[Path, int], Path], tmp_path: Path) -> None:
     """A row that explains nothing any more would hide a new disagreement."""
     dice = random.Random(SEED + 1)
     counts = compare(ask, notes(dice, 3000)) + compare(ask, proofs(dice, 2000))

@@ -1,6 +1,6 @@
 """What was adopted, told and compared when streams open: a higher version is fetched, two digests are evidence.
 
-Records may come from anybody, because their own makers have signed them. Source: design, section 4 (security, row 60).
+Records may come from anybody, because their own makers have signed them. Source: docs/design.md, "Manifest and key sheet"; row 60.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Urgent leaves before routine, each as batches that end in a signed lane head; a head alone is sent while nothing else
 is. At most ``credit_bytes`` of a lane are on their way unreceipted, so the recipient sets the pace and urgent never
-waits behind more than that (security, row 57).
+waits behind more than that (row 57).
 """
 
 from __future__ import annotations

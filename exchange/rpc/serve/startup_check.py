@@ -1,4 +1,4 @@
-"""What every other member holds of our log, asked before this node signs anything (design, section 7, "Start").
+"""What every other member holds of our log, asked before this node signs anything (docs/log.md, "Start").
 
 A member has answered when the node that its key sheet pins has told the newest checkpoint that it holds of us, "none"
 included. The question needs no signature of ours and none of theirs, so that a whole federation can start at once; a

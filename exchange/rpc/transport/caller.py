@@ -2,7 +2,7 @@
 
 TLS has finished the handshake with anybody whom some member's CA vouches for; that is not an identity. A peer is its
 one dNSName **and** that member's own CA **and** membership **and** the pin in the key sheet. An officer is the pin in
-the own key sheet. Names in URIs, subjects and common names are never read (security, rows 23 and 74).
+the own key sheet. Names in URIs, subjects and common names are never read (rows 23 and 74).
 """
 
 from __future__ import annotations

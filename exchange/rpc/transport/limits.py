@@ -1,4 +1,4 @@
-"""The limits of the edge (security, 3.1 and 3.2), each a constant with its unit and its reason."""
+"""The limits of the edge (docs/design.md, "Limits"), each a constant with its unit and its reason."""
 
 from __future__ import annotations
 

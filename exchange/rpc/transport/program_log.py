@@ -1,7 +1,7 @@
 """The program's own log: JSON in ASCII, one line an event, fields from a fixed list.
 
 What a peer or an officer wrote never gets here: values are numbers, codes from closed sets, agencies, and names of
-events that stand in this program. One line for a group of bulletins, never one for each. Source: security, rows 43, 49.
+events that stand in this program. One line for a group of bulletins, never one for each. Source: rows 43 and 49.
 """
 
 from __future__ import annotations

@@ -44,9 +44,7 @@ def test_a_bundle_is_verified_where_there_is_no_network(bundle: Path, template: 
     assert verify(bundle, "--roster", template / "roster", before=("unshare", "-n"))[0] == 0
 
 
-def test_the_same_log_gives_the_same_bytes_under_any_settings_row_17(
-    bundle: Path, template: Path, tmp_path: Path
-) -> None:
+def test_the_same_log_gives_the_same_bytes_under_any_settings(bundle: Path, template: Path, tmp_path: Path) -> None:
     for number, settings in enumerate(OTHER_SETTINGS):
         again = tmp_path / f"{number}.audit"
         assert exchange("bundle", template / HOME, "-o", again, env=settings).returncode == 0
@@ -73,9 +71,7 @@ def other_pythons() -> list[str]:
     return [path for path, code in runs.items() if code == 0]
 
 
-def test_the_same_log_gives_the_same_bytes_under_another_python_row_17(
-    bundle: Path, template: Path, tmp_path: Path
-) -> None:
+def test_the_same_log_gives_the_same_bytes_under_another_python(bundle: Path, template: Path, tmp_path: Path) -> None:
     pythons = other_pythons()
     if not pythons:
         pytest.skip("no Python of another version has this program's libraries: tests/other_python")

@@ -65,7 +65,7 @@ def test_joined_in_many_parts_the_result_is_the_same(logs: Logs) -> None:
     assert pairing.compare(sides_of(logs, *AGENCIES), {}, part_entries=2) == compare(logs)
 
 
-def test_an_answer_that_was_never_written_is_found_by_the_senders_log_row_12(logs: Logs) -> None:
+def test_attack_12_an_answer_that_was_never_written_is_found_by_the_senders_log(logs: Logs) -> None:
     recorded = logs.find("HK-IMMD", Kind.RECEIPT_RECORDED, "TH-DSI")
     body = logs.bodies("HK-IMMD")[recorded]
     logs.drop("TH-DSI", body.peer_index)
@@ -77,7 +77,7 @@ def test_an_answer_that_was_never_written_is_found_by_the_senders_log_row_12(log
     assert run(logs.home("HK-IMMD"), logs.home("TW-NHRC"))[0] == 0
 
 
-def test_a_delivery_that_was_never_queued_is_found_by_the_recipients_log_row_12(logs: Logs) -> None:
+def test_attack_12_a_delivery_that_was_never_queued_is_found_by_the_recipients_log(logs: Logs) -> None:
     queued = logs.find("HK-IMMD", Kind.QUEUED, "TH-DSI", 1)
     digest = logs.bodies("HK-IMMD")[queued].delivery_digest
     logs.drop("HK-IMMD", queued)
@@ -100,7 +100,7 @@ def test_what_both_keep_silent_about_shows_as_a_hole_in_the_lane(logs: Logs) -> 
     assert (lane.holes, lane.complete) == (1, False)
 
 
-def test_the_last_delivery_that_both_keep_silent_about_is_not_detectable_row_12(logs: Logs) -> None:
+def test_attack_12_the_last_delivery_that_both_keep_silent_about_is_not_detectable(logs: Logs) -> None:
     """The limit that the README states: the lane ends one earlier in both logs, and nobody outside knows better."""
     queued = logs.find("TH-DSI", Kind.QUEUED, "TW-NHRC")
     digest = logs.bodies("TH-DSI")[queued].delivery_digest
@@ -178,7 +178,7 @@ def aged(entries: list[bytes], seconds: int) -> list[bytes]:
     return [*entries, later.encode()]
 
 
-def test_a_log_cut_after_a_partner_saw_it_is_behind_row_4(logs: Logs) -> None:
+def test_attack_04_a_log_cut_after_a_partner_saw_it_is_behind(logs: Logs) -> None:
     logs.rewrite("TH-DSI", lambda entries: entries[:-6])
     found = compare(logs)
     assert any(told.startswith("TH-DSI: its log ends before entry") for told in found.behind)

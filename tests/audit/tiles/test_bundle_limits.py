@@ -1,4 +1,4 @@
-"""A bundle that claims more than any file could hold is refused at once and in little memory (row 25 of audit.md)."""
+"""A bundle that claims more than any file could hold is refused at once and in little memory (attack 25)."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def judged(path: Path, key: VerifierKey) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("size", [1 << 20, 1 << 40, (1 << 63) - 1])
-def test_a_checkpoint_of_any_size_asks_for_no_more_tiles_than_are_there_row_25(
+def test_attack_25_a_checkpoint_of_any_size_asks_for_no_more_tiles_than_are_there(
     size: int, folder: Path, signer: Ed25519Signer, key: VerifierKey, tmp_path: Path
 ) -> None:
     good = make(folder, tmp_path / "good.audit")
@@ -44,7 +44,7 @@ def test_a_checkpoint_of_any_size_asks_for_no_more_tiles_than_are_there_row_25(
 
 
 @pytest.mark.parametrize("name", ["README", "receipts/receipts.tsv"])
-def test_a_list_is_no_longer_than_its_lines_can_be_row_25(
+def test_attack_25_a_list_is_no_longer_than_its_lines_can_be(
     name: str, folder: Path, key: VerifierKey, tmp_path: Path
 ) -> None:
     members = members_of(make(folder, tmp_path / "good.audit"))

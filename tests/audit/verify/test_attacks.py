@@ -1,4 +1,4 @@
-"""Attacks of audit.md 2.9 on the log, its lock and its witnesses by themselves; each with a control.
+"""Attacks (docs/log.md) on the log, its lock and its witnesses by themselves; each with a control.
 
 The same attacks on whole nodes are in tests/flow; ``tests/rows.py`` says which test is which row.
 """

@@ -81,7 +81,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
 
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("tiles", ["tiles kept", "tiles made anew"])
-def test_attack_1_and_row_19_an_edited_log_is_refuted_at_the_entry(
+def test_attack_01_and_row_19_an_edited_log_is_refuted_at_the_entry(
     name: str, tiles: str, folder: Path, key: VerifierKey, kept: Outside
 ) -> None:
     edit, place = EDITS[name]
@@ -101,7 +101,7 @@ def test_attack_1_and_row_19_an_edited_log_is_refuted_at_the_entry(
         assert f"at {place}" in report.verdict
 
 
-def test_attack_1_control_the_same_entries_written_again_verify(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_attack_01_control_the_same_entries_written_again_verify(folder: Path, key: VerifierKey, kept: Outside) -> None:
     entries, note = read_log(folder, SIZE), (folder / "checkpoint").read_text()
     write_log(folder, rechain(entries), note, key)
     assert verify_log(folder, key=key, outside=[kept]).exit_code == 0
@@ -113,7 +113,7 @@ def suffix_rewritten(folder: Path) -> list[bytes]:
     return rechain(entries)
 
 
-def test_attack_2_a_rewritten_suffix_under_the_old_note_is_refuted(
+def test_attack_02_a_rewritten_suffix_under_the_old_note_is_refuted(
     folder: Path, key: VerifierKey, kept: Outside
 ) -> None:
     write_log(folder, suffix_rewritten(folder), (folder / "checkpoint").read_text(), key)
@@ -121,7 +121,7 @@ def test_attack_2_a_rewritten_suffix_under_the_old_note_is_refuted(
     assert (report.exit_code, [s.step for s in report.steps if s.result == REFUTED]) == (6, [5])
 
 
-def test_attack_3_the_same_signed_anew_with_the_real_key_is_refuted_by_an_older_note(
+def test_attack_03_the_same_signed_anew_with_the_real_key_is_refuted_by_an_older_note(
     folder: Path, key: VerifierKey, kept: Outside, signer: Ed25519Signer
 ) -> None:
     entries = suffix_rewritten(folder)
@@ -133,7 +133,7 @@ def test_attack_3_the_same_signed_anew_with_the_real_key_is_refuted_by_an_older_
     assert "another history" in report.verdict
 
 
-def test_attack_4_a_cut_tail_signed_anew_is_seen_from_outside_only(
+def test_attack_04_a_cut_tail_signed_anew_is_seen_from_outside_only(
     folder: Path, key: VerifierKey, kept: Outside, signer: Ed25519Signer
 ) -> None:
     entries = read_log(folder, SIZE)[:280]
@@ -145,7 +145,7 @@ def test_attack_4_a_cut_tail_signed_anew_is_seen_from_outside_only(
     assert report.verdict.startswith("refuted at entry 280: kept.txt: it commits to 300 entries")
 
 
-def test_attack_4_a_receipt_for_a_vanished_entry_refutes(
+def test_attack_04_a_receipt_for_a_vanished_entry_refutes(
     folder: Path, key: VerifierKey, signer: Ed25519Signer, template: Path
 ) -> None:
     receipt = Outside(name="r.tlog-proof", data=prove_entry(TileFolder(template), 290).encode())

@@ -168,7 +168,7 @@ def test_two_deliveries_under_one_number_are_told_apart_row_16() -> None:
     assert judge(evidence_file(two.core)).exit_code == 0  # control: each alone is good
 
 
-def test_content_swapped_afterwards_is_not_what_was_dispatched_row_21_of_the_log() -> None:
+def test_attack_21_content_swapped_afterwards_is_not_what_was_dispatched() -> None:
     other = make(text="Nothing to see")
     swapped = {**whole().core, ef.STATEMENT: other.core[ef.STATEMENT], ef.TEXT: other.core[ef.TEXT]}
     assert f"{ef.STATEMENT}: its digest is" in refused_core(swapped)

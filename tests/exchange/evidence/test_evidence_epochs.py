@@ -76,7 +76,7 @@ def test_an_epoch_of_another_members_log_is_refused() -> None:
     assert "its log is" in refused_core({**made.core, ANSWERED: log.prove(at)})
 
 
-def test_what_the_old_key_signs_beyond_the_end_of_its_epoch_is_refused_row_20() -> None:
+def test_attack_20_what_the_old_key_signs_beyond_the_end_of_its_epoch_is_refused() -> None:
     made = make()
     size = len(made.sender_log.entries)
     assert judge(evidence_file(with_end(made.core, made.sender_log, size))).exit_code == 0  # control

@@ -188,7 +188,7 @@ def test_a_recovered_bulletin_without_content_does_no_harm(receiver: Keeper, sen
 def test_after_erasing_half_nothing_of_it_is_found_and_every_entry_is_as_it_was(
     sender: Keeper, receiver: Keeper
 ) -> None:
-    """audit.md 7, goal 15: 300 bulletins here, over 10,000 with EXCHANGE_TEST_SCALE=34."""
+    """300 bulletins here, over 10,000 with EXCHANGE_TEST_SCALE=34."""
     count = 300 * SCALE
     messages = [
         kept_for(1 if serial % 2 else 900, 1000 + serial, text=f"{CANARY} {serial:06d}") for serial in range(count)

@@ -1,4 +1,4 @@
-"""Row 23 of audit.md: a bulletin kept past its date stands in the retention report, by the log alone."""
+"""Attack 23: a bulletin kept past its date stands in the retention report, by the log alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def cosigned(home: Path, *hours_s: int) -> WitnessPolicy:
     return WitnessPolicy(quorum=3, witnesses=tuple(keys))
 
 
-def test_a_bulletin_kept_past_its_date_is_reported_row_23(sender: Keeper, receiver: Keeper) -> None:
+def test_attack_23_a_bulletin_kept_past_its_date_is_reported(sender: Keeper, receiver: Keeper) -> None:
     overdue, on_hold, released, later = (kept_for(days, serial) for serial, days in ((1, 1), (2, 1), (3, 1), (4, 9)))
     delivered(sender, receiver, overdue, on_hold, released, later)
     receiver.hold(on_hold)

@@ -1,4 +1,4 @@
-"""Time stamps by a real ``openssl ts`` authority: made, kept, judged; rows 11 and 15 of audit.md."""
+"""Time stamps by a real ``openssl ts`` authority: made, kept, judged; attacks 11 and 15."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_bad_tokens_in_a_home_refute_with_the_file_named(
     assert CliRunner().invoke(audit, ["verify", "--tsa-ca", str(tmp_path / "no"), str(desk.home)]).exit_code == 5
 
 
-def test_all_agencies_collude_and_a_token_kept_outside_refutes_them_row_11(
+def test_attack_11_all_agencies_collude_and_a_token_kept_outside_refutes_them(
     desk: Keeper, authority: OpensslAuthority, asked: TimestampAuthority, tmp_path: Path
 ) -> None:
     """The log made anew, signed with its true key and cosigned by every witness; only the token remembers."""
@@ -280,7 +280,7 @@ def test_entries_cut_off_the_end_are_seen_by_a_token(
     assert "the log ends at" in step["detail"]
 
 
-def test_a_witness_whose_clock_lies_is_caught_by_a_token_row_15(
+def test_attack_15_a_witness_whose_clock_lies_is_caught_by_a_token(
     desk: Keeper, authority: OpensslAuthority, asked: TimestampAuthority, tmp_path: Path
 ) -> None:
     """A majority of witnesses dates itself into the next decade, so that the median does not help."""

@@ -1,4 +1,4 @@
-"""One field is shown, fifteen stay shut: goal 16 and rows 16 and 22 of audit.md."""
+"""One field is shown, fifteen stay shut: attacks 16 and 22."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_field_that_is_not_there_is_not_opened_and_looks_like_any_other() -> N
     assert len({hmac.digest(key, bytes([0, slot]) + b"absent", "sha256") for slot in range(16)}) == 16
 
 
-def test_guessing_the_other_fields_fails_though_their_values_are_known_row_22(tmp_path: Path) -> None:
+def test_attack_22_guessing_the_other_fields_fails_though_their_values_are_known(tmp_path: Path) -> None:
     """Whoever is shown one field, or has the log after erasure, and knows every value that a field can have."""
     sender, receiver = Keeper("HK-IMMD", tmp_path / "sender"), Keeper("TH-DSI", tmp_path / "receiver")
     try:
