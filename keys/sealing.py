@@ -3,7 +3,7 @@
 Wraps are RFC 9180 base mode with the hybrid KEM 0x647a (X25519 + ML-KEM-768), HKDF-SHA256, ChaCha20-Poly1305. The
 library has no AAD, so ``info`` binds everything: federation, statement and recipient key (RFC 9180, 8.1). The body is
 Cobblestone-256 (C2SP chunked encryption), which commits to its key. All failures to open are UNOPENABLE with one
-message, so that nobody learns which step failed. Nothing is returned before the body's end is checked.
+message and at one cost, so that nobody learns which step failed. Nothing is returned before the body's end is checked.
 
 The libraries draw their own randomness, so sealed bytes differ each time: vectors of them are for opening only.
 """
@@ -11,6 +11,7 @@ The libraries draw their own randomness, so sealed bytes differ each time: vecto
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -38,6 +39,9 @@ BUCKET_BYTES = 4096  # the smallest; each next one is twice as long
 MAX_PADDED_BYTES = 1 << 20  # a quarter of gRPC's default message limit
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _LENGTH_BYTES = 4
+_HEADER_BYTES = 24 + 32  # of a sealed body: salt and commitment
+_CHUNK_BYTES = (16 << 10) + 16  # sealed, with its tag
+_NOBODYS_KEY = os.urandom(CONTENT_KEY_BYTES)  # opens and seals what is thrown away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +69,19 @@ class EncryptionKey:
 
     def unwrap(self, wrapped: bytes, info: bytes) -> bytes:
         """Open a wrap of a content key; RefusedError UNOPENABLE whatever is wrong with it."""
-        if len(wrapped) != WRAP_BYTES:
+        content_key = self.try_unwrap(wrapped, info)
+        if content_key is None:
             raise unopenable()
+        return content_key
+
+    def try_unwrap(self, wrapped: bytes, info: bytes) -> bytes | None:
+        """Open a wrap of a content key, or return None."""
+        if len(wrapped) != WRAP_BYTES:
+            return None
         try:
             return _SUITE.decrypt(wrapped, self.private, info)
         except (InvalidTag, ValueError):
-            raise unopenable() from None
+            return None
 
 
 def unopenable() -> RefusedError:
@@ -132,6 +143,40 @@ def open_body(content_key: bytes, federation_id: bytes, statement_digest: bytes,
         raise unopenable() from None
 
 
+def open_wrapped(
+    key: EncryptionKey, wrapped: bytes, sealed: bytes, federation_id: bytes, statement_digest: bytes
+) -> tuple[bytes, bytes]:
+    """Open a wrap, the body under the content key in it, and the padding: what arrives from outside is opened here only.
+
+    Whatever is wrong, a refusal costs one opening of a wrap, one pass over the body and two derivations of its keys: a
+    wrap that does not open is followed by opening under nobody's key, and wherever opening ends, a dummy takes over the
+    rest. So neither words nor time tell which step failed (row 12).
+
+    Returns:
+        The content key, and what was padded.
+
+    Raises:
+        RefusedError: UNOPENABLE.
+    """
+    context, opened, position = _body_context(federation_id, statement_digest), list[bytes](), 0
+    content_key = key.try_unwrap(wrapped, wrap_info(federation_id, statement_digest, key.public.key_id))
+    try:
+        opener = Cobblestone256Decryptor(content_key or _NOBODYS_KEY, context)
+        for end in range(_HEADER_BYTES, len(sealed) + _CHUNK_BYTES, _CHUNK_BYTES):
+            opened.append(opener.update(sealed[position:end]))
+            position = end
+        opened.append(opener.finalize())
+        signed = _unpadded(b"".join(opened))
+        if content_key is not None and signed is not None:
+            return content_key, signed
+    except (InvalidTag, ValueError):
+        pass
+    dummy = Cobblestone256Encryptor(_NOBODYS_KEY, context)
+    if position < len(sealed):
+        _unpadded(dummy.update(sealed[position:]) + dummy.finalize())
+    raise unopenable()
+
+
 def pad(signed: bytes) -> bytes:
     """Fill up to the smallest bucket: u32 length, the bytes, zeros up to 4 KiB·2^k, all included.
 
@@ -146,11 +191,17 @@ def pad(signed: bytes) -> bytes:
 
 def unpad(padded: bytes) -> bytes:
     """Take the bytes out of their bucket; RefusedError UNOPENABLE for another bucket or a non-zero filler byte."""
-    length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
-    end = _LENGTH_BYTES + length
-    if len(padded) != _bucket(length) or len(padded) > MAX_PADDED_BYTES or padded[end:].strip(b"\0"):
+    signed = _unpadded(padded)
+    if signed is None:
         raise unopenable()
-    return padded[_LENGTH_BYTES:end]
+    return signed
+
+
+def _unpadded(padded: bytes) -> bytes | None:
+    end = _LENGTH_BYTES + int.from_bytes(padded[:_LENGTH_BYTES], "big")
+    if not end <= len(padded) <= MAX_PADDED_BYTES or len(padded) != _bucket(end - _LENGTH_BYTES):
+        return None
+    return padded[_LENGTH_BYTES:end] if padded[end:] == bytes(len(padded) - end) else None
 
 
 def _bucket(length: int) -> int:

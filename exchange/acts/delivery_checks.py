@@ -24,7 +24,7 @@ from exchange.records.dispatch import (
     recipient_of,
 )
 from exchange.records.lane import LaneHead, LaneId, LaneStep, check_class
-from exchange.records.sealed_statement import check_envelope, open_sealed, unwrap_content_key
+from exchange.records.sealed_statement import check_envelope, open_statement
 from exchange.records.statement import Statement, parse_statement, recipients_of
 from exchange.rules import check_bulletin, refusing
 from exchange.rules.complaint import RulesError
@@ -176,8 +176,7 @@ def _open(dispatch: Dispatch, parcel: Parcel, view: NodeView) -> tuple[SignedPay
     key = view.encryption.get(key_id)
     if key is None:
         raise RefusedError("KEY_GONE", f"sealed to key {short(key_id)}, which is not here any more")
-    content_key = unwrap_content_key(dispatch, parcel.wrap, key)
-    return open_sealed(dispatch, parcel.body, content_key), content_key
+    return open_statement(dispatch, parcel.wrap, parcel.body, key, dispatch.federation_id)
 
 
 def check_federation(statement: Statement, view: NodeView) -> None:

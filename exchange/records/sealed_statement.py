@@ -24,7 +24,18 @@ from exchange.records.statement import Statement, statement_digest
 from keys.dsse import SignedPayload, sign
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
-from keys.sealing import CONTENT_KEY_BYTES, WRAP_BYTES, EncryptionKey, open_body, pad, seal_body, unpad, wrap, wrap_info
+from keys.sealing import (
+    CONTENT_KEY_BYTES,
+    WRAP_BYTES,
+    EncryptionKey,
+    open_body,
+    open_wrapped,
+    pad,
+    seal_body,
+    unpad,
+    wrap,
+    wrap_info,
+)
 from keys.signing import PublicKey, Signer
 
 
@@ -115,18 +126,8 @@ def check_envelope(dispatch: Dispatch, agency: AgencyId, wrapped: bytes, body: b
     return recipient
 
 
-def unwrap_content_key(dispatch: Dispatch, wrapped: bytes, key: EncryptionKey) -> bytes:
-    """Return the content key that a wrap holds for the owner of *key*.
-
-    Raises:
-        RefusedError: UNOPENABLE.
-    """
-    info = wrap_info(dispatch.federation_id, dispatch.statement_digest, key.public.key_id)
-    return key.unwrap(wrapped, info)
-
-
 def open_sealed(dispatch: Dispatch, body: bytes, content_key: bytes) -> SignedPayload:
-    """Open a body with its content key: from a wrap at intake, from the storage key at reading.
+    """Open a body whose content key is known: from the storage key, at reading.
 
     What comes back is the statement that the dispatch names; its signatures are still to be verified.
 
@@ -135,24 +136,32 @@ def open_sealed(dispatch: Dispatch, body: bytes, content_key: bytes) -> SignedPa
             named, MALFORMED for what is no statement.
     """
     padded = open_body(content_key, dispatch.federation_id, dispatch.statement_digest, body)
-    signed = SignedPayload.decode(unpad(padded))
-    if statement_digest(signed.payload) != dispatch.statement_digest:
-        raise RefusedError("STATEMENT_DIFFERS", f"envelope {short(dispatch.statement_digest)}: another is inside")
-    return signed
+    return _named(dispatch, unpad(padded))
 
 
 def open_statement(
     dispatch: Dispatch, wrapped: bytes, body: bytes, key: EncryptionKey, federation_id: bytes
-) -> SignedPayload:
+) -> tuple[SignedPayload, bytes]:
     """Open an envelope that ``check_envelope`` has passed.
 
+    Returns:
+        The statement that the dispatch names, its signatures still to be verified; and the content key.
+
     Raises:
-        RefusedError: WRONG_FEDERATION; UNOPENABLE for wrap, body and padding alike, so that a refusal is no oracle
-            (row 12); STATEMENT_DIFFERS; MALFORMED.
+        RefusedError: WRONG_FEDERATION; UNOPENABLE for wrap, body and padding alike, after the same work, so that a
+            refusal is no oracle (row 12); STATEMENT_DIFFERS; MALFORMED.
     """
     if dispatch.federation_id != federation_id:
         raise RefusedError("WRONG_FEDERATION", f"dispatch of {short(dispatch.federation_id)}")
-    return open_sealed(dispatch, body, unwrap_content_key(dispatch, wrapped, key))
+    content_key, signed = open_wrapped(key, wrapped, body, federation_id, dispatch.statement_digest)
+    return _named(dispatch, signed), content_key
+
+
+def _named(dispatch: Dispatch, encoded: bytes) -> SignedPayload:
+    signed = SignedPayload.decode(encoded)
+    if statement_digest(signed.payload) != dispatch.statement_digest:
+        raise RefusedError("STATEMENT_DIFFERS", f"envelope {short(dispatch.statement_digest)}: another is inside")
+    return signed
 
 
 def _absent_order(absent: Absent) -> str:

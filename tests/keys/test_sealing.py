@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import counting
+from keys import sealing
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.sealing import (
@@ -19,6 +21,7 @@ from keys.sealing import (
     WRAP_BYTES,
     EncryptionKey,
     open_body,
+    open_wrapped,
     pad,
     register_encryption,
     seal_body,
@@ -243,3 +246,58 @@ def test_garbage_is_not_unpadded(data: bytes) -> None:
 def test_row_49_an_encryption_key_prints_no_private_key() -> None:
     assert "private" not in repr(OURS)
     assert hashlib.shake_256(bytes(range(32))).hexdigest(16) not in repr(OURS)
+
+
+CHUNK = (16 << 10) + 16
+
+
+def wrongs(signed: bytes) -> dict[str, tuple[bytes, bytes]]:
+    """Return a wrap and a body for each step that can fail."""
+    wrapped, padded = wrap(CEK, OURS.public, INFO), pad(signed)
+    body = seal_body(CEK, FEDERATION, STATEMENT, padded)
+    return {
+        "wrap": (flipped(wrapped, -1), body),
+        "encapsulation": (flipped(wrapped, 0), body),
+        "another's wrap": (wrap(CEK, THEIRS.public, INFO[:-1] + b"x"), body),
+        "a wrap of another key": (wrap(bytes(32), OURS.public, INFO), body),
+        "salt": (wrapped, flipped(body, 0)),
+        "commitment": (wrapped, flipped(body, 30)),
+        "first chunk": (wrapped, flipped(body, 60)),
+        "middle": (wrapped, flipped(body, len(body) // 2)),
+        "last chunk": (wrapped, flipped(body, -1)),
+        "cut": (wrapped, body[:-20]),
+        "header alone": (wrapped, body[:56]),
+        "nothing": (wrapped, b""),
+        "padding": (wrapped, seal_body(CEK, FEDERATION, STATEMENT, padded[:-1] + b"\1")),
+        "length": (wrapped, seal_body(CEK, FEDERATION, STATEMENT, b"\xff" * len(padded))),
+        "bucket": (wrapped, seal_body(CEK, FEDERATION, STATEMENT, padded + bytes(len(padded)))),
+    }
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    altered = bytearray(data)
+    altered[place] ^= 1
+    return bytes(altered)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4092, 4093, 20_000, 60_000])
+def test_what_was_wrapped_and_sealed_opens_whatever_its_size(size: int) -> None:
+    signed = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    body = seal_body(CEK, FEDERATION, STATEMENT, pad(signed))
+    assert open_wrapped(OURS, wrap(CEK, OURS.public, INFO), body, FEDERATION, STATEMENT) == (CEK, signed)
+
+
+def test_a_body_under_nobodys_key_does_not_open_by_a_wrap_that_failed() -> None:
+    body = seal_body(sealing._NOBODYS_KEY, FEDERATION, STATEMENT, BODY)
+    refused("UNOPENABLE", lambda: open_wrapped(OURS, bytes(WRAP_BYTES), body, FEDERATION, STATEMENT))
+
+
+@pytest.mark.parametrize("size", [3000, 60_000])
+def test_row_12_every_refusal_costs_one_unwrapping_and_one_pass_over_the_body(size: int) -> None:
+    for kind, (wrapped, body) in wrongs(bytes(size)).items():
+        with counting.counting() as calls:
+            refused("UNOPENABLE", lambda w=wrapped, b=body: open_wrapped(OURS, w, b, FEDERATION, STATEMENT))
+        names = counting.by_name(calls)
+        assert names[counting.UNWRAP] == names.get(counting.OPEN, 1) == 1, kind
+        passed = sum(n * size for (name, size), n in calls.items() if name in (counting.OPEN, counting.SEAL))
+        assert len(body) <= passed <= len(body) + CHUNK, kind

@@ -64,7 +64,7 @@ def test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_r
         if mine.key_id not in keys:
             raise RefusedError("KEY_GONE", "the window's key was destroyed")
         key, body = keys[mine.key_id], captured.body
-        return subject(open_statement(dispatch, captured.wrap, body, key, dispatch.federation_id))
+        return subject(open_statement(dispatch, captured.wrap, body, key, dispatch.federation_id)[0])
 
     def by_backup() -> str:
         """The database of before, under the storage keys that the node holds now."""

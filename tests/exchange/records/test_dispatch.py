@@ -34,7 +34,6 @@ from exchange.records.sealed_statement import (
     open_sealed,
     open_statement,
     seal_statement,
-    unwrap_content_key,
 )
 from exchange.records.statement import parse_statement, statement_digest
 from exchange.v1 import dispatch_pb2
@@ -56,7 +55,7 @@ DIGEST = st.binary(min_size=32, max_size=32)
 def opened(sealed: Sealed = SEALED, dispatch: Dispatch = DISPATCH, agency: AgencyId = world.PEER) -> SignedPayload:
     """Take an envelope as intake does: digests, then wrap and body, then signers and recipients."""
     check_envelope(dispatch, agency, sealed.wraps[agency], sealed.body)
-    signed = open_statement(dispatch, sealed.wraps[agency], sealed.body, world.ENCRYPTION[agency], world.FEDERATION)
+    signed, _ = open_statement(dispatch, sealed.wraps[agency], sealed.body, world.ENCRYPTION[agency], world.FEDERATION)
     check_signers(signed, dispatch)
     check_recipients(parse_statement(signed.payload), dispatch)
     return signed
@@ -87,7 +86,7 @@ def test_the_vectors_open_and_verify(vector: dict[str, Any]) -> None:
     wrapped, body = bytes.fromhex(vector["wrap"]), bytes.fromhex(vector["sealed_body"])
     key = EncryptionKey.from_seed(vector["recipient"], bytes.fromhex(vector["encryption_seed"]))
     check_envelope(dispatch, AgencyId(vector["recipient"]), wrapped, body)
-    inner = open_statement(dispatch, wrapped, body, key, bytes.fromhex(vector["federation_id"]))
+    inner, _ = open_statement(dispatch, wrapped, body, key, bytes.fromhex(vector["federation_id"]))
     assert inner.encode().hex() == vector["statement"]
     roles = ["statement", "release"] if vector["releaser"] else ["statement"]
     assert verify_roles(inner, roles, world.KEYS.get)[0].owner == vector["author"]["owner"]
@@ -226,7 +225,9 @@ def test_row_06_a_dispatch_of_another_federation_is_refused() -> None:
     assert refusal(open_statement, DISPATCH, wrapped, SEALED.body, key, bytes(32)) == "WRONG_FEDERATION"
     # And relabelled, neither its wrap nor its body opens: both contexts hold the federation.
     other = replace(DISPATCH, federation_id=bytes(32))
-    assert refusal(unwrap_content_key, other, wrapped, key) == "UNOPENABLE"
+    info = wrap_info(bytes(32), DISPATCH.statement_digest, key.public.key_id)
+    assert refusal(key.unwrap, wrapped, info) == "UNOPENABLE"
+    assert refusal(open_statement, other, wrapped, SEALED.body, key, bytes(32)) == "UNOPENABLE"
     assert refusal(open_sealed, other, SEALED.body, SEALED.content_key) == "UNOPENABLE"
 
 
@@ -234,7 +235,8 @@ def test_row_07_the_same_raw_key_under_another_owner_opens_nothing() -> None:
     # M registers PEER's public key as its own: its key id holds the owner, and the wrap's info holds the key id.
     stolen = EncryptionKey.from_seed("ZZ-EVIL", world.seed(world.PEER))
     assert stolen.public.public_key == world.ENCRYPTION[world.PEER].public.public_key
-    assert refusal(unwrap_content_key, DISPATCH, SEALED.wraps[world.PEER], stolen) == "UNOPENABLE"
+    wrapped = SEALED.wraps[world.PEER]
+    assert refusal(open_statement, DISPATCH, wrapped, SEALED.body, stolen, world.FEDERATION) == "UNOPENABLE"
 
 
 def test_row_11_a_body_opens_under_one_content_key_only() -> None:
@@ -353,7 +355,7 @@ def test_row_56_a_statement_resealed_to_a_fourth_agency_is_refused_by_it() -> No
     mine = Recipient(agency=AgencyId("VN-MPS"), key_id=fourth.public.key_id, wrap_digest=wrap_digest(wrapped))
     dispatch = parse_dispatch(replace(DISPATCH, recipients=(*DISPATCH.recipients, mine)).encode())
     check_envelope(dispatch, AgencyId("VN-MPS"), wrapped, SEALED.body)
-    signed = open_statement(dispatch, wrapped, SEALED.body, fourth, world.FEDERATION)
+    signed, _ = open_statement(dispatch, wrapped, SEALED.body, fourth, world.FEDERATION)
     assert refusal(check_recipients, parse_statement(signed.payload), dispatch) == "RECIPIENTS_DIFFER"
 
 
