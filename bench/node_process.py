@@ -17,7 +17,7 @@ from typing import Any
 from bench import counting
 from bench.federation import PASSPHRASE
 from exchange.node.home import open_node
-from exchange.rpc.serve.running_node import RunningNode, serve
+from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
 from exchange.rpc.transport.limits import Settings
 
 # Quotas keep strangers from flooding a node; here the flood is what is measured.
@@ -29,7 +29,7 @@ async def run(home: Path) -> None:
     node, keys = open_node(home, PASSPHRASE)
     node.start()
     endpoints: dict[str, list[str]] = {}
-    running = await serve(node, keys, endpoints=endpoints, settings=SETTINGS)
+    running = await serve(node, keys, ServeOptions(endpoints=endpoints, settings=SETTINGS))
     _say({"peers": running.peers_port, "desk": running.desk_port})
     with ExitStack() as stack:
         calls: counting.Calls | None = None

@@ -1,0 +1,3 @@
+"""The tests; importing them settles first how grpc does TLS, as every module of ours does."""
+
+import exchange as exchange

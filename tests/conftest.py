@@ -1,12 +1,9 @@
-"""Before any test module: the edge's TLS setting counts only if it is made before grpc is first imported.
-
-Property tests take the examples that their text determines, so that a run that fails fails again; soaks take others.
+"""Property tests take the examples that their text determines, so that a run that fails fails again; soaks take others.
 None is judged by how long it took, which says more of the machine.
 """
 
 from hypothesis import HealthCheck, settings
 
-import exchange.rpc  # noqa: F401 - sets the transport before grpc is imported
 from tests.scale import SCALE
 
 settings.register_profile(

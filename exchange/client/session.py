@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import exchange.rpc  # first of all: it settles how grpc does TLS
-
-# isort: split
 import grpc
 
 from exchange.client.verifier import Verifier
@@ -23,8 +20,6 @@ from keys import certificate, dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.key_files import OfficerKeys
-
-exchange.rpc.check_transport()
 
 PAGE = 500
 _Answer = TypeVar("_Answer")

@@ -11,14 +11,12 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import exchange.rpc  # first of all: it settles how grpc does TLS
 from exchange.demo.world import DemoAgency, World
 from exchange.node.home import open_home
 from exchange.node.node import Node
-from exchange.rpc.serve.running_node import RunningNode, serve
+from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
 from exchange.rpc.transport.limits import Settings
 
-exchange.rpc.check_transport()
 START_SECONDS = 600.0  # a start or an end takes seconds; a machine that does much else takes minutes
 WITNESS_SECONDS = 300.0  # for the last round; it takes a few
 # Eighteen nodes in one process make 306 connections at once; who finds no room comes back soon.
@@ -70,10 +68,12 @@ async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node], setti
         await serve(
             node,
             agency.node_keys,
-            peers_address=agency.config.listen,
-            desk_address=agency.config.desk,
-            endpoints=agency.config.peers,
-            settings=settings,
+            ServeOptions(
+                peers_address=agency.config.listen,
+                desk_address=agency.config.desk,
+                endpoints=agency.config.peers,
+                settings=settings,
+            ),
         )
         for agency, node in zip(agencies, opened, strict=True)
     ]

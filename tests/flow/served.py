@@ -7,7 +7,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import exchange.rpc  # noqa: F401 # before grpc
 from audit.note.tlogproof import parse_proof
 from exchange.node import failpoint
 from exchange.records.receipt import receipt_from_message, verify_receipt

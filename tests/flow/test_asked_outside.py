@@ -13,7 +13,7 @@ from exchange.rpc.audit.external_witness import WitnessAheadError, held_sizes
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.recovery.rebuild import SilentError
-from exchange.rpc.serve.running_node import RunningNode, serve
+from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
 from keys.errors import RefusedError
 from tests.flow.recovering import gather
 from tests.flow.test_outside_witnesses import outside_of
@@ -28,7 +28,7 @@ NAME = "oversight.example/witness"
 async def started(member: Member, prefix: str) -> RunningNode:
     """Serve a stopped node that asks before it signs, alone: no other member is there."""
     return await serve(
-        member.open(), member.keys.node, endpoints={}, settings=SOON, witnesses={NAME: prefix}, alone=True
+        member.open(), member.keys.node, ServeOptions(settings=SOON, witnesses={NAME: prefix}, alone=True)
     )
 
 

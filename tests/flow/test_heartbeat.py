@@ -8,9 +8,9 @@ from pathlib import Path
 from audit.entry.entry import Kind
 from audit.note.checkpoint import parse_note
 from exchange.rpc.audit.heartbeat import SEEN_MS, Heartbeat
-from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.limits import Settings
 from tests.flow.witnessing import SOON, A, B
-from tests.flow.world import World, bulletin, until
+from tests.flow.world import World, bulletin, runtime, until
 
 
 async def test_an_idle_log_says_each_minute_that_its_node_lives(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ async def test_an_idle_log_says_each_minute_that_its_node_lives(tmp_path: Path) 
     node.start()
     try:
         now = [node.log.time_us // 1000]
-        beat = Heartbeat(node, lambda: now[0], 60.0, ProgramLog(None, A))
+        beat = Heartbeat(runtime(node, lambda: now[0], Settings(heartbeat_seconds=60.0)))
         before = node.reads.size()
         for passed, entries in ((59_999, 0), (1, 1)):
             now[0] += passed
@@ -44,7 +44,7 @@ async def test_a_peer_s_checkpoint_is_entered_at_most_once_an_hour_and_only_if_i
         now = [int(time.time() * 1000)]
 
         def beat() -> Heartbeat:
-            return Heartbeat(node, lambda: now[0], 1e9, ProgramLog(None, A))
+            return Heartbeat(runtime(node, lambda: now[0], Settings(heartbeat_seconds=1e9)))
 
         await beat().beat()
         found = node.reads.peer_checkpoint(B, 1)

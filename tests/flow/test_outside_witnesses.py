@@ -19,7 +19,7 @@ from audit.witness.witness_state import WitnessState
 from exchange.cli.operator.witness_http import WitnessServer
 from exchange.rpc.audit.cosignatures import Gathering
 from exchange.rpc.audit.witness_transport import ask_http
-from exchange.rpc.serve.running_node import serve
+from exchange.rpc.serve.running_node import ServeOptions, serve
 from exchange.rules import packaged_catalogue
 from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.errors import UnavailableError
@@ -98,7 +98,7 @@ async def test_a_lone_agency_is_witnessed_by_an_oversight_body_that_its_roster_n
     node = member.open()
     node.start()
     with outside_of(tmp_path, node.vkey, name) as (prefix, _):
-        running = await serve(node, made.node, settings=SOON, witnesses={name: prefix})
+        running = await serve(node, made.node, ServeOptions(settings=SOON, witnesses={name: prefix}))
         try:
             await until(lambda: node.witnessed[0] == node.reads.size())
             assert (tmp_path / A / "witnesses.vkeys").read_text() == format_vkeys(

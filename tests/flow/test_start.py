@@ -295,7 +295,7 @@ async def test_an_answer_counts_only_under_the_leaf_that_the_peers_key_sheet_pin
         leaf = make_node_leaf(keys.authority, private.public_key(), MADE_MS, os.urandom)
         (world[B].home / TLS_FILE).write_bytes(leaf)
     shown = keys.node if pinned else replace(keys.node, tls_private=private)
-    peer = await service.serve(world[B].open(), shown, settings=PATIENT)
+    peer = await service.serve(world[B].open(), shown, service.ServeOptions(settings=PATIENT))
     world.endpoints[B] = [f"127.0.0.1:{peer.peers_port}"]
     running = await world[A].serve()
     if pinned:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -163,3 +166,20 @@ async def test_a_peer_that_asks_too_often_is_told_to_wait(tmp_path: Path) -> Non
         refused = status.error_of(caught.value)
         assert isinstance(refused, status.TooManyError)
         assert refused.retry_after_seconds > 1
+
+
+@pytest.mark.parametrize(("first", "code"), [("grpc", 3), ("exchange", 0)])
+def test_nothing_is_opened_where_grpc_was_imported_before_us_and_offers_tls_1_2_row_25(first: str, code: int) -> None:
+    program = (
+        f"import {first}, sys\n"
+        "from exchange.rpc.transport.limits import Settings\n"
+        "from exchange.rpc.serve.listeners import new_server\n"
+        "from keys.errors import IntegrityError\n"
+        "import asyncio\n"
+        "async def make(): new_server(Settings(), None)\n"
+        "try: asyncio.run(make())\n"
+        "except IntegrityError as error: print(error); sys.exit(3)\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "GRPC_SSL_CIPHER_SUITES"}
+    done = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True, check=False)
+    assert (done.returncode, "TLS 1.2 is open" in done.stdout) == (code, code == 3), done.stderr

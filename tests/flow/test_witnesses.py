@@ -23,7 +23,6 @@ from exchange.rpc.audit.ask_witnesses import Cosigning
 from exchange.rpc.audit.cosignatures import Gathering
 from exchange.rpc.audit.peer_witnessed import PeerWitnessed
 from exchange.rpc.audit.witness_transport import SlowError
-from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
@@ -40,7 +39,7 @@ from tests.flow.witnessing import (
     pending,
     policy,
 )
-from tests.flow.world import CALM, NEVER_SECONDS, PATIENCE_SECONDS, World, bulletin, keys_of, until
+from tests.flow.world import CALM, NEVER_SECONDS, PATIENCE_SECONDS, World, bulletin, keys_of, runtime, until
 
 # ------------------------------------------------------------------ the quorum
 
@@ -156,7 +155,7 @@ async def test_pending_alarms_after_ten_minutes_and_again_every_ten(tmp_path: Pa
     node.start()
     try:
         now, log = [1_000_000_000_000], io.StringIO()
-        cosigning = Cosigning(node, {}, SOON, lambda: now[0], ProgramLog(log, A))
+        cosigning = Cosigning(runtime(node, lambda: now[0], SOON, log), {})
         cosigning.start()
         await until(lambda: cosigning.pending_since_ms is not None)
         assert cosigning.pending_since_ms == now[0]
@@ -167,7 +166,7 @@ async def test_pending_alarms_after_ten_minutes_and_again_every_ten(tmp_path: Pa
         assert '"seconds": 1200' in log.getvalue()
         await cosigning.finish(0.1)
         assert pending(world[A]) == 1_000_000_000_000
-        again = Cosigning(node, {}, SOON, lambda: now[0], ProgramLog(log, A))  # after a restart it has waited as long
+        again = Cosigning(runtime(node, lambda: now[0], SOON, log), {})  # after a restart it has waited as long
         assert again.pending_since_ms == 1_000_000_000_000
     finally:
         node.stop()
@@ -196,7 +195,7 @@ async def test_the_last_round_waits_for_a_slow_witness_and_for_none_that_is_gone
     try:
         for ask, size in ((gone, 0), (slow, node.reads.size())):
             asks.clear()
-            cosigning = Cosigning(node, {name: ask}, SOON, lambda: 1, ProgramLog(None, A))
+            cosigning = Cosigning(runtime(node, settings=SOON), {name: ask})
             cosigning.start()
             await cosigning.finish(PATIENCE_SECONDS)
             assert node.witnessed[0] == size
@@ -237,13 +236,13 @@ async def test_a_wrong_cosignature_is_never_merged(kind: str, tmp_path: Path) ->
 
     try:
         log = io.StringIO()
-        bad = Cosigning(node, {name: answer}, SOON, lambda: 1, ProgramLog(log, A))
+        bad = Cosigning(runtime(node, settings=SOON, log=log), {name: answer})
         bad.start()
         await until(lambda: "witness-refuses" in log.getvalue())
         await bad.finish(1.0)
         assert node.witnessed == (0, "")
         assert (world[A].home / "log" / "checkpoint").read_text() == node.files.published[1]
-        good = Cosigning(node, {name: right}, SOON, lambda: 1, ProgramLog(None, A))  # the control
+        good = Cosigning(runtime(node, settings=SOON), {name: right})  # the control
         good.start()
         await until(lambda: node.witnessed[0] > 0)
         await good.finish(1.0)

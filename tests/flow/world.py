@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from audit.entry.entry import Body, Kind, Outcome, parse_body, parse_entry
 from audit.log.lock import SqliteLock
@@ -31,6 +31,9 @@ from exchange.rpc.serve import running_node as service
 from exchange.rpc.serve.running_node import RunningNode
 from exchange.rpc.transport import channel
 from exchange.rpc.transport.limits import Settings
+from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.rpc.transport.runtime import Runtime
 from exchange.rules import packaged_catalogue
 from exchange.store.home_paths import DATABASE, Paths
 from exchange.store.sqlite import SqliteStore
@@ -163,10 +166,7 @@ class Member:
         self.running = await service.serve(
             node or self.open(),
             self.keys.node,
-            endpoints=self.endpoints,
-            settings=self.settings,
-            log=self.log,
-            alone=alone,
+            service.ServeOptions(endpoints=self.endpoints, settings=self.settings, log=self.log, alone=alone),
         )
         _RUNNING.append(self.running)
         self.endpoints[self.agency] = [f"127.0.0.1:{self.running.peers_port}"]
@@ -348,3 +348,17 @@ def bulletin(sender: str, *recipients: str, urgency: int = 4) -> Bulletin:
 def bulletin_id(message: Bulletin) -> bytes:
     """Give the 16 bytes of a bulletin's id."""
     return id_bytes(message.header.bulletin_id)
+
+
+DEFAULTS = Settings()
+
+
+def runtime(
+    node: Node,
+    now_ms: Callable[[], int] = lambda: 1,
+    settings: Settings = DEFAULTS,
+    log: TextIO | None = None,
+) -> Runtime:
+    """Make what one part of a node's edge is given, for a test that runs that part alone."""
+    log_of = ProgramLog(log, node.view.agency)
+    return Runtime(node=node, settings=settings, now_ms=now_ms, log=log_of, refusals=Refusals(node))

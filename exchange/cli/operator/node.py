@@ -138,10 +138,10 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     import asyncio
     import gc
 
-    import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
     from exchange.cli.operator.node_check import warnings
     from exchange.node.config import authority_of, load_config
     from exchange.node.home import open_node
+    from exchange.rpc.serve.running_node import ServeOptions
     from exchange.rpc.serve.running_node import serve as start
 
     config = load_config(home)
@@ -154,15 +154,17 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
         running = await start(
             opened,
             keys,
-            peers_address=config.listen,
-            desk_address=config.desk,
-            admin_address=config.admin or None,
-            endpoints=config.peers,
-            witnesses=config.witnesses,
-            authority=authority,
-            stamp_seconds=config.tsa_minutes * 60.0,
-            log=None if quiet else sys.stderr,
-            alone=alone,
+            ServeOptions(
+                peers_address=config.listen,
+                desk_address=config.desk,
+                admin_address=config.admin or None,
+                endpoints=config.peers,
+                witnesses=config.witnesses,
+                authority=authority,
+                stamp_seconds=config.tsa_minutes * 60.0,
+                log=None if quiet else sys.stderr,
+                alone=alone,
+            ),
         )
         announcing = asyncio.create_task(_announce(running, config))
         try:

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import exchange.rpc  # first of all: it settles how grpc does TLS
-
-# isort: split
 import apsw
 import grpc
 
@@ -33,8 +30,6 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, load_node
-
-exchange.rpc.check_transport()
 
 DAY_MS = 86_400_000
 WARN_DAYS = 30

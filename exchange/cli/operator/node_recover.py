@@ -67,7 +67,6 @@ def recover(
     With --close it ends the log of a node that has lost nothing, because its key was stolen or it forked: EPOCH_CLOSED
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
-    import exchange.rpc  # noqa: F401 - first of all: it settles how grpc does TLS
     from exchange.node.home import occupy
     from exchange.recovery import swap_files as restoring
     from keys.key_files import load_node

@@ -21,13 +21,11 @@ from audit.verify.trust import policy_of
 from audit.witness.witness import WitnessRefusal, format_request
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.evidence.epoch_proofs import end_notes
-from exchange.node.node import Node
 from exchange.node.witness_status import ALARM_MS, Pending, load_pending, save_pending
 from exchange.node.writer import Group
 from exchange.rpc.audit.cosignatures import Gathering, Target
 from exchange.rpc.audit.witness_transport import Ask, NoChannelError, SlowError
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.runtime import Runtime
 from exchange.rpc.transport.status import ELSEWHERE, FORBIDDEN, NOT_EXTENDED
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 
@@ -56,20 +54,14 @@ class Cosigning:
     """Asks the witnesses of our log."""
 
     def __init__(
-        self,
-        node: Node,
-        asks: Mapping[str, Ask],
-        settings: Settings,
-        now_ms: Callable[[], int],
-        log: ProgramLog,
-        looks: Mapping[str, Look] = MappingProxyType({}),
+        self, runtime: Runtime, asks: Mapping[str, Ask], looks: Mapping[str, Look] = MappingProxyType({})
     ) -> None:
         """Prepare; *asks* says how each witness is asked, by name: who is not in it is never asked.
 
         *looks* holds what a witness that refuses has of our log against it; one without a node shows nothing.
         """
-        self._looks = looks
-        self._node, self._settings, self._now_ms, self._log = node, settings, now_ms, log
+        node, self._looks = runtime.node, looks
+        self._node, self._settings, self._now_ms, self._log = node, runtime.settings, runtime.now_ms, runtime.log
         policy = policy_of(node.view.federation.roster, node.view.agency)
         self._quorum, self._gathering = policy.quorum, Gathering(policy)
         saved = load_pending(node.paths.home)

@@ -9,14 +9,13 @@ at least once in each interval.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from audit.entry.entry import Body, Kind, parse_entry
 from audit.note.checkpoint import parse_note
 from exchange.acts.delivery import held_checkpoint
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.node.node import Node
-from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.runtime import Runtime
 from keys.errors import UnavailableError
 from keys.identity import AgencyId
 from keys.roster import Member
@@ -29,8 +28,9 @@ _SEEN = "checkpoint-seen "  # with the agency: when, and at what size
 class Heartbeat:
     """Looks whether something is due."""
 
-    def __init__(self, node: Node, now_ms: Callable[[], int], seconds: float, log: ProgramLog) -> None:
-        self._node, self._now_ms, self._seconds, self._log = node, now_ms, seconds, log
+    def __init__(self, runtime: Runtime) -> None:
+        self._node, self._now_ms, self._log = runtime.node, runtime.now_ms, runtime.log
+        self._seconds = runtime.settings.heartbeat_seconds
 
     async def run(self) -> None:
         """Go on until cancelled."""

@@ -27,13 +27,11 @@ from audit.tree.proof import ConsistencyError, verify_consistency
 from exchange.acts.delivery import held_checkpoint
 from exchange.acts.forks import enter_fork, enter_misuse
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.node.node import Node
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
 from exchange.node.writer import Group
 from exchange.rpc.audit.gossip import Gossip, Prove
 from exchange.rpc.audit.peer_witnessed import newest_note
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.runtime import Runtime
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
@@ -43,9 +41,9 @@ WRITE_SECONDS = 1.0  # a peer's file follows so soon
 class Checkpoints:
     """Keeps both kinds."""
 
-    def __init__(self, node: Node, log: ProgramLog, settings: Settings) -> None:
-        self._node, self._log = node, log
-        self.gossip = Gossip(node, self, log, settings.gossip_seconds)
+    def __init__(self, runtime: Runtime) -> None:
+        self._node, self._log = runtime.node, runtime.log
+        self.gossip = Gossip(runtime.node, self, runtime.log, runtime.settings.gossip_seconds)
         self._dirty: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._echoed = (0, b"")  # largest of ours that was echoed and is in our log

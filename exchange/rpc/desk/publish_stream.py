@@ -6,20 +6,19 @@ The next batch is sealed while the one before is being committed. No task for ea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from exchange.acts import publishing
 from exchange.acts.publishing import Prepared, PublishOutcome
 from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.node.node import Node
 from exchange.node.writer import Group
 from exchange.records.statement import statement_digest
 from exchange.rpc.transport.caller import Caller
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES
-from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.rpc.transport.runtime import Runtime
 from exchange.rules.complaint import RulesError
 from exchange.store.store import HeldBulletin
 from exchange.v1 import node_pb2
@@ -36,8 +35,8 @@ Waiting = tuple[bytes, asyncio.Future[node_pb2.PublishResult]] | node_pb2.Publis
 class Posting:
     """Takes statements for a node."""
 
-    def __init__(self, node: Node, refusals: Refusals, now_ms: Callable[[], int]) -> None:
-        self._node, self._refusals, self._now_ms = node, refusals, now_ms
+    def __init__(self, runtime: Runtime) -> None:
+        self._node, self._refusals, self._now_ms = runtime.node, runtime.refusals, runtime.now_ms
 
     async def stream(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context, caller: Caller) -> None:
         """Take batches until the client ends.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from exchange.acts import legal_hold as holding
 from exchange.acts import reading
 from exchange.acts.reading import Granted, Reader
 from exchange.acts.reissue import renew
 from exchange.node.failpoint import failpoint
-from exchange.node.node import Node
 from exchange.node.writer import Group
 from exchange.records.bulletin import parse_bulletin
 from exchange.records.receipt import Receipt
@@ -20,7 +19,7 @@ from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
 from exchange.rpc.transport.limits import MAX_PAGE, PAGE
-from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.rpc.transport.runtime import Runtime
 from exchange.store.store import HeldBulletin
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -34,9 +33,9 @@ YEARS = range(1970, 10_000)
 class Desk:
     """The servicer of ``exchange.v1.Desk``."""
 
-    def __init__(self, node: Node, fanout: Fanout, refusals: Refusals, now_ms: Callable[[], int]) -> None:
-        self._node, self._fanout, self._now_ms = node, fanout, now_ms
-        self._posting = Posting(node, refusals, now_ms)
+    def __init__(self, runtime: Runtime, fanout: Fanout) -> None:
+        self._node, self._fanout, self._now_ms = runtime.node, fanout, runtime.now_ms
+        self._posting = Posting(runtime)
         self._stopping = False
 
     def stop(self) -> None:

@@ -18,7 +18,6 @@ from exchange.acts.delivery import held_checkpoint
 from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import DeliveryAnswer, Message
 from exchange.acts.stop_lane import stop_lane
-from exchange.node.node import Node
 from exchange.node.writer import Group
 from exchange.records.lane import EquivocationError, LaneClass
 from exchange.rpc.lane import encode as wire
@@ -26,8 +25,7 @@ from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
 from exchange.rpc.lane.receipts import Answering
 from exchange.rpc.lane.records import held_records, record_messages
 from exchange.rpc.transport.grpc_types import FollowCall
-from exchange.rpc.transport.program_log import ProgramLog
-from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.rpc.transport.runtime import Runtime
 from exchange.store.store import LaneState
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -41,12 +39,11 @@ ATTEMPTS = 3  # at entering a message while the lane moves under it
 class Following:
     """What we know of one peer's lanes beyond single streams, and how its messages are taken."""
 
-    def __init__(
-        self, node: Node, peer: AgencyId, now_ms: Callable[[], int], refusals: Refusals, log: ProgramLog
-    ) -> None:
-        self._node, self.peer, self._now_ms, self._refusals, self._log = node, peer, now_ms, refusals, log
+    def __init__(self, runtime: Runtime, peer: AgencyId) -> None:
+        self._node, self.peer = runtime.node, peer
+        self._now_ms, self._refusals, self._log = runtime.now_ms, runtime.refusals, runtime.log
         self._damaged: Counter[tuple[int, int]] = Counter()
-        self._marker = Marker(node.paths.home, peer)
+        self._marker = Marker(runtime.node.paths.home, peer)
         self.heard = time.monotonic()
 
     def close(self) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 from audit.tree.proof import ConsistencyError
 from exchange.acts import delivery
 from exchange.acts.node_view import NodeView
-from exchange.node.node import Node
 from exchange.node.writer import HELD_SECONDS, Group
 from exchange.records.lane import LaneClass, LaneId
 from exchange.records.receipt import Receipt, receipt_from_message
@@ -24,8 +23,7 @@ from exchange.rpc.recovery.service import Recovering
 from exchange.rpc.transport.fanout import Fanout, Queue
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import Gate, caller
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.runtime import Runtime
 from exchange.store.store import LaneState
 from exchange.v1 import node_pb2
 from keys.errors import RefusedError, UnavailableError
@@ -38,19 +36,11 @@ ATTEMPTS = 3  # at entering receipts while the lane moves under them
 class LaneService:
     """The servicer of ``exchange.v1.Lane``."""
 
-    def __init__(
-        self,
-        node: Node,
-        fanout: Fanout,
-        gate: Gate,
-        checkpoints: Checkpoints,
-        settings: Settings,
-        now_ms: Callable[[], int],
-        log: ProgramLog,
-    ) -> None:
+    def __init__(self, runtime: Runtime, fanout: Fanout, gate: Gate, checkpoints: Checkpoints) -> None:
+        node = runtime.node
         self._node, self._fanout, self._gate, self._checkpoints = node, fanout, gate, checkpoints
-        self._settings, self._now_ms, self._log = settings, now_ms, log
-        self._times = HeadTimes(node, now_ms)
+        self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
+        self._times = HeadTimes(node, runtime.now_ms)
         self._streams: dict[str, Sending] = {}
         self._told = held_records(node.view)
         self._stopping = False

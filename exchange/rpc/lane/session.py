@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import grpc
@@ -16,7 +16,6 @@ import grpc.aio
 
 from audit.note.checkpoint import parse_note
 from exchange.acts.directory import RecordKind
-from exchange.node.node import Node
 from exchange.rpc.audit.gossip import Prove, third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.audit.peer_witnessed import PeerWitnessed
@@ -24,11 +23,9 @@ from exchange.rpc.lane.receiver import Following, converse
 from exchange.rpc.lane.records import Adopting
 from exchange.rpc.transport import channel, status
 from exchange.rpc.transport.caller import check_pin
-from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.channel import Dialling
 from exchange.rpc.transport.grpc_types import FollowCall
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import ProgramLog
-from exchange.rpc.transport.refusal_counts import Refusals
+from exchange.rpc.transport.runtime import Runtime
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name
 from keys.dsse import SignedPayload
@@ -41,31 +38,23 @@ SILENT_HEADS = 4  # a stream on which so many lane heads are missing is dead,
 SILENT_SECONDS = 5.0  # but never sooner: a busy machine is not a silent peer
 STEADY_SECONDS = 5.0  # a stream that lived so long was a success: the next pause is short again
 
-Endpoints = Mapping[str, Sequence[str]]
-
 
 class Follower:
     """Follows one peer."""
 
     def __init__(
         self,
-        node: Node,
+        runtime: Runtime,
         peer: AgencyId,
-        identity: Identity,
-        endpoints: Endpoints,
-        dials: asyncio.Semaphore,
+        dialling: Dialling,
         adopting: Adopting,
         checkpoints: Checkpoints,
-        refusals: Refusals,
-        settings: Settings,
-        now_ms: Callable[[], int],
-        log: ProgramLog,
     ) -> None:
-        self._node, self._peer, self._identity, self._endpoints = node, peer, identity, endpoints
-        self._dials, self._adopting, self._checkpoints, self._refusals = dials, adopting, checkpoints, refusals
-        self._settings, self._now_ms, self._log = settings, now_ms, log
-        self._following = Following(node, peer, now_ms, refusals, log)
-        self._proven = PeerWitnessed(node, peer)
+        self._node, self._peer, self._dialling = runtime.node, peer, dialling
+        self._adopting, self._checkpoints, self._refusals = adopting, checkpoints, runtime.refusals
+        self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
+        self._following = Following(runtime, peer)
+        self._proven = PeerWitnessed(runtime.node, peer)
         self._attempt = 0
         self.connected = False
         self.channel: grpc.aio.Channel | None = None  # while we follow: the peer is asked as a witness over it
@@ -164,7 +153,7 @@ class Follower:
 
     def _address(self) -> str | None:
         """Take the peer's endpoints in turn: what the operator set, else what its manifest says."""
-        given = self._endpoints.get(self._peer)
+        given = self._dialling.endpoints.get(self._peer)
         if given is None:
             held = self._node.view.federation.manifests.get(self._peer)
             given = held.record.endpoints if held is not None else ()
@@ -174,13 +163,11 @@ class Follower:
     async def _session(self, address: str) -> None:
         member = self._node.view.federation.member(self._peer, self._now_ms())
         name = node_name(self._peer, self._node.view.federation.name)
-        opened = None
+        opened, identity = None, self._dialling.identity
         try:
-            async with self._dials:
+            async with self._dialling.turns:
                 await self._probe(address, member, name)
-                opened = channel.peer_channel(
-                    address, member.tls_ca, self._identity.leaf, self._identity.private_pem, name
-                )
+                opened = channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name)
                 await self._learn(opened)
                 call = node_pb2_grpc.LaneStub(opened).Follow()
                 started = await self._begin(call)
@@ -195,7 +182,7 @@ class Follower:
     async def _probe(self, address: str, member: Member, name: str) -> None:
         """Check the server's pin before anything is said to it; one that we have no key sheet of is learnt first."""
         federation = self._node.view.federation
-        context = channel.probe_context(member.tls_ca)
+        context, identity = channel.probe_context(member.tls_ca), self._dialling.identity
         known = self._peer in federation.key_sheets
 
         def check(leaf: bytes) -> None:
@@ -206,7 +193,7 @@ class Follower:
             await channel.probe(address, context, name, check)
         except RefusedError:
             # The sheet that we hold may be older than the leaf: Directory answers without the pin, and is asked first.
-            opened = channel.peer_channel(address, member.tls_ca, self._identity.leaf, self._identity.private_pem, name)
+            opened = channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name)
             try:
                 await self._learn(opened)
             finally:

@@ -19,7 +19,7 @@ from exchange.rpc.lane.directory_service import Directory
 from exchange.rpc.lane.service import LaneService
 from exchange.rpc.transport.channel import Identity
 from exchange.rpc.transport.interceptor import Gate
-from exchange.rpc.transport.limits import MAX_STREAMS, Settings, server_options
+from exchange.rpc.transport.limits import MAX_STREAMS, Settings, check_transport, server_options
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import to_pem
 from keys.errors import UnavailableError
@@ -30,7 +30,8 @@ DESK_SERVICES = ("exchange.v1.Desk",)
 
 
 def new_server(settings: Settings, gate: Gate | None, streams: int = MAX_STREAMS) -> grpc.aio.Server:
-    """Make a server with the limits of its listener, and the gate before its methods."""
+    """Make a server with the limits of its listener, and the gate before its methods; errors as ``check_transport``."""
+    check_transport()
     return grpc.aio.server(
         interceptors=(gate,) if gate is not None else (),
         options=server_options(settings, streams),

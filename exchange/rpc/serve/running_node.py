@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import grpc.aio
 
+from exchange.acts.node_view import NodeView
 from exchange.node.home import say_signing
 from exchange.node.maintenance import Upkeep
 from exchange.node.node import Node, now_ms
 from exchange.node.timestamping import TimestampAuthority
-from exchange.rpc import check_transport
 from exchange.rpc.audit.ask_witnesses import Cosigning
 from exchange.rpc.audit.be_witness import Witnessing
 from exchange.rpc.audit.heartbeat import Heartbeat
@@ -28,18 +28,19 @@ from exchange.rpc.lane.directory_service import Directory
 from exchange.rpc.lane.inflight_marker import count_deaths
 from exchange.rpc.lane.records import Adopting
 from exchange.rpc.lane.service import LaneService
-from exchange.rpc.lane.session import Endpoints, Follower
-from exchange.rpc.serve import listeners as server
+from exchange.rpc.lane.session import Follower
+from exchange.rpc.serve import listeners
 from exchange.rpc.serve.daily import keep_up
 from exchange.rpc.serve.hourly import stamp_forever
-from exchange.rpc.serve.startup_check import Asking
+from exchange.rpc.serve.startup_check import StartupCheck
 from exchange.rpc.transport.caller import Identities
-from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.channel import Dialling, Endpoints, Identity
 from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.interceptor import Gate
 from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import FLUSH_SECONDS, Refusals
+from exchange.rpc.transport.runtime import Runtime
 from keys.agency import TLS_FILE
 from keys.certificate import private_pem
 from keys.errors import IntegrityError, UnavailableError
@@ -52,28 +53,83 @@ CLOCK_SECONDS = 1.0  # a clock that is in doubt at the start is read again so so
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """How a node is put behind sockets.
+
+    Attributes:
+        peers_address: host:port for peers; port 0 takes a free one.
+        desk_address: host:port for the own officers and systems.
+        admin_address: host:port on loopback, without TLS, for health and reflection; none if not given.
+        endpoints: Where members are, by agency; what is not in it is taken from their manifests. It is looked up
+            at each attempt, so that it may be filled later.
+        settings: Limits; the published ones if not given.
+        log: Where the program's log goes, one JSON object a line; nowhere if not given.
+        alone: An operator lets the node go on although nobody has answered for ``settings.alone_seconds``.
+        witnesses: Where witnesses without a node answer over HTTP: submission prefix by name.
+        authority: Who stamps our checkpoints; nobody if not given.
+        stamp_seconds: How often.
+    """
+
+    peers_address: str = "127.0.0.1:0"
+    desk_address: str = "127.0.0.1:0"
+    admin_address: str | None = None
+    endpoints: Endpoints = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    log: TextIO | None = None
+    alone: bool = False
+    witnesses: Mapping[str, str] = field(default_factory=dict)
+    authority: TimestampAuthority | None = None
+    stamp_seconds: float = 3600.0
+
+
+async def serve(node: Node, keys: NodeKeys, options: ServeOptions | None = None) -> RunningNode:
+    """Put sockets in front of a node, ask every other member what it holds of it, then sign and follow them.
+
+    Returns as soon as the sockets answer; ``RunningNode.ready`` waits for the rest.
+
+    Args:
+        node: As opened. One that was started already, by ``node.start()``, asks nobody.
+        keys: Its keys; the leaf is read from its home.
+        options: As ``ServeOptions`` says.
+
+    Raises:
+        IntegrityError: grpc was imported too early, or the home has no leaf.
+        UnavailableError: An address cannot be had.
+        ValueError: The admin address is not on loopback.
+    """
+    running = RunningNode(node, keys, options or ServeOptions())
+    await running.listen()
+    return running
+
+
 class RunningNode:
     """A node that serves."""
 
-    node: Node
-    peers_port: int
-    desk_port: int
-    admin_port: int = 0
-    _servers: list[grpc.aio.Server] = field(default_factory=list)
-    _health: list[server.Health] = field(default_factory=list)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    _followers: list[Follower] = field(default_factory=list)
-    _lanes: LaneService
-    _desk: Desk
-    _refusals: Refusals
-    _checkpoints: Checkpoints
-    _log: ProgramLog
-    _cosigning: Cosigning | None = None
-    _told: asyncio.Event = field(default_factory=asyncio.Event)  # to stop
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)  # it signs
-    _quiet: bool = False
-    _drained: bool = False
+    def __init__(self, node: Node, keys: NodeKeys, options: ServeOptions) -> None:
+        """Make the parts; nothing is listened on yet. ``serve`` does both."""
+        self.node, self._keys, self._options = node, keys, options
+        self.peers_port = self.desk_port = self.admin_port = 0
+        settings, self._log = options.settings, ProgramLog(options.log, node.view.agency)
+        self._refusals = Refusals(node)
+        self._runtime = Runtime(node=node, settings=settings, now_ms=now_ms, log=self._log, refusals=self._refusals)
+        self._dialling = Dialling(
+            identity=_identity(node, keys), endpoints=options.endpoints, turns=asyncio.Semaphore(settings.dials)
+        )
+        self._fanout, self._checkpoints = Fanout(), Checkpoints(self._runtime)
+        self._adopting = Adopting(node, self._log)
+        self._peers_gate = Gate(Identities(self._view, now_ms, desk=False), self._refusals, Quota(settings), self._log)
+        self._desk_gate = Gate(Identities(self._view, now_ms, desk=True), self._refusals, None, self._log)
+        self._lanes = LaneService(self._runtime, self._fanout, self._peers_gate, self._checkpoints)
+        self._desk = Desk(self._runtime, self._fanout)
+        self._servers: list[grpc.aio.Server] = []
+        self._health: list[listeners.Health] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._followers: list[Follower] = []
+        self._cosigning: Cosigning | None = None
+        self._told = asyncio.Event()  # to stop
+        self._ready = asyncio.Event()  # it signs
+        self._quiet = self._drained = False
 
     @property
     def followed(self) -> int:
@@ -187,178 +243,110 @@ class RunningNode:
         self._desk.stop()
         self._told.set()
 
+    async def listen(self) -> None:
+        """Answer on every socket, and begin to ask the other members; errors as ``serve``."""
+        options, node = self._options, self.node
+        if not node.begun:
+            node.open()
+        peers = listeners.new_server(options.settings, self._peers_gate)
+        auditlog = AuditLog(node, Witnessing(node, self._keys, self._log))
+        listeners.add_peer_services(peers, self._lanes, Directory(node), auditlog)
+        desk = listeners.new_server(options.settings, self._desk_gate, MAX_DESK_STREAMS)
+        listeners.add_desk_services(desk, self._desk)
+        self._servers = [peers, desk]
+        self.peers_port = self._bind(peers, options.peers_address, listeners.peers_roots)
+        self.desk_port = self._bind(desk, options.desk_address, listeners.desk_roots)
+        self._health = [
+            await listeners.add_health(peers, listeners.PEER_SERVICES),
+            await listeners.add_health(desk, listeners.DESK_SERVICES),
+        ]
+        if options.admin_address is not None:
+            self.admin_port = await self._admin(options.admin_address)
+        for each in self._servers:
+            await each.start()
+        self._go(self.watch())
+        if options.authority is not None:
+            self._go(stamp_forever(node, options.authority, self._log, options.stamp_seconds))
+        self._log.write("listening", port=self.peers_port, desk_port=self.desk_port, size=node.reads.size())
+        if node.begun:
+            await self._begin()
+        else:
+            self._go(self._start())
 
-async def serve(
-    node: Node,
-    keys: NodeKeys,
-    *,
-    peers_address: str = "127.0.0.1:0",
-    desk_address: str = "127.0.0.1:0",
-    admin_address: str | None = None,
-    endpoints: Endpoints | None = None,
-    settings: Settings | None = None,
-    log: TextIO | None = None,
-    alone: bool = False,
-    witnesses: Mapping[str, str] | None = None,
-    authority: TimestampAuthority | None = None,
-    stamp_seconds: float = 3600.0,
-) -> RunningNode:
-    """Put sockets in front of a node, ask every other member what it holds of it, then sign and follow them.
+    def _view(self) -> NodeView:
+        return self.node.view
 
-    Returns as soon as the sockets answer; ``RunningNode.ready`` waits for the rest.
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
 
-    Args:
-        node: As opened. One that was started already, by ``node.start()``, asks nobody.
-        keys: Its keys; the leaf is read from its home.
-        peers_address: host:port for peers; port 0 takes a free one.
-        desk_address: host:port for the own officers and systems.
-        admin_address: host:port on loopback, without TLS, for health and reflection; none if not given.
-        endpoints: Where members are, by agency; what is not in it is taken from their manifests. It is looked up
-            at each attempt, so that it may be filled later.
-        settings: Limits; the published ones if not given.
-        log: Where the program's log goes, one JSON object a line; nowhere if not given.
-        witnesses: Where witnesses without a node answer over HTTP: submission prefix by name.
-        authority: Who stamps our checkpoints; nobody if not given.
-        stamp_seconds: How often.
-        alone: An operator lets the node go on although nobody has answered for ``settings.alone_seconds``.
+    def _bind(self, server: grpc.aio.Server, address: str, roots: Callable[[NodeView], bytes]) -> int:
+        return listeners.bind(server, address, listeners.credentials(self._view, self._dialling.identity, roots))
 
-    Raises:
-        IntegrityError: grpc was imported too early, or the home has no leaf.
-        UnavailableError: An address cannot be had.
-        ValueError: The admin address is not on loopback.
-    """
-    check_transport()
-    settings = settings or Settings()
-    identity = _identity(node, keys)
-    parts = _Parts(node, settings, ProgramLog(log, node.view.agency), keys, witnesses or {})
-    if not node.begun:
-        node.open()
-    peers = server.new_server(settings, parts.peers_gate)
-    server.add_peer_services(peers, parts.lanes, Directory(node), AuditLog(node, Witnessing(node, keys, parts.log)))
-    desk = server.new_server(settings, parts.desk_gate, MAX_DESK_STREAMS)
-    server.add_desk_services(desk, parts.desk)
-    running = RunningNode(
-        node=node,
-        peers_port=server.bind(peers, peers_address, server.credentials(_view(node), identity, server.peers_roots)),
-        desk_port=server.bind(desk, desk_address, server.credentials(_view(node), identity, server.desk_roots)),
-        _servers=[peers, desk],
-        _lanes=parts.lanes,
-        _desk=parts.desk,
-        _refusals=parts.refusals,
-        _checkpoints=parts.checkpoints,
-        _log=parts.log,
-    )
-    running._health += [await server.add_health(peers, server.PEER_SERVICES)]
-    running._health += [await server.add_health(desk, server.DESK_SERVICES)]
-    if admin_address is not None:
-        running.admin_port = await _admin(running, admin_address, settings)
-    for each in running._servers:
-        await each.start()
-    places = {} if endpoints is None else endpoints
-    running._tasks.append(asyncio.create_task(running.watch()))
-    if authority is not None:
-        running._tasks.append(asyncio.create_task(stamp_forever(node, authority, parts.log, stamp_seconds)))
-    parts.log.write("listening", port=running.peers_port, desk_port=running.desk_port, size=node.reads.size())
-    if node.begun:
-        await _begin(running, parts, identity, places)
-    else:
-        running._tasks.append(asyncio.create_task(_start(running, parts, identity, places, alone)))
-    return running
+    async def _admin(self, address: str) -> int:
+        if address.rpartition(":")[0] not in LOOPBACK:
+            raise ValueError(f"{address}: reflection and health without TLS are for loopback alone")
+        admin = listeners.new_server(self._options.settings, None)
+        services = (*listeners.PEER_SERVICES, *listeners.DESK_SERVICES)
+        self._health.append(await listeners.add_health(admin, services))
+        listeners.add_reflection(admin)
+        self._servers.append(admin)
+        return int(admin.add_insecure_port(address))
 
+    async def _start(self) -> None:
+        """Sign only once another member has said what it holds of us; refuse for good where it is more than we have."""
+        node = self.node
+        try:
+            asking = StartupCheck(self._runtime, self._dialling, self._options.witnesses)
+            went_alone = await asking.until_answered(alone=self._options.alone)
+            while not node.begun:
+                try:
+                    await asyncio.to_thread(node.begin, alone=went_alone)
+                except UnavailableError:
+                    if node.writer.failure is not None:
+                        return  # whoever watches says what it was
+                    self._log.alarm("clock-in-doubt")
+                    await asyncio.sleep(CLOCK_SECONDS)
+            await self._begin()
+        except IntegrityError as error:
+            node.writer.fail(error)
+        except Exception as error:  # noqa: BLE001 - a node that could not start must not stand there as if it had
+            self._log.fault("start", error)
+            node.writer.fail(error)
 
-async def _start(running: RunningNode, parts: _Parts, identity: Identity, endpoints: Endpoints, alone: bool) -> None:
-    """Sign only once another member has said what it holds of us; refuse for good where it is more than we have."""
-    node, settings = running.node, parts.settings
-    dials = asyncio.Semaphore(settings.dials)
-    try:
-        asking = Asking(node, identity, endpoints, dials, settings, now_ms, parts.log, parts.witnesses)
-        went_alone = await asking.until_answered(alone=alone)
-        while not node.begun:
-            try:
-                await asyncio.to_thread(node.begin, alone=went_alone)
-            except UnavailableError:
-                if node.writer.failure is not None:
-                    return  # whoever watches says what it was
-                parts.log.alarm("clock-in-doubt")
-                await asyncio.sleep(CLOCK_SECONDS)
-        await _begin(running, parts, identity, endpoints)
-    except IntegrityError as error:
-        node.writer.fail(error)
-    except Exception as error:  # noqa: BLE001 - a node that could not start must not stand there as if it had
-        parts.log.fault("start", error)
-        node.writer.fail(error)
+    async def _begin(self) -> None:
+        """Follow every other member, and be followed."""
+        node = self.node
+        await asyncio.to_thread(count_deaths, node)
+        node.on_group.append(self._fanout.on_group)
+        self._follow_all()
+        self._have_witnessed()
+        for each in self._health:
+            await each.serving(True)
+        say_signing(node.paths.home)
+        self._ready.set()
+        derived = self._keys.derived if self._keys.derived.reveal() else None  # none where keys were made in memory
+        upkeep = Upkeep(node, derived, now_ms, node.random_bytes)
+        self._go(keep_up(upkeep, self._log, node.writer.fail))
+        self._log.write("started", port=self.peers_port, desk_port=self.desk_port, size=node.reads.size())
 
+    def _follow_all(self) -> None:
+        view = self.node.view
+        for member in view.federation.roster.members:
+            if member.agency != view.agency:
+                follower = Follower(self._runtime, member.agency, self._dialling, self._adopting, self._checkpoints)
+                self._followers.append(follower)
+                self._go(follower.run())
+        self._go(_flush_forever(self._refusals))
 
-async def _begin(running: RunningNode, parts: _Parts, identity: Identity, endpoints: Endpoints) -> None:
-    """Follow every other member, and be followed."""
-    await asyncio.to_thread(count_deaths, running.node)
-    running.node.on_group.append(parts.fanout.on_group)
-    _follow_all(running, parts, identity, endpoints)
-    _have_witnessed(running, parts)
-    for each in running._health:
-        await each.serving(True)
-    say_signing(running.node.paths.home)
-    running._ready.set()
-    derived = parts.keys.derived if parts.keys.derived.reveal() else None  # none where keys were made in memory
-    upkeep = Upkeep(running.node, derived, now_ms, running.node.random_bytes)
-    running._tasks.append(asyncio.create_task(keep_up(upkeep, parts.log, running.node.writer.fail)))
-    parts.log.write("started", port=running.peers_port, desk_port=running.desk_port, size=running.node.reads.size())
-
-
-class _Parts:
-    """What the pieces share."""
-
-    def __init__(
-        self, node: Node, settings: Settings, log: ProgramLog, keys: NodeKeys, witnesses: Mapping[str, str]
-    ) -> None:
-        self.node, self.settings, self.log, self.keys, self.witnesses = node, settings, log, keys, witnesses
-        self.refusals = Refusals(node)
-        self.fanout = Fanout()
-        self.checkpoints = Checkpoints(node, log, settings)
-        self.adopting = Adopting(node, log)
-        view = _view(node)
-        self.peers_gate = Gate(Identities(view, now_ms, desk=False), self.refusals, Quota(settings), log)
-        self.desk_gate = Gate(Identities(view, now_ms, desk=True), self.refusals, None, log)
-        self.lanes = LaneService(node, self.fanout, self.peers_gate, self.checkpoints, settings, now_ms, log)
-        self.desk = Desk(node, self.fanout, self.refusals, now_ms)
-
-
-def _follow_all(running: RunningNode, parts: _Parts, identity: Identity, endpoints: Endpoints) -> None:
-    node = running.node
-    dials = asyncio.Semaphore(parts.settings.dials)
-    for member in node.view.federation.roster.members:
-        if member.agency == node.view.agency:
-            continue
-        follower = Follower(
-            node,
-            member.agency,
-            identity,
-            endpoints,
-            dials,
-            parts.adopting,
-            parts.checkpoints,
-            parts.refusals,
-            parts.settings,
-            now_ms,
-            parts.log,
-        )
-        running._followers.append(follower)
-        running._tasks.append(asyncio.create_task(follower.run()))
-    running._tasks.append(asyncio.create_task(_flush_forever(parts.refusals)))
-
-
-def _have_witnessed(running: RunningNode, parts: _Parts) -> None:
-    """Show what is published to the witnesses, and say that we live."""
-    node, names = running.node, {}
-    for member in node.view.federation.roster.members:
-        names[member.agency] = member.witness_name
-    asks = {names[each.peer]: ask_peer(each) for each in running._followers}
-    looks = {names[each.peer]: each.see_own for each in running._followers}
-    asks |= {name: ask_http(prefix) for name, prefix in parts.witnesses.items()}
-    running._cosigning = Cosigning(node, asks, parts.settings, now_ms, parts.log, looks)
-    running._cosigning.start()
-    beat = Heartbeat(node, now_ms, parts.settings.heartbeat_seconds, parts.log)
-    running._tasks.append(asyncio.create_task(beat.run()))
+    def _have_witnessed(self) -> None:
+        """Show what is published to the witnesses, and say that we live."""
+        names = {member.agency: member.witness_name for member in self.node.view.federation.roster.members}
+        asks = {names[each.peer]: ask_peer(each) for each in self._followers}
+        looks = {names[each.peer]: each.see_own for each in self._followers}
+        asks |= {name: ask_http(prefix) for name, prefix in self._options.witnesses.items()}
+        self._cosigning = Cosigning(self._runtime, asks, looks)
+        self._cosigning.start()
+        self._go(Heartbeat(self._runtime).run())
 
 
 async def _flush_forever(refusals: Refusals) -> None:
@@ -367,23 +355,9 @@ async def _flush_forever(refusals: Refusals) -> None:
         await refusals.flush()
 
 
-async def _admin(running: RunningNode, address: str, settings: Settings) -> int:
-    if address.rpartition(":")[0] not in LOOPBACK:
-        raise ValueError(f"{address}: reflection and health without TLS are for loopback alone")
-    admin = server.new_server(settings, None)
-    running._health.append(await server.add_health(admin, (*server.PEER_SERVICES, *server.DESK_SERVICES)))
-    server.add_reflection(admin)
-    running._servers.append(admin)
-    return int(admin.add_insecure_port(address))
-
-
 def _identity(node: Node, keys: NodeKeys) -> Identity:
     try:
         leaf = (node.paths.home / TLS_FILE).read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(f"{node.paths.home / TLS_FILE}: the node has no TLS leaf") from error
     return Identity(leaf=leaf, private_pem=private_pem(keys.tls_private))
-
-
-def _view(node: Node) -> Any:
-    return lambda: node.view

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 
 import grpc
 import grpc.aio
@@ -22,12 +21,10 @@ from exchange.node.node import Node
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, check_answer, read_answer, save_evidence
 from exchange.node.writer import Group
 from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, held_sizes
-from exchange.rpc.lane.session import Endpoints
 from exchange.rpc.transport import channel, status
 from exchange.rpc.transport.caller import check_pin
-from exchange.rpc.transport.channel import Identity
-from exchange.rpc.transport.limits import Settings
-from exchange.rpc.transport.program_log import ProgramLog
+from exchange.rpc.transport.channel import Dialling
+from exchange.rpc.transport.runtime import Runtime
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name
 from keys.dsse import SignedPayload
@@ -39,23 +36,13 @@ from keys.roster import Member
 ASK_SECONDS = 10.0  # for one member's answer; the slowest decides how long a start takes
 
 
-class Asking:
+class StartupCheck:
     """The question of one start."""
 
-    def __init__(
-        self,
-        node: Node,
-        identity: Identity,
-        endpoints: Endpoints,
-        dials: asyncio.Semaphore,
-        settings: Settings,
-        now_ms: Callable[[], int],
-        log: ProgramLog,
-        witnesses: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self._node, self._identity, self._endpoints = node, identity, endpoints
-        self._dials, self._settings, self._now_ms, self._log = dials, settings, now_ms, log
-        self._outside = witnesses
+    def __init__(self, runtime: Runtime, dialling: Dialling, witnesses: Mapping[str, str]) -> None:
+        self._node, self._settings, self._now_ms = runtime.node, runtime.settings, runtime.now_ms
+        self._log, self._dialling = runtime.log, dialling
+        self._witnesses = witnesses  # that have no node
 
     async def until_answered(self, *, alone: bool) -> bool:
         """Ask all others, again and again, until one has answered.
@@ -88,10 +75,10 @@ class Asking:
 
     async def _ask_outside(self) -> None:
         """Ask each witness without a node once; its silence holds nobody up, and its answer replaces no member's."""
-        if not self._outside:
+        if not self._witnesses:
             return
         view = self._node.view
-        found = await held_sizes(self._outside, view.origin, view.log_signer)
+        found = await held_sizes(self._witnesses, view.origin, view.log_signer)
         try:
             check_sizes(found, view.origin, self._node.log.size)
         except WitnessAheadError as error:
@@ -109,7 +96,7 @@ class Asking:
         """Ask one member at each of its endpoints until it has answered."""
         for address in self._addresses(member.agency):
             try:
-                async with self._dials:
+                async with self._dialling.turns:
                     answer = await self._ask(member, address)
                 await self._check(member, answer)
                 return True
@@ -122,7 +109,7 @@ class Asking:
         return False
 
     def _addresses(self, peer: AgencyId) -> tuple[str, ...]:
-        given = self._endpoints.get(peer)
+        given = self._dialling.endpoints.get(peer)
         if given is None:
             held = self._node.view.federation.manifests.get(peer)
             given = held.record.endpoints if held is not None else ()
@@ -134,7 +121,7 @@ class Asking:
         view.federation.member(member.agency, self._now_ms())
         leaves: list[bytes] = []
         await channel.probe(address, channel.probe_context(member.tls_ca), name, leaves.append)
-        identity = self._identity
+        identity = self._dialling.identity
         async with channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name) as opened:
             try:
                 check_pin(leaves[0], member.agency, view.federation, self._now_ms())

@@ -10,22 +10,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 
-import exchange.rpc
-from exchange.rpc.transport.limits import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, message_options
+from exchange.rpc.transport.limits import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, check_transport, message_options
 from keys.certificate import to_pem
 from keys.errors import UnavailableError
 
 PROBE_SECONDS = 5.0
 Channel = grpc.aio.Channel
-
-exchange.rpc.check_transport()
 
 
 def channel_options(node_name: str) -> list[tuple[str, Any]]:
@@ -42,6 +39,7 @@ def channel_options(node_name: str) -> list[tuple[str, Any]]:
 
 
 def _credentials(ca_der: bytes, leaf_der: bytes, private_pem: bytes) -> grpc.ChannelCredentials:
+    check_transport()
     return grpc.ssl_channel_credentials(
         root_certificates=to_pem(ca_der), private_key=private_pem, certificate_chain=to_pem(leaf_der)
     )
@@ -132,3 +130,15 @@ class Identity:
 
     leaf: bytes  # DER
     private_pem: bytes
+
+
+Endpoints = Mapping[str, Sequence[str]]  # addresses by agency, instead of those of its manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialling:
+    """How members are dialled."""
+
+    identity: Identity
+    endpoints: Endpoints  # looked up at each attempt, so that it may be filled later
+    turns: asyncio.Semaphore  # of connections being made at once

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import exchange
 from exchange.rpc.transport.status import TooManyError
+from keys.errors import IntegrityError
 
 MAX_MESSAGE_BYTES = 2 << 20  # the largest bucket sealed, with dispatch, wrap and receipts' room
 MAX_METADATA_BYTES = 8 << 10
@@ -41,6 +43,16 @@ class Settings:
     witness_seconds: float = 1.0  # witnesses are shown a newer checkpoint at most so often
     proven_seconds: float = 30.0  # so often a peer is asked for its newest cosigned checkpoint, if ours is behind
     heartbeat_seconds: float = 60.0  # a log in which nothing was entered for so long says that its node lives
+
+
+def check_transport() -> None:
+    """Refuse to open a socket where TLS 1.2 would be offered.
+
+    Raises:
+        IntegrityError: grpc was imported before this package, with another setting.
+    """
+    if exchange.TLS_12_IS_OPEN:
+        raise IntegrityError("grpc was imported by another program part before exchange: TLS 1.2 is open")
 
 
 def server_options(settings: Settings, streams: int = MAX_STREAMS) -> list[tuple[str, int]]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import exchange.rpc  # noqa: F401 # before grpc
 from exchange.demo.world import ROSTER_FILE
 from tests.exchange.cli.test_recover import LOST, OTHER, PEER, start_one, stop_one, typed
 from tests.exchange.running import Federation, note, running

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import exchange.rpc  # noqa: F401 # before grpc
 from exchange.demo.world import PASSPHRASE_FILE, ROSTER_FILE
 from exchange.node.config import CONFIG_FILE
 from keys.roster import load_signed, roster_digest
