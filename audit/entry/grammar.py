@@ -1,6 +1,6 @@
-"""What an entry of each kind must and may hold, and what it may refer to: one line a kind.
+"""Whether the body of an entry is what the rule of its kind says (``audit/entry/kinds.py``).
 
-A line lists fields in the order of their numbers; ``[…]`` may be left out, ``(a|b)`` is a choice, ``refusal`` is an
+A rule lists fields in the order of their numbers; ``[…]`` may be left out, ``(a|b)`` is a choice, ``refusal`` is an
 ``outcome`` other than DONE. Each line becomes one regular expression over the body's bytes that admits exactly the
 canonical bodies of that kind, so one match is the whole check; ``explain`` says in words why a body did not match.
 """
@@ -8,69 +8,12 @@ canonical bodies of that kind, so one match is the whole check; ``explain`` says
 import re
 
 from audit.entry.body import FIELDS, Body, BodyField, parse_body
-from audit.entry.kinds import Kind, Outcome
+from audit.entry.kinds import RULES, Kind, Outcome
 from keys.errors import RefusedError
 
-_WHO = "[actor actor_epoch] [role]"
-_REF = "refers_to [refers_to_epoch]"
+LINES: dict[Kind, str] = {kind: rule.holds for kind, rule in RULES.items()}
 
-LINES: dict[Kind, str] = {
-    Kind.GENESIS: "digest",
-    Kind.NODE_STARTED: "[key_id] [count] [digest]",
-    Kind.STARTED_ALONE: f"{_WHO} [count]",
-    Kind.ROSTER_ADOPTED: "count digest",
-    Kind.MANIFEST_ADOPTED: "peer count digest",
-    Kind.KEY_SHEET_ADOPTED: "peer count digest",
-    Kind.REVOCATION_ADOPTED: "[peer] key_id [count] digest",
-    Kind.HELD: f"{_WHO} bulletin_id statement_digest [retain_until_day] [retention_rule] [key_id] [digest]",
-    Kind.APPROVED: f"{_WHO} [bulletin_id] statement_digest [key_id] {_REF}",
-    Kind.PUBLISHED: f"{_WHO} bulletin_id dispatch_digest statement_digest [retain_until_day] [retention_rule]"
-    f" [key_id] [{_REF}] [count] [digest]",
-    Kind.QUEUED: f"peer bulletin_id dispatch_digest delivery_digest [statement_digest] {_REF} [count]",
-    Kind.RECEIVED: "peer bulletin_id dispatch_digest delivery_digest opening [retain_until_day] [retention_rule]"
-    " [key_id] [count] [digest]",
-    Kind.ATTACHED: f"[peer] [bulletin_id] {_REF} [count] digest",
-    Kind.RECEIPT_RECORDED: "peer [bulletin_id] dispatch_digest delivery_digest [outcome] peer_index peer_leaf_hash"
-    f" peer_size peer_root {_REF} [count] [digest]",
-    Kind.REFUSED: f"{_WHO} (peer [bulletin_id] [dispatch_digest delivery_digest]|[bulletin_id]) [statement_digest]"
-    " [purpose] refusal [key_id] [count] [digest]",
-    Kind.DUPLICATE: f"peer [bulletin_id] dispatch_digest delivery_digest [outcome] {_REF} [count]",
-    Kind.WITHDRAWN: "peer [bulletin_id] dispatch_digest delivery_digest [outcome] [count]",
-    Kind.LISTED: "actor actor_epoch [role] [purpose] [outcome] [count] digest",
-    Kind.OPENED: f"actor actor_epoch [role] [peer] bulletin_id [purpose] [outcome] [key_id] {_REF} [count] digest",
-    Kind.ACCESS_DENIED: f"actor actor_epoch [role] [peer] [bulletin_id] [purpose] refusal [{_REF}] [count] digest",
-    Kind.CORRECTED: f"{_WHO} [peer] bulletin_id [statement_digest] [{_REF}] [digest]",
-    Kind.RECALLED: f"{_WHO} [peer] bulletin_id [statement_digest] [{_REF}] [digest]",
-    Kind.HOLD_SET: f"{_WHO} [bulletin_id] [purpose] [retain_until_day] [retention_rule] {_REF} [digest]",
-    Kind.HOLD_RELEASED: f"{_WHO} [bulletin_id] [purpose] {_REF} [digest]",
-    Kind.ERASED: f"{_WHO} [bulletin_id] [retain_until_day] [retention_rule] {_REF} [count] [digest]",
-    Kind.EXPORTED: f"actor actor_epoch [role] [peer] [bulletin_id] [purpose] [{_REF}] [count] digest",
-    Kind.CHECKPOINT_SEEN: "peer peer_size peer_root [key_id] [count] [digest]",
-    Kind.FORK_SEEN: "peer [peer_size peer_root] [key_id] [count] digest",
-    Kind.OWN_KEY_MISUSE: "[peer] peer_size peer_root [key_id] [count] [digest]",
-    Kind.CLOCK_STEPPED: "[outcome] [count] [digest]",
-    Kind.RESTORED: "[peer] [peer_size peer_root] [count] [digest]",
-    Kind.HEARTBEAT: "[count]",
-    Kind.EPOCH_CLOSED: "[count] [digest]",
-}
-
-_MADE_OR_GOT = frozenset((Kind.HELD, Kind.PUBLISHED, Kind.RECEIVED))
-REFERS: dict[Kind, frozenset[Kind]] = {
-    Kind.APPROVED: frozenset((Kind.HELD,)),
-    Kind.PUBLISHED: frozenset((Kind.HELD, Kind.APPROVED, Kind.PUBLISHED)),
-    Kind.QUEUED: frozenset((Kind.PUBLISHED,)),
-    Kind.ATTACHED: _MADE_OR_GOT,
-    Kind.RECEIPT_RECORDED: frozenset((Kind.QUEUED,)),
-    Kind.DUPLICATE: frozenset((Kind.RECEIVED,)),
-    Kind.OPENED: _MADE_OR_GOT,
-    Kind.ACCESS_DENIED: _MADE_OR_GOT,
-    Kind.CORRECTED: _MADE_OR_GOT,
-    Kind.RECALLED: _MADE_OR_GOT,
-    Kind.HOLD_SET: _MADE_OR_GOT,
-    Kind.HOLD_RELEASED: frozenset((Kind.HOLD_SET,)),
-    Kind.ERASED: _MADE_OR_GOT,
-    Kind.EXPORTED: _MADE_OR_GOT,
-}
+REFERS: dict[Kind, frozenset[Kind]] = {kind: frozenset(rule.refers) for kind, rule in RULES.items() if rule.refers}
 """Which kinds the entry may be that ``refers_to`` names, if it is of this epoch."""
 
 ANSWERS = frozenset((Kind.RECEIVED, Kind.REFUSED, Kind.DUPLICATE, Kind.WITHDRAWN))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import HEAD_LENGTH, parse_head
-from audit.entry.kinds import Kind, Outcome
+from audit.entry.grammar import ANSWERS
+from audit.entry.kinds import RULES, Kind, Outcome
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH
@@ -23,19 +24,8 @@ WAITING = 100_000  # deliveries whose answer is awaited at one time; more are co
 BINS_MS = (10, 30, 100, 300, 1_000, 3_000, 10_000, 60_000, 600_000, 3_600_000, 86_400_000)
 """Upper ends of the latency bins; one more lies above the last."""
 
-GROUPS: dict[str, frozenset[Kind]] = {
-    "sent": frozenset({Kind.PUBLISHED, Kind.QUEUED, Kind.HELD, Kind.APPROVED}),
-    "received": frozenset({Kind.RECEIVED, Kind.DUPLICATE, Kind.WITHDRAWN, Kind.ATTACHED}),
-    "receipts": frozenset({Kind.RECEIPT_RECORDED}),
-    "read": frozenset({Kind.LISTED, Kind.OPENED, Kind.EXPORTED}),
-    "refused": frozenset({Kind.REFUSED, Kind.ACCESS_DENIED}),
-}
-OTHER = "upkeep"
-SCARS = frozenset(
-    {Kind.STARTED_ALONE, Kind.FORK_SEEN, Kind.OWN_KEY_MISUSE, Kind.CLOCK_STEPPED, Kind.RESTORED, Kind.EPOCH_CLOSED}
-)
-_ANSWERS = frozenset({Kind.RECEIVED, Kind.REFUSED, Kind.DUPLICATE, Kind.WITHDRAWN})
-_GROUP_OF = {kind: name for name, kinds in GROUPS.items() for kind in kinds}
+GROUPS, OTHER = ("sent", "received", "receipts", "read", "refused"), "upkeep"
+"""As the chart shows them; which kind is of which group stands in ``RULES``."""
 
 
 @dataclass(slots=True)
@@ -123,9 +113,9 @@ def median_bin(latencies: list[int]) -> int | None:
 def _count(found: Survey, index: int, time_us: int, body: Body) -> None:
     kind = Kind(body.kind) if body.kind in Kind._value2member_map_ else None
     found.kinds[kind.name if kind is not None else f"kind {body.kind}"] += 1
-    found.columns[_GROUP_OF.get(kind, OTHER) if kind is not None else OTHER][found.slot(time_us)] += 1
-    if kind in SCARS and len(found.scars) < MAX_SCARS:
-        found.scars.append((index, time_us, kind.name if kind is not None else ""))
+    found.columns[RULES[kind].group if kind is not None else OTHER][found.slot(time_us)] += 1
+    if kind is not None and RULES[kind].scar and len(found.scars) < MAX_SCARS:
+        found.scars.append((index, time_us, kind.name))
     if kind in (Kind.REFUSED, Kind.ACCESS_DENIED):
         # One entry may stand for a minute of refusals that were no deliveries.
         found.refusals[_reason(body.outcome)] += body.count if body.count and not body.delivery_digest else 1
@@ -133,7 +123,7 @@ def _count(found: Survey, index: int, time_us: int, body: Body) -> None:
 
 def _pair(found: Survey, index: int, time_us: int, body: Body, waiting: dict[int, int]) -> None:
     """Count by peer, and time from QUEUED to RECEIPT_RECORDED."""
-    if not body.peer or body.kind not in (Kind.QUEUED, Kind.RECEIPT_RECORDED, *_ANSWERS):
+    if not body.peer or body.kind not in (Kind.QUEUED, Kind.RECEIPT_RECORDED, *ANSWERS):
         return
     peer = found.peers.setdefault(body.peer, Peer())
     if body.kind == Kind.QUEUED:

@@ -11,10 +11,11 @@ import pytest
 
 from audit.cli.main import audit as group
 from audit.entry.entry import Body, Entry, Kind, parse_entry
+from audit.entry.kinds import RULES
 from audit.note.checkpoint import VerifierKey
 from audit.note.policy import WitnessPolicy
 from audit.report.report import coverage, make_report
-from audit.report.statistics import BINS_MS, SLOTS, Survey, bin_of, median_bin, survey
+from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Survey, bin_of, median_bin, survey
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
 from keys.signing import Ed25519Signer
@@ -184,3 +185,8 @@ def test_with_json_the_verdict_on_the_page_is_one_object_and_so_is_each_failure(
 
 def test_the_same_log_gives_the_same_page(logged: TileFolder, key: VerifierKey) -> None:
     assert page_of(logged, key) == page_of(logged, key)
+
+
+def test_each_kind_is_counted_in_a_group_that_the_chart_has() -> None:
+    assert {rule.group for rule in RULES.values()} == {*GROUPS, OTHER}
+    assert list(RULES) == list(Kind)
