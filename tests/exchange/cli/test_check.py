@@ -105,7 +105,7 @@ def test_nothing_that_a_terminal_obeys_comes_out(tmp_path: Path) -> None:
 
 def test_the_check_starts_without_grpc_and_other_heavy_things() -> None:
     program = (
-        "import sys; from exchange.cli import check, draft;"
+        "import sys; from exchange.cli.officer import check, draft;"
         "print(*sorted({'grpc','structlog','rich','cryptography','nacl'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
