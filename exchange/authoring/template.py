@@ -1,6 +1,6 @@
 """Start a bulletin: a commented template per kind, and the header fields that nobody needs to type.
 
-Policy gives marking, urgency and retention; this module adds what policy does not say: usual purposes and legal basis.
+Policy gives marking, urgency and retention; a kind's template adds what policy does not say: purposes and legal basis.
 Both ways in, a template and a file with ten lines, get the same values. No clock and no randomness: both are arguments.
 """
 
@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import yaml
 from google.protobuf.descriptor import EnumDescriptor
 
 from exchange.records.bulletin import EPOCH, enum_words, kind_of
@@ -33,36 +34,9 @@ class Usual:
     purposes: tuple[str, ...]
     legal_basis: tuple[str, ...]
     relation: str = ""  # the relation that this kind cannot do without
+    body: str = ""  # the kind's own part of a template
 
 
-def _usual(about: str, purposes: str, legal_basis: str, relation: str = "") -> Usual:
-    return Usual(
-        about=about,
-        purposes=tuple(purposes.split()),
-        legal_basis=tuple(legal_basis.split()),
-        relation=relation,
-    )
-
-
-USUAL = {
-    "assistance_request": _usual("open a case", "victim-assistance consular-protection", "vital-interests"),
-    "location_report": _usual("a sighting", "criminal-investigation", "statutory-task"),
-    "intervention_request": _usual("ask a counterpart to act", "victim-assistance locate-person", "vital-interests"),
-    "status_update": _usual("the state of persons", "victim-assistance consular-protection", "vital-interests"),
-    "lookout": _usual("somebody or something of interest", "criminal-investigation", "statutory-task"),
-    "arrest_notice": _usual("arrests made", "criminal-investigation consular-protection", "statutory-task consular"),
-    "advisory": _usual("a warning or an appeal", "public-warning", "public-domain"),
-    "travel_alert": _usual("alert levels by area", "public-warning", "public-domain"),
-    "handover": _usual("the return of persons", "victim-assistance", "bilateral-sop"),
-    "protection_referral": _usual("shelter and support", "victim-assistance", "vital-interests"),
-    "information_request": _usual("questions with a deadline", "criminal-investigation", "statutory-task"),
-    "information_reply": _usual("answers", "criminal-investigation", "statutory-task", "replies-to"),
-    "case_outcome": _usual("charge, sentence, acquittal", "prosecution", "public-domain"),
-    "statistics_return": _usual("counts, no persons", "statistics", "public-domain"),
-    "cooperation_note": _usual("meetings and agreements", "cooperation", "public-domain"),
-    "correction": _usual("change fields of an own bulletin", "cooperation", "statutory-task", "corrects"),
-    "recall": _usual("withdraw an own bulletin", "cooperation", "statutory-task", "recalls"),
-}
 _KEPT_DAYS = {  # until review, by retention class
     "public": 5 * 365,
     "statistical": 10 * 365,
@@ -72,6 +46,23 @@ _KEPT_DAYS = {  # until review, by retention class
     "audit-7y": 7 * 365,
 }
 _ASKS = ("information_request", "intervention_request")  # kinds that need reply_by
+
+
+@cache
+def usual_of(kind: str) -> Usual:
+    """Return what ``exchange/templates/`` says of a kind: what is usual, then ``---``, then the body's template."""
+    file = resources.files("exchange") / "templates" / f"{kind}.yaml"
+    if not file.is_file():
+        return Usual(about="", purposes=(), legal_basis=(), body=f"{kind}:\n")
+    head, _, body = file.read_text(encoding="utf-8").partition("---\n")
+    said = yaml.load(head, Loader=yaml.BaseLoader)  # noqa: S506 - plain strings and lists of them
+    return Usual(
+        about=said["about"],
+        purposes=tuple(said["purposes"]),
+        legal_basis=tuple(said["legal_basis"]),
+        relation=said.get("relation", ""),
+        body=body,
+    )
 
 
 def make_number(originator: str, policy: KindPolicy, now_ms: int, serial: int) -> str:
@@ -113,9 +104,7 @@ def complete(
     if policy is not None:
         header.number = header.number or make_number(header.originator, policy, now_ms, serial)
         _fill_policy(header, policy, now_ms)
-        usual = USUAL.get(kind)
-        if usual is not None:
-            _fill_usual(header, usual)
+        _fill_usual(header, usual_of(kind))
     return done
 
 
@@ -151,7 +140,7 @@ def make_template(
         now_ms: Milliseconds UTC.
         catalogue: Gives the defaults.
     """
-    policy, usual = catalogue.kinds[kind], USUAL.get(kind, Usual(about="", purposes=(), legal_basis=()))
+    policy, usual = catalogue.kinds[kind], usual_of(kind)
     now = dt.datetime.combine(_day(now_ms), dt.time(), dt.UTC) + dt.timedelta(milliseconds=now_ms % DAY_MS)
     lines = [
         f"# {kind} ({policy.code}): {usual.about}",
@@ -186,7 +175,7 @@ def make_template(
         "  # as_of: 2025-01-24             # the day the information is true of; also 2025-01, 2025-01~, 2025-01-XX",
         "  # grading: {source: b, information: '2'}   # a to f, 1 to 6",
         "  # sources: [{file: name of a document, locator: page}]",
-        _body(kind),
+        usual.body,
     ]
     return "\n".join(lines)
 
@@ -230,12 +219,6 @@ def _receiver(kind: str, originator: str | None, catalogue: Catalogue) -> str:
     """Find an agency that may receive this kind, for the example."""
     others = (agency for agency in catalogue.agencies if agency != originator)
     return next((one for one in others if catalogue.may_receive(kind, catalogue.agencies[one].type)), "HK-IMMD")
-
-
-@cache
-def _body(kind: str) -> str:
-    file = resources.files("exchange") / "templates" / f"{kind}.yaml"
-    return file.read_text(encoding="utf-8") if file.is_file() else f"{kind}:\n"
 
 
 def _number_of(enum: EnumDescriptor, word: str) -> Any:

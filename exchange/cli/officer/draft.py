@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from exchange.authoring.template import USUAL, make_template
+from exchange.authoring.template import make_template, usual_of
 from exchange.authoring.text import safe_text
 from exchange.records.bulletin import KINDS, uuid7
 from exchange.rules.catalogue import packaged_catalogue
@@ -53,7 +53,7 @@ def draft(
     """
     catalogue = packaged_catalogue()
     if kind is None:
-        click.echo("\n".join(f"{name:<22} {catalogue.kinds[name].code}  {USUAL[name].about}" for name in KINDS))
+        click.echo("\n".join(f"{name:<22} {catalogue.kinds[name].code}  {usual_of(name).about}" for name in KINDS))
         return
     name = kind.replace("-", "_").lower()
     by_code = {policy.code.lower(): known for known, policy in catalogue.kinds.items()}
