@@ -9,15 +9,15 @@ from audit.entry.entry import Body, Kind, Role
 from audit.log.lock import SqliteLock
 from audit.log.log import Log, Stage
 from exchange.node.node import now_us
-from exchange.store.home_paths import DATABASE, LOCK
-from exchange.store.sqlite import SqliteStore
+from exchange.store.factory import open_store
+from exchange.store.home_paths import LOCK, Paths
 
 GROUP = 7 * 1000  # entries a transaction: a thousand bulletins to three, each receipted
 
 
 def fill(home: Path, origin: str, size: int) -> int:
     """Append until the log of a stopped node has *size* entries, and move its lock there; give the size."""
-    store, lock = SqliteStore(home / DATABASE), SqliteLock.open(home / LOCK)
+    store, lock = open_store(Paths(home=home).store), SqliteLock.open(home / LOCK)
     try:
         log = Log.open(origin, store.reader())
         before = log.size

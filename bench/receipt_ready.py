@@ -21,8 +21,9 @@ from bench.setting import Setting
 from bench.table import LESS, Row, percentile
 from exchange.node.node import now_us
 from exchange.records.receipt import make_receipt
-from exchange.store.home_paths import DATABASE, LOCK
-from exchange.store.sqlite import SqliteStore
+from exchange.store.factory import open_store
+from exchange.store.home_paths import LOCK, Paths
+from exchange.store.store import NodeStore
 from keys.signing import Signer
 
 SINGLE, GROUPS, BATCH = 300, 12, 1000
@@ -35,7 +36,7 @@ def measure(setting: Setting) -> list[Row]:
     home = made.home(SENDER)
     origin = f"{SENDER.lower()}.bench.example/log/1"
     signer = made.keys[SENDER].node.log
-    store, lock = SqliteStore(home / DATABASE), SqliteLock.open(home / LOCK)
+    store, lock = open_store(Paths(home=home).store), SqliteLock.open(home / LOCK)
     try:
         log = Log.open(origin, store.reader())
         gc.freeze()  # as a node does when it begins
@@ -62,7 +63,7 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _append(
-    log: Log, store: SqliteStore, lock: SqliteLock, signer: Signer, number: int, *, receipts: bool = True
+    log: Log, store: NodeStore, lock: SqliteLock, signer: Signer, number: int, *, receipts: bool = True
 ) -> float:
     """Run the writing order to where the answers go out; give the seconds."""
     bodies = [_body() for _ in range(number)]

@@ -28,7 +28,7 @@ from exchange.records.lane import Withdrawn
 from exchange.records.statement import Statement, parse_statement, recipients_of
 from exchange.rules import packaged_catalogue
 from exchange.rules.catalogue import Catalogue
-from exchange.store.home_paths import DATABASE, LOCK
+from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.storage_key import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -39,6 +39,7 @@ from keys.dsse import SignedPayload
 from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.roster import catalogue_digest
+from tests.home_files import DATABASE
 
 FEDERATION = "exercise.example"
 NOW_MS = 1_800_000_000_000  # 2027-01-15

@@ -29,8 +29,8 @@ from exchange.acts.stored_bulletin import retention_of
 from exchange.client.client import Client, Sent
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, ROSTER_FILE, DemoAgency, Example, World, found_world
-from exchange.store.home_paths import DATABASE, LOG_FOLDER, PEERS_FOLDER
-from exchange.store.sqlite import SqliteStore
+from exchange.store.factory import open_store
+from exchange.store.home_paths import LOG_FOLDER, PEERS_FOLDER, Paths
 from exchange.store.store import DeliveryState
 from keys.identity import AgencyId
 from keys.roster import parse_roster, roster_digest, words
@@ -303,7 +303,7 @@ def _count(world: World) -> tuple[int, int, int]:
     """Count deliveries, receipts and bulletins in the databases."""
     deliveries = receipts = bulletins = 0
     for agency in world.agencies:
-        store = SqliteStore(agency.home / DATABASE)
+        store = open_store(Paths(home=agency.home).store)
         try:
             reads = store.reads()
             bulletins += len(reads.held_since(0, 1000, sent=True))

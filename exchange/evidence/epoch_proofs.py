@@ -31,8 +31,9 @@ from audit.verify.rfc3161 import STAMPS_FOLDER
 from audit.verify.trust import log_key, policy_of
 from exchange.acts.directory import RecordKind
 from exchange.acts.node_view import NodeView, end_of_epoch_before
-from exchange.store.home_paths import DATABASE, Paths
-from exchange.store.sqlite_readonly import open_old
+from exchange.node.config import paths_of
+from exchange.store.factory import open_aside, shown
+from exchange.store.home_paths import Paths
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
@@ -56,8 +57,8 @@ class Source(Protocol):
 class OldDatabase:
     """The entries in a database that was moved aside."""
 
-    def __init__(self, path: Path) -> None:
-        self._reads = open_old(path)
+    def __init__(self, uri: str) -> None:
+        self._reads = open_aside(uri).reads()
         self.size = self._reads.size()
 
     def entries(self, index: int, width: int) -> list[bytes]:
@@ -156,7 +157,7 @@ class EpochLogs:
     """Every epoch of a home's log, the newest one as it is published."""
 
     def __init__(self, home: Path, reads: Reads) -> None:
-        self._home = home
+        self._home, self._paths = home, paths_of(home)
         agency = (reads.meta("agency") or b"").decode()
         signed = [each.signed for each in reads.records() if each.kind == RecordKind.ROSTER]
         if not agency or not signed:
@@ -192,22 +193,22 @@ class EpochLogs:
         proofs = self.of(epoch)
         if epoch == self.newest.epoch or proofs.covers(index):
             return ""
-        end, before = self._ends.get(epoch), Paths(home=self._home).before(epoch + 1).name
+        end, before = self._ends.get(epoch), self._paths.before(epoch + 1).name
         what = f"entry {index} of {proofs.origin} cannot be proven from this home: "
         if end is not None and index >= end.size:
             return f"{what}the epoch ended at size {end.size}, and what followed was given up"
         if index >= proofs.size:
-            held = f"{before}/log and {before}/{DATABASE} hold {proofs.size} entries of that epoch"
+            held = f"{before}/log and {before}/{Path(shown(self._paths.store)).name} hold {proofs.size} entries of that epoch"
             return f"{what}{held}; put a copy of its log/ there"
         return f"{what}{before} has the entry, but no checkpoint of at most {proofs.size} entries that covers it is there or in {RECOVERED}/"
 
     def _open(self, epoch: int) -> LogProofs:
-        member, before = self._roster.member(self._agency), Paths(home=self._home).before(epoch + 1)
+        member, before = self._roster.member(self._agency), self._paths.before(epoch + 1)
         if member is None:
             raise IntegrityError(f"roster {self._roster.version} does not name {self._agency}")
         origin = member.origin(epoch)
         key, policy = log_key(self._roster, origin), policy_of(self._roster, self._agency)
-        source, notes = _source(before, origin)
+        source, notes = _source(self._paths, epoch, origin)
         size = source.size if isinstance(source, OldDatabase) else max((_size(each) for each in notes), default=0)
         notes += list(_recovered_notes(self._home, epoch))
         end = self._ends.get(epoch)
@@ -234,9 +235,9 @@ def _ends(reads: Reads, agency: str) -> dict[int, Checkpoint]:
     return {each.epoch - 1: end for each in newest.log_epochs if (end := end_before(each)) is not None}
 
 
-def _source(before: Path, origin: str) -> tuple[Source, list[str]]:
-    """Find an epoch's entries, in its log's files or else in its database, and the notes beside them."""
-    folder = TileFolder(before / "log")
+def _source(paths: Paths, epoch: int, origin: str) -> tuple[Source, list[str]]:
+    """Find an epoch's entries, in its log's files or else in its store, and the notes beside them."""
+    folder = TileFolder(paths.before(epoch + 1) / "log")
     notes = []
     for name in (WITNESSED, CHECKPOINT):
         with suppress(RefusedError):
@@ -245,7 +246,7 @@ def _source(before: Path, origin: str) -> tuple[Source, list[str]]:
     if notes:
         return folder, notes
     try:
-        return OldDatabase(before / DATABASE), []
+        return OldDatabase(paths.store_before(epoch + 1)), []
     except UnavailableError:
         return _Nothing(), []
 
@@ -261,7 +262,7 @@ def end_notes(home: Path, view: NodeView) -> list[str]:
         if end is None:
             continue
         key, policy = view.key_of(view.agency, end.origin), policy_of(view.federation.roster, view.agency)
-        _, beside = _source(Paths(home=home).before(epoch + 1), end.origin)
+        _, beside = _source(paths_of(home), epoch, end.origin)
         lines: list[SignatureLine] = []
         for note in (*_recovered_notes(home, epoch), *beside):
             with suppress(RefusedError):

@@ -1,6 +1,6 @@
 """What a person may set for a home: ``HOME/node.toml``, one file, one value, every key explained here.
 
-It holds names and addresses. Key material stays in key files; a passphrase comes from the terminal, a file descriptor
+It holds names, addresses and the store's URI. Key material stays in key files; a passphrase comes from the terminal, a file descriptor
 or a systemd credential, never from here.
 """
 
@@ -16,6 +16,8 @@ from types import MappingProxyType
 
 from exchange.node.timestamping import TimestampAuthority, is_url
 from exchange.node.timestamping import load as load_authority
+from exchange.store.factory import DEFAULT_STORE, store_in
+from exchange.store.home_paths import Paths
 from keys.errors import RefusedError
 from keys.identity import AgencyId, is_witness_name, parse_agency
 
@@ -47,6 +49,8 @@ class NodeConfig:
         desk: Where our own officers and systems dial us; ``127.0.0.1:7444`` if not given.
         admin: Reflection and health for operators, loopback only; no such listener if not given.
         peers: Where to dial a peer instead of the endpoint in its manifest: a table of agency = "host:port".
+        store: What keeps the node's state, engine and name; ``sqlite:node.db`` if not given: a file of that name in the
+            home. It is chosen before ``exchange node init`` and never changed after it.
         tsa: An RFC 3161 time-stamping authority that stamps our checkpoints, http://host/path; none if not given.
         tsa_ca: What it is trusted by, a file with its certificate in PEM; where it is not absolute, it lies in the home.
         tsa_minutes: How often; 60 if not given.
@@ -58,6 +62,7 @@ class NodeConfig:
     listen: str = f"0.0.0.0:{PEERS_PORT}"
     desk: str = f"127.0.0.1:{DESK_PORT}"
     admin: str = ""
+    store: str = DEFAULT_STORE
     tsa: str = ""
     tsa_ca: str = ""
     tsa_minutes: int = 60
@@ -96,6 +101,8 @@ def parse_config(read: Mapping[str, object], name: str) -> NodeConfig:
             _check_address(text[key], name, key)
     if text.get("admin") and text["admin"].rpartition(":")[0] not in _LOOPBACK:
         raise ConfigError(f"{name}: admin is {_shown(text['admin'])}", "it may listen on 127.0.0.1 only")
+    if "store" in text:
+        _check_store(text["store"], name)
     _check_authority(text, name)
     return NodeConfig(
         agency=_agency(text.pop("agency"), name, "agency"),
@@ -119,6 +126,8 @@ def format_config(config: NodeConfig) -> str:
     ]
     if config.admin:
         lines += ["", "# reflection and health for operators, loopback only", f'admin = "{config.admin}"']
+    if config.store != DEFAULT_STORE:
+        lines += ["", "# what keeps the node's state", f'store = "{config.store}"']
     if config.tsa:
         lines += ["", "# who stamps our checkpoints (RFC 3161), what it is trusted by, and how often"]
         lines += [f'tsa = "{config.tsa}"', f'tsa_ca = "{config.tsa_ca}"', f"tsa_minutes = {config.tsa_minutes}"]
@@ -166,6 +175,30 @@ def authority_of(
     """
     url = url or config.tsa
     return load_authority(url, certificate or home / config.tsa_ca) if url else None
+
+
+def paths_of(home: Path) -> Paths:
+    """Return where a home keeps what, by its settings; where they are lost, by what they are if nothing is said.
+
+    Raises:
+        ConfigError: The settings cannot be read, or name no store.
+    """
+    path = home / CONFIG_FILE
+    try:
+        named = tomllib.loads(path.read_text(encoding="utf-8")).get("store", DEFAULT_STORE)
+    except FileNotFoundError:
+        return Paths(home=home)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _check_store(_text(named, str(path), "store"), str(path))
+    return Paths(home=home, engine=named)
+
+
+def _check_store(named: str, name: str) -> None:
+    try:
+        store_in(Path(), named)
+    except RefusedError as error:
+        raise ConfigError(f"{name}: store: {error}", f"an engine and a file's name, as {DEFAULT_STORE}") from error
 
 
 def _check_authority(text: Mapping[str, str], name: str) -> None:

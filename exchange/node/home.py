@@ -11,14 +11,14 @@ from pathlib import Path
 from audit.entry.entry import parse_entry
 from audit.log.lock import SqliteLock
 from exchange.acts.node_view import NodeView, newest_epoch
+from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.node.node import Node, now_ms
 from exchange.recovery.swap_files import check_finished
 from exchange.rules.catalogue import Catalogue
-from exchange.store.home_paths import Paths
-from exchange.store.sqlite import SqliteStore, readable
+from exchange.store.factory import open_store
 from exchange.store.storage_key import StorageKeys
-from exchange.store.store import Reads
+from exchange.store.store import NodeStore, Reads
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.identity import AgencyId
@@ -58,18 +58,18 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
 
 def open_home(home: Path, keys: NodeKeys, *, closed: bool = False) -> Node:
     """As ``open_node``, where the keys are open already; *closed* where the epoch may have been closed."""
-    paths = Paths(home=home)
+    paths = paths_of(home)
     check_finished(home)
     with ExitStack() as undo:
-        undo.enter_context(readable(paths.database))
         occupied = occupy(home)
         undo.callback(os.close, occupied)
-        store = SqliteStore(paths.database)
+        store = open_store(paths.store)
         undo.callback(store.close)
+        undo.enter_context(store.guard())
         lock = SqliteLock.open(paths.lock)
         undo.callback(lock.close)
         try:
-            view = _view(store, keys, paths)
+            view = restore_view(store, keys)
         except IntegrityError as error:
             if (behind_ms := clock_behind_ms(store.reads(), now_ms())) > MAX_BEHIND_MS:
                 raise ClockError(home, behind_ms) from error
@@ -137,14 +137,19 @@ def running_process(home: Path) -> int | None:
     return None
 
 
-def _view(store: SqliteStore, keys: NodeKeys, paths: Paths) -> NodeView:
+def restore_view(store: NodeStore, keys: NodeKeys) -> NodeView:
+    """Return an agency's view as its store and keys have it.
+
+    Raises:
+        IntegrityError: There is no agency in the store, or its roster does not name it.
+    """
     reads = store.reads()
     agency, pseudonym_key = reads.meta("agency"), reads.meta("pseudonym-key")
     if agency is None or pseudonym_key is None:
-        raise IntegrityError(f"{paths.database}: no agency in it; exchange node init did not end")
+        raise IntegrityError(f"{store.name}: no agency in it; exchange node init did not end")
     federation, catalogues = restore_federation(reads, now_ms())
     if federation.roster.member(agency.decode()) is None:
-        raise IntegrityError(f"{paths.database}: {agency.decode()} is not in its own roster")
+        raise IntegrityError(f"{store.name}: {agency.decode()} is not in its own roster")
     return view_from(federation, AgencyId(agency.decode()), keys, pseudonym_key, catalogues)
 
 

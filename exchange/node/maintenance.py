@@ -21,7 +21,7 @@ from exchange.acts.retention_rules import Sight
 from exchange.acts.unit_of_work import RandomBytes
 from exchange.node.writer import Writer
 from exchange.records.lane import LaneClass, parse_lane_head
-from exchange.store.sqlite import SqliteStore
+from exchange.store.factory import open_store, store_exists, store_in
 from exchange.store.storage_key import ID_BYTES, StorageKeys
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
@@ -34,7 +34,7 @@ from keys.secret import Secret
 if TYPE_CHECKING:
     from exchange.node.node import Node
 
-BEFORE = "before-epoch-*/node.db"  # databases that a recovery has moved aside
+BEFORE = "before-epoch-*"  # folders of what a recovery has moved aside
 _STORAGE, _WINDOW = "storage-", "encryption-"
 
 
@@ -49,9 +49,9 @@ class Done:
     scrubbed: bool = True  # nothing of before lies in the write-ahead log
 
 
-def erase_aside(path: Path, lock: SqliteLock) -> int:
-    """Erase from a database that a recovery has moved aside what was erased since; its log stays as it is."""
-    store, count, after = SqliteStore(path), 0, -1
+def erase_aside(uri: str, lock: SqliteLock) -> int:
+    """Erase from a store that a recovery has moved aside what was erased since; its log stays as it is."""
+    store, count, after = open_store(uri), 0, -1
     try:
         while rows := store.reads().kept(after, erasing.MAX_ERASED):
             gone = [held for held in rows if lock.is_erased(held.statement_digest)]
@@ -103,8 +103,10 @@ class Upkeep:
         node, now_ms = self._node, self._now_ms()
         erased = erase_again(node.store, self.act, node.lock, now_ms, self._go_on)  # 1
         erased += erase_due(node.store, self.act, node.lock, now_ms, go_on=self._go_on)
-        for path in sorted(node.paths.home.glob(BEFORE)):
-            erase_aside(path, node.lock)
+        for folder in sorted(node.paths.home.glob(BEFORE)):
+            aside = store_in(folder, node.paths.engine)
+            if store_exists(aside):
+                erase_aside(aside, node.lock)
         readings = self._erase_readings()  # 2
         scrubbed = node.store.scrub()  # 3
         gone = (0, 0)

@@ -27,15 +27,16 @@ from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Queued
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.clock import NodeClock, system_clock
+from exchange.node.config import paths_of
 from exchange.node.copy_detection import Vouching
 from exchange.node.published_log import LogFiles, Published, write_witnesses
 from exchange.node.rollback_check import export_forks
 from exchange.node.writer import Group, Writer
-from exchange.store.home_paths import DATABASE, Paths
+from exchange.store.factory import create_store, read_old_entry, shown, store_exists
+from exchange.store.home_paths import Paths
 from exchange.store.log_position import epoch_of, index_of
-from exchange.store.sqlite import SqliteStore, read_old_entry
 from exchange.store.storage_key import StorageKeys
-from exchange.store.store import Reads
+from exchange.store.store import NodeStore, Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
@@ -63,20 +64,24 @@ def create(
     pseudonym_key: bytes,
     now_us: int,
     records: Sequence[SignedPayload] = (),
+    make_store: Callable[[], NodeStore] | None = None,
 ) -> None:
-    """Make database, lock and the first four entries. Nothing of the three may be there.
+    """Make store, lock and the first four entries. Nothing of the three may be there.
 
     Args:
+        make_store: Makes the empty store; the one of a home without settings if not given.
         records: Manifests and key sheets of others that are adopted at once, each agency's manifest before its sheet.
 
     Raises:
-        IntegrityError: Home holds a database, lock or log already.
+        IntegrityError: Home holds a store, lock or log already.
         RefusedError: The records do not verify.
     """
     paths = Paths(home=home)
-    for path in (paths.database, paths.lock, paths.log):
+    for path in (paths.lock, paths.log):
         if path.exists():
             raise IntegrityError(f"{path} is there already; a node is made only in a home without one")
+    if make_store is None and store_exists(paths.store):
+        raise IntegrityError(f"{shown(paths.store)} is there already; a node is made only in a home without one")
     now_ms = now_us // 1000
     federation = Federation.found(roster).with_manifest(manifest, now_ms).with_key_sheet(key_sheet, now_ms)
     member = federation.roster.member(agency)
@@ -84,7 +89,7 @@ def create(
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
     origin = member.origin(1)
     SqliteLock.create(paths.lock, origin).close()
-    store = SqliteStore(paths.database, create=True)
+    store = make_store() if make_store is not None else create_store(paths.store)
     try:
         log = Log.open(origin, store.reader())
         stage = log.begin(now_us)
@@ -159,7 +164,7 @@ class Node:
         self,
         home: Path,
         view: NodeView,
-        store: SqliteStore,
+        store: NodeStore,
         lock: SqliteLock,
         random_bytes: RandomBytes,
         clock: NodeClock | None = None,
@@ -168,16 +173,16 @@ class Node:
         closed: bool = False,
     ) -> None:
         """Check database, log and lock against each other; *closed* lets an epoch be opened that was closed."""
-        self.paths = Paths(home=home)
+        self.paths = paths_of(home)
         self.view = view
         self.store = store
         self.random_bytes = random_bytes
         self.lock = lock
         self._view_turn = threading.Lock()  # records are adopted in the loop, keys change beside it
-        self.log = open_log(view.origin, view.before, store.reader(), str(self.paths.database))
-        check_start(self.log, lock, store.reader(), str(self.paths.database))
+        self.log = open_log(view.origin, view.before, store.reader(), store.name)
+        check_start(self.log, lock, store.reader(), store.name)
         if not closed and (last := closed_at(store.reader())) is not None:
-            raise EpochOverError(f"{self.paths.database}: entry {last} closed this epoch of the log")
+            raise EpochOverError(f"{store.name}: entry {last} closed this epoch of the log")
         self.vkey = VerifierKey(name=view.origin, key=view.log_signer.key.public_key)
         self.clock = clock or system_clock()
         self.writer = Writer(store, self.log, lock, view.log_signer, self.clock, self._after_group)
@@ -258,13 +263,12 @@ class Node:
         return self.reads.read_entries(index, 1)[0]
 
     def old_entry(self, place: int) -> bytes:
-        """Read an entry of an earlier epoch of our log, from the database that was moved aside.
+        """Read an entry of an earlier epoch of our log, from the store that was moved aside.
 
         Raises:
             UnavailableError: It is not there.
         """
-        path = self.paths.before(epoch_of(place) + 1) / DATABASE
-        return read_old_entry(path, index_of(place))
+        return read_old_entry(self.paths.store_before(epoch_of(place) + 1), index_of(place))
 
     def set_federation(self, federation: Federation) -> None:
         """Take a federation into use whose newest record is durable."""

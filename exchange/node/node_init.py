@@ -6,11 +6,13 @@ What ``exchange node init`` does, as a function of values; the demo does the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from exchange.node import node
 from exchange.node.config import CONFIG_FILE, NodeConfig, format_config
 from exchange.node.enrolment import PIN_FILE, save_pin
+from exchange.store.factory import create_store, shown, store_exists
 from exchange.store.home_paths import Paths
 from keys import certificate
 from keys.agency import TLS_FILE
@@ -74,6 +76,7 @@ def settle(
         pseudonym_key=random_bytes(32),
         now_us=now_us,
         records=records,
+        make_store=partial(create_store, Paths(home=home, engine=config.store).store),
     )
     write_file(home / CONFIG_FILE, format_config(config).encode(), mode=PUBLIC)
     return enrol_all(home, roster)
@@ -90,8 +93,9 @@ def check_own(
     for name in (NODE_FILE, TLS_FILE):  # 1
         if not (home / name).exists():
             raise FileNotFoundError(2, "no keys", str(home / name))
-    for path in (Paths(home=home).database, home / CONFIG_FILE):  # 2
-        if path.exists():
+    store = Paths(home=home, engine=config.store).store
+    for path, there in ((shown(store), store_exists(store)), (home / CONFIG_FILE, (home / CONFIG_FILE).exists())):  # 2
+        if there:
             raise FileExistsError(17, "a node is made only in a home without one", str(path))
     leaf = (home / TLS_FILE).read_bytes()
     found, wanted = certificate.peer_agency_name(leaf), certificate.node_name(config.agency, roster.federation_name)

@@ -24,18 +24,14 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.recovery import first_group as reentry
 from exchange.recovery.first_group import Entered
 from exchange.recovery.proven_answers import Recovered
-from exchange.store.home_paths import DATABASE, LOCK, LOG_FOLDER
-from exchange.store.sqlite import SqliteStore
+from exchange.store.factory import copy_store, create_store, open_store, store_files, store_in
+from exchange.store.home_paths import LOCK, LOG_FOLDER, Paths
+from exchange.store.store import NodeStore
 from keys.errors import IntegrityError
 from keys.files import sync_folder
 from keys.identity import AgencyId
 
-OLD = "before.db"  # the copy of the old database that the new one is filled from
-MOVED = (
-    *(DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK, f"{LOCK}-wal", f"{LOCK}-shm", LOG_FOLDER),
-    STAMPS_FOLDER,  # a token is named for a size of this log, which the next one reaches, too
-)
-FRESH = (LOCK, DATABASE)  # in this order: a database without its lock signs nothing
+OLD = "before"  # folder of the copy of the old store that the new one is filled from
 
 
 class UnfinishedError(IntegrityError):
@@ -75,24 +71,24 @@ def check_finished(home: Path) -> None:
         raise UnfinishedError(found)
 
 
-def copy_database(home: Path, folder: Path) -> SqliteStore:
-    """Open a copy of a home's database, so that the file itself stays as it was found.
+def copy_database(paths: Paths, folder: Path) -> NodeStore:
+    """Open a copy of a home's store, so that the store itself stays as it was found.
 
     Args:
-        home: Whose.
+        paths: Of the home.
         folder: Where the copy goes; it exists.
 
     Raises:
         IntegrityError: There is none, or it is damaged or not ours.
     """
-    for suffix in ("", "-wal"):
-        source = home / f"{DATABASE}{suffix}"
-        target = folder / f"{OLD}{suffix}"
-        target.unlink(missing_ok=True)
-        if source.exists():
-            shutil.copyfile(source, target)
-            target.chmod(0o600)
-    return SqliteStore(folder / OLD)
+    (folder / OLD).mkdir(mode=0o700, exist_ok=True)
+    copy_store(paths.store, copied_to(paths, folder))
+    return open_store(copied_to(paths, folder))
+
+
+def copied_to(paths: Paths, folder: Path) -> str:
+    """Return the URI of the store that ``copy_database`` makes in a folder."""
+    return store_in(folder / OLD, paths.engine)
 
 
 def part_of(home: Path, epoch: int) -> Path:
@@ -105,15 +101,15 @@ def part_of(home: Path, epoch: int) -> Path:
 
 
 def build(
-    home: Path, part: Path, plan: Plan, old: Path | None, now_us: int, random_bytes: Callable[[int], bytes]
+    paths: Paths, part: Path, plan: Plan, old: str | None, now_us: int, random_bytes: Callable[[int], bytes]
 ) -> Entered:
     """Make database and lock of the new epoch, whole and durable, in ``epoch-N.new``; nothing is signed.
 
     Args:
-        home: The node's.
+        paths: Of the node's home.
         part: From ``part_of``.
         plan: What goes in.
-        old: A copy of the home's database, which is taken over; None where there is none.
+        old: URI of a copy of the home's store, which is taken over; None where there is none.
         now_us: Microseconds UTC.
         random_bytes: For a new key of pseudonyms, where the old one is lost.
 
@@ -122,7 +118,7 @@ def build(
         IntegrityError: What was written is not what was hashed.
     """
     view = plan.view
-    store = SqliteStore(part / DATABASE, create=True)
+    store = create_store(store_in(part, paths.engine))
     try:
         if old is not None:
             store.carry_from(old)
@@ -141,12 +137,11 @@ def build(
         log.commit(stage)
     finally:
         store.close()
-    _lock(home, part, view.origin)
-    for name in (OLD, f"{OLD}-wal", f"{OLD}-shm"):
-        (part / name).unlink(missing_ok=True)
+    _lock(paths.home, part, view.origin)
+    shutil.rmtree(part / OLD, ignore_errors=True)
     _sync(part)
     part.rename(part.with_suffix(".new"))
-    sync_folder(home)
+    sync_folder(paths.home)
     return entered
 
 
@@ -177,7 +172,7 @@ def _sync(folder: Path) -> None:
     sync_folder(folder)
 
 
-def change_places(home: Path) -> Path:
+def change_places(paths: Paths) -> Path:
     """Move the old files aside and the new ones in; goes on where an earlier call stopped.
 
     Returns:
@@ -186,19 +181,19 @@ def change_places(home: Path) -> Path:
     Raises:
         IntegrityError: There is nothing to move in.
     """
-    fresh = unfinished(home)
+    home, fresh = paths.home, unfinished(paths.home)
     if fresh is None:
         raise IntegrityError(f"{home}: no recovery has been prepared")
     before = home / f"before-{fresh.stem}"
     before.mkdir(mode=0o700, exist_ok=True)
     # Whatever is in the home while its fresh counterpart is still in .new is old; what has gone in is new.
     if (fresh / LOCK).exists():
-        for name in _present(home, MOVED):
+        for name in _present(home, moved_names(paths)):
             if not (before / name).exists():
                 (home / name).rename(before / name)
         sync_folder(before)
         sync_folder(home)
-    for name in _present(fresh, FRESH):
+    for name in _present(fresh, fresh_names(paths)):
         (fresh / name).rename(home / name)
         sync_folder(home)
     for path in fresh.iterdir():
@@ -206,6 +201,18 @@ def change_places(home: Path) -> Path:
     fresh.rmdir()
     sync_folder(home)
     return before
+
+
+def fresh_names(paths: Paths) -> list[str]:
+    """Return the names of what goes in, in this order: a store without its lock signs nothing."""
+    return [LOCK, *(each.name for each in store_files(paths.store)[:1])]
+
+
+def moved_names(paths: Paths) -> list[str]:
+    """Return the names of all that is of one epoch of the log."""
+    store = [each.name for each in store_files(paths.store)]
+    # A time-stamp is named for a size of this log, which the next one reaches, too.
+    return [*store, LOCK, f"{LOCK}-wal", f"{LOCK}-shm", LOG_FOLDER, STAMPS_FOLDER]
 
 
 def _present(folder: Path, names: Sequence[str]) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-DATABASE, LOCK, LOG_FOLDER, PEERS_FOLDER = "node.db", "lock.db", "log", "peers"
+from exchange.store.factory import DEFAULT_STORE, store_in
+
+LOCK, LOG_FOLDER, PEERS_FOLDER = "lock.db", "log", "peers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,10 +15,16 @@ class Paths:
     """Where a home keeps what."""
 
     home: Path
+    engine: str = DEFAULT_STORE  # and the store's name, as the home's settings have them
 
     @property
-    def database(self) -> Path:
-        return self.home / DATABASE
+    def store(self) -> str:
+        """The store's URI."""
+        return store_in(self.home, self.engine)
+
+    def store_before(self, epoch: int) -> str:
+        """The URI of the store of the epoch before this one."""
+        return store_in(self.before(epoch), self.engine)
 
     @property
     def lock(self) -> Path:

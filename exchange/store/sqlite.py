@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import apsw
@@ -119,6 +119,15 @@ class SqliteStore:
         self._readers.append(connection)
         return SqliteReads(connection)
 
+    @property
+    def name(self) -> str:
+        """Return the file's path."""
+        return str(self._path)
+
+    def guard(self) -> AbstractContextManager[None]:
+        """Turn SQLite's own errors inside it into ours."""
+        return readable(self._path)
+
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         """Yield what was kept as evidence: entry index, what it is, its bytes."""
         yield from self.reads().evidence()
@@ -139,13 +148,13 @@ class SqliteStore:
             connection.close()
         return int(row[0]) == 0
 
-    def carry_from(self, path: Path) -> None:
+    def carry_from(self, uri: str) -> None:
         """Take over every row of another epoch's database but its log, whose entries stay where they are.
 
         Args:
-            path: A database of this very schema.
+            uri: Of a database of this very schema.
         """
-        self._writer.execute("ATTACH ? AS old", (str(path),))
+        self._writer.execute("ATTACH ? AS old", (uri.partition(":")[2],))
         names = [name for kind, name, _ in described(self._writer) if kind == "table" and name not in OF_ONE_EPOCH]
         with self._writer:
             for name in names:  # of our own schema, compared with the file's when both were opened
@@ -172,25 +181,6 @@ def readable(path: Path) -> Iterator[None]:
         raise IntegrityError(f"{path}: the database is damaged ({error}); bring back a whole copy of it") from error
     except (apsw.IOError, apsw.FullError) as error:
         raise UnavailableError(f"{path}: {error}") from error
-
-
-def read_old_entry(path: Path, index: int) -> bytes:
-    """Read one entry from a database that is no longer in use.
-
-    Raises:
-        UnavailableError: The file or the entry is not there.
-    """
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            row = next(iter(connection.execute("SELECT entry FROM entries WHERE idx = ?", (index,))), None)
-        finally:
-            connection.close()
-    except apsw.Error as error:
-        raise UnavailableError(f"{path}: {error}", 60) from error
-    if row is None:
-        raise UnavailableError(f"{path}: no entry {index}", 60)
-    return bytes(row[0])
 
 
 def _connect(path: Path, flags: int) -> apsw.Connection:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import apsw
 
-from exchange.store.sqlite import SCHEMA_VERSION, SqliteStore, described, expected, readable
+from exchange.store.sqlite import SCHEMA_VERSION, described, expected, readable
 from exchange.store.sqlite_reads import SqliteReads
 from keys.errors import IntegrityError, UnavailableError
 
@@ -32,7 +32,7 @@ class UnreadableError(UnavailableError):
         self.hint = "copy the whole folder to a disk that can be written, and use the copy"
 
 
-class ReadOnlyStore:
+class SqliteReadOnly:
     """A node's database that is only read; the file and its folder stay as they are.
 
     Raises:
@@ -41,6 +41,7 @@ class ReadOnlyStore:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         with readable(path):
             self._connection = connect(path)
             found = self._connection.pragma("user_version")
@@ -53,6 +54,11 @@ class ReadOnlyStore:
                 raise IntegrityError(f"{path}: the schema was changed by somebody else")
         self._reads = SqliteReads(self._connection)
 
+    @property
+    def name(self) -> str:
+        """Return the file's path."""
+        return str(self._path)
+
     def reads(self) -> SqliteReads:
         """Return the reader; of one thread."""
         return self._reads
@@ -62,36 +68,47 @@ class ReadOnlyStore:
         return self._reads
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
 
-def open_reading(path: Path) -> SqliteStore | ReadOnlyStore:
-    """Open a home's database to read it, be it on a disk that cannot be written.
-
-    Raises:
-        IntegrityError: There is none, or it is not ours.
-        UnreadableError: It cannot be read here.
-    """
-    return SqliteStore(path) if not path.exists() or may_be_written(path) else ReadOnlyStore(path)
-
-
 def may_be_written(path: Path) -> bool:
-    """Tell whether a file and its folder may be written by this process."""
+    """Return whether a file and its folder may be written by this process."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
 
 
-def open_old(path: Path) -> SqliteReads:
-    """Read a database that is no longer in use; the file stays as it is.
+class SqliteAside:
+    """A node's database that is no longer in use; it is read as it is, whatever its schema.
 
     Raises:
         UnavailableError: It is not there, or is none.
     """
-    try:
-        connection = connect(path)
-        next(iter(connection.execute("SELECT idx FROM entries LIMIT 1")), None)
-    except apsw.Error as error:
-        raise UnavailableError(f"{path}: {error}", 60) from error
-    return SqliteReads(connection)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._connection = connect(path)
+            next(iter(self._connection.execute("SELECT idx FROM entries LIMIT 1")), None)
+        except apsw.Error as error:
+            raise UnavailableError(f"{path}: {error}", 60) from error
+        self._reads = SqliteReads(self._connection)
+
+    @property
+    def name(self) -> str:
+        """Return the file's path."""
+        return str(self._path)
+
+    def reads(self) -> SqliteReads:
+        """Return the reader; of one thread."""
+        return self._reads
+
+    def reader(self) -> SqliteReads:
+        """Return the reader; of one thread."""
+        return self._reads
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
 
 
 def connect(path: Path) -> apsw.Connection:

@@ -14,13 +14,14 @@ from exchange.recovery.first_group import Entered
 from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.recovery.rebuild import Gathered
 from exchange.rpc.transport.channel import Identity
-from exchange.store.home_paths import DATABASE
+from exchange.store.home_paths import Paths
 from keys.certificate import private_pem
 from keys.dsse import SignedPayload
 from keys.epoch import open_epoch, read_end
 from keys.errors import IntegrityError
 from keys.identity import AgencyId
 from tests.flow.world import Member, World
+from tests.home_files import DATABASE
 
 KEPT = ("tls.der",)  # beside the keys, which these tests have in memory
 
@@ -60,16 +61,17 @@ def restore(member: Member, kept: Path) -> None:
         shutil.copyfile(path, member.home / path.name)
 
 
-async def gather(world: World, agency: str, *without: str) -> tuple[Gathered, Path | None]:
+async def gather(world: World, agency: str, *without: str) -> tuple[Gathered, str | None]:
     """Ask the members, with what the home still knows."""
     member = world[agency]
     now_ms = time.time_ns() // 1_000_000
     look = member.home / "recovery.part"
     shutil.rmtree(look, ignore_errors=True)
     look.mkdir()
-    old: Path | None = look / restoring.OLD
+    paths = Paths(home=member.home)
+    old: str | None = restoring.copied_to(paths, look)
     try:
-        store = restoring.copy_database(member.home, look)
+        store = restoring.copy_database(paths, look)
     except IntegrityError:
         old = None
         view = rebuilding.view_of_files(member.records.roster, [], member.keys.node, now_ms)
@@ -102,7 +104,9 @@ async def recover(world: World, agency: str, *without: str) -> Recovery:
     now_us = time.time_ns() // 1000
     view = rebuilding.check_manifest(manifest, gathered, now_us // 1000)
     part = restoring.part_of(member.home, view.epoch)
-    entered = restoring.build(member.home, part, rebuilding.plan_of(view, gathered), old, now_us, os.urandom)
-    before = restoring.change_places(member.home)
+    entered = restoring.build(
+        Paths(home=member.home), part, rebuilding.plan_of(view, gathered), old, now_us, os.urandom
+    )
+    before = restoring.change_places(Paths(home=member.home))
     shutil.rmtree(member.home / "recovery.part")
     return Recovery(gathered, end, manifest, entered, before)

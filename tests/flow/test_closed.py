@@ -18,20 +18,21 @@ from exchange.node.node import EpochOverError, Node
 from exchange.node.rollback_check import RolledBackError
 from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.transport.channel import Identity
-from exchange.store.home_paths import DATABASE, LOCK, Paths
+from exchange.store.home_paths import LOCK, Paths
 from exchange.store.sqlite import SqliteStore
 from keys.certificate import private_pem
 from keys.identity import AgencyId
 from tests.flow.recovering import backup, gather, recover, restore
 from tests.flow.test_recover import A, B, C, all_receipted, paired
 from tests.flow.world import Member, World, bulletin, until
+from tests.home_files import DATABASE
 
 
 def opened(member: Member) -> Node:
     """Open a stopped node whose epoch may have been closed."""
     store = SqliteStore(member.home / DATABASE)
     paths = Paths(home=member.home)
-    view = homes._view(store, member.keys.node, paths)
+    view = homes.restore_view(store, member.keys.node)
     second = member.keys.node.log_mldsa44
     return Node(
         member.home, view, store, SqliteLock.open(paths.lock), lambda n: bytes(n), log_mldsa44=second, closed=True

@@ -25,8 +25,9 @@ import pytest
 
 from audit.entry.entry import Kind
 from exchange.node.failpoint import NAMES
-from exchange.store.home_paths import DATABASE, LOCK
+from exchange.store.home_paths import LOCK
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, serve
+from tests.home_files import DATABASE
 from tests.scale import SCALE
 from tests.world import NOW_MS, advisory
 

@@ -16,7 +16,6 @@ from audit.evidence.zip import read_archive
 from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.evidence.export import export_alone
 from exchange.evidence.gather_evidence import evidence_file, find_bulletin, gather
-from exchange.store.home_paths import DATABASE
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.roster import save_signed
 from tests.audit.compare.bundled import exchange, verify
@@ -24,6 +23,7 @@ from tests.flow.late import A, B, C, Homes, make
 from tests.flow.recovering import destroy, recover
 from tests.flow.test_recover import all_receipted
 from tests.flow.world import World, bulletin, bulletin_id, until
+from tests.home_files import DATABASE
 
 COURT = "Court file 4 K 118/26"
 

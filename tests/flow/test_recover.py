@@ -12,11 +12,12 @@ from audit.note.epochs import epoch_of_origin
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
 from audit.witness.witness_state import WitnessState
-from exchange.store.home_paths import DATABASE, LOCK, LOG_FOLDER
+from exchange.store.home_paths import LOCK, LOG_FOLDER
 from exchange.store.store import DeliveryState
 from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
 from tests.flow.world import Member, World, bulletin, bulletin_id, until
+from tests.home_files import DATABASE
 from tests.scale import SCALE
 
 A, B, C = "HK-SB", "TH-DSI", "TW-NHRC"

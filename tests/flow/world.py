@@ -35,7 +35,7 @@ from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rpc.transport.runtime import Runtime
 from exchange.rules import packaged_catalogue
-from exchange.store.home_paths import DATABASE, Paths
+from exchange.store.home_paths import Paths
 from exchange.store.sqlite import SqliteStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -46,6 +46,7 @@ from keys.certificate import node_name, private_pem
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from keys.roster import catalogue_digest
+from tests.home_files import DATABASE
 from tests.world import advisory
 
 FEDERATION = "exercise.example"
@@ -151,7 +152,7 @@ class Member:
         """Open the node from its files, with keys from memory."""
         store = SqliteStore(self.home / DATABASE)
         paths = Paths(home=self.home)
-        view = homes._view(store, self.keys.node, paths)
+        view = homes.restore_view(store, self.keys.node)
         second = self.keys.node.log_mldsa44
         return Node(self.home, view, store, SqliteLock.open(paths.lock), os.urandom, log_mldsa44=second)
 

@@ -13,8 +13,8 @@ import click
 from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
 from audit.tiles.bundle_format import Range, default_name, range_of, write_bundle
 from exchange.evidence.gather_bundle import Snapshot, members_of, snapshot
-from exchange.store.home_paths import DATABASE
-from exchange.store.sqlite_readonly import open_reading
+from exchange.node.config import paths_of
+from exchange.store.factory import open_reading, store_exists
 from keys.errors import IntegrityError, RefusedError
 
 
@@ -78,10 +78,10 @@ def _write(path: Path, home: Path, taken: Snapshot, held: Range, force: bool) ->
 
 
 def _fill(out: BinaryIO, spool: BinaryIO, home: Path, taken: Snapshot, held: Range) -> None:
-    if not (home / DATABASE).exists():  # a mirror: the log's files alone
+    if not store_exists(paths_of(home).store):  # a mirror: the log's files alone
         write_bundle(out, spool, taken.folder, taken.note, held, {})
         return
-    store = open_reading(home / DATABASE)
+    store = open_reading(paths_of(home).store)
     try:
         write_bundle(out, spool, taken.folder, taken.note, held, members_of(home, store.reader(), taken, held))
     finally:

@@ -9,8 +9,8 @@ import click
 from audit.cli.compare import compare as offline
 from audit.cli.compare import run
 from exchange.acts.directory import RecordKind
-from exchange.store.home_paths import DATABASE
-from exchange.store.sqlite_readonly import open_reading
+from exchange.node.config import paths_of
+from exchange.store.factory import open_reading, store_exists
 from keys.dsse import SignedPayload
 from keys.roster import Roster, parse_roster
 
@@ -24,9 +24,9 @@ def compare(ctx: click.Context, logs: tuple[str, ...], roster_file: str | None, 
 
 def _roster_of(path: Path) -> Roster | None:
     """Return the newest roster that a home's node has adopted; it gives names to numbers, and no key."""
-    if not (path / DATABASE).is_file():
+    if not path.is_dir() or not store_exists(paths_of(path).store):
         return None
-    store = open_reading(path / DATABASE)
+    store = open_reading(paths_of(path).store)
     try:
         rosters = [each for each in store.reader().records() if each.kind == RecordKind.ROSTER]
     finally:

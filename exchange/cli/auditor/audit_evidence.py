@@ -14,9 +14,9 @@ from audit.evidence.disclosure import SLOTS
 from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
 from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.evidence.gather_evidence import Shown, evidence_file, find_bulletin, gather
+from exchange.node.config import paths_of
 from exchange.node.home import running_process
-from exchange.store.home_paths import Paths
-from exchange.store.sqlite_readonly import may_be_written, open_reading
+from exchange.store.factory import may_be_written, open_reading
 from exchange.store.store import HeldBulletin
 from keys.errors import UnavailableError
 
@@ -60,7 +60,7 @@ def evidence(
     if not os.access(path.parent, os.W_OK | os.X_OK):  # said before anything is opened and logged
         raise click.UsageError(f"{path} cannot be written: {path.parent} is no folder that you may write to")
     alone = not without_content and running_process(home) is None
-    if alone and not may_be_written(Paths(home=home).database):
+    if alone and not may_be_written(paths_of(home).store):
         why = "what is taken out is entered in the log first (EXPORTED), and that cannot be; so no content is given"
         raise click.UsageError(f"{home} cannot be written: {why}; proofs alone: --without-content")
     taken = _Home(home)
@@ -92,8 +92,7 @@ class _Home:
     def __init__(self, home: Path) -> None:
         if not home.is_dir():
             raise FileNotFoundError(2, "no such folder", str(home))
-        paths = Paths(home=home)
-        self.home, self.store = home, open_reading(paths.database)
+        self.home, self.store = home, open_reading(paths_of(home).store)
 
     def close(self) -> None:
         self.store.close()

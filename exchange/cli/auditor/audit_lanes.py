@@ -12,9 +12,9 @@ from audit.cli.shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, ope
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from exchange.acts.completeness import Completeness, ReadEntry, prove_lanes
+from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
-from exchange.store.home_paths import DATABASE
-from exchange.store.sqlite_readonly import open_reading
+from exchange.store.factory import open_reading, store_exists
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId
 
@@ -29,11 +29,11 @@ def lanes(ctx: click.Context, home: str, as_json: bool) -> None:
     Exit 0: every lane is complete, as its sender has signed. 7: something is still to come. 6: a contradiction.
     """
     folder = open_folder(ctx, home, as_json)
-    path = Path(home) / DATABASE
-    if not path.is_file():
+    store = paths_of(Path(home)).store
+    if not store_exists(store):
         fail(ctx, EXIT_NONE, f"{home}: no node's database here; lanes are proven from it", as_json)
     try:
-        found = _prove(path, folder)
+        found = _prove(store, folder)
     except (RefusedError, IntegrityError) as error:
         fail(ctx, EXIT_REFUTED, f"{home}: {error}", as_json)
     if as_json:
@@ -44,8 +44,8 @@ def lanes(ctx: click.Context, home: str, as_json: bool) -> None:
     ctx.exit(0 if all(each.complete for each in found) else EXIT_INCOMPLETE)
 
 
-def _prove(path: Path, folder: TileFolder) -> list[Completeness]:
-    store = open_reading(path)
+def _prove(uri: str, folder: TileFolder) -> list[Completeness]:
+    store = open_reading(uri)
     try:
         reads = store.reader()
         agency = reads.meta("agency")

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import apsw
 import grpc
 
 from audit.log.lock import SqliteLock, check_start
 from exchange.acts.node_view import end_of_epoch_before, newest_epoch
-from exchange.node.config import NodeConfig, load_config
+from exchange.node.config import NodeConfig, load_config, paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.node.home import MAX_BEHIND_MS, clock_behind_ms
 from exchange.node.node import open_log
 from exchange.rpc.transport.caller import check_pin
 from exchange.rpc.transport.channel import peer_channel, probe, probe_context
 from exchange.rpc.transport.status import error_of
+from exchange.store.factory import engine_version, open_store
 from exchange.store.home_paths import Paths
-from exchange.store.sqlite import SqliteStore
+from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys import certificate
 from keys.agency import TLS_FILE
@@ -81,7 +81,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
     findings.append(_keys(keys, config, now_ms))  # 2
     findings.append(_storage(home))  # 3
     try:
-        store = SqliteStore(Paths(home=home).database)
+        store = open_store(paths_of(home).store)
     except IntegrityError as error:
         return [*findings, _ended("database", str(error))]
     try:
@@ -102,7 +102,7 @@ def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[Check
     return [_roster(federation, now_ms), _records(federation, agency, now_ms)]
 
 
-def warnings(store: SqliteStore, federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
+def warnings(store: NodeStore, federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
     """Give what a node that starts should say aloud: a clock behind the log, records that have expired or will."""
     found = [_clock(store, now_ms), *records(federation, agency, now_ms)]
     return [each for each in found if each.result != "ok"]
@@ -127,13 +127,13 @@ def _keys(keys: NodeKeys, config: NodeConfig, now_ms: int) -> CheckFinding:
 
 def _storage(home: Path) -> CheckFinding:
     free = shutil.disk_usage(home).free
-    detail = f"SQLite {apsw.sqlite_lib_version()}, {free >> 30} GiB free"
+    detail = f"{engine_version(paths_of(home).store)}, {free >> 30} GiB free"
     if free < MIN_FREE_BYTES:
         return CheckFinding(name="storage", result="WARN", detail=detail, hint="a full disk stops the node")
     return CheckFinding(name="storage", result="ok", detail=detail)
 
 
-def _log(store: SqliteStore, federation: Federation, config: NodeConfig, home: Path) -> CheckFinding:
+def _log(store: NodeStore, federation: Federation, config: NodeConfig, home: Path) -> CheckFinding:
     paths = Paths(home=home)
     member = federation.roster.member(config.agency)
     if member is None:
@@ -145,8 +145,8 @@ def _log(store: SqliteStore, federation: Federation, config: NodeConfig, home: P
         lock = SqliteLock.open(paths.lock)
         epoch = newest_epoch(federation, config.agency)
         end = end_of_epoch_before(federation, config.agency, epoch)
-        log = open_log(member.origin(epoch), end, store.reader(), str(paths.database))
-        check_start(log, lock, store.reader(), str(paths.database))
+        log = open_log(member.origin(epoch), end, store.reader(), store.name)
+        check_start(log, lock, store.reader(), store.name)
     except IntegrityError as error:
         hint = "nothing is signed until this is explained; see docs/decisions, the lock"
         return CheckFinding(name="log", result="FAIL", detail=str(error), hint=hint)
@@ -182,7 +182,7 @@ def _records(federation: Federation, agency: AgencyId, now_ms: int) -> CheckFind
     return CheckFinding(name="records", result=result, detail=detail, hint="sign a new key sheet" if days < 3 else "")
 
 
-def _clock(store: SqliteStore, now_ms: int) -> CheckFinding:
+def _clock(store: NodeStore, now_ms: int) -> CheckFinding:
     behind_ms = clock_behind_ms(store.reads(), now_ms)
     if behind_ms > MAX_BEHIND_MS:
         hint = "set this machine's clock; if it is right, the node once ran with one ahead, and repeats that last time"

@@ -67,6 +67,7 @@ def recover(
     With --close it ends the log of a node that has lost nothing, because its key was stolen or it forked: EPOCH_CLOSED
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
+    from exchange.node.config import paths_of
     from exchange.node.home import occupy
     from exchange.recovery import swap_files as restoring
     from keys.key_files import load_node
@@ -87,7 +88,7 @@ def recover(
     occupied = occupy(home)
     try:
         if restoring.unfinished(home) is not None:
-            _say_done(home, restoring.change_places(home))
+            _say_done(home, restoring.change_places(paths_of(home)))
             return
         if roster is not None:
             from exchange.cli.operator.compare_words import compare_words
@@ -136,20 +137,23 @@ def _known(
     roster: SignedPayload | None,
     records: list[SignedPayload],
     now_ms: int,
-) -> tuple[NodeView, Path | None]:
+) -> tuple[NodeView, str | None]:
     """Say what the home still knows: by its database, whose copy is what is filled from, or by files alone."""
+    from exchange.node.config import paths_of
     from exchange.recovery import swap_files as restoring
     from exchange.rpc.recovery import rebuild as rebuilding
 
     try:
-        store = restoring.copy_database(home, look)
+        store = restoring.copy_database(paths_of(home), look)
     except IntegrityError as error:
         if roster is None:
             raise click.UsageError(f"{error}; then roster 1 is needed: --roster FILE") from error
         click.echo("exchange: no database of before can be read; everything comes from the members", err=True)
         return rebuilding.view_of_files(roster, records, keys, now_ms), None
     try:
-        return rebuilding.view_of_database(store.reads(), records, keys, now_ms), look / restoring.OLD
+        return rebuilding.view_of_database(store.reads(), records, keys, now_ms), restoring.copied_to(
+            paths_of(home), look
+        )
     finally:
         store.close()
 
@@ -178,9 +182,9 @@ def _gather(
     return gathered
 
 
-def _go_on(home: Path, gathered: Gathered, old: Path | None, manifest: SignedPayload | None) -> None:
+def _go_on(home: Path, gathered: Gathered, old: str | None, manifest: SignedPayload | None) -> None:
     """Write what the root must sign; or, with what it signed, build the new epoch and put it in its place."""
-    from exchange.node.config import CONFIG_FILE
+    from exchange.node.config import CONFIG_FILE, paths_of
     from exchange.recovery import swap_files as restoring
     from exchange.rpc.recovery import rebuild as rebuilding
 
@@ -198,8 +202,8 @@ def _go_on(home: Path, gathered: Gathered, old: Path | None, manifest: SignedPay
         return
     plan = rebuilding.plan_of(view, gathered)
     part = restoring.part_of(home, view.epoch)
-    entered = restoring.build(home, part, plan, old, time.time_ns() // 1000, os.urandom)
-    before = restoring.change_places(home)
+    entered = restoring.build(paths_of(home), part, plan, old, time.time_ns() // 1000, os.urandom)
+    before = restoring.change_places(paths_of(home))
     if not (home / CONFIG_FILE).exists():
         _write_config(home, view)
     _say(entered)

@@ -8,12 +8,12 @@ from typing import Any
 from audit.note.checkpoint import parse_note
 from exchange.acts.node_view import newest_epoch
 from exchange.cli.officer import shown
-from exchange.node.config import load_config
+from exchange.node.config import load_config, paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.node.home import is_signing, running_process
 from exchange.node.witness_status import load_pending
+from exchange.store.factory import open_reading
 from exchange.store.home_paths import Paths
-from exchange.store.sqlite_readonly import open_reading
 from exchange.store.store import LaneState, Reads
 from keys.federation import Federation
 from keys.identity import AgencyId
@@ -29,8 +29,8 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
         FileNotFoundError: There is no such home.
         IntegrityError: It has no database, or one that is not ours.
     """
-    config, paths = load_config(home), Paths(home=home)
-    store = open_reading(paths.database)
+    config, paths = load_config(home), paths_of(home)
+    store = open_reading(paths.store)
     try:
         reads = store.reads()
         federation, _ = restore_federation(reads, now_ms)

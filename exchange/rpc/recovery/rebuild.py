@@ -32,7 +32,7 @@ from exchange.rpc.recovery import service as recovering
 from exchange.rpc.transport import status
 from exchange.rpc.transport.channel import Identity
 from exchange.rules import packaged_catalogue
-from exchange.store.sqlite import read_old_entry
+from exchange.store.factory import read_old_entry
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
@@ -288,8 +288,8 @@ def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> No
     return replace(view, federation=federation, epoch=known[-1])
 
 
-def is_there(old: Path | None, view: NodeView) -> bool:
-    """Tell whether a home's database is of this very epoch already: the recovery took place before."""
+def is_there(old: str | None, view: NodeView) -> bool:
+    """Return whether a home's store, copied to *old*, is of this very epoch already: the recovery took place before."""
     if old is None or view.before is None:
         return False
     try:

@@ -19,9 +19,9 @@ from audit.entry.kinds import Kind
 from audit.tiles.tar import open_tar
 from audit.tiles.tiles import TileFolder
 from audit.verify.prove import prove_entry
-from exchange.store.home_paths import DATABASE
 from tests.audit.compare.bundled import HOME, OTHER_SETTINGS, ROOT, exchange, remade, unpacked, verify
 from tests.audit.compare.paired import AGENCIES, TEXT, Logs
+from tests.home_files import DATABASE
 from tests.world import Desk, advisory
 
 

@@ -23,13 +23,14 @@ from exchange.records.lane import Delivery, LaneForkError, delivery_digest, pars
 from exchange.recovery import first_group as reentry
 from exchange.recovery import swap_files as restoring
 from exchange.recovery.swap_files import Plan, UnfinishedError
-from exchange.store.home_paths import DATABASE, LOCK
+from exchange.store.home_paths import LOCK, Paths
 from exchange.store.log_position import epoch_of, index_of, place_of
 from exchange.store.sqlite import SqliteStore
 from keys.epoch import open_epoch
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.manifest import LogEpoch
+from tests.home_files import DATABASE
 from tests.world import NOW_MS, Desk, advisory, catalogue, clock_at, keys_of, parcel_of, records
 
 A, B = AgencyId("HK-SB"), AgencyId("TH-DSI")
@@ -184,8 +185,10 @@ def plan_for(desk: Desk) -> Plan:
 
 def build(home: Path, plan: Plan) -> None:
     part = restoring.part_of(home, 2)
-    restoring.copy_database(home, part).close()
-    restoring.build(home, part, plan, part / restoring.OLD, NOW_MS * 1000, os.urandom)
+    restoring.copy_database(Paths(home=home), part).close()
+    restoring.build(
+        Paths(home=home), part, plan, restoring.copied_to(Paths(home=home), part), NOW_MS * 1000, os.urandom
+    )
 
 
 def start_in(desk: Desk, plan: Plan) -> None:
@@ -224,7 +227,7 @@ def test_a_new_epoch_begins_with_genesis_our_records_and_restored(pair: tuple[De
     plan = plan_for(ours)
     build(ours.home, plan)
     ours.close()
-    before = restoring.change_places(ours.home)
+    before = restoring.change_places(Paths(home=ours.home))
     store = SqliteStore(ours.home / DATABASE)
     bodies = [parse_body(parse_entry(each).body) for each in store.reads().read_entries(0, 9)]
     kinds = [Kind.GENESIS, Kind.ROSTER_ADOPTED, Kind.MANIFEST_ADOPTED, Kind.KEY_SHEET_ADOPTED, Kind.RESTORED]
@@ -260,7 +263,7 @@ def test_a_home_without_its_lock_signs_nothing_and_a_recovery_makes_a_new_one_ro
     with pytest.raises(IntegrityError, match="is missing"):
         SqliteLock.open(ours.home / LOCK)
     build(ours.home, plan)
-    restoring.change_places(ours.home)
+    restoring.change_places(Paths(home=ours.home))
     lock = SqliteLock.open(ours.home / LOCK)
     assert lock.read(plan.view.origin) is not None
     assert lock.read(ORIGIN) is None
@@ -277,15 +280,15 @@ def test_a_recovery_that_was_interrupted_anywhere_goes_on_and_no_node_starts_mea
     ours.node.stop()
     build(ours.home, plan)
     home, fresh, before = ours.home, ours.home / "epoch-2.new", ours.home / "before-epoch-2"
-    steps = [(home / name, before / name) for name in restoring.MOVED if (home / name).exists()]
-    steps += [(fresh / name, home / name) for name in restoring.FRESH]
+    steps = [(home / name, before / name) for name in restoring.moved_names(Paths(home=home)) if (home / name).exists()]
+    steps += [(fresh / name, home / name) for name in restoring.fresh_names(Paths(home=home))]
     if moved:
         before.mkdir()
     for source, target in steps[:moved]:
         source.rename(target)
     with pytest.raises(UnfinishedError):
         restoring.check_finished(home)
-    restoring.change_places(home)
+    restoring.change_places(Paths(home=home))
     restoring.check_finished(home)
     assert not fresh.exists()
     old = SqliteStore(before / DATABASE)
@@ -302,9 +305,9 @@ def test_what_was_only_half_built_is_built_anew(pair: tuple[Desk, Desk]) -> None
     (ours.home / "epoch-2.part" / DATABASE).write_bytes(b"cut off")
     restoring.check_finished(ours.home)
     with pytest.raises(IntegrityError):
-        restoring.change_places(ours.home)
+        restoring.change_places(Paths(home=ours.home))
     build(ours.home, plan)
-    restoring.change_places(ours.home)
+    restoring.change_places(Paths(home=ours.home))
     start_in(ours, plan)
 
 

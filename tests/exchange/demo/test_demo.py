@@ -20,8 +20,8 @@ from audit.note.checkpoint import parse_note
 from audit.note.policy import parse_vkeys
 from exchange.demo.demo import waves
 from exchange.demo.world import agencies_of, load_examples
-from exchange.store.home_paths import DATABASE
 from exchange.store.sqlite import SqliteStore
+from tests.home_files import DATABASE
 
 SECONDS = 1500  # of a whole demo on a machine that does much else; twenty are usual
 

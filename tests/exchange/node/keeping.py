@@ -17,7 +17,7 @@ from exchange.node.clock import NodeClock
 from exchange.node.maintenance import Done, Upkeep
 from exchange.records.bulletin import id_bytes
 from exchange.records.statement import ReadPurpose, ReadRequest
-from exchange.store.home_paths import DATABASE, LOCK
+from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.store import HeldBulletin
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -26,6 +26,7 @@ from keys.agency import save_agency
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.key_files import NodeKeys, load_node
+from tests.home_files import DATABASE
 from tests.world import NOW_MS, Desk, advisory, keys_of, signer, view_of
 
 PASSPHRASE = b"correct horse"

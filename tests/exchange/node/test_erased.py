@@ -24,7 +24,7 @@ from exchange.acts.stored_bulletin import open_content
 from exchange.records.dispatch import parse_dispatch
 from exchange.records.sealed_statement import open_statement
 from exchange.records.statement import parse_statement
-from exchange.store.home_paths import DATABASE, LOCK
+from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Content
@@ -34,6 +34,7 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.key_files import open_sealing
 from keys.keystore import load_sealing_keys
 from tests.exchange.node.keeping import Keeper, code_of, delivered, kept_for
+from tests.home_files import DATABASE
 from tests.scale import SCALE
 
 CANARY = "canary-7f3a-quetzalcoatl"

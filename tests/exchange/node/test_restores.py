@@ -23,10 +23,11 @@ from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node, write_unsigned
 from exchange.node.rollback_check import RolledBackError, check_answer, read_answer
-from exchange.store.home_paths import DATABASE, LOCK
+from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError
 from keys.signing import PublicKey, Signer
+from tests.home_files import DATABASE
 from tests.scale import SCALE
 from tests.world import NOW_MS, Desk, clock_at, view_of
 

@@ -18,12 +18,13 @@ from exchange.node import node
 from exchange.node.clock import Reading
 from exchange.node.writer import MAX_GROUP, Group, Writer
 from exchange.records.receipt import verify_receipt
-from exchange.store.home_paths import DATABASE, LOCK
+from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.signing import PublicKey, Signer
 from tests.exchange.store.faulty_store import STEPS, FaultyStore
+from tests.home_files import DATABASE
 from tests.world import NOW_MS, catalogue, records, view_of
 
 BEFORE = 4  # entries of a node just made

@@ -38,6 +38,10 @@ class FaultyStore:
         self.left -= 1
         return True
 
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         if self.breaks("begin"):
@@ -54,6 +58,12 @@ class FaultyStore:
 
     def reader(self) -> Reads:
         return self.inner.reader()
+
+    def guard(self) -> AbstractContextManager[None]:
+        return self.inner.guard()
+
+    def carry_from(self, uri: str) -> None:
+        self.inner.carry_from(uri)
 
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         return self.inner.evidence()

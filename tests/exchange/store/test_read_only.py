@@ -14,8 +14,9 @@ import apsw
 import pytest
 
 from exchange.demo.world import PASSPHRASE_FILE
+from exchange.store.factory import open_reading
 from exchange.store.sqlite import SqliteStore
-from exchange.store.sqlite_readonly import ReadOnlyStore, open_reading
+from exchange.store.sqlite_readonly import SqliteReadOnly
 from keys.errors import IntegrityError
 from tests.audit.compare.bundled import exchange
 from tests.exchange.running import note, running
@@ -135,13 +136,13 @@ def with_tail(database: Path) -> None:
 
 def test_reading_makes_no_file_and_changes_none(disk: Path) -> None:
     before = state(disk)
-    store = ReadOnlyStore(disk / A / "node.db")
+    store = SqliteReadOnly(disk / A / "node.db")
     assert store.reads().meta("agency") == A.encode()
     assert store.reader().size() > 0
     assert state(disk) == before  # while it is open, too
     store.close()
     assert state(disk) == before
-    work = open_reading(disk / A / "node.db")  # the control: whoever may write opens it as the node does
+    work = open_reading(f"sqlite:{disk / A / 'node.db'}")  # the control: whoever may write opens it as the node does
     assert isinstance(work, SqliteStore) is os.access(disk / A / "node.db", os.W_OK)
     assert work.reads().size() > 0
     work.close()
@@ -153,9 +154,9 @@ def test_a_schema_that_is_not_ours_is_refused_there_too(disk: Path) -> None:
     changed.execute("CREATE VIEW more AS SELECT 1")
     changed.close()
     with pytest.raises(IntegrityError, match="the schema was changed by somebody else"):
-        ReadOnlyStore(database)
+        SqliteReadOnly(database)
     changed = apsw.Connection(str(database))
     changed.pragma("user_version", 1)
     changed.close()
     with pytest.raises(IntegrityError, match="schema 1, this program reads"):
-        ReadOnlyStore(database)
+        SqliteReadOnly(database)

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from exchange.store.factory import create_store, open_store
 from exchange.store.sqlite import SqliteStore, readable
 from exchange.store.store import NodeStore
 from keys.errors import IntegrityError
@@ -20,10 +21,11 @@ class Sqlite:
     """One file in a folder."""
 
     def make(self, folder: Path) -> NodeStore:
-        return SqliteStore(folder / "node.db", create=True)
+        return create_store(f"sqlite:{folder / 'node.db'}")
 
     def reopen(self, folder: Path) -> NodeStore:
-        store = SqliteStore(folder / "node.db")
+        store = open_store(f"sqlite:{folder / 'node.db'}")
+        assert isinstance(store, SqliteStore)
         store._writer.set_busy_timeout(100)  # milliseconds; a second writer is turned away sooner
         return store
 
@@ -158,7 +160,7 @@ def test_statements_are_constants_and_take_parameters_row_48() -> None:
     """No statement is put together from values: every f-string, format or % in the engine would be a place for one."""
     import ast
 
-    root = Path(__file__).resolve().parents[3] / "exchange"
+    root = Path(__file__).resolve().parents[3] / "exchange/store"
     for name in ("sqlite_reads.py", "sqlite_writes.py"):
         tree = ast.parse((root / name).read_text())
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
