@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types generated bench soak mutants transcripts lock clean
+.PHONY: demo test lint types generated bench bench-check soak mutants transcripts lock clean
 
 demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an auditor
 	@$(BIN)/exchange demo
@@ -21,9 +21,12 @@ lint: .venv/dev.stamp ## style, types, layers, schemas
 	@$(BIN)/python proto/generate.py --check
 	@$(BIN)/python proto/generate.py --lint
 
-bench: .venv/dev.stamp ## figures as shares of bounds computed in the same run
+bench: .venv/dev.stamp ## figures as shares of bounds computed in the same run; ARGS="--quick ingest" for one
 	@bench/install
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-check: .venv/dev.stamp ## fails where a bulletin takes 15 % more CPU than bench/figures.json says
+	@$(BIN)/python -m bench --check $(ARGS)
 
 soak: .venv/dev.stamp ## the long runs
 	@EXCHANGE_TEST_SCALE=$${EXCHANGE_TEST_SCALE:-15} $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 $(ARGS)

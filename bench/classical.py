@@ -7,10 +7,9 @@ has no such option. Its wraps are 80 bytes long and use the X25519 halves of the
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -18,8 +17,9 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from bench.acts import Acts
 from bench.federation import ABSENT, READERS, Federation, bulletins
-from bench.setting import ROUNDS, SIZES, Setting
-from bench.table import Row, median_ratio
+from bench.setting import Setting
+from bench.spent import Rounds, spent
+from bench.table import Row
 from exchange.records import sealed_statement as envelope
 from keys import sealing
 from keys.sealing import EncryptionKey
@@ -36,33 +36,28 @@ def measure(setting: Setting) -> list[Row]:
         acts = Acts(hybrid, stack)
         with x25519_alone():
             other = Acts(classical, stack)
-        return [_row(setting, acts, other, classical, name, size) for name, size in SIZES.items()]
+        return [_row(setting, acts, other, classical, name, size) for name, size in setting.sizes.items()]
 
 
 def _row(setting: Setting, hybrid: Acts, classical: Acts, made: Federation, name: str, size: int) -> Row:
-    pairs = []
-    for place in range(ROUNDS + 1):
+    rounds = Rounds(NUMBER)
+    for place in range(setting.rounds + 1):
         fresh = bulletins(NUMBER, size, *READERS, ABSENT, first=setting.serials(NUMBER))
-        one = _seconds(hybrid, fresh)
+        one = spent(partial(hybrid.whole_job, fresh), NUMBER)
         with x25519_alone():
-            two = _seconds(classical, fresh)
+            two = spent(partial(classical.whole_job, fresh), NUMBER)
         if place:  # the first round only warms both
-            pairs.append((one, two))
-    middle = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
+            rounds.add(one, two)
     return Row(
-        what=f"hybrid / classical wraps, whole job, acts, {name}",
-        product=NUMBER / middle[0],
-        bound=NUMBER / middle[1],
-        share=median_ratio((two, one) for one, two in pairs),
-        must=0.5,
-        aim=0.65,
+        what=f"hybrid / classical wraps, whole job, acts, CPU, {name}",
+        product=rounds.product,
+        bound=rounds.rival,
+        share=rounds.cpu_share,
+        must=0.65,
+        aim=0.8,
+        cpu_us=rounds.cpu_us,
+        bound_cpu_us=rounds.rival_cpu_us,
     )
-
-
-def _seconds(acts: Acts, fresh: Any) -> float:
-    began = time.perf_counter()
-    acts.whole_job(fresh)
-    return time.perf_counter() - began
 
 
 @contextmanager

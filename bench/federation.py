@@ -44,13 +44,11 @@ class Federation:
     roster: SignedPayload
     manifests: dict[str, SignedPayload]
     key_sheets: dict[str, SignedPayload]
+    id: bytes  # hashed once: an author's program does not hash the roster for each bulletin either
+    roster_digest: bytes
 
     def home(self, agency: str) -> Path:
         return self.folder / agency
-
-    @property
-    def id(self) -> bytes:
-        return federation_id(self.roster.payload)
 
 
 def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, homes: tuple[str, ...] | None = None) -> Federation:
@@ -76,6 +74,8 @@ def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, homes: tuple[str, 
         roster=roster,
         manifests={a: agency_manifest(k, roster, [NOWHERE], now_ms) for a, k in keys.items()},
         key_sheets={a: agency_key_sheet(k, roster, now_ms) for a, k in keys.items()},
+        id=federation_id(roster.payload),
+        roster_digest=record_digest("roster", roster.payload),
     )
     for agency in homes or agencies:
         _settle(made, agency)
@@ -159,7 +159,7 @@ def statement_of(message: Bulletin, made: Federation) -> Statement:
         federation_id=made.id,
         salt=os.urandom(32),
         bulletin=encode_bulletin(message),
-        roster_digest=record_digest("roster", made.roster.payload),
+        roster_digest=made.roster_digest,
         recipients=recipients_of(message.header.addressees, SENDER),
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -44,6 +45,11 @@ class NodeProcess:
         self._process.stdin.write(json.dumps({command: value}) + "\n")
         self._process.stdin.flush()
         return self._hear()
+
+    def pin(self, cores: Iterable[int]) -> None:
+        """Run it on these cores only, all of its threads."""
+        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
 
     def stop(self) -> None:
         """Let it drain."""

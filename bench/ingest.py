@@ -1,125 +1,129 @@
-"""Taking statements in: verified, sealed, durable, logged and receipted, over the Desk's mutual TLS.
+"""Taking statements in: verified, sealed, durable, logged and receipted, over the Desk's mutual TLS, batched.
 
-One node, nobody follows it. The bound repeats the node's primitive calls on one core. Batched is one stream of 32 a
-message; one by one is unary calls, 64 in flight.
+One node, nobody follows it; one stream of 32 statements a message. The bound repeats the node's primitive calls on one
+core. The share is the bound's CPU over the node's, because the author's program runs on the same two cores.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from bench import bound, counting
 from bench.federation import ABSENT, READERS, SENDER, bulletins, sign
-from bench.fleet import Fleet, check, running
-from bench.setting import ROUNDS, SIZES, Setting
-from bench.table import Row, median_ratio, per, percentile
-from exchange.v1 import node_pb2, node_pb2_grpc
+from bench.fleet import Fleet, running
+from bench.machine import NAMED_US
+from bench.setting import Setting
+from bench.spent import Rounds, Spent, spent
+from bench.table import LESS, Row, per, percentile
 from keys.v1 import signed_pb2
 
 NUMBER = 192  # bulletins a round
-IN_FLIGHT, CHANNELS = 64, 4
 Load = Callable[[Fleet, Sequence[signed_pb2.SignedPayload]], Awaitable[list[float]]]
 
 
+@dataclass(slots=True)
+class Measured:
+    """What a load found."""
+
+    rounds: Rounds
+    product_calls: counting.Calls
+    bound_calls: counting.Calls
+    took: list[float] = field(default_factory=list)  # seconds, of each message
+    named_us: list[float] = field(default_factory=list)  # CPU a bulletin, as on the named machine
+    slowness: list[float] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """Return what every row of this measurement has: rates, CPU and calls."""
+        return {
+            "product": self.rounds.product,
+            "bound": self.rounds.rival,
+            "cpu_us": self.rounds.cpu_us,
+            "bound_cpu_us": self.rounds.rival_cpu_us,
+            "p50_ms": percentile(self.took, 0.5) * 1e3,
+            "p99_ms": percentile(self.took, 0.99) * 1e3,
+            "product_calls": per(counting.by_name(self.product_calls), NUMBER),
+            "bound_calls": per(counting.by_name(self.bound_calls), NUMBER),
+        }
+
+    def named(self, what: str, must: float, aim: float) -> Row:
+        """Make the row of the server's CPU in microseconds of the machine that the targets name."""
+        return named_row(what, self.named_us, self.slowness, must, aim)
+
+
+def named_row(
+    what: str, named_us: Sequence[float], slowness: Sequence[float], must: float | None = None, aim: float | None = None
+) -> Row:
+    """Make the row of a CPU figure in microseconds of the machine that the targets name."""
+    share, slow = median(named_us), median(slowness)
+    note = f"on a machine whose whole-job bound is {NAMED_US:,.0f} µs; this one's is {NAMED_US * slow:,.0f}"
+    return Row(what=what, unit="µs", product=share * slow, share=share, share_unit="µs", must=must, aim=aim,
+               better=LESS, cpu_us=share * slow, bound_cpu_us=NAMED_US * slow, note=note)  # fmt: skip
+
+
 def measure(setting: Setting) -> list[Row]:
-    """Measure both sizes, batched and one by one, sealed to three as in the whole job."""
+    """Measure both sizes, sealed to three as in the whole job."""
     rows = []
     with running(setting.federation("ingest"), SENDER) as fleet:
-        for name, size in SIZES.items():
-            rows.append(_row(setting, fleet, f"ingest, batched, {name}", size, batched, (0.6, 0.9)))
-            rows.append(
-                _row(setting, fleet, f"ingest, one a call, 64 in flight, {name}", size, one_by_one, (0.25, 0.4))
-            )
-        name, size = list(SIZES.items())[-1]
-        rows.append(_row(setting, fleet, f"ingest, batched, {name} of findings", size, batched, None, many=True))
+        for name, size in setting.sizes.items():
+            measured = measure_load(setting, fleet, size, batched)
+            rows.append(_row(fleet, f"ingest, batched, share of one core's CPU, {name}", measured, must=0.42, aim=0.55))
+            if size == min(setting.sizes.values()):
+                rows.append(measured.named(f"server CPU a bulletin: publish batched, {name}", 1250, 1000))
+        name, size = list(setting.sizes.items())[-1]
+        if not setting.quick:
+            measured = measure_load(setting, fleet, size, batched, many=True)
+            rows.append(_row(fleet, f"ingest, batched, {name} of findings", measured))
     return rows
 
 
-def _row(
-    setting: Setting,
-    fleet: Fleet,
-    what: str,
-    size: int,
-    load: Load,
-    asked: tuple[float, float] | None,
-    *,
-    many: bool = False,
-) -> Row:
+def _row(fleet: Fleet, what: str, measured: Measured, **asked: float) -> Row:
+    return Row(
+        what=what,
+        share=measured.rounds.cpu_share,
+        memory_mib=fleet.sender.ask("stat")["mib"],
+        note="a real advisory, its texts lengthened (or its findings repeated), sealed to three; latencies are of a message",
+        **asked,
+        **measured.figures(),
+    )
+
+
+def measure_load(setting: Setting, fleet: Fleet, size: int, load: Load, *, many: bool = False) -> Measured:
+    """Count what a load calls; then let it and its bound take turns."""
     _round(setting, fleet, size, load, many)
     fleet.count()
     _round(setting, fleet, size, load, many)
     calls = fleet.counts()
     counting.demand(calls, counting.INGEST)
     primitives, folder = bound.Primitives(), setting.scratch("bound")
-    pairs, cpu, bare, took = [], [], [], []
-    for _ in range(ROUNDS):
-        before = fleet.cpu()[SENDER]
-        seconds, latencies = _round(setting, fleet, size, load, many)
-        cpu.append((fleet.cpu()[SENDER] - before) / NUMBER * 1e6)
-        took += latencies
-        began = time.process_time()
-        repeated, made = bound.run(calls, primitives, folder)
-        if made != calls:
-            raise counting.ZeroCallsError("the bound did not repeat the product's calls")
-        bare.append((time.process_time() - began) / NUMBER * 1e6)
-        pairs.append((seconds, repeated))
-    middle = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
-    return Row(
-        what=what,
-        product=NUMBER / middle[0],
-        bound=NUMBER / middle[1],
-        share=median_ratio((two, one) for one, two in pairs),
-        must=asked[0] if asked else None,
-        aim=asked[1] if asked else None,
-        p50_ms=percentile(took, 0.5) * 1e3,
-        p99_ms=percentile(took, 0.99) * 1e3,
-        cpu_us=median(cpu),
-        bound_cpu_us=median(bare),
-        memory_mib=fleet.sender.ask("stat")["mib"],
-        product_calls=per(counting.by_name(calls), NUMBER),
-        bound_calls=per(counting.by_name(made), NUMBER),
-        note="a real advisory, its texts lengthened (or its findings repeated), sealed to three; latencies are of a message",
-    )
+    _, made = bound.run(calls, primitives, folder)
+    if made != calls:
+        raise counting.ZeroCallsError("the bound did not repeat the product's calls")
+    measured = Measured(Rounds(NUMBER), calls, made)
+    for _ in range(setting.rounds):
+        product, latencies = _round(setting, fleet, size, load, many)
+        measured.took += latencies
+        measured.rounds.add(product, spent(lambda: bound.run(calls, primitives, folder), NUMBER))
+        measured.slowness.append(setting.machine.slowness())
+        measured.named_us.append(product.cpu_us / measured.slowness[-1])
+    return measured
 
 
-def _round(setting: Setting, fleet: Fleet, size: int, load: Load, many: bool) -> tuple[float, list[float]]:
+def _round(setting: Setting, fleet: Fleet, size: int, load: Load, many: bool) -> tuple[Spent, list[float]]:
     """Sign first, which is the author's part; then time the node's."""
     fresh = bulletins(NUMBER, size, *READERS, ABSENT, first=setting.serials(NUMBER), many=many)
     signed = [sign(each, fleet.made).to_message() for each in fresh]
-    began = time.perf_counter()
-    latencies = asyncio.run(_loaded(load, fleet, signed))
-    return time.perf_counter() - began, latencies
+    took: list[float] = []
 
+    async def loaded() -> None:
+        took.extend(await load(fleet, signed))
 
-async def _loaded(load: Load, fleet: Fleet, signed: Sequence[signed_pb2.SignedPayload]) -> list[float]:
-    return await load(fleet, signed)
+    return spent(lambda: asyncio.run(loaded()), NUMBER, lambda: fleet.cpu()[SENDER]), took
 
 
 async def batched(fleet: Fleet, signed: Sequence[signed_pb2.SignedPayload]) -> list[float]:
     """Publish on one stream."""
     return await fleet.publish_signed(signed)
-
-
-async def one_by_one(fleet: Fleet, signed: Sequence[signed_pb2.SignedPayload]) -> list[float]:
-    """Publish by unary calls, so many at once; a node takes fewer than that on one connection."""
-    waiting, took = iter(signed), list[float]()
-    async with AsyncExitStack() as stack:
-        channels = [await stack.enter_async_context(fleet.channel()) for _ in range(CHANNELS)]
-        await asyncio.gather(
-            *(_caller(channels[place % CHANNELS], waiting, took) for place in range(IN_FLIGHT)),
-        )
-    return took
-
-
-async def _caller(channel: Any, waiting: Iterator[signed_pb2.SignedPayload], took: list[float]) -> None:
-    stub = node_pb2_grpc.DeskStub(channel)
-    for each in waiting:
-        began = time.perf_counter()
-        answer = await stub.PublishOne(node_pb2.PublishOneRequest(statement=each))
-        took.append(time.perf_counter() - began)
-        check([answer.result])

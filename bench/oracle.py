@@ -1,4 +1,4 @@
-"""Row 12: whether the time of a refusal tells which part of an envelope was wrong."""
+"""Whether the time of a refusal tells which part of an envelope was wrong."""
 
 from __future__ import annotations
 

@@ -11,25 +11,27 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.acts import BATCH, Acts
 from bench.federation import ABSENT, READERS, SENDER, Federation, bulletins, sign
-from bench.setting import ROUNDS, SIZES, Setting
-from bench.table import Row, median_ratio, not_measured
+from bench.setting import Setting
+from bench.spent import Rounds, cpu_of, spent
+from bench.table import Row, not_measured
 from exchange.records.statement import statement_digest
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse, sealing
 from keys.dsse import SignedPayload
 
-ASKED: dict[str, Any] = {"must": 1.3, "aim": 2}
+ASKED: dict[str, Any] = {"must": 0.8, "aim": 1}
 NUMBER = 64  # bulletins a round
 
 
 def measure(setting: Setting) -> list[Row]:
     """Measure both sizes; the product and Redis take turns, each on one core."""
-    names = {name: f"whole job, acts, one core / Redis streams, {name}" for name in SIZES}
+    names = {name: f"whole job, acts, CPU against Redis streams, {name}" for name in setting.sizes}
     if shutil.which("redis-server") is None:
         return [not_measured(name, "redis-server is not installed (bench/install)", **ASKED) for name in names.values()]
     folder = setting.scratch("redis")
@@ -41,25 +43,29 @@ def measure(setting: Setting) -> list[Row]:
         with ExitStack() as stack:
             acts = Acts(setting.federation(), stack)
             redis = Redis(path)
-            return [_row(setting, acts, redis, names[name], size) for name, size in SIZES.items()]
+            return [_row(setting, acts, (redis, server.pid), names[name], size) for name, size in setting.sizes.items()]
     finally:
         server.terminate()
         server.wait()
 
 
-def _row(setting: Setting, acts: Acts, redis: Redis, what: str, size: int) -> Row:
-    made, pairs = setting.federation(), []
-    for _ in range(ROUNDS):
+def _row(setting: Setting, acts: Acts, rival: tuple[Redis, int], what: str, size: int) -> Row:
+    made, rounds, (redis, server) = setting.federation(), Rounds(NUMBER), rival
+    for _ in range(setting.rounds):
         fresh = bulletins(NUMBER, size, *READERS, ABSENT, first=setting.serials(NUMBER))
-        began = time.perf_counter()
-        acts.whole_job(fresh)
-        ours = time.perf_counter() - began
-        began = time.perf_counter()
-        _errand(redis, made, fresh)
-        pairs.append((ours, time.perf_counter() - began))
-    middle = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
-    share = median_ratio((theirs, ours) for ours, theirs in pairs)
-    return Row(what=what, product=NUMBER / middle[0], bound=NUMBER / middle[1], share=share, **ASKED)
+        ours = spent(partial(acts.whole_job, fresh), NUMBER)
+        both = partial(_errand, redis, made, fresh)
+        rounds.add(ours, spent(both, NUMBER, lambda: time.process_time() + cpu_of(server)))
+    return Row(
+        what=what,
+        product=rounds.product,
+        bound=rounds.rival,
+        share=rounds.cpu_share,
+        cpu_us=rounds.cpu_us,
+        bound_cpu_us=rounds.rival_cpu_us,
+        note="CPU of Redis and of its clients",
+        **ASKED,
+    )
 
 
 def _errand(redis: Redis, made: Federation, fresh: list[Bulletin]) -> None:

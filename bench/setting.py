@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.federation import Federation, found
+from bench.machine import Machine
 
 SIZES = {"2 KiB": 2048, "8 KiB": 8192}  # of the encoded bulletin
-ROUNDS = 5  # product and bound in turn; medians of ratios, because a shared machine is noisy
 
 
 @dataclass(slots=True)
@@ -17,22 +17,41 @@ class Setting:
 
     folder: Path  # not on a memory file system: flushes must reach a disk
     full: bool = False
+    quick: bool = False
     _made: dict[str, Federation] = field(default_factory=dict)
+    _machine: Machine | None = None
     _serial: int = 1
 
+    @property
+    def rounds(self) -> int:
+        """Return how often product and bound take turns; medians of ratios, because a shared machine is noisy."""
+        return 3 if self.quick else 5
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Return the sizes of bulletins to measure, by name."""
+        return {name: size for name, size in SIZES.items() if not self.quick or size == min(SIZES.values())}
+
+    @property
+    def machine(self) -> Machine:
+        """Return the fixed piece of work that says how fast this machine is."""
+        if self._machine is None:
+            self._machine = Machine(self.scratch("machine"))
+        return self._machine
+
     def federation(self, name: str = "shared") -> Federation:
-        """Give a federation of four agencies; the same name, the same federation."""
+        """Return a federation of four agencies; the same name, the same federation."""
         if name not in self._made:
             self._made[name] = found(self.scratch(name))
         return self._made[name]
 
     def scratch(self, name: str) -> Path:
-        """Give a folder."""
+        """Return a folder."""
         path = self.folder / name
         path.mkdir(exist_ok=True)
         return path
 
     def serials(self, number: int) -> int:
-        """Give the first of so many serial numbers that no bulletin of this run has."""
+        """Return the first of so many serial numbers that no bulletin of this run has."""
         first, self._serial = self._serial, self._serial + number
         return first

@@ -8,7 +8,20 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-HEADINGS = ("what", "product", "bound or rival", "share", "must", "aim", "p50 ms", "p99 ms", "CPU µs", "MiB", "calls")
+HEADINGS = (
+    "what",
+    "product",
+    "bound or rival",
+    "share",
+    "must",
+    "aim",
+    "p50 ms",
+    "p99 ms",
+    "CPU µs: product / bound",
+    "bound's share of CPU",
+    "MiB",
+    "calls",
+)
 MORE, LESS = "more", "less"  # whether a larger figure is a better one
 
 
@@ -97,6 +110,7 @@ def _cells(row: Row) -> list[str]:
         _figure(row.p50_ms),
         _figure(row.p99_ms),
         _figure(row.cpu_us) + (f" / {_figure(row.bound_cpu_us)}" if row.bound_cpu_us else ""),
+        _figure(row.bound_cpu_us / row.cpu_us) if row.cpu_us and row.bound_cpu_us else "",
         _figure(row.memory_mib),
         calls,
     ]

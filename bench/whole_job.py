@@ -5,15 +5,15 @@ One process, one core, no wire: what is lost here is lost in checking, encoding 
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
-from statistics import median
+from functools import partial
 
 from bench import bound, counting
 from bench.acts import Acts
 from bench.federation import ABSENT, READERS, bulletins
-from bench.setting import ROUNDS, SIZES, Setting
-from bench.table import Row, median_ratio, per
+from bench.setting import Setting
+from bench.spent import Rounds, spent
+from bench.table import Row, per
 
 NUMBER = 128  # bulletins a round
 
@@ -22,7 +22,7 @@ def measure(setting: Setting) -> list[Row]:
     """Measure both sizes."""
     with ExitStack() as stack:
         acts = Acts(setting.federation(), stack)
-        return [_row(setting, acts, name, size) for name, size in SIZES.items()]
+        return [_row(setting, acts, name, size) for name, size in setting.sizes.items()]
 
 
 def _row(setting: Setting, acts: Acts, name: str, size: int) -> Row:
@@ -31,24 +31,18 @@ def _row(setting: Setting, acts: Acts, name: str, size: int) -> Row:
     _, made = bound.run(calls, primitives, folder)
     if made != calls:
         raise counting.ZeroCallsError("the bound did not repeat the product's calls")
-    pairs, cpu, bare = [], [], []
-    for _ in range(ROUNDS):
+    rounds = Rounds(number)
+    for _ in range(setting.rounds):
         fresh = bulletins(number, size, *READERS, ABSENT, first=setting.serials(number))
-        began, began_cpu = time.perf_counter(), time.process_time()
-        acts.whole_job(fresh)
-        seconds = time.perf_counter() - began
-        cpu.append((time.process_time() - began_cpu) / number * 1e6)
-        began_cpu = time.process_time()
-        pairs.append((seconds, bound.run(calls, primitives, folder)[0]))
-        bare.append((time.process_time() - began_cpu) / number * 1e6)
-    best = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
+        product = spent(partial(acts.whole_job, fresh), number)
+        rounds.add(product, spent(lambda: bound.run(calls, primitives, folder), number))
     return Row(
         what=f"whole job, acts only, one core, {name}",
-        product=number / best[0],
-        bound=number / best[1],
-        share=median_ratio((two, one) for one, two in pairs),
-        cpu_us=median(cpu),
-        bound_cpu_us=median(bare),
+        product=rounds.product,
+        bound=rounds.rival,
+        share=rounds.cpu_share,
+        cpu_us=rounds.cpu_us,
+        bound_cpu_us=rounds.rival_cpu_us,
         product_calls=per(counting.by_name(calls), number),
         bound_calls=per(counting.by_name(made), number),
     )

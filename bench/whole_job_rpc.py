@@ -1,7 +1,7 @@
 """The whole job over mutual TLS, at saturation and batched: an author's program, the sender's node, two readers' nodes.
 
-Four processes share this machine's cores; the bound has two processes for the same primitive calls. The readers are
-done when the sender has recorded their receipts.
+Four processes share this machine's cores; the bound has two processes for the same primitive calls. The share is the
+bound's CPU over all four processes' CPU. The readers are done when the sender has recorded their receipts.
 """
 
 from __future__ import annotations
@@ -9,58 +9,84 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from statistics import median
+from dataclasses import dataclass, field
+from statistics import mean, median
 
 from bench import bound, counting
 from bench.federation import ABSENT, READERS, SENDER, bulletins
 from bench.fleet import Fleet, running
-from bench.setting import ROUNDS, SIZES, Setting
-from bench.table import Row, median_ratio, per
+from bench.ingest import named_row
+from bench.machine import children_cpu
+from bench.setting import Setting
+from bench.spent import Rounds, Spent
+from bench.table import Row, per
 
 NUMBER = 160  # bulletins a round
 
 
+@dataclass(slots=True)
+class _Parts:
+    """CPU microseconds a bulletin, round by round."""
+
+    author: list[float] = field(default_factory=list)
+    sender: list[float] = field(default_factory=list)
+    reader: list[float] = field(default_factory=list)  # of one
+    slowness: list[float] = field(default_factory=list)
+
+
 def measure(setting: Setting) -> list[Row]:
     """Measure both sizes."""
+    rows = []
     with running(setting.federation(), SENDER, *READERS) as fleet:
-        return [_row(setting, fleet, name, size) for name, size in SIZES.items()]
+        for name, size in setting.sizes.items():
+            rows += _rows(setting, fleet, name, size)
+    return rows
 
 
-def _row(setting: Setting, fleet: Fleet, name: str, size: int) -> Row:
+def _rows(setting: Setting, fleet: Fleet, name: str, size: int) -> list[Row]:
     calls, folder = count(setting, fleet, size), setting.scratch("bound")
-    pairs, cpu, bare = [], [], []
-    for _ in range(ROUNDS):
-        fresh = bulletins(NUMBER, size, *READERS, ABSENT, first=setting.serials(NUMBER))
-        before = sum(fleet.cpu().values()) + time.process_time()
-        seconds = fleet.whole_job(fresh)
-        cpu.append((sum(fleet.cpu().values()) + time.process_time() - before) / NUMBER * 1e6)
-        children = _children()
-        took, made = bound.run_on_two_cores(calls, folder)
+    rounds, parts = Rounds(NUMBER), _Parts()
+    for _ in range(setting.rounds):
+        product = _job(setting, fleet, size, parts)
+        children = children_cpu()
+        seconds, made = bound.run_on_two_cores(calls, folder)
         if made != calls:
             raise counting.ZeroCallsError("the bound did not repeat the product's calls")
-        bare.append((_children() - children) / NUMBER * 1e6)
-        pairs.append((seconds, took))
-    middle = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
-    return Row(
-        what=f"whole job, batched, mutual TLS / two-core bound, {name}",
-        product=NUMBER / middle[0],
-        bound=NUMBER / middle[1],
-        share=median_ratio((two, one) for one, two in pairs),
-        must=0.6,
-        aim=0.8,
-        cpu_us=median(cpu),
-        bound_cpu_us=median(bare),
+        bare = Spent(seconds=seconds, cpu_us=(children_cpu() - children) / NUMBER * 1e6)
+        rounds.add(product, bare)
+    by_part = (
+        f"author {median(parts.author):,.0f}, sender {median(parts.sender):,.0f}, reader {median(parts.reader):,.0f}"
+    )
+    whole = Row(
+        what=f"whole job over mutual TLS, share of the bound's CPU, {name}",
+        product=rounds.product,
+        bound=rounds.rival,
+        share=rounds.cpu_share,
+        must=0.4,
+        aim=0.5,
+        cpu_us=rounds.cpu_us,
+        bound_cpu_us=rounds.rival_cpu_us,
         memory_mib=fleet.sender.ask("stat")["mib"],
         product_calls=per(counting.by_name(calls), NUMBER),
         bound_calls=per(counting.by_name(made), NUMBER),
-        note=f"{os.cpu_count()} cores for author, node and two readers' nodes; CPU is of all four",
+        note=f"{os.cpu_count()} cores for author, node and two readers' nodes; CPU µs: {by_part}",
     )
+    reader = [cpu / slow for cpu, slow in zip(parts.reader, parts.slowness, strict=True)]
+    return [whole, named_row(f"server CPU a bulletin: reader, {name}", reader, parts.slowness, 1200, 950)]
 
 
-def _children() -> float:
-    """Give the CPU seconds of the bound's processes, which have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
+def _job(setting: Setting, fleet: Fleet, size: int, parts: _Parts) -> Spent:
+    fresh = bulletins(NUMBER, size, *READERS, ABSENT, first=setting.serials(NUMBER))
+    before, own = fleet.cpu(), time.process_time()
+    seconds = fleet.whole_job(fresh)
+    after = fleet.cpu()
+    author = (time.process_time() - own) / NUMBER * 1e6
+    cpu = {agency: (after[agency] - before[agency]) / NUMBER * 1e6 for agency in after}
+    parts.author.append(author)
+    parts.sender.append(cpu[SENDER])
+    parts.reader.append(mean(cpu[each] for each in READERS))
+    parts.slowness.append(setting.machine.slowness())
+    return Spent(seconds=seconds, cpu_us=author + sum(cpu.values()))
 
 
 def count(setting: Setting, fleet: Fleet, size: int) -> counting.Calls:
