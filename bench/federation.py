@@ -18,7 +18,7 @@ from exchange.records.statement import Statement, recipients_of
 from exchange.rules import packaged_catalogue
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
-from keys.agency import AgencyKeys, Person, make_agency, save_agency
+from keys.agency import AgencyKeys, KeyPlan, Person, make_agency, save_agency
 from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId, federation_id, record_digest
@@ -57,7 +57,12 @@ def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, homes: tuple[str, 
     people = (Person(id=OFFICER, ceiling=4),)
     keys = {
         each: make_agency(
-            AgencyId(each), NAME, people, now_ms=now_ms, random_bytes=os.urandom, roster_root=place < ROOTS
+            AgencyId(each),
+            NAME,
+            people,
+            now_ms=now_ms,
+            random_bytes=os.urandom,
+            plan=KeyPlan(roster_root=place < ROOTS),
         )
         for place, each in enumerate(agencies)
     }

@@ -96,6 +96,17 @@ class AgencyKeys:
         return self.root.agency
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPlan:
+    """How many keys an agency makes for itself."""
+
+    roster_root: bool = True  # whether it holds a root of the roster, owned by itself
+    windows: int = 14  # encryption keys of a day each, today's included
+
+
+_NODE_USES = {"operations": Usage.AGENCY, "log": Usage.LOG, "witness": Usage.WITNESS}
+
+
 def make_agency(
     agency: AgencyId,
     federation_name: str,
@@ -103,8 +114,7 @@ def make_agency(
     *,
     now_ms: int,
     random_bytes: Random,
-    roster_root: bool = True,
-    windows: int = 14,
+    plan: KeyPlan | None = None,
 ) -> AgencyKeys:
     """Make every key of an agency, its CA and its leaves, in memory.
 
@@ -114,29 +124,28 @@ def make_agency(
         people: Officers and systems to begin with.
         now_ms: The ceremony's time, milliseconds UTC; what is made holds from ten minutes before it, for a year.
         random_bytes: The source of all seeds.
-        roster_root: Whether the agency holds a root of the roster, owned by itself.
-        windows: Encryption keys of a day each, today's included.
+        plan: How many; ``KeyPlan()`` if not given.
     """
     parse_federation_name(federation_name)
-    roots = {"agency-root": Usage.AGENCY_ROOT} | ({"roster-root": Usage.ROSTER_ROOT} if roster_root else {})
-    uses = {"operations": Usage.AGENCY, "log": Usage.LOG, "witness": Usage.WITNESS}
+    plan = plan or KeyPlan()
+    roots = {"agency-root": Usage.AGENCY_ROOT} | ({"roster-root": Usage.ROSTER_ROOT} if plan.roster_root else {})
     root_stored = {name: _signing(usage, agency, random_bytes) for name, usage in roots.items()}
     root_stored["ca"] = stored_tls(certificate.new_private_key(random_bytes), agency)
-    node_stored = {name: _signing(usage, agency, random_bytes) for name, usage in uses.items()}
+    node_stored = {name: _signing(usage, agency, random_bytes) for name, usage in _NODE_USES.items()}
     node_stored["tls"] = stored_tls(certificate.new_private_key(random_bytes), agency)
     sealing = {
-        **make_windows(agency, now_ms, windows, random_bytes),
+        **make_windows(agency, now_ms, plan.windows, random_bytes),
         f"storage-{now_ms}": stored_storage(random_bytes(32), agency, now_ms),
     }
     root, node = open_root(root_stored), open_node(node_stored, sealing, Secret(b""))
     ca = certificate.make_ca(agency, federation_name, root.ca_private, now_ms, random_bytes)
     start = now_ms - CLOCK_SKEW_MS
     leaf = certificate.make_node_leaf(ca, node.tls_private.public_key(), now_ms, random_bytes)
-    people = sorted(people, key=lambda each: each.id)
-    officers = tuple(make_officer(ca, each, now_ms=now_ms, random_bytes=random_bytes) for each in people)
+    ordered = sorted(people, key=lambda each: each.id)
+    officers = tuple(make_officer(ca, each, now_ms=now_ms, random_bytes=random_bytes) for each in ordered)
     # Drawn last, so that the same randomness makes the same certificates and people as before there were such keys.
     for name in ("log", "witness"):
-        node_stored[f"{name}-mldsa44"] = _signing(uses[name], agency, random_bytes, second=True)
+        node_stored[f"{name}-mldsa44"] = _signing(_NODE_USES[name], agency, random_bytes, second=True)
     node = open_node(node_stored, sealing, Secret(b""))
     return AgencyKeys(
         root=root,

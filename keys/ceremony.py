@@ -9,7 +9,7 @@ begins with GENESIS, whose digest is the roster's; that step is the node's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keys import certificate
@@ -43,6 +43,8 @@ __all__ = [
     "AgencyKeys",
     "MadeOfficer",
     "Person",
+    "RecordHead",
+    "RosterTerms",
     "agency_key_sheet",
     "agency_manifest",
     "default_quorum",
@@ -72,15 +74,36 @@ def member_of(keys: AgencyKeys) -> Application:
     return keys.application
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterTerms:
+    """What the founders agree on beside who they are."""
+
+    valid_ms: int = YEAR_MS  # until the roster expires
+    threshold: int | None = None  # owners of roots that later versions need; None for more than half of them
+    witness_quorum: int | None = None  # cosignatures that make a checkpoint witnessed; None for ``default_quorum``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHead:
+    """What a manifest and a key sheet begin with."""
+
+    agency: AgencyId
+    federation: bytes  # its id
+    now_ms: int  # issued, milliseconds UTC
+    version: int = 1
+    valid_ms: int | None = None  # None for a year; of a key sheet for as long as its last encryption key
+
+
+FOUNDING = RosterTerms()
+
+
 def make_roster_1(
     applications: Sequence[Application],
     *,
     catalogue_digest: bytes,
     now_ms: int,
-    valid_ms: int = YEAR_MS,
-    threshold: int | None = None,
-    witness_quorum: int | None = None,
     witnesses: Sequence[OutsideWitness] = (),
+    terms: RosterTerms = FOUNDING,
 ) -> SignedPayload:
     """Put the first roster together, unsigned: members numbered by their codes' order, from 1.
 
@@ -88,11 +111,8 @@ def make_roster_1(
         applications: One for each agency, all for one federation name.
         catalogue_digest: Of the catalogue in force.
         now_ms: Issued, milliseconds UTC.
-        valid_ms: From then until it expires.
-        threshold: Owners of roots that later versions need; more than half of them if not given.
-        witness_quorum: Cosignatures that make a checkpoint witnessed; ``default_quorum`` of the other members and
-            the outside witnesses if not given.
-        witnesses: Without a node; their own files, decoded.
+        witnesses: Without a node; their own files, decoded. They count with the other members in ``default_quorum``.
+        terms: As agreed.
 
     Raises:
         RefusedError: MALFORMED where names differ, no agency brings a root, or anything is out of bounds.
@@ -108,12 +128,12 @@ def make_roster_1(
         version=1,
         federation_name=names.pop(),
         issued_ms=now_ms,
-        expires_ms=now_ms + valid_ms,
+        expires_ms=now_ms + terms.valid_ms,
         roots=tuple(roots),
-        threshold=threshold if threshold is not None else len({each.owner for each in roots}) // 2 + 1,
+        threshold=terms.threshold if terms.threshold is not None else len({each.owner for each in roots}) // 2 + 1,
         catalogue_digest=catalogue_digest,
         members=tuple(replace(each.member, number=number) for number, each in enumerate(ordered, start=1)),
-        witness_quorum=witness_quorum if witness_quorum is not None else quorum,
+        witness_quorum=terms.witness_quorum if terms.witness_quorum is not None else quorum,
         witnesses=tuple(sorted(witnesses, key=lambda each: each.name)),
     )
     payload = roster.encode()
@@ -143,28 +163,24 @@ def sign_roster(signed: SignedPayload, signer: Signer) -> SignedPayload:
 
 def make_manifest(
     root: Signer,
+    head: RecordHead,
     *,
-    agency: AgencyId,
-    federation: bytes,
     operations: Sequence[TimedKey],
     officers: Sequence[Officer],
     endpoints: Sequence[str],
-    now_ms: int,
-    version: int = 1,
-    valid_ms: int = YEAR_MS,
     log_epochs: Sequence[LogEpoch] = FIRST_EPOCH,
 ) -> SignedPayload:
-    """Make and sign a manifest; *federation* is the id, *endpoints* are host:port of the peers' listener.
+    """Make and sign a manifest; *endpoints* are host:port of the peers' listener.
 
     Raises:
         RefusedError: As ``parse_manifest``; nothing is signed that nobody would adopt.
     """
     manifest = Manifest(
-        federation_id=federation,
-        agency=agency,
-        version=version,
-        issued_ms=now_ms,
-        expires_ms=now_ms + valid_ms,
+        federation_id=head.federation,
+        agency=head.agency,
+        version=head.version,
+        issued_ms=head.now_ms,
+        expires_ms=head.now_ms + (YEAR_MS if head.valid_ms is None else head.valid_ms),
         operations_keys=tuple(sorted(operations, key=lambda each: (each.from_ms, each.public.key_id))),
         officers=tuple(sorted(officers, key=lambda each: each.id)),
         endpoints=tuple(endpoints),
@@ -176,28 +192,20 @@ def make_manifest(
 
 
 def make_key_sheet(
-    operations: Signer,
-    *,
-    agency: AgencyId,
-    federation: bytes,
-    encryption: Sequence[TimedKey],
-    pins: Sequence[TlsPin],
-    now_ms: int,
-    version: int = 1,
-    valid_ms: int | None = None,
+    operations: Signer, head: RecordHead, *, encryption: Sequence[TimedKey], pins: Sequence[TlsPin]
 ) -> SignedPayload:
-    """Make and sign a key sheet; without *valid_ms* it holds as long as its last encryption key.
+    """Make and sign a key sheet.
 
     Raises:
         RefusedError: As ``parse_key_sheet``.
     """
-    last = max((each.until_ms for each in encryption), default=now_ms + YEAR_MS)
+    last = max((each.until_ms for each in encryption), default=head.now_ms + YEAR_MS)
     sheet = KeySheet(
-        federation_id=federation,
-        agency=agency,
-        version=version,
-        issued_ms=now_ms,
-        expires_ms=last if valid_ms is None else now_ms + valid_ms,
+        federation_id=head.federation,
+        agency=head.agency,
+        version=head.version,
+        issued_ms=head.now_ms,
+        expires_ms=last if head.valid_ms is None else head.now_ms + head.valid_ms,
         encryption_keys=tuple(sorted(encryption, key=lambda each: (each.from_ms, each.public.key_id))),
         pins=tuple(sorted(pins, key=lambda each: (each.owner, each.spki_sha256))),
     )
@@ -210,12 +218,10 @@ def agency_manifest(keys: AgencyKeys, roster: SignedPayload, endpoints: Sequence
     """Make the first manifest of an agency whose keys are all at hand."""
     return make_manifest(
         keys.root.root,
-        agency=keys.agency,
-        federation=federation_id(roster.payload),
+        RecordHead(agency=keys.agency, federation=federation_id(roster.payload), now_ms=now_ms),
         operations=[keys.operations],
         officers=[each.entry for each in keys.officers],
         endpoints=endpoints,
-        now_ms=now_ms,
     )
 
 
@@ -227,11 +233,9 @@ def agency_key_sheet(keys: AgencyKeys, roster: SignedPayload, now_ms: int) -> Si
         pins.append(_pin(each.entry.key.owner, kind, each.tls_leaf))
     return make_key_sheet(
         keys.node.operations,
-        agency=keys.agency,
-        federation=federation_id(roster.payload),
+        RecordHead(agency=keys.agency, federation=federation_id(roster.payload), now_ms=now_ms),
         encryption=window_keys(keys.node),
         pins=pins,
-        now_ms=now_ms,
     )
 
 

@@ -98,7 +98,7 @@ def make_agency_command(
     each person in the order of their ids; from a file descriptor they are lines, of which the last serves all the
     rest.
     """
-    from keys.agency import make_agency, save_agency
+    from keys.agency import KeyPlan, make_agency, save_agency
     from keys.identity import parse_agency
     from keys.keystore import INTERACTIVE, ROOT
 
@@ -109,8 +109,7 @@ def make_agency_command(
         people,
         now_ms=now_ms(),
         random_bytes=os.urandom,
-        roster_root=roster_root,
-        windows=windows,
+        plan=KeyPlan(roster_root=roster_root, windows=windows),
     )
     secrets = Passphrases.taken(passphrase_fd, fresh=True)
     save_agency(output, made, secrets, os.urandom, root_profile=INTERACTIVE if floor else ROOT)
@@ -160,7 +159,7 @@ def make_roster_command(
 ) -> None:
     """Put roster 1 together from the agencies' applications, unsigned."""
     from keys.agency import DAY_MS
-    from keys.ceremony import make_roster_1
+    from keys.ceremony import RosterTerms, make_roster_1
     from keys.roster import Application, OutsideWitness, catalogue_digest, roster_digest, save_signed
 
     files = {each.name: each.read_bytes() for each in sorted(catalogue.glob("*.yaml"))}
@@ -170,10 +169,8 @@ def make_roster_command(
         [Application.decode(each.read_bytes()) for each in applications],
         catalogue_digest=catalogue_digest(files),
         now_ms=now_ms(),
-        valid_ms=days * DAY_MS,
-        threshold=threshold,
-        witness_quorum=quorum,
         witnesses=[OutsideWitness.decode(each.read_bytes()) for each in witnesses],
+        terms=RosterTerms(valid_ms=days * DAY_MS, threshold=threshold, witness_quorum=quorum),
     )
     save_signed(output, signed)
     more = f" and {len(witnesses)} outside witnesses" if witnesses else ""
@@ -220,7 +217,7 @@ def make_manifest_command(
     home: Path, roster: Path, endpoints: tuple[str, ...], version: int, output: Path, passphrase_fd: int | None
 ) -> None:
     """Make and sign the agency's manifest; needs the root's passphrase."""
-    from keys.ceremony import make_manifest, read_entries
+    from keys.ceremony import RecordHead, make_manifest, read_entries
     from keys.key_files import load_root
     from keys.roster import save_signed
 
@@ -229,13 +226,10 @@ def make_manifest_command(
     operations, officers = read_entries(home, root.agency)
     signed = make_manifest(
         root.root,
-        agency=root.agency,
-        federation=federation.federation_id,
+        RecordHead(agency=root.agency, federation=federation.federation_id, now_ms=now_ms(), version=version),
         operations=[operations],
         officers=officers,
         endpoints=endpoints,
-        now_ms=now_ms(),
-        version=version,
     )
     federation.with_manifest(signed, now_ms())
     save_signed(output, signed)
@@ -250,7 +244,7 @@ def make_manifest_command(
 @FD
 def make_sheet_command(home: Path, roster: Path, version: int, output: Path, passphrase_fd: int | None) -> None:
     """Make and sign the agency's key sheet; needs the node's passphrase."""
-    from keys.ceremony import make_key_sheet, read_pins, window_keys
+    from keys.ceremony import RecordHead, make_key_sheet, read_pins, window_keys
     from keys.key_files import load_node
     from keys.roster import save_signed
 
@@ -259,12 +253,9 @@ def make_sheet_command(home: Path, roster: Path, version: int, output: Path, pas
     pins = read_pins(home, node.agency)
     signed = make_key_sheet(
         node.operations,
-        agency=node.agency,
-        federation=federation.federation_id,
+        RecordHead(agency=node.agency, federation=federation.federation_id, now_ms=now_ms(), version=version),
         encryption=window_keys(node),
         pins=pins,
-        now_ms=now_ms(),
-        version=version,
     )
     save_signed(output, signed)
     click.echo(f"made {output}: key sheet {version} of {node.agency}, {len(node.encryption)} keys, {len(pins)} pins")

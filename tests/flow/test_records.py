@@ -17,7 +17,7 @@ from exchange.rpc.lane.records import Adopting
 from exchange.rpc.transport import status
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2, node_pb2_grpc
-from keys.ceremony import make_key_sheet, window_keys
+from keys.ceremony import RecordHead, make_key_sheet, window_keys
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import federation_id
@@ -39,13 +39,15 @@ def sheet(
     first = parse_key_sheet(member.records.key_sheets[member.agency].payload)
     return make_key_sheet(
         member.keys.node.operations,
-        agency=member.agency,
-        federation=federation_id(member.records.roster.payload),
+        RecordHead(
+            agency=member.agency,
+            federation=federation_id(member.records.roster.payload),
+            now_ms=first.issued_ms + shift,
+            version=version,
+            valid_ms=valid_ms,
+        ),
         encryption=window_keys(member.keys.node),
         pins=first.pins if pins is None else pins,
-        now_ms=first.issued_ms + shift,
-        version=version,
-        valid_ms=valid_ms,
     )
 
 

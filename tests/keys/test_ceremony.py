@@ -83,26 +83,20 @@ def test_an_agency_is_not_made_over_another(home: Path, agencies: list[AgencyKey
 
 def test_manifest_and_key_sheet_from_the_files(home: Path, roster: SignedPayload, federation: Federation) -> None:
     root, node = load_root(home, b"passphrase of root"), load_node(home, b"passphrase of node")
-    identity = federation_id(roster.payload)
+    head = ceremony.RecordHead(agency=HK, federation=federation_id(roster.payload), now_ms=NOW, version=2)
     operations, officers = ceremony.read_entries(home, HK)
     manifest = ceremony.make_manifest(
         root.root,
-        agency=HK,
-        federation=identity,
+        head,
         operations=[operations],
         officers=officers,
         endpoints=["127.0.0.1:7001"],
-        now_ms=NOW,
-        version=2,
     )
     sheet = ceremony.make_key_sheet(
         node.operations,
-        agency=HK,
-        federation=identity,
+        head,
         encryption=ceremony.window_keys(node),
         pins=ceremony.read_pins(home, HK),
-        now_ms=NOW,
-        version=2,
     )
     after = federation.with_manifest(manifest, NOW).with_key_sheet(sheet, NOW)
     assert after.manifests[HK].record.officers == federation.manifests[HK].record.officers
@@ -147,8 +141,9 @@ def test_daily_windows_overlap_by_ten_minutes() -> None:
 def test_roster_1_needs_one_name_and_a_root(agencies: list[AgencyKeys]) -> None:
     applications = [ceremony.member_of(each) for each in agencies]
 
-    def made(*applicants: object, **options: object) -> SignedPayload:
-        return ceremony.make_roster_1(applicants, catalogue_digest=bytes(32), now_ms=NOW, **options)  # type: ignore[arg-type] # wrong or merged on purpose
+    def made(*applicants: object, **options: int) -> SignedPayload:
+        terms = ceremony.RosterTerms(**options)
+        return ceremony.make_roster_1(applicants, catalogue_digest=bytes(32), now_ms=NOW, terms=terms)  # type: ignore[arg-type] # wrong or merged on purpose
 
     other = make_agency(AgencyId("XI-IOM"), "other.example", [], now_ms=NOW, random_bytes=stream("other"))
     refused("MALFORMED", lambda: made(*applications, other.application))

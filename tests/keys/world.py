@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from keys import ceremony
-from keys.agency import AgencyKeys, Person
+from keys.agency import AgencyKeys, KeyPlan, Person
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.federation import Federation
@@ -43,7 +43,7 @@ def agency(code: str, seed: str = "world") -> AgencyKeys:
         Person(id="gate", roles=("author",), system=True),
     ]
     return ceremony.make_agency(
-        AgencyId(code), NAME, people, now_ms=NOW, random_bytes=stream(f"{seed}/{code}"), windows=3
+        AgencyId(code), NAME, people, now_ms=NOW, random_bytes=stream(f"{seed}/{code}"), plan=KeyPlan(windows=3)
     )
 
 

@@ -14,7 +14,7 @@ from exchange.acts import directory
 from exchange.acts.directory import RecordKind
 from exchange.node.federation_store import restore_federation
 from keys.agency import AgencyKeys, Person, make_agency
-from keys.ceremony import make_key_sheet, make_manifest, window_keys
+from keys.ceremony import RecordHead, make_key_sheet, make_manifest, window_keys
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.federation import Federation
@@ -55,6 +55,15 @@ def refused(desk: Desk, kind: RecordKind, signed: SignedPayload, code: str, now_
     assert desk.node.reads.size() == size
 
 
+HEAD = ("agency", "federation", "now_ms", "version", "valid_ms")
+
+
+def split(values: dict[str, object]) -> tuple[RecordHead, dict[str, object]]:
+    """Return a record's head, and what else it holds."""
+    head = RecordHead(**{name: value for name, value in values.items() if name in HEAD})  # type: ignore[arg-type] # wrong or merged on purpose
+    return head, {name: value for name, value in values.items() if name not in HEAD}
+
+
 def manifest(
     agency: str = "TH-DSI", version: int = 1, keys: AgencyKeys | None = None, **changes: object
 ) -> SignedPayload:
@@ -68,7 +77,8 @@ def manifest(
         "now_ms": NOW_MS,
         "version": version,
     }
-    return make_manifest(keys_of(agency).root.root, **(values | changes))  # type: ignore[arg-type] # wrong or merged on purpose
+    head, rest = split(values | changes)
+    return make_manifest(keys_of(agency).root.root, head, **rest)  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def sheet(agency: str = "TH-DSI", version: int = 1, keys: AgencyKeys | None = None, **changes: object) -> SignedPayload:
@@ -81,7 +91,8 @@ def sheet(agency: str = "TH-DSI", version: int = 1, keys: AgencyKeys | None = No
         "now_ms": NOW_MS,
         "version": version,
     }
-    return make_key_sheet(made.node.operations, **(values | changes))  # type: ignore[arg-type] # wrong or merged on purpose
+    head, rest = split(values | changes)
+    return make_key_sheet(made.node.operations, head, **rest)  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def test_a_log_begins_with_the_roster_and_the_own_records(desk: Desk) -> None:
@@ -177,12 +188,10 @@ def stranger_manifest() -> SignedPayload:
     made = make_agency(AgencyId("MM-CG-HK"), FEDERATION, [], now_ms=NOW_MS, random_bytes=os.urandom)
     return make_manifest(
         made.root.root,
-        agency=made.agency,
-        federation=federation_id(records().roster.payload),
+        RecordHead(agency=made.agency, federation=federation_id(records().roster.payload), now_ms=NOW_MS),
         operations=[made.operations],
         officers=[],
         endpoints=[],
-        now_ms=NOW_MS,
     )
 
 

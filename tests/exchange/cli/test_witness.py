@@ -32,7 +32,7 @@ from exchange.cli.operator.witness_home import (
 )
 from exchange.cli.operator.witness_http import WitnessServer
 from keys.agency import AgencyKeys
-from keys.ceremony import make_manifest, make_roster_1, member_of, save_signed, sign_roster
+from keys.ceremony import RecordHead, make_manifest, make_roster_1, member_of, save_signed, sign_roster
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import federation_id
@@ -239,13 +239,10 @@ def test_a_later_epoch_needs_its_manifest(
     opening = LogEpoch(epoch=2, previous_origin=first.origin, previous_size=20, previous_root=first.checkpoint().root)
     manifest = make_manifest(
         keys.root.root,
-        agency=keys.agency,
-        federation=federation_id(made[1].payload),
+        RecordHead(agency=keys.agency, federation=federation_id(made[1].payload), now_ms=NOW_MS, version=2),
         operations=[keys.operations],
         officers=[],
         endpoints=["127.0.0.1:7443"],
-        now_ms=NOW_MS,
-        version=2,
         log_epochs=(LogEpoch(epoch=1), opening),
     )
     trust(home, made[1], (manifest,), NOW_MS)
