@@ -17,9 +17,10 @@ _MAX_DEPTH = 8  # a bulletin is not nested deeper
 
 def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> None:
     """Verify a disclosure under the log's key; without one there is nothing to hold it against."""
-    from audit.evidence.disclosure import MAX_FILE_BYTES, parse_disclosure, verify_disclosure
     from audit.note.checkpoint import parse_note
     from audit.note.tlogproof import parse_proof
+    from audit.record.commitments import SLOTS
+    from audit.record.disclosure import MAX_FILE_BYTES, parse_disclosure, verify_disclosure
     from keys.errors import RefusedError
 
     if not options.key_text and not options.roster_file:
@@ -55,7 +56,7 @@ def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> Non
     print(f"bulletin {UUID(bytes=found.body.bulletin_id)}")
     for each in found.fields:
         print(f"  {each.field:<11} {safe(' · '.join(shown(each.value)))}  ok")
-    print(f"Verified: {len(found.fields)} of 16 fields are what the log committed to; the others stay shut.")
+    print(f"Verified: {len(found.fields)} of {len(SLOTS)} fields are what the log committed to; the others stay shut.")
 
 
 def _key_of(ctx: click.Context, origin: str, options: "VerifyOptions") -> "VerifierKey":

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from audit.entry.names import instant
 from audit.evidence import case as ec
 from audit.evidence import file as ef
-from audit.evidence.disclosure import parse_disclosure, verify_disclosure
 from audit.evidence.export import add_export, log_head_detail, stamped_note
 from audit.evidence.trust import Trust, check_given, read_trust
+from audit.record.disclosure import parse_disclosure, verify_disclosure
 from audit.verify.rfc3161 import verify_token
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, Step
 from keys.dsse import SignedPayload

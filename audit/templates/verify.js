@@ -318,22 +318,22 @@ async function verifyAll(data, show) {
   }
   return at.open;
 }
-// Fields that are shown while the rest stays shut: each leads by four hashes to the root that the entry commits to.
-const SLOTS = ["kind", "number", "originator", "author", "addressees", "dates", "marking", "urgency", "basis", "subject", "case", "references", "persons", "objects", "statements", "body"];
+// Fields that are shown while the rest stays shut: their commitments and those of the others give the entry's hash.
+const SLOTS = ["kind", "number", "originator", "author", "addressees", "dates", "marking", "urgency", "basis", "subject", "case", "references", "persons", "objects", "statements", "body", "areas", "denied", "attachments", "parts"];
 async function checkFields(data, root) {
-  const names = [];
-  for (const line of data.split("\n\n")[0].split("\n").slice(1)) {
-    const [name, opened, value, more] = line.split(" "), proof = unbase64(opened), slot = SLOTS.indexOf(name);
-    need(slot >= 0 && proof.length === 144 && more === undefined, "a field that is not in its form");
-    let node = await sha(Uint8Array.of(0), proof.slice(0, 16), Uint8Array.of(0, slot), unbase64(value));
-    for (let height = 0; height < 4; height++) {
-      const sibling = proof.slice(16 + 32 * height, 48 + 32 * height);
-      node = (slot >> height) & 1 ? await sha(Uint8Array.of(1), sibling, node) : await sha(Uint8Array.of(1), node, sibling);
-    }
-    need(hex(node) === root, `the log commits to another ${name}`);
+  const names = [], opened = {}, lines = data.split("\n\n")[0].split("\n").slice(1), [word, rest, none] = lines.pop().split(" ");
+  for (const line of lines) {
+    const [name, salt, value, more] = line.split(" "), slot = SLOTS.indexOf(name);
+    need(slot >= 0 && opened[slot] === undefined && unbase64(salt).length === 16 && value && more === undefined, "a field that is not in its form");
+    opened[slot] = await sha(utf8.encode("exchange/v1/field\0"), unbase64(salt), Uint8Array.of(slot), unbase64(value));
     names.push(name);
   }
   need(names.length > 0, "no field");
+  const shut = unbase64(rest);
+  need(word === "shut" && none === undefined && shut.length === 32 * (SLOTS.length - names.length), "the other commitments are not in their form");
+  let at = 0;
+  const whole = SLOTS.map((name, slot) => opened[slot] || shut.slice(at, at += 32));
+  need(hex(await sha(utf8.encode("exchange/v1/fields\0"), Uint8Array.of(SLOTS.length), ...whole)) === root, "the log commits to another bulletin");
   return names.join(", ");
 }
 async function checkRecipient(members, at, name, stem, agency) {

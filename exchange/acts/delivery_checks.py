@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audit.record.commitments import disclosure_root
 from exchange.acts.authorship import check_author_named, check_role, check_signature, find_author
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of
 from exchange.acts.unit_of_work import RandomBytes
 from exchange.records.bulletin import is_understood, parse_bulletin
-from exchange.records.disclosure import disclosure_root
 from exchange.records.dispatch import (
     Dispatch,
     check_recipients,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from audit.entry.entry import Body, Kind, Role
+from audit.record.commitments import disclosure_root
 from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, find_author
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import apply_notices
@@ -23,7 +24,6 @@ from exchange.acts.stored_bulletin import (
 )
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.records.bulletin import id_bytes, parse_bulletin
-from exchange.records.disclosure import disclosure_root
 from exchange.records.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
 from exchange.records.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
 from exchange.records.sealed_statement import Sealed, seal_statement

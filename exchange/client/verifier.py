@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from audit.entry.entry import Kind
 from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
 from audit.note.epochs import epoch_of_origin
+from audit.record.commitments import disclosure_root
 from exchange.acts.node_view import newest_epoch
 from exchange.client.values import ABSENT, SentState
 from exchange.records.bulletin import parse_bulletin
-from exchange.records.disclosure import disclosure_root
 from exchange.records.dispatch import (
     AbsentReason,
     Dispatch,

@@ -17,18 +17,18 @@ from audit.entry.body import parse_body
 from audit.entry.entry import HEAD_LENGTH
 from audit.entry.kinds import Kind
 from audit.evidence import file as ef
-from audit.evidence.disclosure import SLOTS, format_disclosure, parse_disclosure
 from audit.evidence.pages import make_pages
 from audit.evidence.records import MAX_SEQUENCE_GAP, read_delivery, read_dispatch, read_lane_head
 from audit.evidence.zip import write_archive
 from audit.note.checkpoint import parse_note
 from audit.note.tlogproof import parse_proof
+from audit.record.commitments import HEADER_FIELDS
+from audit.record.disclosure import format_disclosure, open_fields, parse_disclosure
 from exchange.acts.directory import RecordKind
 from exchange.authoring.render import render
 from exchange.authoring.render_fields import Block, field_lines
 from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.records.bulletin import is_understood, milliseconds, parse_bulletin
-from exchange.records.disclosure import open_field
 from exchange.records.receipt import decode_receipt, format_receipt
 from exchange.records.statement import parse_statement
 from exchange.store.log_position import epoch_of, index_of, place_of
@@ -49,7 +49,7 @@ class Shown:
     exported_index: int  # of EXPORTED
     request: SignedPayload  # without signature where the operator asked with the node's own keys
     blind: bytes  # 32 bytes
-    fields: tuple[str, ...] = ()  # show these alone, of audit.evidence.disclosure.SLOTS; none: the whole statement
+    fields: tuple[str, ...] = ()  # show these alone, of audit.record.commitments.SLOTS; none: the whole statement
 
 
 def find_bulletin(reads: Reads, name: str) -> HeldBulletin:
@@ -145,7 +145,7 @@ def word_core(core: Mapping[str, bytes]) -> str:
     if ef.STATEMENT in core:
         return _word_statement(SignedPayload.decode(core[ef.STATEMENT]).payload)
     file = parse_disclosure(ef.read_text(ef.FIELDS, core[ef.FIELDS]))
-    return "".join(f"{line}\n" for each in file.fields for line in _word_field(each.field, each.value))
+    return "".join(f"{line}\n" for each in file.disclosure.fields for line in _word_field(each.field, each.value))
 
 
 def _word_statement(payload: bytes) -> str:
@@ -163,7 +163,7 @@ def _word_field(name: str, value: bytes) -> Iterable[str]:
         field = bulletin_pb2.Bulletin.DESCRIPTOR.fields_by_number.get(number)
         yield f"  {field.name if field is not None else number}"
         return
-    kind = bulletin_pb2.Header if SLOTS.index(name) < SLOTS.index("persons") else bulletin_pb2.Bulletin
+    kind = bulletin_pb2.Header if name in HEADER_FIELDS else bulletin_pb2.Bulletin
     try:
         message = kind.FromString(value)
     except DecodeError as error:
@@ -296,7 +296,7 @@ def _content(logs: EpochLogs, epoch: int, index: int, shown: Shown) -> dict[str,
     }
     statement = parse_statement(shown.statement.payload)
     if shown.fields:
-        opened = [open_field(statement.salt, statement.bulletin, name) for name in SLOTS if name in shown.fields]
+        opened = open_fields(statement.salt, statement.bulletin, shown.fields)
         members[ef.FIELDS] = format_disclosure(opened, proofs.prove(index).decode()).encode()
         return members | {ef.TEXT: word_core(members).encode()}
     members[ef.STATEMENT] = shown.statement.encode()

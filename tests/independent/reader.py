@@ -391,12 +391,67 @@ def read_receipt(job):
     return {"kind": kind, "understood": understood, "size": size}
 
 
+# ---------------------------------------------------------------- some fields, the rest shut
+
+NAMES = "kind number originator author addressees dates marking urgency basis subject case references persons objects"
+NAMES = [*NAMES.split(), "statements", "body", "areas", "denied", "attachments", "parts"]
+OF_HEADER = {1: 1, 2: 1, 3: 2, 17: 2, 18: 3, 4: 4, 5: 5, 19: 5, 21: 5, 22: 5, 23: 5, 6: 6, 7: 6, 14: 6, 8: 7, 20: 7}
+OF_HEADER |= {9: 8, 10: 8, 24: 8, 11: 9, 12: 9, 13: 10, 16: 10, 15: 11, 25: 11, 26: 16, 27: 17, 28: 19}
+OF_BULLETIN = {2: 12, 3: 13, 4: 13, 5: 13, 6: 13, 7: 13, 8: 14, 9: 18}
+
+
+def as_they_stand(data):
+    """Give (number, the field's bytes with its tag, its inside) of each field."""
+    at = 0
+    while at < len(data):
+        start = at
+        tag, at = varint(data, at)
+        value, inside = varint(data, at)
+        at = inside + value if tag & 7 == 2 else inside
+        yield tag >> 3, data[start:at], data[inside:at]
+
+
+def slots_of(bulletin):
+    values = [b""] * len(NAMES)
+    for number, whole, inside in as_they_stand(bulletin):
+        if number != 1:
+            values[OF_BULLETIN.get(number, 15)] += whole
+            values[0] = values[0] or (number.to_bytes(2, "big") if number > 100 else b"")
+            continue
+        for each, field, _ in as_they_stand(inside):
+            values[OF_HEADER.get(each, 11)] += field
+    return values
+
+
+def read_fields(job):
+    """Compute the root twice: by whoever has the statement, and by whoever is shown some fields."""
+    stream = hashlib.shake_256(b"exchange/v1/field-salts\0" + bytes.fromhex(job["salt"])).digest(32 * len(NAMES))
+    commit = lambda j, salt, value: sha256(b"exchange/v1/field\0" + salt + bytes([j]) + value)  # noqa: E731
+    root = lambda all_of_them: sha256(b"exchange/v1/fields\0\x14" + b"".join(all_of_them)).hex()  # noqa: E731
+    values = slots_of(bytes.fromhex(job["bulletin"]))
+    noise = [stream[32 * j : 32 * j + 32] for j in range(len(NAMES))]
+    whole = [commit(j, noise[j][:16], value) if value else noise[j] for j, value in enumerate(values)]
+    shut = [bytes.fromhex(each) for each in job["shown"]["shut"]]
+    shown = {NAMES.index(each["field"]): each for each in job["shown"]["fields"]}
+    need(len(shut) == len(NAMES) - len(shown), "disclosure: as many commitments as slots are shut")
+    need(all(len(each) == 32 for each in shut), "disclosure: a commitment has 32 bytes")
+    told = iter(shut)
+    parts = []
+    for j in range(len(NAMES)):
+        each = shown.get(j)
+        opened = each and (bytes.fromhex(each["salt"]), bytes.fromhex(each["value"]))
+        need(not opened or (len(opened[0]) == 16 and opened[1]), "disclosure: a salt of 16 bytes and a value")
+        parts.append(commit(j, *opened) if opened else next(told))
+    need(root(parts) == job["root"], "disclosure: another root")
+    return {"root": root(whole), "values": [value.hex() for value in values]}
+
+
 def main():
     for ours in ("keys", "audit", "exchange", "google"):
         need(importlib.util.find_spec(ours) is None, f"{ours} can be imported here")
     job = json.load(sys.stdin)
     try:
-        answer = {"envelope": read_envelope, "receipt": read_receipt}[job["what"]](job)
+        answer = {"envelope": read_envelope, "receipt": read_receipt, "fields": read_fields}[job["what"]](job)
     except Refused as refused:
         answer = {"refused": str(refused)}
     json.dump(answer, sys.stdout)

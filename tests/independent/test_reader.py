@@ -223,6 +223,17 @@ def test_every_alteration_is_refused_for_a_reason_of_its_own() -> None:
     assert len(ENVELOPES) == 10
 
 
+def test_the_commitments_of_the_vector_are_those_of_the_prose(read: Read) -> None:
+    """Who has the statement, and who is shown some fields, by the words of proto/README.md alone."""
+    told = json.loads((FOLDER / "disclosure.json").read_text())
+    for each in told["opened"]:
+        answer = read({"what": "fields", "shown": each, **told})
+        assert answer == {"root": told["root"], "values": [slot["value"] for slot in told["slots"]]}
+    shown = told["opened"][0]
+    other = shown | {"shut": [*shown["shut"][:-1], "00" * 32]}
+    assert read({"what": "fields", **told, "shown": other}) == {"refused": "disclosure: another root"}
+
+
 def test_the_reader_does_not_run_where_our_packages_can_be_imported(tmp_path: Path) -> None:
     link_libraries(tmp_path / "libraries")
     root = Path(__file__).parents[2]

@@ -206,21 +206,21 @@ def equivocation() -> dict[str, Any]:
 
 
 def disclosure() -> dict[str, Any]:
-    """A salt, a bulletin, its sixteen commitments, and what opens each field that it has."""
-    from audit.evidence.disclosure import SLOTS
-    from exchange.records.disclosure import disclosure_key, disclosure_root, open_field, slot_values
+    """A salt, a bulletin, its twenty commitments, and what opens each field that it has, and all of them."""
+    from audit.record.commitments import SLOTS, commitments, disclosure_root, salt_stream, slot_values
+    from audit.record.disclosure import open_fields
 
     salt, bulletin = bytes(range(32)), bulletin_bytes()
-    opened = [
-        open_field(salt, bulletin, name) for name, value in zip(SLOTS, slot_values(bulletin), strict=True) if value
-    ]
+    values = slot_values(bulletin)
+    present = [name for name, value in zip(SLOTS, values, strict=True) if value]
     return {
         "salt": salt.hex(),
         "bulletin": bulletin.hex(),
-        "disclosure_key": disclosure_key(salt).hex(),
+        "salt_stream": salt_stream(salt).hex(),
+        "commitments": plain(tuple(commitments(salt_stream(salt), values))),
         "root": disclosure_root(salt, bulletin).hex(),
-        "slots": [{"name": n, "value": v.hex()} for n, v in zip(SLOTS, slot_values(bulletin), strict=True)],
-        "opened": [plain(each) for each in opened],
+        "slots": [{"name": n, "value": v.hex()} for n, v in zip(SLOTS, values, strict=True)],
+        "opened": [plain(open_fields(salt, bulletin, names)) for names in (*([each] for each in present), present)],
     }
 
 

@@ -39,8 +39,8 @@ def disclose(
     Whoever has the roster verifies the file with `exchange audit verify`; the other fields stay shut. ID is a number,
     an id, or its first eight characters.
     """
-    from audit.evidence.disclosure import SLOTS, format_disclosure
-    from exchange.records.disclosure import open_field
+    from audit.record.commitments import SLOTS
+    from audit.record.disclosure import format_disclosure, open_fields
     from exchange.records.receipt import format_receipt
     from keys.files import PRIVATE, write_file
 
@@ -51,12 +51,13 @@ def disclose(
     item = node.find(name)
     exported = node.export(item, case=case, because=because)
     statement = exported.opened.statement
-    opened = [open_field(statement.salt, statement.bulletin, field) for field in SLOTS if field in fields]
-    text = format_disclosure(opened, format_receipt(exported.proof))
+    disclosure = open_fields(statement.salt, statement.bulletin, fields)
+    text = format_disclosure(disclosure, format_receipt(exported.proof))
     write_file(output, text.encode(), mode=PRIVATE)
-    told = {"file": str(output), "bulletin_id": item.bulletin_id, "fields": [each.field for each in opened]}
+    names = [each.field for each in disclosure.fields]
+    told = {"file": str(output), "bulletin_id": item.bulletin_id, "fields": names}
     if as_json:
         shown.print_json({"ok": True, **told, "log_index": exported.opened.log_index})
         return
-    click.echo(f"{output}: {', '.join(each.field for each in opened)} of {item.bulletin_id}")
+    click.echo(f"{output}: {', '.join(names)} of {item.bulletin_id}")
     click.echo(f"logged as entry {exported.opened.log_index} of {node.agency}; receipt verified")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from audit.cli.shared import write_whole
-from audit.evidence.disclosure import SLOTS
+from audit.record.commitments import SLOTS
 from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
 from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.evidence.gather_evidence import Shown, evidence_file, find_bulletin, gather
