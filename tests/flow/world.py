@@ -35,8 +35,9 @@ from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rpc.transport.runtime import Runtime
 from exchange.rules import packaged_catalogue
+from exchange.store.factory import create_store, open_store
 from exchange.store.home_paths import Paths
-from exchange.store.sqlite import SqliteStore
+from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
@@ -46,7 +47,6 @@ from keys.certificate import node_name, private_pem
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from keys.roster import catalogue_digest
-from tests.home_files import DATABASE
 from tests.world import advisory
 
 FEDERATION = "exercise.example"
@@ -145,13 +145,21 @@ class Member:
             pseudonym_key=bytes(32),
             now_us=time.time_ns() // 1000,
             records=adopted,
+            make_store=self.make_store,
         )
         (self.home / TLS_FILE).write_bytes(self.keys.tls_leaf)
 
+    def make_store(self) -> NodeStore:
+        """Make an empty store for the node."""
+        return create_store(Paths(home=self.home).store)
+
+    def open_store(self) -> NodeStore:
+        """Open what the node keeps."""
+        return open_store(Paths(home=self.home).store)
+
     def open(self) -> Node:
         """Open the node from its files, with keys from memory."""
-        store = SqliteStore(self.home / DATABASE)
-        paths = Paths(home=self.home)
+        store, paths = self.open_store(), Paths(home=self.home)
         view = homes.restore_view(store, self.keys.node)
         second = self.keys.node.log_mldsa44
         return Node(self.home, view, store, SqliteLock.open(paths.lock), os.urandom, log_mldsa44=second)
@@ -292,14 +300,15 @@ class World:
         *,
         settings: Settings = QUICK,
         introduced: bool = True,
+        member: type[Member] = Member,
     ) -> None:
         self.endpoints: dict[str, list[str]] = {}
         made = records(tuple(agencies))
         self.members = {
-            agency: Member(AgencyId(agency), folder / agency, made, self.endpoints, settings) for agency in agencies
+            agency: member(AgencyId(agency), folder / agency, made, self.endpoints, settings) for agency in agencies
         }
-        for member in self.members.values():
-            member.make(agencies if introduced else ())
+        for each in self.members.values():
+            each.make(agencies if introduced else ())
 
     def __getitem__(self, agency: str) -> Member:
         return self.members[agency]

@@ -87,7 +87,7 @@ def test_a_request_is_logged_and_then_opens_the_bulletin(receiver: Desk, held: B
     assert parse_bulletin(parse_statement(opened.statement.payload).bulletin) == held
     body = receiver.bodies(Kind.OPENED)[-1]
     assert (body.refers_to, body.purpose, body.outcome) == (granted.held[0].entry_index, 1, Outcome.DONE)
-    random, kept = receiver.node.reads.reading(granted.entry_index)  # type: ignore[attr-defined] # of this engine
+    random, kept = receiver.node.reads.reading(granted.entry_index)
     assert body.digest == opened_digest(random, read_digest(signed.payload))
     assert kept == signed.encode()
     assert receiver.node.reads.find("HK-IMMD", granted.held[0].bulletin_id).opened

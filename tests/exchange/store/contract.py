@@ -6,42 +6,26 @@ A subclass gives ``engine``: how to make a store in a folder, and how to open it
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
-from exchange.store.store import AdoptedRecord, Content, DeliveryState, InboundRow, NodeStore, Notice
+from exchange.store.store import (
+    AdoptedRecord,
+    DeliveryState,
+    InboundRow,
+    NodeStore,
+    Notice,
+)
 from keys.errors import UnavailableError
+from tests.exchange.store.contract_keeping import TWICE, BoomError, KeepingContract
 from tests.exchange.store.rows import LANE, NASTY, content, entries, held, outbound
 
-TWICE = r"UNIQUE|unique"  # what engines say
 
-
-class Engine(Protocol):
-    """Makes and opens stores in one folder."""
-
-    def make(self, folder: Path) -> NodeStore: ...
-    def reopen(self, folder: Path) -> NodeStore: ...
-
-
-class BoomError(Exception):
-    """Something that an act raises."""
-
-
-class StoreContract:
+class StoreContract(KeepingContract):
     """Run by subclasses named ``Test…`` with an ``engine``."""
-
-    engine: Engine
-
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[NodeStore]:
-        made = self.engine.make(tmp_path)
-        yield made
-        made.close()
 
     # a transaction happens as a whole, or not at all
 
@@ -327,58 +311,3 @@ class StoreContract:
         assert list(store.evidence()) == [(5, "lane", b"x"), (4, "dispatch", b"y")]
         with pytest.raises(Exception, match=TWICE), store.transaction() as rows:
             rows.add_record(record)
-
-    # what is kept until when, and what is left after an erasure
-
-    def test_an_erasure_leaves_the_dispatch_and_nothing_that_opens(self, store: NodeStore) -> None:
-        with store.transaction() as rows:
-            lane = rows.open_lane(outgoing=True, **LANE)
-            for index in (1, 2):
-                rows.add_bulletin(held(index, retain_until_day=7, retention_rule=3), content(index))
-            rows.add_outbound([outbound(lane, 1, 1), outbound(lane, 2, 2)])
-        with store.transaction() as rows:
-            rows.erase(1)
-        reads = store.reads()
-        gone, kept = (reads.find("HK-IMMD", index.to_bytes(16, "big")) for index in (1, 2))
-        assert gone == held(
-            1, retain_until_day=7, retention_rule=3, erased=True, facts=replace(held(1).facts, number="")
-        )
-        assert kept == held(2, retain_until_day=7, retention_rule=3)
-        assert reads.content(1) == Content(dispatch=content(1).dispatch, body=b"", wrap=b"", stored_key=b"")
-        assert reads.content(2) == content(2)
-        assert [row.wrap for row in reads.outbound(lane.row, 0, 9)] == [b"", outbound(lane, 2).wrap]
-        assert reads.erased_count() == 1
-        assert reads.stored_keys(0, 9) == [(2, held(2).statement_digest, content(2).stored_key)]
-
-    def test_what_is_kept_is_read_from_a_place_and_by_its_day(self, store: NodeStore) -> None:
-        with store.transaction() as rows:
-            for index, day in enumerate((5, 0, 9, 5), 1):
-                rows.add_bulletin(held(index, retain_until_day=day), content(index))
-            rows.erase(1)
-        reads = store.reads()
-        assert [each.entry_index for each in reads.kept(0, 9)] == [2, 3, 4]
-        assert [each.entry_index for each in reads.kept(2, 1)] == [3]
-        assert [each.entry_index for each in reads.kept(0, 9, until_before_day=6)] == [4]  # no day is none before it
-        assert [each.entry_index for each in reads.kept(0, 9, until_before_day=5)] == []
-
-    def test_a_hold_is_open_until_it_is_released(self, store: NodeStore) -> None:
-        with store.transaction() as rows:
-            rows.set_hold(10, 1)
-            rows.set_hold(11, 1)
-            rows.set_hold(12, 2)
-        assert store.reads().open_holds(1) == [10, 11]
-        with store.transaction() as rows:
-            rows.release_hold(10, 13)
-        assert store.reads().open_holds(1) == [11]
-        assert store.reads().open_holds(3) == []
-
-    def test_readings_and_stored_keys_are_replaced_and_erased(self, store: NodeStore) -> None:
-        with store.transaction() as rows:
-            rows.add_bulletin(held(1), content(1))
-            rows.add_reading(5, bytes(32), b"request")
-            rows.add_reading(6, bytes(32), b"another")
-            rows.erase_reading(5)
-            rows.store_keys([(1, b"anew"), (9, b"of nothing")])
-        assert store.reads().readings_after(0, 9) == [(6, b"another")]
-        assert store.reads().stored_keys(0, 9) == [(1, held(1).statement_digest, b"anew")]
-        assert store.scrub()

@@ -20,11 +20,14 @@ from tests.exchange.store.rows import content, entries, held
 class Sqlite:
     """One file in a folder."""
 
-    def make(self, folder: Path) -> NodeStore:
-        return create_store(f"sqlite:{folder / 'node.db'}")
+    def uri(self, folder: Path, name: str = "node") -> str:
+        return f"sqlite:{folder / name}.db"
 
-    def reopen(self, folder: Path) -> NodeStore:
-        store = open_store(f"sqlite:{folder / 'node.db'}")
+    def make(self, folder: Path, name: str = "node") -> NodeStore:
+        return create_store(self.uri(folder, name))
+
+    def reopen(self, folder: Path, name: str = "node") -> NodeStore:
+        store = open_store(self.uri(folder, name))
         assert isinstance(store, SqliteStore)
         store._writer.set_busy_timeout(100)  # milliseconds; a second writer is turned away sooner
         return store
@@ -33,8 +36,8 @@ class Sqlite:
 class FaultySqlite(Sqlite):
     """The same behind a wrapper that breaks nothing."""
 
-    def make(self, folder: Path) -> NodeStore:
-        return FaultyStore(super().make(folder))
+    def make(self, folder: Path, name: str = "node") -> NodeStore:
+        return FaultyStore(super().make(folder, name))
 
 
 class TestSqlite(StoreContract):

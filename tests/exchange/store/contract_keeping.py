@@ -1,0 +1,180 @@
+"""The half of the contract of stores that is about what is kept until when, and what is left of it; see ``contract``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from exchange.store.store import (
+    AdoptedRecord,
+    Content,
+    InboundRow,
+    NodeStore,
+    Notice,
+    Reads,
+    Transaction,
+)
+from tests.exchange.store.rows import LANE, content, entries, held, outbound
+
+TWICE = r"UNIQUE|unique"  # what engines say
+
+
+class Engine(Protocol):
+    """Makes and opens stores in one folder."""
+
+    def uri(self, folder: Path, name: str = "node") -> str: ...
+    def make(self, folder: Path, name: str = "node") -> NodeStore: ...
+    def reopen(self, folder: Path, name: str = "node") -> NodeStore: ...
+
+
+class BoomError(Exception):
+    """Something that an act raises."""
+
+
+class KeepingContract:
+    """The base of ``StoreContract``, with its store."""
+
+    engine: Engine
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[NodeStore]:
+        made = self.engine.make(tmp_path)
+        yield made
+        made.close()
+
+    # what is kept until when, and what is left after an erasure
+
+    def test_an_erasure_leaves_the_dispatch_and_nothing_that_opens(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            lane = rows.open_lane(outgoing=True, **LANE)
+            for index in (1, 2):
+                rows.add_bulletin(held(index, retain_until_day=7, retention_rule=3), content(index))
+            rows.add_outbound([outbound(lane, 1, 1), outbound(lane, 2, 2)])
+        with store.transaction() as rows:
+            rows.erase(1)
+        reads = store.reads()
+        gone, kept = (reads.find("HK-IMMD", index.to_bytes(16, "big")) for index in (1, 2))
+        assert gone == held(
+            1, retain_until_day=7, retention_rule=3, erased=True, facts=replace(held(1).facts, number="")
+        )
+        assert kept == held(2, retain_until_day=7, retention_rule=3)
+        assert reads.content(1) == Content(dispatch=content(1).dispatch, body=b"", wrap=b"", stored_key=b"")
+        assert reads.content(2) == content(2)
+        assert [row.wrap for row in reads.outbound(lane.row, 0, 9)] == [b"", outbound(lane, 2).wrap]
+        assert reads.erased_count() == 1
+        assert reads.stored_keys(0, 9) == [(2, held(2).statement_digest, content(2).stored_key)]
+
+    def test_what_is_kept_is_read_from_a_place_and_by_its_day(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            for index, day in enumerate((5, 0, 9, 5), 1):
+                rows.add_bulletin(held(index, retain_until_day=day), content(index))
+            rows.erase(1)
+        reads = store.reads()
+        assert [each.entry_index for each in reads.kept(0, 9)] == [2, 3, 4]
+        assert [each.entry_index for each in reads.kept(2, 1)] == [3]
+        assert [each.entry_index for each in reads.kept(0, 9, until_before_day=6)] == [4]  # no day is none before it
+        assert [each.entry_index for each in reads.kept(0, 9, until_before_day=5)] == []
+
+    def test_a_hold_is_open_until_it_is_released(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            rows.set_hold(10, 1)
+            rows.set_hold(11, 1)
+            rows.set_hold(12, 2)
+        assert store.reads().open_holds(1) == [10, 11]
+        with store.transaction() as rows:
+            rows.release_hold(10, 13)
+        assert store.reads().open_holds(1) == [11]
+        assert store.reads().open_holds(3) == []
+
+    def test_readings_and_stored_keys_are_replaced_and_erased(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            rows.add_bulletin(held(1), content(1))
+            rows.add_reading(5, bytes(32), b"request")
+            rows.add_reading(6, bytes(32), b"another")
+            rows.erase_reading(5)
+            rows.store_keys([(1, b"anew"), (9, b"of nothing")])
+        assert store.reads().readings_after(0, 9) == [(6, b"another")]
+        assert store.reads().stored_keys(0, 9) == [(1, held(1).statement_digest, b"anew")]
+        assert store.scrub()
+        assert store.reads().reading(6) == (bytes(32), b"another")
+        assert store.reads().reading(5) is None
+
+    def test_of_what_was_erased_no_key_is_stored_again(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            rows.add_bulletin(held(1), content(1))
+            rows.erase(1)
+            rows.store_keys([(1, b"anew")])
+        assert store.reads().stored_keys(0, 9) == []
+        assert store.reads().content(1).erased
+
+    def test_all_but_the_log_is_carried_from_a_store_that_stays_as_it_is(
+        self, store: NodeStore, tmp_path: Path
+    ) -> None:
+        with store.transaction() as rows:
+            fill(rows)
+            rows.append_entries(entries(0, 3))
+            rows.put_tiles([(0, 0, b"t")])
+        before = everything(store.reads())
+        store.close()
+        fresh = self.engine.make(tmp_path, "fresh")
+        fresh.carry_from(self.engine.uri(tmp_path))
+        found = fresh.reads()
+        assert (found.size(), found.get_tile(0, 0)) == (0, None)
+        assert everything(found) == before
+        with fresh.transaction() as rows:
+            rows.append_entries(entries(0, 1))
+            assert rows.next_number("ADV", 2026) == 2
+            assert not rows.take_nonce(b"n" * 16)
+        fresh.close()
+        again = self.engine.reopen(tmp_path)
+        assert (again.reads().size(), everything(again.reads())) == (3, before)
+        again.close()
+
+    # what a store is called, and how it fails
+
+    def test_a_store_has_a_name_for_messages(self, store: NodeStore, tmp_path: Path) -> None:
+        assert store.name.startswith(str(tmp_path))
+        with store.guard():
+            assert store.reads().size() == 0
+        with pytest.raises(BoomError), store.guard():  # what is not the engine's passes
+            raise BoomError
+
+
+def fill(rows: Transaction) -> None:
+    """Put one of everything into a store."""
+    lane = rows.open_lane(outgoing=True, **LANE)
+    rows.add_bulletin(held(1), content(1))
+    rows.add_outbound([outbound(lane, 1)])
+    rows.add_inbound(InboundRow(lane=lane.row, sequence=1, delivery=b"v", digest=b"g" * 32, entry_index=4))
+    rows.add_record(AdoptedRecord(kind=2, agency="TH-DSI", version=1, digest=bytes(32), signed=b"s"))
+    rows.add_notice(Notice(sender="HK-IMMD", target_id=b"t" * 16, relation=2, bulletin_id=b"b" * 16))
+    rows.add_catalogue(bytes(32), {"a": b"1"})
+    rows.set_peer_checkpoint("TH-DSI", 2, "note", 3)
+    rows.add_reading(5, bytes(32), b"request")
+    rows.add_evidence(5, "lane", b"x")
+    rows.add_attempts([(lane.row, 1)])
+    rows.set_hold(10, 1)
+    rows.set_meta("a", b"1")
+    rows.next_number("ADV", 2026)
+    rows.take_nonce(b"n" * 16)
+
+
+def everything(reads: Reads) -> list[object]:
+    """Read what ``fill`` has put in."""
+    row = reads.lanes()[0].row
+    return [
+        *(
+            reads.lanes(),
+            reads.kept(-1, 9),
+            reads.content(1),
+            reads.outbound(row, 0, 9),
+            reads.inbound_after(row, 0, 9),
+        ),
+        *(reads.records(), reads.notices("HK-IMMD", b"t" * 16), reads.catalogue(bytes(32)), reads.open_holds(1)),
+        *(reads.peer_checkpoint("TH-DSI", 3), reads.peer_checkpoint("TH-DSI"), reads.readings_after(0, 9)),
+        *(list(reads.evidence()), reads.attempts(row, 1), reads.meta("a"), reads.stored_keys(0, 9)),
+    ]
