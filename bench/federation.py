@@ -8,44 +8,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from exchange.acts.directory import RecordKind
 from exchange.authoring.draft import read_draft
+from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import node
 from exchange.node.home import open_node
 from exchange.node.node import Node
 from exchange.records.bulletin import encode_bulletin, uuid7
 from exchange.records.statement import Statement, recipients_of
-from exchange.rules import packaged_catalogue
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
-from keys.agency import AgencyKeys, KeyPlan, Person, make_agency, save_agency
-from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
+from keys.agency import KeyPlan, Person, make_agency, save_agency
 from keys.dsse import SignedPayload
-from keys.identity import AgencyId, federation_id, record_digest
+from keys.identity import AgencyId
 from keys.keystore import INTERACTIVE
-from keys.roster import catalogue_digest
 
 NAME = "bench.example"
 SENDER, READERS, ABSENT = "HK-IMMD", ("HK-SB", "TH-DSI"), "TW-NHRC"
 AGENCIES = (SENDER, *READERS, ABSENT)
 OFFICER = "officer-1"
 ROOTS = 4  # agencies with a root of the roster
-NOWHERE = "127.0.0.1:1"  # nobody listens; nodes are told of each other's ports as they start
 PASSPHRASE = b"bench"
 EXAMPLES = Path(node.__file__).parents[1] / "examples"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Federation:
-    """Everybody's keys and the records that they signed."""
+@dataclass(frozen=True, kw_only=True)
+class Federation(FoundedFederation):
+    """A federation with homes."""
 
     folder: Path
-    keys: dict[str, AgencyKeys]
-    roster: SignedPayload
-    manifests: dict[str, SignedPayload]
-    key_sheets: dict[str, SignedPayload]
-    id: bytes  # hashed once: an author's program does not hash the roster for each bulletin either
-    roster_digest: bytes
 
     def home(self, agency: str) -> Path:
         return self.folder / agency
@@ -55,8 +45,8 @@ def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, homes: tuple[str, 
     """Hold the ceremony and write a home for each agency, or for those named."""
     now_ms = node.now_ms()
     people = (Person(id=OFFICER, ceiling=4),)
-    keys = {
-        each: make_agency(
+    keys = [
+        make_agency(
             AgencyId(each),
             NAME,
             people,
@@ -65,47 +55,20 @@ def found(folder: Path, agencies: tuple[str, ...] = AGENCIES, homes: tuple[str, 
             plan=KeyPlan(roster_root=place < ROOTS),
         )
         for place, each in enumerate(agencies)
-    }
-    catalogue = packaged_catalogue().files
-    roster = make_roster_1(
-        [each.application for each in keys.values()], catalogue_digest=catalogue_digest(catalogue), now_ms=now_ms
-    )
-    for each in keys.values():
-        if each.root.roster_root is not None:
-            roster = sign_roster(roster, each.root.roster_root)
+    ]
+    founded = found_federation(keys, now_ms=now_ms)
     made = Federation(
         folder=folder,
-        keys=keys,
-        roster=roster,
-        manifests={a: agency_manifest(k, roster, [NOWHERE], now_ms) for a, k in keys.items()},
-        key_sheets={a: agency_key_sheet(k, roster, now_ms) for a, k in keys.items()},
-        id=federation_id(roster.payload),
-        roster_digest=record_digest("roster", roster.payload),
+        keys=founded.keys,
+        roster=founded.roster,
+        manifests=founded.manifests,
+        key_sheets=founded.key_sheets,
     )
     for agency in homes or agencies:
-        _settle(made, agency)
+        home = made.home(agency)
+        save_agency(home, made.keys[agency], lambda _: PASSPHRASE, os.urandom, root_profile=INTERACTIVE)
+        made.create_home(home, agency, now_us=node.now_us(), pseudonym_key=os.urandom(32))
     return made
-
-
-def _settle(made: Federation, agency: str) -> None:
-    """Write one home and adopt everybody's records in it."""
-    home = made.home(agency)
-    save_agency(home, made.keys[agency], lambda _: PASSPHRASE, os.urandom, root_profile=INTERACTIVE)
-    node.create(
-        home,
-        agency=AgencyId(agency),
-        roster=made.roster,
-        manifest=made.manifests[agency],
-        key_sheet=made.key_sheets[agency],
-        catalogue=packaged_catalogue().files,
-        pseudonym_key=os.urandom(32),
-        now_us=node.now_us(),
-    )
-    with opened(made, agency) as made_node:
-        for other in made.manifests:
-            if other != agency:
-                made_node.adopt_now(RecordKind.MANIFEST, made.manifests[other])
-                made_node.adopt_now(RecordKind.KEY_SHEET, made.key_sheets[other])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from exchange.acts.intake import Message
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.authoring.draft import read_draft
+from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import node
 from exchange.node.clock import NodeClock
 from exchange.records.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
@@ -34,11 +35,8 @@ from exchange.store.storage_key import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import AgencyKeys, Person, make_agency
-from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.dsse import SignedPayload
-from keys.federation import Federation
 from keys.identity import AgencyId
-from keys.roster import catalogue_digest
 from tests.home_files import DATABASE
 
 FEDERATION = "exercise.example"
@@ -67,40 +65,14 @@ def catalogue() -> Catalogue:
     return packaged_catalogue()
 
 
-@dataclass(frozen=True)
-class Records:
-    """Roster 1 and everybody's manifest and key sheet."""
-
-    roster: SignedPayload
-    manifests: dict[str, SignedPayload]
-    key_sheets: dict[str, SignedPayload]
-
-    def federation(self) -> Federation:
-        made = Federation.found(self.roster)
-        for agency in self.manifests:
-            made = made.with_manifest(self.manifests[agency], NOW_MS)
-            made = made.with_key_sheet(self.key_sheets[agency], NOW_MS)
-        return made
-
-
-def records(agencies: tuple[str, ...] = AGENCIES, federation: str = FEDERATION) -> Records:
+def records(agencies: tuple[str, ...] = AGENCIES, federation: str = FEDERATION) -> FoundedFederation:
     """Hold the ceremony, once a session."""
     return _records(agencies, federation)
 
 
 @cache
-def _records(agencies: tuple[str, ...], federation: str) -> Records:
-    made = [keys_of(agency, federation) for agency in agencies]
-    digest = catalogue_digest(catalogue().files)
-    roster = make_roster_1([each.application for each in made], catalogue_digest=digest, now_ms=NOW_MS)
-    for each in made:
-        assert each.root.roster_root is not None
-        roster = sign_roster(roster, each.root.roster_root)
-    return Records(
-        roster,
-        {each.agency: agency_manifest(each, roster, ["127.0.0.1:1"], NOW_MS) for each in made},
-        {each.agency: agency_key_sheet(each, roster, NOW_MS) for each in made},
-    )
+def _records(agencies: tuple[str, ...], federation: str) -> FoundedFederation:
+    return found_federation([keys_of(agency, federation) for agency in agencies], now_ms=NOW_MS)
 
 
 def clock_at(at_ms: int) -> NodeClock:
@@ -108,10 +80,10 @@ def clock_at(at_ms: int) -> NodeClock:
     return NodeClock(lambda: at_ms * 1000, lambda: 0)
 
 
-def view_of(agency: str, made: Records | None = None) -> NodeView:
+def view_of(agency: str, made: FoundedFederation | None = None) -> NodeView:
     """Build an agency's house with everything adopted."""
     keys = keys_of(agency)
-    federation = (made or records()).federation()
+    federation = (made or records()).adopted(NOW_MS)
     member = federation.roster.member(agency)
     assert member is not None
     return NodeView(
@@ -141,17 +113,7 @@ class Desk:
         self._heads = itertools.count(NOW_MS)
 
     def _create(self, home: Path) -> None:
-        made, agency = records(), self.agency
-        node.create(
-            home,
-            agency=self.agency,
-            roster=made.roster,
-            manifest=made.manifests[agency],
-            key_sheet=made.key_sheets[agency],
-            catalogue=catalogue().files,
-            pseudonym_key=bytes(32),
-            now_us=NOW_MS * 1000,
-        )
+        records().create_home(home, self.agency, now_us=NOW_MS * 1000, introduced=False)
 
     def start(self) -> node.Node:
         """Open the node anew from its files."""

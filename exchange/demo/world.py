@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from exchange.authoring.draft import read_draft
+from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node.config import NodeConfig
 from exchange.node.node_init import settle
 from exchange.records.bulletin import id_bytes
@@ -27,7 +28,6 @@ from keys.files import PRIVATE, write_file
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, OfficerKeys
 from keys.keystore import INTERACTIVE
-from keys.roster import catalogue_digest
 
 FEDERATION = "exercise.example"
 OFFICER = "duty-1"
@@ -131,9 +131,10 @@ def found_world(
 
     with ThreadPoolExecutor(2) as pool:
         made = dict(zip(chosen, pool.map(found, chosen), strict=True))
-    roster = _hold_ceremony(list(made.values()), now_ms)
-    ceremony.save_signed(folder / ROSTER_FILE, roster)
-    _settle_all(folder, made, configs, roster, now_us, random_bytes)
+    endpoints = {str(name): config.listen for name, config in configs.items()}
+    founded = found_federation(list(made.values()), now_ms=now_ms, endpoints=endpoints)
+    ceremony.save_signed(folder / ROSTER_FILE, founded.roster)
+    _settle_all(folder, founded, configs, now_us, random_bytes)
     agencies = tuple(
         DemoAgency(
             id=name,
@@ -144,45 +145,28 @@ def found_world(
         )
         for name, keys in made.items()
     )
-    return World(folder=folder, roster=roster, agencies=agencies, examples=examples, held_ports=held)
-
-
-def _hold_ceremony(made: Sequence[AgencyKeys], now_ms: int) -> SignedPayload:
-    """Put roster 1 together and have every root sign it."""
-    digest = catalogue_digest(packaged_catalogue().files)
-    applications = [ceremony.member_of(each) for each in made]
-    roster = ceremony.make_roster_1(applications, catalogue_digest=digest, now_ms=now_ms)
-    for each in made:
-        if each.root.roster_root is not None:
-            roster = ceremony.sign_roster(roster, each.root.roster_root)
-    return roster
+    return World(folder=folder, roster=founded.roster, agencies=agencies, examples=examples, held_ports=held)
 
 
 def _settle_all(
     folder: Path,
-    made: dict[AgencyId, AgencyKeys],
+    founded: FoundedFederation,
     configs: dict[AgencyId, NodeConfig],
-    roster: SignedPayload,
     now_us: int,
     random_bytes: Callable[[int], bytes],
 ) -> None:
     """Make each home a node's, with everybody's records adopted from the start."""
-    now_ms = now_us // 1000
-    manifests = {
-        name: ceremony.agency_manifest(keys, roster, [configs[name].listen], now_ms) for name, keys in made.items()
-    }
-    sheets = {name: ceremony.agency_key_sheet(keys, roster, now_ms) for name, keys in made.items()}
-    for name in made:
+    for name, config in configs.items():
         home = folder / name
-        ceremony.save_signed(home / "manifest", manifests[name])
-        ceremony.save_signed(home / "key-sheet", sheets[name])
+        ceremony.save_signed(home / "manifest", founded.manifests[name])
+        ceremony.save_signed(home / "key-sheet", founded.key_sheets[name])
         settle(
             home,
-            configs[name],
-            roster=roster,
-            manifest=manifests[name],
-            key_sheet=sheets[name],
-            records=[record for other in made if other != name for record in (manifests[other], sheets[other])],
+            config,
+            roster=founded.roster,
+            manifest=founded.manifests[name],
+            key_sheet=founded.key_sheets[name],
+            records=founded.records_but(name),
             catalogue=packaged_catalogue().files,
             now_us=now_us,
             random_bytes=random_bytes,

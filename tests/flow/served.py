@@ -99,7 +99,7 @@ def serve(pipe: Connection, agency: str, home: str, hasty: bool = False) -> None
 async def _serve(pipe: Connection, agency: str, home: Path) -> None:
     member = Member(AgencyId(agency), home, records((SENDER, RECEIVER)), Ports(home.parent), QUICK)
     if not home.exists():
-        member.make((SENDER, RECEIVER))
+        member.make()
     await member.start()
     served = Served(member)
     pipe.send("ready")

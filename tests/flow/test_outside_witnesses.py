@@ -17,18 +17,17 @@ from audit.verify.trust import policy_of
 from audit.witness.witness import Witness, WitnessRefusal, format_request
 from audit.witness.witness_state import WitnessState
 from exchange.cli.operator.witness_http import WitnessServer
+from exchange.demo.federation import found_federation
 from exchange.rpc.audit.cosignatures import Gathering
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.serve.running_node import ServeOptions, serve
-from exchange.rules import packaged_catalogue
-from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.errors import UnavailableError
 from keys.external_witness import make_outside
 from keys.identity import Usage
-from keys.roster import catalogue_digest, parse_roster
+from keys.roster import parse_roster
 from keys.signing import Ed25519Signer
 from tests.flow.witnessing import SOON, A, B
-from tests.flow.world import MADE_MS, Member, Records, World, keys_of, until
+from tests.flow.world import MADE_MS, Member, World, keys_of, until
 
 
 @contextmanager
@@ -87,13 +86,8 @@ async def test_a_lone_agency_is_witnessed_by_an_oversight_body_that_its_roster_n
     name = "oversight.example/witness"
     made = keys_of(A)
     application = make_outside(Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32), None)
-    digest = catalogue_digest(packaged_catalogue().files)
-    roster = make_roster_1([made.application], catalogue_digest=digest, now_ms=MADE_MS, witnesses=[application])
-    assert made.root.roster_root is not None
-    roster = sign_roster(roster, made.root.roster_root)
-    manifests = {A: agency_manifest(made, roster, ["127.0.0.1:1"], MADE_MS)}
-    sheets = {A: agency_key_sheet(made, roster, MADE_MS)}
-    member = Member(made.agency, tmp_path / A, Records(roster, manifests, sheets), {}, SOON)
+    founded = found_federation([made], now_ms=MADE_MS, witnesses=[application])
+    member = Member(made.agency, tmp_path / A, founded, {}, SOON)
     member.make()
     node = member.open()
     node.start()
@@ -102,7 +96,7 @@ async def test_a_lone_agency_is_witnessed_by_an_oversight_body_that_its_roster_n
         try:
             await until(lambda: node.witnessed[0] == node.reads.size())
             assert (tmp_path / A / "witnesses.vkeys").read_text() == format_vkeys(
-                policy_of(parse_roster(roster.payload), A)
+                policy_of(parse_roster(founded.roster.payload), A)
             )
             assert policy_of(node.view.federation.roster, A).judge(node.witnessed[1]).names == (name,)
         finally:

@@ -22,8 +22,8 @@ from typing import Any, TextIO
 from audit.entry.entry import Body, Kind, Outcome, parse_body, parse_entry
 from audit.log.lock import SqliteLock
 from exchange.acts.node_view import NodeView
+from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import home as homes
-from exchange.node import node as nodes
 from exchange.node.node import Node
 from exchange.records.bulletin import encode_bulletin, id_bytes
 from exchange.records.statement import ReadPurpose, ReadRequest, Statement, recipients_of
@@ -34,7 +34,6 @@ from exchange.rpc.transport.limits import Settings
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rpc.transport.runtime import Runtime
-from exchange.rules import packaged_catalogue
 from exchange.store.factory import create_store, open_store
 from exchange.store.home_paths import Paths
 from exchange.store.store import NodeStore
@@ -42,11 +41,9 @@ from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import TLS_FILE, AgencyKeys, MadeOfficer, Person, make_agency
-from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, sign_roster
 from keys.certificate import node_name, private_pem
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from keys.roster import catalogue_digest
 from tests.world import advisory
 
 FEDERATION = "exercise.example"
@@ -80,29 +77,10 @@ def keys_of(agency: str) -> AgencyKeys:
     return make_agency(AgencyId(agency), FEDERATION, PEOPLE, now_ms=MADE_MS, random_bytes=os.urandom)
 
 
-@dataclass(frozen=True)
-class Records:
-    """Roster 1 and everybody's manifest and key sheet."""
-
-    roster: SignedPayload
-    manifests: dict[str, SignedPayload]
-    key_sheets: dict[str, SignedPayload]
-
-
 @cache
-def records(agencies: tuple[str, ...]) -> Records:
+def records(agencies: tuple[str, ...]) -> FoundedFederation:
     """Hold the ceremony, once a session."""
-    made = [keys_of(agency) for agency in agencies]
-    digest = catalogue_digest(packaged_catalogue().files)
-    roster = make_roster_1([each.application for each in made], catalogue_digest=digest, now_ms=MADE_MS)
-    for each in made:
-        assert each.root.roster_root is not None
-        roster = sign_roster(roster, each.root.roster_root)
-    return Records(
-        roster,
-        {each.agency: agency_manifest(each, roster, ["127.0.0.1:1"], MADE_MS) for each in made},
-        {each.agency: agency_key_sheet(each, roster, MADE_MS) for each in made},
-    )
+    return found_federation([keys_of(agency) for agency in agencies], now_ms=MADE_MS)
 
 
 @dataclass
@@ -111,7 +89,7 @@ class Member:
 
     agency: AgencyId
     home: Path
-    records: Records
+    records: FoundedFederation
     endpoints: dict[str, list[str]]
     settings: Settings
     running: RunningNode | None = None
@@ -126,25 +104,14 @@ class Member:
         assert self.running is not None
         return self.running.node
 
-    def make(self, others: Sequence[str] = ()) -> None:
+    def make(self, *, introduced: bool = True) -> None:
         """Make the home: database, lock, the first entries, the leaf; others' records adopted from files."""
-        adopted = [
-            made[other]
-            for other in others
-            if other != self.agency
-            for made in (self.records.manifests, self.records.key_sheets)
-        ]
         self.home.mkdir(parents=True)
-        nodes.create(
+        self.records.create_home(
             self.home,
-            agency=self.agency,
-            roster=self.records.roster,
-            manifest=self.records.manifests[self.agency],
-            key_sheet=self.records.key_sheets[self.agency],
-            catalogue=packaged_catalogue().files,
-            pseudonym_key=bytes(32),
+            self.agency,
             now_us=time.time_ns() // 1000,
-            records=adopted,
+            introduced=introduced,
             make_store=self.make_store,
         )
         (self.home / TLS_FILE).write_bytes(self.keys.tls_leaf)
@@ -308,7 +275,7 @@ class World:
             agency: member(AgencyId(agency), folder / agency, made, self.endpoints, settings) for agency in agencies
         }
         for each in self.members.values():
-            each.make(agencies if introduced else ())
+            each.make(introduced=introduced)
 
     def __getitem__(self, agency: str) -> Member:
         return self.members[agency]

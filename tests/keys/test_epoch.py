@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from exchange.demo.federation import found_roster
 from keys.agency import AgencyKeys, make_agency, save_agency
-from keys.ceremony import agency_manifest, make_roster_1, save_signed, sign_roster
+from keys.ceremony import agency_manifest, save_signed
 from keys.cli.main import keys
 from keys.dsse import SignedPayload
 from keys.epoch import open_epoch, read_end
@@ -34,9 +35,7 @@ def made() -> AgencyKeys:
 
 @pytest.fixture(scope="module")
 def roster(made: AgencyKeys) -> SignedPayload:
-    assert made.root.roster_root is not None
-    unsigned = make_roster_1([made.application], catalogue_digest=bytes(32), now_ms=NOW_MS)
-    return sign_roster(unsigned, made.root.roster_root)
+    return found_roster([made], now_ms=NOW_MS, catalogue=bytes(32))
 
 
 @pytest.fixture
@@ -115,9 +114,7 @@ def test_the_command_writes_the_manifest_and_refuses_in_one_line(tmp_path: Path)
 
     now_ms = time.time_ns() // 1_000_000
     made = make_agency(AgencyId("HK-SB"), "exercise.example", [], now_ms=now_ms, random_bytes=os.urandom)
-    assert made.root.roster_root is not None
-    unsigned = make_roster_1([made.application], catalogue_digest=bytes(32), now_ms=now_ms)
-    roster = sign_roster(unsigned, made.root.roster_root)
+    roster = found_roster([made], now_ms=now_ms, catalogue=bytes(32))
     home = tmp_path / "home"
     save_agency(home, made, lambda _: b"secret", os.urandom, root_profile=INTERACTIVE)
     save_signed(tmp_path / "roster", roster)

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
+from exchange.demo.federation import found_roster
 from keys import dsse, suites
 from keys.agency import AgencyKeys
-from keys.ceremony import default_quorum, make_roster_1, member_of
+from keys.ceremony import default_quorum
 from keys.cli.main import keys
 from keys.dsse import SignedPayload
 from keys.external_witness import OutsideWitness, make_outside
@@ -42,10 +43,7 @@ def outside() -> OutsideWitness:
 @pytest.fixture(scope="module")
 def parsed(agencies: list[AgencyKeys], outside: OutsideWitness) -> Roster:
     """A roster of three agencies and one oversight body."""
-    signed = make_roster_1(
-        [member_of(each) for each in agencies], catalogue_digest=bytes(32), now_ms=NOW, witnesses=[outside]
-    )
-    return parse_roster(signed.payload)
+    return parse_roster(found_roster(agencies, now_ms=NOW, catalogue=bytes(32), witnesses=[outside]).payload)
 
 
 def resigned(roster: Roster, agencies: list[AgencyKeys]) -> SignedPayload:

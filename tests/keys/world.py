@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from exchange.demo.federation import found_roster
 from keys import ceremony
 from keys.agency import AgencyKeys, KeyPlan, Person
 from keys.dsse import SignedPayload
@@ -49,12 +50,7 @@ def agency(code: str, seed: str = "world") -> AgencyKeys:
 
 def roster_of(agencies: list[AgencyKeys]) -> SignedPayload:
     """Make roster 1, signed by every root."""
-    applications = [ceremony.member_of(each) for each in agencies]
-    signed = ceremony.make_roster_1(applications, catalogue_digest=b"\xca" * 32, now_ms=NOW)
-    for each in agencies:
-        assert each.root.roster_root is not None
-        signed = ceremony.sign_roster(signed, each.root.roster_root)
-    return signed
+    return found_roster(agencies, now_ms=NOW, catalogue=b"\xca" * 32)
 
 
 def federation_of(agencies: list[AgencyKeys], roster: SignedPayload) -> Federation:

@@ -64,7 +64,7 @@ def cosign_log(folder: Path, agency: str) -> None:
     path = folder / "checkpoint"
     note = path.read_text()
     checkpoint = parse_note(note).checkpoint
-    for member in records().federation().roster.members:
+    for member in records().adopted(NOW_MS).roster.members:
         if member.agency != agency:
             signer = keys_of(member.agency).node.witness
             note = add_lines(note, cosign(checkpoint, member.witness_name, signer, NOW_MS // 1000))
@@ -94,7 +94,7 @@ class Logs:
 
     def find(self, agency: str, kind: Kind, peer: str = "", nth: int = 0) -> int:
         """Return the index of the nth entry of a kind about a peer."""
-        member = records().federation().roster.member(peer)
+        member = records().adopted(NOW_MS).roster.member(peer)
         numbers = {member.number} if member is not None else set(range(10))
         return [i for i, b in enumerate(self.bodies(agency)) if b.kind == kind and b.peer in numbers][nth]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import Message
 from exchange.acts.node_view import NodeView
+from exchange.demo.federation import FoundedFederation
 from exchange.records.bulletin import encode_bulletin, id_bytes
 from exchange.records.dispatch import (
     Dispatch,
@@ -31,7 +32,7 @@ from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from keys.sealing import pad, seal_body, wrap, wrap_info
-from tests.world import NOW_MS, Desk, Records, keys_of, signer, view_of
+from tests.world import NOW_MS, Desk, keys_of, signer, view_of
 
 _times = itertools.count(NOW_MS + 1)
 
@@ -53,7 +54,7 @@ class Made:
 class Forger:
     """One member with its true keys."""
 
-    def __init__(self, agency: str, records: Records | None = None) -> None:
+    def __init__(self, agency: str, records: FoundedFederation | None = None) -> None:
         self.agency = AgencyId(agency)
         self.view: NodeView = view_of(agency, records)
 

@@ -55,7 +55,7 @@ def prove(receiver: Desk, reads: Any = None, size: int | None = None) -> list[Co
     def read(index: int) -> bytes | None:
         return own.read_entries(index, 1)[0] if index < (own.size() if size is None else size) else None
 
-    return prove_lanes(reads or own, records().federation(), AgencyId(RECEIVER), read)
+    return prove_lanes(reads or own, records().adopted(NOW_MS), AgencyId(RECEIVER), read)
 
 
 def head_of(sender: Desk, latest: int, digest: bytes | None = None, signer: str = SENDER) -> bytes:

@@ -31,8 +31,9 @@ from exchange.cli.operator.witness_home import (
     trust,
 )
 from exchange.cli.operator.witness_http import WitnessServer
+from exchange.demo.federation import found_roster
 from keys.agency import AgencyKeys
-from keys.ceremony import RecordHead, make_manifest, make_roster_1, member_of, save_signed, sign_roster
+from keys.ceremony import RecordHead, make_manifest, save_signed
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import federation_id
@@ -58,12 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, agencies: list[AgencyKeys]) -
     """Return a witness's home and a roster that names it."""
     home = tmp_path_factory.mktemp("oversight") / "home"
     application = make_home(home, NAME, PASSPHRASE)
-    roster = make_roster_1(
-        [member_of(each) for each in agencies], catalogue_digest=CATALOGUE, now_ms=NOW_MS, witnesses=[application]
-    )
-    for each in agencies:
-        assert each.root.roster_root is not None
-        roster = sign_roster(roster, each.root.roster_root)
+    roster = found_roster(agencies, now_ms=NOW_MS, catalogue=CATALOGUE, witnesses=[application])
     save_signed(home.parent / "roster", roster)
     trust(home, roster, (), NOW_MS)
     return home, roster
@@ -254,10 +250,7 @@ def test_a_later_epoch_needs_its_manifest(
 
 def test_another_federation_s_roster_is_refused(home: Path, made: tuple[Path, SignedPayload]) -> None:
     others = [agency("HK-SB"), agency("TH-DSI")]
-    roster = make_roster_1([member_of(each) for each in others], catalogue_digest=CATALOGUE, now_ms=NOW_MS + 1)
-    for each in others:
-        assert each.root.roster_root is not None
-        roster = sign_roster(roster, each.root.roster_root)
+    roster = found_roster(others, now_ms=NOW_MS + 1, catalogue=CATALOGUE)
     with pytest.raises(RefusedError) as refused:
         trust(home, roster, (), NOW_MS)
     assert refused.value.code == "WRONG_FEDERATION"
