@@ -3,7 +3,8 @@
 Three packages, mirrored by three folders: ``proto/keys/v1`` becomes ``keys/v1`` and so on. The rules in
 ``bulletin.proto`` need ``buf/validate/validate.proto``, which no package ships as a file: its descriptor is
 taken from the installed protovalidate. Before code is made, that import is dropped from our descriptors; the
-options stay in them as bytes, protovalidate still reads them, and no package named ``buf`` is needed.
+options stay in them as bytes, and no package named ``buf`` is needed. The rules become ``exchange/rules/walk.py``
+(``walk``), so that a node that judges bulletins reads no options either.
 
     python proto/generate.py             writes the generated code
     python proto/generate.py --check     fails if the committed code differs from what would be written
@@ -19,13 +20,17 @@ import tempfile
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
 from protovalidate._gen.buf.validate import validate_pb
+
+from proto.walk import Walk
 
 PROTO = Path(__file__).resolve().parent
 ROOT = PROTO.parent
 RELEASED = PROTO / "released.binpb"
 BIN = Path(sys.executable).parent
 BUNDLED = "audit/schema/entry.proto"
+WALK = "exchange/rules/walk.py"
 VALIDATE = "buf/validate/validate.proto"
 WELL_KNOWN = [f"google/protobuf/{name}.proto" for name in ("descriptor", "duration", "field_mask", "timestamp")]
 
@@ -94,12 +99,25 @@ def generate(folder: Path, into: Path) -> None:
     bundled = into / BUNDLED  # every bundle for an auditor carries the entry's schema
     bundled.parent.mkdir(parents=True, exist_ok=True)
     bundled.write_bytes((PROTO / "audit/v1/entry.proto").read_bytes())
+    write_walk(image, into / WALK)
+
+
+def write_walk(image: descriptor_pb2.FileDescriptorSet, path: Path) -> None:
+    """Write the rules of a bulletin as one walk."""
+    from exchange.rules import registry  # late: it stands beside what is written here
+
+    pool = DescriptorPool()  # of its own: the program's has the schemas as they were
+    for file in image.file:
+        pool.Add(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(Walk(pool, registry).source(pool.FindMessageTypeByName("exchange.v1.Bulletin")))
+    run(str(BIN / "ruff"), "format", "-q", "--line-length", "120", str(path))
 
 
 def committed(folder: Path) -> dict[str, bytes]:
     """Read every generated file below *folder* by its relative name."""
     generated = [path for package in ("keys", "audit", "exchange") for path in (folder / package / "v1").glob("*.py*")]
-    found = [path for path in (*generated, folder / BUNDLED) if path.is_file()]
+    found = [path for path in (*generated, folder / BUNDLED, folder / WALK) if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 

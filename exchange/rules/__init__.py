@@ -1,21 +1,21 @@
 """The rules of a bulletin, in three layers, usable wherever a bulletin is judged: authoring, publishing, intake.
 
-S is the schema (``schema``), R characters, codes and references (``registry``), P policy (``policy``). No clock, node
+S is the schema (``schema``), R characters, codes and references (``registry``), P policy (``policy``). One walk judges
+S and R; it is generated from the schema and the tables of R. No clock, node
 or roster is read: only the bulletin, a catalogue, and the bulletins it relates to as far as they are at hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
-from exchange.rules.complaint import WHOLE, Complaint
+from exchange.rules.complaint import WHOLE, Complaint, RulesError
+from exchange.rules.findings import EnoughError, Findings
 from exchange.rules.policy import check_policy
-from exchange.rules.quick import is_right
-from exchange.rules.registry import check_registry
-from exchange.rules.schema import check_schema
+from exchange.rules.walk import check_bulletin as walk
 from exchange.v1.bulletin_pb2 import Bulletin
-from keys.errors import RefusedError
 
 __all__ = [
     "WHOLE",
@@ -23,19 +23,11 @@ __all__ = [
     "Complaint",
     "RulesError",
     "check_bulletin",
+    "findings_of",
     "packaged_catalogue",
     "parse_catalogue",
     "refusing",
 ]
-
-
-class RulesError(RefusedError):
-    """The bulletin breaks a rule; the complaints say which, the message names only codes and fields."""
-
-    def __init__(self, complaints: tuple[Complaint, ...]) -> None:
-        named = ", ".join(f"{one.code} {one.path}" for one in complaints[:5])
-        super().__init__("RULES", f"{len(complaints)} complaints: {named}")
-        self.complaints = complaints
 
 
 _NO_TARGETS: dict[str, Bulletin] = {}
@@ -54,13 +46,18 @@ def check_bulletin(
     Returns:
         Complaints of S alone, or those of R and P together; none if the bulletin is right.
     """
-    found: tuple[Complaint, ...] = ()
-    if not is_right(bulletin, catalogue):  # the usual case is right, and knowing that is all it takes
-        found = check_schema(bulletin)
-        if found:
-            return found
-        found = check_registry(bulletin, catalogue)
-    return found + check_policy(bulletin, catalogue, targets)
+    found = findings_of(bulletin, catalogue)
+    if found.schema:
+        return found.complaints()
+    return (*found.complaints(), *check_policy(bulletin, catalogue, targets))
+
+
+def findings_of(bulletin: Bulletin, catalogue: Catalogue) -> Findings:
+    """Walk over a bulletin by layers S and R."""
+    found = Findings(bulletin, catalogue)
+    with suppress(EnoughError):
+        walk(bulletin, found, None)
+    return found
 
 
 def refusing(complaints: Iterable[Complaint], *, newer_minor: bool) -> tuple[Complaint, ...]:

@@ -16,6 +16,9 @@ WHOLE = "-"  # the path of a complaint about the bulletin as a whole
 MOST = 200  # complaints of one layer; nobody reads more, and a peer must not make us write them
 
 
+Fault = tuple[str, str, str | None]  # code, sentence, hint: a complaint before one knows where
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
     """One defect. *path* starts at the root (``persons[0].label``); *line* counts from 1 in the officer's file."""

@@ -1,26 +1,22 @@
 """Layer R: characters, dates, codes and references, field by field.
 
-``CHECKS`` is the table: what a string field holds besides text. One walk over the fields that are set runs the checks;
-whatever needs several fields of one object stands in ``OBJECTS``.
+``CHECKS`` and ``LISTED`` are the tables: what a string field holds besides text. The walk is generated from them and
+from the schema (``proto/walk.py``); whatever needs several fields of one object stands in ``OBJECTS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
-
 from exchange.rules import codes
-from exchange.rules.catalogue import Catalogue
 from exchange.rules.characters import text_fault
-from exchange.rules.complaint import MOST, Complaint, nearest
+from exchange.rules.complaint import Fault, nearest
 from exchange.rules.edtf import is_date, is_edtf
+from exchange.rules.findings import Findings
 from exchange.rules.mrz import mrz_fault
-from exchange.v1.bulletin_pb2 import AccountType, Bulletin, ContactType
+from exchange.v1.bulletin_pb2 import AccountType, ContactType
 
 # Running text; every other string is one line without isolates.
 PROSE = frozenset(
@@ -38,61 +34,77 @@ _KIND_NAMES = {"P": "person", "V": "vehicle", "L": "place", "C": "contact", "A":
 _ANYTHING = "PVLCAO"
 
 
+Check = Callable[[str, Findings], Fault | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What a field's check may look at besides the field."""
+class Listed:
+    """A text that must be one of a list, which the walk looks up by itself."""
 
-    catalogue: Catalogue
-    objects: frozenset[str]  # ids that this bulletin defines
-
-
-Fault = tuple[str, str, str | None]  # code, sentence, hint
-Check = Callable[[str, Context], Fault | None]
+    words: str  # what Findings calls the list
+    fault: Callable[[str, Findings], Fault]  # of a text that is not in it
 
 
-def _edtf(text: str, _: Context) -> Fault | None:
+def line_fault(text: str) -> Fault | None:
+    """Return what may not stand in one line."""
+    return _in_text(text_fault(text, prose=False))
+
+
+def lines_fault(text: str) -> Fault | None:
+    """Return what may not stand in one value of several lines."""
+    return _in_text(text_fault(text, prose=False, lines=True))
+
+
+def prose_fault(text: str) -> Fault | None:
+    """Return what may not stand in running text."""
+    return _in_text(text_fault(text, prose=True))
+
+
+def _in_text(found: str | None) -> Fault | None:
+    return ("R-TEXT", found, "type the text anew instead of pasting it") if found else None
+
+
+def _edtf(text: str, _: Findings) -> Fault | None:
     hint = "as 2022-08-29, 2022-08, 2022-08-XX, 2022-08~, 2022-03/2022-07 or ../2022-08"
     return None if is_edtf(text) else ("R-EDTF", "no date of the EDTF profile", hint)
 
 
-def _date(text: str, _: Context) -> Fault | None:
+def _date(text: str, _: Findings) -> Fault | None:
     return None if is_date(text) else ("R-DATE", "no day of the calendar", "as 2026-01-24")
 
 
-def _language(text: str, _: Context) -> Fault | None:
+def _language(text: str, _: Findings) -> Fault | None:
     hint = text.replace("_", "-") if "_" in text else "as en, zh-Hant or my-Latn"
     return None if codes.is_language(text) else ("R-LANG", "no BCP 47 language tag", hint)
 
 
-def _country(text: str, _: Context) -> Fault | None:
-    return None if text in codes.countries() else ("R-COUNTRY", f"{text} is no ISO 3166-1 code", None)
+def _no_country(text: str, _: Findings) -> Fault:
+    return "R-COUNTRY", f"{text} is no ISO 3166-1 code", None
 
 
-def _travel_country(text: str, _: Context) -> Fault | None:
-    return None if text in codes.travel_countries() else ("R-COUNTRY", f"{text} is no ICAO 9303 code", None)
+def _no_travel_country(text: str, _: Findings) -> Fault:
+    return "R-COUNTRY", f"{text} is no ICAO 9303 code", None
 
 
-def _agency(text: str, context: Context) -> Fault | None:
-    if text in context.catalogue.agencies:
-        return None
+def _no_agency(text: str, findings: Findings) -> Fault:
     if text.startswith("@"):
         return "R-AGENCY", "groups are not in use yet", "name each agency"
-    return "R-AGENCY", f"{text} is not in the directory", nearest(text, context.catalogue.agencies)
+    return "R-AGENCY", f"{text} is not in the directory", nearest(text, findings.catalogue.agencies)
 
 
-def _mrz(text: str, _: Context) -> Fault | None:
+def _mrz(text: str, _: Findings) -> Fault | None:
     fault = mrz_fault(text)
     return ("R-MRZ", fault, "compare it with the document") if fault else None
 
 
-def _industry(text: str, _: Context) -> Fault | None:
+def _industry(text: str, _: Findings) -> Fault | None:
     known = len(text) == 1 and "A" <= text <= "U"
     return None if known else ("R-CODE", f"'{text[:40]}' is no ISIC section", "one letter from A to U")
 
 
 def _code(name: str) -> Check:
-    def check(text: str, context: Context) -> Fault | None:
-        known = context.catalogue.codes.get(name, frozenset())
+    def check(text: str, findings: Findings) -> Fault | None:
+        known = findings.catalogue.codes.get(name, frozenset())
         if text in known:
             return None
         return "R-CODE", f"'{text[:40]}' is not in the list {name}", nearest(text, sorted(known))
@@ -103,9 +115,9 @@ def _code(name: str) -> Check:
 def _reference(kinds: str) -> Check:
     names = " or ".join(_KIND_NAMES[kind] for kind in kinds) if kinds != _ANYTHING else "object"
 
-    def check(text: str, context: Context) -> Fault | None:
-        if text not in context.objects:
-            return "R-REF", f"this bulletin has no '{text[:40]}'", nearest(text, sorted(context.objects))
+    def check(text: str, findings: Findings) -> Fault | None:
+        if text not in findings.objects:
+            return "R-REF", f"this bulletin has no '{text[:40]}'", nearest(text, sorted(findings.objects))
         return None if text[0] in kinds else ("R-REF", f"{text} is no {names}", None)
 
     return check
@@ -115,6 +127,19 @@ def _fields(check: Check, *names: str) -> dict[str, Check]:
     return dict.fromkeys(names, check)
 
 
+def _listed_in(words: str, fault: Callable[[str, Findings], Fault], *names: str) -> dict[str, Listed]:
+    return dict.fromkeys(names, Listed(words=words, fault=fault))
+
+
+LISTED: dict[str, Listed] = (
+    _listed_in("countries", _no_country, "Person.residence", "Place.country", "Vehicle.plate_country")
+    | _listed_in("countries", _no_country, "Contact.dial_from", "Advisory.destinations", "RatingChange.country")
+    | _listed_in("travel_countries", _no_travel_country, "Person.nationalities", "TravelDocument.issuer")
+    | _listed_in("agencies", _no_agency, "Header.originator", "Header.on_behalf_of", "Addressee.agency")
+    | _listed_in("agencies", _no_agency, "CaseRef.owner", "Handover.from_agency", "Handover.to_agency")
+)
+
+
 CHECKS: dict[str, Check] = (
     _fields(_edtf, "Header.as_of", "Source.published", "Assertion.as_of", "Person.birth_date", "Consent.obtained_on")
     | _fields(_edtf, "AssistanceRequest.reported_on", "AssistanceRequest.last_contact", "Sighting.at")
@@ -122,11 +147,6 @@ CHECKS: dict[str, Check] = (
     | _fields(_edtf, "CaseOutcome.decided", "CooperationNote.date", "StatisticsReturn.period", "Measure.period")
     | _fields(_date, "Retention.review_by", "TravelDocument.expires")
     | _fields(_language, "Header.lang", "LangText.lang", "PersonName.lang", "Person.languages")
-    | _fields(_country, "Person.residence", "Place.country", "Vehicle.plate_country", "Contact.dial_from")
-    | _fields(_country, "Advisory.destinations", "RatingChange.country")
-    | _fields(_travel_country, "Person.nationalities", "TravelDocument.issuer")
-    | _fields(_agency, "Header.originator", "Header.on_behalf_of", "Addressee.agency", "CaseRef.owner")
-    | _fields(_agency, "Handover.from_agency", "Handover.to_agency")
     | _fields(_mrz, "TravelDocument.mrz")
     | {f"Exploitation.{name}": _code(name) for name in ("acts", "means", "purposes", "recruitment")}
     | _fields(_industry, "Exploitation.industries")
@@ -150,111 +170,11 @@ CHECKS: dict[str, Check] = (
 )
 
 
-def check_registry(bulletin: Bulletin, catalogue: Catalogue) -> tuple[Complaint, ...]:
-    """Run layer R over a bulletin that passed layer S."""
-    found = _walk(bulletin, _table(Bulletin.DESCRIPTOR), context_of(bulletin, catalogue))
-    return tuple(found[:MOST])
-
-
-def context_of(bulletin: Bulletin, catalogue: Catalogue) -> Context:
-    """Put together what the checks of one bulletin may look at."""
-    pools = (
-        bulletin.persons,
-        bulletin.vehicles,
-        bulletin.places,
-        bulletin.contacts,
-        bulletin.accounts,
-        bulletin.organisations,
-    )
-    objects = frozenset(one.id for pool in pools for one in pool)
-    return Context(catalogue=catalogue, objects=objects)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """How to check one field: a text, or a message to enter."""
-
-    name: str
-    repeated: bool
-    inside: _CheckTable | None
-    prose: bool
-    lines: bool
-    check: Check | None
-
-
-@dataclass(slots=True)
-class _CheckTable:
-    """The plans of one message type by field number; what needs no look at all is not in it."""
-
-    plans: dict[int, _Plan]
-    several: Several | None  # what needs several fields of the object
-
-
-@cache
-def _table(descriptor: Descriptor) -> _CheckTable:
-    """Plan the fields of one message type and of those inside it, once. No type of ours holds itself."""
-    plans = {}
-    for field in descriptor.fields:
-        known = f"{descriptor.name}.{field.name}"
-        inside = _table(field.message_type) if field.message_type is not None else None
-        if field.type == FieldDescriptor.TYPE_STRING or (inside and (inside.plans or inside.several)):
-            plans[field.number] = _Plan(
-                name=field.name,
-                repeated=field.is_repeated,
-                inside=inside,
-                prose=known in PROSE,
-                lines=known in LINES,
-                check=CHECKS.get(known),
-            )
-    return _CheckTable(plans, OBJECTS.get(descriptor.name))
-
-
-def _walk(message: Message, table: _CheckTable, context: Context) -> list[Complaint]:
-    """Check one message; paths begin at it, and are made only where something is wrong."""
-    found: list[Complaint] = []
-    plans = table.plans
-    for field, value in message.ListFields():
-        plan = plans.get(field.number)
-        if plan is None:
-            continue
-        if not plan.repeated:
-            wrong = _value(plan, value, context)
-            if wrong:
-                found += _under(plan.name, wrong)
-            continue
-        for index, item in enumerate(value):
-            wrong = _value(plan, item, context)
-            if wrong:
-                found += _under(f"{plan.name}[{index}]", wrong)
-    if table.several is not None:
-        for name, (code, sentence, hint) in table.several(message, context):
-            found.append(Complaint(code=code, path=name, message=sentence, hint=hint))
-    return found
-
-
-def _value(plan: _Plan, value: Any, context: Context) -> Sequence[Complaint]:
-    """Check one value: a message is entered, a text is looked at; the first fault of a text counts."""
-    if plan.inside is not None:
-        return _walk(value, plan.inside, context)
-    fault: Fault | None = None
-    if not (value.isascii() and value.isprintable()):  # the usual case has no fault
-        found = text_fault(value, prose=plan.prose, lines=plan.lines)
-        fault = ("R-TEXT", found, "type the text anew instead of pasting it") if found else None
-    if fault is None and plan.check is not None and value:
-        fault = plan.check(value, context)
-    return (Complaint(code=fault[0], path="", message=fault[1], hint=fault[2]),) if fault else ()
-
-
-def _under(name: str, complaints: Sequence[Complaint]) -> list[Complaint]:
-    """Let paths begin one message further out."""
-    return [replace(one, path=f"{name}.{one.path}" if one.path else name) for one in complaints]
-
-
 Found = Iterator[tuple[str, Fault]]  # field of the object, fault
-Several = Callable[[Any, Context], Found]
+Several = Callable[[Any, Findings], Found]
 
 
-def _place(place: Any, context: Context) -> Found:
+def _place(place: Any, findings: Findings) -> Found:
     """A subdivision lies in the place's country, and a P-code in both."""
     if place.country not in codes.countries():
         return  # R-COUNTRY says it
@@ -266,16 +186,16 @@ def _place(place: Any, context: Context) -> Found:
             yield "subdivision", ("R-PLACE", f"{place.subdivision} does not lie in {place.country}", None)
             return
     if place.pcode:
-        known = context.catalogue.places.get(place.pcode)
+        known = findings.catalogue.places.get(place.pcode)
         if known is None:
-            hint = nearest(place.pcode, context.catalogue.places)
+            hint = nearest(place.pcode, findings.catalogue.places)
             yield "pcode", ("R-PLACE", f"the gazetteer has no P-code {place.pcode}", hint)
         elif known.country != place.country or (place.subdivision and known.subdivision != place.subdivision):
             lies = known.subdivision or known.country
             yield "pcode", ("R-PLACE", f"P-code {place.pcode} lies in {lies}", f"write subdivision: {lies}")
 
 
-def _contact(contact: Any, _: Context) -> Found:
+def _contact(contact: Any, _: Findings) -> Found:
     """A telephone number is E.164; a hotline is what one dials, and from where."""
     if contact.type == ContactType.CONTACT_TYPE_PHONE and not codes.is_phone(contact.value):
         yield "value", ("R-PHONE", "no possible number in E.164 form", "as +85212345678; short numbers are hotlines")
@@ -294,18 +214,18 @@ _ACCOUNTS: dict[int, tuple[str, Callable[[str], bool]]] = {
 }
 
 
-def _account(account: Any, _: Context) -> Found:
+def _account(account: Any, _: Findings) -> Found:
     """Check digits, where the kind of account has any."""
     name, is_right = _ACCOUNTS.get(account.type, ("", bool))
     if name and not is_right(account.value):
         yield "value", ("R-ACCOUNT", f"no {name}: its form or check digits do not fit", None)
 
 
-def _travel_alert(alert: Any, context: Context) -> Found:
+def _travel_alert(alert: Any, findings: Findings) -> Found:
     """The scheme is known, and every level belongs to it."""
-    levels = context.catalogue.levels.get(alert.scheme)
+    levels = findings.catalogue.levels.get(alert.scheme)
     if levels is None:
-        yield "scheme", ("R-CODE", f"'{alert.scheme[:40]}' is no known scheme", _listed(context.catalogue.levels))
+        yield "scheme", ("R-CODE", f"'{alert.scheme[:40]}' is no known scheme", _listed(findings.catalogue.levels))
         return
     for index, area in enumerate(alert.areas):
         for name in ("level", "level_before"):
@@ -315,18 +235,18 @@ def _travel_alert(alert: Any, context: Context) -> Found:
                 yield f"areas[{index}].{name}", fault
 
 
-def _rating(rating: Any, context: Context) -> Found:
+def _rating(rating: Any, findings: Findings) -> Found:
     """The scheme is known, and both ratings belong to it."""
-    ratings = context.catalogue.ratings.get(rating.scheme)
+    ratings = findings.catalogue.ratings.get(rating.scheme)
     if ratings is None:
-        yield "scheme", ("R-CODE", f"'{rating.scheme[:40]}' is no known scheme", _listed(context.catalogue.ratings))
+        yield "scheme", ("R-CODE", f"'{rating.scheme[:40]}' is no known scheme", _listed(findings.catalogue.ratings))
         return
     for name in ("from", "to"):
         if getattr(rating, name) not in ratings:
             yield name, ("R-CODE", f"no rating of {rating.scheme}", _listed(ratings))
 
 
-def _statistics(statistics: Any, _: Context) -> Found:
+def _statistics(statistics: Any, _: Findings) -> Found:
     """A part names a measure of this return."""
     known = {measure.code for measure in statistics.measures}
     for measure in statistics.measures:

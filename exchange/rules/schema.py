@@ -1,18 +1,17 @@
-"""Layer S: the rules that stand in ``bulletin.proto``, run by protovalidate.
+"""Layer S: the rules that stand in ``bulletin.proto``, in the words of complaints.
 
-The schema is the one place of these rules; here their findings become complaints. A rule's id stands behind ``S-``,
+The schema is the one place of these rules; the walk (``walk``) is generated from it. A rule's id stands behind ``S-``,
 its path is the YAML path, and a rule about how fields agree says nothing while one of those fields is itself wrong.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+from collections.abc import Iterable
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from exchange.records.bulletin import enum_words
-from exchange.rules.complaint import MOST, WHOLE, Complaint
+from exchange.rules.complaint import WHOLE, Complaint
 from exchange.v1.bulletin_pb2 import Bulletin
 
 # Which fields of its message a rule compares: it is silent when one of them has a complaint of its own.
@@ -67,13 +66,13 @@ FORMS = {
 _MISSING = {"required", "enum.not_in", "string.min_len", "repeated.min_items"}
 
 
-def check_schema(bulletin: Bulletin) -> tuple[Complaint, ...]:
-    """Run the schema's rules; the first complaints, as protovalidate orders them."""
-    found = [_read(violation.proto) for violation in _validator().collect_violations(bulletin)[:MOST]]
-    wrong = {one.path for one in found if one.code[2:] not in COMPARES}
+def silenced(found: Iterable[Complaint]) -> tuple[Complaint, ...]:
+    """Leave out complaints that only repeat that a field they compare is wrong."""
+    kept = tuple(found)
+    wrong = {one.path for one in kept if one.code[2:] not in COMPARES}
     wrong |= {path[: path.rindex("[")] for path in wrong if path.endswith("]")}
     wrong |= {"header.relations" for path in wrong if path.startswith("header.relations[")}
-    return tuple(one for one in found if not _follows(one, wrong))
+    return tuple(one for one in kept if not _follows(one, wrong))
 
 
 def _follows(complaint: Complaint, wrong: set[str]) -> bool:
@@ -84,30 +83,20 @@ def _follows(complaint: Complaint, wrong: set[str]) -> bool:
     return any(base + field in wrong for field in COMPARES.get(complaint.code[2:], ()))
 
 
-@cache
-def _validator() -> Any:
-    # Imported late: it costs 100 ms, and commands that judge nothing do not need it.
-    from protovalidate import Validator
+def worded(rule: str, message: str, path: str, names: list[str]) -> Complaint:
+    """Return the complaint about a broken rule.
 
-    return Validator()
-
-
-def _read(violation: Any) -> Complaint:
-    """Turn a violation into a complaint."""
-    elements = violation.field.elements if violation.field else ()
-    path = ""
-    for element in elements:
-        path += f".{element.field_name}" if path else element.field_name
-        if element.subscript is not None and element.subscript.field == "index":
-            path += f"[{element.subscript.value}]"
-    rule = violation.rule_id
-    message = violation.message or f"does not satisfy {rule}"
+    Args:
+        rule: Its id.
+        message: What the schema, or the rule's kind, has to say.
+        path: As the officer writes it; "" for the bulletin as a whole.
+        names: The fields on the path, outermost first.
+    """
     if path == "body":
         message = "this bulletin has no body"
     elif rule in _MISSING:
         message = "this field is missing"
-    hint = HINTS.get(rule) or _hint([element.field_name for element in elements], rule)
-    return Complaint(code=f"S-{rule}", path=path or WHOLE, message=message, hint=hint)
+    return Complaint(code=f"S-{rule}", path=path or WHOLE, message=message, hint=HINTS.get(rule) or _hint(names, rule))
 
 
 def _hint(names: list[str], rule: str) -> str | None:

@@ -282,7 +282,7 @@ def test_the_error_names_codes_and_fields_and_no_content() -> None:
     one.persons[0].label = "SECRETNAME\u202e"
     error = RulesError(check_bulletin(one, CATALOGUE))
     assert error.code == "RULES"
-    assert str(error) == "1 complaints: R-TEXT persons[0].label"
+    assert str(error) == "R-TEXT at persons[0].label"
 
 
 def test_hostile_instants_are_complaints() -> None:
