@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from exchange.client.client import Client, RefusedError
+from exchange.client import Client, RefusedError
 
 home, me, bulletin, secret = sys.argv[1:5]
 cursor = Path("cursor")

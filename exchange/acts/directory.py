@@ -7,7 +7,8 @@ version are evidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from audit.entry.entry import Body, Kind, Outcome
@@ -44,36 +45,45 @@ def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
     return record_digest(_NAMES[kind], signed.payload)
 
 
-def begin(
-    work: UnitOfWork,
-    *,
-    roster: SignedPayload,
-    manifest: SignedPayload,
-    key_sheet: SignedPayload,
-    catalogue: Mapping[str, bytes],
-    federation: Federation,
-    agency: AgencyId,
-) -> None:
-    """Write the first four entries of a log: GENESIS and our own records.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstRecords:
+    """What a node's log begins with."""
+
+    agency: AgencyId  # ours
+    roster: SignedPayload  # version 1
+    manifest: SignedPayload  # ours
+    key_sheet: SignedPayload  # ours
+    catalogue: Mapping[str, bytes]  # the files that the roster's digest is of
+    others: Sequence[SignedPayload] = ()  # members' manifests and key sheets, each agency's manifest first
+
+    def federation(self, now_ms: int) -> Federation:
+        """Verify roster, manifest and key sheet, and return what they amount to; errors as ``Federation``'s."""
+        return Federation.found(self.roster).with_manifest(self.manifest, now_ms).with_key_sheet(self.key_sheet, now_ms)
+
+
+def begin(work: UnitOfWork, first: FirstRecords, federation: Federation) -> None:
+    """Write the first four entries of a log, GENESIS and our own records, then adopt the others'.
 
     Args:
-        writing: The first transaction of an empty log.
-        roster: Version 1, as signed.
-        manifest: Ours.
-        key_sheet: Ours.
-        catalogue: The files that the roster's digest is of.
-        federation: What the three amount to; they are verified.
-        agency: Ours.
+        work: The first transaction of an empty log.
+        first: What it begins with.
+        federation: From ``first.federation``, so that its signatures are verified.
+
+    Raises:
+        RefusedError: NOT_A_MEMBER, and what adopting the others' records raises.
     """
-    member = federation.roster.member(agency)
+    agency, member = first.agency, federation.roster.member(first.agency)
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
-    genesis = digest_of(RecordKind.ROSTER, roster)
+    genesis = digest_of(RecordKind.ROSTER, first.roster)
     work.log.add(Body(kind=Kind.GENESIS, digest=genesis))
-    _write(work, RecordKind.ROSTER, "", federation.roster.version, roster, 0)
-    work.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
-    _write(work, RecordKind.MANIFEST, agency, federation.manifests[agency].record.version, manifest, member.number)
-    _write(work, RecordKind.KEY_SHEET, agency, federation.key_sheets[agency].record.version, key_sheet, member.number)
+    _write(work, RecordKind.ROSTER, "", federation.roster.version, first.roster, 0)
+    work.rows.add_catalogue(federation.roster.catalogue_digest, first.catalogue)
+    manifest, sheet = federation.manifests[agency].record, federation.key_sheets[agency].record
+    _write(work, RecordKind.MANIFEST, agency, manifest.version, first.manifest, member.number)
+    _write(work, RecordKind.KEY_SHEET, agency, sheet.version, first.key_sheet, member.number)
+    for record in first.others:
+        federation = adopt_into(work, kind_of_record(record), record, federation)
 
 
 def begin_again(work: UnitOfWork, view: NodeView, catalogue: Mapping[str, bytes]) -> None:

@@ -55,17 +55,18 @@ def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
         check_on_hold(held, open_holds)  # 4
     check_nonce(work, request)  # 5
     random = random_bytes(32)
+    shared = _HoldRequest(reader=reader, view=view, held=held, blind=random)
     try:
         check_allowed(reader, (held,))  # 6
     except RefusedError as refusal:
-        index = _log(work, reader, view, Kind.ACCESS_DENIED, held, held.entry_index, random, refusal)
+        index = _log(work, shared, Kind.ACCESS_DENIED, held.entry_index, refusal)
         return Kept(entry_index=index, blind=random, count=0, denied=refusal)
     if request.purpose is ReadPurpose.HOLD:
-        index = _log(work, reader, view, Kind.HOLD_SET, held, held.entry_index, random)
+        index = _log(work, shared, Kind.HOLD_SET, held.entry_index)
         work.rows.set_hold(index, held.entry_index)
         return Kept(entry_index=index, blind=random, count=1)
     for each in open_holds:
-        index = _log(work, reader, view, Kind.HOLD_RELEASED, held, each, random)
+        index = _log(work, shared, Kind.HOLD_RELEASED, each)
         work.rows.release_hold(each, index)
     return Kept(entry_index=index, blind=random, count=len(open_holds))
 
@@ -82,17 +83,19 @@ def check_on_hold(held: HeldBulletin, open_holds: list[int]) -> None:
         raise RefusedError("NO_SUCH_BULLETIN", f"bulletin {short(held.bulletin_id)} is not on hold")
 
 
-def _log(
-    work: UnitOfWork,
-    reader: Reader,
-    view: NodeView,
-    kind: Kind,
-    held: HeldBulletin,
-    target: int,
-    random: bytes,
-    denied: RefusedError | None = None,
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HoldRequest:
+    """What all entries of one request share."""
+
+    reader: Reader
+    view: NodeView
+    held: HeldBulletin
+    blind: bytes
+
+
+def _log(work: UnitOfWork, request: _HoldRequest, kind: Kind, target: int, denied: RefusedError | None = None) -> int:
     """Write one entry about *target*, with what opens its digest beside the log; return its place."""
+    reader, view, held = request.reader, request.view, request.held
     index = work.log.add(
         Body(
             kind=kind,
@@ -104,10 +107,10 @@ def _log(
             outcome=Outcome[denied.code] if denied else 0,
             retain_until_day=held.retain_until_day if kind is Kind.HOLD_SET else 0,
             retention_rule=held.retention_rule if kind is Kind.HOLD_SET else 0,
-            digest=opened_digest(random, reader.digest),
+            digest=opened_digest(request.blind, reader.digest),
             **work.refers(target),
         )
     )
     place = work.place(index)
-    work.rows.add_reading(place, random, reader.signed.encode())
+    work.rows.add_reading(place, request.blind, reader.signed.encode())
     return place

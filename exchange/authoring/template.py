@@ -76,34 +76,51 @@ def minute_of_year(now_ms: int) -> int:
     return (now_ms - first) // 60_000
 
 
-def complete(
-    message: pb.Bulletin, *, agency: str, author: str, now_ms: int, serial: int, bulletin_id: str, catalogue: Catalogue
-) -> pb.Bulletin:
+_MARKING = (
+    "    # handling: [h1]              # h0 police use, h1 not in court, h2 not onward, h3 see handling_text",
+    "    # pap: amber                  # what may be done with it: clear, green, amber, red",
+)
+_OPTIONAL = (
+    "  # case: {owner: HK-SB, ref: SBCR 1065/2/2091/92 Pt.2}",
+    "  # as_of: 2025-01-24             # the day the information is true of; also 2025-01, 2025-01~, 2025-01-XX",
+    "  # grading: {source: b, information: '2'}   # a to f, 1 to 6",
+    "  # sources: [{file: name of a document, locator: page}]",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Who issues a bulletin, when, and under which numbers."""
+
+    agency: str  # the author's, the originator
+    author: str  # the officer's id without the agency; it overrides what the draft says
+    now_ms: int  # milliseconds UTC, for issued_at, number and review_by
+    serial: int  # for the number, below a million
+    bulletin_id: str  # a new UUID version 7
+
+
+def complete(message: pb.Bulletin, issuer: Issuer, catalogue: Catalogue) -> pb.Bulletin:
     """Fill in the header fields that a draft leaves out; what stands there stays.
 
     Args:
         message: A draft as read; it is not changed.
-        agency: The author's agency, the originator.
-        author: The officer's id without the agency; it overrides what the draft says.
-        now_ms: Milliseconds UTC, for issued_at, number and review_by.
-        serial: For the number, below a million.
-        bulletin_id: A new UUID version 7.
+        issuer: Who, when.
         catalogue: Its policy row of the kind gives marking, urgency and retention.
     """
     done = pb.Bulletin()
     done.CopyFrom(message)
     header, kind = done.header, kind_of(done)
-    header.author = author
-    header.bulletin_id = header.bulletin_id or bulletin_id
-    header.originator = header.originator or agency
+    header.author = issuer.author
+    header.bulletin_id = header.bulletin_id or issuer.bulletin_id
+    header.originator = header.originator or issuer.agency
     header.status = header.status or pb.MESSAGE_STATUS_ACTUAL
     header.lang = header.lang or (header.subject[0].lang if header.subject else "en")
     if not header.HasField("issued_at"):
-        header.issued_at.FromMilliseconds(now_ms)
+        header.issued_at.FromMilliseconds(issuer.now_ms)
     policy = catalogue.kinds.get(kind)
     if policy is not None:
-        header.number = header.number or make_number(header.originator, policy, now_ms, serial)
-        _fill_policy(header, policy, now_ms)
+        header.number = header.number or make_number(header.originator, policy, issuer.now_ms, issuer.serial)
+        _fill_policy(header, policy, issuer.now_ms)
         _fill_usual(header, usual_of(kind))
     return done
 
@@ -161,8 +178,7 @@ def make_template(
         "  marking:",
         _line("  tlp:", policy.tlp, "clear, green, amber, amber-strict, red"),
         _line("  classification:", policy.classification, "unclassified, restricted, confidential, secret"),
-        "    # handling: [h1]              # h0 police use, h1 not in court, h2 not onward, h3 see handling_text",
-        "    # pap: amber                  # what may be done with it: clear, green, amber, red",
+        *_MARKING,
         _line("purposes:", f"[{', '.join(usual.purposes)}]"),
         "  legal_basis:",
         *(f"    - type: {word}" for word in usual.legal_basis),
@@ -171,10 +187,7 @@ def make_template(
         _line("  class:", policy.retention),
         _line("  review_by:", _review_by(policy, now_ms)),
         *_relations(usual),
-        "  # case: {owner: HK-SB, ref: SBCR 1065/2/2091/92 Pt.2}",
-        "  # as_of: 2025-01-24             # the day the information is true of; also 2025-01, 2025-01~, 2025-01-XX",
-        "  # grading: {source: b, information: '2'}   # a to f, 1 to 6",
-        "  # sources: [{file: name of a document, locator: page}]",
+        *_OPTIONAL,
         usual.body,
     ]
     return "\n".join(lines)

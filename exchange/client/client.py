@@ -14,7 +14,6 @@ is wrong, try again), IntegrityError (the node's log contradicts what was seen o
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from audit.note.epochs import epoch_of_origin
 from exchange.client.agent import open_keys
 from exchange.client.compose import Source
 from exchange.client.publishing import Publishing
-from exchange.client.session import PAGE, Line, translate, wall_clock_ms
+from exchange.client.session import PAGE, Line, Surroundings, translate
 from exchange.client.values import (
     Composed,
     Exported,
@@ -65,10 +64,10 @@ __all__ = [
     "RulesError",
     "Sent",
     "SentState",
+    "Surroundings",
     "UnavailableError",
 ]
 
-DEADLINE_SECONDS = 30.0  # a node that is not there says so at once; one on a busy machine takes its time
 MIN_PREFIX = 8  # characters of an id that people may type
 WAIT_SECONDS = 0.2
 SUBJECTS = 100  # of one request: their texts must fit one message
@@ -91,9 +90,7 @@ class Client:
         passphrase: Callable[[], bytes] | None = None,
         keys: OfficerKeys | None = None,
         desk: str | None = None,
-        clock_ms: Callable[[], int] = wall_clock_ms,
-        random_bytes: Callable[[int], bytes] = os.urandom,
-        deadline_seconds: float = DEADLINE_SECONDS,
+        surroundings: Surroundings | None = None,
     ) -> Client:
         """Open somebody's keys, dial the node, and check that it is the node of the federation that was compared.
 
@@ -103,9 +100,7 @@ class Client:
             passphrase: Asked only where no agent holds the keys and none are given.
             keys: Already opened ones.
             desk: host:port instead of the one in the settings.
-            clock_ms: Milliseconds UTC.
-            random_bytes: For salts, nonces and bulletin ids.
-            deadline_seconds: For each call but publishing.
+            surroundings: The machine's if not given.
 
         Raises:
             RefusedError: UNOPENABLE, PEER_UNTRUSTED, NOT_A_MEMBER and others.
@@ -114,16 +109,7 @@ class Client:
         """
         enrolment = load_enrolment(home, officer)
         opened = keys if keys is not None else open_keys(enrolment, passphrase)
-        return cls(
-            Line(
-                enrolment,
-                opened,
-                address=desk or enrolment.desk,
-                clock_ms=clock_ms,
-                random_bytes=random_bytes,
-                deadline_seconds=deadline_seconds,
-            )
-        )
+        return cls(Line(enrolment, opened, desk or enrolment.desk, surroundings or Surroundings()))
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from exchange.acts.stored_bulletin import needs_target
 from exchange.authoring.draft import Draft, read_draft
-from exchange.authoring.template import complete
+from exchange.authoring.template import Issuer, complete
 from exchange.authoring.yaml_tree import MAX_FILE_BYTES
 from exchange.records.bulletin import id_bytes, kind_of, uuid7
 from exchange.rules import check_bulletin
@@ -79,15 +79,9 @@ def complete_draft(
     catalogue: Catalogue,
 ) -> pb.Bulletin:
     """Fill in the header; where the number is missing the first of the year stands in until one is reserved."""
-    return complete(
-        message,
-        agency=agency,
-        author=author,
-        now_ms=now_ms,
-        serial=1,
-        bulletin_id=uuid7(now_ms, random_bytes(10)),
-        catalogue=catalogue,
-    )
+    bulletin_id = uuid7(now_ms, random_bytes(10))
+    issuer = Issuer(agency=agency, author=author, now_ms=now_ms, serial=1, bulletin_id=bulletin_id)
+    return complete(message, issuer, catalogue)
 
 
 def check_rules(bulletin: pb.Bulletin, catalogue: Catalogue, draft: Readable) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -33,23 +35,28 @@ class SilentNodeError(UnavailableError):
         self.hint = f"is it running? exchange node serve --home {enrolment.home}"
 
 
+def wall_clock_ms() -> int:
+    """Read the wall clock: milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a client takes from its machine, for whoever runs it with other clocks and dice."""
+
+    clock_ms: Callable[[], int] = wall_clock_ms  # milliseconds UTC
+    random_bytes: Callable[[int], bytes] = os.urandom  # for salts, nonces and bulletin ids
+    deadline_seconds: float = 30.0  # for each call but publishing; a node on a busy machine takes its time
+
+
 class Line:
     """A channel, the roster that was compared, the keys that sign."""
 
-    def __init__(
-        self,
-        enrolment: Enrolment,
-        keys: OfficerKeys,
-        *,
-        address: str,
-        clock_ms: Callable[[], int],
-        random_bytes: Callable[[int], bytes],
-        deadline_seconds: float,
-    ) -> None:
+    def __init__(self, enrolment: Enrolment, keys: OfficerKeys, address: str, surroundings: Surroundings) -> None:
         """Dial, and check that it is the node of the federation that was compared; errors as ``Client.connect``."""
         self.enrolment, self.keys = enrolment, keys
-        self.clock_ms, self.random = clock_ms, random_bytes
-        self._deadline = deadline_seconds
+        self.clock_ms, self.random = surroundings.clock_ms, surroundings.random_bytes
+        self._deadline = surroundings.deadline_seconds
         self._address = address
         self._lock = threading.Lock()
         self._saved = self.seen = load_seen(enrolment)
@@ -139,8 +146,3 @@ class Line:
 def translate(raised: Exception) -> Exception:
     """Give the error that a stream ended with, as the node raised it."""
     return error_of(raised) if isinstance(raised, grpc.RpcError) else raised
-
-
-def wall_clock_ms() -> int:
-    """Read the wall clock: milliseconds UTC."""
-    return time.time_ns() // 1_000_000

@@ -26,7 +26,7 @@ from audit.verify.verify import verify_log
 from audit.verify.witnesses import WitnessRules
 from exchange.acts.retention_rules import day_of
 from exchange.acts.stored_bulletin import retention_of
-from exchange.client.client import Client, Sent
+from exchange.client.client import Client, Sent, Surroundings
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, ROSTER_FILE, DemoAgency, Example, World, found_world
 from exchange.store.factory import open_store
@@ -36,6 +36,7 @@ from keys.identity import AgencyId
 from keys.roster import parse_roster, roster_digest, words
 
 ARRIVE_SECONDS = 300.0  # for the receipts of one wave; they take milliseconds once the streams are open
+PATIENT = Surroundings(deadline_seconds=ARRIVE_SECONDS)
 LOOK_SECONDS = 0.05
 TAMPERED = "tampered"
 CASE, REASON = "EXERCISE 2025/01", "exercise: every addressee reads what it was sent"
@@ -91,7 +92,7 @@ def run_demo(folder: Path, tell: Tell, *, random_bytes: Callable[[int], bytes] =
         with ExitStack() as lines:
             clients = {
                 each.id: lines.enter_context(
-                    Client.connect(each.home, OFFICER, keys=each.officer_keys, deadline_seconds=ARRIVE_SECONDS)
+                    Client.connect(each.home, OFFICER, keys=each.officer_keys, surroundings=PATIENT)
                 )
                 for each in world.agencies
             }

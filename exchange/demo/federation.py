@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from exchange.acts.directory import FirstRecords
 from exchange.node import node
 from exchange.rules.catalogue import packaged_catalogue
 from exchange.store.store import NodeStore
@@ -62,6 +63,17 @@ class FoundedFederation:
             for record in (self.manifests[other], self.key_sheets[other])
         ]
 
+    def first_records(self, agency: str, *, introduced: bool = True) -> FirstRecords:
+        """Return what an agency's log begins with, the others' records with it if they are introduced."""
+        return FirstRecords(
+            agency=AgencyId(agency),
+            roster=self.roster,
+            manifest=self.manifests[agency],
+            key_sheet=self.key_sheets[agency],
+            catalogue=packaged_catalogue().files,
+            others=self.records_but(agency) if introduced else (),
+        )
+
     def create_home(
         self,
         home: Path,
@@ -82,18 +94,8 @@ class FoundedFederation:
             introduced: The others' records are adopted from the start.
             make_store: Makes the empty store; the one of a home without settings if not given.
         """
-        node.create(
-            home,
-            agency=AgencyId(agency),
-            roster=self.roster,
-            manifest=self.manifests[agency],
-            key_sheet=self.key_sheets[agency],
-            catalogue=packaged_catalogue().files,
-            pseudonym_key=pseudonym_key,
-            now_us=now_us,
-            records=self.records_but(agency) if introduced else (),
-            make_store=make_store,
-        )
+        first = self.first_records(agency, introduced=introduced)
+        node.create(home, first, pseudonym_key=pseudonym_key, now_us=now_us, make_store=make_store)
 
 
 def found_federation(

@@ -19,7 +19,6 @@ from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node.config import NodeConfig
 from exchange.node.node_init import settle
 from exchange.records.bulletin import id_bytes
-from exchange.rules.catalogue import packaged_catalogue
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import ceremony
 from keys.agency import AgencyKeys, Person, make_agency, save_agency
@@ -160,17 +159,7 @@ def _settle_all(
         home = folder / name
         ceremony.save_signed(home / "manifest", founded.manifests[name])
         ceremony.save_signed(home / "key-sheet", founded.key_sheets[name])
-        settle(
-            home,
-            config,
-            roster=founded.roster,
-            manifest=founded.manifests[name],
-            key_sheet=founded.key_sheets[name],
-            records=founded.records_but(name),
-            catalogue=packaged_catalogue().files,
-            now_us=now_us,
-            random_bytes=random_bytes,
-        )
+        settle(home, config, founded.first_records(name), now_us=now_us, random_bytes=random_bytes)
 
 
 def _config(agency: AgencyId, held: ExitStack) -> NodeConfig:

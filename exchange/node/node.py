@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ from audit.note.checkpoint import Checkpoint, VerifierKey
 from audit.note.epochs import check_first_entry
 from audit.verify.trust import policy_of
 from exchange.acts import directory
-from exchange.acts.directory import RecordKind
+from exchange.acts.directory import FirstRecords, RecordKind
 from exchange.acts.erasing import erase_again
 from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Queued
@@ -40,7 +40,6 @@ from exchange.store.store import NodeStore, Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
-from keys.identity import AgencyId
 from keys.sealing import EncryptionKey
 from keys.signing import Signer
 
@@ -55,22 +54,20 @@ OnGroup = Callable[[Group, "list[Queued]"], None]
 
 def create(
     home: Path,
+    first: FirstRecords,
     *,
-    agency: AgencyId,
-    roster: SignedPayload,
-    manifest: SignedPayload,
-    key_sheet: SignedPayload,
-    catalogue: Mapping[str, bytes],
     pseudonym_key: bytes,
     now_us: int,
-    records: Sequence[SignedPayload] = (),
     make_store: Callable[[], NodeStore] | None = None,
 ) -> None:
-    """Make store, lock and the first four entries. Nothing of the three may be there.
+    """Make store, lock and the first entries. Nothing of the three may be there.
 
     Args:
+        home: The node's.
+        first: What its log begins with.
+        pseudonym_key: 32 bytes.
+        now_us: Microseconds UTC, of the first entries.
         make_store: Makes the empty store; the one of a home without settings if not given.
-        records: Manifests and key sheets of others that are adopted at once, each agency's manifest before its sheet.
 
     Raises:
         IntegrityError: Home holds a store, lock or log already.
@@ -83,36 +80,24 @@ def create(
     if make_store is None and store_exists(paths.store):
         raise IntegrityError(f"{shown(paths.store)} is there already; a node is made only in a home without one")
     now_ms = now_us // 1000
-    federation = Federation.found(roster).with_manifest(manifest, now_ms).with_key_sheet(key_sheet, now_ms)
-    member = federation.roster.member(agency)
+    federation = first.federation(now_ms)
+    member = federation.roster.member(first.agency)
     if member is None:
-        raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
-    origin = member.origin(1)
-    SqliteLock.create(paths.lock, origin).close()
+        raise RefusedError("NOT_A_MEMBER", f"{first.agency} is not in roster {federation.roster.version}")
+    SqliteLock.create(paths.lock, member.origin(1)).close()
     store = make_store() if make_store is not None else create_store(paths.store)
     try:
-        log = Log.open(origin, store.reader())
+        log = Log.open(member.origin(1), store.reader())
         stage = log.begin(now_us)
         with store.transaction() as rows:
-            rows.set_meta("agency", agency.encode())
+            rows.set_meta("agency", first.agency.encode())
             rows.set_meta("pseudonym-key", pseudonym_key)
-            directory.begin(
-                UnitOfWork(rows, stage, now_ms),
-                roster=roster,
-                manifest=manifest,
-                key_sheet=key_sheet,
-                catalogue=catalogue,
-                federation=federation,
-                agency=agency,
-            )
-            for record in records:
-                kind = directory.kind_of_record(record)
-                federation = directory.adopt_into(UnitOfWork(rows, stage, now_ms), kind, record, federation)
+            directory.begin(UnitOfWork(rows, stage, now_ms), first, federation)
             stage.write(rows)
         log.commit(stage)
     finally:
         store.close()
-    write_witnesses(home, federation.roster, agency)
+    write_witnesses(home, federation.roster, first.agency)
 
 
 def open_log(origin: str, end: Checkpoint | None, reads: Reads, database: str) -> Log:

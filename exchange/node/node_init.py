@@ -5,10 +5,11 @@ What ``exchange node init`` does, as a function of values; the demo does the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from exchange.acts.directory import FirstRecords
 from exchange.node import node
 from exchange.node.config import CONFIG_FILE, NodeConfig, format_config
 from exchange.node.enrolment import PIN_FILE, save_pin
@@ -28,27 +29,14 @@ from keys.roster import Roster, catalogue_digest, parse_roster, roster_digest
 
 
 def settle(
-    home: Path,
-    config: NodeConfig,
-    *,
-    roster: SignedPayload,
-    manifest: SignedPayload,
-    key_sheet: SignedPayload,
-    records: Sequence[SignedPayload],
-    catalogue: Mapping[str, bytes],
-    now_us: int,
-    random_bytes: Callable[[int], bytes],
+    home: Path, config: NodeConfig, first: FirstRecords, *, now_us: int, random_bytes: Callable[[int], bytes]
 ) -> list[str]:
-    """Make a home's database, lock and log, write its settings, pin the roster for its officers.
+    """Make a home's store, lock and log, write its settings, pin the roster for its officers.
 
     Args:
-        home: With the agency's keys in it, and neither database, lock nor log.
+        home: With the agency's keys in it, and neither store, lock nor log.
         config: As ``node.toml`` will say.
-        roster: Version 1, whose twelve words a person has compared.
-        manifest: Our own.
-        key_sheet: Our own.
-        records: Other members' manifests and key sheets, each agency's manifest first.
-        catalogue: The files that the roster's digest is of.
+        first: What the log begins with; a person has compared the roster's twelve words.
         now_us: Microseconds UTC, of the first entries.
         random_bytes: For the key of pseudonyms.
 
@@ -61,25 +49,15 @@ def settle(
         FileNotFoundError: There are no keys in the home.
         FileExistsError: There is a node already.
     """
-    parsed = parse_roster(roster.payload)
-    check_own(home, config, parsed, manifest, key_sheet)
+    parsed = parse_roster(first.roster.payload)
+    check_own(home, config, parsed, first.manifest, first.key_sheet)
     wanted = parsed.catalogue_digest
-    if catalogue_digest(catalogue) != wanted:
+    if catalogue_digest(first.catalogue) != wanted:
         raise RefusedError("ROSTER_UNKNOWN", f"the roster names catalogue {short(wanted)}, which is not this program's")
-    node.create(
-        home,
-        agency=config.agency,
-        roster=roster,
-        manifest=manifest,
-        key_sheet=key_sheet,
-        catalogue=catalogue,
-        pseudonym_key=random_bytes(32),
-        now_us=now_us,
-        records=records,
-        make_store=partial(create_store, Paths(home=home, engine=config.store).store),
-    )
+    make_store = partial(create_store, Paths(home=home, engine=config.store).store)
+    node.create(home, first, pseudonym_key=random_bytes(32), now_us=now_us, make_store=make_store)
     write_file(home / CONFIG_FILE, format_config(config).encode(), mode=PUBLIC)
-    return enrol_all(home, roster)
+    return enrol_all(home, first.roster)
 
 
 def check_own(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exchange.cli.main import run
-from exchange.client.client import Client, Published, Received
+from exchange.client.client import Client, Published, Received, Surroundings
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, PASSPHRASE_FILE, DemoAgency, World, found_world
 from exchange.rpc.transport.limits import Settings
@@ -48,7 +48,9 @@ class Federation:
 
     def client(self, name: str) -> Client:
         each = self.agency(name)
-        return Client.connect(each.home, OFFICER, keys=each.officer_keys, deadline_seconds=SECONDS)
+        return Client.connect(
+            each.home, OFFICER, keys=each.officer_keys, surroundings=Surroundings(deadline_seconds=SECONDS)
+        )
 
     def type(self, line: str, agency: str = "") -> Typed:
         """Type a command; with an agency its officer's home, name and passphrase are added."""

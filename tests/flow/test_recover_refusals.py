@@ -18,7 +18,7 @@ from exchange.records.receipt import Receipt, make_receipt
 from exchange.recovery.proven_answers import ProvenAnswer, SentDelivery, check_answer, last_seen
 from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.recovery.rebuild import SilentError
-from exchange.rpc.recovery.service import ask
+from exchange.rpc.recovery.service import PeerDial, ask
 from exchange.rpc.transport.channel import Identity
 from keys import dsse
 from keys.certificate import private_pem
@@ -120,7 +120,17 @@ async def test_nothing_is_taken_on_a_peers_word(tmp_path: Path) -> None:
         identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
         now_ms = time.time_ns() // 1_000_000
         told = {
-            peer: (await ask(AgencyId(peer), world.endpoints[peer][0], view, identity, now_ms)).answer
+            peer: (
+                await ask(
+                    PeerDial(
+                        peer=AgencyId(peer),
+                        address=world.endpoints[peer][0],
+                        view=view,
+                        identity=identity,
+                        now_ms=now_ms,
+                    )
+                )
+            ).answer
             for peer in (B, C)
         }
         true, third = told[B], told[C]

@@ -61,6 +61,7 @@ def init(
 
     Nothing is trusted on first use: the roster's twelve words are compared with what you were told by another way.
     """
+    from exchange.acts.directory import FirstRecords
     from exchange.node.config import parse_config
     from exchange.node.node_init import settle
     from exchange.rules.catalogue import packaged_catalogue
@@ -73,11 +74,14 @@ def init(
     enrolled = settle(
         home,
         config,
-        roster=roster,
-        manifest=manifest,
-        key_sheet=key_sheet,
-        records=in_order([load_kind(each, "manifest", "key-sheet") for each in records]),
-        catalogue=packaged_catalogue().files,
+        FirstRecords(
+            agency=config.agency,
+            roster=roster,
+            manifest=manifest,
+            key_sheet=key_sheet,
+            others=in_order([load_kind(each, "manifest", "key-sheet") for each in records]),
+            catalogue=packaged_catalogue().files,
+        ),
         now_us=time.time_ns() // 1000,
         random_bytes=os.urandom,
     )

@@ -29,6 +29,7 @@ from exchange.recovery.proven_answers import Recovered, check_answer, last_seen
 from exchange.recovery.swap_files import Plan
 from exchange.rpc.audit.external_witness import held_sizes
 from exchange.rpc.recovery import service as recovering
+from exchange.rpc.recovery.service import PeerDial
 from exchange.rpc.transport import status
 from exchange.rpc.transport.channel import Identity
 from exchange.rules import packaged_catalogue
@@ -155,7 +156,9 @@ async def _ask(
     for address in addresses or (held.record.endpoints if held is not None else ()):
         try:
             async with turns:
-                return await recovering.ask(peer, address, view, identity, now_ms)
+                return await recovering.ask(
+                    PeerDial(peer=peer, address=address, view=view, identity=identity, now_ms=now_ms)
+                )
         except grpc.RpcError as error:
             made = status.error_of(error)
             why = f"{address}: {made}"
@@ -183,9 +186,8 @@ async def show_all(
         held = gathered.view.federation.manifests.get(each.peer)
         for address in addresses.get(each.peer) or (held.record.endpoints if held is not None else ()):
             try:
-                given = await recovering.show(
-                    each.peer, address, gathered.view, identity, now_ms, note=note, prove=prove
-                )
+                dial = PeerDial(peer=each.peer, address=address, view=gathered.view, identity=identity, now_ms=now_ms)
+                given = await recovering.show(dial, note=note, prove=prove)
                 lines += parse_note(add_lines(note, given)).signatures
                 missing.pop(each.peer, None)
                 break

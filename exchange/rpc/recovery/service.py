@@ -133,18 +133,19 @@ class Told:
     records: tuple[SignedPayload, ...]
 
 
-async def ask(
-    peer: AgencyId, address: str, view: NodeView, identity: Identity, now_ms: int, *, seconds: float = ASK_SECONDS
-) -> Told:
-    """Ask one member for everything.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerDial:
+    """One member to be asked, where, and as whom."""
 
-    Args:
-        peer: Whom.
-        address: host:port.
-        house: The roster, and what else is known; its own epoch is not looked at.
-        identity: What we show.
-        now_ms: Milliseconds UTC.
-        seconds: For the whole answer.
+    peer: AgencyId
+    address: str  # host:port
+    view: NodeView  # the roster, and what else is known; its own epoch is not looked at
+    identity: Identity  # what we show
+    now_ms: int  # milliseconds UTC
+
+
+async def ask(dial: PeerDial, *, seconds: float = ASK_SECONDS) -> Told:
+    """Ask one member for everything, within so many seconds for the whole answer.
 
     Raises:
         RefusedError: The peer is not trusted, or what it says is malformed or too much.
@@ -152,32 +153,26 @@ async def ask(
         grpc.RpcError: It ended the call.
     """
     try:
-        async with _dialled(peer, address, view, identity, now_ms) as opened, asyncio.timeout(seconds):
-            records = await _records(opened, view)
-            return Told(answer=await _cosigned(await _answer(peer, opened), opened), records=records)
+        async with _dialled(dial) as opened, asyncio.timeout(seconds):
+            records = await _records(opened, dial.view)
+            return Told(answer=await _cosigned(await _answer(dial.peer, opened), opened), records=records)
     except TimeoutError as error:
-        raise RefusedError("TOO_MANY", f"{peer} did not come to an end in {seconds:g} s") from error
+        raise RefusedError("TOO_MANY", f"{dial.peer} did not come to an end in {seconds:g} s") from error
 
 
-async def show(
-    peer: AgencyId, address: str, view: NodeView, identity: Identity, now_ms: int, *, note: str, prove: Prove
-) -> str:
-    """Show one member our newest checkpoint, as a log shows it to a witness; returns its signature lines.
+async def show(dial: PeerDial, *, note: str, prove: Prove) -> str:
+    """Show one member our newest checkpoint, as a log shows it to a witness; return its signature lines.
 
     Args:
-        peer: Whom.
-        address: host:port.
-        house: Ours.
-        identity: What we show.
-        now_ms: Milliseconds UTC.
+        dial: Whom.
         note: The checkpoint.
-        prove: Gives the consistency proof from one size of our log to another.
+        prove: Returns the consistency proof from one size of our log to another.
 
     Raises:
         WitnessRefusal: It does not cosign that; and errors as ``ask``.
     """
     size = parse_note(note).checkpoint.size
-    async with _dialled(peer, address, view, identity, now_ms) as opened:
+    async with _dialled(dial) as opened:
         witness, old = ask_peer(_Opened(opened)), size
         try:
             return await witness(format_request(old, [], note))
@@ -194,18 +189,17 @@ class _Opened:
 
 
 @asynccontextmanager
-async def _dialled(
-    peer: AgencyId, address: str, view: NodeView, identity: Identity, now_ms: int
-) -> AsyncIterator[grpc.aio.Channel]:
+async def _dialled(dial: PeerDial) -> AsyncIterator[grpc.aio.Channel]:
     """Open a channel to a member's node, the one that its key sheet pins."""
+    peer, view, identity, now_ms = dial.peer, dial.view, dial.identity, dial.now_ms
     member, name = view.federation.member(peer, now_ms), node_name(peer, view.federation.name)
 
     def check(leaf: bytes) -> None:
         if peer in view.federation.key_sheets:
             check_pin(leaf, peer, view.federation, now_ms)
 
-    await channel.probe(address, channel.probe_context(member.tls_ca), name, check)
-    opened = channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name)
+    await channel.probe(dial.address, channel.probe_context(member.tls_ca), name, check)
+    opened = channel.peer_channel(dial.address, member.tls_ca, identity.leaf, identity.private_pem, name)
     try:
         yield opened
     finally:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from exchange.authoring.check_drafts import judge
 from exchange.authoring.draft import read_draft
-from exchange.authoring.template import BLANK, complete, make_template, minute_of_year
+from exchange.authoring.template import BLANK, Issuer, complete, make_template, minute_of_year
 from exchange.cli.officer.draft import draft
 from exchange.records.bulletin import KINDS, uuid7
 from exchange.rules import check_bulletin, packaged_catalogue
@@ -72,9 +72,8 @@ def test_a_template_with_its_blanks_left_does_not_pass(kind: str) -> None:
 def test_ten_lines_are_completed_by_policy() -> None:
     short = read_draft(SHORT).message
     assert short is not None
-    done = complete(
-        short, agency="HK-SB", author="officer-07", now_ms=NOW, serial=7, bulletin_id=ID, catalogue=CATALOGUE
-    )
+    issuer = Issuer(agency="HK-SB", author="officer-07", now_ms=NOW, serial=7, bulletin_id=ID)
+    done = complete(short, issuer, CATALOGUE)
     assert check_bulletin(done, CATALOGUE) == ()
     header = done.header
     assert (header.number, header.author, header.lang) == ("HK-SB/TRA/2025/000007", "officer-07", "en")
@@ -89,15 +88,9 @@ def test_completing_changes_nothing_that_was_typed() -> None:
     )
     typed = read_draft(template.encode()).message
     assert typed is not None
-    done = complete(
-        typed,
-        agency="XX-YY",
-        author="officer-07",
-        now_ms=NOW + 5,
-        serial=9,
-        bulletin_id=uuid7(NOW + 5, bytes(10)),
-        catalogue=CATALOGUE,
-    )
+    later = uuid7(NOW + 5, bytes(10))
+    issuer = Issuer(agency="XX-YY", author="officer-07", now_ms=NOW + 5, serial=9, bulletin_id=later)
+    done = complete(typed, issuer, CATALOGUE)
     done.header.author = ""
     assert done == typed
 

@@ -25,7 +25,7 @@ from keys.identity import AgencyId
 from keys.signing import PublicKey, Signer
 from tests.exchange.store.faulty_store import STEPS, FaultyStore
 from tests.home_files import DATABASE
-from tests.world import NOW_MS, catalogue, records, view_of
+from tests.world import NOW_MS, records, view_of
 
 BEFORE = 4  # entries of a node just made
 DURABLE = {"after-commit", "read-back", "other-bytes"}  # steps after the commit
@@ -77,11 +77,7 @@ class Bench:
             made = records()
             node.create(
                 home,
-                agency=AgencyId("HK-IMMD"),
-                roster=made.roster,
-                manifest=made.manifests["HK-IMMD"],
-                key_sheet=made.key_sheets["HK-IMMD"],
-                catalogue=catalogue().files,
+                made.first_records("HK-IMMD", introduced=False),
                 pseudonym_key=bytes(32),
                 now_us=NOW_MS * 1000,
             )
@@ -341,11 +337,7 @@ def test_a_home_is_made_only_where_there_is_none(home: Path) -> None:
     with pytest.raises(IntegrityError, match="there already"):
         node.create(
             home,
-            agency=AgencyId("HK-IMMD"),
-            roster=made.roster,
-            manifest=made.manifests["HK-IMMD"],
-            key_sheet=made.key_sheets["HK-IMMD"],
-            catalogue=catalogue().files,
+            made.first_records("HK-IMMD", introduced=False),
             pseudonym_key=bytes(32),
             now_us=NOW_MS * 1000,
         )
