@@ -183,7 +183,7 @@ ROWS: dict[int, Row] = {
     ),
     18: Row(
         "rollback of the own log or database",
-        ("test_200_restores_of_any_age_are_refused_before_the_first_signature_row_18",),
+        ("test_restores_of_any_age_are_refused_before_the_first_signature_row_18",),
         ("test_with_the_question_switched_off_a_restored_copy_forks_row_18",),
     ),
     20: Row(

@@ -28,7 +28,7 @@ from exchange.node.failpoint import NAMES
 from exchange.store.home_paths import LOCK
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, serve
 from tests.home_files import DATABASE
-from tests.scale import SCALE
+from tests.scale import SCALE, SLOW
 from tests.world import NOW_MS, advisory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,6 +200,7 @@ def test_without_a_kill_everything_crosses_once(wire: Wire) -> None:
     assert wire.sender.deaths == wire.receiver.deaths == 1  # the one of verify
 
 
+@SLOW  # tests/flow/test_kill_served.py kills at random, too
 def test_each_side_killed_twenty_times_during_five_hundred_bulletins_at_random(wire: Wire) -> None:
     chance = random.Random(20)
     total, batch, kills = 500 * SCALE, 5, 20 * SCALE

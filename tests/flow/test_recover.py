@@ -18,7 +18,7 @@ from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
 from tests.flow.world import Member, World, bulletin, bulletin_id, until
 from tests.home_files import DATABASE
-from tests.scale import SCALE
+from tests.scale import SCALE, SLOW
 
 A, B, C = "HK-SB", "TH-DSI", "TW-NHRC"
 
@@ -256,6 +256,7 @@ def paired(world: World, *agencies: str) -> Pairing:
     return compare(sides, {})
 
 
+@SLOW  # the test before has one of each
 async def test_restores_of_random_age_end_in_epochs_that_go_on_and_nothing_is_one_sided(
     tmp_path: Path,
 ) -> None:

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.scale import SCALE
+from tests.scale import SCALE, SLOW
 from tests.tlog.asking import Ask, asking
 from tests.tlog.cases import Case, logs, notes, proofs
 from tests.tlog.disagreements import KNOWN, explain
 
-TIMES = 1 if SCALE == 1 else 100  # a soak of any length has the million
+TIMES = [  # a soak of any length has the million
+    pytest.param(0.25, id="some"),
+    pytest.param(1 if SCALE == 1 else 100, id="whole", marks=SLOW),
+]
 BATCH = 100
 SEED = 20_261_122
 
@@ -46,31 +49,36 @@ def compare(ask: Ask, cases: Iterable[Case], at_once: int = BATCH) -> Counter[st
 
 
 @pytest.mark.timeout(3600)
-def test_notes_and_cosignatures_are_judged_alike(ask: Ask) -> None:
-    counts = compare(ask, notes(random.Random(SEED), 4000 * TIMES))
-    assert counts["accepted"] > 400 * TIMES
-    assert counts["refused"] > 1500 * TIMES
+@pytest.mark.parametrize("times", TIMES)
+def test_notes_and_cosignatures_are_judged_alike(times: float, ask: Ask) -> None:
+    counts = compare(ask, notes(random.Random(SEED), int(4000 * times)))
+    assert counts["accepted"] > 400 * times
+    assert counts["refused"] > 1500 * times
 
 
 @pytest.mark.timeout(3600)
-def test_inclusion_and_consistency_proofs_are_judged_alike(ask: Ask) -> None:
-    counts = compare(ask, proofs(random.Random(SEED), 5000 * TIMES))
-    assert counts["accepted"] > 1500 * TIMES
-    assert counts["refused"] > 2000 * TIMES
+@pytest.mark.parametrize("times", TIMES)
+def test_inclusion_and_consistency_proofs_are_judged_alike(times: float, ask: Ask) -> None:
+    counts = compare(ask, proofs(random.Random(SEED), int(5000 * times)))
+    assert counts["accepted"] > 1500 * times
+    assert counts["refused"] > 2000 * times
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("size", [24, 300])
-def test_logs_are_judged_alike(size: int, ask: Ask, make_folder: Callable[[Path, int], Path], tmp_path: Path) -> None:
+def test_logs_are_judged_alike(
+    size: int, times: float, ask: Ask, make_folder: Callable[[Path, int], Path], tmp_path: Path
+) -> None:
     base = make_folder(tmp_path / "base", size)
     scratch = tmp_path / "scratch"
     shutil.copytree(base, scratch)
     for path in scratch.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     # One at a time: a log that is written anew must be judged before the next takes its place.
-    counts = compare(ask, logs(random.Random(SEED), 500 * TIMES, base, scratch), at_once=1)
-    assert counts["accepted"] > 10 * TIMES
-    assert counts["refused"] > 300 * TIMES
+    counts = compare(ask, logs(random.Random(SEED), int(500 * times), base, scratch), at_once=1)
+    assert counts["accepted"] > 10 * times
+    assert counts["refused"] > 300 * times
 
 
 def test_each_line_of_the_list_happens(ask: Ask, make_folder: Callable[[Path, int], Path], tmp_path: Path) -> None:

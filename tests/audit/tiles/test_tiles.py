@@ -20,6 +20,7 @@ from audit.verify.verify import verify_log
 from keys.errors import IntegrityError
 from keys.signing import Ed25519Signer
 from tests.audit.store import ORIGIN, TableStore, grow
+from tests.scale import SLOW
 
 CRASHED = 9
 
@@ -161,7 +162,14 @@ def in_child(work: Callable[[], None], fail_at: int, error: bool) -> tuple[int, 
         os._exit(0)
 
 
-@pytest.mark.parametrize("sizes", [(0, 20), (20, 30), (250, 256), (250, 300), (256, 260), (300, 800)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (0, 20),
+        (250, 300),
+        *(pytest.param(each, marks=SLOW) for each in ((20, 30), (250, 256), (256, 260), (300, 800))),
+    ],
+)
 @pytest.mark.parametrize("error", [False, True], ids=["killed", "error and tried again"])
 def test_a_crash_or_an_error_at_every_step_of_publishing_loses_nothing(
     sizes: tuple[int, int], error: bool, tmp_path: Path, signer: Ed25519Signer, key: VerifierKey

@@ -19,7 +19,7 @@ from audit.tiles.tile_names import parse_tile_name
 from audit.tiles.tiles import TileFolder
 from audit.verify.entry_run import verify_chunk
 from audit.verify.verify import verify_log
-from tests.scale import SCALE
+from tests.scale import SCALE, SLOW
 from tests.tlog.asking import Ask, asking
 from tests.tlog.cases import altered_case
 
@@ -59,7 +59,15 @@ def test_row_19_control_nothing_is_refuted_unflipped(small: Path, large: Path, k
         assert not verify_chunk(large, LARGE, bundle, 1).findings
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "log.vkey", f"tile/0/000.p/{SMALL}", f"tile/entries/000.p/{SMALL}"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoint",
+        "log.vkey",
+        pytest.param(f"tile/0/000.p/{SMALL}", marks=SLOW),
+        pytest.param(f"tile/entries/000.p/{SMALL}", marks=SLOW),
+    ],
+)
 def test_row_19_every_single_bit_flip_is_refuted(name: str, small: Path, key: VerifierKey) -> None:
     assert name in TileFolder(small).names()
     assert len(TileFolder(small).names()) == 4

@@ -7,13 +7,14 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from audit.witness.witness_state import WitnessState
 from tests.audit.witness.racing import FORK_AT, SIZE
 from tests.audit.witness.witnessing import ORIGIN, GrowingLog
-from tests.scale import SCALE
+from tests.scale import lengths
 
 ROOT = Path(__file__).resolve().parents[3]
-REQUESTS = 10_000 * SCALE
 PROCESSES = 2
 
 
@@ -41,9 +42,10 @@ def went_back(cosigned: list[tuple[int, int, str]]) -> int:
     return sum(b < a or (a == b and one != two) for (_, a, one), (_, b, two) in pairs)
 
 
-def test_racing_requests_never_go_back_row_20(tmp_path: Path) -> None:
-    cosigned = race(tmp_path / "witness.db", REQUESTS, "with")
-    assert len(cosigned) > REQUESTS // 20
+@pytest.mark.parametrize("requests", lengths(1_000, 10_000))
+def test_racing_requests_never_go_back_row_20(requests: int, tmp_path: Path) -> None:
+    cosigned = race(tmp_path / "witness.db", requests, "with")
+    assert len(cosigned) > requests // 20
     assert went_back(cosigned) == 0
     log = GrowingLog().grow(SIZE)
     branch = GrowingLog().grow(FORK_AT).grow(SIZE - FORK_AT, salt="branch")

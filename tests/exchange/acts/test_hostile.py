@@ -22,11 +22,11 @@ from keys import dsse
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.exchange.acts.forge import Forger, Made
-from tests.scale import SCALE
+from tests.scale import lengths
 from tests.world import Desk, advisory, signer
 
 _serials = itertools.count(1)
-CASES = 250 * SCALE
+CASES = lengths(40, 250)
 
 
 @pytest.fixture(scope="module")
@@ -91,33 +91,35 @@ def of_bulletin(forger: Forger, desk: Desk, made: Made, chance: random.Random) -
     return forger.deliver(desk, forger.seal(message, statement={"bulletin": data}))
 
 
+@pytest.mark.parametrize("cases", CASES)
 @pytest.mark.parametrize("make", [of_head, of_delivery, of_dispatch, of_statement, of_bulletin])
 def test_bytes_spoilt_before_they_were_signed_are_refused_and_stop_nothing_row_37(
-    victim: Desk, forger: Forger, make: Callable[[Forger, Desk, Made, random.Random], Message]
+    victim: Desk, forger: Forger, make: Callable[[Forger, Desk, Made, random.Random], Message], cases: int
 ) -> None:
     chance = random.Random(make.__name__)
     refused = 0
-    for _ in range(CASES):
+    for _ in range(cases):
         made = forger.seal(note())
         try:
             answers = victim.receive(make(forger, victim, made, chance), "HK-IMMD")
             refused += any(answer.refusal is not None for answer, _ in answers)
         except RefusedError:
             refused += 1
-    assert refused > CASES // 2  # some changes leave something good: another letter, an earlier time
+    assert refused > cases // 2  # some changes leave something good: another letter, an earlier time
     assert victim.node.writer.failure is None
     [(answer, _)] = victim.receive(forger.deliver(victim, forger.seal(note())), "HK-IMMD")
     assert answer.refusal is None
 
 
+@pytest.mark.parametrize("cases", CASES)
 def test_no_mixture_of_two_dispatches_makes_anothers_statement_ones_own_row_2(
-    victim: Desk, forger: Forger, thief: Forger
+    victim: Desk, forger: Forger, thief: Forger, cases: int
 ) -> None:
     chance = random.Random(2)
     names = [field.name for field in fields(Dispatch) if field.name != "sender"]
     theirs = forger.seal(note("TH-DSI", "TW-NHRC"))
     honest = parse_dispatch(theirs.dispatch.payload)
-    for _ in range(CASES):
+    for _ in range(cases):
         own = thief.seal(note(sender="TW-NHRC"))
         taken = {name: getattr(parse_dispatch(own.dispatch.payload), name) for name in names if chance.random() < 0.4}
         if {"statement_digest", "ciphertext_digest", "recipients"} <= set(taken):

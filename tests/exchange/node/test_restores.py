@@ -28,11 +28,10 @@ from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError
 from keys.signing import PublicKey, Signer
 from tests.home_files import DATABASE
-from tests.scale import SCALE
+from tests.scale import SCALE, lengths
 from tests.world import NOW_MS, Desk, clock_at, view_of
 
 AGENCY, PEER = "HK-IMMD", "TH-DSI"
-RESTORES = 200 * SCALE
 ENTRIES = 600
 
 
@@ -76,7 +75,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("restores")
     desk = Desk(AGENCY, folder / "home")
     dice = random.Random(18)
-    ages = sorted(dice.sample(range(desk.node.log.size, ENTRIES), min(RESTORES, ENTRIES - 50)))
+    ages = sorted(dice.sample(range(desk.node.log.size, ENTRIES), min(200 * SCALE, ENTRIES - 50)))
     while desk.node.log.size < ENTRIES:
         desk.node.writer.run(beat, lambda value, group: value)
         if desk.node.log.size in ages:
@@ -107,19 +106,20 @@ def ask(node: Node, note: str) -> None:
         check_answer(PEER, shown, node.log.checkpoint(), root)
 
 
-def restored(kept: tuple[Path, str], tmp_path: Path) -> list[Path]:
+def restored(kept: tuple[Path, str], tmp_path: Path, count: int) -> list[Path]:
     folder, _ = kept
     homes = sorted((each for each in folder.iterdir() if each.name.isdigit()), key=lambda each: int(each.name))
     dice = random.Random(81)
-    chosen = [homes[dice.randrange(len(homes))] for _ in range(RESTORES)]
+    chosen = [homes[dice.randrange(len(homes))] for _ in range(count)]
     return [shutil.copytree(each, tmp_path / f"{place}-{each.name}") for place, each in enumerate(chosen)]
 
 
-def test_200_restores_of_any_age_are_refused_before_the_first_signature_row_18(
-    kept: tuple[Path, str], tmp_path: Path
+@pytest.mark.parametrize("count", lengths(25, 200))
+def test_restores_of_any_age_are_refused_before_the_first_signature_row_18(
+    kept: tuple[Path, str], tmp_path: Path, count: int
 ) -> None:
     refused = 0
-    for home in restored(kept, tmp_path):
+    for home in restored(kept, tmp_path, count):
         signer = CountingSigner(own_view().log_signer)
         old = home / "old.lock"
         (home / LOCK).rename(old)
@@ -136,13 +136,13 @@ def test_200_restores_of_any_age_are_refused_before_the_first_signature_row_18(
         node.stop()
         assert signer.signed == 0
         refused += 1
-    assert refused == RESTORES
+    assert refused == count
 
 
 def test_with_the_question_switched_off_a_restored_copy_forks_row_18(kept: tuple[Path, str], tmp_path: Path) -> None:
     """Control: what was refused above does sign another history where nobody is asked."""
     known = parse_note(kept[1]).checkpoint
-    for home in restored(kept, tmp_path)[:3]:
+    for home in restored(kept, tmp_path, 3):
         signer = CountingSigner(own_view().log_signer)
         node = opened(home, signer)
         node.start()
