@@ -94,7 +94,7 @@ def test_a_body_that_breaks_its_rule_is_never_written(neighbours: int) -> None:
         Body(kind=Kind.HEARTBEAT, opening=digest(1)),
         Body(**{**received.present(), "opening": b""}),
         Body(**{**received.present(), "kind": Kind.WITHDRAWN}),
-        b"\x08\x22",
+        b"\x08\x63",
         b"",
     ):
         at = 4 + neighbours

@@ -208,7 +208,7 @@ def test_attack_17_a_body_that_reads_two_ways_or_breaks_its_rule_is_refuted(
     assert report.verdict.startswith("refuted at entry 4: ")
 
 
-@pytest.mark.parametrize("body", [b"\x08\x22", b"\x08\x20\xc0\x01\x05", b"\x08\x0f\x60\xff\x01"])
+@pytest.mark.parametrize("body", [b"\x08\x63", b"\x08\x20\xc0\x01\x05", b"\x08\x0f\x60\xff\x01"])
 def test_attack_17_control_a_newer_body_is_not_understood_and_not_refuted(
     body: bytes, tmp_path: Path, key: VerifierKey, signer: Ed25519Signer
 ) -> None:
