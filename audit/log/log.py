@@ -21,6 +21,7 @@ from audit.entry.entry import chain_entries, genesis_previous, leaf_hash, leaf_h
 from audit.note.checkpoint import Checkpoint
 from audit.note.epochs import epoch_of_origin
 from audit.tree.merkle import TILE_WIDTH, Tree
+from audit.tree.multiproof import places_of
 from keys.errors import IntegrityError, RefusedError
 
 Row = tuple[int, bytes, bytes]
@@ -243,6 +244,21 @@ class Log:
         """
         self._check_size(size)
         return self._tree.inclusion(index, size)
+
+    def shared_inclusion(self, indices: Sequence[int], size: int) -> list[bytes]:
+        """Return the hashes that the inclusion proofs of several entries need and the entries do not give.
+
+        Args:
+            indices: Of the entries, ascending.
+            size: Committed; what comes out is for ``audit.tree.multiproof.single_proofs``.
+
+        Raises:
+            LookupError: Not every index is below *size*, or not ``size <= self.size``.
+        """
+        self._check_size(size)
+        if indices and not 0 <= indices[0] <= indices[-1] < size:
+            raise LookupError(f"no entries {indices[0]} to {indices[-1]} at size {size}")
+        return self._tree.siblings(places_of(indices, size), size)
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the proof that size *new* extends size *old*, lowest level first.

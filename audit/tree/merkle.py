@@ -226,6 +226,21 @@ class Tree:
         rows = self._tile(0, tile).rows
         return [rows[height][place >> height ^ 1] for height in range(TILE_HEIGHT)] + self._above_tile(tile, size)
 
+    def siblings(self, places: Sequence[tuple[int, int]], size: int) -> list[bytes]:
+        """Return the hash at each (height, index) of the tree of *size*; the last one of a height may be ragged.
+
+        Raises:
+            LookupError: There is none at *size*, or *size* is not within the tree.
+        """
+        self._check_size(size)
+        partial, found = self._partial(size), []
+        for height, index in places:
+            value = self.node(height, index) if (index + 1) << height <= size else partial[height]
+            if value is None or index << height >= size:
+                raise LookupError(f"no hash at height {height}, {index} of size {size}")
+            found.append(value)
+        return found
+
     def _above_tile(self, tile: int, size: int) -> list[bytes]:
         """Return the upper part of a path, which every leaf of a complete tile has in common."""
         at, known = self._above

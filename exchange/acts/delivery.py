@@ -20,6 +20,7 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.dispatch import Dispatch, parse_dispatch
 from exchange.records.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
 from exchange.records.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
+from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.store.store import DeliveryState, HeldBulletin, LaneState, OutboundRow, Reads
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -28,7 +29,6 @@ from keys.identity import AgencyId
 
 MAX_BATCH_COUNT = 64
 MAX_BATCH_BYTES = 256 << 10  # a message; one bulletin may exceed it alone
-MAX_RECEIPTS = 1000  # of one message
 
 _OUTCOMES = frozenset(Outcome)
 _STATES: dict[int, DeliveryState] = {

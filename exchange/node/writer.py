@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.clock import Reading
 from exchange.node.failpoint import failpoint
 from exchange.records.receipt import Receipt, make_receipt
+from exchange.records.shared_receipts import SharedReceipts
 from exchange.store.log_position import epoch_of, index_of
 from exchange.store.store import NodeStore, Transaction
 from keys.errors import RefusedError, UnavailableError
@@ -61,11 +62,33 @@ class Group:
         Raises:
             UnavailableError: It is of an earlier epoch.
         """
-        if epoch_of(place) != self.log.epoch:
-            raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is proved by that epoch alone")
-        index = index_of(place)
+        index = self.index(place)
         entry = self.entries.get(index) or rows(index)
         return make_receipt(entry, index, self.log.inclusion(index, self.checkpoint.size), self.note)
+
+    def shared_receipts(self, places: Sequence[tuple[int, int]], rows: Callable[[int], bytes]) -> SharedReceipts:
+        """Make the receipts of several entries at once.
+
+        Args:
+            places: Sequence of the delivery and place of its answer, both ascending.
+            rows: As for ``receipt``.
+
+        Raises:
+            UnavailableError: One is of an earlier epoch.
+        """
+        indices = [self.index(place) for _, place in places]
+        return SharedReceipts(
+            note=self.note,
+            sequences=tuple(sequence for sequence, _ in places),
+            entries=tuple(self.entries.get(index) or rows(index) for index in indices),
+            hashes=tuple(self.log.shared_inclusion(indices, self.checkpoint.size)),
+        )
+
+    def index(self, place: int) -> int:
+        """Return an entry's index in this epoch of the log; UnavailableError for one of an earlier epoch."""
+        if epoch_of(place) != self.log.epoch:
+            raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is proved by that epoch alone")
+        return index_of(place)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from audit.entry.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, Outcome, leaf_hash, parse_body, parse_entry
@@ -33,6 +33,17 @@ class Receipt:
 
     entry: bytes  # head and body, as logged
     proof: str  # without extra line
+    made: TlogProof | None = field(default=None, init=False, compare=False, repr=False)  # what *proof* is written from
+
+    @property
+    def parsed(self) -> TlogProof:
+        """Return the proof as read from its text, or what we wrote the text from; RefusedError MALFORMED."""
+        return self.made or _parsed(self.proof)
+
+    @property
+    def note(self) -> str:
+        """Return the checkpoint, to the byte: what follows the first blank line, whatever stands before it."""
+        return self.made.note if self.made is not None else self.proof.partition("\n\n")[2]
 
     def encode(self) -> bytes:
         """Write the receipt as it is stored and sent."""
@@ -62,7 +73,9 @@ def make_receipt(entry: bytes, index: int, hashes: Sequence[bytes], note: str) -
         hashes: Its inclusion proof in the checkpoint's tree, lowest level first.
         note: The signed checkpoint.
     """
-    return Receipt(entry=entry, proof=format_proof(index, hashes, note))
+    receipt = Receipt(entry=entry, proof=format_proof(index, hashes, note))
+    object.__setattr__(receipt, "made", TlogProof(index=index, hashes=tuple(hashes), note=note))
+    return receipt
 
 
 def receipt_from_message(message: dispatch_pb2.Receipt) -> Receipt:
@@ -108,7 +121,7 @@ def verify_receipt(receipt: Receipt, vkey: VerifierKey) -> VerifiedReceipt:
         RefusedError: RECEIPT_INVALID.
     """
     try:
-        proof = _parsed(receipt.proof)  # 1
+        proof = receipt.parsed  # 1
         if proof.extra is not None:
             raise malformed("receipt", "an extra line stands in the proof")
         entry = parse_entry(receipt.entry)  # 2
@@ -177,7 +190,7 @@ def origin_of(receipt: Receipt) -> str:
         RefusedError: RECEIPT_INVALID.
     """
     try:
-        return _origin(_parsed(receipt.proof).note)
+        return _origin(receipt.parsed.note)
     except RefusedError as error:
         raise RefusedError("RECEIPT_INVALID", str(error)) from error
 

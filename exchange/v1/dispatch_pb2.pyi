@@ -461,6 +461,46 @@ class Receipt(_message.Message):
 Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
+class SharedReceipts(_message.Message):
+    """Receipts of several entries under one checkpoint. The taker derives each single receipt and checks and keeps that one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTE_FIELD_NUMBER: _builtins.int
+    SEQUENCES_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """the checkpoint, to the byte; at most 64 KiB"""
+    @_builtins.property
+    def sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of the deliveries that are answered, ascending; at most 1,000"""
+
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """one for each, in the same order; the indexes in them ascend as well"""
+
+    @_builtins.property
+    def hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """32 bytes each: what the inclusion proofs need and the entries do not give"""
+
+    def __init__(
+        self,
+        *,
+        note: _builtins.str = ...,
+        sequences: _abc.Iterable[_builtins.int] | None = ...,
+        entries: _abc.Iterable[_builtins.bytes] | None = ...,
+        hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "hashes", b"hashes", "note", b"note", "sequences", b"sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedReceipts: _TypeAlias = SharedReceipts  # noqa: Y015
+
+@_typing.final
 class Equivocation(_message.Message):
     """Two heads of one lane that sign for two different deliveries under one number: proof to anybody who has the
     sender's operations keys. Of each side the deliveries from the difference up to its head, or none where the head

@@ -1102,11 +1102,12 @@ class ReceiptBatch(_message.Message):
     CONSISTENCY_FROM_FIELD_NUMBER: _builtins.int
     ECHO_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
     consistency_from: _builtins.int
     echo: _builtins.str
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveryReceipt]:
-        """ascending by sequence"""
+        """those that stand alone, ascending by sequence"""
 
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -1116,6 +1117,10 @@ class ReceiptBatch(_message.Message):
     def seen(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """as in FollowStart: those that are newer than what was shown on this stream"""
 
+    @_builtins.property
+    def shared(self) -> _dispatch_pb2.SharedReceipts:
+        """the others"""
+
     def __init__(
         self,
         *,
@@ -1124,10 +1129,11 @@ class ReceiptBatch(_message.Message):
         consistency_from: _builtins.int = ...,
         echo: _builtins.str = ...,
         seen: _abc.Iterable[_builtins.str] | None = ...,
+        shared: _dispatch_pb2.SharedReceipts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shared", b"shared"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "consistency", b"consistency", "consistency_from", b"consistency_from", "echo", b"echo", "receipts", b"receipts", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "consistency", b"consistency", "consistency_from", b"consistency_from", "echo", b"echo", "receipts", b"receipts", "seen", b"seen", "shared", b"shared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

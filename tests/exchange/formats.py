@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from audit.entry.entry import Body, Entry, Kind, genesis_previous, leaf_hash
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.tree.multiproof import places_of
 from exchange.records.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
 from exchange.records.lane import Delivery, LaneClass, LaneHead, LaneId, delivery_digest
 from exchange.records.receipt import Receipt, make_receipt
 from exchange.records.sealed_statement import Sealed, seal_statement
+from exchange.records.shared_receipts import SharedReceipts
 from exchange.records.statement import LogHead, Statement, opening
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload, sign
@@ -148,6 +150,17 @@ class SmallLog:
         """Return the receipt of an entry."""
         leaves = [leaf_hash(entry) for entry in self.entries]
         return make_receipt(self.entries[index], index, _path(leaves, index), self.note())
+
+    def shared(self, *indices: int) -> SharedReceipts:
+        """Return the receipts of entries, ascending, as those of deliveries 1, 2, 3 … travel together."""
+        leaves = [leaf_hash(entry) for entry in self.entries]
+        places = places_of(indices, len(leaves))
+        return SharedReceipts(
+            note=self.note(),
+            sequences=tuple(range(1, len(indices) + 1)),
+            entries=tuple(self.entries[index] for index in indices),
+            hashes=tuple(_root(leaves[at << height : at + 1 << height]) for height, at in places),
+        )
 
 
 def answer(kind: Kind, dispatch: bytes, delivery: bytes, **changes: object) -> Body:

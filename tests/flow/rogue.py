@@ -16,6 +16,7 @@ from exchange.rpc.audit.be_witness import Witnessing
 from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.directory_service import Directory
+from exchange.rpc.lane.receipt_batch import given_receipts
 from exchange.rpc.lane.records import held_records, record_messages
 from exchange.rpc.serve import listeners as server
 from exchange.rpc.transport.caller import Identities
@@ -146,6 +147,6 @@ async def take_receipts(rogue: Rogue, requests: AsyncIterator[node_pb2.FollowReq
     """Read receipts and acknowledge them, until the stream ends."""
     async for request in requests:
         rogue.receipts.append(request.receipts)
-        last = request.receipts.receipts[-1].sequence
+        last = given_receipts(request.receipts)[-1][0]
         taken = node_pb2.ReceiptsTaken(lane=wire.lane_taken(wire.class_of(request.receipts), last))
         await context.write(node_pb2.FollowResponse(taken=taken))

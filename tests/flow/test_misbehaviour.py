@@ -12,6 +12,7 @@ from audit.entry.entry import Kind, Outcome
 from exchange.records.equivocation import parse_equivocation, verify_equivocation
 from exchange.records.lane import LaneClass
 from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane.receipt_batch import given_receipts
 from exchange.v1 import node_pb2
 from tests.flow.rogue import Rogue, take_receipts
 from tests.flow.world import CALM, Member, World, bulletin, until
@@ -96,7 +97,8 @@ async def test_row_14_deliveries_replayed_a_hundred_times_change_nothing(tmp_pat
         await asyncio.sleep(0.5)
         assert len(world[B].bodies(Kind.RECEIVED)) == 2
         assert len(world[B].bodies(Kind.DUPLICATE)) == 0
-        assert [[each.sequence for each in batch.receipts] for batch in rogue.receipts] == [[1, 2]]
+        assert [[sequence for sequence, _, _ in given_receipts(batch)] for batch in rogue.receipts] == [[1, 2]]
+        assert [(list(batch.shared.sequences), len(batch.receipts)) for batch in rogue.receipts] == [([1, 2], 0)]
         await world[B].stop()
 
 

@@ -154,6 +154,27 @@ async def test_receipts_are_refused(world: World) -> None:
     assert world[A].entered() == before
 
 
+async def test_receipts_that_are_shared_wrongly_are_refused(world: World) -> None:
+    first, second = (each.receipt for each in receipts(world))
+    before = world[A].entered()
+    for entries, sequences, hashes, code in (
+        ([first.entry, second.entry], [1, 2], [], "RECEIPT_INVALID"),  # too few
+        ([first.entry, second.entry], [1, 2], [bytes(32)] * 60, "RECEIPT_INVALID"),
+        ([second.entry, first.entry], [1, 2], [bytes(32)] * 3, "RECEIPT_INVALID"),  # not in the order of the log
+        ([first.entry, second.entry], [2, 1], [bytes(32)] * 3, "RECEIPT_INVALID"),
+        ([first.entry], [1, 2], [bytes(32)] * 3, "RECEIPT_INVALID"),
+        ([first.entry] * 1001, range(1, 1002), [], "TOO_MANY"),
+    ):
+        made = batch(world, [])
+        shared = made.receipts.shared
+        shared.note = first.proof.partition("\n\n")[2]
+        shared.entries.extend(entries)
+        shared.sequences.extend(sequences)
+        shared.hashes.extend(hashes)
+        assert await give(world, made) == code
+    assert world[A].entered() == before
+
+
 async def test_a_receipt_for_another_delivery_or_with_an_altered_entry_is_refused(world: World) -> None:
     await world[A].publish(bulletin(A, B))
     good = receipts(world)[0].receipt

@@ -391,6 +391,36 @@ def read_receipt(job):
     return {"kind": kind, "understood": understood, "size": size}
 
 
+def read_shared_receipts(job):
+    """Derive the single receipts, and check that each leads to the checkpoint's root."""
+    entries, given = [bytes.fromhex(entry) for entry in job["entries"]], [bytes.fromhex(h) for h in job["hashes"]]
+    size, root = read_checkpoint(job["note"], job["origin"], bytes.fromhex(job["log_key"]))
+    need(all(54 <= len(entry) <= 4096 and entry[:4] == b"exl1" for entry in entries), "shared: an entry's form")
+    indexes = [int.from_bytes(entry[4:12], "big") for entry in entries]
+    need(0 < len(entries) == len(job["sequences"]) <= 1000 and ascends(job["sequences"]), "shared: deliveries")
+    need(ascends(indexes) and indexes[-1] < size, "shared: entries do not ascend, or are outside")
+    need(all(len(value) == 32 for value in given), "shared: a hash of another length")
+    row, paths, last = {i: sha256(b"\0" + e) for i, e in zip(indexes, entries, strict=True)}, [], size - 1
+    while last:
+        for index in sorted(row):
+            if index ^ 1 not in row and index ^ 1 <= last:
+                need(given, "shared: too few hashes")
+                row[index ^ 1] = given.pop(0)
+        paths.append(row)
+        pairs = {index & ~1 for index in row}
+        row = {i >> 1: sha256(b"\1" + row[i] + row[i + 1]) if i + 1 in row else row[i] for i in pairs}
+        last >>= 1
+    need(not given, "shared: too many hashes")
+    found = []
+    for index, entry in zip(indexes, entries, strict=True):
+        path = [row[index >> h ^ 1] for h, row in enumerate(paths) if index >> h ^ 1 in row]
+        need(included(sha256(b"\0" + entry), index, size, path) == root, "inclusion: another root")
+        lines = "".join(base64.b64encode(value).decode() + "\n" for value in path)
+        proof = f"c2sp.org/tlog-proof@v1\nindex {index}\n{lines}\n{job['note']}"
+        found.append({"entry": entry.hex(), "proof": proof})
+    return {"receipts": found}
+
+
 # ---------------------------------------------------------------- some fields, the rest shut
 
 NAMES = "kind number originator author addressees dates marking urgency basis subject case references persons objects"
@@ -446,12 +476,20 @@ def read_fields(job):
     return {"root": root(whole), "values": [value.hex() for value in values]}
 
 
+WHAT = {
+    "envelope": read_envelope,
+    "receipt": read_receipt,
+    "shared receipts": read_shared_receipts,
+    "fields": read_fields,
+}
+
+
 def main():
     for ours in ("keys", "audit", "exchange", "google"):
         need(importlib.util.find_spec(ours) is None, f"{ours} can be imported here")
     job = json.load(sys.stdin)
     try:
-        answer = {"envelope": read_envelope, "receipt": read_receipt, "fields": read_fields}[job["what"]](job)
+        answer = WHAT[job["what"]](job)
     except Refused as refused:
         answer = {"refused": str(refused)}
     json.dump(answer, sys.stdout)

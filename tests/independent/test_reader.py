@@ -27,6 +27,7 @@ from exchange.records.dispatch import (
     wrap_digest,
 )
 from exchange.records.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, delivery_digest, parse_delivery
+from exchange.records.receipt import decode_receipt
 from exchange.records.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES
 from exchange.records.wire import MAX_RECIPIENTS
 from keys.dsse import Signature, SignedPayload, sign
@@ -215,6 +216,33 @@ def test_the_independent_reader_takes_our_receipts(read: Read, name: str, kind: 
 def test_the_independent_reader_refuses_an_altered_receipt_for_its_own_reason(read: Read, name: str) -> None:
     alter, reason = RECEIPTS[name]
     assert read(alter(receipt())) == {"refused": reason}
+
+
+def shared_receipts() -> Job:
+    job: Job = json.loads((FOLDER / "shared-receipts.json").read_text())
+    return {"what": "shared receipts", "origin": world.ORIGIN, **job}
+
+
+def test_the_independent_reader_derives_the_receipts_of_a_batch(read: Read) -> None:
+    job = shared_receipts()
+    alone = [decode_receipt(bytes.fromhex(encoded)) for encoded in job["receipts"]]
+    assert read(job) == {"receipts": [{"entry": each.entry.hex(), "proof": each.proof} for each in alone]}
+
+
+SHARED: dict[str, tuple[Callable[[Job], Job], str]] = {
+    "a hash less": (lambda job: job | {"hashes": job["hashes"][:-1]}, "shared: too few hashes"),
+    "a hash more": (lambda job: job | {"hashes": [*job["hashes"], "00" * 32]}, "shared: too many hashes"),
+    "another hash": (lambda job: job | {"hashes": [*job["hashes"][:-1], "00" * 32]}, "inclusion: another root"),
+    "an entry twice": (lambda job: job | {"entries": job["entries"][:1] + job["entries"][:-1]},
+        "shared: entries do not ascend, or are outside"),
+    "a delivery less": (lambda job: job | {"sequences": job["sequences"][:-1]}, "shared: deliveries"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_the_independent_reader_refuses_what_is_shared_wrongly(read: Read, what: str) -> None:
+    alter, reason = SHARED[what]
+    assert read(alter(shared_receipts())) == {"refused": reason}
 
 
 def test_every_alteration_is_refused_for_a_reason_of_its_own() -> None:

@@ -33,6 +33,7 @@ from exchange.records.statement import (
     read_digest,
     statement_digest,
 )
+from exchange.records.wire import encode
 from keys.dsse import SignedPayload
 from keys.identity import key_id
 from tests.exchange import formats as world
@@ -180,6 +181,24 @@ def receipts(dispatch: bytes, delivery: bytes) -> dict[str, Any]:
     }
 
 
+def shared_receipts() -> dict[str, Any]:
+    """Receipts of seven of thirteen entries: neighbours, one alone, and the last of a tree that is not whole."""
+    log = world.SmallLog()
+    for place in range(12):
+        log.append(world.answer(Kind.WITHDRAWN, world.seed("dispatch"), world.seed(f"delivery {place}")).encode())
+    indices = (1, 2, 3, 6, 7, 9, 12)
+    shared = log.shared(*indices)
+    return {
+        "log_key": world.LOG.key.public_key.hex(),
+        "sequences": list(shared.sequences),
+        "note": shared.note,
+        "entries": [entry.hex() for entry in shared.entries],
+        "hashes": [value.hex() for value in shared.hashes],
+        "encoded": encode(shared.to_message()).hex(),
+        "receipts": [log.receipt(index).encode().hex() for index in indices],
+    }
+
+
 def receipt(made: Receipt) -> dict[str, Any]:
     return {
         "entry": made.entry.hex(),
@@ -241,6 +260,7 @@ def main() -> None:
         "envelope.json": one,
         "envelope-released.json": two,
         "receipts.json": receipts(dispatch, delivery),
+        "shared-receipts.json": shared_receipts(),
         "equivocation.json": equivocation(),
         "disclosure.json": disclosure(),
     }

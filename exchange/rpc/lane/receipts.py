@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from exchange.acts.delivery import held_checkpoint
@@ -22,6 +21,7 @@ from exchange.node.writer import Group
 from exchange.records.lane import LaneClass
 from exchange.rpc.audit.gossip import Showing
 from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane.receipt_batch import Due, put_receipts
 from exchange.rpc.transport.grpc_types import FollowCall
 from exchange.store.store import InboundRow
 from exchange.v1 import node_pb2
@@ -30,15 +30,6 @@ from keys.identity import AgencyId
 
 MAX_BATCH = 400  # receipts of one message; about 1.3 KiB each, below the limit of a message
 PAGE = 1000  # rows read at once when a stream begins
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """One receipt that the sender lacks."""
-
-    sequence: int
-    entry_index: int
-    original_index: int  # 0 unless it is a duplicate
 
 
 class Answering:
@@ -122,11 +113,7 @@ class Answering:
         """Make the receipts, where the writer lets the log be used."""
         made = node_pb2.ReceiptBatch(consistency_from=self._peer_size)
         setattr(made, "class", int(lane_class))
-        for each in batch:
-            row = made.receipts.add(sequence=each.sequence)
-            row.receipt.CopyFrom(group.receipt(each.entry_index, self._node.entry).to_message())
-            if each.original_index:
-                row.original.CopyFrom(group.receipt(each.original_index, self._node.entry).to_message())
+        put_receipts(made, batch, group, self._node.entry)
         if 0 < self._peer_size < group.checkpoint.size:
             made.consistency.extend(group.log.consistency(self._peer_size, group.checkpoint.size))
         held = held_checkpoint(self._node.reads, self._peer, self._node.view)

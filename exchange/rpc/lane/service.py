@@ -12,11 +12,11 @@ from exchange.acts import delivery
 from exchange.acts.node_view import NodeView
 from exchange.node.writer import HELD_SECONDS, Group
 from exchange.records.lane import LaneClass, LaneId
-from exchange.records.receipt import Receipt, receipt_from_message
 from exchange.rpc.audit.gossip import third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.headtimes import HeadTimes
+from exchange.rpc.lane.receipt_batch import GivenReceipt, given_receipts, one_note
 from exchange.rpc.lane.records import check_number, held_records, record_messages
 from exchange.rpc.lane.sender import Outlet, Sending
 from exchange.rpc.recovery.service import Recovering
@@ -184,8 +184,8 @@ class LaneService:
     async def _take(self, stream: Sending, batch: node_pb2.ReceiptBatch) -> None:
         """Check and enter one batch of receipts; acknowledge what is durable."""
         lane_class = _class(batch)
-        receipts = [(each.sequence, receipt_from_message(each.receipt), _original(each)) for each in batch.receipts]
-        note = _one_note([receipt for _, receipt, _ in receipts])
+        receipts = given_receipts(batch)
+        note = one_note(receipts)
         await self._checkpoints.check_echo(stream.peer, batch.echo)
         await self._checkpoints.gossip.hear(stream.peer, batch.seen)
         for attempt in range(ATTEMPTS):
@@ -203,7 +203,7 @@ class LaneService:
         self,
         peer: AgencyId,
         lane_class: LaneClass,
-        receipts: list[tuple[int, Receipt, Receipt | None]],
+        receipts: list[GivenReceipt],
         note: str,
         batch: node_pb2.ReceiptBatch,
     ) -> int:
@@ -258,24 +258,9 @@ def _lane_id(view: NodeView, peer: AgencyId, lane_class: LaneClass) -> LaneId:
 
 def _class(batch: node_pb2.ReceiptBatch) -> LaneClass:
     number = wire.class_of(batch)
-    if number not in LaneClass.__members__.values() or not batch.receipts:
-        raise RefusedError("MALFORMED", "receipts of no lane, or none at all")
+    if number not in LaneClass.__members__.values():
+        raise RefusedError("MALFORMED", "receipts of no lane")
     return LaneClass(number)
-
-
-def _original(each: node_pb2.DeliveryReceipt) -> Receipt | None:
-    return receipt_from_message(each.original) if each.HasField("original") else None
-
-
-def _one_note(receipts: list[Receipt]) -> str:
-    """Give the one checkpoint of a message's receipts: the consistency proof that comes with them is for it alone.
-
-    It is what follows the first blank line; that the proofs have their form is checked with the receipts.
-    """
-    notes = {receipt.proof.partition("\n\n")[2] for receipt in receipts}
-    if len(notes) != 1:
-        raise RefusedError("RECEIPT_INVALID", f"receipts of one message under {len(notes)} checkpoints")
-    return notes.pop()
 
 
 def _asleep() -> None:

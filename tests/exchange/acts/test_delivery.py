@@ -12,10 +12,11 @@ import pytest
 from audit.entry.entry import Kind, Outcome
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from exchange.acts import delivery
-from exchange.acts.delivery import MAX_RECEIPTS, check_ratchet
+from exchange.acts.delivery import check_ratchet
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.client.verifier import Verifier
 from exchange.records.receipt import Receipt
+from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.records.statement import opening
 from exchange.rpc.desk.items import lanes_by_row, outbox_item
 from exchange.rules.catalogue import packaged_catalogue
