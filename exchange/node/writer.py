@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from audit.entry.entry import Body, Kind
 from audit.log.lock import Lock
@@ -29,15 +29,16 @@ from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.clock import Reading
 from exchange.node.failpoint import failpoint
+from exchange.node.job import Job, act_freely, act_in_savepoint, settle
 from exchange.records.receipt import Receipt, make_receipt
 from exchange.records.shared_receipts import SharedReceipts
 from exchange.store.log_position import epoch_of, index_of
 from exchange.store.store import NodeStore, Transaction
-from keys.errors import RefusedError, UnavailableError
+from keys.errors import UnavailableError
 from keys.signing import Signer
 
 MAX_GROUP = 1000  # acts; what waits longer is in the next group
-HELD_SECONDS = 5.0  # so soon a held node may have been let go
+CAREFUL_GROUPS = 100  # after a group that had to be run again, so many are run with a savepoint an act from the start
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -92,21 +93,12 @@ class Group:
 
 
 @dataclass(slots=True)
-class _Job(Generic[T, U]):
-    act: Callable[[UnitOfWork], T]
-    finish: Callable[[T, Group], U]
-    future: Future[U] | asyncio.Future[U]
-    value: Any = None
-    error: BaseException | None = None
-
-
-@dataclass(slots=True)
 class CommitGroup:
     """A group between its acts and its answers."""
 
-    jobs: list[_Job[Any, Any]]
+    jobs: list[Job[Any, Any]]
     stage: Stage
-    transaction: AbstractContextManager[Transaction]
+    transaction: AbstractContextManager[Transaction] | None  # None before it was opened and once it is over
     thread: int  # whose loop it belongs to
     before: int = 0  # size of the log when it began
     checkpoint: Checkpoint | None = None
@@ -133,7 +125,7 @@ class Writer:
         self._clock, self._after_group = clock, after_group
         self._hold, self._reading = "", Reading(0)
         self._stepped_us = 0  # a jump of the clock that has no entry yet
-        self._jobs: deque[_Job[Any, Any]] = deque()
+        self._jobs: deque[Job[Any, Any]] = deque()
         self._turn = threading.Lock()  # held while a group is on its way
         self._flight: CommitGroup | None = None  # of an event loop
         self._flush = ThreadPoolExecutor(1, "flush")
@@ -142,6 +134,7 @@ class Writer:
         self.note = ""  # of the newest signed checkpoint
         self.groups = 0
         self._signed_size = log.size
+        self._careful = 0  # groups that are still run with a savepoint an act
         self._departing = False  # a departure stands in the loop's queue
 
     def start(self) -> None:
@@ -177,7 +170,7 @@ class Writer:
     def run(self, act: Callable[[UnitOfWork], T], finish: Callable[[T, Group], U]) -> U:
         """Run one act, with whatever else waits, and return its result; for callers without an event loop."""
         future: Future[U] = Future()
-        self._submit(_Job(act, finish, future))
+        self._submit(Job(act, finish, future))
         self._land_own()
         while not future.done():
             with self._turn:
@@ -190,20 +183,20 @@ class Writer:
         """Queue one act; the future has what *finish* makes of its result once it is durable and signed for."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[U] = loop.create_future()
-        self._submit(_Job(act, finish, future))
+        self._submit(Job(act, finish, future))
         if self._flight is None and not self._departing:  # whoever is ready now still joins the group
             self._departing = True
             loop.call_soon(self._depart, loop)
         return future
 
-    def _submit(self, job: _Job[Any, Any]) -> None:
+    def _submit(self, job: Job[Any, Any]) -> None:
         if self.failure is not None or self._stopping:
             job.error = UnavailableError("the node is stopping; its log is verified at the next start", 30)
-            _settle([job])
+            settle([job])
         else:
             self._jobs.append(job)
 
-    def _take(self) -> list[_Job[Any, Any]]:
+    def _take(self) -> list[Job[Any, Any]]:
         """Take the next group; after a failure all that waits is turned away instead."""
         jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
         if self.failure is None:
@@ -211,14 +204,14 @@ class Writer:
         self._turn_away(jobs)
         return self._take() if self._jobs else []
 
-    def _turn_away(self, jobs: list[_Job[Any, Any]]) -> None:
+    def _turn_away(self, jobs: list[Job[Any, Any]]) -> None:
         for job in jobs:
             job.error = UnavailableError("the node stopped while it wrote; whether this was committed is open", 30)
-        _settle(jobs)
+        settle(jobs)
 
     # ---- one group, all at once
 
-    def _whole(self, jobs: list[_Job[Any, Any]]) -> None:
+    def _whole(self, jobs: list[Job[Any, Any]]) -> None:
         flight = self._begin(jobs)
         for step in (self._commit, self._read_back, self._advance, self._answer):
             if flight is not None:
@@ -278,7 +271,7 @@ class Writer:
 
     # ---- the steps; each does nothing once one has failed or once it is done
 
-    def _begin(self, jobs: list[_Job[Any, Any]]) -> CommitGroup | None:
+    def _begin(self, jobs: list[Job[Any, Any]]) -> CommitGroup | None:
         """Run the acts of a group; None where not even that could begin, and everybody was turned away."""
         failpoint("before-transaction")
         try:
@@ -289,7 +282,7 @@ class Writer:
             self._turn_away(jobs)
             return None
         self._stepped_us = self._reading.stepped_us or self._stepped_us
-        flight = CommitGroup(jobs, stage, self._store.transaction(), threading.get_ident(), self._log.size)
+        flight = CommitGroup(jobs, stage, None, threading.get_ident(), self._log.size)
         self._step(flight, self._act_all)
         return flight
 
@@ -303,20 +296,53 @@ class Writer:
             self._turn_away(flight.jobs)
 
     def _act_all(self, flight: CommitGroup) -> None:
-        rows, now_us = flight.transaction.__enter__(), self._reading.now_us
+        """Run the acts, and write what they leave.
+
+        A savepoint an act costs two statements, and hardly any act is refused once it has begun to write. So there are
+        none at first. Where an act is refused after it wrote, all of it is undone and the group is run once more, with
+        a savepoint an act; so are the next groups, because a peer who can bring that about must not double what
+        everybody else's acts cost. Nothing was answered of the first run, and an act that tells somebody outside the
+        transaction (the lock's list of what is erased) may do so twice.
+        """
+        savepoints = bool(self.held) or self._careful > 0
+        self._careful = max(0, self._careful - 1)
         try:
-            if self._stepped_us and not self._hold:
-                flight.stage.add(Body(kind=Kind.CLOCK_STEPPED, count=abs(self._stepped_us)), now_us)
-                self._stepped_us = 0
-            for job in flight.jobs:
-                _act(job, UnitOfWork(rows, flight.stage, now_us // 1000), self.held)
-            flight.stage.write(rows)
+            if not self._run_acts(flight, savepoints=savepoints):
+                self._careful = CAREFUL_GROUPS
+                self._run_acts(flight, savepoints=True)
+            self._stepped_us = 0 if not self._hold else self._stepped_us
             failpoint("inside-transaction")
         except BaseException as error:
-            flight.transaction.__exit__(type(error), error, error.__traceback__)
+            self._undo(flight, error)
             raise
 
+    def _run_acts(self, flight: CommitGroup, *, savepoints: bool) -> bool:
+        """Run the acts in a transaction; False where one was refused after it wrote, and all of it is undone."""
+        transaction, stage, now_us = self._store.transaction(), flight.stage, self._reading.now_us
+        rows = transaction.__enter__()
+        flight.transaction = transaction
+        if self._stepped_us and not self._hold:
+            stage.add(Body(kind=Kind.CLOCK_STEPPED, count=abs(self._stepped_us)), now_us)
+        work = UnitOfWork(rows, stage, now_us // 1000)
+        for job in flight.jobs:
+            if savepoints:
+                act_in_savepoint(job, work, self.held)
+            elif (refusal := act_freely(job, work)) is not None:
+                self._undo(flight, refusal)
+                stage.undo(0)
+                return False
+        stage.write(rows)
+        rows.flush()
+        return True
+
+    def _undo(self, flight: CommitGroup, error: BaseException) -> None:
+        transaction, flight.transaction = flight.transaction, None
+        if transaction is not None:
+            transaction.__exit__(type(error), error, error.__traceback__)
+
     def _commit(self, flight: CommitGroup) -> None:
+        if flight.transaction is None:
+            raise AssertionError("a group without a transaction is not committed")
         flight.transaction.__exit__(None, None, None)
         failpoint("committed-before-receipt")
         # Durable from here. A crash now loses only the answers; whoever asked asks again.
@@ -347,50 +373,4 @@ class Writer:
             if job.error is None:
                 job.value = job.finish(job.value, group)
         self._after_group(group)
-        _settle(flight.jobs)
-
-
-def _act(job: _Job[Any, Any], work: UnitOfWork, held: str) -> None:
-    mark = work.log.mark()
-    try:
-        with work.rows.savepoint():
-            job.value = job.act(work)
-            if held and work.log.mark() > mark:
-                raise UnavailableError(f"this node signs nothing now: {held}", HELD_SECONDS)
-    except (RefusedError, UnavailableError) as refusal:
-        work.log.undo(mark)
-        job.error = refusal
-
-
-def _settle(jobs: list[_Job[Any, Any]]) -> None:
-    """Release the answers of a group: at once in the loop's own thread, with one call from any other."""
-    elsewhere: dict[asyncio.AbstractEventLoop, list[_Job[Any, Any]]] = {}
-    here = _running_loop()
-    for job in jobs:
-        if isinstance(job.future, asyncio.Future) and job.future.get_loop() is not here:
-            elsewhere.setdefault(job.future.get_loop(), []).append(job)
-        elif not job.future.done():
-            _resolve(job)
-    for loop, waiting in elsewhere.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve_all, waiting)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _resolve_all(jobs: list[_Job[Any, Any]]) -> None:
-    for job in jobs:
-        if not job.future.done():
-            _resolve(job)
-
-
-def _resolve(job: _Job[Any, Any]) -> None:
-    if job.error is not None:
-        job.future.set_exception(job.error)
-    else:
-        job.future.set_result(job.value)
+        settle(flight.jobs)

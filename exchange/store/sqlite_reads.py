@@ -28,6 +28,7 @@ _HELD = (
     " reply_due_ms, expires_ms, not_understood, at_ms, opened, until_day, rule, erased"
     " FROM bulletins JOIN retention USING (entry_index)"
 )
+HELD_BY_ID = _HELD + " WHERE sender = ? AND bulletin_id = ?"
 _LANE = "SELECT id, outgoing, peer, class, epoch, sequence, digest, head, head_time_ms, taken, stopped FROM lanes"
 _OUTBOUND = "SELECT id, entry_index, queued_index, delivery, digest, wrap, opening, state, reason, receipt, since_ms FROM outbound"
 _INBOUND = "SELECT id, delivery, digest, entry_index, original_index FROM inbound"
@@ -41,6 +42,13 @@ class SqliteReads:
 
     def _one(self, statement: str, *values: Any) -> Any:
         return next(iter(self._db.execute(statement, values)), None)
+
+    def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """Ask about bulletins, their contents or deliveries, which a transaction writes many at a time."""
+        return self._db.execute(statement, values)
+
+    def _first(self, statement: str, *values: Any) -> Any:
+        return next(iter(self._ask(statement, values)), None)
 
     def size(self) -> int:
         return int(self._one("SELECT coalesce(max(idx) + 1, 0) FROM entries")[0])
@@ -62,23 +70,23 @@ class SqliteReads:
         return row and bytes(row[0])
 
     def find(self, sender: str, bulletin_id: bytes) -> HeldBulletin | None:
-        row = self._one(_HELD + " WHERE sender = ? AND bulletin_id = ?", sender, bulletin_id)
-        return _held(row) if row else None
+        row = self._first(HELD_BY_ID, sender, bulletin_id)
+        return held_of(row) if row else None
 
     def find_any(self, bulletin_id: bytes) -> list[HeldBulletin]:
-        rows = self._db.execute(_HELD + " WHERE bulletin_id = ? ORDER BY entry_index", (bulletin_id,))
-        return [_held(row) for row in rows]
+        rows = self._ask(_HELD + " WHERE bulletin_id = ? ORDER BY entry_index", (bulletin_id,))
+        return [held_of(row) for row in rows]
 
     def held_since(self, after: int, limit: int, *, sent: bool) -> list[HeldBulletin]:
         where = " WHERE entry_index > ? AND sent = ? ORDER BY entry_index LIMIT ?"
-        return [_held(row) for row in self._db.execute(_HELD + where, (after, int(sent), limit))]
+        return [held_of(row) for row in self._ask(_HELD + where, (after, int(sent), limit))]
 
     def content(self, entry_index: int) -> Content | None:
         statement = (
             "SELECT dispatch, body, wrap, coalesce(stored_keys.stored_key, x'')"
             " FROM contents LEFT JOIN stored_keys USING (entry_index) WHERE contents.entry_index = ?"
         )
-        row = self._one(statement, entry_index)
+        row = self._first(statement, entry_index)
         return row and Content(dispatch=row[0], body=row[1], wrap=row[2], stored_key=row[3])
 
     def lane(self, *, outgoing: bool, peer: str, lane_class: int, epoch: int) -> LaneState | None:
@@ -92,20 +100,20 @@ class SqliteReads:
     def outbound(self, lane: int, after: int, limit: int) -> list[OutboundRow]:
         where = " WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
         bounds = ((lane << SEQUENCE_BITS) + after, (lane + 1) << SEQUENCE_BITS, limit)
-        return [_outbound(row) for row in self._db.execute(_OUTBOUND + where, bounds)]
+        return [_outbound(row) for row in self._ask(_OUTBOUND + where, bounds)]
 
     def outbound_of(self, entry_index: int) -> list[OutboundRow]:
-        rows = self._db.execute(_OUTBOUND + " WHERE entry_index = ? ORDER BY id", (entry_index,))
+        rows = self._ask(_OUTBOUND + " WHERE entry_index = ? ORDER BY id", (entry_index,))
         return [_outbound(row) for row in rows]
 
     def inbound(self, lane: int, sequence: int) -> InboundRow | None:
-        row = self._one(_INBOUND + " WHERE id = ?", (lane << SEQUENCE_BITS) + sequence)
+        row = self._first(_INBOUND + " WHERE id = ?", (lane << SEQUENCE_BITS) + sequence)
         return _inbound(row) if row else None
 
     def inbound_after(self, lane: int, after: int, limit: int) -> list[InboundRow]:
         where = " WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
         bounds = ((lane << SEQUENCE_BITS) + after, (lane + 1) << SEQUENCE_BITS, limit)
-        return [_inbound(row) for row in self._db.execute(_INBOUND + where, bounds)]
+        return [_inbound(row) for row in self._ask(_INBOUND + where, bounds)]
 
     def records(self) -> list[AdoptedRecord]:
         rows = self._db.execute(
@@ -138,11 +146,11 @@ class SqliteReads:
         values: tuple[int, ...] = (after, limit)
         if until_before_day is not None:
             where, values = where + " AND until_day > 0 AND until_day < ?", (after, until_before_day, limit)
-        return [_held(row) for row in self._db.execute(_HELD + where + " ORDER BY entry_index LIMIT ?", values)]
+        return [held_of(row) for row in self._ask(_HELD + where + " ORDER BY entry_index LIMIT ?", values)]
 
     def erased_count(self) -> int:
         """Count the bulletins that were erased."""
-        return int(self._one("SELECT count(*) FROM retention WHERE erased = 1")[0])
+        return int(self._first("SELECT count(*) FROM retention WHERE erased = 1")[0])
 
     def open_holds(self, bulletin: int) -> list[int]:
         """Return where the HOLD_SET entries stand that still keep a bulletin from erasure."""
@@ -160,7 +168,7 @@ class SqliteReads:
             "SELECT stored_keys.entry_index, statement_digest, stored_key FROM stored_keys"
             " JOIN bulletins USING (entry_index) WHERE stored_keys.entry_index > ? ORDER BY 1 LIMIT ?"
         )
-        return [(row[0], row[1], row[2]) for row in self._db.execute(statement, (after, limit))]
+        return [(row[0], row[1], row[2]) for row in self._ask(statement, (after, limit))]
 
     def attempts(self, lane: int, sequence: int) -> int:
         row = self._one("SELECT died FROM attempts WHERE id = ?", (lane << SEQUENCE_BITS) + sequence)
@@ -175,7 +183,8 @@ class SqliteReads:
         yield from self._db.execute("SELECT entry_index, what, content FROM evidence ORDER BY id")
 
 
-def _held(row: Any) -> HeldBulletin:
+def held_of(row: Any) -> HeldBulletin:
+    """Make what a row of bulletins and retention says."""
     return HeldBulletin(
         entry_index=row[0],
         sender=row[1],

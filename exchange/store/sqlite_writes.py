@@ -1,7 +1,8 @@
 """Changes inside the one open transaction of the SQLite engine.
 
 Lanes are read once and written once a transaction, whatever number of deliveries moves them: their newest state is
-kept here and flushed before COMMIT.
+kept here. New rows of bulletins and deliveries are kept here too and written many at a time, because a statement costs
+as much as a row: before anybody asks about such rows, before any of them is changed, and at the end.
 """
 
 from __future__ import annotations
@@ -9,16 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import apsw
 
 from exchange.store.log_position import peer_epoch
-from exchange.store.sqlite_reads import SEQUENCE_BITS, SqliteReads
+from exchange.store.sqlite_reads import HELD_BY_ID, SEQUENCE_BITS, SqliteReads, held_of
 from exchange.store.store import AdoptedRecord, Content, HeldBulletin, InboundRow, LaneState, Notice, OutboundRow
 
 MANY = 100  # entries a statement: each statement costs as much as a row, and lets go of the interpreter's lock
 _INSERT = "INSERT INTO entries VALUES (?, ?, ?)"
 _INSERT_MANY = _INSERT + ", (?, ?, ?)" * (MANY - 1)
+_NEW_ROWS = {
+    "bulletins": "INSERT INTO bulletins VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    "contents": "INSERT INTO contents VALUES (?,?,?,?,x'')",
+    "stored_keys": "INSERT INTO stored_keys VALUES (?,?)",
+    "retention": "INSERT INTO retention VALUES (?,?,?,0)",
+    "outbound": "INSERT INTO outbound VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+    "inbound": "INSERT INTO inbound VALUES (?,?,?,?,?)",
+}
 _Key = tuple[bool, str, int, int]
 
 
@@ -29,23 +39,64 @@ class SqliteTransaction(SqliteReads):
         super().__init__(connection)
         self._lanes: dict[_Key, LaneState] = {}
         self._moved: dict[int, LaneState] = {}
+        self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _NEW_ROWS}
+        self._new: dict[tuple[str, bytes], HeldBulletin] = {}  # those of the rows that are still here
+        self._kept_back = 0  # changes that were kept here
+
+    def changes(self) -> int:
+        return self._db.total_changes() + self._kept_back
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what an act did if it raises; its neighbours stay."""
+        self._write_rows()
         lanes, moved = dict(self._lanes), dict(self._moved)
         self._db.execute("SAVEPOINT act")
         try:
             yield
         except BaseException:
             self._lanes, self._moved = lanes, moved
+            self._forget_rows()
             self._db.execute("ROLLBACK TO act")
             self._db.execute("RELEASE act")
             raise
         self._db.execute("RELEASE act")
 
     def flush(self) -> None:
-        """Write what was kept back; the engine calls it before COMMIT."""
+        self._write_rows()
+        self._write_lanes()
+
+    def _write_rows(self) -> None:
+        if any(self._rows.values()):
+            for table, rows in self._rows.items():
+                if rows:
+                    self._db.executemany(_NEW_ROWS[table], rows)
+            self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        for rows in self._rows.values():
+            rows.clear()
+        self._new.clear()
+
+    def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        self._write_rows()
+        return super()._ask(statement, values)
+
+    def _change(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Change rows of bulletins or deliveries: those that were kept back are written first."""
+        self._write_rows()
+        self._db.execute(statement, values)
+
+    def find(self, sender: str, bulletin_id: bytes) -> HeldBulletin | None:
+        found = self._new.get((sender, bulletin_id))
+        if found is not None:
+            return found
+        row = self._one(HELD_BY_ID, sender, bulletin_id)  # the rows that are still here are not it
+        return held_of(row) if row else None
+
+    def _write_lanes(self) -> None:
+        if not self._moved:
+            return
         self._db.executemany(
             "UPDATE lanes SET sequence = ?, digest = ?, head = ?, head_time_ms = ?, taken = ?, stopped = ? WHERE id = ?",
             [
@@ -71,11 +122,10 @@ class SqliteTransaction(SqliteReads):
         )
 
     def add_bulletin(self, held: HeldBulletin, content: Content) -> None:
-        facts = held.facts
-        self._db.execute(
-            "INSERT INTO bulletins VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        facts, place, rows = held.facts, held.entry_index, self._rows
+        rows["bulletins"].append(
             (
-                held.entry_index,
+                place,
                 held.sender,
                 held.bulletin_id,
                 held.statement_digest,
@@ -91,20 +141,17 @@ class SqliteTransaction(SqliteReads):
                 held.at_ms,
                 int(held.opened),
                 int(not content.wrap),
-            ),
+            )
         )
-        self._db.execute(
-            "INSERT INTO contents VALUES (?,?,?,?,?)",
-            (held.entry_index, content.dispatch, content.body, content.wrap, b""),
-        )
+        rows["contents"].append((place, content.dispatch, content.body, content.wrap))
         if content.stored_key:  # a recovered bulletin whose content was lost has none
-            self._db.execute("INSERT INTO stored_keys VALUES (?,?)", (held.entry_index, content.stored_key))
-        self._db.execute(
-            "INSERT INTO retention VALUES (?,?,?,0)", (held.entry_index, held.retain_until_day, held.retention_rule)
-        )
+            rows["stored_keys"].append((place, content.stored_key))
+        rows["retention"].append((place, held.retain_until_day, held.retention_rule))
+        self._new.setdefault((held.sender, held.bulletin_id), held)
+        self._kept_back += 1
 
     def mark_opened(self, entry_index: int) -> None:
-        self._db.execute("UPDATE bulletins SET opened = 1 WHERE entry_index = ?", (entry_index,))
+        self._change("UPDATE bulletins SET opened = 1 WHERE entry_index = ?", (entry_index,))
 
     def lane(self, *, outgoing: bool, peer: str, lane_class: int, epoch: int) -> LaneState | None:
         key = (outgoing, peer, lane_class, epoch)
@@ -116,7 +163,7 @@ class SqliteTransaction(SqliteReads):
         return found
 
     def lanes(self) -> list[LaneState]:
-        self.flush()
+        self._write_lanes()
         return super().lanes()
 
     def open_lane(self, *, outgoing: bool, peer: str, lane_class: int, epoch: int) -> LaneState:
@@ -137,10 +184,10 @@ class SqliteTransaction(SqliteReads):
     def move_lane(self, lane: LaneState) -> None:
         self._lanes[(lane.outgoing, lane.peer, lane.lane_class, lane.epoch)] = lane
         self._moved[lane.row] = lane
+        self._kept_back += 1
 
     def add_outbound(self, rows: Sequence[OutboundRow]) -> None:
-        self._db.executemany(
-            "INSERT INTO outbound VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        self._rows["outbound"].extend(
             [
                 (
                     (row.lane << SEQUENCE_BITS) + row.sequence,
@@ -156,11 +203,13 @@ class SqliteTransaction(SqliteReads):
                     row.since_ms,
                 )
                 for row in rows
-            ],
+            ]
         )
+        self._kept_back += len(rows)
 
     def settle_outbound(self, rows: Sequence[OutboundRow]) -> None:
         """Write state, reason, receipt and time of deliveries that stand already."""
+        self._write_rows()
         self._db.executemany(
             "UPDATE outbound SET state = ?, reason = ?, receipt = ?, since_ms = ? WHERE id = ?",
             [
@@ -178,13 +227,14 @@ class SqliteTransaction(SqliteReads):
     def add_inbound(self, row: InboundRow) -> None:
         key = (row.lane << SEQUENCE_BITS) + row.sequence
         values = (key, row.delivery, row.digest, row.entry_index, row.original_index)
-        self._db.execute("INSERT INTO inbound VALUES (?,?,?,?,?)", values)
+        self._rows["inbound"].append(values)
+        self._kept_back += 1
 
     def answer_inbound(self, row: InboundRow) -> None:
         """Write which entry answers a delivery that stands already: one of a later epoch, once that is asked for."""
         key = (row.lane << SEQUENCE_BITS) + row.sequence
         statement = "UPDATE inbound SET entry_index = ?, original_index = ? WHERE id = ?"
-        self._db.execute(statement, (row.entry_index, row.original_index, key))
+        self._change(statement, (row.entry_index, row.original_index, key))
 
     def add_record(self, record: AdoptedRecord) -> None:
         values = (record.kind, record.agency, record.version, record.digest, record.signed)
@@ -237,11 +287,11 @@ class SqliteTransaction(SqliteReads):
 
     def erase(self, entry_index: int) -> None:
         """Destroy what opens a bulletin and what could be opened: key, wraps, body, number. Its dispatch stays."""
-        self._db.execute("DELETE FROM stored_keys WHERE entry_index = ?", (entry_index,))
-        self._db.execute("UPDATE contents SET body = x'', wrap = x'' WHERE entry_index = ?", (entry_index,))
-        self._db.execute("UPDATE outbound SET wrap = x'' WHERE entry_index = ?", (entry_index,))
-        self._db.execute("UPDATE bulletins SET number = '', reply_due_ms = 0 WHERE entry_index = ?", (entry_index,))
-        self._db.execute("UPDATE retention SET erased = 1 WHERE entry_index = ?", (entry_index,))
+        self._change("DELETE FROM stored_keys WHERE entry_index = ?", (entry_index,))
+        self._change("UPDATE contents SET body = x'', wrap = x'' WHERE entry_index = ?", (entry_index,))
+        self._change("UPDATE outbound SET wrap = x'' WHERE entry_index = ?", (entry_index,))
+        self._change("UPDATE bulletins SET number = '', reply_due_ms = 0 WHERE entry_index = ?", (entry_index,))
+        self._change("UPDATE retention SET erased = 1 WHERE entry_index = ?", (entry_index,))
 
     def erase_reading(self, entry_index: int) -> None:
         """Destroy what opens the digest of an entry about a reading."""
@@ -257,6 +307,7 @@ class SqliteTransaction(SqliteReads):
 
     def store_keys(self, rows: Sequence[tuple[int, bytes]]) -> None:
         """Write living content keys anew, under another storage key."""
+        self._write_rows()
         self._db.executemany("UPDATE stored_keys SET stored_key = ? WHERE entry_index = ?", [(k, i) for i, k in rows])
 
     def add_evidence(self, entry_index: int, what: str, content: bytes) -> None:

@@ -245,6 +245,15 @@ class Transaction(Reads, Protocol):
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo what was done inside it if it raises, and nothing else; savepoints do not lie in one another."""
 
+    def changes(self) -> int:
+        """Return a number that has grown if anything was changed since it was asked before. Costs nothing."""
+
+    def flush(self) -> None:
+        """Write what was kept back to be written together; the transaction's end does so too, for whoever forgot.
+
+        After it the end is the disk's part alone, and may run in another thread.
+        """
+
     def append_entries(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
         """Add (index, entry, leaf hash) at the end of the log, ascending; they are never changed or removed."""
 

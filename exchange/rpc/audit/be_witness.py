@@ -22,8 +22,8 @@ from audit.witness.witness import Witness, WitnessRefusal
 from audit.witness.witness_state import WitnessState
 from exchange.acts import forks
 from exchange.acts.node_view import NodeView
+from exchange.node.job import HELD_SECONDS
 from exchange.node.node import Node, now_ms
-from exchange.node.writer import HELD_SECONDS
 from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.key_files import NodeKeys

@@ -10,7 +10,8 @@ from functools import partial
 from audit.tree.proof import ConsistencyError
 from exchange.acts import delivery
 from exchange.acts.node_view import NodeView
-from exchange.node.writer import HELD_SECONDS, Group
+from exchange.node.job import HELD_SECONDS
+from exchange.node.writer import Group
 from exchange.records.lane import LaneClass, LaneId
 from exchange.rpc.audit.gossip import third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,79 @@ def test_a_group_in_which_all_is_refused_signs_nothing_and_the_next_goes_on(tmp_
     with Bench(tmp_path) as bench:
         assert [type(each) for each in together(bench, refuse, refuse)] == [RefusedError] * 2
         assert bench.signer.signed == []
+        assert bench.beat() == BEFORE
+
+
+def test_a_group_is_run_once_more_however_many_of_its_acts_are_refused_after_they_wrote(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        runs: list[str] = []
+
+        def told(name: str, act: Callable[[UnitOfWork], int]) -> Callable[[UnitOfWork], int]:
+            def run(work: UnitOfWork) -> int:
+                runs.append(name)
+                return act(work)
+
+            return run
+
+        acts = [told("one", heartbeat), told("bad", refuse), told("two", heartbeat), told("worse", refuse)]
+        one, bad, two, worse = together(bench, *acts)
+        assert (one, two, type(bad), type(worse)) == (BEFORE, BEFORE + 1, RefusedError, RefusedError)
+        assert runs == ["one", "bad", "one", "bad", "two", "worse"]  # the first refusal ends the first run
+        runs.clear()
+        assert together(bench, *acts)[::2] == [BEFORE + 2, BEFORE + 3]
+        assert runs == ["one", "bad", "two", "worse"]  # whoever is refused so again doubles nobody's cost
+        assert bench.writer.groups == 2
+    assert_sound(tmp_path, BEFORE + 4)
+
+
+def test_an_act_that_is_refused_before_it_wrote_makes_nobody_run_again(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        runs: list[int] = []
+
+        def look(work: UnitOfWork) -> int:
+            runs.append(work.rows.size())
+            raise RefusedError("EQUIVOCATION", "it stands there already")
+
+        def count(work: UnitOfWork) -> int:
+            runs.append(0)
+            return heartbeat(work)
+
+        for first in (BEFORE, BEFORE + 2):
+            one, refused, two = together(bench, count, look, count)
+            assert (one, type(refused), two) == (first, RefusedError, first + 1)
+        assert runs == [0, BEFORE, 0, 0, BEFORE + 2, 0]
+    assert_sound(tmp_path, BEFORE + 4)
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_what_a_refused_act_wrote_is_gone_whichever_way_its_group_is_run(tmp_path: Path, careful: bool) -> None:
+    def lane(work: UnitOfWork, sequence: int) -> int:
+        state = work.rows.open_lane(outgoing=True, peer="HK-SB", lane_class=2, epoch=1)
+        assert state.sequence == sequence - 1
+        work.rows.move_lane(replace(state, sequence=sequence))
+        return heartbeat(work)
+
+    def refused(work: UnitOfWork) -> int:
+        lane(work, 2)
+        assert work.rows.take_nonce(b"n" * 16)
+        raise RefusedError("RULES", "no")
+
+    with Bench(tmp_path) as bench:
+        if careful:
+            together(bench, refuse)
+        one, bad, two = together(bench, lambda work: lane(work, 1), refused, lambda work: lane(work, 2))
+        assert (one, type(bad), two) == (BEFORE, RefusedError, BEFORE + 1)
+        assert bench.writer.run(lambda work: work.rows.take_nonce(b"n" * 16), lambda value, group: value)
+        assert [each.sequence for each in bench.store.inner.reads().lanes()] == [2]
+    assert_sound(tmp_path, BEFORE + 2)
+
+
+def test_a_held_node_answers_the_acts_that_write_nothing_in_the_same_group(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+        bench.writer.hold("nobody vouches")
+        one, two, three = together(bench, heartbeat, lambda work: work.rows.size(), heartbeat)
+        assert (type(one), two, type(three)) == (UnavailableError, BEFORE, UnavailableError)
+        bench.writer.release()
         assert bench.beat() == BEFORE
 
 

@@ -6,6 +6,7 @@ A subclass gives ``engine``: how to make a store in a folder, and how to open it
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,47 @@ class StoreContract(KeepingContract):
             rows.set_meta("after", b"1")
         reads = store.reads()
         assert [reads.meta(name) for name in ("before", "inside", "after")] == [b"1", None, b"1"]
+
+    def test_a_change_is_seen_in_the_number_of_changes_and_a_question_is_not(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            lane = rows.open_lane(outgoing=True, **LANE)
+            changing: list[Callable[[], object]] = [
+                lambda: rows.set_meta("a", b"1"),
+                lambda: rows.add_bulletin(held(1), content(1)),
+                lambda: rows.move_lane(replace(lane, sequence=1)),
+                lambda: rows.add_outbound([outbound(lane, 1)]),
+                lambda: rows.take_nonce(b"n" * 16),
+            ]
+            for change in changing:
+                before = rows.changes()
+                change()
+                assert rows.changes() != before
+            before = rows.changes()
+            rows.find("HK-IMMD", held(1).bulletin_id)
+            rows.lane(outgoing=True, **LANE)
+            assert not rows.take_nonce(b"n" * 16)
+            assert rows.changes() == before
+
+    def test_what_was_kept_back_is_seen_by_every_question_and_undone_with_its_savepoint(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            lane = rows.open_lane(outgoing=True, **LANE)
+            rows.add_bulletin(held(1), content(1))
+            with suppress(BoomError), rows.savepoint():
+                rows.add_bulletin(held(2), content(2))
+                rows.add_outbound([outbound(lane, 1)])
+                raise BoomError
+            assert rows.find("HK-IMMD", held(2).bulletin_id) is None
+            assert rows.find("HK-IMMD", held(1).bulletin_id) == held(1)
+            assert rows.outbound(lane.row, 0, 9) == []
+            rows.add_outbound([outbound(lane, 1)])
+            assert rows.outbound(lane.row, 0, 9) == [outbound(lane, 1)]
+            rows.add_bulletin(held(3), content(3))
+            assert rows.content(3) == content(3)
+            rows.add_bulletin(held(4), content(4))
+            rows.mark_opened(4)
+            found = rows.find("HK-IMMD", held(4).bulletin_id)
+            assert found is not None
+            assert found.opened
 
     def test_a_lane_moves_back_with_its_savepoint(self, store: NodeStore) -> None:
         with store.transaction() as rows:

@@ -180,7 +180,16 @@ class DictTransaction(DictReads):
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self._seen, self._changes = tables.copy(), 0
         super().__init__(lambda: self.tables)
+
+    def changes(self) -> int:
+        if self.tables != self._seen:
+            self._seen, self._changes = self.tables.copy(), self._changes + 1
+        return self._changes
+
+    def flush(self) -> None:
+        """Nothing is kept back here."""
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
