@@ -120,6 +120,7 @@ def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) 
     from audit.tiles.bundle_folder import BundleFolder
     from audit.verify.bundle import require_whole
     from audit.verify.trust import log_key
+    from audit.verify.trust_steps import SourcedKey
     from audit.verify.verify import verify_log
     from keys.errors import RefusedError
 
@@ -130,7 +131,9 @@ def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) 
             fail(ctx, EXIT_INCOMPLETE, f"{log}: it holds a part of a log; all entries are compared or none", as_json)
         require_whole(folder)
         try:
-            report = verify_log(folder.root, key=key, key_source="of the roster", processes=PROCESSES)
+            report = verify_log(
+                folder.root, key=SourcedKey(key, "of the roster") if key is not None else None, processes=PROCESSES
+            )
         except OSError as error:
             fail(ctx, EXIT_INCOMPLETE, f"{log}: {unfinished(error)}", as_json)
         if report.exit_code == EXIT_REFUTED or report.origin is None or report.size is None:

@@ -185,6 +185,7 @@ def _entries_report(
     whole: bool,
 ) -> "Report":
     from audit.verify.incremental import verify_since
+    from audit.verify.trust_steps import SourcedKey
     from audit.verify.verify import verify_log
     from keys.errors import RefusedError
 
@@ -192,8 +193,7 @@ def _entries_report(
     if whole and options.since_file is None:
         return verify_log(
             folder.root,
-            key=key,
-            key_source=source,
+            key=SourcedKey(key, source) if key is not None else None,
             outside=outside,
             processes=PROCESSES,
             witnesses=rules,
@@ -204,8 +204,7 @@ def _entries_report(
         return verify_since(
             folder.root,
             old=old,
-            key=key,
-            key_source=source,
+            key=SourcedKey(key, source) if key is not None else None,
             outside=outside,
             witnesses=rules,
             before=epoch_end(ctx, folder, options),

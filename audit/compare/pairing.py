@@ -137,7 +137,7 @@ def compare(sides: Sequence[Side], names: Mapping[int, str], *, part_entries: in
         for side in sides:
             for index, time_us, body, entry in entries(side):
                 if body.delivery_digest and int.from_bytes(body.delivery_digest[:2], "big") % parts == number:
-                    _take(found, part, side, world, index, time_us, body, entry)
+                    _take(found, part, side, world, _LoggedEntry(index, time_us, body, entry))
         for key in dict.fromkeys((*part.sent, *part.answers, *part.recorded)):
             _join(found, part, world, key)
     found.one_sided.sort()
@@ -219,9 +219,15 @@ def _check_roots(
         found.one_sided += [row._replace(why=f"{agency}'s log had another root at size {size}") for row in wrong]
 
 
-def _take(
-    found: Pairing, part: _Part, side: Side, world: _World, index: int, time_us: int, body: Body, entry: bytes
-) -> None:
+class _LoggedEntry(NamedTuple):
+    place: int
+    time_us: int
+    body: Body
+    entry: bytes
+
+
+def _take(found: Pairing, part: _Part, side: Side, world: _World, logged: _LoggedEntry) -> None:
+    index, time_us, body, entry = logged  # the place in its log, counted from 0
     if body.peer not in world.names:
         return
     ours, theirs = (side.number, body.peer, body.delivery_digest), (body.peer, side.number, body.delivery_digest)

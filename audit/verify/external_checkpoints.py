@@ -7,6 +7,7 @@ names this origin but is not signed by its key contradicts the log, one of the t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from audit.entry.entry import leaf_hash
 from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, parse_note, verify_note
@@ -64,14 +65,14 @@ def check_outside(
         outside: At least one.
     """
     agreement = Agreement()
-    tree = Border(folder, checkpoint.size)
+    own = _OwnLog(folder, checkpoint, key, Border(folder, checkpoint.size))
     for item in outside:
         try:
             note, proof = _read(item)
         except RefusedError as error:
             agreement.unusable.append(f"{item.name}: not usable: {error}")
             continue
-        _compare(agreement, item.name, note, proof, checkpoint, key, folder, tree)
+        _compare(agreement, _Kept(item.name, note, proof), own)
     return agreement
 
 
@@ -96,16 +97,22 @@ def _read(item: Outside) -> tuple[str, TlogProof | None]:
     return note, proof
 
 
-def _compare(
-    agreement: Agreement,
-    name: str,
-    note: str,
-    proof: TlogProof | None,
-    checkpoint: Checkpoint,
-    key: VerifierKey,
-    folder: TileFolder,
-    tree: Border,
-) -> None:
+class _Kept(NamedTuple):
+    name: str
+    note: str
+    proof: TlogProof | None  # of a receipt
+
+
+class _OwnLog(NamedTuple):
+    folder: TileFolder
+    checkpoint: Checkpoint
+    key: VerifierKey
+    tree: Border
+
+
+def _compare(agreement: Agreement, kept: _Kept, own: _OwnLog) -> None:
+    name, note, proof = kept
+    folder, checkpoint, key, tree = own
     origin = parse_note(note).checkpoint.origin
     if origin != checkpoint.origin:
         agreement.unusable.append(f"{name}: not usable: a checkpoint of {origin}, not of {checkpoint.origin}")

@@ -34,7 +34,15 @@ from audit.verify.entry_run import (
 from audit.verify.epoch_end import closing_fault, tell_closed
 from audit.verify.external_checkpoints import Outside, read_note
 from audit.verify.kind_counts import Census
-from audit.verify.trust_steps import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
+from audit.verify.trust_steps import (
+    LogKey,
+    TrustQuestion,
+    judge_witnesses,
+    step_checkpoint,
+    step_key,
+    step_outside,
+    step_witnesses,
+)
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.verify.witnesses import WitnessResult, WitnessRules
 from keys.errors import RefusedError
@@ -83,8 +91,7 @@ def verify_since(
     root: Path,
     *,
     old: Outside | None = None,
-    key: VerifierKey | None = None,
-    key_source: str = "given",
+    key: LogKey = None,
     outside: Sequence[Outside] = (),
     witnesses: WitnessRules | None = None,
     before: EpochEnd | None = None,
@@ -95,8 +102,7 @@ def verify_since(
         root: The log folder, or the bundle.
         old: A checkpoint of this log, up to which everything was verified before; it counts as one from outside.
             None begins with the first entry.
-        key: The log's key, from outside; None takes the log's own and says so.
-        key_source: Where *key* is from, for the report.
+        key: The log's key, from outside, as ``LogKey`` says.
         outside: Further checkpoints and receipts that somebody else kept.
         witnesses: Whose cosignatures count, from outside; without them step 9 is not made.
         before: Where the epoch before ended, from outside; looked at where entry 0 is.
@@ -111,16 +117,18 @@ def verify_since(
     every = [old, *outside] if old is not None else list(outside)
     try:
         folder = _open(root)
-        key = step_key(steps, folder, key, key_source)
-        notes, checkpoint = step_checkpoint(steps, folder, key)
-        scope = _scope(folder, root, checkpoint, _known(old, checkpoint, key))
+        own_key = step_key(steps, folder, key)
+        notes, checkpoint = step_checkpoint(steps, folder, own_key)
+        scope = _scope(folder, root, checkpoint, _known(old, checkpoint, own_key))
         found = _look(scope, checkpoint, before)
         _tell_entries(steps, scope, checkpoint, before)
         _tell_tree(steps, scope, checkpoint, found)
         _tell_bodies(steps, scope, found)
-        if witnesses is not None:
-            result = judge_witnesses(folder, checkpoint, key, witnesses, notes, every)
-        anchored = step_outside(steps, folder, checkpoint, key, every, witnesses, notes, result.reached)
+        question = TrustQuestion(
+            folder=folder, checkpoint=checkpoint, key=own_key, notes=notes, outside=every, rules=witnesses
+        )
+        result = judge_witnesses(question)
+        anchored = step_outside(steps, question, result.reached)
         _tell_rules(steps, scope, found)
         step_witnesses(steps, result, witnesses)
     except LogRefutedError as refuted:
@@ -129,10 +137,14 @@ def verify_since(
         return report_of(steps, checkpoint, None, None, refuted.findings)
     restored = found.kinds.first.get(Kind.RESTORED)
     told = scar(scope.first + restored if restored is not None else None)
-    report = report_of(steps, checkpoint, anchored, result.reached, (), told)
-    if scope.missing:
-        report = replace(report, verdict=f"{report.verdict}, of entries {scope.first:,} to {scope.end - 1:,} alone")
-    return report
+    return _of_part(scope, report_of(steps, checkpoint, anchored, result.reached, (), told))
+
+
+def _of_part(scope: _Scope, report: Report) -> Report:
+    """Return the report, with the verdict limited to the entries that are here where some are missing."""
+    if not scope.missing:
+        return report
+    return replace(report, verdict=f"{report.verdict}, of entries {scope.first:,} to {scope.end - 1:,} alone")
 
 
 def _open(root: Path) -> TileFolder:

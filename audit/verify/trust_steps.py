@@ -5,6 +5,8 @@ verification; a cut tail can only be seen by what is from outside.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_verifier_key, verify_note
 from audit.tiles.tile_names import CHECKPOINT, KEY_FILE
@@ -19,12 +21,35 @@ NO_WITNESSES = "whose cosignatures count must be known from outside: a roster th
 OWN_KEY = "key taken from the log itself"
 
 
-def step_key(steps: Steps, folder: TileFolder, key: VerifierKey | None, source: str) -> VerifierKey:
+class SourcedKey(NamedTuple):
+    """A log's key that is from outside its folder, and where from, in the report's words: ``roster 1 …``."""
+
+    key: VerifierKey
+    source: str
+
+
+LogKey = VerifierKey | SourcedKey | None  # a bare one was given; none takes the log's own, and the report says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustQuestion:
+    """What steps 7 and 9 hold against each other; steps 1 and 2 have passed."""
+
+    folder: TileFolder
+    checkpoint: Checkpoint  # the log's own
+    key: VerifierKey
+    notes: Sequence[tuple[str, str]]  # the folder's, as they were read
+    outside: Sequence[Outside]  # what somebody else kept
+    rules: WitnessRules | None  # whose cosignatures count, from outside the folder; None does not ask
+
+
+def step_key(steps: Steps, folder: TileFolder, given: LogKey) -> VerifierKey:
     """1: the key, from outside or from the folder; the folder's own must be the same.
 
     Raises:
         LogRefutedError: The folder's key is missing and none was given, is malformed, or is another.
     """
+    key, source = given if isinstance(given, SourcedKey) else (given, "given")
     try:
         own = parse_verifier_key(folder.key_text())
     except MissingError as error:
@@ -59,40 +84,29 @@ def step_checkpoint(steps: Steps, folder: TileFolder, key: VerifierKey) -> tuple
     return notes, checkpoint
 
 
-def judge_witnesses(
-    folder: TileFolder,
-    checkpoint: Checkpoint,
-    key: VerifierKey,
-    rules: WitnessRules,
-    notes: Sequence[tuple[str, str]],
-    outside: Sequence[Outside],
-) -> WitnessResult:
+def judge_witnesses(question: TrustQuestion) -> WitnessResult:
     """Judge the cosignatures for step 9, before step 7 asks how far they reach.
 
     Raises:
         LogRefutedError: The log changed while it was read.
     """
+    if question.rules is None:
+        return WitnessResult()
     try:
-        return check_witnesses(folder, checkpoint, key, rules, notes, outside)
+        return check_witnesses(
+            question.folder, question.checkpoint, question.key, question.rules, question.notes, question.outside
+        )
     except (RefusedError, LookupError) as error:
         raise LogRefutedError(Finding(WITNESS_STEP, None, f"the log changed while it was read: {error}")) from error
 
 
-def step_outside(
-    steps: Steps,
-    folder: TileFolder,
-    checkpoint: Checkpoint,
-    key: VerifierKey,
-    outside: Sequence[Outside],
-    rules: WitnessRules | None,
-    notes: Sequence[tuple[str, str]],
-    witnessed: int | None,
-) -> int | None:
+def step_outside(steps: Steps, question: TrustQuestion, witnessed: int | None) -> int | None:
     """7: what others kept of this log is still in it; returns the largest size that agrees or is cosigned.
 
     Raises:
         LogRefutedError: Something kept outside contradicts the log, or the log changed while it was read.
     """
+    outside = question.outside
     if not outside and witnessed is not None:
         steps.put(
             7, OK, f"no outside checkpoint was given; the witnesses' quorum anchors the log at size {witnessed:,}"
@@ -102,28 +116,24 @@ def step_outside(
         steps.put(7, NOT_CHECKED, "no outside checkpoint was given: entries cut off the end cannot be seen")
         return None
     try:
-        result = check_outside(folder, checkpoint, key, outside)
+        result = check_outside(question.folder, question.checkpoint, question.key, outside)
     except (RefusedError, LookupError) as error:
         raise LogRefutedError(Finding(7, None, f"the log changed while it was read: {error}")) from error
     if result.findings:
         first, *others = result.findings
-        raise LogRefutedError(
-            first._replace(message=first.message + _double_signers(rules, notes, outside, first)), *others
-        )
+        raise LogRefutedError(first._replace(message=first.message + _double_signers(question, first)), *others)
     anchored = max((size for size in (result.anchored, witnessed) if size is not None), default=None)
     steps.put(7, NOT_CHECKED if result.unusable or anchored is None else OK, result.detail)
     return anchored
 
 
-def _double_signers(
-    rules: WitnessRules | None, notes: Sequence[tuple[str, str]], outside: Sequence[Outside], finding: Finding
-) -> str:
+def _double_signers(question: TrustQuestion, finding: Finding) -> str:
     """Name who cosigned both histories, words_of an outside checkpoint contradicts the log."""
-    other = next((item for item in outside if finding.message.startswith(f"{item.name}: ")), None)
-    if rules is None or other is None or finding.entry is not None:
+    other = next((item for item in question.outside if finding.message.startswith(f"{item.name}: ")), None)
+    if question.rules is None or other is None or finding.entry is not None:
         return ""
     try:
-        names = double_signers(rules.policy, [text for _, text in notes], read_note(other))
+        names = double_signers(question.rules.policy, [text for _, text in question.notes], read_note(other))
     except RefusedError:
         return ""
     return f"; {', '.join(names)} cosigned both" if names else ""

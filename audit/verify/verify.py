@@ -13,7 +13,7 @@ from pathlib import Path
 
 from audit.entry.grammar import FIRST_KINDS
 from audit.entry.kinds import Kind
-from audit.note.checkpoint import Checkpoint, VerifierKey
+from audit.note.checkpoint import Checkpoint
 from audit.note.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.tiles.bundle_folder import folder_at
 from audit.tiles.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
@@ -24,7 +24,15 @@ from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Findin
 from audit.verify.epoch_end import closing_fault, tell_closed
 from audit.verify.external_checkpoints import Outside
 from audit.verify.kind_counts import Census
-from audit.verify.trust_steps import judge_witnesses, step_checkpoint, step_key, step_outside, step_witnesses
+from audit.verify.trust_steps import (
+    LogKey,
+    TrustQuestion,
+    judge_witnesses,
+    step_checkpoint,
+    step_key,
+    step_outside,
+    step_witnesses,
+)
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.verify.witnesses import WitnessResult, WitnessRules
 from keys.errors import RefusedError
@@ -35,8 +43,7 @@ _IN_A_FOLDER = frozenset(f"{place:03d}" for place in range(1000))  # what comple
 def verify_log(
     root: Path,
     *,
-    key: VerifierKey | None = None,
-    key_source: str = "given",
+    key: LogKey = None,
     outside: Sequence[Outside] = (),
     processes: int = 1,
     witnesses: WitnessRules | None = None,
@@ -46,8 +53,7 @@ def verify_log(
 
     Args:
         root: The log folder, which exists.
-        key: The log's key, from outside the folder; None takes the folder's own and says so.
-        key_source: Where *key* is from, for the report: ``given``, ``roster 1 …``.
+        key: The log's key, from outside the folder, as ``LogKey`` says.
         outside: Checkpoints and receipts that somebody else kept.
         processes: 2 uses a second core for large logs.
         witnesses: Whose cosignatures count, from outside the folder; without them step 9 is not made.
@@ -61,16 +67,18 @@ def verify_log(
     anchored: int | None = None
     result = WitnessResult()
     try:
-        key = step_key(steps, folder, key, key_source)
-        notes, checkpoint = step_checkpoint(steps, folder, key)
+        own_key = step_key(steps, folder, key)
+        notes, checkpoint = step_checkpoint(steps, folder, own_key)
         swept = sweep(root, checkpoint.size, processes)
         _step_entries(steps, checkpoint, swept, before)
         _step_tiles(steps, folder, checkpoint, swept)
         _step_root(steps, checkpoint, swept)
         _step_bodies(steps, checkpoint, swept)
-        if witnesses is not None:
-            result = judge_witnesses(folder, checkpoint, key, witnesses, notes, outside)
-        anchored = step_outside(steps, folder, checkpoint, key, outside, witnesses, notes, result.reached)
+        question = TrustQuestion(
+            folder=folder, checkpoint=checkpoint, key=own_key, notes=notes, outside=outside, rules=witnesses
+        )
+        result = judge_witnesses(question)
+        anchored = step_outside(steps, question, result.reached)
         _step_rules(steps, folder, checkpoint, swept)
         step_witnesses(steps, result, witnesses)
     except LogRefutedError as refuted:

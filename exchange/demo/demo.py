@@ -21,6 +21,7 @@ from audit.tiles.tile_names import CHECKPOINT
 from audit.tiles.tiles import TileFolder
 from audit.verify.external_checkpoints import Outside
 from audit.verify.trust import policy_of, trust_of
+from audit.verify.trust_steps import SourcedKey
 from audit.verify.verdict import Report
 from audit.verify.verify import verify_log
 from audit.verify.witnesses import WitnessRules
@@ -235,8 +236,7 @@ def _verify(world: World, agency: DemoAgency, folder: Path | None = None) -> Rep
     trust = trust_of(world.folder / ROSTER_FILE, member.origin(1))
     return verify_log(
         folder or agency.home / LOG_FOLDER,
-        key=trust.key,
-        key_source=trust.source,
+        key=SourcedKey(trust.key, trust.source),
         witnesses=WitnessRules(policy=trust.policy, source=trust.source, log_mldsa44=trust.mldsa44),
         outside=[Outside(name=str(path), data=path.read_bytes()) for path in seen_by_others(world.folder, agency.id)],
     )
