@@ -134,7 +134,9 @@ def lacking(text: Text) -> Iterator[str]:
     for word, known in (("row", ROWS), ("attack", ATTACKS), ("decision", DECISIONS)):
         yield from (f"{word} {number}" for number in numbers(word, text.words) if number not in known)
     for name in FILE.findall(text.words) + FOLDER.findall(text.words):
-        if not any((place / name).exists() for place in (ROOT, text.path.parent, ROOT / "proto")):
+        if "NNNN" not in name and not any(
+            (place / name).exists() for place in (ROOT, text.path.parent, ROOT / "proto")
+        ):
             yield f"no file {name}"
     for name in MODULE.findall(text.words):
         if not is_module(name) and not is_module(name.rpartition(".")[0]):
