@@ -8,7 +8,7 @@ PYTHON_CODE := exchange keys audit proto bench tests examples
 # Names of ours that vermin takes for Python 2's, and then leaves the whole file unread.
 LIKENESSES := --exclude file --exclude str.decode
 
-.PHONY: demo test everything testbed lint bench bench-check soak mutants transcripts lock clean
+.PHONY: demo test everything testbed lint bench bench-check plain soak mutants transcripts lock clean
 
 demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an auditor
 	@$(BIN)/exchange demo
@@ -38,6 +38,9 @@ bench: .venv/dev.stamp ## figures as shares of bounds computed in the same run; 
 
 bench-check: .venv/dev.stamp ## fails where a bulletin takes 15 % more CPU than bench/figures.json says
 	@$(BIN)/python -m bench --check $(ARGS)
+
+plain: testbed ## every test with the fast ways off: the laws alone decide (docs/decisions/0025)
+	@EXCHANGE_PLAIN=1 $(PYTEST) $(ARGS)
 
 soak: testbed ## every test, its loops 15 times as long and its random values new ones; hours
 	@EXCHANGE_TEST_SCALE=$${EXCHANGE_TEST_SCALE:-15} $(PYTEST) --timeout 3600 $(ARGS)

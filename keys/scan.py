@@ -7,7 +7,7 @@ of a oneof, written default values, invalid UTF-8, numbers out of their type's r
 fields, deeper nesting than ``MAX_DEPTH``, and unknown fields, unless the caller admits them.
 
 The tables are made from the descriptors, so they cannot drift from the schema. Short bytes that equal their own
-parsed and rewritten form pass without the walk (``canonical``); everything else is walked, and the walk alone refuses.
+parsed and rewritten form pass without the walk (``scan_fast``); everything else is walked, and the walk alone refuses.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from keys.canonical import is_canonical
 from keys.errors import RefusedError
+from keys.fast import FAST
+from keys.scan_fast import is_canonical
 
 MAX_FIELDS = 20_000  # a parsed field costs up to sixteen times its bytes in memory
 MAX_DEPTH = 8  # twice what our deepest record needs; deeper is an attack on the parser's stack
@@ -88,7 +89,7 @@ def scan(data: bytes, descriptor: Descriptor, *, unknown: bool = False, depth: i
     Source: proto/README.md, section 2.
     """
     # No more fields than bytes, so what is as short as this cannot have too many of them.
-    if len(data) <= MAX_FIELDS and is_canonical(data, descriptor, depth):
+    if FAST and len(data) <= MAX_FIELDS and is_canonical(data, descriptor, depth):
         return False
     return walk(data, descriptor, unknown=unknown, depth=depth)
 

@@ -15,8 +15,8 @@ One thread, the writer's, uses a Log.
 from collections.abc import Sequence
 from typing import Protocol
 
+from audit.entry.bodies import encode_bodies
 from audit.entry.body import Body
-from audit.entry.bulk_encode import encode_bodies
 from audit.entry.entry import chain_entries, genesis_previous, leaf_hash, leaf_hashes, parse_head
 from audit.note.checkpoint import Checkpoint
 from audit.note.epochs import epoch_of_origin

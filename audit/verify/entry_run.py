@@ -23,8 +23,9 @@ from audit.tiles.tile_names import tile_name
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH, root_of
 from audit.verify.answered import answer_record
-from audit.verify.bulk_verify import Columns, References, verify_columns
+from audit.verify.entry_run_fast import Columns, References, verify_columns
 from keys.errors import RefusedError
+from keys.fast import FAST
 
 ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6
 CHUNK_BUNDLES = 64  # 16,384 entries: some hundredths of a second's work, so that two processes end together
@@ -74,7 +75,7 @@ def verify_chunk(root: Path, size: int, first_bundle: int, bundles: int, at_once
     widths = [(i, min(TILE_WIDTH, size - i * TILE_WIDTH)) for i in range(first_bundle, first_bundle + bundles)]
     for at in range(0, bundles, at_once or bundles):
         part = widths[at : at + (at_once or bundles)]
-        if at_once and sum(width for _, width in part) >= _WORTH_COLUMNS:
+        if FAST and at_once and sum(width for _, width in part) >= _WORTH_COLUMNS:
             columns = verify_columns(folder, part, chunk.last_leaf or None)
             if columns is not None and _take(chunk, columns):
                 continue

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.entry.bodies import encode_bodies
+from audit.entry.bodies_fast import FEW
 from audit.entry.body import FIELDS, Body, BodyField
-from audit.entry.bulk_encode import FEW, encode_bodies
 from audit.entry.grammar import LINES
 from audit.entry.kinds import Kind, Outcome
 from audit.v1 import entry_pb2
 from keys.errors import IntegrityError
 from tests.audit.store import digest
+from tests.scale import SCALE
 
 FIRST = 1 << 40  # index of the first entry: what a body of these tests refers to comes before it
 FIELD = {field.name: field for field in FIELDS}
@@ -104,7 +106,7 @@ def drawn() -> st.SearchStrategy[Body]:
     return st.sampled_from(SHAPES).flatmap(fill)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100 * SCALE, deadline=None)
 @given(st.lists(st.tuples(drawn(), st.integers(1, FEW + 3)), max_size=6), st.randoms(use_true_random=False))
 def test_bodies_of_many_shapes_in_any_order_are_written_as_protobuf_writes_them(
     counted: list[tuple[Body, int]], order: object
@@ -139,7 +141,7 @@ def verdict(bodies: list[Body], first: int) -> str:
     return "written"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * SCALE, deadline=None)
 @given(ANYTHING, st.integers(0, 30))
 def test_what_is_refused_alone_is_refused_in_a_group_and_in_the_same_words(body: Body, first: int) -> None:
     alone = verdict([body], first)
@@ -147,7 +149,7 @@ def test_what_is_refused_alone_is_refused_in_a_group_and_in_the_same_words(body:
     assert verdict([body] * (FEW + 2) + [Body(kind=Kind.HEARTBEAT)] * (FEW + 2), first) == alone
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 * SCALE, deadline=None)
 @given(drawn(), ANYTHING, st.integers(0, FEW + 2))
 def test_one_body_that_breaks_its_rule_is_seen_among_many_that_do_not(good: Body, other: Body, place: int) -> None:
     bodies = [good] * (FEW + 2)

@@ -16,8 +16,8 @@ from audit.entry.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
 from audit.tiles.tile_names import ENTRIES, encode_bundle, tile_name
 from audit.tiles.tiles import TileFolder
 from audit.verify.body_layout import learn
-from audit.verify.bulk_verify import FEW, verify_columns
 from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
+from audit.verify.entry_run_fast import FEW, verify_columns
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies

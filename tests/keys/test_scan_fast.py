@@ -1,4 +1,4 @@
-"""The quick way through the scan admits nothing that the walk would refuse."""
+"""The fast way through the scan admits nothing that the walk would refuse."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from exchange.authoring.draft import read_draft
 from exchange.records.bulletin import encode_bulletin
 from exchange.v1 import bulletin_pb2, dispatch_pb2, statement_pb2
-from keys.canonical import is_canonical
 from keys.errors import RefusedError
 from keys.scan import MAX_DEPTH, scan, walk
+from keys.scan_fast import is_canonical
 from keys.v1 import manifest_pb2, roster_pb2, signed_pb2
+from tests.scale import SCALE
 
 BULLETIN = bulletin_pb2.Bulletin.DESCRIPTOR
 FILES = sorted((Path(__file__).resolve().parents[2] / "exchange" / "examples").glob("*.yaml"))
@@ -41,14 +42,14 @@ def admits(data: bytes, descriptor: Descriptor) -> bool:
 
 
 @pytest.mark.parametrize("data", ENCODED, ids=[path.stem[:2] for path in FILES])
-def test_every_real_bulletin_goes_the_quick_way(data: bytes) -> None:
+def test_every_real_bulletin_goes_the_fast_way(data: bytes) -> None:
     assert is_canonical(data, BULLETIN, MAX_DEPTH)
     assert admits(data, BULLETIN)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200 * SCALE, deadline=None)
 @given(st.sampled_from(ENCODED), st.data())
-def test_altered_bulletins_go_the_quick_way_only_where_the_walk_admits_them(data: bytes, draw: st.DataObject) -> None:
+def test_altered_bulletins_go_the_fast_way_only_where_the_walk_admits_them(data: bytes, draw: st.DataObject) -> None:
     at = draw.draw(st.integers(0, len(data) - 1))
     cut = draw.draw(st.integers(0, 3))
     altered = data[:at] + draw.draw(st.binary(max_size=4)) + data[at + cut :]
@@ -56,9 +57,9 @@ def test_altered_bulletins_go_the_quick_way_only_where_the_walk_admits_them(data
         assert admits(altered, BULLETIN)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200 * SCALE, deadline=None)
 @given(st.sampled_from(TYPES), st.binary(max_size=48))
-def test_garbage_goes_the_quick_way_only_where_the_walk_admits_it(descriptor: Descriptor, data: bytes) -> None:
+def test_garbage_goes_the_fast_way_only_where_the_walk_admits_it(descriptor: Descriptor, data: bytes) -> None:
     if is_canonical(data, descriptor, MAX_DEPTH):
         assert admits(data, descriptor)
 
@@ -71,11 +72,11 @@ def test_text_that_is_not_utf8_is_refused_on_both_ways(text: bytes) -> None:
         scan(data, signed_pb2.KeyRecord.DESCRIPTOR)
 
 
-def test_unknown_fields_never_go_the_quick_way() -> None:
+def test_unknown_fields_never_go_the_fast_way() -> None:
     inside = ENCODED[0] + b"\xba\x3e\x00"  # field 999, empty
     assert not is_canonical(inside, BULLETIN, MAX_DEPTH)
     assert scan(inside, BULLETIN, unknown=True)
 
 
-def test_a_type_that_nests_deeper_than_may_be_never_goes_the_quick_way() -> None:
+def test_a_type_that_nests_deeper_than_may_be_never_goes_the_fast_way() -> None:
     assert not is_canonical(ENCODED[0], BULLETIN, 2)

@@ -1,7 +1,8 @@
-"""Verify many entries at once: the same checks as one by one, made on columns of their bytes.
+"""The fast way to verify many entries at once: the same checks as one by one, made on columns of their bytes.
 
-``verify_columns`` says what is in a few bundles if everything in them is in order. Where anything is not, it says
-nothing; the walk entry by entry then finds out what, so that there is one place that words a refutation.
+The law is ``entry_run``. This may only say yes, and never where the law says no: ``verify_columns`` returns what is in
+a few bundles if everything in them is in order, and nothing where anything is not; the walk entry by entry then finds
+out what, so that there is one place that words a refutation. ``body_layout`` is a part of it.
 """
 
 from __future__ import annotations

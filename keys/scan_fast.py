@@ -1,9 +1,11 @@
-"""The quick way to know that bytes are a message's canonical encoding: parse, write anew, compare.
+"""The fast way to know that bytes are a message's canonical encoding: parse, write again, compare.
+
+The law is ``scan``. This may only say yes, and never where the scan says no.
 
 Written deterministically and without unknown fields, a message has one encoding; bytes that equal it hold no field
 out of order or twice, no longer varint, no written default, no second member of a oneof and nothing unknown, because
-the parser would have to invent them anew. So the strict scan need not walk them field by field. The answer is only
-ever "canonical" or "cannot say": whatever is not equal goes to the scan, which finds the fault and names it.
+the parser would have to invent them. So the strict scan need not walk them field by field; whatever is not equal is
+walked, and the walk finds the fault and names it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _Parse = Callable[[bytes], Message]
 
 
 def is_canonical(data: bytes, descriptor: Descriptor, depth: int) -> bool:
-    """Tell whether the scan would pass these bytes; False also where it might.
+    """Return True only for bytes that the scan would pass; False where it might.
 
     Args:
         data: The encoded message, as received; short, because it is parsed before anything is known about it.
