@@ -70,7 +70,7 @@ FIRST_EPOCH = (LogEpoch(epoch=1),)
 
 
 def member_of(keys: AgencyKeys) -> Application:
-    """Give what the agency sends to whoever puts the roster together."""
+    """Return what the agency sends to whoever puts the roster together."""
     return keys.application
 
 
@@ -142,7 +142,7 @@ def make_roster_1(
 
 
 def default_quorum(witnesses: int) -> int:
-    """Give the cosignatures that make a checkpoint witnessed, of so many witnesses.
+    """Return the cosignatures that make a checkpoint witnessed, of so many witnesses.
 
     Two thirds and one: the smallest number of which any so many honest ones exclude a split view and still answer.
     Of one or two witnesses it is all of them. Source: docs/log.md, "Quorum".
@@ -240,7 +240,7 @@ def agency_key_sheet(keys: AgencyKeys, roster: SignedPayload, now_ms: int) -> Si
 
 
 def window_keys(node: NodeKeys) -> list[TimedKey]:
-    """Give the public halves of a node's encryption keys, as the key sheet lists them."""
+    """Return the public halves of a node's encryption keys, as the key sheet lists them."""
     return [each.timed() for each in node.encryption]
 
 

@@ -53,12 +53,12 @@ class Authority:
 
 
 def suffix(agency: AgencyId, federation_name: str) -> str:
-    """Give the agency's own part of the federation's names: ``hk-immd.exercise.example``."""
+    """Return the agency's own part of the federation's names: ``hk-immd.exercise.example``."""
     return f"{dns_label(agency)}.{federation_name}"
 
 
 def node_name(agency: AgencyId, federation_name: str) -> str:
-    """Give the one dNSName of an agency's node: ``node.hk-immd.exercise.example``."""
+    """Return the one dNSName of an agency's node: ``node.hk-immd.exercise.example``."""
     return f"node.{suffix(agency, federation_name)}"
 
 
@@ -71,7 +71,7 @@ def new_private_key(random_bytes: Callable[[int], bytes]) -> PrivateKey:
 
 
 def private_bytes(private: PrivateKey) -> bytes:
-    """Give the 32-byte scalar."""
+    """Return the 32-byte scalar."""
     return private.private_numbers().private_value.to_bytes(32, "big")
 
 
@@ -81,14 +81,14 @@ def private_from_bytes(scalar: bytes) -> PrivateKey:
 
 
 def private_pem(private: PrivateKey) -> bytes:
-    """Give the key as gRPC takes it; for memory only, never for a file."""
+    """Return the key as gRPC takes it; for memory only, never for a file."""
     return private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
 def to_pem(der: bytes) -> bytes:
-    """Give a DER certificate as PEM."""
+    """Return a DER certificate as PEM."""
     return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
 
 
@@ -189,7 +189,7 @@ def check_ca(der: bytes, agency: AgencyId, federation_name: str) -> None:
 
 
 def peer_agency_name(certificate: bytes) -> str:
-    """Give the one dNSName of a peer's leaf, PEM or DER; identity never comes from a URI or a common name.
+    """Return the one dNSName of a peer's leaf, PEM or DER; identity never comes from a URI or a common name.
 
     Raises:
         RefusedError: PEER_UNTRUSTED unless the SAN holds exactly one dNSName and nothing else.

@@ -58,7 +58,7 @@ class SignedPayload:
     signatures: tuple[Signature, ...] = ()
 
     def to_message(self) -> signed_pb2.SignedPayload:
-        """Give the generated message, to travel inside another one."""
+        """Return the generated message, to travel inside another one."""
         message = signed_pb2.SignedPayload(payload=self.payload)
         for each in self.signatures:
             message.signatures.add(payload_type=each.payload_type, key_id=each.key_id, signature=each.signature)

@@ -93,7 +93,7 @@ class Federation:
         return found
 
     def manifest(self, agency: str, now_ms: int) -> Manifest:
-        """Give a member's manifest; RefusedError NOT_A_MEMBER, SIGNER_UNKNOWN (none held), MANIFEST_EXPIRED."""
+        """Return a member's manifest; RefusedError NOT_A_MEMBER, SIGNER_UNKNOWN (none held), MANIFEST_EXPIRED."""
         member = self.member(agency, now_ms)
         held = self.manifests.get(member.agency)
         if held is None:
@@ -102,7 +102,7 @@ class Federation:
         return held.record
 
     def key_sheet(self, agency: str, now_ms: int) -> KeySheet:
-        """Give a member's key sheet; RefusedError NOT_A_MEMBER, KEY_SHEET_EXPIRED (none held counts as expired)."""
+        """Return a member's key sheet; RefusedError NOT_A_MEMBER, KEY_SHEET_EXPIRED (none held counts as expired)."""
         member = self.member(agency, now_ms)
         held = self.key_sheets.get(member.agency)
         if held is None or now_ms >= held.record.expires_ms:
@@ -118,7 +118,7 @@ class Federation:
         return self.manifest(agency, now_ms).person(key_id, now_ms)
 
     def encryption_key(self, agency: str, now_ms: int) -> PublicKey | None:
-        """Give the key to wrap for now, or None where the agency has no key sheet in force or no window holds.
+        """Return the key to wrap for now, or None where the agency has no key sheet in force or no window holds.
 
         Raises:
             RefusedError: NOT_A_MEMBER.
@@ -175,7 +175,7 @@ class Federation:
 
 
 def _same(held: Adopted[Manifest] | Adopted[KeySheet] | None, version: int, digest: bytes) -> bool:
-    """Say whether a record is the one held; refuse it if it is older, or another one of the same version."""
+    """Return whether a record is the one held; refuse it if it is older, or another one of the same version."""
     if held is None or version > held.record.version:
         return False
     if digest == held.digest:

@@ -53,7 +53,7 @@ def parse_officer(text: str) -> str:
 
 
 def is_witness_name(text: str) -> bool:
-    """Say whether a text is the name of a witness without a node, as ``oversight.example/witness``.
+    """Return whether a text is the name of a witness without a node, as ``oversight.example/witness``.
 
     A URL without its scheme, as C2SP wants it: a lower-case dNSName of at least two labels, then up to four path
     segments. So it is never an agency's code, nor an officer's owner.
@@ -75,7 +75,7 @@ def split_owner(owner: str) -> tuple[AgencyId, str | None]:
 
 
 def dns_label(agency: AgencyId) -> str:
-    """Give the agency's label in dNSNames and log origins."""
+    """Return the agency's label in dNSNames and log origins."""
     return agency.lower()
 
 

@@ -48,7 +48,7 @@ class WindowKey:
     until_ms: int
 
     def timed(self) -> TimedKey:
-        """Give the public half as the key sheet lists it."""
+        """Return the public half as the key sheet lists it."""
         return TimedKey(key=record_of(self.key.public), from_ms=self.from_ms, until_ms=self.until_ms)
 
 
@@ -68,7 +68,7 @@ class NodeKeys:
     derived: Secret  # with it the second file is written anew
 
     def encryption_keys(self) -> dict[bytes, EncryptionKey]:
-        """Give the encryption keys by key id."""
+        """Return the encryption keys by key id."""
         return {each.key.public.key_id: each.key for each in self.encryption}
 
 
@@ -152,7 +152,7 @@ def load_officer(home: Path, officer: str, passphrase: bytes) -> OfficerKeys:
 
 
 def officer_folder(home: Path, officer: str) -> Path:
-    """Say where an officer's files lie."""
+    """Return where an officer's files lie."""
     return home / OFFICERS_FOLDER / officer
 
 

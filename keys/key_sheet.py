@@ -62,7 +62,7 @@ class KeySheet:
         object.__setattr__(self, "pins_by_spki", {each.spki_sha256: each for each in self.pins})
 
     def encryption_key(self, now_ms: int) -> PublicKey | None:
-        """Give the key whose window holds this time and began last."""
+        """Return the key whose window holds this time and began last."""
         holding = [each for each in self.encryption_keys if each.holds_at(now_ms)]
         return holding[-1].public if holding else None
 
@@ -141,7 +141,7 @@ def verify_key_sheet(signed: SignedPayload, manifest: Manifest, federation_id: b
 
 
 def key_sheet_digest(signed: SignedPayload) -> bytes:
-    """Give the digest by which logs and peers name this key sheet."""
+    """Return the digest by which logs and peers name this key sheet."""
     return record_digest("key-sheet", signed.payload)
 
 

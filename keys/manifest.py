@@ -58,11 +58,11 @@ class Officer:
 
     @property
     def is_system(self) -> bool:
-        """Say whether this is an automaton, which never releases."""
+        """Return whether this is an automaton, which never releases."""
         return self.key.usage == Usage.SYSTEM
 
     def holds_at(self, now_ms: int) -> bool:
-        """Say whether the person may act at this time."""
+        """Return whether the person may act at this time."""
         return self.from_ms <= now_ms < self.until_ms
 
     def encode(self) -> bytes:
@@ -222,7 +222,7 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
 
 
 def manifest_digest(signed: SignedPayload) -> bytes:
-    """Give the digest by which logs and peers name this manifest."""
+    """Return the digest by which logs and peers name this manifest."""
     return record_digest("manifest", signed.payload)
 
 

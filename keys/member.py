@@ -47,7 +47,7 @@ class LogKey:
         object.__setattr__(self, "public", public_key(self.key))
 
     def holds_for(self, epoch: int) -> bool:
-        """Say whether the key signs the checkpoints of this epoch."""
+        """Return whether the key signs the checkpoints of this epoch."""
         return self.first_epoch <= epoch and (not self.last_epoch or epoch <= self.last_epoch)
 
 
@@ -95,15 +95,15 @@ class Member:
         return f"{self.log_name}/{epoch}"
 
     def log_key(self, epoch: int) -> PublicKey | None:
-        """Give the key that signs checkpoints of this epoch."""
+        """Return the key that signs checkpoints of this epoch."""
         return next((each.public for each in self.log_keys if each.holds_for(epoch)), None)
 
     def log_mldsa44_key(self, epoch: int) -> PublicKey | None:
-        """Give the key of the second line under published checkpoints of this epoch, if there is one."""
+        """Return the key of the second line under published checkpoints of this epoch, if there is one."""
         return next((each.public for each in self.log_mldsa44_keys if each.holds_for(epoch)), None)
 
     def takes_part(self, now_ms: int) -> bool:
-        """Say whether the member is active at this time."""
+        """Return whether the member is active at this time."""
         began = self.from_ms <= now_ms and (not self.until_ms or now_ms < self.until_ms)
         return self.status is MemberStatus.ACTIVE and began
 

@@ -235,7 +235,7 @@ def catalogue_digest(files: Mapping[str, bytes]) -> bytes:
 
 
 def roster_digest(signed: SignedPayload) -> bytes:
-    """Give the digest by which statements and people name this roster."""
+    """Return the digest by which statements and people name this roster."""
     return record_digest("roster", signed.payload)
 
 

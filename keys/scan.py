@@ -249,7 +249,7 @@ def _compile(descriptor: Descriptor, made: dict[str, _Table]) -> _Table:
 
 
 def _rule(each: FieldDescriptor, bits: dict[str, int], made: dict[str, _Table]) -> tuple[int, _Rule]:
-    """Give a field's one tag and its rule."""
+    """Return a field's one tag and its rule."""
     oneof = each.containing_oneof
     member = bits.get(oneof.name, 0) if oneof is not None else 0
     repeated, inside, width = each.is_repeated, None, _WIDTHS.get(each.type, 0)

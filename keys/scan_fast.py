@@ -45,7 +45,7 @@ def _parser(descriptor: Descriptor) -> _Parse:
 
 @cache
 def _is_plain(descriptor: Descriptor, depth: int) -> bool:
-    """Tell whether equal bytes are proof enough for this type.
+    """Return whether equal bytes are proof enough for this type.
 
     Not where a real oneof has a number or a text among its members, whose written default the parser keeps, nor where
     the type nests deeper than may be, or in itself.

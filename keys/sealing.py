@@ -104,7 +104,7 @@ def wrap(content_key: bytes, recipient: PublicKey, info: bytes) -> bytes:
 
 
 def wrap_info(federation_id: bytes, statement_digest: bytes, key_id: bytes) -> bytes:
-    """Say what a wrap is for: this statement, in this federation, for this recipient's key."""
+    """Return what a wrap is for: this statement, in this federation, for this recipient's key."""
     return b"exchange/v1/wrap\0" + _digests(federation_id, statement_digest, key_id)
 
 

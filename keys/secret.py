@@ -15,7 +15,7 @@ class Secret:
         self._value = bytes(value)
 
     def reveal(self) -> bytes:
-        """Give the bytes, to the function that needs them, at the moment it does."""
+        """Return the bytes, to the function that needs them, at the moment it does."""
         return self._value
 
     def __repr__(self) -> str:

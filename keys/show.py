@@ -58,7 +58,7 @@ def describe(data: bytes, *, federation: Federation | None = None, now_ms: int) 
 
 
 def kind_of(signed: SignedPayload) -> str:
-    """Say what a signed payload is, by its signatures; without any it can only be a roster that waits for them.
+    """Return what a signed payload is, by its signatures; without any it can only be a roster that waits for them.
 
     Raises:
         RefusedError: WRONG_TYPE.
@@ -213,7 +213,7 @@ def _key_file(data: bytes) -> Iterator[str]:
 
 
 def moment(at_ms: int) -> str:
-    """Give a time to the minute, UTC; a number where no calendar holds it."""
+    """Return a time to the minute, UTC; a number where no calendar holds it."""
     try:
         return dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC).strftime("%Y-%m-%dT%H:%MZ")
     except (OverflowError, ValueError, OSError):

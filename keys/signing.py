@@ -159,17 +159,17 @@ class MlDsa44Signer:
 
 
 def seed_length(suite: int) -> int:
-    """Give the bytes of a private key of the suite."""
+    """Return the bytes of a private key of the suite."""
     return suites.suite(suite).seed_bytes
 
 
 def suite_of(usage: Usage) -> int:
-    """Give the suite that keys of this usage have."""
+    """Return the suite that keys of this usage have."""
     return _SUITES[usage]
 
 
 def second_suite_of(usage: Usage) -> int:
-    """Give the suite of the second keys that a usage may have; 0 where it has none."""
+    """Return the suite of the second keys that a usage may have; 0 where it has none."""
     return _SECOND_SUITES.get(usage, 0)
 
 
@@ -205,7 +205,7 @@ class KeyRecord:
         return _halves(self.suite, self.public_key)
 
     def to_message(self) -> signed_pb2.KeyRecord:
-        """Give the generated message, to stand inside another record."""
+        """Return the generated message, to stand inside another record."""
         return signed_pb2.KeyRecord(
             usage=self.usage,
             suite=self.suite,

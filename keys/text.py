@@ -68,7 +68,7 @@ def _plain(char: str) -> bool:
 
 
 def _joins(char: str) -> bool:
-    """Tell whether a joiner may stand beside *char*: whatever is visible beyond ASCII, and emoji's selectors."""
+    """Return whether a joiner may stand beside *char*: whatever is visible beyond ASCII, and emoji's selectors."""
     return not char.isascii() and (char in _VARIATIONS or (unicodedata.category(char)[0] in "LMNSP" and _plain(char)))
 
 

@@ -46,7 +46,7 @@ class TimedKey:
         object.__setattr__(self, "public", public_key(self.key))
 
     def holds_at(self, now_ms: int) -> bool:
-        """Say whether the window holds this time."""
+        """Return whether the window holds this time."""
         return self.from_ms <= now_ms < self.until_ms
 
     def encode(self) -> bytes:

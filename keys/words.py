@@ -15,7 +15,7 @@ def _list() -> Mnemonic:
 
 
 def words(digest: bytes) -> list[str]:
-    """Give the 12 words of a 32-byte digest: BIP-39 of its first 16 bytes, checksum included."""
+    """Return the 12 words of a 32-byte digest: BIP-39 of its first 16 bytes, checksum included."""
     if len(digest) != DIGEST_BYTES:
         raise ValueError("a digest has 32 bytes")
     return _list().to_mnemonic(digest[:16]).split()

@@ -54,7 +54,7 @@ class Passphrases:
         return cls(fresh=fresh, lines=read[_LINES])
 
     def __call__(self, holder: str) -> bytes:
-        """Give the passphrase of ``root``, ``node`` or a person."""
+        """Return the passphrase of ``root``, ``node`` or a person."""
         if self.lines:
             return self.lines[0] if len(self.lines) == 1 else self.lines.pop(0)
         prompt = f"Passphrase of {holder}"
