@@ -77,7 +77,7 @@ def _key_of(ctx: click.Context, origin: str, options: "VerifyOptions") -> "Verif
 
 
 def shown(value: bytes) -> list[str]:
-    """Give a field's texts and numbers in the order of its bytes; what is neither is given in hex.
+    """Return a field's texts and numbers in the order of its bytes; what is neither is given in hex.
 
     The bytes are what was signed and verified; this is only a way to look at them.
     """

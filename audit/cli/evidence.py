@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_evidence(head: bytes) -> bool:
-    """Say whether a file begins as an evidence file does."""
+    """Return whether a file begins as an evidence file does."""
     return head.startswith(MAGIC)
 
 

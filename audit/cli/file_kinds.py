@@ -63,7 +63,7 @@ SHAPES: tuple[Shape, ...] = (
 
 
 def shape_of(path: Path) -> Shape:
-    """Tell a file by its first bytes.
+    """Return what a file is, by its first bytes.
 
     Raises:
         LookupError: It is of no kind that can be verified; the message says so.

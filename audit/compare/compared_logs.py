@@ -55,11 +55,11 @@ class Loss(NamedTuple):
 
     @property
     def misses(self) -> bool:
-        """Say whether entries are missing."""
+        """Return whether entries are missing."""
         return self.held < self.end
 
     def told(self) -> str:
-        """Say it in a report."""
+        """Return the words of a report."""
         row = self.restored
         ended = f"entry {row.entry} of epoch {row.epoch} of {row.agency}, RESTORED, says that epoch {self.epoch} ended"
         missing = f"; from {self.held} on its entries are not here" if self.misses else ""

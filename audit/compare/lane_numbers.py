@@ -18,7 +18,7 @@ class Lanes:
 
     @property
     def complete(self) -> bool:
-        """Say whether each lane has every number from 1 on, and an answer to each."""
+        """Return whether each lane has every number from 1 on, and an answer to each."""
         return not (self.holes or self.unnumbered or self.unanswered or self.cut)
 
 
@@ -41,7 +41,7 @@ class LaneNumbers:
             self.last[self.last.index(max([n for n in self.last if n < count], default=min(self.last)))] = count
 
     def told(self, sender: str, recipient: str) -> Lanes:
-        """Say what they showed."""
+        """Return what they showed."""
         larger, smaller = sorted(self.last, reverse=True)
         return Lanes(
             sender=sender,

@@ -141,7 +141,7 @@ def _overdue(seen: _Seen, hour: Hour) -> Iterator[Overdue]:
 
 
 def _hour(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> Hour:
-    """Give the median of the newest quorum's cosignatures, or else the last entry's time."""
+    """Return the median of the newest quorum's cosignatures, or else the last entry's time."""
     if policy is not None:
         for _, note in sorted(own_notes(folder), key=lambda each: -parse_note(each[1]).checkpoint.size):
             witnessed = policy.judge(note)

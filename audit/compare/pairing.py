@@ -363,7 +363,7 @@ def _receipt_fault(
 
 
 def _under_way(time_us: int, end_us: int) -> bool:
-    """Say whether a log that ends at *end_us* need not yet hold the counterpart of what its partner did at *time_us*.
+    """Return whether a log that ends at *end_us* need not yet hold the counterpart of what its partner did at *time_us*.
 
     Both are the agencies' own clocks, which peers hold within minutes of each other, and nobody else's: an agency that
     stops its log at the right moment gains such an excuse once, and its log is then behind or ends.

@@ -62,7 +62,7 @@ PATTERNS: dict[int, re.Pattern[bytes]] = {int(kind): _compile(kind, line) for ki
 
 
 def explain(data: bytes) -> str | None:
-    """Say why a body matches no pattern; None means *not understood*: canonical, but newer than this program.
+    """Return why a body matches no pattern; None means *not understood*: canonical, but newer than this program.
 
     Raises:
         RefusedError: MALFORMED; the body is not in the canonical subset.

@@ -89,7 +89,7 @@ class Case:
 
     @property
     def sent(self) -> bool:
-        """Say whether the holder is the sender."""
+        """Return whether the holder is the sender."""
         return self.own.body.kind == Kind.PUBLISHED
 
     @property

@@ -41,7 +41,7 @@ MAX_LANE_DELIVERY_BYTES = 1 << 10
 
 
 def is_core(name: str) -> bool:
-    """Say whether a member is judged by itself; the others are made from those."""
+    """Return whether a member is judged by itself; the others are made from those."""
     return name in _SINGLE or any(each.fullmatch(name) for each in _PATTERNS)
 
 

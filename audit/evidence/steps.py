@@ -144,7 +144,7 @@ def _witnesses(case: ec.Case) -> str:
 
 
 def _time(case: ec.Case, authority: "Sequence[Certificate] | None") -> str:
-    """Say between which times the entry was made."""
+    """Return between which times the entry was made."""
     own = case.own
     lower, median = log_head_detail(case), own.witnessed.median_s
     told = [lower] if lower else []

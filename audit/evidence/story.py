@@ -62,7 +62,7 @@ class Story:
 
 
 def tell(found: Examination) -> Story:
-    """Tell what an examination proved; it was not refuted."""
+    """Return what an examination proved; it was not refuted."""
     case = found.case
     if case is None or found.refuted is not None:
         raise ValueError("there is nothing proved to tell of")

@@ -143,7 +143,7 @@ def verify_next(before: Roster, before_digest: bytes, signed: SignedPayload, fed
 
 
 def check_given(trust: Trust, given: SignedPayload) -> str:
-    """Say which roster of the chain the auditor's own is.
+    """Return which roster of the chain the auditor's own is.
 
     Raises:
         RefusedError: WRONG_FEDERATION where it is none of it; ROSTER_UNKNOWN where it is newer than the whole chain,

@@ -69,7 +69,7 @@ def report_of(found: Examination) -> Report:
 
 
 def _anchored(found: Examination, steps: tuple[Step, ...]) -> bool:
-    """Say whether a quorum vouches for it that the auditor's own roster names; one that the file names is nobody's."""
+    """Return whether a quorum vouches for it that the auditor's own roster names; one that the file names is nobody's."""
     own_roster = steps[1].result == OK
     return own_roster and found.case is not None and found.case.own.witnessed.reached
 

@@ -78,7 +78,7 @@ def read_archive(data: bytes) -> dict[str, bytes]:
 
 
 def is_member_name(name: str) -> bool:
-    """Say whether a member may have this name: letters, digits, ``_ - .`` and at most two folders."""
+    """Return whether a member may have this name: letters, digits, ``_ - .`` and at most two folders."""
     return len(name) <= _MAX_NAME_BYTES and _NAME.fullmatch(name) is not None
 
 

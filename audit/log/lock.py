@@ -152,7 +152,7 @@ class SqliteLock:
             raise IntegrityError(f"{self._path} cannot be written: {error}") from error
 
     def is_erased(self, statement_digest: bytes) -> bool:
-        """Tell whether a statement was erased here, whatever the database says.
+        """Return whether a statement was erased here, whatever the database says.
 
         Raises:
             IntegrityError: The file cannot be read.

@@ -231,7 +231,7 @@ def decode_base64(text: str, where: str) -> bytes:
 
 
 def is_name(text: str) -> bool:
-    """Say whether *text* may name a key: not empty, without white space, plus or control character."""
+    """Return whether *text* may name a key: not empty, without white space, plus or control character."""
     return _NAME.fullmatch(text) is not None
 
 

@@ -76,7 +76,7 @@ class EpochEnd:
 
 
 def link_fault(previous: bytes | None, origin: str, before: EpochEnd | None) -> str:
-    """Say what is wrong with how a log begins; empty where nothing is, or where nothing is at hand to hold it against.
+    """Return what is wrong with how a log begins; empty where nothing is, or where nothing is at hand to hold it against.
 
     Args:
         previous: 32 bytes, of entry 0's head.
@@ -95,7 +95,7 @@ def link_fault(previous: bytes | None, origin: str, before: EpochEnd | None) -> 
 
 
 def tell_link(origin: str, before: EpochEnd | None) -> tuple[bool, str]:
-    """Say whether the link to the epoch before was checked, and how a report puts it."""
+    """Return whether the link to the epoch before was checked, and how a report puts it."""
     if epoch_of_origin(origin) == 1:
         return True, ""
     if before is None:
@@ -105,7 +105,7 @@ def tell_link(origin: str, before: EpochEnd | None) -> tuple[bool, str]:
 
 
 def scar(restored: int | None) -> str:
-    """Say what every verdict must show of a log that went on after a break; empty for one that never did.
+    """Return what every verdict must show of a log that went on after a break; empty for one that never did.
 
     Args:
         restored: Index of the first RESTORED; None where there is none.

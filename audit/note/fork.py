@@ -137,7 +137,7 @@ def parse_fork(text: str) -> Fork:
 
 
 def verify_fork(fork: Fork, key: VerifierKey) -> ForkFound:
-    """Say what two notes prove, with nothing but the log's key.
+    """Return what two notes prove, with nothing but the log's key.
 
     1 both are of this origin and signed by its key; 2 the older is not the larger one; 3 they are two different
     statements; 4 of one size that is proof; 5 of two sizes the root at the older size leads to the newer one, and is

@@ -64,7 +64,7 @@ class Survey:
     silent_us: int = 0  # all gaps together
 
     def slot(self, time_us: int) -> int:
-        """Give the column of an instant."""
+        """Return the column of an instant."""
         span = max(1, self.last_us - self.first_us)
         return min(SLOTS - 1, max(0, (time_us - self.first_us) * SLOTS // span))
 
@@ -96,12 +96,12 @@ def survey(folder: TileFolder) -> Survey:
 
 
 def bin_of(milliseconds: int) -> int:
-    """Give the latency bin."""
+    """Return the latency bin."""
     return bisect_right(BINS_MS, milliseconds - 1)
 
 
 def median_bin(latencies: list[int]) -> int | None:
-    """Give the bin in which the median lies; None of nothing."""
+    """Return the bin in which the median lies; None of nothing."""
     total, seen = sum(latencies), 0
     for number, count in enumerate(latencies):
         seen += count

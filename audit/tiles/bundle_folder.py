@@ -87,7 +87,7 @@ class BundleFolder(TileFolder):
         return first * TILE_WIDTH, min(size, (first + len(tiles)) * TILE_WIDTH)
 
     def is_whole(self) -> bool:
-        """Say whether all entries are here; of a checkpoint that does not read that is for others to say."""
+        """Return whether all entries are here; of a checkpoint that does not read that is for others to say."""
         try:
             size = parse_note(self.note()).checkpoint.size
             return self.held(size) == (0, size)

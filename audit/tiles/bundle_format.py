@@ -78,7 +78,7 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Say whether that is all."""
+        """Return whether that is all."""
         return (self.first, self.end) == (0, self.size)
 
 

@@ -34,7 +34,7 @@ class Layout(NamedTuple):
     delivery: int  # place of ``delivery_digest``; 0 where there is none
 
     def admits(self, joined: bytes) -> bool:
-        """Say whether every entry in *joined*, all of this length, has this layout."""
+        """Return whether every entry in *joined*, all of this length, has this layout."""
         length, count = self.length, len(joined) // self.length
         for place, byte in self.fixed:
             if joined[place::length] != byte * count:

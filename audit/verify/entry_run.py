@@ -108,7 +108,7 @@ def _take(chunk: Chunk, columns: Columns) -> bool:
 
 
 def _refer(chunk: Chunk, group: References) -> bool:
-    """Say whether entries of one kind refer to the right kinds, as far as these lie in this run."""
+    """Return whether entries of one kind refer to the right kinds, as far as these lie in this run."""
     kind, indices, targets = group
     if any(map(ge, targets, indices)):
         return False
@@ -251,7 +251,7 @@ def _answer(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> None
 
 
 def reference_fault(kind: int, target: int, found: int) -> str | None:
-    """Say what is wrong with a reference from an entry of *kind* to one of kind *found*; 0 is not understood."""
+    """Return what is wrong with a reference from an entry of *kind* to one of kind *found*; 0 is not understood."""
     if found == 0 or found in _TARGETS[kind]:
         return None
     return f"{Kind(kind).name} refers to entry {target}, which is {Kind(found).name}"

@@ -26,7 +26,7 @@ def closing_of(folder: TileFolder, size: int) -> Body | None:
 
 
 def closing_fault(folder: TileFolder, size: int) -> str:
-    """Say what is wrong with the EPOCH_CLOSED at the end of a log whose tiles hold; empty where nothing is."""
+    """Return what is wrong with the EPOCH_CLOSED at the end of a log whose tiles hold; empty where nothing is."""
     body = closing_of(folder, size)
     if body is None or not body.digest:
         return ""
@@ -38,7 +38,7 @@ def closing_fault(folder: TileFolder, size: int) -> str:
 
 
 def tell_closed(folder: TileFolder, size: int) -> str:
-    """Say in a report that an epoch was closed in order; empty where it was not."""
+    """Return how a report says that an epoch was closed in order; empty where it was not."""
     body = closing_of(folder, size)
     if body is None:
         return ""

@@ -151,7 +151,7 @@ def _in_order(token: bytes) -> bytes:
 
 
 def _element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Give tag, beginning and end of the content of one DER element; IndexError where it is cut off."""
+    """Return tag, beginning and end of the content of one DER element; IndexError where it is cut off."""
     tag, length, start = data[at], data[at + 1], at + 2
     if length & 0x80:
         start += length & 0x7F

@@ -252,7 +252,7 @@ def _second_lines(rules: WitnessRules, witnessed: Witnessed) -> str:
 
 
 def _behind(folder: TileFolder, checkpoint: Checkpoint, newest: _Cosigned) -> list[str]:
-    """Say how far the log is ahead: the entries after it may span the last second and no more."""
+    """Return how far the log is ahead: the entries after it may span the last second and no more."""
     if newest.size == checkpoint.size:
         return []
     try:
@@ -266,7 +266,7 @@ def _behind(folder: TileFolder, checkpoint: Checkpoint, newest: _Cosigned) -> li
 
 
 def _stale(folder: TileFolder, checkpoint: Checkpoint, newest: _Cosigned, now_s: int | None) -> list[str]:
-    """Say how old the cosignatures are, at the auditor's time or else at the newest entry's."""
+    """Return how old the cosignatures are, at the auditor's time or else at the newest entry's."""
     at, what = (now_s, "at the time given") if now_s is not None else (None, "at the newest entry")
     if at is None:
         try:

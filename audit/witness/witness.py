@@ -258,7 +258,7 @@ class Witness:
             raise WitnessRefusal(422, str(error), fork=self._fork(held, request)) from error
 
     def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, held: Held) -> bool:
-        """Tell whether the other witnesses stand in for the proof from what we hold to the end of an epoch.
+        """Return whether the other witnesses stand in for the proof from what we hold to the end of an epoch.
 
         A log that was destroyed cannot prove that step any more. Its end, which the manifest of its root names, is
         then taken on the word of the log's quorum, counted without us; of all others where the quorum is everybody.

@@ -160,7 +160,7 @@ class WitnessState:
         return self._connection
 
     def _failed(self, error: apsw.Error) -> IntegrityError | UnavailableError:
-        """Say what went wrong, and believe nothing of this connection any more."""
+        """Return what went wrong, and believe nothing of this connection any more."""
         if isinstance(error, apsw.BusyError):
             return UnavailableError(f"{self._path} is busy")
         if self._connection is not None:
