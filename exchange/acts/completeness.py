@@ -39,7 +39,7 @@ class Completeness:
 
     @property
     def complete(self) -> bool:
-        """Say whether all that the sender has numbered is answered in our log."""
+        """Return whether all that the sender has numbered is answered in our log."""
         return self.answered == self.latest and not self.unpublished
 
 

@@ -222,7 +222,7 @@ def check_receipts(
 
 
 def giver_key(receipt: Receipt, peer: AgencyId, view: NodeView, known: dict[str, VerifierKey]) -> VerifierKey:
-    """Give the key of the epoch that a receipt is of: what an earlier epoch proved holds for ever (row 71).
+    """Return the key of the epoch that a receipt is of: what an earlier epoch proved holds for ever (row 71).
 
     Args:
         receipt: As received.
@@ -243,7 +243,7 @@ def giver_key(receipt: Receipt, peer: AgencyId, view: NodeView, known: dict[str,
 
 
 def held_checkpoint(reads: Reads, peer: AgencyId, view: NodeView) -> tuple[int, str] | None:
-    """Give size and note of the newest checkpoint that we hold of a peer's log, in its newest epoch."""
+    """Return size and note of the newest checkpoint that we hold of a peer's log, in its newest epoch."""
     return reads.peer_checkpoint(peer, view.newest_epoch(peer))
 
 

@@ -41,7 +41,7 @@ _KINDS = {
 
 
 def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
-    """Give the digest of a record: its payload's, signatures left out."""
+    """Return the digest of a record: its payload's, signatures left out."""
     return record_digest(_NAMES[kind], signed.payload)
 
 
@@ -157,7 +157,7 @@ def adopt_into(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before
 
 
 def with_record(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> Federation:
-    """Give the federation with a record that is durable by now; others may have been adopted beside it."""
+    """Return the federation with a record that is durable by now; others may have been adopted beside it."""
     return _verify(kind, signed, before, now_ms)[0]
 
 
@@ -184,7 +184,7 @@ def keep(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeVi
 
 
 def kind_of_record(signed: SignedPayload) -> RecordKind:
-    """Tell a record's kind by its signatures' payload type; RefusedError WRONG_TYPE where it has none of ours."""
+    """Return a record's kind by its signatures' payload type; RefusedError WRONG_TYPE where it has none of ours."""
     for kind, name in _NAMES.items():
         if signed.signatures and signed.signatures[0].payload_type == payload_type(name):
             return kind
@@ -202,7 +202,7 @@ def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms:
 
 
 def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
-    """Give the newest version that is held."""
+    """Return the newest version that is held."""
     found = [record for record in reads.records() if record.kind == kind and record.agency == agency]
     return max(found, key=lambda record: record.version, default=None)
 

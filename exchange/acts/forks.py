@@ -63,7 +63,7 @@ def _enter(work: UnitOfWork, what: str, kind: Kind, peer: int, made: Fork, stran
 
 
 def is_kept(reads: Reads, what: str, origin: str) -> bool:
-    """Tell whether a pair of notes of this origin is kept."""
+    """Return whether a pair of notes of this origin is kept."""
     name = f"{what} {origin}"
     return any(kept == name for _, kept, _ in reads.evidence())
 

@@ -14,7 +14,7 @@ REMEMBERED = 1000  # of an earlier epoch's newest deliveries: one of them is wha
 
 
 def position_of(state: LaneState | None) -> Position:
-    """Say where we stand in a lane."""
+    """Return where we stand in a lane."""
     if state is None:
         return Position()
     return Position(
@@ -29,7 +29,7 @@ def position_of(state: LaneState | None) -> Position:
 def standing(
     reads: Reads, state: LaneState | None, peer: AgencyId, lane: LaneId, deliveries: Sequence[bytes]
 ) -> Position:
-    """Say where we stand in a lane that may only be beginning, or beginning anew after the sender's log did.
+    """Return where we stand in a lane that may only be beginning, or beginning anew after the sender's log did.
 
     The first delivery of a later epoch follows the last one of the epoch before that we have receipted. A sender that
     came back from a copy without asking us may remember an earlier one: that is one we hold too, and hides nothing.

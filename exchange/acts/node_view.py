@@ -27,18 +27,18 @@ GRACE_MS = 30 * 86_400_000  # traffic goes on so long under a roster that has ex
 
 
 def epochs_of(federation: Federation, agency: AgencyId) -> tuple[LogEpoch, ...]:
-    """Give the epochs of a member's log that its manifest has opened; the first alone where none is held."""
+    """Return the epochs of a member's log that its manifest has opened; the first alone where none is held."""
     manifest = federation.manifests.get(agency)
     return manifest.record.log_epochs if manifest is not None else FIRST
 
 
 def newest_epoch(federation: Federation, agency: AgencyId) -> int:
-    """Give the epoch in which a member's log is now, as its manifest says."""
+    """Return the epoch in which a member's log is now, as its manifest says."""
     return max(each.epoch for each in epochs_of(federation, agency))
 
 
 def end_of_epoch_before(federation: Federation, agency: AgencyId, epoch: int) -> Checkpoint | None:
-    """Say where the epoch before one of a member's log ended; None for the first, or one that is not open."""
+    """Return where the epoch before one of a member's log ended; None for the first, or one that is not open."""
     opening = opening_of(epochs_of(federation, agency), epoch)
     return end_before(opening) if opening is not None else None
 
@@ -69,7 +69,7 @@ class NodeView:
         return hmac.digest(self.pseudonym_key, owner.encode(), hashlib.sha256)[:16]
 
     def catalogue(self, roster_digest: bytes) -> Catalogue:
-        """Give the catalogue of the roster that a statement names.
+        """Return the catalogue of the roster that a statement names.
 
         Raises:
             RefusedError: ROSTER_UNKNOWN.
@@ -98,11 +98,11 @@ class NodeView:
         return end_of_epoch_before(self.federation, self.agency, self.epoch)
 
     def epochs(self, agency: AgencyId) -> tuple[LogEpoch, ...]:
-        """Give the epochs of a member's log that its manifest has opened; the first alone where none is held."""
+        """Return the epochs of a member's log that its manifest has opened; the first alone where none is held."""
         return epochs_of(self.federation, agency)
 
     def newest_epoch(self, agency: AgencyId) -> int:
-        """Give the epoch in which a member's log is now, as its manifest says."""
+        """Return the epoch in which a member's log is now, as its manifest says."""
         return newest_epoch(self.federation, agency)
 
     def check_epoch(self, peer: AgencyId, epoch: int) -> None:
@@ -119,7 +119,7 @@ class NodeView:
             raise RefusedError("LANE_UNKNOWN", f"{peer} has no open log of epoch {epoch}; its newest is {newest}")
 
     def key_of(self, peer: AgencyId, origin: str) -> VerifierKey:
-        """Give the key of the very epoch of a member's log that a note is of; epochs of before stay true.
+        """Return the key of the very epoch of a member's log that a note is of; epochs of before stay true.
 
         Raises:
             RefusedError: NOT_A_MEMBER, LANE_UNKNOWN for an origin that is none of the peer's.
@@ -144,7 +144,7 @@ class NodeView:
                 )
 
     def log_key(self, peer: AgencyId, epoch: int = 0) -> VerifierKey:
-        """Give the verifier key of a member's log, in its newest epoch if none is named.
+        """Return the verifier key of a member's log, in its newest epoch if none is named.
 
         Raises:
             RefusedError: NOT_A_MEMBER.
@@ -157,7 +157,7 @@ class NodeView:
         return VerifierKey(name=member.origin(epoch), key=key.public_key)
 
     def member_number(self, agency: str) -> int:
-        """Give a member's number in the newest roster.
+        """Return a member's number in the newest roster.
 
         Raises:
             RefusedError: NOT_A_MEMBER.

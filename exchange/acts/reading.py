@@ -147,7 +147,7 @@ def check_opens(request: ReadRequest) -> None:
 
 
 def find_held(work: UnitOfWork, sender: str, bulletin_id: bytes) -> HeldBulletin:
-    """Give a bulletin that can still be opened: RefusedError NO_SUCH_BULLETIN, or KEY_GONE for an erased one."""
+    """Return a bulletin that can still be opened: RefusedError NO_SUCH_BULLETIN, or KEY_GONE for an erased one."""
     held = work.rows.find(sender, bulletin_id)
     if held is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {short(bulletin_id)} of {sender} is here")

@@ -19,7 +19,7 @@ OldEntry = Callable[[int], bytes]
 
 
 def renew(work: UnitOfWork, place: int, old_entry: OldEntry | None) -> int:
-    """Give the place of an entry in this epoch of our log; one of an earlier epoch is written once more.
+    """Return the place of an entry in this epoch of our log; one of an earlier epoch is written once more.
 
     Args:
         writing: The open transaction.

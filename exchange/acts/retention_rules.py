@@ -32,7 +32,7 @@ def day_of(at_ms: int) -> int:
 
 
 def is_due(held: HeldBulletin, today: int, *, on_hold: bool, erased_before: bool) -> bool:
-    """Tell whether a bulletin must be erased.
+    """Return whether a bulletin must be erased.
 
     Args:
         held: As the database has it.
@@ -46,7 +46,7 @@ def is_due(held: HeldBulletin, today: int, *, on_hold: bool, erased_before: bool
 
 
 def storage_change_due(present_from_ms: int, now_ms: int) -> bool:
-    """Tell whether the present storage key has served its time."""
+    """Return whether the present storage key has served its time."""
     return now_ms - present_from_ms >= STORAGE_KEY_DAYS * DAY_MS
 
 
@@ -57,7 +57,7 @@ def storage_keys_gone(from_ms: Iterable[int], now_ms: int) -> list[int]:
 
 
 def window_gone(until_ms: int, sights: Iterable[Sight], now_ms: int) -> bool:
-    """Tell whether the encryption key of a window is destroyed now.
+    """Return whether the encryption key of a window must be destroyed now.
 
     Seven days after its window, once every lane into us has shown a head from after the window whose latest we hold:
     nothing sealed to this key can still be on its way. Sixty days after the window in any case.

@@ -116,12 +116,12 @@ def _reply_due(bulletin: Bulletin, catalogue: Catalogue, received_ms: int | None
 
 
 def bulletin_id_of(bulletin: Bulletin) -> bytes:
-    """Give the 16 bytes of the header's bulletin id; RefusedError MALFORMED for anything else."""
+    """Return the 16 bytes of the header's bulletin id; RefusedError MALFORMED for anything else."""
     return id_bytes(bulletin.header.bulletin_id)
 
 
 def retention_of(bulletin: Bulletin) -> tuple[int, int]:
-    """Give the retention rule's number and the day of review, counted from 1970-01-01.
+    """Return the retention rule's number and the day of review, counted from 1970-01-01.
 
     A class that our schema does not name (a newer one's; on the wire it may even be negative) is told as 0, no rule:
     the log holds what we understood, and the day of review holds whatever the class.
@@ -131,5 +131,5 @@ def retention_of(bulletin: Bulletin) -> tuple[int, int]:
 
 
 def needs_target(relation: Relation) -> bool:
-    """Tell whether a relation must name the statement it is about."""
+    """Return whether a relation must name the statement it is about."""
     return relation.type in _TARGETED and bool(relation.bulletin_id)

@@ -37,7 +37,7 @@ class UnitOfWork:
         return self.log.epoch
 
     def place(self, index: int) -> int:
-        """Give the place of an entry of this log, as rows keep it."""
+        """Return the place of an entry of this log, as rows keep it."""
         return place_of(self.log.epoch, index)
 
     def refers(self, place: int) -> Reference:

@@ -124,7 +124,7 @@ class _Builder:
 
 
 def lone_surrogate(text: str) -> bool:
-    """Tell whether an escape made half a character, which no UTF-8 can carry."""
+    """Return whether an escape made half a character, which no UTF-8 can carry."""
     return _SURROGATE.search(text) is not None
 
 

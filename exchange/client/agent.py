@@ -55,7 +55,7 @@ class AgentError(RefusedError):
 
 
 def open_keys(enrolment: Enrolment, passphrase: Callable[[], bytes] | None) -> OfficerKeys:
-    """Give somebody's keys: from the agent if it holds them, else from the key file.
+    """Return somebody's keys: from the agent if it holds them, else from the key file.
 
     Raises:
         RefusedError: UNOPENABLE; NOT_ALLOWED where there is no passphrase either.
@@ -139,7 +139,7 @@ def call(path: Path, request: Mapping[str, str]) -> dict[str, object] | None:
 
 
 def socket_path(enrolment: Enrolment) -> Path:
-    """Say where the agent of somebody listens; nothing is made."""
+    """Return where the agent of somebody listens; nothing is made."""
     name = hashlib.sha256(f"{enrolment.home.resolve()}\0{enrolment.officer}".encode()).hexdigest()[:16]
     return runtime_folder() / f"{name}.sock"
 

@@ -47,7 +47,7 @@ class Gatherer:
         self._thread.start()
 
     def submit(self, signed: SignedPayload) -> Future[node_pb2.PublishResult]:
-        """Hand in a statement; the future has the node's answer, or UnavailableError."""
+        """Return in a statement; the future has the node's answer, or UnavailableError."""
         future: Future[node_pb2.PublishResult] = Future()
         message = signed.to_message()
         with self._lock:

@@ -154,7 +154,7 @@ class Client:
     # ------------------------------------------------------------------ inbox
 
     def inbox(self, after: int = 0) -> Iterator[Received]:
-        """Give what was received after a cursor, oldest first, then end."""
+        """Yield what was received after a cursor, oldest first, then end."""
         while True:
             page = self._line.inbox_page(after)
             yield from map(received_of, page.items)
@@ -163,7 +163,7 @@ class Client:
             after = page.cursor
 
     def subscribe(self, after: int = 0) -> Iterator[Received]:
-        """Give what was received after a cursor and go on with what arrives; never ends by itself.
+        """Yield what was received after a cursor and go on with what arrives; never ends by itself.
 
         At least once: keep ``item.cursor`` after handling, the bulletin's sender and id tell a repetition. Where the
         node goes away it is dialled again.
@@ -316,7 +316,7 @@ class Client:
     # ------------------------------------------------------------------ outbox
 
     def outbox(self, after: int = 0) -> Iterator[Sent]:
-        """Give what we sent after a cursor, oldest first: one state a recipient, each receipt verified here.
+        """Yield what we sent after a cursor, oldest first: one state a recipient, each receipt verified here.
 
         Raises:
             RefusedError: RECEIPT_INVALID and others where the node tells what no receipt proves.
@@ -325,7 +325,7 @@ class Client:
             yield sent_of(item, self.trust.check_states(item))
 
     def _inbox_items(self, name: str) -> Iterator[Received]:
-        """Give where a name can be found: one question for an id, the whole inbox for a number or a beginning."""
+        """Yield where a name can be found: one question for an id, the whole inbox for a number or a beginning."""
         whole = _whole_id(name)
         return map(received_of, self._line.inbox_page(0, whole).items) if whole else self.inbox()
 
@@ -345,7 +345,7 @@ class Client:
 
 
 def _whole_id(name: str) -> bytes:
-    """Give the 16 bytes of a whole bulletin id; nothing for anything else."""
+    """Return the 16 bytes of a whole bulletin id; nothing for anything else."""
     try:
         return id_bytes(name)
     except RefusedError:

@@ -109,7 +109,7 @@ def check_audience(recipients: Iterable[str], roster: Roster) -> None:
 
 
 def needs(written: pb.Bulletin, bulletin: pb.Bulletin, catalogue: Catalogue) -> tuple[str, int] | None:
-    """Say which number must be reserved, as (kind's code, year); None where the author wrote one."""
+    """Return which number must be reserved, as (kind's code, year); None where the author wrote one."""
     if written.header.number:
         return None
     year = bulletin.header.number.split("/")[2]

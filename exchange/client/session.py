@@ -144,5 +144,5 @@ class Line:
 
 
 def translate(raised: Exception) -> Exception:
-    """Give the error that a stream ended with, as the node raised it."""
+    """Return the error that a stream ended with, as the node raised it."""
     return error_of(raised) if isinstance(raised, grpc.RpcError) else raised

@@ -107,7 +107,7 @@ class Verifier:
         return cls(agency=agency, federation=federation.with_manifest(manifest, now_ms), catalogue=catalogue)
 
     def log_key(self, agency: AgencyId, origin: str) -> VerifierKey:
-        """Give the key of a member's log in the epoch that an origin names, from the roster alone.
+        """Return the key of a member's log in the epoch that an origin names, from the roster alone.
 
         Raises:
             RefusedError: NOT_A_MEMBER; RECEIPT_INVALID for an origin that is none of the member's.

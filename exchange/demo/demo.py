@@ -281,7 +281,7 @@ def _tamper(world: World, victim: DemoAgency) -> tuple[Report, int]:
 
 
 def read_entries(log: TileFolder) -> Iterator[bytes]:
-    """Give a log's entries from its files."""
+    """Yield a log's entries from its files."""
     for _, entry in read_range(log, 0, None):
         yield entry
 

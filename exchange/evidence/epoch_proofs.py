@@ -99,7 +99,7 @@ class LogProofs:
         return int(self.origin.rpartition("/")[2])
 
     def covers(self, index: int) -> bool:
-        """Say whether a checkpoint proves an entry."""
+        """Return whether a checkpoint proves an entry."""
         return any(index < parse_note(note).checkpoint.size for note in self._notes)
 
     def entry(self, index: int) -> bytes:
@@ -189,7 +189,7 @@ class EpochLogs:
         return (self.of(each) for each in range(epoch, self.newest.epoch + 1))
 
     def missing(self, epoch: int, index: int) -> str:
-        """Say what would prove an entry of an epoch that ended, and where it was looked for; empty where it is proven."""
+        """Return what would prove an entry of an epoch that ended, and where it was looked for; empty where it is proven."""
         proofs = self.of(epoch)
         if epoch == self.newest.epoch or proofs.covers(index):
             return ""

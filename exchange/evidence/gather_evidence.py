@@ -121,7 +121,7 @@ def gather(
 
 
 def _others(reads: Reads, held: HeldBulletin) -> str:
-    """Say who has entries about the same bulletin in logs of their own."""
+    """Return who has entries about the same bulletin in logs of their own."""
     own = (reads.meta("agency") or b"").decode()
     if held.sender != own:
         return f"{held.sender} sent it, and its own log proves that: it can write evidence for it"
@@ -225,7 +225,7 @@ def _prove(logs: EpochLogs, place: int) -> bytes:
 
 
 def _proven_by(receipt: bytes) -> tuple[int, int, bytes]:
-    """Say which entry of the peer's log a receipt proves, and by which size and root."""
+    """Return which entry of the peer's log a receipt proves, and by which size and root."""
     proof = parse_proof(decode_receipt(receipt).proof)
     checkpoint = parse_note(proof.note).checkpoint
     return proof.index, checkpoint.size, checkpoint.root

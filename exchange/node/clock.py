@@ -93,12 +93,12 @@ class NodeClock:
         return Reading(expected, step if first else 0, f"this machine's clock jumped by {_told(step)}")
 
     def _confirmed(self, wall: int, monotonic: int) -> bool:
-        """Tell whether more than half of the witnesses, and two at least, say what the clock says after its jump."""
+        """Return whether more than half of the witnesses, and two at least, say what the clock says after its jump."""
         agree = [abs(wall - hour) <= MAX_STEP_US for hour in self._hours(monotonic)]
         return len(agree) >= MIN_HOURS - 1 and 2 * sum(agree) > len(agree)
 
     def _hour(self, wall: int, monotonic: int) -> int | None:
-        """Give the median of the newest hours, the own included; None where too few have told one."""
+        """Return the median of the newest hours, the own included; None where too few have told one."""
         hours = [wall, *self._hours(monotonic)]
         return _median(hours) if len(hours) >= MIN_HOURS else None
 

@@ -25,6 +25,6 @@ class Vouching:
             self.names.add(witness)
 
     def by_most(self, view: NodeView) -> bool:
-        """Tell whether more than half of the other members have vouched for this run, so that no copy is meant."""
+        """Return whether more than half of the other members have vouched for this run, so that no copy is meant."""
         others = {each.witness_name for each in view.federation.roster.members if each.agency != view.agency}
         return 2 * len(self.names & others) > len(others)

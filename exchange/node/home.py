@@ -102,7 +102,7 @@ def occupy(home: Path) -> int:
 
 
 def clock_behind_ms(reads: Reads, at_ms: int) -> int:
-    """Tell how far a clock is behind the log's last entry; negative where it is not."""
+    """Return how far a clock is behind the log's last entry; negative where it is not."""
     size = reads.size()
     return parse_entry(reads.read_entries(size - 1, 1)[0]).time_us // 1000 - at_ms if size else -at_ms
 
@@ -114,7 +114,7 @@ def say_signing(home: Path) -> None:
 
 
 def is_signing(home: Path) -> bool:
-    """Tell whether a home's node runs and may sign."""
+    """Return whether a home's node runs and may sign."""
     return running_process(home) is not None and _SIGNS in (home / RUNNING).read_text("ascii", "replace").splitlines()
 
 
@@ -123,7 +123,7 @@ def _owner(handle: int) -> str:
 
 
 def running_process(home: Path) -> int | None:
-    """Tell which process runs a home's node; None where nobody does."""
+    """Return which process runs a home's node; None where nobody does."""
     try:
         handle = os.open(home / RUNNING, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

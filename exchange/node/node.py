@@ -122,7 +122,7 @@ def open_log(origin: str, end: Checkpoint | None, reads: Reads, database: str) -
 
 
 def cosigned_times(note: str, view: NodeView) -> tuple[int, ...]:
-    """Give the seconds UTC that witnesses stated under our newest cosigned checkpoint; none where there is none."""
+    """Return the seconds UTC that witnesses stated under our newest cosigned checkpoint; none where there is none."""
     try:
         return policy_of(view.federation.roster, view.agency).judge(note).times if note else ()
     except RefusedError:

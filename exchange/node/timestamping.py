@@ -103,6 +103,6 @@ def ask(url: str, query: bytes, deadline_seconds: float = DEADLINE_SECONDS) -> b
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a text names an authority: http or https, a host, nobody's password."""
+    """Return whether a text names an authority: http or https, a host, nobody's password."""
     parts = urllib.parse.urlsplit(text)
     return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc

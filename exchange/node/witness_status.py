@@ -28,7 +28,7 @@ class Pending:
     witnesses: Mapping[str, int]  # those that are asked, by name: the size that each cosigned last
 
     def is_alarming(self, now_ms: int) -> bool:
-        """Tell whether something has waited too long."""
+        """Return whether something has waited too long."""
         return bool(self.since_ms) and now_ms - self.since_ms >= ALARM_MS
 
 

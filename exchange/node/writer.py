@@ -160,7 +160,7 @@ class Writer:
 
     @property
     def held(self) -> str:
-        """Say why nothing new is signed; empty where it is."""
+        """Return why nothing new is signed; empty where it is."""
         return self._hold or self._reading.held
 
     def fail(self, error: BaseException) -> None:

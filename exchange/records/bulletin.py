@@ -70,7 +70,7 @@ def encode_bulletin(bulletin: Bulletin) -> bytes:
 
 
 def is_understood(data: bytes) -> bool:
-    """Tell whether every field of these (already scanned) bytes is in our schema."""
+    """Return whether every field of these (already scanned) bytes is in our schema."""
     return not scan(data, Bulletin.DESCRIPTOR, unknown=True)
 
 
@@ -80,7 +80,7 @@ def kind_of(bulletin: Bulletin) -> str:
 
 
 def id_bytes(bulletin_id: str) -> bytes:
-    """Give the 16 bytes of a bulletin id, or raise RefusedError MALFORMED."""
+    """Return the 16 bytes of a bulletin id, or raise RefusedError MALFORMED."""
     try:
         value = UUID(bulletin_id)
     except ValueError:
@@ -111,19 +111,19 @@ def milliseconds(instant: Timestamp) -> int:
 
 
 def expires_ms(bulletin: Bulletin) -> int | None:
-    """Tell when the bulletin itself expires (which never stops transport), or None."""
+    """Return when the bulletin itself expires (which never stops transport), or None."""
     header = bulletin.header
     return milliseconds(header.expires_at) if header.HasField("expires_at") else None
 
 
 def reply_by_ms(bulletin: Bulletin) -> int | None:
-    """Tell until when the originator wants an answer, or None."""
+    """Return until when the originator wants an answer, or None."""
     header = bulletin.header
     return milliseconds(header.reply_by) if header.HasField("reply_by") else None
 
 
 def retention_class(bulletin: Bulletin) -> int:
-    """Give the number of the retention class (``class`` is a Python word)."""
+    """Return the number of the retention class (``class`` is a Python word)."""
     return int(getattr(bulletin.header.retention, "class"))
 
 
@@ -136,13 +136,13 @@ def review_day(bulletin: Bulletin) -> int:
 
 
 def tlp_of(bulletin: Bulletin) -> Tlp:
-    """Give the TLP; one that we do not know counts as the most restrictive."""
+    """Return the TLP; one that we do not know counts as the most restrictive."""
     value = bulletin.header.marking.tlp
     return Tlp(value) if Tlp.CLEAR <= value <= Tlp.RED else Tlp.RED
 
 
 def classification_of(bulletin: Bulletin) -> Classification:
-    """Give the protective marking; one that we do not know counts as the most restrictive."""
+    """Return the protective marking; one that we do not know counts as the most restrictive."""
     value = bulletin.header.marking.classification
     known = Classification.UNCLASSIFIED <= value <= Classification.SECRET
     return Classification(value) if known else Classification.SECRET

@@ -350,7 +350,7 @@ def _check_message(lane: LaneId, head: LaneHead, parsed: Sequence[Delivery], dig
 
 
 def _known(at: Position, lane: LaneId, sequence: int, digest: bytes, held: Callable[[int], bytes | None]) -> bool:
-    """Say whether we hold this delivery; refuse another one under its number."""
+    """Return whether we hold this delivery; refuse another one under its number."""
     if sequence > at.sequence:
         return False
     ours = at.digest if sequence == at.sequence else held(sequence)

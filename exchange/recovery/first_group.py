@@ -288,7 +288,7 @@ def _see(work: UnitOfWork, answer: Recovered) -> None:
 
 
 def _newest_lanes(work: UnitOfWork, view: NodeView) -> list[LaneState]:
-    """Give of each lane of ours the newest epoch before this one."""
+    """Return the newest epoch before this one of each of our lanes."""
     newest: dict[tuple[str, int], LaneState] = {}
     for lane in work.rows.lanes():
         if lane.outgoing and lane.epoch < view.epoch:
@@ -313,7 +313,7 @@ def _begin_anew(work: UnitOfWork, old: LaneState, view: NodeView) -> int:
 
 
 def _last_receipted(work: UnitOfWork, lane: LaneState) -> bytes:
-    """Give the digest of the last delivery that the recipient receipted; what that lane began after, if none."""
+    """Return the digest of the last delivery that the recipient receipted; what that lane began after, if none."""
     if lane.sequence == 0:
         return lane.digest
     if lane.taken == lane.sequence:

@@ -70,17 +70,17 @@ class Catalogue:
     schema_minor: int
 
     def type_of(self, agency: str) -> str | None:
-        """Tell an agency's type, or None for a stranger."""
+        """Return an agency's type, or None for a stranger."""
         row = self.agencies.get(agency)
         return row.type if row else None
 
     def may_issue(self, kind: str, agency_type: str) -> bool:
-        """Tell whether agencies of this type may issue this kind."""
+        """Return whether agencies of this type may issue this kind."""
         allowed = self.kinds[kind].issue
         return ALL in allowed or agency_type in allowed
 
     def may_receive(self, kind: str, agency_type: str) -> bool:
-        """Tell whether agencies of this type may receive this kind; purpose limitation overrides the list."""
+        """Return whether agencies of this type may receive this kind; purpose limitation overrides the list."""
         if kind in self.never_receive.get(agency_type, ()):
             return False
         allowed = self.kinds[kind].receive

@@ -16,7 +16,7 @@ _TAGS = range(0xE0000, 0xE0080)
 
 
 def text_fault(text: str, *, prose: bool, lines: bool = False) -> str | None:
-    """Say which character may not stand in *text*, or None.
+    """Return which character may not stand in *text*, or None.
 
     Args:
         prose: Running text, which may have newlines, tabs and balanced isolates.
@@ -41,7 +41,7 @@ def _forbidden(char: str, prose: bool) -> bool:
 
 
 def _balanced(text: str) -> bool:
-    """Tell whether every isolate is closed, in order."""
+    """Return whether every isolate is closed, in order."""
     depth = 0
     for char in text:
         depth += (char in _ISOLATES) - (char == _POP)

@@ -51,7 +51,7 @@ def subdivisions() -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def is_language(tag: str) -> bool:
-    """Tell whether *tag* is BCP 47; langcodes would also take underscores."""
+    """Return whether *tag* is BCP 47; langcodes would also take underscores."""
     import langcodes
 
     return "_" not in tag and tag.isascii() and bool(langcodes.tag_is_valid(tag))
@@ -59,7 +59,7 @@ def is_language(tag: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def is_phone(number: str) -> bool:
-    """Tell whether *number* has E.164 form and a possible length; whether it is in use nobody can know."""
+    """Return whether *number* has E.164 form and a possible length; whether it is in use nobody can know."""
     import phonenumbers
 
     if not _E164.fullmatch(number):
@@ -71,7 +71,7 @@ def is_phone(number: str) -> bool:
 
 
 def is_dialled(number: str) -> bool:
-    """Tell whether *number* is what one dials for a hotline, as 1868 or 999."""
+    """Return whether *number* is what one dials for a hotline, as 1868 or 999."""
     return _DIALLED.fullmatch(number) is not None
 
 

@@ -41,7 +41,7 @@ class RulesError(RefusedError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Say which of *words* was probably meant: ``did you mean 'addressees'?``, or nothing."""
+    """Return which of *words* was probably meant: ``did you mean 'addressees'?``, or nothing."""
     few = list(islice(words, 100))
     found = difflib.get_close_matches(word, few, n=1, cutoff=0.6) if len(word) <= 60 else []
     return f"did you mean '{found[0]}'?" if found else None

@@ -19,7 +19,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def is_edtf(text: str) -> bool:
-    """Tell whether *text* is a date or an interval of the profile, and possible on the calendar."""
+    """Return whether *text* is a date or an interval of the profile, and possible on the calendar."""
     start, slash, end = text.partition("/")
     if not slash:
         return _is_date(text)
@@ -31,7 +31,7 @@ def is_edtf(text: str) -> bool:
 
 
 def is_date(text: str) -> bool:
-    """Tell whether *text* is a plain calendar date, as 2025-01-24."""
+    """Return whether *text* is a plain calendar date, as 2025-01-24."""
     return _DAY.fullmatch(text) is not None and _is_date(text)
 
 

@@ -27,7 +27,7 @@ _SHAPES = {(2, 44): _TD3, (2, 36): _TD2, (3, 30): _TD1}
 
 
 def mrz_fault(text: str) -> str | None:
-    """Say what is wrong with a zone (lines joined by newlines), or None."""
+    """Return what is wrong with a zone (lines joined by newlines), or None."""
     lines = text.rstrip("\n").split("\n")
     shape = _SHAPES.get((len(lines), len(lines[0])))
     if shape is None or len({len(line) for line in lines}) != 1:

@@ -259,7 +259,7 @@ def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint
 
 
 def _moment(case: PolicyCase, offset: dt.timedelta) -> dt.datetime:
-    """Give issued_at on a wall clock at *offset*, within what a calendar can hold."""
+    """Return issued_at on a wall clock at *offset*, within what a calendar can hold."""
     seconds = case.bulletin.header.issued_at.seconds + int(offset.total_seconds())
     return _UNIX + dt.timedelta(seconds=min(max(seconds, -62_135_596_800), 253_402_300_799))
 
@@ -269,13 +269,13 @@ def _is_victim(person: pb.Person) -> bool:
 
 
 def _covers(allowed: frozenset[str], agency: str) -> bool:
-    """Tell whether a list names an agency, itself or by a prefix (``HK``); a group covers nobody in version 1."""
+    """Return whether a list names an agency, itself or by a prefix (``HK``); a group covers nobody in version 1."""
     parts = agency.split("-")
     return any("-".join(parts[:count]) in allowed for count in range(1, len(parts) + 1))
 
 
 def _may_agree(total: pb.Measure, parts: list[pb.Measure]) -> bool:
-    """Tell whether parts can add up to their total, given what "at least" or "about" leave open."""
+    """Return whether parts can add up to their total, given what "at least" or "about" leave open."""
     ranges = [_range(part) for part in parts]
     low, high = sum(one[0] for one in ranges), sum(one[1] for one in ranges)
     total_low, total_high = _range(total)

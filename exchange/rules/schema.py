@@ -76,7 +76,7 @@ def silenced(found: Iterable[Complaint]) -> tuple[Complaint, ...]:
 
 
 def _follows(complaint: Complaint, wrong: set[str]) -> bool:
-    """Tell whether a complaint only repeats that a field it compares is wrong."""
+    """Return whether a complaint only repeats that a field it compares is wrong."""
     if complaint.code == "S-ids.unique":
         return any(path.endswith("].id") for path in wrong)
     base = "" if complaint.path == WHOLE else f"{complaint.path}."
@@ -100,7 +100,7 @@ def worded(rule: str, message: str, path: str, names: list[str]) -> Complaint:
 
 
 def _hint(names: list[str], rule: str) -> str | None:
-    """Say what may stand in a field: its words, or its form."""
+    """Return what may stand in a field: its words, or its form."""
     field = _field(names)
     if field is None:
         return None

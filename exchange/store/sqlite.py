@@ -169,7 +169,7 @@ class SqliteStore:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say of a database whose pages are damaged that it is; a disk that cannot be read or is full may come back.
+    """Say of a database whose pages are damaged that they are; a disk that cannot be read or is full may come back.
 
     Raises:
         IntegrityError: The file contradicts itself.
@@ -214,7 +214,7 @@ def expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
 
 
 def _advice(path: Path) -> str:
-    """Say what to do about a database that is missing; where there was one, a new one would be a second history."""
+    """Return what to do about a database that is missing; where there was one, a new one would be a second history."""
     if path.exists():
         return ", or none that may be written; to read from such a disk, copy the home elsewhere first"
     if any((path.parent / name).exists() for name in ("lock.db", "log")):

@@ -20,7 +20,7 @@ NEWEST = len(_FILES)
 
 
 def schema(step: int) -> str:
-    """Give the SQL of one step, from 1."""
+    """Return the SQL of one step, from 1."""
     return files("exchange").joinpath(_FILES[step - 1]).read_text("utf-8")
 
 

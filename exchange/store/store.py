@@ -57,7 +57,7 @@ class Content:
 
     @property
     def erased(self) -> bool:
-        """Tell whether there is nothing left to open."""
+        """Return whether there is nothing left to open."""
         return not self.stored_key
 
 

@@ -138,7 +138,7 @@ def _known(
     records: list[SignedPayload],
     now_ms: int,
 ) -> tuple[NodeView, str | None]:
-    """Say what the home still knows: by its database, whose copy is what is filled from, or by files alone."""
+    """Return what the home still knows: by its database, whose copy is what is filled from, or by files alone."""
     from exchange.node.config import paths_of
     from exchange.recovery import swap_files as restoring
     from exchange.rpc.recovery import rebuild as rebuilding

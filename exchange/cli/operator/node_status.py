@@ -83,7 +83,7 @@ def to_lines(told: dict[str, Any]) -> list[str]:
 
 
 def _running(reads: Reads, federation: Federation, agency: AgencyId) -> list[LaneState]:
-    """Give our lanes of the epoch in which our log is; what waited in an earlier one waits here again."""
+    """Return our lanes of the epoch in which our log is; what waited in an earlier one waits here again."""
     epoch = newest_epoch(federation, agency)
     return [each for each in reads.lanes() if each.outgoing and each.epoch == epoch]
 
@@ -101,7 +101,7 @@ def _bulletins(reads: Reads) -> tuple[int, int, int]:
 
 
 def _witnessed(home: Path, now_ms: int, published: int) -> dict[str, Any]:
-    """Say how far the log is witnessed, from the file that the node keeps, and who has cosigned what is published."""
+    """Return how far the log is witnessed, from the file that the node keeps, and who has cosigned what is published."""
     state = load_pending(home)
     if state is None:
         nobody: dict[str, Any] = {"witnesses": {}, "cosigned": [], "missing": []}

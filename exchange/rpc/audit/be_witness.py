@@ -109,7 +109,7 @@ class Witnessing:
         return policy_of(self._node.view.federation.roster, member.agency) if member is not None else None
 
     def _epoch(self, after: int, origin: str) -> LogEpoch | None:
-        """Give what the manifest says of this origin's epoch, or of the one so many after it."""
+        """Return what the manifest says of this origin's epoch, or of the one so many after it."""
         member = self._member(origin)
         if member is None:
             return None

@@ -90,7 +90,7 @@ class Gathering:
         return times[ED25519_COSIGNATURE]
 
     def cosigned(self) -> tuple[int, str] | None:
-        """Give size and note of the newest checkpoint that the quorum has cosigned, with all that came for it."""
+        """Return size and note of the newest checkpoint that the quorum has cosigned, with all that came for it."""
         reached = [size for size, lines in self._sizes.items() if 0 < self._quorum <= len(lines.ed25519)]
         return (max(reached), _merge(self._sizes[max(reached)], list(self._keys))) if reached else None
 

@@ -40,7 +40,7 @@ class Judge(Protocol):
 
 
 def third_notes(node: Node, peer: str) -> list[str]:
-    """Give the newest checkpoints that we hold of all members but one and ourselves."""
+    """Return the newest checkpoints that we hold of all members but one and ourselves."""
     view, reads = node.view, node.reads
     held = [
         reads.peer_checkpoint(member.agency, view.newest_epoch(member.agency))
@@ -59,7 +59,7 @@ class Showing:
         self._next = 0.0
 
     def fresh(self) -> list[str]:
-        """Give what is newer than before, at most once a second."""
+        """Return what is newer than before, at most once a second."""
         if time.monotonic() < self._next:
             return []
         self._next = time.monotonic() + SHOW_SECONDS

@@ -51,7 +51,7 @@ class Heartbeat:
             await self._node.writer.submit(lambda work: self._enter(work, idle, grown), lambda *_: None)
 
     def _idle_ms(self) -> int:
-        """Say for how long nothing was entered."""
+        """Return for how long nothing was entered."""
         reads = self._node.reads
         size = reads.size()
         last_ms = parse_entry(reads.read_entries(size - 1, 1)[0]).time_us // 1000 if size else 0

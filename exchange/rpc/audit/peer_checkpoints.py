@@ -105,7 +105,7 @@ class Checkpoints:
         )
 
     def _is_of_earlier_epoch(self, note: str) -> bool:
-        """Tell whether a peer has only seen an epoch of ours that is over; RefusedError if it is not signed by us.
+        """Return whether a peer has only seen an epoch of ours that is over; RefusedError if it is not signed by us.
 
         Where that epoch ended our manifest says; a note beyond that end shows what the break has cost.
         """
@@ -191,7 +191,7 @@ def _advance(work: UnitOfWork, peer: str, before: int, new: Checkpoint, note: st
 
 
 def _compare(_: None, group: Group, size: int) -> tuple[Group, bytes, Sequence[bytes]]:
-    """Give our root at a size, empty where we are smaller, and the proof from there to our newest checkpoint."""
+    """Return our root at a size, empty where we are smaller, and the proof from there to our newest checkpoint."""
     root = _root(group, size)
     return group, root, group.log.consistency(size, group.checkpoint.size) if root and size else ()
 

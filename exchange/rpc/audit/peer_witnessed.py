@@ -27,12 +27,12 @@ WITNESSED_FILE = "witnessed"
 
 
 def witnessed_path(checkpoint: Path) -> Path:
-    """Say where the cosigned checkpoint lies, beside the newest one."""
+    """Return where the cosigned checkpoint lies, beside the newest one."""
     return checkpoint.with_name(WITNESSED_FILE)
 
 
 def newest_note(checkpoint: Path, held: str) -> str:
-    """Give what the file of a peer's newest checkpoint should say: with cosignatures where they are of this size or more.
+    """Return what the file of a peer's newest checkpoint should say: with cosignatures where they are of this size or more.
 
     Args:
         checkpoint: The file's path.
@@ -55,7 +55,7 @@ class PeerWitnessed:
         self._work = threading.Lock()  # a stream that ended leaves its last write to its thread, the next one begins
 
     def is_behind(self) -> bool:
-        """Tell whether we hold a newer checkpoint of the peer than its cosigned one."""
+        """Return whether we hold a newer checkpoint of the peer than its cosigned one."""
         held = held_checkpoint(self._node.reads, self._peer, self._node.view)
         return held is not None and self._size_of(parse_note(held[1]).checkpoint.origin) < held[0]
 
@@ -99,7 +99,7 @@ class PeerWitnessed:
             return True
 
     def _size_of(self, origin: str) -> int:
-        """Give the size that we have of this origin."""
+        """Return the size that we have of this origin."""
         try:
             checkpoint = parse_note(self._path.read_text("utf-8")).checkpoint
         except (FileNotFoundError, UnicodeDecodeError, RefusedError):

@@ -30,7 +30,7 @@ class AuditLog:
         node.at_stop.append(self._cosigned.close)
 
     async def Checkpoint(self, request: node_pb2.CheckpointRequest, context: Context) -> node_pb2.CheckpointResponse:
-        """Give our newest checkpoint, or the newest that we hold of the caller's own log; empty if none.
+        """Return our newest checkpoint, or the newest that we hold of the caller's own log; empty if none.
 
         The second needs neither a signature of ours nor the caller's pin, and is answered before our own start is
         done: it is what a member asks that starts, or that was restored and has an old leaf.
@@ -51,18 +51,18 @@ class AuditLog:
         return node_pb2.CheckpointResponse(note=self._newest_of(member), witnessed=cosigned, time_ms=now_ms())
 
     def _newest_of(self, member: Member) -> str:
-        """Give the newest checkpoint of a member's log that we verified or cosigned, of whatever epoch."""
+        """Return the newest checkpoint of a member's log that we verified or cosigned, of whatever epoch."""
         view, reads = self._node.view, self._node.reads
         held = [reads.peer_checkpoint(member.agency, each.epoch) for each in view.epochs(member.agency)]
         notes = [note for _, note in filter(None, held)]
         return max(notes + self._cosigned_of(member), key=_age, default="")
 
     def _cosigned_of(self, member: Member) -> list[str]:
-        """Give what our witness holds of a member's log: of two live copies it may be the other's."""
+        """Return what our witness holds of a member's log: of two live copies it may be the other's."""
         return [each.note for each in self._cosigned.all_held() if split_origin(each.origin)[0] == member.log_name]
 
     async def Tile(self, request: node_pb2.TileRequest, context: Context) -> node_pb2.TileResponse:
-        """Give a hash tile as it is published.
+        """Return a hash tile as it is published.
 
         Raises:
             RefusedError: NOT_ALLOWED for entry bundles, NO_SUCH_BULLETIN for what is not published.

@@ -77,7 +77,7 @@ def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], view: NodeView,
 
 
 def lanes_by_row(reads: Reads) -> dict[int, LaneState]:
-    """Give our lanes by the engine's numbers."""
+    """Return our lanes by the engine's numbers."""
     return {lane.row: lane for lane in reads.lanes() if lane.outgoing}
 
 
@@ -106,10 +106,10 @@ def _state(row: OutboundRow, peer: str, view: NodeView) -> node_pb2.OutboxState:
 
 
 def _log_key(row: OutboundRow, peer: AgencyId, view: NodeView) -> VerifierKey:
-    """Give the key that a receipt verifies under, of whichever epoch of the peer's log it is."""
+    """Return the key that a receipt verifies under, of whichever epoch of the peer's log it is."""
     return view.key_of(peer, origin_of(decode_receipt(row.receipt))) if row.receipt else view.log_key(peer)
 
 
 def cursor(items: Iterable[HeldBulletin], after: int) -> int:
-    """Say from where to ask on."""
+    """Return from where to ask on."""
     return max((item.entry_index for item in items), default=after)

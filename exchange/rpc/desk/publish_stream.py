@@ -126,7 +126,7 @@ class Posting:
 
 
 def refused_result(payload: bytes, refusal: RefusedError) -> node_pb2.PublishResult:
-    """Say why a statement was refused, with every complaint."""
+    """Return why a statement was refused, with every complaint."""
     complaints = refusal.complaints if isinstance(refusal, RulesError) else ()
     return node_pb2.PublishResult(
         statement_digest=statement_digest(payload),

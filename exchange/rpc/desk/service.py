@@ -44,7 +44,7 @@ class Desk:
         self._fanout.wake_all()
 
     async def Profile(self, request: node_pb2.ProfileRequest, context: Context) -> node_pb2.ProfileResponse:
-        """Tell a client what it must know before it signs."""
+        """Return what a client must know before it signs."""
         view = self._node.view
         return node_pb2.ProfileResponse(
             agency=view.agency,
@@ -58,7 +58,7 @@ class Desk:
     async def ReserveNumber(
         self, request: node_pb2.ReserveNumberRequest, context: Context
     ) -> node_pb2.ReserveNumberResponse:
-        """Give the next number of a kind and a year; RefusedError MALFORMED for a kind that there is not."""
+        """Return the next number of a kind and a year; RefusedError MALFORMED for a kind that there is not."""
         view, code, year = self._node.view, request.kind_code, request.year
         catalogue = view.catalogue(view.federation.roster_digest)
         if code not in {kind.code for kind in catalogue.kinds.values()} or year not in YEARS:

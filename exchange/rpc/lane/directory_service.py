@@ -22,14 +22,14 @@ class Directory:
         return node_pb2.AdoptedResponse(records=record_messages(held_records(self._node.view)))
 
     async def Record(self, request: node_pb2.RecordRequest, context: Context) -> node_pb2.RecordResponse:
-        """Give one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
+        """Return one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
         record = self._node.reads.record(int(request.kind), request.agency, request.version)
         if record is None:
             raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
         return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
 
     async def Catalogue(self, request: node_pb2.CatalogueRequest, context: Context) -> node_pb2.CatalogueResponse:
-        """Give a catalogue's files by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
+        """Return a catalogue's files by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
         files = self._node.reads.catalogue(request.digest)
         if not files:
             raise RefusedError("ROSTER_UNKNOWN", f"catalogue {short(request.digest)} is not here")

@@ -28,7 +28,7 @@ class HeadTimes:
         self._last: dict[LaneId, int] = {}
 
     def next(self, lane: LaneId) -> int:
-        """Give the next head's time."""
+        """Return the next head's time."""
         now = self.now_ms()
         made = max(now, self._last.get(lane, self._floor) + 1)
         if made > self._reserved:

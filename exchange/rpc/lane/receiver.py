@@ -51,7 +51,7 @@ class Following:
         self._marker.close()
 
     def start(self) -> node_pb2.FollowRequest:
-        """Say where we stand."""
+        """Return where we stand."""
         held = held_checkpoint(self._node.reads, self.peer, self._node.view)
         lanes = [
             wire.lane_position(lane_class, state.epoch, state.sequence, state.digest)
@@ -179,7 +179,7 @@ class Following:
             self._log.write("refused", peer=self.peer, code=code, count=count)
 
     def _lane(self, lane_class: LaneClass) -> LaneState | None:
-        """Give the newest epoch of a lane of the peer's."""
+        """Return the newest epoch of a lane of the peer's."""
         lanes = [
             each
             for each in self._node.reads.lanes()
@@ -188,7 +188,7 @@ class Following:
         return max(lanes, key=lambda each: each.epoch, default=None)
 
     def _present(self, lane_class: LaneClass) -> LaneState | None:
-        """Give a lane of the peer's in the epoch in which its log is now."""
+        """Return a lane of the peer's in the epoch in which its log is now."""
         epoch = self._node.view.newest_epoch(self.peer)
         return self._node.reads.lane(outgoing=False, peer=self.peer, lane_class=lane_class, epoch=epoch)
 

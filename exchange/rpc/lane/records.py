@@ -30,7 +30,7 @@ Held = dict[tuple[RecordKind, str], tuple[int, bytes]]
 
 
 def held_records(view: NodeView) -> Held:
-    """Give version and digest of the newest record of each kind and agency that is in force here."""
+    """Return version and digest of the newest record of each kind and agency that is in force here."""
     federation = view.federation
     held: Held = {(RecordKind.ROSTER, ""): (federation.roster.version, federation.roster_digest)}
     for agency, manifest in federation.manifests.items():

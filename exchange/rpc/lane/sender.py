@@ -131,7 +131,7 @@ class Sending:
                 await context.write(message)
 
     def _next(self) -> bytes | node_pb2.FollowResponse | None:
-        """Say what leaves next: acknowledgements, what was adopted, urgent, routine, heads."""
+        """Return what leaves next: acknowledgements, what was adopted, urgent, routine, heads."""
         if self._taken:
             return node_pb2.FollowResponse(taken=self._taken.pop(min(self._taken)))
         if self._records:

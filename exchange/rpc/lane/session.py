@@ -310,7 +310,7 @@ def prover(opened: grpc.aio.Channel, origin: str) -> Prove:
 
 
 def _size_of(echo: str, origin: str) -> int:
-    """Say how much of our log's present epoch the peer holds."""
+    """Return how much of our log's present epoch the peer holds."""
     shown = parse_note(echo).checkpoint if echo else None
     return shown.size if shown is not None and shown.origin == origin else 0
 

@@ -69,7 +69,7 @@ class Recovering:
                 await context.write(page)
 
     def _notes(self, peer: AgencyId) -> list[str]:
-        """Give what we verified and what we cosigned: either may be the newer one."""
+        """Return what we verified and what we cosigned: either may be the newer one."""
         view = self._node.view
         origins = {view.log_key(peer, each.epoch).name: each.epoch for each in view.epochs(peer)}
         found = [self._node.reads.peer_checkpoint(peer, epoch) for epoch in origins.values()]

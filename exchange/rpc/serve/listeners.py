@@ -40,12 +40,12 @@ def new_server(settings: Settings, gate: Gate | None, streams: int = MAX_STREAMS
 
 
 def peers_roots(view: NodeView) -> bytes:
-    """Give the CAs of all members: whoever has none of them does not finish the handshake."""
+    """Return the CAs of all members: whoever has none of them does not finish the handshake."""
     return b"".join(to_pem(member.tls_ca) for member in view.federation.roster.members)
 
 
 def desk_roots(view: NodeView) -> bytes:
-    """Give the own CA alone."""
+    """Return the own CA alone."""
     own = view.federation.roster.member(view.agency)
     return to_pem(own.tls_ca) if own is not None else b""
 

@@ -143,7 +143,7 @@ class RunningNode:
 
     @property
     def drained(self) -> bool:
-        """Tell whether it has stopped."""
+        """Return whether it has stopped."""
         return self._drained
 
     async def ready(self) -> None:

@@ -131,7 +131,7 @@ class StartupCheck:
             return await stub.Checkpoint(node_pb2.CheckpointRequest(origin=view.origin), timeout=ASK_SECONDS)
 
     async def _learnt(self, opened: grpc.aio.Channel, peer: AgencyId) -> Federation:
-        """Give the federation as it will be once the peer's own newest records are adopted; nothing is kept."""
+        """Return the federation as it will be once the peer's own newest records are adopted; nothing is kept."""
         federation = self._node.view.federation
         directory = node_pb2_grpc.DirectoryStub(opened)
         told = await directory.Adopted(node_pb2.AdoptedRequest(), timeout=ASK_SECONDS)
@@ -173,7 +173,7 @@ class StartupCheck:
 
 
 async def own_root(node: Node, size: int) -> tuple[Checkpoint, bytes]:
-    """Give what our log commits to, and its root at an earlier size: empty where it is smaller."""
+    """Return what our log commits to, and its root at an earlier size: empty where it is smaller."""
     return await node.writer.submit(_nothing, lambda _, group: (group.checkpoint, _root(group, size)))
 
 

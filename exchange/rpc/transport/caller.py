@@ -34,7 +34,7 @@ class Caller:
 
 
 def identify_peer(leaf: bytes, federation: Federation, now_ms: int, *, pinned: bool) -> Caller:
-    """Say whose node a leaf is.
+    """Return whose node a leaf is.
 
     1 exactly one dNSName and nothing else; 2 it is some member's node; 3 that member's own CA vouches for it;
     4 the member takes part; 5 its key sheet pins the key.
@@ -74,7 +74,7 @@ def check_pin(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int
 
 
 def identify_person(leaf: bytes, view: NodeView, now_ms: int) -> Caller:
-    """Say which of the own officers or systems a leaf is.
+    """Return which of the own officers or systems a leaf is.
 
     1 the own CA vouches for it, without any name; 2 the own key sheet pins it, and not as a node.
 
@@ -98,7 +98,7 @@ class Identities:
         self._of: Federation | None = None
 
     def of(self, context: Context, *, pinned: bool = True) -> Caller:
-        """Say whom a call is from, by the leaf of its connection.
+        """Return whom a call is from, by the leaf of its connection.
 
         Raises:
             RefusedError: As ``identify_peer`` and ``identify_person``.

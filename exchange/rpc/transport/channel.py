@@ -26,7 +26,7 @@ Channel = grpc.aio.Channel
 
 
 def channel_options(node_name: str) -> list[tuple[str, Any]]:
-    """Give a client channel's options; *node_name* is the one dNSName that the server must have."""
+    """Return a client channel's options; *node_name* is the one dNSName that the server must have."""
     return [
         ("grpc.ssl_target_name_override", node_name),
         ("grpc.default_authority", node_name),

@@ -43,7 +43,7 @@ class Queue:
         self._items.append(item)
 
     def take(self, after: int) -> Queued | None:
-        """Give the delivery after *after*, or None where only the store has it."""
+        """Return the delivery after *after*, or None where only the store has it."""
         items = self._items
         if items and time.monotonic() - self._filled > STALE_SECONDS:
             self.clear()
@@ -93,7 +93,7 @@ class Fanout:
             del self._queues[peer, lane_class]
 
     def watch(self) -> asyncio.Event:
-        """Give an event that is set whenever something was committed."""
+        """Return an event that is set whenever something was committed."""
         event = asyncio.Event()
         self._watchers.add(event)
         return event

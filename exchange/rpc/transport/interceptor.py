@@ -26,7 +26,7 @@ _Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
 
 def caller() -> Caller:
-    """Give whom the present call is from; the gate has found out."""
+    """Return whom the present call is from; the gate has found out."""
     return _CALLER.get()
 
 
@@ -95,7 +95,7 @@ class Gate(grpc.aio.ServerInterceptor):
             await status.abort(context, error)
 
     def _caller(self, context: Context, pinned: bool) -> Caller:
-        """Say who calls; where the pin is not demanded, whether it is there all the same."""
+        """Return who calls; where the pin is not demanded, whether it is there all the same."""
         try:
             return self.identities.of(context)
         except RefusedError:

@@ -56,7 +56,7 @@ def check_transport() -> None:
 
 
 def server_options(settings: Settings, streams: int = MAX_STREAMS) -> list[tuple[str, int]]:
-    """Give the options of a listener that takes so many calls at once of one connection."""
+    """Return the options of a listener that takes so many calls at once of one connection."""
     return [
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ("grpc.max_connection_age_ms", int(settings.connection_age_seconds * 1000)),
@@ -72,7 +72,7 @@ def server_options(settings: Settings, streams: int = MAX_STREAMS) -> list[tuple
 
 
 def message_options() -> list[tuple[str, int]]:
-    """Give what servers and clients have in common."""
+    """Return what servers and clients have in common."""
     return [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
