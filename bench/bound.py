@@ -47,7 +47,7 @@ class Primitives:
         self._made: dict[Calls | Any, Callable[[], object]] = {}
 
     def call(self, name: str, size: int) -> Callable[[], object]:
-        """Give a call without arguments for one primitive on so many bytes."""
+        """Return a call without arguments for one primitive on so many bytes."""
         key = (name, size)
         if key not in self._made:
             self._made[key] = self._make(name, bytes(size))

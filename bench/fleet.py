@@ -40,7 +40,7 @@ class NodeProcess:
         self.ports = self._hear()
 
     def ask(self, command: str, value: Any = True) -> dict[str, Any]:
-        """Give a command and wait for the answer."""
+        """Send a command and wait for the answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({command: value}) + "\n")
         self._process.stdin.flush()
@@ -121,7 +121,7 @@ class Fleet:
             time.sleep(0.01)
 
     def cpu(self) -> dict[str, float]:
-        """Give CPU seconds by node."""
+        """Return CPU seconds by node."""
         return {agency: node.ask("stat")["cpu"] for agency, node in self.nodes.items()}
 
     def count(self) -> None:

@@ -95,7 +95,7 @@ def _first() -> list[Body]:
 
 
 def node_mixture(index: int, noise: bytes) -> list[Body]:
-    """Give PUBLISHED, two QUEUED, two RECEIPT_RECORDED, RECEIVED, OPENED: about 190 bytes an entry."""
+    """Return PUBLISHED, two QUEUED, two RECEIPT_RECORDED, RECEIVED, OPENED: about 190 bytes an entry."""
     parts = [noise[i : i + 32] for i in range(0, 256, 32)]
     sent, got, actor = parts[0][:16], parts[0][16:], parts[1][:16]
     lanes = [{"peer": peer, "delivery_digest": parts[2][:31] + bytes((peer,))} for peer in (2, 3)]
@@ -156,7 +156,7 @@ def node_mixture(index: int, noise: bytes) -> list[Body]:
 
 
 def large_mixture(index: int, noise: bytes) -> list[Body]:
-    """Give entries with every field that their kinds admit: 297 bytes on average; none may be longer than 303."""
+    """Return entries with every field that their kinds admit: 297 bytes on average; none may be longer than 303."""
     parts = [noise[i : i + 32] for i in range(0, 256, 32)]
     large, huge = 1 << 30, (1 << 63) + index
     who = {"actor": parts[1][:16], "actor_epoch": large, "role": 5}

@@ -52,7 +52,7 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def fit(points: dict[int, float]) -> float:
-    """Give the slope of the line of least squares."""
+    """Return the slope of the line of least squares."""
     middle_x, middle_y = sum(points) / len(points), sum(points.values()) / len(points)
     rise = sum((x - middle_x) * (y - middle_y) for x, y in points.items())
     return rise / sum((x - middle_x) ** 2 for x in points)

@@ -49,7 +49,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Say whether it is within the aim, within the must, or short of both."""
+        """Return whether it is within the aim, within the must, or short of both."""
         if self.share is None or self.must is None:
             return ""
         if self.aim is not None and self._reaches(self.aim):
@@ -70,18 +70,18 @@ def not_measured(what: str, reason: str, **asked: Any) -> Row:
 
 
 def per(calls: Mapping[str, int], number: int) -> dict[str, float]:
-    """Give calls a bulletin."""
+    """Return calls a bulletin."""
     return {name: round(count / number, 2) for name, count in calls.items()}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the value below which this share of *values* lies (nearest rank)."""
+    """Return the value below which this share of *values* lies (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def median_ratio(pairs: Iterable[tuple[float, float]]) -> float:
-    """Give the median of ratios of pairs that were measured one right after the other."""
+    """Return the median of ratios of pairs that were measured one right after the other."""
     return median(one / two for one, two in pairs)
 
 

@@ -96,12 +96,12 @@ def _verify(folder: Path) -> tuple[float, float]:
 
 
 def _bare(folder: Path) -> float:
-    """Give the entries a second that hashing alone would allow."""
+    """Return the entries a second that hashing alone would allow."""
     return float(watching.run("bench.verify_hashing", str(folder), str(os.cpu_count() or 1))[0]["rate"])
 
 
 def _tlog(folder: Path) -> float:
-    """Give aics-tlog's entries a second; 0 without it."""
+    """Return aics-tlog's entries a second; 0 without it."""
     if not TLOG.exists():
         return 0.0
     done = subprocess.run([TLOG, "-I", "-c", AUDIT, str(folder)], check=True, capture_output=True, text=True)
@@ -109,7 +109,7 @@ def _tlog(folder: Path) -> float:
 
 
 def _git(setting: Setting) -> float:
-    """Give git's commits a second; 0 without it."""
+    """Return git's commits a second; 0 without it."""
     if shutil.which("git") is None:
         return 0.0
     folder = setting.scratch("git")

@@ -127,7 +127,7 @@ def _delivered(federation: Federation) -> bool:
 
 
 def _witnessed(federation: Federation) -> bool:
-    """Tell whether every log is published and cosigned by its quorum to its last entry."""
+    """Return whether every log is published and cosigned by its quorum to its last entry."""
     for each in federation.world.agencies:
         size = _reads(each.home, lambda reads: reads.size())
         for name in ("checkpoint", "witnessed"):

@@ -26,7 +26,7 @@ _REDIRECTION = re.compile(r"\s\d?[<>]\S+|\s[|&].*$")
 
 
 def typed_lines(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Give the command lines of code blocks, as (program, words); what the shell keeps to itself is left out."""
+    """Yield the command lines of code blocks, as (program, words); what the shell keeps to itself is left out."""
     for block in _FENCE.findall(text):
         for program, rest in _TYPED.findall(block):
             yield program, shlex.split(_REDIRECTION.sub("", rest))
@@ -109,7 +109,7 @@ def test_a_line_that_cannot_be_typed_is_found(line: str) -> None:
 
 
 def spoken(path: Path) -> Iterator[str]:
-    """Give every string of a module: hints and messages among them."""
+    """Yield every string of a module: hints and messages among them."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value

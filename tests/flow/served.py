@@ -81,7 +81,7 @@ class Served:
         return proven.entry.index, parse_proof(receipt.proof).note
 
     async def position(self) -> int:
-        """Say how far the lane has come here: what was received, or what was receipted."""
+        """Return how far the lane has come here: what was received, or what was receipted."""
         receives = self.member.agency == RECEIVER
         peer = SENDER if receives else RECEIVER
         state = self.member.node.reads.lane(outgoing=not receives, peer=peer, lane_class=2, epoch=1)

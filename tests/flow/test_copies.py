@@ -42,7 +42,7 @@ def meet(member: Member, *others: Member) -> None:
 
 @asynccontextmanager
 async def copied(tmp_path: Path) -> AsyncIterator[tuple[World, Member, Member]]:
-    """Give a node that never ran, its copy, and three other members that serve; nobody reaches anybody yet."""
+    """Yield a node that never ran, its copy, and three other members that serve; nobody reaches anybody yet."""
     world = World(tmp_path / "world", (A, C, D, E))
     home = world[A]
     copy = Member(home.agency, shutil.copytree(home.home, tmp_path / "copy"), home.records, {}, QUICK)

@@ -172,7 +172,7 @@ def other_root(data: bytes) -> bytes:
 
 
 def ended_at(data: bytes, size: bytes) -> bytes:
-    """Give the first epoch's key another end: its line is the second one, and the only one that ends."""
+    """Return the first epoch's key with another end: its line is the second one, and the only one that ends."""
     first, second, *rest = data.splitlines(keepends=True)
     return b"".join([first, second.rpartition(b" ")[0] + b" " + size + b"\n", *rest])
 

@@ -28,7 +28,7 @@ A, B = "HK-IMMD", "TH-DSI"
 
 @pytest_asyncio.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Give a sender with two deliveries for a recipient that has received and receipted them, and went away."""
+    """Yield a sender with two deliveries for a recipient that has received and receipted them, and went away."""
     made = World(tmp_path, (A, B))
     async with made.serving():
         await made[A].publish(bulletin(A, B), bulletin(A, B))
@@ -114,7 +114,7 @@ async def test_a_recipient_that_holds_less_is_sent_it_again(world: World) -> Non
 
 
 def receipts(world: World) -> list[node_pb2.DeliveryReceipt]:
-    """Give the receipts that the sender holds already, or spoilt ones."""
+    """Return the receipts that the sender holds already, or spoilt ones."""
     state = world[A].node.reads.lane(outgoing=True, peer=B, lane_class=2, epoch=1)
     assert state is not None
     made = []

@@ -41,7 +41,7 @@ async def all_witnessed(world: World, agency: str, *others: str) -> None:
 
 
 def held_by(member: Member, origin: str) -> int:
-    """Say at which size a member's witness stands."""
+    """Return at which size a member's witness stands."""
     state = WitnessState(member.node.paths.lock)
     try:
         held = state.held(origin)
@@ -51,14 +51,14 @@ def held_by(member: Member, origin: str) -> int:
 
 
 def states(member: Member, sent: bytes) -> set[DeliveryState]:
-    """Say what became of a bulletin of ours, by its newest delivery to each recipient."""
+    """Return what became of a bulletin of ours, by its newest delivery to each recipient."""
     held = member.node.reads.find(member.agency, sent)
     assert held is not None
     return {row.state for row in member.node.reads.outbound_of(held.entry_index) if row.receipt}
 
 
 def verifiers(world: World, *agencies: str) -> dict[str, VerifierKey]:
-    """Give the keys of running nodes' logs in their present epochs."""
+    """Return the keys of running nodes' logs in their present epochs."""
     return {each: world[each].node.vkey for each in agencies}
 
 

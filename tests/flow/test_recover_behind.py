@@ -113,13 +113,13 @@ async def test_a_witness_that_is_two_epochs_behind_is_brought_through_each_of_th
 
 
 def receipted_by(world: World, peer: str) -> bool:
-    """Tell whether a member has receipted all that A has sent it in its newest epoch."""
+    """Return whether a member has receipted all that A has sent it in its newest epoch."""
     node = world[A].node
     lanes = [each for each in node.reads.lanes() if each.outgoing and each.peer == peer]
     return all(each.taken == each.sequence for each in lanes if each.epoch == node.view.epoch)
 
 
 def kept_ends(world: World, recovery: Recovery) -> list[str]:
-    """Give the ends of earlier epochs that A can show, as its node in the new epoch does."""
+    """Return the ends of earlier epochs that A can show, as its node in the new epoch does."""
     view = rebuilding.check_manifest(recovery.manifest, recovery.gathered, time.time_ns() // 1_000_000)
     return end_notes(world[A].home, view)

@@ -185,7 +185,7 @@ def forged(true: SentDelivery, view: NodeView) -> SentDelivery:
 
 
 def refused(answer: ProvenAnswer, view: NodeView) -> bool:
-    """Say whether an answer is refused."""
+    """Return whether an answer is refused."""
     try:
         check_answer(answer, view)
     except RefusedError:

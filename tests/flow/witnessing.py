@@ -42,13 +42,13 @@ def is_witnessed(member: Member) -> bool:
 
 
 def pending(member: Member) -> int:
-    """Say since when the member waits for its quorum; 0 where it does not."""
+    """Return since when the member waits for its quorum; 0 where it does not."""
     state = load_pending(member.home)
     return state.since_ms if state is not None else 0
 
 
 async def refused(ask: object) -> WitnessRefusal:
-    """Give the refusal that a call over mTLS ends with."""
+    """Return the refusal that a call over mTLS ends with."""
     with pytest.raises(Exception) as caught:
         await ask  # type: ignore[misc] # a call
     error = status.error_of(caught.value)  # type: ignore[arg-type] # gRPC's

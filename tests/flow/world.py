@@ -298,7 +298,7 @@ class World:
 
 
 def _is_up(endpoints: list[str]) -> bool:
-    """Tell whether a node of ours listens there."""
+    """Return whether a node of ours listens there."""
     ports = {f"127.0.0.1:{each.peers_port}" for each in _RUNNING if not each.drained}
     return any(each in ports for each in endpoints)
 
@@ -323,7 +323,7 @@ def bulletin(sender: str, *recipients: str, urgency: int = 4) -> Bulletin:
 
 
 def bulletin_id(message: Bulletin) -> bytes:
-    """Give the 16 bytes of a bulletin's id."""
+    """Return the 16 bytes of a bulletin's id."""
     return id_bytes(message.header.bulletin_id)
 
 

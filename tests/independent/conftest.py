@@ -35,7 +35,7 @@ def start_reader(cwd: Path, job: dict[str, Any], *folders: Path) -> subprocess.C
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Give a function that hands one job to the reader, isolated, in an empty folder."""
+    """Return a function that hands one job to the reader, isolated, in an empty folder."""
     libraries, empty = tmp_path / "libraries", tmp_path / "empty"
     empty.mkdir()
     link_libraries(libraries)

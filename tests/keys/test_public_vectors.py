@@ -38,7 +38,7 @@ def verifies(key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def registrable(key: bytes) -> bool:
-    """Say whether the point check lets a key in: only the proof is missing then."""
+    """Return whether the point check lets a key in: only the proof is missing then."""
     record = KeyRecord(usage=Usage.LOG, suite=ED25519, owner="HK-SB", public_key=key, proof=bytes(64))
     with pytest.raises(RefusedError) as caught:
         register(record, owner="HK-SB", usage={Usage.LOG})

@@ -127,7 +127,7 @@ def test_known_field_with_another_wire_type_is_not_an_unknown_field() -> None:
 
 
 def _made_up() -> descriptor_pool.DescriptorPool:
-    """Give a schema with every kind of field that ours may come to use, and some that they may not."""
+    """Return a schema with every kind of field that ours may come to use, and some that they may not."""
     file = descriptor_pb2.FileDescriptorProto(name="made/up.proto", package="made", syntax="proto3")
     kinds = descriptor_pb2.FieldDescriptorProto
     message = file.message_type.add(name="All")

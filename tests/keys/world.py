@@ -26,7 +26,7 @@ OWN = Path(__file__).resolve().parents[1] / "vectors/keys"
 
 
 def stream(seed: str) -> Callable[[int], bytes]:
-    """Give a source of bytes that is the same for the same seed."""
+    """Return a source of bytes that is the same for the same seed."""
     state = [0]
 
     def random_bytes(count: int) -> bytes:

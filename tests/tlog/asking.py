@@ -20,7 +20,7 @@ Ask = Callable[[list[Case]], list[bool]]
 
 @contextmanager
 def asking() -> Iterator[Ask]:
-    """Give a function that puts cases to aics-tlog; without the package the test is skipped and says so."""
+    """Yield a function that puts cases to aics-tlog; without the package the test is skipped and says so."""
     if not INTERPRETER.exists():
         pytest.skip("aics-tlog is not installed: tests/tlog/install")
     command = [str(INTERPRETER), "-I", str(ROOT / "tests/tlog/judge.py")]

@@ -78,7 +78,7 @@ JUDGES = {judge.__name__: judge for judge in (note, cosigned, inclusion, consist
 
 
 def judge(case: list[Any]) -> bool:
-    """Say what aics-tlog makes of a case."""
+    """Return what aics-tlog makes of a case."""
     try:
         return JUDGES[case[0]](*case[1:])
     except Exception:  # noqa: BLE001 (whatever it raises, it did not accept)

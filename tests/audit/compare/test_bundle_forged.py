@@ -15,7 +15,7 @@ from tests.audit.compare.bundled import HOME, exchange, remade, verify
 
 
 def swapped(lines: bytes) -> bytes:
-    """Give a peer's log our own log's key, well-formed."""
+    """Return a peer's log under our own log's key, well-formed."""
     first, *rest = lines.decode().splitlines()
     own = parse_verifier_key(first.split(" ")[0])
     taken = [str(replace(own, name=line.partition("+")[0])) + " 0 -" if "th-dsi" in line else line for line in rest]

@@ -304,7 +304,7 @@ def test_a_file_of_another_form_is_refused_and_the_message_says_which_line(publi
 
 
 def other_entry(desk: Keeper) -> str:
-    """Give the proof of an entry that is neither PUBLISHED nor RECEIVED."""
+    """Return the proof of an entry that is neither PUBLISHED nor RECEIVED."""
     return format_receipt(desk.node.writer.run(lambda w: 1, lambda value, group: group.receipt(value, desk.node.entry)))
 
 

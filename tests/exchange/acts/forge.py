@@ -198,12 +198,12 @@ class Forger:
         return Message(parcels=tuple(out), head=head)
 
     def later(self, receiver: Desk, lane_class: int = 2) -> int:
-        """Give a time after every head that the receiver holds of this lane."""
+        """Return a time after every head that the receiver holds of this lane."""
         state = receiver.node.reads.lane(outgoing=False, peer=self.agency, lane_class=lane_class, epoch=1)
         return max(next(_times), state.head_time_ms + 1 if state is not None else 0)
 
     def position(self, receiver: Desk, lane_class: int = 2) -> tuple[int, bytes]:
-        """Say where the receiver stands in our lane."""
+        """Return where the receiver stands in our lane."""
         state = receiver.node.reads.lane(outgoing=False, peer=self.agency, lane_class=lane_class, epoch=1)
         return (0, bytes(32)) if state is None else (state.sequence, state.digest)
 

@@ -35,7 +35,7 @@ def publish(desk: Desk, *recipients: str, count: int = 1) -> list[OutboundRow]:
 
 
 def received(desk: Desk, row: OutboundRow, **changes: object) -> Body:
-    """Say what an honest RECEIVED says."""
+    """Return what an honest RECEIVED says."""
     content = desk.node.reads.content(row.entry_index)
     assert content is not None
     payload = SignedPayload.decode(content.dispatch).payload

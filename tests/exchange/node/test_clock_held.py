@@ -31,7 +31,7 @@ class Clocked(Desk):
         return self.node.writer.run(beat, lambda index, group: index)
 
     def entries(self, kind: Kind) -> list[tuple[int, Body]]:
-        """Give time and body of the entries of one kind."""
+        """Return time and body of the entries of one kind."""
         reads = self.node.reads
         heads = [parse_entry(entry) for entry in reads.read_entries(0, reads.size())]
         found = [(head.time_us, parse_body(head.body)) for head in heads]

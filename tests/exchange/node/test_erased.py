@@ -230,7 +230,7 @@ def test_after_erasing_half_nothing_of_it_is_found_and_every_entry_is_as_it_was(
 
 
 def sealed_bytes(desk: Keeper, message: Bulletin) -> list[bytes]:
-    """Give what would have to be found to open a bulletin: its stored key, its wraps, pieces of its body."""
+    """Return what would have to be found to open a bulletin: its stored key, its wraps, pieces of its body."""
     held = desk.held(message)
     content = desk.node.reads.content(held.entry_index)
     wraps = [content.wrap, *(row.wrap for row in desk.node.reads.outbound_of(held.entry_index))]

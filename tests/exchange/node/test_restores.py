@@ -71,7 +71,7 @@ def backup(source: Path, target: Path) -> None:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Give a folder with backups of one node at random ages, named by size, and its newest checkpoint."""
+    """Return a folder with backups of one node at random ages, named by size, and its newest checkpoint."""
     folder = tmp_path_factory.mktemp("restores")
     desk = Desk(AGENCY, folder / "home")
     dice = random.Random(18)

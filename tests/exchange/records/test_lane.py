@@ -55,7 +55,7 @@ class Taker:
 
 @pytest.fixture
 def taker() -> Taker:
-    """Give a recipient that holds the first three deliveries."""
+    """Return a recipient that holds the first three deliveries."""
     made = Taker()
     made.take(world.chain(3), world.head_of(world.chain(3), 3))
     return made

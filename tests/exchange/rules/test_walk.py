@@ -59,7 +59,7 @@ def by_walk(message: pb.Bulletin) -> tuple[Complaint, ...]:
 
 
 def within(message: Any) -> Iterator[Any]:
-    """Give a message and every message that is set in it."""
+    """Yield a message and every message that is set in it."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:

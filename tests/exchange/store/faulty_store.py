@@ -32,7 +32,7 @@ class FaultyStore:
         self.inner, self.fail, self.left = inner, fail, times if fail else 0
 
     def breaks(self, step: str) -> bool:
-        """Say whether to break here, and count it."""
+        """Return whether to break here, and count it."""
         if step != self.fail or self.left == 0:
             return False
         self.left -= 1
