@@ -8,7 +8,6 @@ added or hidden. Source: DSSE v1.0; docs/design.md, "Frame".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from keys import suites
@@ -18,6 +17,7 @@ from keys.frame import pae, payload_type
 from keys.identity import DIGEST_BYTES, Usage, short
 from keys.signing import PublicKey, Signer
 from keys.v1 import signed_pb2
+from keys.values import hot_value
 
 __all__ = ["Signature", "SignedPayload", "add", "pae", "payload_type", "sign", "verify", "verify_roles"]
 
@@ -41,7 +41,7 @@ SIGNERS: dict[str, frozenset[Usage]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Signature:
     """One signature over the frame of its type; nothing in it is trusted before it verifies."""
 
@@ -50,7 +50,7 @@ class Signature:
     signature: bytes  # 64 bytes, or 64 + 3,309 for suite 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class SignedPayload:
     """A payload and its signatures, ascending by (payload_type, key_id), none twice."""
 

@@ -1,6 +1,10 @@
 """Property tests take the examples that their text determines, so that a run that fails fails again; soaks take others.
-None is judged by how long it took, which says more of the machine.
+None is judged by how long it took, which says more of the machine. Value classes of the hot path are frozen here.
 """
+
+import os
+
+os.environ["EXCHANGE_FROZEN_VALUES"] = "1"  # before anything of ours is imported, and for every process that is started
 
 from hypothesis import HealthCheck, settings
 

@@ -5,7 +5,6 @@ length; no strings, maps, groups or packed fields. An unknown number, kind or en
 understood*; anything else is refused. Bytes are the truth: a stored body is never written anew.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from itertools import compress
 from operator import attrgetter
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 from audit.entry.kinds import Kind, Outcome, Role
 from keys.errors import RefusedError
+from keys.values import hot_value
 
 MAX_ENUM = (1 << 31) - 1  # protobuf enums are int32; ours are never negative
 MAX_U32 = (1 << 32) - 1
@@ -62,7 +62,7 @@ FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Body:
     """What one entry says. Fields as in ``entry.proto``; 0 and ``b""`` mean absent."""
 

@@ -7,12 +7,12 @@ and the tree. Bytes are the truth: hash what was stored, parse after verificatio
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 
 from audit.entry.body import Body, parse_body
 from audit.entry.kinds import Kind, Outcome, Role
 from keys.errors import RefusedError
+from keys.values import hot_value
 
 __all__ = [
     "HEAD_LENGTH",
@@ -42,7 +42,7 @@ _MAX_NUMBER = (1 << 64) - 1
 _LEAF = sha256(b"\0")  # a copy that has taken the prefix costs less than a new one and a longer input
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Head:
     """Where an entry stands in its log."""
 
@@ -55,7 +55,7 @@ class Head:
         return _HEAD.pack(MAGIC, self.index, self.time_us, self.previous)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One entry, its body still in bytes; ``parse_body`` reads them."""
 

@@ -19,6 +19,7 @@ from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from keys.errors import RefusedError
+from keys.values import hot_value
 
 if TYPE_CHECKING:  # a verifier need not load what signs
     from keys.signing import Signer
@@ -34,7 +35,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # all below the space but the ne
 _NAME = re.compile(r"[^\s+\x00-\x1f]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """What a log commits to: every entry below ``size`` by ``root``."""
 

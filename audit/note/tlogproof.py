@@ -9,19 +9,19 @@ Source: c2sp.org/tlog-proof.
 import re
 from binascii import b2a_base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from audit.entry.entry import MAX_ENTRY_BYTES, leaf_hash
 from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, decode_base64, verify_note
 from audit.tree.proof import MAX_PROOF_HASHES, verify_inclusion
 from keys.errors import RefusedError
+from keys.values import hot_value
 
 FIRST_LINE = "c2sp.org/tlog-proof@v1"
 MAX_PROOF_BYTES = MAX_NOTE_BYTES + 2 * MAX_ENTRY_BYTES + 64 * MAX_PROOF_HASHES
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class TlogProof:
     """A proof as read from its text; nothing in it is verified."""
 

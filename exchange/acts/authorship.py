@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from exchange.acts.node_view import NodeView
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
@@ -12,9 +10,10 @@ from keys.errors import RefusedError
 from keys.identity import AgencyId, split_owner
 from keys.manifest import Officer
 from keys.signing import PublicKey
+from keys.values import hot_value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Author:
     """A person or system in an agency's manifest, and the key that signed."""
 

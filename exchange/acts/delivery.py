@@ -7,7 +7,7 @@ no longer travel with its content travels without it and is named in the head: a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from audit.entry.entry import Body, Kind, Outcome
@@ -26,6 +26,7 @@ from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
+from keys.values import hot_value
 
 MAX_BATCH_COUNT = 64
 MAX_BATCH_BYTES = 256 << 10  # a message; one bulletin may exceed it alone
@@ -41,7 +42,7 @@ _STATES: dict[int, DeliveryState] = {
 _KNOWN = frozenset(Outcome)  # our own log says nothing that we do not understand
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Outgoing:
     """One delivery as it leaves."""
 
@@ -59,7 +60,7 @@ class Outgoing:
         return len(self.delivery) + len(self.dispatch) + len(self.wrap) + len(self.body)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Settled:
     """A receipt that proved what became of one delivery."""
 

@@ -7,8 +7,6 @@ checks are numbered on from those of the message (``intake``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from audit.record.commitments import disclosure_root
 from exchange.acts.authorship import check_author_named, check_role, check_signature, find_author
 from exchange.acts.node_view import NodeView
@@ -34,9 +32,10 @@ from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
+from keys.values import hot_value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Parcel:
     """One delivery with what it carries, as received."""
 
@@ -46,7 +45,7 @@ class Parcel:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """A bulletin that passed every check."""
 

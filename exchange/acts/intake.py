@@ -26,6 +26,7 @@ from exchange.store.store import Content, HeldBulletin, InboundRow, LaneState, R
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
+from keys.values import hot_value
 
 MAX_PARCELS = 64  # of one message
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
@@ -54,7 +55,7 @@ class Message:
     head: SignedPayload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What becomes of one delivery: accepted, refused with a code, withdrawn by its sender, or known already."""
 
@@ -76,7 +77,7 @@ class Checked:
     verdicts: tuple[Verdict, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class DeliveryAnswer:
     """The place of the entry that answers a delivery; for a duplicate also of the RECEIVED that it repeats."""
 

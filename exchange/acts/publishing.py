@@ -7,7 +7,7 @@ test that goes red without it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from audit.entry.entry import Body, Kind, Role
 from audit.record.commitments import disclosure_root
@@ -37,12 +37,13 @@ from keys.errors import RefusedError
 from keys.identity import AgencyId, short
 from keys.roster import MemberStatus
 from keys.signing import PublicKey
+from keys.values import hot_value
 
 MAX_STATEMENT_BYTES = (1 << 20) - 4096  # with its signature and length it must fit the largest bucket
 TRANSPORT_MS = 14 * 86_400_000  # the recipients' encryption keys are published so far ahead
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A statement that passed every check, sealed and ready to be entered."""
 
@@ -59,7 +60,7 @@ class Prepared:
     recipients: tuple[AgencyId, ...]  # those served
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Queued:
     """A delivery that entered a lane, with what travels."""
 
@@ -69,7 +70,7 @@ class Queued:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class PublishOutcome:
     """What the author is told: the entry that his receipt will prove."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypedDict
 
 from audit.log.log import Stage
 from exchange.store.log_position import epoch_of, index_of, place_of
 from exchange.store.store import Transaction
+from keys.values import hot_value
 
 RandomBytes = Callable[[int], bytes]
 
@@ -23,7 +23,7 @@ class Reference(TypedDict):
 NOTHING = Reference(refers_to=0, refers_to_epoch=0)
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value(frozen=True, slots=True)
 class UnitOfWork:
     """One transaction. What an act adds to ``log`` and ``rows`` becomes durable together or not at all."""
 

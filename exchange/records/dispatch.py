@@ -31,6 +31,7 @@ from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, short
 from keys.sealing import BUCKET_BYTES, MAX_PADDED_BYTES
 from keys.suites import COBBLESTONE
+from keys.values import hot_value
 
 MAX_DISPATCH_BYTES = 64 << 10
 CHUNK_BYTES = 16 << 10
@@ -96,7 +97,7 @@ class Recipient:
     wrap_digest: bytes  # 32 bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Absent:
     """One agency of the statement that this dispatch does not serve."""
 
@@ -104,7 +105,7 @@ class Absent:
     reason: AbsentReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Dispatch:
     """What the sending agency signs."""
 

@@ -29,6 +29,7 @@ from keys.dsse import SignedPayload, verify
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId, parse_agency, record_digest, short
 from keys.signing import PublicKey
+from keys.values import hot_value
 
 MAX_DELIVERY_BYTES = 1 << 10  # a delivery has about 200
 MAX_LANE_HEAD_BYTES = 64 << 10
@@ -82,7 +83,7 @@ class EquivocationError(RefusedError):
         self.shown = shown  # 32 bytes, digest that the new head signs for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class LaneId:
     """One stream from one agency to another."""
 
@@ -96,7 +97,7 @@ class LaneId:
         return f"lane {self.sender} to {self.recipient} {self.lane_class.name.lower()} {self.epoch}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One numbered step of a lane."""
 
@@ -127,7 +128,7 @@ class Withdrawn:
     reason: WithdrawnReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class LaneHead:
     """The sender's word on where a lane stands."""
 
@@ -177,7 +178,7 @@ class Position:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class LaneStep:
     """One delivery that the lane rules let pass."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from audit.entry.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, Outcome, leaf_hash, parse_body, parse_entry
@@ -20,6 +20,7 @@ from exchange.records.wire import encode, malformed, parse
 from exchange.v1 import dispatch_pb2
 from keys.errors import RefusedError
 from keys.identity import short
+from keys.values import hot_value
 
 MAX_RECEIPT_BYTES = MAX_PROOF_BYTES + MAX_ENTRY_BYTES + 16
 # Every numbered delivery gets exactly one entry of these.
@@ -27,7 +28,7 @@ ANSWERS = frozenset({Kind.RECEIVED, Kind.REFUSED, Kind.DUPLICATE, Kind.WITHDRAWN
 _OUTCOMES = frozenset(Outcome)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """An entry and the tlog-proof of it."""
 
@@ -54,7 +55,7 @@ class Receipt:
         return dispatch_pb2.Receipt(entry=self.entry, proof=self.proof)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class VerifiedReceipt:
     """A receipt whose entry is in its giver's log; made by ``verify_receipt`` only."""
 

@@ -7,7 +7,6 @@ names. Padding hides the length but for its bucket; the content key is new for e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from exchange.records.dispatch import (
     Absent,
@@ -37,9 +36,10 @@ from keys.sealing import (
     wrap_info,
 )
 from keys.signing import PublicKey, Signer
+from keys.values import hot_value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Sealed:
     """A statement sealed for its recipients; the content key stays with the sender's node."""
 

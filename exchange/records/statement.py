@@ -29,6 +29,7 @@ from exchange.records.wire import (
 from exchange.v1 import bulletin_pb2, statement_pb2
 from keys.errors import RefusedError
 from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
+from keys.values import hot_value
 
 MAX_STATEMENT_BYTES = 1 << 20  # with its signatures it must fit the largest bucket
 MAX_READ_BYTES = 64 << 10  # 500 listed bulletins of at most 51 bytes, and the words
@@ -62,7 +63,7 @@ class LogHead:
     root: bytes  # 32 bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Statement:
     """A bulletin as its author signs it."""
 

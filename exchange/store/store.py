@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from keys.values import hot_value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Of a bulletin what its own agency may see without a reason: never its text."""
 
@@ -30,7 +32,7 @@ class Facts:
     not_understood: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class HeldBulletin:
     """A bulletin that we sent or received, without its bytes."""
 
@@ -46,7 +48,7 @@ class HeldBulletin:
     erased: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Content:
     """The bytes of a bulletin, as they were sent or received. Once erased nothing but the dispatch is left."""
 
@@ -72,7 +74,7 @@ class DeliveryState(IntEnum):
     NOT_UNDERSTOOD = 7  # answered by a kind of entry that is newer than this program; 6 is absent, never a row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class LaneState:
     """Where a lane stands. Of a lane of ours the last sent; of a peer's the last held."""
 
@@ -89,7 +91,7 @@ class LaneState:
     stopped: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class OutboundRow:
     """One delivery of ours."""
 
@@ -107,7 +109,7 @@ class OutboundRow:
     since_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class InboundRow:
     """One delivery of a peer's, and the entry that answered it."""
 
