@@ -22,8 +22,8 @@ else:
 
     T = TypeVar("T")
 
-    def hot_value(*, frozen: bool, slots: bool = True, kw_only: bool = True) -> Callable[[type[T]], type[T]]:
-        """Decorate as ``dataclass(frozen=True, slots=True, kw_only=True)``."""
+    def hot_value(*, frozen: bool, slots: bool = False, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
+        """Decorate as ``dataclass`` with the same arguments."""
         if not frozen:
             raise TypeError("a value of the hot path is frozen")
         if os.environ.get(FROZEN):
