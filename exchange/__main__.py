@@ -7,7 +7,7 @@ import keys
 from exchange.cli.main import main
 
 if __name__ == "__main__":
-    # A folder named keys or audit beside the caller must not stand in for ours.
+    # A folder named keys or audit beside the caller must not be taken for ours.
     home = Path(__file__).resolve().parent.parent
     for package in (keys, audit):
         if Path(str(package.__file__)).resolve().parent.parent != home:

@@ -1,4 +1,4 @@
-"""Bounds that every record of ours is checked against when it is parsed, in one voice."""
+"""Bounds that every record is checked against when it is parsed: sizes, order, names, times."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ FIRST_EPOCH = (LogEpoch(epoch=1),)
 
 
 def member_of(keys: AgencyKeys) -> Application:
-    """Return what the agency sends to whoever puts the roster together."""
+    """Return what the agency sends to the person who puts the roster together."""
     return keys.application
 
 
@@ -215,7 +215,7 @@ def make_key_sheet(
 
 
 def agency_manifest(keys: AgencyKeys, roster: SignedPayload, endpoints: Sequence[str], now_ms: int) -> SignedPayload:
-    """Make the first manifest of an agency whose keys are all at hand."""
+    """Make the first manifest of an agency whose keys are all here."""
     return make_manifest(
         keys.root.root,
         RecordHead(agency=keys.agency, federation=federation_id(roster.payload), now_ms=now_ms),
@@ -226,7 +226,7 @@ def agency_manifest(keys: AgencyKeys, roster: SignedPayload, endpoints: Sequence
 
 
 def agency_key_sheet(keys: AgencyKeys, roster: SignedPayload, now_ms: int) -> SignedPayload:
-    """Make the first key sheet of an agency whose keys are all at hand."""
+    """Make the first key sheet of an agency whose keys are all here."""
     pins = [_pin(keys.agency, PinKind.NODE, keys.tls_leaf)]
     for each in keys.officers:
         kind = PinKind.SYSTEM if each.entry.is_system else PinKind.OFFICER

@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 16 << 10  # two records are about 4 KiB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideWitness:
-    """One such witness. ``encode`` makes the file that it sends to whoever puts a roster together."""
+    """One such witness. ``encode`` makes the file that it sends to the person who puts a roster together."""
 
     name: str  # cosigner name, as oversight.example/witness; the owner of its keys
     witness: KeyRecord  # suite 1
@@ -56,7 +56,7 @@ class OutsideWitness:
 
 
 def make_outside(signer: Signer, mldsa44: Signer | None) -> OutsideWitness:
-    """Make the application of a witness whose keys are at hand; the name is their owner.
+    """Make the application of a witness whose keys are here; the name is their owner.
 
     Raises:
         RefusedError: As ``decode``: what no roster would take is not made.

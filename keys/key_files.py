@@ -65,7 +65,7 @@ class NodeKeys:
     tls_private: PrivateKey = field(repr=False, compare=False)
     encryption: tuple[WindowKey, ...]  # ascending by window
     storage: tuple[Secret, ...]  # 32 bytes each; the present one last
-    derived: Secret  # with it the second file is written anew
+    derived: Secret  # with it the second file is written again
 
     def encryption_keys(self) -> dict[bytes, EncryptionKey]:
         """Return the encryption keys by key id."""

@@ -1,4 +1,4 @@
-"""An agency's encryption keys and pins: the key sheet, signed by an operations key, often made anew.
+"""An agency's encryption keys and pins: the key sheet, signed by an operations key, often made again.
 
 It is not believed after it expires; every encryption key in it must take a trial wrap (docs/design.md, "Manifest and key sheet").
 """

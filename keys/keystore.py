@@ -5,7 +5,7 @@ data, so no parameter, name or key id can be changed. XChaCha20-Poly1305 under A
 are read from the header, never below the floor. One derivation per holder: what belongs to one holder is one file.
 
 A node has a second file, its encryption and storage keys, under HMAC-SHA-256(derived key, 32 random bytes); the random
-bytes lie in a third, made anew and overwritten in place whenever keys are destroyed, so that an old copy of the second
+bytes lie in a third, made again and overwritten in place whenever keys are destroyed, so that an old copy of the second
 opens nothing. No backup may hold the second or the third (docs/design.md, "At rest").
 """
 
@@ -153,7 +153,7 @@ def save_sealing_keys(
     keys: Mapping[str, StoredKey],
     random_bytes: Callable[[int], bytes],
 ) -> None:
-    """Write the node's second file anew, under new random bytes; keys left out are destroyed by it.
+    """Write the node's second file again, under new random bytes; keys left out are destroyed by it.
 
     Args:
         derived: Of the node's first file.

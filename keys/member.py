@@ -110,7 +110,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """What an agency sends to whoever puts a roster together; not signed, but each key has signed its key id."""
+    """What an agency sends to the person who puts a roster together; not signed, but each key has signed its key id."""
 
     federation_name: str
     member: Member  # number 0, which the roster replaces

@@ -1,4 +1,4 @@
-"""``exchange audit verify FILE.zip``: the evidence for one bulletin, with nothing else at hand but the roster."""
+"""``exchange audit verify FILE.zip``: the evidence for one bulletin, with nothing else but the roster."""
 
 from importlib import import_module
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What is compared: each agency's logs, one for each epoch at hand, and what an epoch lost that was never given back.
+"""What is compared: each agency's logs, one for each epoch here, and what an epoch lost that was never given back.
 
-A later epoch says by its first RESTORED at which size the one before had ended. What of it is not at hand is lost, or
-was not given to whoever compares: an exchange that can stand only there is neither paired nor held against anybody.
+A later epoch says by its first RESTORED at which size the one before had ended. What of it is not here is lost, or
+was not given to anybody who compares: an exchange that can stand only there is neither paired nor held against anybody.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,15 +43,15 @@ class OneSided(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """The end of an agency's epoch, and how much of it is at hand."""
+    """The end of an agency's epoch, and how much of it is here."""
 
     number: int  # of the member
     epoch: int  # that ended
-    held: int  # entries at hand: from here to ``end`` they are not
+    held: int  # entries that are here; from there to ``end`` they are not
     end: int  # size at which it ended
     restored: OneSided  # RESTORED of the epoch after it
     restored_us: int  # its time
-    held_us: int  # time of the last entry at hand; 0 where there is none
+    held_us: int  # time of the last entry here; 0 where there is none
 
     @property
     def misses(self) -> bool:
@@ -97,7 +97,7 @@ def losses_of(sides: Sequence[Side]) -> tuple[list[Loss], list[OneSided]]:
         sides: Of all agencies, in any order.
 
     Returns:
-        One loss for each such epoch, though nothing of it may be missing; and RESTORED entries that a log at hand
+        One loss for each such epoch, though nothing of it may be missing; and RESTORED entries that a log here
         contradicts.
     """
     by_place = {(side.number, side.epoch): side for side in sides}

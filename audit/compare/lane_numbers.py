@@ -13,7 +13,7 @@ class Lanes:
     holes: int  # QUEUED entries whose number does not follow
     unnumbered: int  # QUEUED entries without a number: nothing is said about those
     unanswered: int = 0  # QUEUED entries that are one-sided, under way or lost
-    epoch: int = 1  # of the sender's log: in each, lanes begin anew
+    epoch: int = 1  # of the sender's log: in each, lanes begin again
     cut: bool = False  # entries of this epoch are not here
 
     @property

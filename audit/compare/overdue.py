@@ -2,7 +2,7 @@
 
 Overdue is every PUBLISHED and RECEIVED whose ``retain_until_day`` had ended when the newest checkpoint was cosigned,
 and that neither an ERASED nor an open HOLD_SET names. The hour is the witnesses' median, because the log's own clock is
-its operator's; only where no quorum is known does the last entry's time stand in for it, and the report says so.
+its operator's; only where no quorum is known is the last entry's time taken, and the report says so.
 
 What an epoch says of an entry of an earlier one (``refers_to_epoch``) counts for that one's log: both are given.
 """

@@ -338,7 +338,7 @@ def _loss_of(losses: Iterable[Loss], index: int, epoch: int = 0) -> Loss | None:
 def _loss_at(losses: Iterable[Loss], time_us: int, *, since: bool = False) -> Loss | None:
     """Find the lost part in which the counterpart of what was done at *time_us* can have stood.
 
-    It was lost if it was written before the recovery; what had to come first (*since*) not where the part at hand
+    It was lost if it was written before the recovery; what had to come first (*since*) not where the part here
     goes on beyond it.
     """
     for each in losses:
@@ -363,7 +363,7 @@ def _receipt_fault(
 
 
 def _under_way(time_us: int, end_us: int) -> bool:
-    """Return whether a log that ends at *end_us* need not yet hold the counterpart of what its partner did at *time_us*.
+    """Return whether a log that ends at *end_us* may still lack the counterpart of what its partner did at *time_us*.
 
     Both are the agencies' own clocks, which peers hold within minutes of each other, and nobody else's: an agency that
     stops its log at the right moment gains such an excuse once, and its log is then behind or ends.

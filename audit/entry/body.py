@@ -2,7 +2,7 @@
 
 Known fields ascend, each stands once, default values are never written, varints are minimal, bytes have their fixed
 length; no strings, maps, groups or packed fields. An unknown number, kind or enum value in that form is *not
-understood*; anything else is refused. Bytes are the truth: a stored body is never written anew.
+understood*; anything else is refused. Bytes are the truth: a stored body is never written again.
 """
 
 from enum import IntEnum

@@ -1,6 +1,6 @@
 """What the exchange's signed records say, read by tables: enough to judge evidence without the exchange's own code.
 
-Each is read after its bytes were hashed or their signature verified, and never written anew. Field numbers are those
+Each is read after its bytes were hashed or their signature verified, and never written again. Field numbers are those
 of ``proto/README.md``, sections 4 to 8; a test holds the tables and the schema equal.
 """
 

@@ -1,4 +1,4 @@
-"""Verify an evidence file: one bulletin, who sent it to whom and when, with nothing else at hand but the roster.
+"""Verify an evidence file: one bulletin, who sent it to whom and when, with nothing else but the roster.
 
 1 file · 2 roster · 3 dispatch · 4 statement · 5 deliveries · 6 log · 7 witnesses · 8 receipts · 9 time · 10 export ·
 11 text · 12 pages. A step is ``ok``, ``refuted`` or ``not checked``; what follows a refuted step is not checked. A
@@ -69,7 +69,7 @@ def report_of(found: Examination) -> Report:
 
 
 def _anchored(found: Examination, steps: tuple[Step, ...]) -> bool:
-    """Return whether a quorum vouches for it that the auditor's own roster names; one that the file names is nobody's."""
+    """Return whether a quorum of the auditor's own roster vouches for it; one that the file names is nobody's."""
     own_roster = steps[1].result == OK
     return own_roster and found.case is not None and found.case.own.witnessed.reached
 

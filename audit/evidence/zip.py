@@ -1,7 +1,7 @@
 """A file of files that can be written in one way only: a ZIP without compression that any computer opens.
 
 Members in the order of their names, no compression, no times, no comments, nothing between them. What is read is
-written anew and compared, so every byte of an archive is either a member's own or the only one that can stand there:
+written again and compared, so every byte of an archive is either a member's own or the only one that can stand there:
 two readers never see two things in one file, and nothing can hide beside the members.
 
 Source: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16.

@@ -8,7 +8,7 @@ its kind, chained and hashed together, before any of it is written. The order of
 2. one transaction: the state change and ``stage.write(store)``
 3. ``stage.verify_read_back(store)``: what the disk holds is what was hashed
 4. ``log.commit(stage)``, compare-and-swap of ``log.checkpoint()`` into the lock, then sign
-A failure at 2 is ``log.rollback(stage)``; at 3 or 4 the log is opened anew before anything is signed.
+A failure at 2 is ``log.rollback(stage)``; at 3 or 4 the log is opened again before anything is signed.
 One thread, the writer's, uses a Log.
 """
 
@@ -147,7 +147,7 @@ class Stage:
         """Read the group back, hash it again, compare.
 
         Raises:
-            IntegrityError: The store holds something else: sign nothing, open the log anew.
+            IntegrityError: The store holds something else: sign nothing, open the log again.
         """
         if leaf_hashes(store.read_entries(self.first, len(self._entries))) != self._leaves:
             raise IntegrityError(f"entries {self.first} and on: the database returns other bytes than were written")

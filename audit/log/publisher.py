@@ -1,4 +1,4 @@
-"""A log written as files, so that a reader never sees half of anything.
+"""Publishing a log as tlog-tiles files, so that a reader never sees half of anything.
 
 The folder holds what ``audit.tiles.tile_names`` names and nothing else; temporary files lie in a sibling folder. Every file
 is written, flushed, renamed, and its folder flushed; it is never changed after. The checkpoint comes last, so that

@@ -76,7 +76,7 @@ class EpochEnd:
 
 
 def link_fault(previous: bytes | None, origin: str, before: EpochEnd | None) -> str:
-    """Return what is wrong with how a log begins; empty where nothing is, or where nothing is at hand to hold it against.
+    """Return what is wrong with how a log begins; empty where nothing is, or where there is nothing to compare with.
 
     Args:
         previous: 32 bytes, of entry 0's head.

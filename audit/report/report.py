@@ -1,4 +1,4 @@
-"""Auditor's eyes: one log as one page, offline, without script: what it holds, in figures, under its verdict.
+"""The report of one log: a page without script, made offline: what it holds, in figures, under its verdict.
 
 The page shows numbers, codes of agencies, kinds and times. The log holds no content, so neither does the page.
 """

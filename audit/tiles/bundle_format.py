@@ -2,7 +2,7 @@
 
 A strict tar (``audit.tiles.tar``) whose members, unpacked, are a C2SP tlog-tiles folder. Everything in it is a copy or is
 computed from the rest, so the same log gives the same bytes on any machine. ``README`` holds the SHA-256 of every other
-member and is itself computed from them: a reader makes it anew and compares, so no bit of a bundle is without a check.
+member and is itself computed from them: a reader makes it again and compares, so no bit of a bundle is without a check.
 """
 
 import re

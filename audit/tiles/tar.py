@@ -1,7 +1,7 @@
 """One way to write a tar, and only that way read: same members, same bytes; nothing in a header can mean two things.
 
 POSIX ustar; names ascend by their bytes; mode 0644, all else zero; two zero blocks end the file, nothing follows. The
-reader makes each header anew from name and size and compares all 512 bytes, so links, devices, folders, sparse files,
+reader makes each header again from name and size and compares all 512 bytes, so links, devices, folders, sparse files,
 extended headers, other checksums and second names of one file do not exist here. Nothing is ever extracted.
 
 Source: POSIX.1-2017, pax, "ustar Interchange Format".
@@ -85,7 +85,7 @@ def write(out: BinaryIO, members: Iterable[tuple[str, bytes]]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tar:
-    """The members of a tar: where each lies. Made by ``open_tar``; reads its file anew each time."""
+    """The members of a tar: where each lies. Made by ``open_tar``; reads its file again each time."""
 
     path: Path
     members: dict[str, tuple[int, int]] = field(repr=False)  # name: offset, size; in their order

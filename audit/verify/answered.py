@@ -1,4 +1,4 @@
-"""One answer to each delivery, however long the log: in constant memory up to a hundred million answers.
+"""Whether each delivery has one answer only, in constant memory up to a hundred million answers.
 
 Kept is a record of 16 bytes an answer: the first eight of the delivery's digest, and the entry's index. A few megabytes
 stay in memory, more goes to a temporary file without a name, and is dealt out over up to 128 others by the digest, so

@@ -136,7 +136,7 @@ def _check_members(folder: BundleFolder, held: Range) -> None:
 
 
 def _check_digests(folder: BundleFolder, checkpoint: Checkpoint, held: Range) -> int:
-    """Make README anew from the other members, and compare."""
+    """Make README again from the other members, and compare."""
     digests: dict[str, str] = {}
     given = b""
     for name, data in folder.tar.contents():

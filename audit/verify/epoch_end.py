@@ -1,7 +1,7 @@
 """What EPOCH_CLOSED says, judged: the size and root that a quorum had cosigned when the epoch was closed in order.
 
 It is the last entry of its epoch; whatever follows it refutes the log (step 8). What it names must be the log's own
-past: else whoever closed it covers that another history was cosigned.
+past: else the operator who closed it covers that another history was cosigned.
 """
 
 from audit.entry.body import Body, parse_body

@@ -1,4 +1,4 @@
-"""Step 12 of a verification: what a time-stamping authority says of this log, where the auditor names one he trusts.
+"""Step 12 of a verification: what a time-stamping authority says of this log, where the auditor names a trusted one.
 
 A token over a checkpoint's note proves that every entry under it existed before the token's time, although all members
 collude afterwards; and a cosignature in that note that states a later hour is a lying clock.

@@ -63,11 +63,11 @@ class Steps:
     done: dict[int, Step] = field(default_factory=dict)
 
     def put(self, number: int, result: str, detail: str) -> None:
-        """Say how step *number* ended: ``OK``, ``REFUTED`` or ``NOT_CHECKED``, and why."""
+        """Record how step *number* ended: ``OK``, ``REFUTED`` or ``NOT_CHECKED``, and why."""
         self.done[number] = Step(step=number, name=(*NAMES, WITNESS_NAME)[number - 1], result=result, detail=detail)
 
     def leave(self, number: int, detail: str) -> None:
-        """Say that step *number* was not asked for, and what to give so that it is made."""
+        """Record that step *number* was not asked for, and what to give so that it is made."""
         self.put(number, NOT_CHECKED, detail)
         self.done[number] = replace(self.done[number], asked=False)
 

@@ -209,7 +209,7 @@ class Witness:
     def _check_opening(self, origin: str) -> None:
         """5: a later epoch began as its manifest says, and builds on what we hold of the one before.
 
-        Without that a thief of the key, or the operator, would begin anew with entries cut off. Where the manifest's
+        Without that a thief of the key, or the operator, would begin again with entries cut off. Where the manifest's
         end contradicts what we hold, two notes of that epoch that contradict each other must have been shown.
         """
         epoch = _EPOCH.fullmatch(origin)
@@ -258,7 +258,7 @@ class Witness:
             raise WitnessRefusal(422, str(error), fork=self._fork(held, request)) from error
 
     def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, held: Held) -> bool:
-        """Return whether the other witnesses stand in for the proof from what we hold to the end of an epoch.
+        """Return whether the other witnesses replace the proof from what we hold to the end of an epoch.
 
         A log that was destroyed cannot prove that step any more. Its end, which the manifest of its root names, is
         then taken on the word of the log's quorum, counted without us; of all others where the quorum is everybody.

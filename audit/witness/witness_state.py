@@ -1,7 +1,7 @@
 """What a witness has cosigned, one checkpoint for each log; it moves forward only, in one compare-and-swap.
 
 The swap is durable before anything is answered: a witness that forgot would cosign a branch of what it cosigned
-before. So the file is never restored from a backup, and a missing one is never made anew: a node keeps these tables in
+before. So the file is never restored from a backup, and a missing one is never made again: a node keeps these tables in
 ``lock.db``, a witness without a node in ``witness.db``. The first two notes of a log that contradict each other are
 kept for ever. After any error the file is opened again before it is believed.
 """

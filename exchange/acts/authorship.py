@@ -22,7 +22,7 @@ class Author:
 
 
 def find_author(signed: SignedPayload, agency: AgencyId, view: NodeView, now_ms: int) -> Author:
-    """Look up who signed; his signature is checked later, once it is known to be worth it.
+    """Look up who signed; the signature is checked later, once it is known to be worth it.
 
     Raises:
         RefusedError: SIGNERS_DIFFER, SIGNER_UNKNOWN, KEY_EXPIRED, MANIFEST_EXPIRED.
@@ -41,7 +41,7 @@ def check_author_named(bulletin: Bulletin, author: Author) -> None:
 
 
 def check_role(author: Author, bulletin: Bulletin) -> None:
-    """Refuse an author without that role, or above his ceiling."""
+    """Refuse an author without that role, or above the author's ceiling."""
     if "author" not in author.officer.roles:
         raise RefusedError("NOT_ALLOWED", f"{author.key.owner} has no role author in the manifest")
     level = bulletin.header.marking.classification

@@ -1,4 +1,4 @@
-"""Where we stand in a peer's lane, also in one that is only beginning, or beginning anew after the peer's log did."""
+"""Where we stand in a peer's lane, also in one that is only beginning, or beginning again after the peer's log did."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def position_of(state: LaneState | None) -> Position:
 def standing(
     reads: Reads, state: LaneState | None, peer: AgencyId, lane: LaneId, deliveries: Sequence[bytes]
 ) -> Position:
-    """Return where we stand in a lane that may only be beginning, or beginning anew after the sender's log did.
+    """Return where we stand in a lane that may only be beginning, or beginning again after the sender's log did.
 
     The first delivery of a later epoch follows the last one of the epoch before that we have receipted. A sender that
     came back from a copy without asking us may remember an earlier one: that is one we hold too, and hides nothing.

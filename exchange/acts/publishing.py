@@ -72,7 +72,7 @@ class Queued:
 
 @hot_value(frozen=True, slots=True, kw_only=True)
 class PublishOutcome:
-    """What the author is told: the entry that his receipt will prove."""
+    """What the author is told: the entry that the receipt will prove."""
 
     entry_index: int  # its place
     statement_digest: bytes

@@ -59,8 +59,8 @@ class OpenedBulletin:
 def check_request(signed: SignedPayload, *, caller: str, view: NodeView, now_ms: int) -> Reader:
     """Check an officer's request to read.
 
-    1 federation and agency; 2 the caller is who signed; 3 the request names him; 4 his signature; 5 the hour.
-    The nonce is taken in the transaction (6); whether he may read what he asks for is judged there too (7), because a
+    1 federation and agency; 2 the caller is who signed; 3 the request names them; 4 their signature; 5 the time.
+    The nonce is taken in the transaction (6); whether they may read that is judged there too (7), because a
     denial is logged.
 
     Raises:

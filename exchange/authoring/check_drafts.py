@@ -1,4 +1,4 @@
-"""Judge drafts together: each by the rules, relations by the other drafts at hand, complaints with their lines."""
+"""Judge drafts together: each by the rules, relations by the other drafts here, complaints with their lines."""
 
 from __future__ import annotations
 

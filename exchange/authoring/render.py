@@ -1,7 +1,7 @@
 """A bulletin for people: marking first and last, status in capitals, facts and claims told apart.
 
 Every word that somebody else wrote passes through ``safe_text`` and ends its line, so right-to-left text can re-order
-nothing but itself; it is also indented, so nobody can write a marking of his own: what begins a line is ours. Agencies
+nothing but itself; it is also indented, so nobody can forge a marking: what begins a line is ours. Agencies
 and places appear as their codes: display names are each node's own business. No clock: *now_ms* is an argument.
 """
 

@@ -1,4 +1,4 @@
-"""The typed library behind the commands, and for whoever connects an agency's own systems: ``exchange.client.client``.
+"""The typed library behind the commands and for an agency's own systems: ``exchange.client.client``.
 
 Names are loaded when they are asked for, so that a command which needs the agent alone starts without gRPC.
 """

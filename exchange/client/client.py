@@ -1,4 +1,4 @@
-"""The typed library behind the commands, and for whoever connects an agency's own systems.
+"""The typed library behind the commands, and for anybody who connects an agency's own systems.
 
 One rule: nothing that the node says is believed because the node says it. What the client signs it composed and judged
 itself; what it hands out as opened it has verified against the roster that was compared at enrolment.

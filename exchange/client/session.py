@@ -42,7 +42,7 @@ def wall_clock_ms() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a client takes from its machine, for whoever runs it with other clocks and dice."""
+    """What a client takes from its machine, for anybody who runs it with other clocks and dice."""
 
     clock_ms: Callable[[], int] = wall_clock_ms  # milliseconds UTC
     random_bytes: Callable[[int], bytes] = os.urandom  # for salts, nonces and bulletin ids

@@ -32,7 +32,7 @@ FEDERATION = "exercise.example"
 OFFICER = "duty-1"
 CEILING = 4  # secret: the highest marking that may enter the system
 PASSPHRASE_FILE, ROSTER_FILE = "passphrase", "roster"
-PORTS = range(20_000, 32_768)  # below those that systems hand out to whoever asks for any
+PORTS = range(20_000, 32_768)  # below those that systems hand out to anybody who asks for any
 ATTEMPTS = 200  # at finding one of them free
 
 

@@ -189,7 +189,7 @@ class EpochLogs:
         return (self.of(each) for each in range(epoch, self.newest.epoch + 1))
 
     def missing(self, epoch: int, index: int) -> str:
-        """Return what would prove an entry of an epoch that ended, and where it was looked for; empty where it is proven."""
+        """Return what would prove an entry of an ended epoch, and where it was looked for; empty where it is proven."""
         proofs = self.of(epoch)
         if epoch == self.newest.epoch or proofs.covers(index):
             return ""

@@ -1,6 +1,6 @@
 """Taking content out of a stopped node's home: EXPORTED is durable before anything is opened.
 
-Whoever has the node's passphrase has its storage key; he is logged as the node's operator, under a pseudonym, and the
+Whoever has the node's passphrase has its storage key, and is logged as the node's operator, under a pseudonym, and the
 node says STARTED_ALONE first, because it asks nobody and its own start will. A running node is asked over Desk, by an
 officer, instead.
 """

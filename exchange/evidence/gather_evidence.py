@@ -234,7 +234,7 @@ def _proven_by(receipt: bytes) -> tuple[int, int, bytes]:
 def _recorded(logs: EpochLogs, epoch: int, answered: Mapping[int, tuple[int, int, bytes]]) -> dict[int, int]:
     """Find the place of the RECEIPT_RECORDED of each QUEUED, in its own epoch or a later one.
 
-    Of several the one of the very receipt that is held: after a loss the peer proves the same entry anew.
+    Of several the one of the very receipt that is held: after a loss the peer proves the same entry again.
     """
     found: dict[int, int] = {}
     for proofs in logs.since(epoch):

@@ -1,4 +1,4 @@
-"""The node's clock: what hour its entries carry, and when it may sign at all.
+"""The node's clock: what time its entries carry, and when it may sign at all.
 
 Two rules, each with the same bound of five minutes. The wall clock must go as the monotonic one does: a jump is
 entered once as CLOCK_STEPPED, stamped with what the clock would show had it not jumped, and nothing new is signed

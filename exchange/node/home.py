@@ -109,7 +109,7 @@ def clock_behind_ms(reads: Reads, at_ms: int) -> int:
 
 def say_signing(home: Path) -> None:
     """Write beside the process number that the node may sign now: before, it asks what others hold of it."""
-    with suppress(OSError), open(home / RUNNING, "ab") as file:  # a hint for whoever looks
+    with suppress(OSError), open(home / RUNNING, "ab") as file:  # a hint for anybody who looks
         file.write(f"{_SIGNS}\n".encode())
 
 

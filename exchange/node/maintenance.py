@@ -71,7 +71,7 @@ class Upkeep:
 
     Args:
         node: Begun.
-        derived: Of its first key file; with it the second is written anew. None where the keys are in no file.
+        derived: Of its first key file; with it the second is written again. None where the keys are in no file.
         now_ms: The clock.
         random_bytes: For new keys.
     """

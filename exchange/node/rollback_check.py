@@ -29,7 +29,7 @@ class RolledBackError(IntegrityError):
     """Another member holds a checkpoint of ours, under our key, that this node's log does not contain."""
 
     def __init__(self, peer: str, shown: Checkpoint, own: Checkpoint, *, running: bool = False) -> None:
-        """Say who holds what; *running* if this node has signed something since its start."""
+        """Word who holds what; *running* if this node has signed something since its start."""
         copy = "another copy of this node runs" if running else "it is an older copy"
         if shown.origin != own.origin:
             found = f"of {shown.origin}, and this node is still in {own.origin}: {copy}"

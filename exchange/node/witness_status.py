@@ -1,7 +1,7 @@
 """How far a log is witnessed, as its node last wrote it down in ``HOME/witnessing.json``.
 
 For whoever looks while the node runs or not, and for the node itself after a restart: since when something waits for
-its quorum is not forgotten, and where each witness stands need not be asked anew. It is a hint and proves nothing;
+its quorum is not forgotten, and where each witness stands need not be asked again. It is a hint and proves nothing;
 what is witnessed stands in ``log/witnessed``.
 """
 

@@ -2,7 +2,7 @@
 
 The order is the promise (docs/log.md, "Writing order"): transaction, read back, lock, signature, answers. It commits
 what is queued and never waits for more. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing
-is signed any more: the node stops and is verified anew at its next start. As long as the writer is *held*, because no
+is signed any more: the node stops and is verified again at its next start. As long as the writer is *held*, because no
 other member has told yet what it holds of this log or because the clock is in doubt, acts that would write an entry
 are turned away and the others go on: nothing new is signed.
 
@@ -345,7 +345,7 @@ class Writer:
             raise AssertionError("a group without a transaction is not committed")
         flight.transaction.__exit__(None, None, None)
         failpoint("committed-before-receipt")
-        # Durable from here. A crash now loses only the answers; whoever asked asks again.
+        # Durable from here. A crash now loses only the answers; the caller asks again.
 
     def _read_back(self, flight: CommitGroup) -> None:
         if flight.checkpoint is None:

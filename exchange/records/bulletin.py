@@ -1,4 +1,4 @@
-"""A bulletin is its generated message; its bytes are signed as they are and never written anew.
+"""A bulletin is its generated message; its bytes are signed as they are and never written again.
 
 The schema is the rules, so no second class repeats it. This module holds the two directions of the bytes and the few
 facts that the node needs without understanding a kind.

@@ -295,7 +295,7 @@ def advance(
     before, unless it is the very same or the whole message is known.
 
     Args:
-        position: Where we stand. A lane of a later epoch begins anew at sequence 1, its ``previous`` the last digest
+        position: Where we stand. A lane of a later epoch begins again at sequence 1, its ``previous`` the last digest
             that we hold; whether the sender's log has that epoch, the caller has checked.
         lane: The lane that the head was checked for.
         head: From ``check_head``.

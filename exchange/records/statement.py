@@ -211,7 +211,7 @@ def opened_digest(blind: bytes, request_digest: bytes) -> bytes:
 def recipients_of(addressees: Iterable[bulletin_pb2.Addressee], sender: str) -> tuple[AgencyId, ...]:
     """Return the recipients that a bulletin's addressees mean: each once, ascending by bytes, the sender left out.
 
-    Author's client, publishing, intake and reader each compute it anew. Groups are no agencies yet and are refused.
+    Author's client, publishing, intake and reader each compute it again. Groups are no agencies yet and are refused.
 
     Raises:
         RefusedError: NO_RECIPIENT if nobody is left; MALFORMED for what is no agency.

@@ -1,4 +1,4 @@
-"""The first group of a new epoch: RESTORED, what peers gave back, and what still waited, numbered anew.
+"""The first group of a new epoch: RESTORED, what peers gave back, and what still waited, numbered again.
 
 Everything is entered in one transaction, so that a recovery is whole or has not been. RESTORED stays in the log for
 ever, and every verdict on it says so.
@@ -58,7 +58,7 @@ def enter(
 
     1. RESTORED with where the epoch before ended and how many entries were given back, in all and by each peer.
     2. Our deliveries that the home had lost, as PUBLISHED, QUEUED and RECEIPT_RECORDED, so that no bulletin's id is
-    used twice. 3. Where each peer's lanes stood: what we lost of them is redelivered. 4. Our lanes begin anew after
+    used twice. 3. Where each peer's lanes stood: what we lost of them is redelivered. 4. Our lanes begin again after
     the last receipted delivery, and what was waiting is queued again.
 
     Args:
@@ -216,7 +216,7 @@ def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> He
 
 
 def _raise_number(work: UnitOfWork, number: str, agency: str) -> None:
-    """Give no serial number again: AGENCY/KIND/YEAR/NNNNNN, as the recipient read it in the bulletin."""
+    """Reserve the serial numbers that were given: AGENCY/KIND/YEAR/NNNNNN, as the recipient read it in the bulletin."""
     parts = number.split("/")
     if len(parts) == 4 and parts[0] == agency and parts[2].isdecimal() and parts[3].isdecimal():
         work.rows.raise_number(parts[1], int(parts[2]), int(parts[3]))
@@ -284,7 +284,7 @@ def _see(work: UnitOfWork, answer: Recovered) -> None:
             work.rows.set_peer_checkpoint(answer.peer, checkpoint.size, note, epoch)
 
 
-# ------------------------------------------------------------------ our lanes, anew
+# ------------------------------------------------------------------ our lanes, again
 
 
 def _newest_lanes(work: UnitOfWork, view: NodeView) -> list[LaneState]:

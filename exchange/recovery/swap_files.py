@@ -2,7 +2,7 @@
 
 The new epoch is built whole in ``epoch-N.part``, which is renamed to ``epoch-N.new`` once it is durable; then each file
 of before moves to ``before-epoch-N`` and the new one takes its place. Every step may be the last before a crash: what
-is in ``.part`` was never in force and is made anew, what is in ``.new`` is moved on by the next call. No node starts
+is in ``.part`` was never in force and is made again, what is in ``.new`` is moved on by the next call. No node starts
 while there is a ``.new``, and nothing of the new epoch is signed before it starts.
 """
 

@@ -2,7 +2,7 @@
 
 S is the schema (``schema``), R characters, codes and references (``registry``), P policy (``policy``). One walk judges
 S and R; it is generated from the schema and the tables of R. No clock, node
-or roster is read: only the bulletin, a catalogue, and the bulletins it relates to as far as they are at hand.
+or roster is read: only the bulletin, a catalogue, and the bulletins it relates to as far as they are here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def check_bulletin(
     Args:
         bulletin: Parsed; its text is NFC.
         catalogue: The one of the roster that its statement names; the packaged one for a draft.
-        targets: Bulletins by bulletin_id that header.relations may name; only those at hand.
+        targets: Bulletins by bulletin_id that header.relations may name; only those here.
 
     Returns:
         Complaints of S alone, or those of R and P together; none if the bulletin is right.

@@ -40,7 +40,7 @@ class PolicyCase:
     kind: str
     policy: KindPolicy
     catalogue: Catalogue
-    targets: Mapping[str, pb.Bulletin]  # bulletin_id -> bulletin, as far as they are at hand
+    targets: Mapping[str, pb.Bulletin]  # bulletin_id -> bulletin, as far as they are here
 
 
 Rule = Callable[[PolicyCase], Iterator[Complaint]]

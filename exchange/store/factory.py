@@ -30,7 +30,7 @@ class StoreEngine(Protocol):
         """Open a store, brought up to this program's schema; IntegrityError where none is, or it is not ours."""
 
     def open_reading(self, place: str) -> ReadableStore:
-        """Open a store to read it, be it where nothing may be written: then it stays as it is to the last byte."""
+        """Open a store to read it, also where nothing may be written: then it stays as it is to the last byte."""
 
     def open_aside(self, place: str) -> ReadableStore:
         """Open a store that is no longer in use and stays as it is; UnavailableError where none can be read."""
@@ -71,7 +71,7 @@ def open_store(uri: str) -> NodeStore:
 
 
 def open_reading(uri: str) -> ReadableStore:
-    """Open a store to read it, be it on a disk that cannot be written; errors as ``open_store``."""
+    """Open a store to read it, also on a disk that cannot be written; errors as ``open_store``."""
     engine, place = _resolve(uri)
     return engine.open_reading(place)
 

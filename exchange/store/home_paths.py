@@ -1,4 +1,4 @@
-"""Where a node's home keeps what."""
+"""The paths of what lies in a node's home."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where an entry stands over all epochs of our log: its epoch and its index, as one number that only grows.
 
-Rows of the store outlive the epoch that they were written in: after a recovery the log begins anew at index 0, while
+Rows of the store outlive the epoch that they were written in: after a recovery the log begins again at index 0, while
 the bulletins, lanes and cursors of before go on. So every index that is kept, or handed to a client as a cursor, is a
 place. In the first epoch a place is the index itself.
 """

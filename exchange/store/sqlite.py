@@ -113,7 +113,7 @@ class SqliteStore:
         return reader
 
     def reader(self) -> SqliteReads:
-        """Open a reader of its own, for whoever is handed from thread to thread."""
+        """Open a reader of its own, that may go from thread to thread."""
         connection = _connect(self._path, apsw.SQLITE_OPEN_READWRITE)
         connection.pragma("query_only", True)
         self._readers.append(connection)
@@ -188,7 +188,7 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     connection.set_busy_timeout(5000)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "FULL")
-    # One plan a statement, whatever is bound: otherwise a join is compiled anew for each bulletin that is looked for.
+    # One plan a statement, whatever is bound: otherwise a join is compiled again for each bulletin that is looked for.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.pragma("trusted_schema", False)
     connection.pragma("cell_size_check", True)

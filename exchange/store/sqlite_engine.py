@@ -52,7 +52,7 @@ class SqliteEngine:
         return may_be_written(Path(place))
 
     def copy(self, place: str, other: str) -> None:
-        """Copy the database and its write-ahead log, whose index is made anew."""
+        """Copy the database and its write-ahead log, whose index is made again."""
         for source, target in list(zip(self.files(place), self.files(other), strict=True))[:2]:
             target.unlink(missing_ok=True)
             if source.exists():

@@ -273,7 +273,7 @@ class SqliteTransaction(SqliteReads):
         return int(row[0])
 
     def raise_number(self, kind_code: str, year: int, last: int) -> None:
-        """Give no serial number up to *last* again."""
+        """Reserve the serial numbers up to *last*."""
         self._db.execute(
             "INSERT INTO numbers VALUES (?, ?, ?) ON CONFLICT (kind, year) DO UPDATE SET last = max(last, excluded.last)",
             (kind_code, year, last),
@@ -306,7 +306,7 @@ class SqliteTransaction(SqliteReads):
         self._db.execute("UPDATE holds SET released = ? WHERE entry_index = ?", (released, entry_index))
 
     def store_keys(self, rows: Sequence[tuple[int, bytes]]) -> None:
-        """Write living content keys anew, under another storage key."""
+        """Write living content keys again, under another storage key."""
         self._write_rows()
         self._db.executemany("UPDATE stored_keys SET stored_key = ? WHERE entry_index = ?", [(k, i) for i, k in rows])
 

@@ -251,7 +251,7 @@ class Transaction(Reads, Protocol):
         """Return a number that has grown if anything was changed since it was asked before. Costs nothing."""
 
     def flush(self) -> None:
-        """Write what was kept back to be written together; the transaction's end does so too, for whoever forgot.
+        """Write what was kept back to be written together; the transaction's end does so too, for anybody who forgot.
 
         After it the end is the disk's part alone, and may run in another thread.
         """
@@ -311,7 +311,7 @@ class Transaction(Reads, Protocol):
         """Return the next serial number of a kind and a year, from 1; never the same twice, but after an undoing."""
 
     def raise_number(self, kind_code: str, year: int, last: int) -> None:
-        """Give no serial number up to *last* again; a higher one that was given stays."""
+        """Reserve the serial numbers up to *last*; a higher one that was given stays."""
 
     def add_attempts(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Count one death for each (lane, sequence)."""

@@ -1,4 +1,4 @@
-"""What the commands of the ceremony share: options, where passphrases come from, the hour."""
+"""What the commands of the ceremony share: options, where passphrases come from, the time."""
 
 from __future__ import annotations
 

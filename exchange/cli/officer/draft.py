@@ -98,7 +98,7 @@ def _agency_of(ctx: click.Context, home: Path) -> str | None:
 
 
 def _check_originator(ctx: click.Context, originator: str, kind: str) -> None:
-    """Say at once what the check would say later."""
+    """Refuse at once what the check would refuse later."""
     catalogue = packaged_catalogue()
     agency_type = catalogue.type_of(originator)
     if agency_type is None:

@@ -113,7 +113,7 @@ def _agree(composed: Sequence[Composed], yes: bool, as_json: bool) -> None:
 
 
 def to_lines(composed: Composed) -> list[str]:
-    """Return what would be signed."""
+    """Print what would be signed."""
     from exchange.authoring.render import marking_line
 
     header, several = composed.bulletin.header, len(composed.recipients) > 1

@@ -43,7 +43,7 @@ def demo(keep: Path | None, as_json: bool) -> None:
 
 
 def _quiet(line: str) -> None:
-    """Say nothing: programs want the one object at the end."""
+    """Print nothing: programs want the one object at the end."""
 
 
 def program_name() -> str:

@@ -184,7 +184,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
 
 
 async def _announce(running: RunningNode, config: NodeConfig) -> None:
-    """Say that the node serves, and before that what it waits for."""
+    """Print that the node serves, and before that what it waits for."""
     import asyncio
     import contextlib
 

@@ -103,7 +103,7 @@ def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[Check
 
 
 def warnings(store: NodeStore, federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
-    """Return what a node that starts should say aloud: a clock behind the log, records that have expired or will."""
+    """Return what a node should report when it starts: a clock behind the log, records that have expired or will."""
     found = [_clock(store, now_ms), *records(federation, agency, now_ms)]
     return [each for each in found if each.result != "ok"]
 

@@ -101,7 +101,7 @@ def _bulletins(reads: Reads) -> tuple[int, int, int]:
 
 
 def _witnessed(home: Path, now_ms: int, published: int) -> dict[str, Any]:
-    """Return how far the log is witnessed, from the file that the node keeps, and who has cosigned what is published."""
+    """Return how far the log is witnessed, from the node's own file, and who has cosigned what is published."""
     state = load_pending(home)
     if state is None:
         nobody: dict[str, Any] = {"witnesses": {}, "cosigned": [], "missing": []}

@@ -1,6 +1,6 @@
 """The home of a witness without a node: its keys, what it cosigned, and the roster whose logs it witnesses.
 
-``witness.keys`` its two keys, ``application`` what it sends to whoever puts a roster together, ``witness.db`` what it
+``witness.keys`` its two keys, ``application`` what it applies with for a roster, ``witness.db`` what it
 has cosigned (never restored from a backup), ``roster`` the one whose words were compared, ``manifests/`` those that
 open later epochs of logs.
 """

@@ -67,7 +67,7 @@ class WitnessServer(ThreadingHTTPServer):
             return True
 
     def shutdown_request(self, request: Any) -> None:
-        """Give the place back."""
+        """Free the place again."""
         with self._lock:
             self._until.pop(request, None)
         super().shutdown_request(request)
@@ -84,7 +84,7 @@ class WitnessServer(ThreadingHTTPServer):
                 continue  # it ended by itself meanwhile
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say which error ended a connection, without its words; a client that went away is none."""
+        """Log which error ended a connection, without its words; a client that went away is none."""
         error = sys.exception()
         if not isinstance(error, OSError):
             self.note(0, type(error).__name__)
@@ -173,4 +173,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.note(status, what)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: ``note`` does, and without what strangers wrote."""
+        """Log nothing: ``note`` does, and without what strangers wrote."""

@@ -220,7 +220,7 @@ class Cosigning:
     async def _show_end(self, witness: _Witness, note: str) -> None:
         """Show a witness where an earlier epoch ended, in case it stands before that; it notes it, or says why not.
 
-        There is no proof from where it stands: the entries are lost. The cosignatures under the note stand in for it.
+        There is no proof from where it stands: the entries are lost. The cosignatures under the note replace it.
         """
         end = old = parse_note(note).checkpoint.size
         for _ in range(2):
@@ -245,7 +245,7 @@ class Cosigning:
         return proof
 
     def _complain(self, witness: _Witness, error: RefusedError | UnavailableError) -> None:
-        """Say once for each size what a witness has against it, if it has more than no time."""
+        """Log once for each size what a witness has against it, if it has more than no time."""
         target = self._target
         if isinstance(error, RefusedError) and target is not None and witness.tried != target.size:
             code = f"{error.status}" if isinstance(error, WitnessRefusal) else error.code

@@ -2,7 +2,7 @@
 
 HEARTBEAT when nothing was entered for ``heartbeat_seconds``: so "no news" is a signed and cosigned statement.
 CHECKPOINT_SEEN pins a peer's newest checkpoint in our log, at most once an hour for each peer and only if it has grown;
-when that was last is kept with the entry, so that a restart does not begin the hour anew. Both are looked at together,
+when that was last is kept with the entry, so that a restart does not begin the wait again. Both are looked at together,
 at least once in each interval.
 """
 

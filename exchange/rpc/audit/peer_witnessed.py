@@ -32,7 +32,7 @@ def witnessed_path(checkpoint: Path) -> Path:
 
 
 def newest_note(checkpoint: Path, held: str) -> str:
-    """Return what the file of a peer's newest checkpoint should say: with cosignatures where they are of this size or more.
+    """Return what the file of a peer's newest checkpoint should say: cosigned where that is of this size or more.
 
     Args:
         checkpoint: The file's path.

@@ -1,4 +1,4 @@
-"""Messages built from bytes that are already encoded, so that a dispatch is not parsed anew for each follower."""
+"""Messages built from bytes that are already encoded, so that a dispatch is not parsed again for each follower."""
 
 from __future__ import annotations
 

@@ -86,12 +86,12 @@ class Sending:
         self.wake.set()
 
     def announce(self, records: Held) -> None:
-        """Tell the peer what was adopted."""
+        """Send the peer what was adopted."""
         self._records.update(records)
         self.wake.set()
 
     def stop(self) -> None:
-        """End the stream in order: the peer follows anew from where it stands."""
+        """End the stream in order: the peer follows again from where it stands."""
         self.stopping = True
         self.wake.set()
 

@@ -83,7 +83,7 @@ class LaneService:
             self._leave(stream)
 
     async def Recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
-        """Give a member that lost its node back what it once gave us (``exchange.rpc.recovery.service``)."""
+        """Return to a member that lost its node what it once gave us (``exchange.rpc.recovery.service``)."""
         await Recovering(self._node).recover(request, context)
 
     def stop(self) -> None:
@@ -102,7 +102,7 @@ class LaneService:
             raise UnavailableError("the node is stopping", 5)
         before = self._streams.get(stream.peer)
         if before is not None:
-            before.stop()  # the peer has begun anew; its old stream may not know yet
+            before.stop()  # the peer has begun again; its old stream may not know yet
         self._streams[stream.peer] = stream
         for lane_class, outlet in stream.outlets.items():
             outlet.queue.wake = stream.wake.set
@@ -162,7 +162,7 @@ class LaneService:
             raise RefusedError("PEER_UNTRUSTED", f"the certificate is not {peer}'s any more")
 
     def _adopted(self, view: NodeView) -> None:
-        """Tell the followers what has come into force, and check each of them anew."""
+        """Send the followers what has come into force, and check each of them again."""
         held = held_records(view)
         fresh = {key: value for key, value in held.items() if self._told.get(key) != value}
         self._told = held

@@ -77,14 +77,14 @@ class Gathered:
 
 
 def view_of_database(reads: Reads, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> NodeView:
-    """Return who we are by an old database, and by newer records at hand; errors as ``restore_federation``."""
+    """Return who we are by an old database, and by newer records here; errors as ``restore_federation``."""
     federation, catalogues = restore_federation(reads, now_ms)
     federation = _with_records(federation, records, now_ms)
     return view_from(federation, keys.agency, keys, reads.meta("pseudonym-key") or bytes(32), catalogues)
 
 
 def view_of_files(roster: SignedPayload, records: Sequence[SignedPayload], keys: NodeKeys, now_ms: int) -> NodeView:
-    """Return who we are by a roster alone, and whatever records are at hand; errors as their checks."""
+    """Return who we are by a roster alone, and whatever records are here; errors as their checks."""
     federation = _with_records(Federation.found(roster), records, now_ms)
     return view_from(federation, keys.agency, keys, bytes(32), {})
 

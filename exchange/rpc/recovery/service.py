@@ -1,7 +1,7 @@
 """Lane.Recover, both sides: a member whose node was lost asks back what it once gave.
 
 The answerer gives the caller nothing but the caller's own: what that one sent, the receipts that one made, the newest
-checkpoint of each epoch of its log. The answers to its deliveries are proved anew, under our newest checkpoint.
+checkpoint of each epoch of its log. The answers to its deliveries are proved again, under our newest checkpoint.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ async def _answer(peer: AgencyId, opened: grpc.aio.Channel) -> ProvenAnswer:
 
 
 async def _cosigned(answer: ProvenAnswer, opened: grpc.aio.Channel) -> ProvenAnswer:
-    """Have the peer cosign the newest of its notes once more, for whoever has not seen that one; if it will.
+    """Have the peer cosign the newest of its notes once more, for anybody who has not seen that one; if it will.
 
     It cosigns what it holds as a witness, which keeps no lines. Once it knows of the next epoch, it cosigns no more.
     """

@@ -118,13 +118,13 @@ class Health:
         self._servicer, self._names = servicer, names
 
     async def serving(self, serving: bool) -> None:
-        """Say that all serve, or that none does; nothing more is said once the node has left."""
+        """Report that all serve, or that none does; nothing more is said once the node has left."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
             await self._servicer.set(name, status)
 
     async def leave(self) -> None:
-        """Say for good that none serves."""
+        """Report for good that none serves."""
         await self._servicer.enter_graceful_shutdown()
 
 

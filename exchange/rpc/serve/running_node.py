@@ -162,7 +162,7 @@ class RunningNode:
             raise self.node.writer.failure
 
     def leave(self) -> None:
-        """Follow nobody anew; a whole federation that stops keeps its channels so for the last round of cosigning."""
+        """Follow nobody again; a whole federation that stops keeps its channels so for the last round of cosigning."""
         for each in self._followers:
             each.leave()
 

@@ -20,7 +20,7 @@ from keys.key_sheet import PinKind
 from keys.roster import Member
 
 MAX_CACHED = 1024  # leaves; one of each peer and officer, with room for new ones
-CACHE_MS = 60_000  # dates and membership are judged anew after that
+CACHE_MS = 60_000  # dates and membership are judged again after that
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Queue:
         return item
 
     def put_back(self, item: Queued) -> None:
-        """Give back what ``take`` gave and no message had room for."""
+        """Return what ``take`` gave and no message had room for."""
         self._items.appendleft(item)
         self._bytes += _size(item)
 

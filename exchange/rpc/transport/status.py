@@ -88,7 +88,7 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, status_pb2.Status]:
     elif isinstance(error, UnavailableError):
         code, details = _S.UNAVAILABLE, [_info(UNAVAILABLE), _retry(error.retry_after_seconds)]
     elif isinstance(error, IntegrityError):
-        # Which file and which size is for the operator, not for whoever asked.
+        # Which file and which size is for the operator, not for the caller.
         code, details = _S.DATA_LOSS, [_info(INTEGRITY)]
         error = IntegrityError("this node's own record contradicts itself; its operator must look")
     else:

@@ -174,7 +174,7 @@ def test_attack_25_no_malformed_file_ends_in_0_or_in_a_traceback(name: str, worl
 
 
 def _names(name: str, told: dict[str, object], err: str) -> bool:
-    """Return whether what was printed names the file, as it lies in its folder; the argument itself need not be named."""
+    """Return whether what was printed names the file, as it lies in its folder; the argument need not be named."""
     said = json.dumps(told) + err
     return name in ARGUMENTS or name.removeprefix("log/") in said or Path(name).name in said
 
