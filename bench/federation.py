@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.record.statement import Statement
 from exchange.authoring.draft import read_draft
 from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import node
 from exchange.node.home import open_node
 from exchange.node.node import Node
-from exchange.records.bulletin import encode_bulletin, uuid7
-from exchange.records.statement import Statement, recipients_of
+from exchange.records.bulletin import encode_bulletin, recipients_of, uuid7
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import KeyPlan, Person, make_agency, save_agency

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from audit.record.statement import statement_digest
 from bench.acts import BATCH, Acts
 from bench.federation import ABSENT, READERS, SENDER, Federation, bulletins, sign
 from bench.setting import Setting
 from bench.spent import Rounds, cpu_of, spent
 from bench.table import Row, not_measured
-from exchange.records.statement import statement_digest
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse, sealing
 from keys.dsse import SignedPayload

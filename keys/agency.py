@@ -13,6 +13,7 @@ from pathlib import Path
 
 from keys import certificate
 from keys.certificate import Authority
+from keys.durations import DAY_MS, YEAR_MS
 from keys.files import PUBLIC, write_file
 from keys.identity import AgencyId, Usage, dns_label, parse_officer
 from keys.key_files import (
@@ -48,8 +49,6 @@ from keys.signing import make_record, second_suite_of, seed_length, signer_from_
 from keys.suites import COBBLESTONE, ED25519, HYBRID_KEM
 from keys.timed_key import CLOCK_SKEW_MS, TimedKey
 
-DAY_MS = 86_400_000
-YEAR_MS = 365 * DAY_MS
 CA_FILE, TLS_FILE = "ca.der", "tls.der"
 ENTRY_FILE, OPERATIONS_FILE, APPLICATION_FILE = "officer", "operations", "application"
 FOLDER_MODE = 0o700

@@ -13,6 +13,7 @@ from keys.identity import DIGEST_BYTES
 from keys.scan import scan
 
 MAX_RECORD_BYTES = 1 << 20  # rosters and manifests
+MAX_NOTE_BYTES = 64 << 10  # a checkpoint: room for 32 signature lines, a few of them post-quantum
 
 
 def parse_record(payload: bytes, kind: type[Any], *, limit: int = MAX_RECORD_BYTES) -> Any:

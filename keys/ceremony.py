@@ -17,7 +17,6 @@ from keys.agency import (
     ENTRY_FILE,
     OPERATIONS_FILE,
     TLS_FILE,
-    YEAR_MS,
     AgencyKeys,
     MadeOfficer,
     Person,
@@ -30,6 +29,7 @@ from keys.agency import (
     save_officer,
 )
 from keys.dsse import SignedPayload, add, sign
+from keys.durations import YEAR_MS
 from keys.errors import RefusedError
 from keys.identity import AgencyId, federation_id, short
 from keys.key_files import OFFICERS_FOLDER, NodeKeys

@@ -13,14 +13,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from keys.agency import YEAR_MS
+from keys.bounds import MAX_NOTE_BYTES
 from keys.dsse import SignedPayload, sign, verify
+from keys.durations import YEAR_MS
 from keys.errors import RefusedError
 from keys.manifest import LogEpoch, Manifest, parse_manifest
 from keys.member import Member
 from keys.signing import PublicKey, Signer
 
-MAX_NOTE_BYTES = 64 << 10
 _DASH = "— "
 
 

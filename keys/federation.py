@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from keys.bounds import require
 from keys.dsse import SignedPayload
+from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.identity import AgencyId, federation_id, record_digest, short
 from keys.key_sheet import KeySheet, TlsPin, parse_key_sheet, verify_key_sheet
@@ -19,7 +20,7 @@ from keys.manifest import Manifest, Officer, parse_manifest, verify_manifest
 from keys.roster import Member, Roster, claim_raw_keys, verify_first_roster
 from keys.signing import PublicKey
 
-GRACE_MS = 30 * 86_400_000  # traffic under an expired roster goes on so long, under alarm
+GRACE_MS = 30 * DAY_MS  # traffic goes on so long under a roster that has expired or been replaced
 
 _R = TypeVar("_R", Roster, Manifest, KeySheet)
 

@@ -37,7 +37,7 @@ COPIED = ("keys", "audit", "exchange", "tests", "pyproject.toml")
 REPLACED = {
     "check_head": "head = parse_lane_head(message.head.payload)",
     "advance": (
-        "from exchange.records.lane import delivery_digest, parse_delivery; steps = [Step(delivery=parse_delivery(p.delivery),"
+        "from audit.record.lane import delivery_digest, parse_delivery; steps = [Step(delivery=parse_delivery(p.delivery),"
         " digest=delivery_digest(p.delivery), new=True, withdrawn=None) for p in message.parcels]"
     ),
     "check_exchange_receipt": (

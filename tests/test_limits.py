@@ -12,18 +12,18 @@ from dataclasses import replace
 
 import pytest
 
-from audit.note.checkpoint import MAX_NOTE_BYTES, MAX_SIGNATURE_LINES, parse_note
+from audit.note.checkpoint import MAX_SIGNATURE_LINES, parse_note
 from audit.note.tlogproof import format_proof, parse_proof
+from audit.record.dispatch import MAX_CIPHERTEXT_BYTES, MAX_DISPATCH_BYTES, parse_dispatch
+from audit.record.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, parse_delivery, parse_lane_head
+from audit.record.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES, Statement, parse_read, parse_statement
+from audit.record.wire import MAX_RECIPIENTS
 from audit.tree.proof import MAX_PROOF_HASHES
-from exchange.records.dispatch import MAX_CIPHERTEXT_BYTES, MAX_DISPATCH_BYTES, parse_dispatch
-from exchange.records.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, parse_delivery, parse_lane_head
 from exchange.records.receipt import MAX_RECEIPT_BYTES, decode_receipt
-from exchange.records.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES, Statement, parse_read, parse_statement
-from exchange.records.wire import MAX_RECIPIENTS
 from exchange.rules import check_bulletin
 from exchange.rules.catalogue import packaged_catalogue
 from exchange.v1 import bulletin_pb2
-from keys.bounds import MAX_RECORD_BYTES
+from keys.bounds import MAX_NOTE_BYTES, MAX_RECORD_BYTES
 from keys.dsse import MAX_SIGNATURES, MAX_SIGNED_BYTES, Signature, SignedPayload
 from keys.errors import RefusedError
 from keys.frame import payload_type

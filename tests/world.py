@@ -14,6 +14,8 @@ from pathlib import Path
 
 from audit.entry.entry import Body, Kind, parse_body, parse_entry
 from audit.log.lock import SqliteLock
+from audit.record.lane import Withdrawn
+from audit.record.statement import Statement, parse_statement
 from exchange.acts import delivery, intake, publishing
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
 from exchange.acts.delivery_checks import Parcel
@@ -24,9 +26,7 @@ from exchange.authoring.draft import read_draft
 from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import node
 from exchange.node.clock import NodeClock
-from exchange.records.bulletin import encode_bulletin, id_bytes, parse_bulletin, uuid7
-from exchange.records.lane import Withdrawn
-from exchange.records.statement import Statement, parse_statement, recipients_of
+from exchange.records.bulletin import encode_bulletin, id_bytes, parse_bulletin, recipients_of, uuid7
 from exchange.rules import packaged_catalogue
 from exchange.rules.catalogue import Catalogue
 from exchange.store.home_paths import LOCK

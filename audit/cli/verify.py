@@ -259,9 +259,10 @@ def _origin(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) ->
 
 def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "WitnessRules | None":
     """Return whose cosignatures count, as the options say; None where they name nobody."""
-    from audit.note.checkpoint import MAX_NOTE_BYTES, parse_note
+    from audit.note.checkpoint import parse_note
     from audit.note.policy import parse_vkeys
     from audit.verify.witnesses import WitnessRules
+    from keys.bounds import MAX_NOTE_BYTES
     from keys.errors import RefusedError
 
     name = options.roster_file or options.witnesses_file

@@ -9,34 +9,22 @@ from dataclasses import dataclass, field
 
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import Entry, Kind, leaf_hash, parse_entry
+from audit.entry.grammar import ANSWERS
 from audit.evidence import file as ef
-from audit.evidence.records import (
-    Delivery,
-    Dispatch,
-    Request,
-    Statement,
-    opening,
-    read_delivery,
-    read_dispatch,
-    read_lane_head,
-    read_statement,
-)
 from audit.evidence.trust import Trust
 from audit.note.checkpoint import Checkpoint, parse_note
 from audit.note.epochs import epoch_of_origin
 from audit.note.policy import Witnessed
 from audit.note.tlogproof import parse_proof, verify_proof
+from audit.record.dispatch import Dispatch, SignerRole, check_recipients, check_signers, dispatch_digest, parse_dispatch
+from audit.record.lane import Delivery, parse_delivery, parse_lane_head
+from audit.record.statement import ReadRequest, Statement, opening, parse_statement, statement_digest
 from keys import dsse
-from keys.dsse import SignedPayload, payload_type
+from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.identity import AgencyId, record_digest, short
+from keys.identity import AgencyId, short
 from keys.manifest import Officer
 from keys.roster import Member
-
-ANSWERS = frozenset({Kind.RECEIVED, Kind.REFUSED, Kind.DUPLICATE, Kind.WITHDRAWN})
-OPENED_LABEL = b"exchange/v1/opened\0"
-AUTHOR, RELEASER = 1, 2
-_INSIDE = {payload_type("statement"): AUTHOR, payload_type("release"): RELEASER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +67,10 @@ class Case:
     sender: Member
     dispatch: Dispatch | None = None  # None where it was erased
     statement: Statement | None = None
-    signers: tuple[tuple[int, Officer], ...] = ()
+    signers: tuple[tuple[SignerRole, Officer], ...] = ()
     answers: tuple[AnswerProof, ...] = ()
     exported: Proven | None = None
-    request: Request | None = None
+    request: ReadRequest | None = None
     erased: Proven | None = None
     fields: tuple[tuple[str, bytes], ...] = ()
     lane_steps: int = field(default=-1)  # deliveries between ours and the lane head; -1: no head
@@ -150,18 +138,18 @@ def add_dispatch(case: Case) -> str:
             raise RefusedError("MALFORMED", f"{ef.DISPATCH}: missing, though the statement is there")
         return f"not kept any more; the log names it by its digest {short(case.own.body.dispatch_digest)}"
     signed = SignedPayload.decode(data)
-    digest = record_digest("dispatch", signed.payload)
+    digest = dispatch_digest(signed.payload)
     same(ef.DISPATCH, "digest", digest, case.own.body.dispatch_digest)
     (key,) = dsse.verify(
         signed, "dispatch", lambda each: case.trust.operations_key(case.sender.agency, each, case.at_ms)
     )
-    dispatch = read_dispatch(signed.payload)
+    dispatch = parse_dispatch(signed.payload)
     of_federation(ef.DISPATCH, dispatch.federation_id, case.trust)
     same(ef.DISPATCH, "sender", dispatch.sender, case.sender.agency)
     same(ef.DISPATCH, "bulletin", dispatch.bulletin_id, case.own.body.bulletin_id)
     if case.sent:
         same(ef.DISPATCH, "statement", dispatch.statement_digest, case.own.body.statement_digest)
-    elif case.own.member.agency not in dispatch.recipients:
+    elif case.own.member.agency not in dispatch.served:
         raise RefusedError("NOT_FOR_US", f"{ef.DISPATCH}: {case.own.member.agency} is not among its recipients")
     case.dispatch = dispatch
     return f"signed by {case.sender.agency} with operations key {short(key.key_id)}"
@@ -174,20 +162,17 @@ def add_statement(case: Case) -> str:
         return "not shown in this file; the dispatch names it by its digest"
     signed = SignedPayload.decode(data)
     dispatch = case.dispatch
-    same(ef.STATEMENT, "digest", record_digest("statement", signed.payload), dispatch.statement_digest)
-    inside = tuple(sorted((_INSIDE.get(each.payload_type, 0), each.key_id) for each in signed.signatures))
-    if inside != dispatch.signers:
-        raise RefusedError("SIGNERS_DIFFER", f"{ef.STATEMENT}: its signatures are not those that the dispatch lists")
-    people = {key_id: case.trust.person(dispatch.sender, key_id, case.at_ms) for _, key_id in dispatch.signers}
-    roles = ("statement", "release")[: len(inside)]
+    same(ef.STATEMENT, "digest", statement_digest(signed.payload), dispatch.statement_digest)
+    check_signers(signed, dispatch)
+    signers = dispatch.signers
+    people = {each.key_id: case.trust.person(dispatch.sender, each.key_id, case.at_ms) for each in signers}
+    roles = ("statement", "release")[: len(signers)]
     dsse.verify_roles(signed, roles, lambda key_id: people[key_id].public if key_id in people else None)
-    statement = read_statement(signed.payload)
+    statement = parse_statement(signed.payload)
     of_federation(ef.STATEMENT, statement.federation_id, case.trust)
-    named = tuple(sorted([*dispatch.recipients, *(agency for agency, _ in dispatch.absent)]))
-    if named != statement.recipients:
-        raise RefusedError("RECIPIENTS_DIFFER", f"{ef.STATEMENT}: its recipients are not those of the dispatch")
+    check_recipients(statement, dispatch)
     case.statement = statement
-    case.signers = tuple((role, people[key_id]) for role, key_id in inside)
+    case.signers = tuple((each.role, people[each.key_id]) for each in signers)
     return "signed by " + " and ".join(f"{dispatch.sender}/{person.id}" for _, person in case.signers)
 
 
@@ -195,12 +180,12 @@ def add_deliveries(case: Case) -> str:
     """Verify each delivery: in a lane of the sender's, of this dispatch, and the one that the log names."""
     found = []
     for (agency, number), name in sorted(ef.numbered(case.core, ef.DELIVERIES).items()):
-        delivery = read_delivery(case.core[name])
+        delivery = parse_delivery(case.core[name])
         same(name, "dispatch", delivery.dispatch_digest, case.own.body.dispatch_digest)
-        of_federation(name, delivery.lane[0], case.trust)
-        same(name, "sender", delivery.lane[1], case.sender.agency)
-        same(name, "recipient", delivery.recipient, agency)
-        if case.dispatch is not None and agency not in case.dispatch.recipients:
+        of_federation(name, delivery.lane.federation_id, case.trust)
+        same(name, "sender", delivery.lane.sender, case.sender.agency)
+        same(name, "recipient", delivery.lane.recipient, agency)
+        if case.dispatch is not None and agency not in case.dispatch.served:
             raise RefusedError("NOT_FOR_US", f"{name}: {agency} is not among the dispatch's recipients")
         found.append(AnswerProof(agency=agency, number=number, delivery=delivery))
     if not case.sent:
@@ -220,14 +205,14 @@ def _add_lane_head(case: Case) -> str:
     if case.sent or len(case.answers) != 1:
         raise RefusedError("MALFORMED", f"{ef.LANE_HEAD}: it belongs to one delivery of a recipient's file")
     signed = SignedPayload.decode(case.core[ef.LANE_HEAD])
-    head = read_lane_head(signed.payload)
+    head = parse_lane_head(signed.payload)
     sender = case.sender.agency
     dsse.verify(signed, "lane-head", lambda key_id: case.trust.operations_key(sender, key_id, head.time_ms))
     last = case.answers[0].delivery
-    same(ef.LANE_HEAD, "lane", repr(head.lane), repr(last.lane))
+    same(ef.LANE_HEAD, "lane", head.lane, last.lane)
     later = ef.unpack_deliveries(case.core.get(ef.LANE_DELIVERIES, b""))
     for data in later:
-        step = read_delivery(data)
+        step = parse_delivery(data)
         if (step.lane, step.sequence, step.previous) != (last.lane, last.sequence + 1, last.digest):
             raise RefusedError("LANE_FORK", f"{ef.LANE_DELIVERIES}: number {step.sequence} does not follow on ours")
         last = step

@@ -1,20 +1,16 @@
 """What ties an evidence file to its making: who took content out and why, and what the author had seen when signing."""
 
-from hashlib import sha256
-
 from audit.entry.entry import Kind
 from audit.evidence import file as ef
 from audit.evidence.case import Case, of_federation, own_entry, prove, same
-from audit.evidence.records import Request, read_request
 from audit.evidence.trust import Trust
 from audit.note.checkpoint import Checkpoint
+from audit.record.statement import ReadRequest, opened_digest, parse_read, read_digest
 from audit.tree.proof import verify_consistency
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.signing import PublicKey
-
-OPENED_LABEL = b"exchange/v1/opened\0"
 
 
 def add_export(case: Case) -> str:
@@ -29,13 +25,13 @@ def add_export(case: Case) -> str:
     if len(parts) != 3 or not shown:
         raise RefusedError("MALFORMED", f"{ef.EXPORTED}, {ef.REQUEST} and {ef.BLIND} stand beside content, together")
     signed = SignedPayload.decode(case.core[ef.REQUEST])
-    request = read_request(signed.payload)
+    request = parse_read(signed.payload)
     exported = own_entry(case, ef.EXPORTED, Kind.EXPORTED, case.own)
-    digest = sha256(OPENED_LABEL + case.core[ef.BLIND] + request.digest).digest()
+    digest = opened_digest(case.core[ef.BLIND], read_digest(signed.payload))
     same(ef.EXPORTED, "request", digest, exported.body.digest)
     of_federation(ef.REQUEST, request.federation_id, case.trust)
     wanted = (case.own.member.agency, case.sender.agency, case.own.body.bulletin_id, purpose)
-    same(ef.REQUEST, "words", (request.agency, request.sender, request.bulletin_id, request.purpose), wanted)
+    same(ef.REQUEST, "words", (request.agency, request.sender, request.bulletin_id, request.reason), wanted)
     case.exported, case.request = exported, request
     who = f"{request.agency}/{request.officer}"
     if not signed.signatures:
@@ -57,7 +53,7 @@ def stamped_note(case: Case) -> bytes:
     return row.note.encode()
 
 
-def _officer(trust: Trust, request: Request, key_id: bytes) -> PublicKey:
+def _officer(trust: Trust, request: ReadRequest, key_id: bytes) -> PublicKey:
     person = trust.person(request.agency, key_id, request.time_ms)
     same(ef.REQUEST, "officer", request.officer, person.id)
     return person.public

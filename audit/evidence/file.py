@@ -36,6 +36,7 @@ _SINGLE = frozenset(
         *(LOG_HEAD, LANE_HEAD, LANE_DELIVERIES, FIELDS, STAMP, STAMPED),
     )
 )
+MAX_SEQUENCE_GAP = 1000  # deliveries between ours and a lane head that evidence carries along
 MAX_PURPOSE = 500  # characters, as the reason of a request
 MAX_LANE_DELIVERY_BYTES = 1 << 10
 

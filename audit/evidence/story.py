@@ -11,13 +11,19 @@ from audit.entry.entry import Kind, Outcome
 from audit.entry.names import instant
 from audit.evidence import file as ef
 from audit.evidence.case import AnswerProof, Case, Proven
-from audit.evidence.records import ABSENT_REASONS, URGENCIES
 from audit.evidence.steps import Examination
+from audit.record.dispatch import AbsentReason, SignerRole
 from audit.verify.verdict import Step
 from keys.text import safe_text
 from keys.words import words
 
-_ROLES = {1: "author", 2: "second person, who released it"}
+_ROLES = {SignerRole.AUTHOR: "author", SignerRole.RELEASER: "second person, who released it"}
+_ABSENT = {
+    AbsentReason.NO_KEY: "it had no valid key",
+    AbsentReason.SUSPENDED: "it was suspended",
+    AbsentReason.LEFT: "it had left",
+    AbsentReason.SERVED_BEFORE: "it was served before",
+}
 TITLES = {
     "roster": "The keys are those of the federation",
     "dispatch": "The sending agency signed for it",
@@ -95,7 +101,7 @@ def when(time_us: int) -> str:
 
 def _summary(case: Case) -> list[str]:
     own, sender = case.own, case.sender.agency
-    to = ", ".join(case.dispatch.recipients) if case.dispatch else ", ".join(a.agency for a in case.answers)
+    to = ", ".join(case.dispatch.served) if case.dispatch else ", ".join(a.agency for a in case.answers)
     verb = "sealed a bulletin and sent it to" if case.sent else "sent a sealed bulletin to"
     told = [f"{sender} {verb} {to or 'others'}. {own.member.agency}'s log has it at {when(own.entry.time_us)}."]
     if case.statement is not None:
@@ -131,12 +137,10 @@ def _people(case: Case) -> list[Row]:
     for role, person in case.signers:
         cells = (f"{person.id} of {case.sender.agency}", f"{_ROLES[role]}; key {person.public.key_id[:4].hex()}")
         rows.append(Row(head="Signed by", cells=cells))
-    for agency, reason in case.dispatch.absent if case.dispatch else ():
-        rows.append(Row(head="Not served", cells=(agency, ABSENT_REASONS.get(reason, f"reason {reason}"))))
+    for absent in case.dispatch.absent if case.dispatch else ():
+        rows.append(Row(head="Not served", cells=(absent.agency, _ABSENT[absent.reason])))
     if case.dispatch is not None:
-        rows.append(
-            Row(head="Urgency", cells=(URGENCIES.get(case.dispatch.urgency, "unknown"), "as the dispatch says"))
-        )
+        rows.append(Row(head="Urgency", cells=(case.dispatch.urgency.name.lower(), "as the dispatch says")))
     rows.append(Row(head="This file", cells=(f"made by {case.own.member.agency}", _maker(case))))
     return rows
 

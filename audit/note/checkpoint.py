@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 from keys.values import hot_value
 
 if TYPE_CHECKING:  # a verifier need not load what signs
     from keys.signing import Signer
 
-MAX_NOTE_BYTES = 64 << 10  # room for 32 signature lines, a few of them post-quantum
 MAX_SIGNATURE_LINES = 32
 MAX_SIZE = (1 << 63) - 1
 ED25519_TYPE = 0x01  # C2SP's number of a plain Ed25519 note signature

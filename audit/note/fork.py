@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, decode_base64, parse_note, verify_note
+from audit.note.checkpoint import Checkpoint, VerifierKey, decode_base64, parse_note, verify_note
 from audit.tree.proof import MAX_PROOF_HASHES, consistency_roots, verify_consistency
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
 FIRST_LINE = "exchange-fork/1"

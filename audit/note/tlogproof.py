@@ -11,8 +11,9 @@ from binascii import b2a_base64
 from collections.abc import Sequence
 
 from audit.entry.entry import MAX_ENTRY_BYTES, leaf_hash
-from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, decode_base64, verify_note
+from audit.note.checkpoint import Checkpoint, VerifierKey, decode_base64, verify_note
 from audit.tree.proof import MAX_PROOF_HASHES, verify_inclusion
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 from keys.values import hot_value
 

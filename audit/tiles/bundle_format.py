@@ -15,7 +15,7 @@ from shutil import copyfileobj
 from typing import BinaryIO
 
 from audit.entry.grammar import LINES
-from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, parse_note
+from audit.note.checkpoint import Checkpoint, parse_note
 from audit.note.tlogproof import MAX_PROOF_BYTES
 from audit.tiles.bundle_readme import readme
 from audit.tiles.tar import BLOCK, END, header
@@ -33,6 +33,7 @@ from audit.tiles.tile_names import (
 )
 from audit.tiles.tiles import MissingError, TileFolder
 from audit.tree.merkle import TILE_WIDTH
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
 README, POLICY, KEYS, WITNESSES, SCRIPT = "README", "policy", "keys", "witnesses.vkeys", "check.py"

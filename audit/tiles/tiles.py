@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from audit.note.checkpoint import MAX_NOTE_BYTES
 from audit.tiles.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, MAX_BUNDLE_BYTES, parse_tile_name, tile_name
 from audit.tree.merkle import TILE_WIDTH, Tree
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from audit.entry.entry import leaf_hash
-from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, parse_note, verify_note
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.tlogproof import FIRST_LINE, MAX_PROOF_BYTES, TlogProof, parse_proof
 from audit.tiles.subtree_roots import Border
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH
 from audit.tree.proof import InclusionError, verify_inclusion
 from audit.verify.entry_run import Finding
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
 OUTSIDE_STEP = 7

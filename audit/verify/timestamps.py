@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.note.checkpoint import MAX_NOTE_BYTES, VerifierKey, parse_note, verify_note
+from audit.note.checkpoint import VerifierKey, parse_note, verify_note
 from audit.note.policy import WitnessPolicy
 from audit.tiles.bundle_folder import BundleFolder
 from audit.tiles.subtree_roots import Border
 from audit.tiles.tiles import TileFolder
 from audit.verify.rfc3161 import MAX_TOKEN_BYTES, STAMPS_FOLDER, Stamped, verify_token
 from audit.verify.verdict import EXIT_REFUTED, NOT_CHECKED, OK, REFUTED, Report, Step
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
 if TYPE_CHECKING:

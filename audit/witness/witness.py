@@ -13,22 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from audit.note.checkpoint import (
-    MAX_NOTE_BYTES,
-    MAX_SIZE,
-    Checkpoint,
-    Note,
-    VerifierKey,
-    decode_base64,
-    parse_note,
-    verify_read,
-)
+from audit.note.checkpoint import MAX_SIZE, Checkpoint, Note, VerifierKey, decode_base64, parse_note, verify_read
 from audit.note.cosignature import cosign
 from audit.note.fork import Fork, pair, with_proof
 from audit.note.policy import WitnessPolicy
 from audit.tree.merkle import EMPTY_ROOT
 from audit.tree.proof import MAX_PROOF_HASHES, ConsistencyError, verify_consistency
 from audit.witness.witness_state import Held, WitnessState
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 from keys.signing import Signer
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from audit.entry.entry import HEAD_LENGTH, parse_body
 from audit.entry.grammar import ANSWERS
-from exchange.records.lane import LaneClass, LaneHead, LaneId, check_head, delivery_digest, parse_delivery
-from exchange.records.wire import ZERO_DIGEST
+from audit.record.lane import LaneClass, LaneHead, LaneId, delivery_digest, parse_delivery
+from audit.record.wire import ZERO_DIGEST
+from exchange.records.lane_rules import check_head
 from exchange.store.store import InboundRow, LaneState, Reads
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError

@@ -13,12 +13,12 @@ from functools import lru_cache
 from audit.entry.entry import Body, Kind, Outcome
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.epochs import epoch_of_origin
+from audit.record.dispatch import Dispatch, parse_dispatch
+from audit.record.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
 from audit.tree.proof import verify_consistency
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import RECALLS
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.records.dispatch import Dispatch, parse_dispatch
-from exchange.records.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
 from exchange.records.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
 from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.store.store import DeliveryState, HeldBulletin, LaneState, OutboundRow, Reads

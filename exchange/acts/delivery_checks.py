@@ -8,12 +8,7 @@ checks are numbered on from those of the message (``intake``).
 from __future__ import annotations
 
 from audit.record.commitments import disclosure_root
-from exchange.acts.authorship import check_author_named, check_role, check_signature, find_author
-from exchange.acts.node_view import NodeView
-from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of
-from exchange.acts.unit_of_work import RandomBytes
-from exchange.records.bulletin import is_understood, parse_bulletin
-from exchange.records.dispatch import (
+from audit.record.dispatch import (
     Dispatch,
     check_recipients,
     check_signers,
@@ -21,9 +16,15 @@ from exchange.records.dispatch import (
     parse_dispatch,
     recipient_of,
 )
-from exchange.records.lane import LaneHead, LaneId, LaneStep, check_class
+from audit.record.lane import LaneHead, LaneId
+from audit.record.statement import Statement, parse_statement
+from exchange.acts.authorship import check_author_named, check_role, check_signature, find_author
+from exchange.acts.node_view import NodeView
+from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of
+from exchange.acts.unit_of_work import RandomBytes
+from exchange.records.bulletin import is_understood, parse_bulletin, recipients_of
+from exchange.records.lane_rules import LaneStep, check_class
 from exchange.records.sealed_statement import check_envelope, open_statement
-from exchange.records.statement import Statement, parse_statement, recipients_of
 from exchange.rules import check_bulletin, refusing
 from exchange.rules.complaint import RulesError
 from exchange.store.store import Facts, HeldBulletin, Reads

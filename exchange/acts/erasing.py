@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from audit.entry.entry import Body, Kind
+from audit.record.statement import parse_read
 from exchange.acts import retention_rules as retention
 from exchange.acts.retention_rules import day_of, is_due
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.records.statement import parse_read
 from exchange.store.store import HeldBulletin, NodeStore, Reads
 from keys.dsse import SignedPayload
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from audit.entry.entry import Body, Kind, Outcome
+from audit.record.dispatch import Dispatch
+from audit.record.lane import LaneHead, LaneId, parse_lane_head
+from audit.record.statement import opening
 from exchange.acts.delivery_checks import Accepted, Parcel, check_parcel, read_dispatch
 from exchange.acts.lane_position import standing
 from exchange.acts.node_view import NodeView
@@ -19,9 +22,7 @@ from exchange.acts.notices import apply_notices
 from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.stored_bulletin import retention_of
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
-from exchange.records.dispatch import Dispatch
-from exchange.records.lane import LaneHead, LaneId, LaneStep, advance, check_head, parse_lane_head
-from exchange.records.statement import opening
+from exchange.records.lane_rules import LaneStep, advance, check_head
 from exchange.store.store import Content, HeldBulletin, InboundRow, LaneState, Reads
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError

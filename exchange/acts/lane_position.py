@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from exchange.records.lane import LaneId, Position, lane_head_digest, parse_delivery
+from audit.record.lane import LaneId, lane_head_digest, parse_delivery
+from exchange.records.lane_rules import Position
 from exchange.store.store import LaneState, Reads
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.entry.entry import Body, Kind, Outcome, Role
+from audit.record.statement import ReadPurpose, opened_digest
 from exchange.acts.node_view import NodeView
 from exchange.acts.reading import Reader, check_allowed, check_nonce, check_statement, find_held
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
-from exchange.records.statement import ReadPurpose, opened_digest
 from exchange.store.store import HeldBulletin
 from keys.errors import RefusedError
 from keys.identity import short

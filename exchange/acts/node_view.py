@@ -16,14 +16,13 @@ from audit.note.epochs import end_before, opening_of
 from exchange.rules.catalogue import Catalogue
 from exchange.store.storage_key import StorageKeys
 from keys.errors import RefusedError
-from keys.federation import Federation
+from keys.federation import GRACE_MS, Federation
 from keys.identity import AgencyId, short
 from keys.manifest import LogEpoch
 from keys.sealing import EncryptionKey
 from keys.signing import Signer
 
 FIRST = (LogEpoch(epoch=1),)
-GRACE_MS = 30 * 86_400_000  # traffic goes on so long under a roster that has expired or been replaced
 
 
 def epochs_of(federation: Federation, agency: AgencyId) -> tuple[LogEpoch, ...]:

@@ -11,6 +11,9 @@ from dataclasses import replace
 
 from audit.entry.entry import Body, Kind, Role
 from audit.record.commitments import disclosure_root
+from audit.record.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
+from audit.record.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
+from audit.record.statement import MAX_STATEMENT_BYTES, Statement, opening, parse_statement, statement_digest
 from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, find_author
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import apply_notices
@@ -23,24 +26,21 @@ from exchange.acts.stored_bulletin import (
     retention_of,
 )
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
-from exchange.records.bulletin import id_bytes, parse_bulletin
-from exchange.records.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
-from exchange.records.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
+from exchange.records.bulletin import id_bytes, parse_bulletin, recipients_of
 from exchange.records.sealed_statement import Sealed, seal_statement
-from exchange.records.statement import Statement, opening, parse_statement, recipients_of, statement_digest
 from exchange.rules import check_bulletin
 from exchange.rules.complaint import RulesError
 from exchange.store.store import Content, Facts, HeldBulletin, OutboundRow, Reads
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
+from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
 from keys.roster import MemberStatus
 from keys.signing import PublicKey
 from keys.values import hot_value
 
-MAX_STATEMENT_BYTES = (1 << 20) - 4096  # with its signature and length it must fit the largest bucket
-TRANSPORT_MS = 14 * 86_400_000  # the recipients' encryption keys are published so far ahead
+TRANSPORT_MS = 14 * DAY_MS  # the recipients' encryption keys are published so far ahead
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)

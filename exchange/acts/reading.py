@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.entry.entry import Body, Kind, Outcome, Role
+from audit.record.statement import ReadPurpose, ReadRequest, opened_digest, parse_read
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import NOTHING, RandomBytes, UnitOfWork
-from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, parse_read
 from exchange.store.store import HeldBulletin, Reads
 from keys import dsse
 from keys.dsse import SignedPayload

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exchange.store.store import HeldBulletin
+from keys.durations import DAY_MS
 
-DAY_MS = 86_400_000
 STORAGE_KEY_DAYS = 30  # a storage key serves new bulletins so long
 DRAIN_MS = 3_600_000  # what was wrapped under the key before is long committed by then
 WINDOW_GRACE_MS = 7 * DAY_MS  # an encryption key outlives its window so long, for what was on its way

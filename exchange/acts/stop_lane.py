@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from audit.entry.entry import Body, Kind, Outcome
+from audit.record.lane import parse_delivery, parse_lane_head
 from exchange.acts.intake import Message, lane_of
 from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.equivocation import Equivocation
-from exchange.records.lane import EquivocationError, parse_delivery, parse_lane_head
+from exchange.records.lane_rules import EquivocationError
 from exchange.store.store import LaneState
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from audit.record.dispatch import parse_dispatch
+from audit.record.statement import parse_statement
 from exchange.records.bulletin import (
     expires_ms,
     id_bytes,
@@ -12,15 +14,14 @@ from exchange.records.bulletin import (
     review_day,
 )
 from exchange.records.corrections import mismatches
-from exchange.records.dispatch import parse_dispatch
 from exchange.records.sealed_statement import open_sealed
-from exchange.records.statement import parse_statement
 from exchange.rules.catalogue import Catalogue
 from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Content, Facts, HeldBulletin, Reads
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin, Relation
 from keys.dsse import SignedPayload
+from keys.durations import HOUR_MS
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import short
 
@@ -66,9 +67,6 @@ def check_correction(correction: Bulletin, target: Bulletin) -> None:
     """
     for path in mismatches(correction, target):
         raise RefusedError("TARGET_DIFFERS", f"the old value at {path[:80]!a} is not what stands there")
-
-
-HOUR_MS = 3_600_000
 
 
 _TARGETED = frozenset(

@@ -18,10 +18,9 @@ from google.protobuf.descriptor import EnumDescriptor
 from exchange.records.bulletin import EPOCH, enum_words, kind_of
 from exchange.rules.catalogue import Catalogue, KindPolicy
 from exchange.v1 import bulletin_pb2 as pb
+from keys.durations import DAY_MS
 
 BLANK = "# ←"  # marks what the officer fills in; an example follows "e.g."
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 LOOKOUT_DAYS = 30  # what a template proposes; policy allows more
 _COLUMN = 34  # where comments begin
 

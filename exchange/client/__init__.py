@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from audit.record.statement import ReadPurpose
     from exchange.client.client import Client
     from exchange.client.session import Surroundings
     from exchange.client.values import Composed, Exported, Hold, Opened, Published, Received, Sent, SentState
-    from exchange.records.statement import ReadPurpose
     from exchange.rules.complaint import RulesError
     from keys.errors import IntegrityError, RefusedError, UnavailableError
 

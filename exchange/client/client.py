@@ -21,6 +21,7 @@ from typing import Self
 
 from audit.entry.entry import Kind
 from audit.note.epochs import epoch_of_origin
+from audit.record.statement import ReadPurpose
 from exchange.client.agent import open_keys
 from exchange.client.compose import Source
 from exchange.client.publishing import Publishing
@@ -41,7 +42,6 @@ from exchange.client.values import (
 from exchange.node.enrolment import Enrolment, load_enrolment
 from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import receipt_from_message
-from exchange.records.statement import ReadPurpose
 from exchange.rules.complaint import RulesError
 from exchange.store.log_position import place_of
 from exchange.v1 import node_pb2

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
+from audit.record.statement import Statement, statement_digest
 from exchange.client.batcher import Gatherer
 from exchange.client.compose import (
     Source,
@@ -19,9 +20,8 @@ from exchange.client.compose import (
 )
 from exchange.client.session import PAGE, Line, translate
 from exchange.client.values import Composed, Published, uuid_text
-from exchange.records.bulletin import encode_bulletin, id_bytes, kind_of
+from exchange.records.bulletin import encode_bulletin, id_bytes, kind_of, recipients_of
 from exchange.records.receipt import receipt_from_message
-from exchange.records.statement import Statement, recipients_of, statement_digest
 from exchange.rules.complaint import Complaint, RulesError
 from exchange.v1 import node_pb2
 from keys import dsse

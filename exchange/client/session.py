@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import grpc
 
+from audit.record.statement import LogHead, ReadPurpose, ReadRequest
 from exchange.client.verifier import Verifier
 from exchange.node.enrolment import Enrolment, load_seen, save_seen
 from exchange.records.receipt import VerifiedReceipt
-from exchange.records.statement import LogHead, ReadPurpose, ReadRequest
 from exchange.rpc.transport.channel import blocking_desk_channel
 from exchange.rpc.transport.status import error_of
 from exchange.v1 import node_pb2, node_pb2_grpc

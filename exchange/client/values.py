@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from audit.record.statement import Statement
 from exchange.records.receipt import Receipt
-from exchange.records.statement import Statement
 from exchange.store.store import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin

@@ -13,10 +13,7 @@ from audit.entry.entry import Kind
 from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
 from audit.note.epochs import epoch_of_origin
 from audit.record.commitments import disclosure_root
-from exchange.acts.node_view import newest_epoch
-from exchange.client.values import ABSENT, SentState
-from exchange.records.bulletin import parse_bulletin
-from exchange.records.dispatch import (
+from audit.record.dispatch import (
     AbsentReason,
     Dispatch,
     check_recipients,
@@ -24,7 +21,11 @@ from exchange.records.dispatch import (
     dispatch_digest,
     parse_dispatch,
 )
-from exchange.records.lane import delivery_digest, parse_delivery
+from audit.record.lane import delivery_digest, parse_delivery
+from audit.record.statement import LogHead, Statement, opened_digest, parse_statement, read_digest, statement_digest
+from exchange.acts.node_view import newest_epoch
+from exchange.client.values import ABSENT, SentState
+from exchange.records.bulletin import parse_bulletin, recipients_of
 from exchange.records.receipt import (
     Receipt,
     VerifiedReceipt,
@@ -33,15 +34,6 @@ from exchange.records.receipt import (
     reason_name,
     receipt_from_message,
     verify_receipt,
-)
-from exchange.records.statement import (
-    LogHead,
-    Statement,
-    opened_digest,
-    parse_statement,
-    read_digest,
-    recipients_of,
-    statement_digest,
 )
 from exchange.rules.catalogue import Catalogue, packaged_catalogue
 from exchange.store.store import DeliveryState

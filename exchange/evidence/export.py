@@ -8,12 +8,12 @@ officer, instead.
 from __future__ import annotations
 
 from audit.entry.entry import Body, Kind, Role
+from audit.record.statement import ReadPurpose, ReadRequest, opened_digest, read_digest
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.evidence.gather_evidence import Shown
 from exchange.node.node import Node, now_ms
-from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, read_digest
 from exchange.store.store import HeldBulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError

@@ -18,19 +18,20 @@ from audit.entry.entry import HEAD_LENGTH
 from audit.entry.kinds import Kind
 from audit.evidence import file as ef
 from audit.evidence.pages import make_pages
-from audit.evidence.records import MAX_SEQUENCE_GAP, read_delivery, read_dispatch, read_lane_head
 from audit.evidence.zip import write_archive
 from audit.note.checkpoint import parse_note
 from audit.note.tlogproof import parse_proof
 from audit.record.commitments import HEADER_FIELDS
 from audit.record.disclosure import format_disclosure, open_fields, parse_disclosure
+from audit.record.dispatch import parse_dispatch
+from audit.record.lane import parse_delivery, parse_lane_head
+from audit.record.statement import parse_statement
 from exchange.acts.directory import RecordKind
 from exchange.authoring.render import render
 from exchange.authoring.render_fields import Block, field_lines
 from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.records.bulletin import is_understood, milliseconds, parse_bulletin
 from exchange.records.receipt import decode_receipt, format_receipt
-from exchange.records.statement import parse_statement
 from exchange.store.log_position import epoch_of, index_of, place_of
 from exchange.store.store import HeldBulletin, InboundRow, LaneState, OutboundRow, Reads
 from exchange.v1 import bulletin_pb2
@@ -125,7 +126,7 @@ def _others(reads: Reads, held: HeldBulletin) -> str:
     own = (reads.meta("agency") or b"").decode()
     if held.sender != own:
         return f"{held.sender} sent it, and its own log proves that: it can write evidence for it"
-    peers = sorted({read_delivery(row.delivery).recipient for row in reads.outbound_of(held.entry_index)})
+    peers = sorted({parse_delivery(row.delivery).lane.recipient for row in reads.outbound_of(held.entry_index)})
     return f"Its recipients' own logs prove that they received it: {', '.join(peers)} can write evidence for it"
 
 
@@ -195,7 +196,7 @@ def _sent(reads: Reads, logs: EpochLogs, held: HeldBulletin, left: list[str]) ->
     members: dict[str, bytes] = {}
     count: dict[str, int] = {}
     for row in rows:
-        agency = read_delivery(row.delivery).recipient
+        agency = parse_delivery(row.delivery).lane.recipient
         if gone := logs.missing(epoch_of(row.queued_index), index_of(row.queued_index)):
             left.append(f"a delivery to {agency}: {gone}")
             continue
@@ -261,10 +262,10 @@ def _erased(logs: EpochLogs, epoch: int, index: int) -> bytes | None:
 def _received(reads: Reads, held: HeldBulletin) -> dict[str, bytes]:
     """The one delivery to us, and the sender's newest lane head with the deliveries up to it."""
     lane, row = _inbound(reads, held)
-    recipient = read_delivery(row.delivery).recipient
+    recipient = parse_delivery(row.delivery).lane.recipient
     members = {f"deliveries/{recipient}-1.bin": row.delivery}
-    later = reads.inbound_after(lane.row, row.sequence, MAX_SEQUENCE_GAP)
-    head = read_lane_head(SignedPayload.decode(lane.head).payload) if lane.head else None
+    later = reads.inbound_after(lane.row, row.sequence, ef.MAX_SEQUENCE_GAP)
+    head = parse_lane_head(SignedPayload.decode(lane.head).payload) if lane.head else None
     if head is None:
         return members
     upto = [each for each in later if each.sequence <= head.sequence]
@@ -319,7 +320,7 @@ def _manifests(reads: Reads, core: Mapping[str, bytes], sender: str, *, later: b
     if ef.DISPATCH in core:
         signed = SignedPayload.decode(core[ef.DISPATCH])
         wanted[sender] |= {each.key_id for each in signed.signatures}
-        wanted[sender] |= {key_id for _, key_id in read_dispatch(signed.payload).signers}
+        wanted[sender] |= {each.key_id for each in parse_dispatch(signed.payload).signers}
     if ef.LANE_HEAD in core:
         wanted[sender] |= {each.key_id for each in SignedPayload.decode(core[ef.LANE_HEAD]).signatures}
     if ef.REQUEST in core:

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audit.record.statement import LogHead
 from exchange.node.config import load_config
-from exchange.records.statement import LogHead
 from keys import certificate
 from keys.agency import CA_FILE, TLS_FILE
 from keys.errors import IntegrityError, RefusedError

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.log.lock import SqliteLock
+from audit.record.lane import LaneClass, parse_lane_head
 from exchange.acts import erasing
 from exchange.acts import retention_rules as retention
 from exchange.acts.erasing import Run, _same, erase_again, erase_due
 from exchange.acts.retention_rules import Sight
 from exchange.acts.unit_of_work import RandomBytes
 from exchange.node.writer import Writer
-from exchange.records.lane import LaneClass, parse_lane_head
 from exchange.store.factory import open_store, store_exists, store_in
 from exchange.store.storage_key import ID_BYTES, StorageKeys
 from exchange.store.store import Reads

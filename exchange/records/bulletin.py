@@ -7,6 +7,7 @@ facts that the node needs without understanding a kind.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import cache
 from uuid import UUID
@@ -15,8 +16,10 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from exchange.v1.bulletin_pb2 import Bulletin
+from audit.record.wire import need_agency
+from exchange.v1.bulletin_pb2 import Addressee, Bulletin
 from keys.errors import RefusedError
+from keys.identity import AgencyId
 from keys.scan import scan
 
 MAX_BULLETIN_BYTES = 1 << 20  # what a sealed body may hold; an officer's file is at most a quarter of it
@@ -166,3 +169,18 @@ def enum_word(enum: EnumDescriptor, number: int) -> str:
 def enum_words(enum: EnumDescriptor) -> dict[str, int]:
     """Map an enum's words, as officers type them, to numbers; "unspecified" is none of them."""
     return {enum_word(enum, value.number): value.number for value in enum.values if value.number}
+
+
+def recipients_of(addressees: Iterable[Addressee], sender: str) -> tuple[AgencyId, ...]:
+    """Return the recipients that a bulletin's addressees mean: each once, ascending by bytes, the sender left out.
+
+    Author's client, publishing, intake and reader each compute it again. Groups are no agencies yet and are refused.
+
+    Raises:
+        RefusedError: NO_RECIPIENT if nobody is left; MALFORMED for what is no agency.
+    """
+    found = {need_agency(addressee.agency) for addressee in addressees}
+    recipients = tuple(sorted(agency for agency in found if agency != sender))
+    if not recipients:
+        raise RefusedError("NO_RECIPIENT", f"nobody but {sender} is addressed")
+    return recipients

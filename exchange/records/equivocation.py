@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exchange.records.lane import LaneHead, LaneId, check_head, delivery_digest, parse_delivery, parse_lane_head
-from exchange.records.wire import encode, malformed, parse
-from exchange.v1 import dispatch_pb2
+from audit.record.lane import LaneHead, LaneId, delivery_digest, parse_delivery, parse_lane_head
+from audit.record.wire import encode, malformed, parse
+from audit.v1 import dispatch_pb2
+from exchange.records.lane_rules import check_head
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import short

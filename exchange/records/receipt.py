@@ -13,18 +13,17 @@ from dataclasses import field
 from functools import lru_cache
 
 from audit.entry.entry import MAX_ENTRY_BYTES, Body, Entry, Kind, Outcome, leaf_hash, parse_body, parse_entry
+from audit.entry.grammar import ANSWERS
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.tlogproof import MAX_PROOF_BYTES, TlogProof, format_proof, parse_proof
+from audit.record.wire import encode, malformed, parse
 from audit.tree.proof import verify_inclusion
-from exchange.records.wire import encode, malformed, parse
-from exchange.v1 import dispatch_pb2
+from audit.v1 import dispatch_pb2
 from keys.errors import RefusedError
 from keys.identity import short
 from keys.values import hot_value
 
 MAX_RECEIPT_BYTES = MAX_PROOF_BYTES + MAX_ENTRY_BYTES + 16
-# Every numbered delivery gets exactly one entry of these.
-ANSWERS = frozenset({Kind.RECEIVED, Kind.REFUSED, Kind.DUPLICATE, Kind.WITHDRAWN})
 _OUTCOMES = frozenset(Outcome)
 
 

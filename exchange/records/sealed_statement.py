@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from exchange.records.dispatch import (
+from audit.record.dispatch import (
     Absent,
     Dispatch,
     Recipient,
@@ -19,7 +19,7 @@ from exchange.records.dispatch import (
     signers_of,
     wrap_digest,
 )
-from exchange.records.statement import Statement, statement_digest
+from audit.record.statement import Statement, statement_digest
 from keys.dsse import SignedPayload, sign
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short

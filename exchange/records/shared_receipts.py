@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from audit.entry.entry import leaf_hash, parse_head
 from audit.note.checkpoint import parse_note
+from audit.record.wire import need_ascending
 from audit.tree.multiproof import single_proofs
+from audit.v1 import dispatch_pb2
 from exchange.records.receipt import Receipt, make_receipt
-from exchange.records.wire import need_ascending
-from exchange.v1 import dispatch_pb2
 from keys.errors import RefusedError
 
 MAX_RECEIPTS = 1000  # of one message, single ones counted

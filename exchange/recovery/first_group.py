@@ -13,12 +13,12 @@ from audit.entry.entry import Body, Kind, Outcome
 from audit.note.checkpoint import Checkpoint
 from audit.note.epochs import epoch_of_origin
 from audit.note.tlogproof import parse_proof
+from audit.record.dispatch import parse_dispatch
+from audit.record.lane import Delivery, LaneClass, LaneId, delivery_digest, parse_delivery
+from audit.record.statement import opening, parse_statement
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.records.dispatch import parse_dispatch
-from exchange.records.lane import Delivery, LaneClass, LaneId, delivery_digest, parse_delivery
-from exchange.records.statement import opening, parse_statement
 from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
 from exchange.store.store import Content, DeliveryState, Facts, HeldBulletin, LaneState, OutboundRow
 from keys.dsse import SignedPayload

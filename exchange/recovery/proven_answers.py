@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from audit.entry.entry import Kind
+from audit.entry.grammar import ANSWERS
 from audit.note.checkpoint import Checkpoint, parse_note, verify_note
+from audit.record.dispatch import dispatch_digest
+from audit.record.lane import Delivery, LaneId, delivery_digest, parse_delivery
 from exchange.acts.node_view import NodeView
-from exchange.records.dispatch import dispatch_digest
-from exchange.records.lane import Delivery, LaneId, delivery_digest, parse_delivery
-from exchange.records.receipt import ANSWERS, Receipt, VerifiedReceipt, origin_of, verify_receipt
+from exchange.records.receipt import Receipt, VerifiedReceipt, origin_of, verify_receipt
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short

@@ -16,9 +16,8 @@ from exchange.rules.catalogue import Catalogue, KindPolicy
 from exchange.rules.codes import SPECIMEN
 from exchange.rules.complaint import Complaint
 from exchange.v1 import bulletin_pb2 as pb
+from keys.durations import DAY_MS, HOUR_MS
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 # Year-ends fall within these offsets from UTC; the number's year is the one on the officer's wall.
 _EARLIEST, _LATEST = dt.timedelta(hours=-12), dt.timedelta(hours=14)
 _UNIX = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

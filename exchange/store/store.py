@@ -105,7 +105,7 @@ class OutboundRow:
     opening: bytes  # what their RECEIVED must carry
     state: DeliveryState = DeliveryState.WAITING
     reason: int = 0  # audit.v1.Outcome
-    receipt: bytes = b""  # exchange.v1.Receipt, theirs
+    receipt: bytes = b""  # audit.v1.Receipt, theirs
     since_ms: int = 0
 
 

@@ -5,8 +5,8 @@ The services of a node. Desk answers its own officers and systems, on a listener
 AuditLog answer peers.
 """
 
+from audit.v1 import dispatch_pb2 as _dispatch_pb2
 from collections import abc as _abc
-from exchange.v1 import dispatch_pb2 as _dispatch_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -967,7 +967,7 @@ class OutboxState(_message.Message):
     """a refusal code, an absent reason, or empty"""
     sequence: _builtins.int
     delivery: _builtins.bytes
-    """exchange.v1.Delivery"""
+    """audit.v1.Delivery"""
     opening: _builtins.bytes
     """what RECEIVED must carry: only who has the salt can compute it"""
     since_ms: _builtins.int
@@ -1371,7 +1371,7 @@ class RecoveredDelivery(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     delivery: _builtins.bytes
-    """exchange.v1.Delivery"""
+    """audit.v1.Delivery"""
     kind: _builtins.str
     """the body's key; our word alone, as the number"""
     number: _builtins.str
@@ -1407,7 +1407,7 @@ class RecoveredReceipt(_message.Message):
     DELIVERY_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     delivery: _builtins.bytes
-    """exchange.v1.Delivery, ours to the caller"""
+    """audit.v1.Delivery, ours to the caller"""
     @_builtins.property
     def receipt(self) -> _dispatch_pb2.Receipt:
         """the caller's"""

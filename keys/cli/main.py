@@ -158,8 +158,8 @@ def make_roster_command(
     output: Path,
 ) -> None:
     """Put roster 1 together from the agencies' applications, unsigned."""
-    from keys.agency import DAY_MS
     from keys.ceremony import RosterTerms, make_roster_1
+    from keys.durations import DAY_MS
     from keys.roster import Application, OutsideWitness, catalogue_digest, roster_digest, save_signed
 
     files = {each.name: each.read_bytes() for each in sorted(catalogue.glob("*.yaml"))}

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 from audit.entry.entry import Body, Entry, Kind, genesis_previous, leaf_hash
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
+from audit.record.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
+from audit.record.lane import Delivery, LaneClass, LaneHead, LaneId, delivery_digest
+from audit.record.statement import LogHead, Statement, opening
 from audit.tree.multiproof import places_of
-from exchange.records.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
-from exchange.records.lane import Delivery, LaneClass, LaneHead, LaneId, delivery_digest
 from exchange.records.receipt import Receipt, make_receipt
 from exchange.records.sealed_statement import Sealed, seal_statement
 from exchange.records.shared_receipts import SharedReceipts
-from exchange.records.statement import LogHead, Statement, opening
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload, sign
 from keys.identity import AgencyId, Usage, federation_id

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from audit.record.lane import LaneClass, LaneId
 from exchange.acts import delivery, publishing
 from exchange.node.node import Node, now_ms
-from exchange.records.lane import LaneClass, LaneId
 from exchange.rpc.audit.be_witness import Witnessing
 from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.lane import encode as wire

@@ -17,6 +17,7 @@ from typing import Any
 from audit.entry.entry import leaf_hash, parse_body, parse_entry
 from audit.log.log import verify_entries
 from audit.note.checkpoint import Checkpoint, parse_note
+from audit.record.statement import ReadPurpose, ReadRequest
 from exchange.acts import delivery, publishing, reading
 from exchange.acts.delivery import outgoing_after
 from exchange.acts.intake import Message
@@ -24,7 +25,6 @@ from exchange.node import failpoint
 from exchange.node.node import Node
 from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import Receipt, decode_receipt
-from exchange.records.statement import ReadPurpose, ReadRequest
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.entry.entry import Kind
+from audit.record.statement import parse_statement
 from exchange.acts.directory import RecordKind
 from exchange.records.bulletin import parse_bulletin
-from exchange.records.statement import parse_statement
 from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2
 from tests.exchange.store.dict_store import DictStore, Kept

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from audit.entry.entry import Kind
+from audit.record.statement import opening, parse_statement
 from exchange.records.bulletin import parse_bulletin
 from exchange.records.receipt import check_exchange_receipt, receipt_from_message, verify_receipt
-from exchange.records.statement import opening, parse_statement
 from exchange.v1 import node_pb2
 from tests.flow.world import World, bulletin, bulletin_id, until
 
@@ -49,6 +49,6 @@ async def test_a_bulletin_is_published_received_receipted_and_read(tmp_path: Pat
 
 
 def _digest(delivery: bytes) -> bytes:
-    from exchange.records.lane import delivery_digest
+    from audit.record.lane import delivery_digest
 
     return delivery_digest(delivery)

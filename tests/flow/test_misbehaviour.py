@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from audit.entry.entry import Kind, Outcome
+from audit.record.lane import LaneClass
 from exchange.records.equivocation import parse_equivocation, verify_equivocation
-from exchange.records.lane import LaneClass
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.receipt_batch import given_receipts
 from exchange.v1 import node_pb2

@@ -11,9 +11,9 @@ import pytest
 
 from audit.entry.entry import Body, Kind, encode_entry, leaf_hash
 from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
+from audit.record.dispatch import dispatch_digest
+from audit.record.lane import delivery_digest, parse_delivery
 from exchange.acts.node_view import NodeView
-from exchange.records.dispatch import dispatch_digest
-from exchange.records.lane import delivery_digest, parse_delivery
 from exchange.records.receipt import Receipt, make_receipt
 from exchange.recovery.proven_answers import ProvenAnswer, SentDelivery, check_answer, last_seen
 from exchange.rpc.recovery import rebuild as rebuilding

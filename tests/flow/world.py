@@ -21,12 +21,12 @@ from typing import Any, TextIO
 
 from audit.entry.entry import Body, Kind, Outcome, parse_body, parse_entry
 from audit.log.lock import SqliteLock
+from audit.record.statement import ReadPurpose, ReadRequest, Statement
 from exchange.acts.node_view import NodeView
 from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import home as homes
 from exchange.node.node import Node
-from exchange.records.bulletin import encode_bulletin, id_bytes
-from exchange.records.statement import ReadPurpose, ReadRequest, Statement, recipients_of
+from exchange.records.bulletin import encode_bulletin, id_bytes, recipients_of
 from exchange.rpc.serve import running_node as service
 from exchange.rpc.serve.running_node import RunningNode
 from exchange.rpc.transport import channel

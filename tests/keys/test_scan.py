@@ -7,7 +7,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.v1 import bulletin_pb2, dispatch_pb2
+from audit.v1 import dispatch_pb2
+from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from keys.scan import MAX_DEPTH, MAX_FIELDS, scan, walk
 from keys.v1 import roster_pb2, signed_pb2

@@ -9,9 +9,10 @@ from google.protobuf.descriptor import Descriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.v1 import dispatch_pb2, statement_pb2
 from exchange.authoring.draft import read_draft
 from exchange.records.bulletin import encode_bulletin
-from exchange.v1 import bulletin_pb2, dispatch_pb2, statement_pb2
+from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from keys.scan import MAX_DEPTH, scan, walk
 from keys.scan_fast import is_canonical

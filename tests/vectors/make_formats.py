@@ -13,18 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from audit.entry.entry import Kind, Outcome
-from exchange.records.dispatch import dispatch_digest, parse_dispatch
-from exchange.records.equivocation import Equivocation
-from exchange.records.lane import (
-    LaneHead,
-    Withdrawn,
-    WithdrawnReason,
-    delivery_digest,
-    lane_head_digest,
-    parse_delivery,
-)
-from exchange.records.receipt import Receipt, format_receipt
-from exchange.records.statement import (
+from audit.record.dispatch import dispatch_digest, parse_dispatch
+from audit.record.lane import LaneHead, Withdrawn, WithdrawnReason, delivery_digest, lane_head_digest, parse_delivery
+from audit.record.statement import (
     ReadPurpose,
     ReadRequest,
     Statement,
@@ -33,7 +24,9 @@ from exchange.records.statement import (
     read_digest,
     statement_digest,
 )
-from exchange.records.wire import encode
+from audit.record.wire import encode
+from exchange.records.equivocation import Equivocation
+from exchange.records.receipt import Receipt, format_receipt
 from keys.dsse import SignedPayload
 from keys.identity import key_id
 from tests.exchange import formats as world

@@ -26,12 +26,12 @@ from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys import certificate
 from keys.agency import TLS_FILE
+from keys.durations import DAY_MS
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, load_node
 
-DAY_MS = 86_400_000
 WARN_DAYS = 30
 MIN_FREE_BYTES = 1 << 30
 CALL_SECONDS = 5.0

@@ -15,10 +15,10 @@ from exchange.node.witness_status import load_pending
 from exchange.store.factory import open_reading
 from exchange.store.home_paths import Paths
 from exchange.store.store import LaneState, Reads
+from keys.durations import DAY_MS
 from keys.federation import Federation
 from keys.identity import AgencyId
 
-DAY_MS = 86_400_000
 PAGE = 1000
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from audit.note.checkpoint import MAX_NOTE_BYTES, MAX_SIGNATURE_LINES, Checkpoint, SignatureLine, parse_note
+from audit.note.checkpoint import MAX_SIGNATURE_LINES, Checkpoint, SignatureLine, parse_note
 from audit.note.cosignature import ED25519_COSIGNATURE, CosignerKey, add_lines, parse_lines, verify_cosignature
 from audit.note.policy import WitnessPolicy
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
 KEPT = 32  # sizes; a slow witness answers about one that was published some seconds ago

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import grpc
 import grpc.aio
 
-from audit.note.checkpoint import MAX_NOTE_BYTES
 from audit.witness.witness import WitnessRefusal
 from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
+from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import UnavailableError
 
 ASK_SECONDS = 10.0  # for one question; a cosignature takes milliseconds, on a machine that has nothing else to do

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from audit.note.checkpoint import VerifierKey
+from audit.record.dispatch import parse_dispatch
 from exchange.acts.node_view import NodeView
-from exchange.records.dispatch import parse_dispatch
 from exchange.records.receipt import decode_receipt, origin_of, reason_name
 from exchange.store.store import HeldBulletin, LaneState, OutboundRow, Reads
 from exchange.v1 import node_pb2

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
+from audit.record.statement import statement_digest
 from exchange.acts import publishing
 from exchange.acts.publishing import Prepared, PublishOutcome
 from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.writer import Group
-from exchange.records.statement import statement_digest
 from exchange.rpc.transport.caller import Caller
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from audit.record.statement import ReadPurpose, parse_statement
 from exchange.acts import legal_hold as holding
 from exchange.acts import reading
 from exchange.acts.reading import Granted, Reader
@@ -12,7 +13,6 @@ from exchange.node.failpoint import failpoint
 from exchange.node.writer import Group
 from exchange.records.bulletin import parse_bulletin
 from exchange.records.receipt import Receipt
-from exchange.records.statement import ReadPurpose, parse_statement
 from exchange.rpc.desk.items import cursor, inbox_item, lanes_by_row, outbox_item
 from exchange.rpc.desk.publish_stream import Posting
 from exchange.rpc.transport.fanout import Fanout

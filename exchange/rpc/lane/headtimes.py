@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from audit.record.lane import LaneId
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
 from exchange.node.writer import Group
-from exchange.records.lane import LaneId
 
 RESERVED = "head-time"  # the name in the database: milliseconds UTC, eight bytes
 RESERVE_MS = 60_000  # a write a minute, and at a restart no head is dated more than that ahead

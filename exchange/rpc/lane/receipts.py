@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from functools import partial
 
+from audit.record.lane import LaneClass
 from exchange.acts.delivery import held_checkpoint
 from exchange.acts.intake import DeliveryAnswer
 from exchange.acts.reissue import OldEntry, renew
@@ -18,7 +19,6 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.failpoint import failpoint
 from exchange.node.node import Node
 from exchange.node.writer import Group
-from exchange.records.lane import LaneClass
 from exchange.rpc.audit.gossip import Showing
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.receipt_batch import Due, put_receipts

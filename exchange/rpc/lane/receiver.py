@@ -13,13 +13,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from audit.record.lane import LaneClass
 from exchange.acts import intake
 from exchange.acts.delivery import held_checkpoint
 from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import DeliveryAnswer, Message
 from exchange.acts.stop_lane import stop_lane
 from exchange.node.writer import Group
-from exchange.records.lane import EquivocationError, LaneClass
+from exchange.records.lane_rules import EquivocationError
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
 from exchange.rpc.lane.receipts import Answering

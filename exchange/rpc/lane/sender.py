@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from audit.record.lane import LaneClass, LaneId, Withdrawn
 from exchange.acts import delivery
 from exchange.acts.delivery import MAX_BATCH_BYTES, MAX_BATCH_COUNT
 from exchange.acts.publishing import Queued
 from exchange.node.node import Node
-from exchange.records.lane import LaneClass, LaneId, Withdrawn
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.headtimes import HeadTimes
 from exchange.rpc.lane.records import Held, record_messages

@@ -7,12 +7,12 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 
+from audit.record.lane import LaneClass, LaneId
 from audit.tree.proof import ConsistencyError
 from exchange.acts import delivery
 from exchange.acts.node_view import NodeView
 from exchange.node.job import HELD_SECONDS
 from exchange.node.writer import Group
-from exchange.records.lane import LaneClass, LaneId
 from exchange.rpc.audit.gossip import third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.lane import encode as wire

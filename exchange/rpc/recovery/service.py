@@ -18,6 +18,8 @@ from audit.entry.entry import parse_body, parse_entry
 from audit.note.checkpoint import parse_note
 from audit.note.cosignature import add_lines
 from audit.note.epochs import epoch_of_origin
+from audit.record.dispatch import dispatch_digest
+from audit.record.lane import parse_delivery
 from audit.witness.witness import WitnessRefusal, format_request
 from audit.witness.witness_state import WitnessState
 from exchange.acts.directory import RecordKind, digest_of
@@ -26,8 +28,6 @@ from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
 from exchange.node.writer import Group
-from exchange.records.dispatch import dispatch_digest
-from exchange.records.lane import parse_delivery
 from exchange.records.receipt import Receipt, decode_receipt, receipt_from_message
 from exchange.recovery.proven_answers import GivenReceipt, ProvenAnswer, SentDelivery
 from exchange.rpc.audit.witness_transport import ask_peer

@@ -42,9 +42,9 @@ from audit.record.disclosure import (
     verify_disclosure,
     verify_fields,
 )
+from audit.record.statement import parse_statement
 from exchange.records.bulletin import encode_bulletin
 from exchange.records.receipt import format_receipt
-from exchange.records.statement import parse_statement
 from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from keys.varint import write_varint

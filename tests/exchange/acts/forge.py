@@ -11,12 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from exchange.acts.delivery_checks import Parcel
-from exchange.acts.intake import Message
-from exchange.acts.node_view import NodeView
-from exchange.demo.federation import FoundedFederation
-from exchange.records.bulletin import encode_bulletin, id_bytes
-from exchange.records.dispatch import (
+from audit.record.dispatch import (
     Dispatch,
     Recipient,
     Urgency,
@@ -25,8 +20,13 @@ from exchange.records.dispatch import (
     signers_of,
     wrap_digest,
 )
-from exchange.records.lane import Delivery, LaneClass, LaneHead, LaneId, Withdrawn, delivery_digest
-from exchange.records.statement import Statement, recipients_of, statement_digest
+from audit.record.lane import Delivery, LaneClass, LaneHead, LaneId, Withdrawn, delivery_digest
+from audit.record.statement import Statement, statement_digest
+from exchange.acts.delivery_checks import Parcel
+from exchange.acts.intake import Message
+from exchange.acts.node_view import NodeView
+from exchange.demo.federation import FoundedFederation
+from exchange.records.bulletin import encode_bulletin, id_bytes, recipients_of
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload

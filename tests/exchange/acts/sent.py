@@ -6,8 +6,8 @@ import itertools
 from dataclasses import replace
 
 from audit.entry.entry import Body, Kind
+from audit.record.dispatch import parse_dispatch
 from exchange.acts import delivery
-from exchange.records.dispatch import parse_dispatch
 from exchange.records.receipt import Receipt
 from exchange.store.store import LaneState, OutboundRow
 from keys.dsse import SignedPayload

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from audit.entry.kinds import Kind
+from audit.record.lane import LaneClass, delivery_digest, parse_delivery
 from exchange.acts.completeness import Completeness, prove_lanes
 from exchange.acts.delivery import lane_id, sign_head
-from exchange.records.lane import LaneClass, delivery_digest, parse_delivery
 from exchange.store.store import InboundRow, LaneState, Reads
 from keys.errors import RefusedError
 from keys.identity import AgencyId

@@ -11,13 +11,13 @@ import pytest
 
 from audit.entry.entry import Kind, Outcome
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.record.statement import opening
 from exchange.acts import delivery
 from exchange.acts.delivery import check_ratchet
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.client.verifier import Verifier
 from exchange.records.receipt import Receipt
 from exchange.records.shared_receipts import MAX_RECEIPTS
-from exchange.records.statement import opening
 from exchange.rpc.desk.items import lanes_by_row, outbox_item
 from exchange.rules.catalogue import packaged_catalogue
 from exchange.store.store import DeliveryState, OutboundRow
@@ -149,7 +149,7 @@ def redelivered(desk: Desk, row: OutboundRow) -> OutboundRow:
     state = lane(desk)
     again = delivery.parse_delivery(row.delivery)
     encoded = replace(again, sequence=state.sequence + 1, previous=state.digest).encode()
-    from exchange.records.lane import delivery_digest
+    from audit.record.lane import delivery_digest
 
     digest = delivery_digest(encoded)
     second = replace(

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from exchange.records.dispatch import Absent, AbsentReason, Dispatch
+from audit.record.dispatch import Absent, AbsentReason, Dispatch
 from keys import dsse
 from keys.dsse import Signature
 from keys.identity import AgencyId
@@ -166,7 +166,7 @@ def test_a_wrap_for_a_key_that_is_gone_is_refused(receiver: Desk, forger: Forger
 
 
 def test_a_wrap_for_one_recipient_does_not_open_for_another_row_7(receiver: Desk, forger: Forger) -> None:
-    from exchange.records.dispatch import wrap_digest
+    from audit.record.dispatch import wrap_digest
 
     made = forger.seal(note("TH-DSI", "TW-NHRC"))
     theirs = made.wraps["TW-NHRC"]
@@ -175,7 +175,7 @@ def test_a_wrap_for_one_recipient_does_not_open_for_another_row_7(receiver: Desk
         ours, other = dispatch.recipients
         return replace(dispatch, recipients=(replace(ours, wrap_digest=wrap_digest(theirs)), other))
 
-    from exchange.records.dispatch import parse_dispatch
+    from audit.record.dispatch import parse_dispatch
 
     payload = swap(parse_dispatch(made.dispatch.payload)).encode()
     signed = dsse.sign(payload, ("dispatch", forger.view.operations))

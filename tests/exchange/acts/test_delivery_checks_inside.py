@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from audit.record.dispatch import Absent, AbsentReason, DispatchSigner, SignerRole, Urgency
+from audit.record.statement import statement_digest
 from exchange.records.bulletin import uuid7
-from exchange.records.dispatch import Absent, AbsentReason, DispatchSigner, SignerRole, Urgency
-from exchange.records.statement import statement_digest
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse

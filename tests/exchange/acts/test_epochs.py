@@ -13,13 +13,14 @@ from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.log.lock import SqliteLock
 from audit.log.log import Log
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.record.lane import Delivery, delivery_digest, parse_delivery
 from exchange.acts.delivery import check_ratchet, check_receipts, lane_id, outgoing_after, sign_head
 from exchange.acts.intake import Message
 from exchange.acts.reissue import renew
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node import node
 from exchange.node.node import EpochOverError, open_log
-from exchange.records.lane import Delivery, LaneForkError, delivery_digest, parse_delivery
+from exchange.records.lane_rules import LaneForkError
 from exchange.recovery import first_group as reentry
 from exchange.recovery import swap_files as restoring
 from exchange.recovery.swap_files import Plan, UnfinishedError

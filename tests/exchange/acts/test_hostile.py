@@ -13,10 +13,10 @@ from dataclasses import fields, replace
 
 import pytest
 
+from audit.record.dispatch import Dispatch, parse_dispatch
+from audit.record.lane import delivery_digest, parse_delivery
 from exchange.acts.intake import Message
 from exchange.records.bulletin import encode_bulletin
-from exchange.records.dispatch import Dispatch, parse_dispatch
-from exchange.records.lane import delivery_digest, parse_delivery
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.errors import RefusedError

@@ -12,7 +12,7 @@ import pytest
 from audit.entry.entry import Outcome
 from exchange.acts import intake
 from exchange.acts.intake import AHEAD_MS, MAX_PARCEL_BYTES, MAX_PARCELS, Message
-from exchange.records.lane import LaneGapError
+from exchange.records.lane_rules import LaneGapError
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.errors import RefusedError

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from audit.entry.entry import Kind
+from audit.record.lane import Withdrawn, WithdrawnReason, parse_lane_head
 from exchange.acts import delivery
 from exchange.acts.delivery import MAX_BATCH_COUNT, check_peer_position, outgoing_after
 from exchange.acts.publishing import TRANSPORT_MS
 from exchange.records.bulletin import uuid7
-from exchange.records.lane import Withdrawn, WithdrawnReason, parse_lane_head
 from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from tests.exchange.acts.sent import PEER, lane, publish, serials

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 
 from audit.entry.entry import Kind, parse_body, parse_entry
+from audit.record.dispatch import AbsentReason, parse_dispatch
+from audit.record.statement import MAX_STATEMENT_BYTES
 from exchange.acts import publishing
 from exchange.acts.node_view import NodeView
-from exchange.acts.publishing import MAX_STATEMENT_BYTES, Prepared
+from exchange.acts.publishing import Prepared
 from exchange.records.bulletin import uuid7
-from exchange.records.dispatch import AbsentReason, parse_dispatch
 from exchange.records.receipt import verify_receipt
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from audit.entry.entry import Kind, Outcome
+from audit.record.statement import ReadPurpose, ReadRequest, opened_digest, parse_statement, read_digest
 from exchange.acts import reading
 from exchange.acts.reading import CLOCK_MS, Granted, Reader, open_bulletin
 from exchange.records.bulletin import id_bytes, parse_bulletin
-from exchange.records.statement import ReadPurpose, ReadRequest, opened_digest, parse_statement, read_digest
 from exchange.store.storage_key import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse

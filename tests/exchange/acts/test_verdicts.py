@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from audit.entry.entry import Kind, Outcome, parse_entry
+from audit.record.dispatch import parse_dispatch
+from audit.record.lane import Delivery, Withdrawn, WithdrawnReason, delivery_digest
+from audit.record.statement import opening, statement_digest
 from exchange.acts.intake import QUARANTINE_AFTER, Message
 from exchange.acts.stop_lane import stop_lane
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.bulletin import uuid7
-from exchange.records.dispatch import parse_dispatch
 from exchange.records.equivocation import parse_equivocation, verify_equivocation
-from exchange.records.lane import Delivery, EquivocationError, Withdrawn, WithdrawnReason, delivery_digest
+from exchange.records.lane_rules import EquivocationError
 from exchange.records.receipt import check_exchange_receipt, verify_receipt
-from exchange.records.statement import opening, statement_digest
 from exchange.store.store import InboundRow
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin

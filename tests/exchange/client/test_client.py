@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from audit.entry.entry import Kind
+from audit.record.statement import LogHead
 from exchange.client.client import Client, Published, Received, RulesError
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER
 from exchange.node.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
 from exchange.records.receipt import receipt_from_message
-from exchange.records.statement import LogHead
 from exchange.v1 import bulletin_pb2, node_pb2
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from tests.exchange.raw_answers import answer_of, check_answer, outbox_item, request_of

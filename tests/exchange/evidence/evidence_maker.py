@@ -15,13 +15,13 @@ from audit.evidence.zip import write_archive
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.note.cosignature import add_lines, cosign
 from audit.note.tlogproof import format_proof
+from audit.record.dispatch import Urgency, dispatch_digest, parse_dispatch
+from audit.record.lane import Delivery, LaneClass, LaneId, delivery_digest
+from audit.record.statement import ReadPurpose, ReadRequest, Statement, opened_digest, opening, read_digest
 from audit.tree.merkle import Tree
 from exchange.evidence.gather_evidence import word_core
 from exchange.records.bulletin import encode_bulletin, id_bytes
-from exchange.records.dispatch import Urgency, dispatch_digest, parse_dispatch
-from exchange.records.lane import Delivery, LaneClass, LaneId, delivery_digest
 from exchange.records.sealed_statement import seal_statement
-from exchange.records.statement import ReadPurpose, ReadRequest, Statement, opened_digest, opening, read_digest
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId, federation_id, record_digest

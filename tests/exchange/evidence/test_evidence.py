@@ -18,9 +18,10 @@ from audit.evidence.pages import make_pages
 from audit.evidence.trust import verify_next
 from audit.evidence.verify import verify_evidence
 from audit.evidence.zip import read_archive, write_archive
+from audit.record.lane import delivery_digest
+from audit.record.statement import opening, parse_statement
 from audit.verify.verdict import Report
 from exchange.evidence.gather_evidence import evidence_file, word_core
-from exchange.records.statement import opening
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -321,9 +322,7 @@ def test_a_file_that_is_cut_or_grown_gets_one_line(bend, words: str) -> None:  #
 
 
 def _opening(made: Made) -> bytes:
-    from audit.evidence.records import read_delivery, read_statement
-
-    return opening(read_statement(made.statement.payload).salt, read_delivery(made.delivery).digest)
+    return opening(parse_statement(made.statement.payload).salt, delivery_digest(made.delivery))
 
 
 def _about(made: Made) -> dict[str, bytes]:

@@ -11,9 +11,9 @@ from audit.entry.entry import HEAD_LENGTH, Kind, encode_entry, leaf_hash
 from audit.evidence import file as ef
 from audit.evidence.pages import make_pages
 from audit.evidence.zip import read_archive
+from audit.record.dispatch import parse_dispatch
+from audit.record.lane import LaneClass, LaneHead, delivery_digest, parse_delivery
 from exchange.evidence.gather_evidence import evidence_file
-from exchange.records.dispatch import parse_dispatch
-from exchange.records.lane import LaneClass, LaneHead, delivery_digest, parse_delivery
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
@@ -137,7 +137,7 @@ def test_a_statement_signed_by_somebody_else_is_refused() -> None:
     payload = SignedPayload.decode(whole().core[ef.STATEMENT]).payload
     other = next(each for each in keys_of(SENDER).officers if each.entry.id != "officer-1").keys.signer
     signed = dsse.sign(payload, ("statement", other))
-    assert "its signatures are not those that the dispatch lists" in refused_core(
+    assert "signatures inside are not the 1 that the dispatch lists" in refused_core(
         {**whole().core, ef.STATEMENT: signed.encode()}
     )
 
@@ -217,7 +217,9 @@ def test_a_statement_for_another_federation_is_refused() -> None:
 def test_a_dispatch_to_others_than_the_statement_names_is_refused() -> None:
     named = parse_dispatch(SignedPayload.decode(make().core[ef.DISPATCH]).payload).recipients
     others = {"recipients": tuple(replace(each, agency=AgencyId(WITNESS)) for each in named)}
-    assert "its recipients are not those of the dispatch" in refused_core(make(dispatch=others).core)
+    assert "agencies served and absent are not the 1 that the statement names" in refused_core(
+        make(dispatch=others).core
+    )
     shut = refused_core(make(dispatch=others, content=False).core)
     assert f"{RECIPIENT} is not among the dispatch's recipients" in shut
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from audit.log.lock import SqliteLock
+from audit.record.statement import ReadPurpose, ReadRequest
 from exchange.acts import legal_hold as holding
 from exchange.acts import reading
-from exchange.acts.retention_rules import DAY_MS
 from exchange.node import node
 from exchange.node.clock import NodeClock
 from exchange.node.maintenance import Done, Upkeep
 from exchange.records.bulletin import id_bytes
-from exchange.records.statement import ReadPurpose, ReadRequest
 from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.store import HeldBulletin
@@ -24,6 +23,7 @@ from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import save_agency
 from keys.dsse import SignedPayload
+from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.key_files import NodeKeys, load_node
 from tests.home_files import DATABASE

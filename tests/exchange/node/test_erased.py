@@ -15,15 +15,15 @@ import pytest
 from audit.compare.overdue import check_retention
 from audit.entry.entry import Kind
 from audit.log.lock import SqliteLock
+from audit.record.dispatch import parse_dispatch
+from audit.record.statement import parse_statement
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
 from exchange.acts import erasing
 from exchange.acts.erasing import Remember
 from exchange.acts.retention_rules import STORAGE_KEY_DAYS
 from exchange.acts.stored_bulletin import open_content
-from exchange.records.dispatch import parse_dispatch
 from exchange.records.sealed_statement import open_statement
-from exchange.records.statement import parse_statement
 from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.storage_key import StorageKeys

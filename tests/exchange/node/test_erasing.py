@@ -9,13 +9,14 @@ from functools import partial
 import pytest
 
 from audit.entry.entry import Body, Kind, Outcome
+from audit.record.lane import WithdrawnReason, parse_lane_head
+from audit.record.statement import ReadPurpose
 from exchange.acts import legal_hold as holding
 from exchange.acts.reading import Reader
-from exchange.acts.retention_rules import DAY_MS, DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
+from exchange.acts.retention_rules import DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
 from exchange.acts.stored_bulletin import retention_of
-from exchange.records.lane import WithdrawnReason, parse_lane_head
-from exchange.records.statement import ReadPurpose
 from exchange.store.storage_key import StorageKeys
+from keys.durations import DAY_MS
 from keys.keystore import RANDOM_FILE, SEALING_FILE, load_sealing_keys
 from tests.exchange.node.keeping import Keeper, code_of, delivered, kept_for
 from tests.world import NOW_MS

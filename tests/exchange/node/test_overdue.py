@@ -18,11 +18,11 @@ from audit.entry.kinds import Kind
 from audit.note.checkpoint import VerifierKey, parse_note
 from audit.note.cosignature import add_lines, cosign, cosigner_key
 from audit.note.policy import WitnessPolicy, format_vkeys
+from audit.record.statement import ReadPurpose
 from audit.tiles.tile_names import CHECKPOINT, WITNESSED
 from audit.tiles.tiles import TileFolder
-from exchange.acts.retention_rules import DAY_MS
 from exchange.cli.main import run
-from exchange.records.statement import ReadPurpose
+from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import signer_from_seed

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.records.dispatch import (
+from audit.record.dispatch import (
     BUCKETS,
     CIPHERTEXT_SIZES,
     Absent,
@@ -28,6 +28,8 @@ from exchange.records.dispatch import (
     signers_of,
     wrap_digest,
 )
+from audit.record.statement import parse_statement, statement_digest
+from audit.v1 import dispatch_pb2
 from exchange.records.sealed_statement import (
     Sealed,
     check_envelope,
@@ -35,8 +37,6 @@ from exchange.records.sealed_statement import (
     open_statement,
     seal_statement,
 )
-from exchange.records.statement import parse_statement, statement_digest
-from exchange.v1 import dispatch_pb2
 from keys.dsse import Signature, SignedPayload, payload_type, sign, verify, verify_roles
 from keys.errors import RefusedError
 from keys.identity import AgencyId, Usage

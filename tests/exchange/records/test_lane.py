@@ -9,25 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.records.dispatch import Urgency
-from exchange.records.lane import (
-    EquivocationError,
+from audit.record.dispatch import Urgency
+from audit.record.lane import (
     LaneClass,
-    LaneForkError,
-    LaneGapError,
     LaneHead,
-    LaneHeadInvalidError,
     LaneId,
-    LaneStep,
-    Position,
     Withdrawn,
     WithdrawnReason,
-    advance,
-    check_class,
-    check_head,
     class_of,
     delivery_digest,
     parse_lane_head,
+)
+from exchange.records.lane_rules import (
+    EquivocationError,
+    LaneForkError,
+    LaneGapError,
+    LaneHeadInvalidError,
+    LaneStep,
+    Position,
+    advance,
+    check_class,
+    check_head,
 )
 from keys.dsse import SignedPayload, sign
 from keys.errors import IntegrityError

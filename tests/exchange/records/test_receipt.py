@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from audit.entry.entry import Kind, Outcome
 from audit.note.checkpoint import VerifierKey
 from audit.note.tlogproof import format_proof, parse_proof
+from audit.record.statement import opening
 from exchange.records.receipt import (
     MAX_RECEIPT_BYTES,
     Receipt,
@@ -27,7 +28,6 @@ from exchange.records.receipt import (
     receipt_from_message,
     verify_receipt,
 )
-from exchange.records.statement import opening
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from audit.entry.entry import Kind
 from audit.note.checkpoint import VerifierKey
+from audit.record.wire import encode
+from audit.v1 import dispatch_pb2
 from exchange.records.receipt import decode_receipt, verify_receipt
 from exchange.records.shared_receipts import MAX_RECEIPTS, SharedReceipts, shared_from_message, single_receipts
-from exchange.records.wire import encode
-from exchange.v1 import dispatch_pb2
 from keys.errors import RefusedError
 from tests.exchange import formats as world
 from tests.exchange.refusing import refusal

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from audit.note.checkpoint import MAX_NOTE_BYTES, Checkpoint, VerifierKey, parse_note, sign_checkpoint
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint
 from audit.note.cosignature import add_lines, cosign, cosigner_key
 from audit.note.policy import WitnessPolicy, default_quorum
 from audit.witness.witness import Witness, WitnessRefusal, format_request
 from audit.witness.witness_state import WitnessState
 from exchange.rpc.audit.cosignatures import KEPT, Gathering
+from keys.bounds import MAX_NOTE_BYTES
 from keys.identity import Usage
 from keys.signing import Ed25519Signer, MlDsa44Signer
 

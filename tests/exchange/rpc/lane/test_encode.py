@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from audit.v1 import dispatch_pb2
 from exchange.rpc.lane import encode as wire
-from exchange.v1 import dispatch_pb2, node_pb2
+from exchange.v1 import node_pb2
 from keys.v1 import signed_pb2
 
 

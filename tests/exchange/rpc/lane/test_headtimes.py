@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from exchange.records.lane import LaneClass, LaneId
+from audit.record.lane import LaneClass, LaneId
 from exchange.rpc.lane.headtimes import RESERVE_MS, RESERVED, HeadTimes
 from keys.identity import AgencyId
 from tests.world import NOW_MS, Desk

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from audit.record.lane import LaneClass, LaneId
 from exchange.acts.publishing import Queued
-from exchange.records.lane import LaneClass, LaneId
 from exchange.rpc.transport.fanout import Queue
 from exchange.store.store import OutboundRow
 from keys.identity import AgencyId

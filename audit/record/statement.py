@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from exchange.records.wire import (
+from audit.record.wire import (
     ID_BYTES,
     MAX_ORIGIN_BYTES,
     MAX_RECIPIENTS,
@@ -26,12 +25,12 @@ from exchange.records.wire import (
     need_enum,
     parse,
 )
-from exchange.v1 import bulletin_pb2, statement_pb2
-from keys.errors import RefusedError
+from audit.v1 import statement_pb2
 from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
+from keys.sealing import MAX_PADDED_BYTES
 from keys.values import hot_value
 
-MAX_STATEMENT_BYTES = 1 << 20  # with its signatures it must fit the largest bucket
+MAX_STATEMENT_BYTES = MAX_PADDED_BYTES - 4096  # with its two signatures and its length it fits the largest bucket
 MAX_READ_BYTES = 64 << 10  # 500 listed bulletins of at most 51 bytes, and the words
 MAX_LISTED = 500  # one page of the inbox
 MAX_CASE = 64  # characters
@@ -42,7 +41,7 @@ OPENED_LABEL = b"exchange/v1/opened\0"
 
 
 class ReadPurpose(IntEnum):
-    """Why somebody reads; the numbers of ``exchange.v1.ReadPurpose``."""
+    """Why somebody reads; the numbers of ``audit.v1.ReadPurpose``."""
 
     CASE_WORK = 1
     TRIAGE = 2
@@ -206,21 +205,6 @@ def opened_digest(blind: bytes, request_digest: bytes) -> bytes:
         request_digest: 32 bytes, ``read_digest`` of the officer's request.
     """
     return hashlib.sha256(OPENED_LABEL + blind + request_digest).digest()
-
-
-def recipients_of(addressees: Iterable[bulletin_pb2.Addressee], sender: str) -> tuple[AgencyId, ...]:
-    """Return the recipients that a bulletin's addressees mean: each once, ascending by bytes, the sender left out.
-
-    Author's client, publishing, intake and reader each compute it again. Groups are no agencies yet and are refused.
-
-    Raises:
-        RefusedError: NO_RECIPIENT if nobody is left; MALFORMED for what is no agency.
-    """
-    found = {need_agency(addressee.agency) for addressee in addressees}
-    recipients = tuple(sorted(agency for agency in found if agency != sender))
-    if not recipients:
-        raise RefusedError("NO_RECIPIENT", f"nobody but {sender} is addressed")
-    return recipients
 
 
 def _check_aim(message: statement_pb2.Read) -> None:

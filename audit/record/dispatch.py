@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 
-from exchange.records.statement import Statement
-from exchange.records.wire import (
+from audit.record.statement import Statement
+from audit.record.wire import (
     ID_BYTES,
     MAX_RECIPIENTS,
     encode,
@@ -25,7 +25,7 @@ from exchange.records.wire import (
     need_enum,
     parse,
 )
-from exchange.v1 import dispatch_pb2
+from audit.v1 import dispatch_pb2
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, short
@@ -50,14 +50,14 @@ MAX_CIPHERTEXT_BYTES = max(CIPHERTEXT_SIZES)
 
 
 class SignerRole(IntEnum):
-    """Who signed inside; the numbers of ``exchange.v1.SignerRole``."""
+    """Who signed inside; the numbers of ``audit.v1.SignerRole``."""
 
     AUTHOR = 1
     RELEASER = 2
 
 
 class AbsentReason(IntEnum):
-    """Why a recipient is not served; the numbers of ``exchange.v1.AbsentReason``."""
+    """Why a recipient is not served; the numbers of ``audit.v1.AbsentReason``."""
 
     NO_KEY = 1
     SUSPENDED = 2
@@ -121,6 +121,11 @@ class Dispatch:
     urgency: Urgency
     ciphertext_digest: bytes  # 32 bytes
     ciphertext_size: int  # bytes; that of a bucket
+
+    @property
+    def served(self) -> tuple[AgencyId, ...]:
+        """The agencies that can open the body, ascending."""
+        return tuple(recipient.agency for recipient in self.recipients)
 
     def encode(self) -> bytes:
         """Write the payload of type ``dispatch``."""
@@ -215,7 +220,7 @@ def check_recipients(statement: Statement, dispatch: Dispatch) -> None:
     Raises:
         RefusedError: RECIPIENTS_DIFFER.
     """
-    named = sorted([r.agency for r in dispatch.recipients] + [a.agency for a in dispatch.absent])
+    named = sorted([*dispatch.served, *(each.agency for each in dispatch.absent)])
     if tuple(named) != statement.recipients:
         raise RefusedError(
             "RECIPIENTS_DIFFER",
@@ -257,7 +262,7 @@ def _check_lists(dispatch: Dispatch) -> None:
     roles = [signer.role for signer in dispatch.signers]
     if roles.count(SignerRole.AUTHOR) != 1:
         raise malformed("dispatch", "signers name not exactly one author")
-    served = [recipient.agency for recipient in dispatch.recipients]
+    served = dispatch.served
     absent = [absent.agency for absent in dispatch.absent]
     need_count("dispatch", "recipients", len(served), 1, MAX_RECIPIENTS)
     need_count("dispatch", "recipients and absent", len(served) + len(absent), 1, MAX_RECIPIENTS)

@@ -411,7 +411,7 @@ class Parcel(_message.Message):
     WRAP_FIELD_NUMBER: _builtins.int
     SEALED_BODY_FIELD_NUMBER: _builtins.int
     delivery: _builtins.bytes
-    """exchange.v1.Delivery"""
+    """audit.v1.Delivery"""
     wrap: _builtins.bytes
     """HPKE: enc (1,120 bytes) and ciphertext (48)"""
     sealed_body: _builtins.bytes
@@ -519,7 +519,7 @@ class Equivocation(_message.Message):
 
     @_builtins.property
     def deliveries_a(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """exchange.v1.Delivery, consecutive, the last is the head's"""
+        """audit.v1.Delivery, consecutive, the last is the head's"""
 
     @_builtins.property
     def head_b(self) -> _signed_pb2.SignedPayload: ...

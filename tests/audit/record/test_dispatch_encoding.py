@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.records.dispatch import (
+from audit.record.dispatch import (
     CIPHERTEXT_SIZES,
     MAX_CIPHERTEXT_BYTES,
     MAX_DISPATCH_BYTES,
@@ -24,7 +24,8 @@ from exchange.records.dispatch import (
     dispatch_digest,
     parse_dispatch,
 )
-from exchange.v1 import bulletin_pb2, dispatch_pb2
+from audit.v1 import dispatch_pb2
+from exchange.v1 import bulletin_pb2
 from keys.identity import AgencyId
 from keys.scan import scan
 from tests.exchange import formats as world

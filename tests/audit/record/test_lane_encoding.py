@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.records.lane import (
+from audit.record.lane import (
     MAX_DELIVERY_BYTES,
     MAX_LANE_HEAD_BYTES,
     Delivery,
@@ -25,7 +25,7 @@ from exchange.records.lane import (
     parse_delivery,
     parse_lane_head,
 )
-from exchange.v1 import dispatch_pb2
+from audit.v1 import dispatch_pb2
 from keys.scan import scan
 from tests.exchange import formats as world
 from tests.exchange.refusing import refusal

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.records.statement import (
+from audit.record.statement import (
     MAX_LISTED,
     MAX_STATEMENT_BYTES,
     LogHead,
@@ -23,11 +23,12 @@ from exchange.records.statement import (
     parse_read,
     parse_statement,
     read_digest,
-    recipients_of,
     statement_digest,
 )
-from exchange.records.wire import MAX_RECIPIENTS
-from exchange.v1 import bulletin_pb2, statement_pb2
+from audit.record.wire import MAX_RECIPIENTS
+from audit.v1 import statement_pb2
+from exchange.records.bulletin import recipients_of
+from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from keys.identity import AgencyId, key_id
 from keys.scan import scan
