@@ -194,3 +194,11 @@ def test_each_row_has_its_test_or_says_what_is_not_built() -> None:
         for test in tests:
             assert test in names.split(), test
         assert said.strip() or re.search(rf"_row_0?{number}(_|\b)", names), f"row {number} has no test"
+
+
+def test_a_decision_has_a_number_of_its_own_and_says_it() -> None:
+    pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        said = re.match(r"# (\d+)[.:] ", page.read_text("utf-8"))
+        assert said and int(said[1]) == int(page.name[:4]), page.name
