@@ -1,4 +1,4 @@
-"""Holds: an officer keeps a bulletin from erasure, for a case and with a reason, or lets it go again.
+"""Legal holds: an officer keeps a bulletin from erasure, for a case and with a reason, or lets it go again.
 
 The request is signed as one to read is, with a purpose of its own, and stands in the log as HOLD_SET or HOLD_RELEASED
 in the same transaction that changes what the retention job sees. Case and reason stay beside the log, and go with the

@@ -1,4 +1,4 @@
-"""What an act is given to write with: the open transaction, the staged log, the hour."""
+"""What an act is given to write with: the open transaction, the staged log, the time."""
 
 from __future__ import annotations
 

@@ -201,4 +201,5 @@ def test_a_decision_has_a_number_of_its_own_and_says_it() -> None:
     assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
     for page in pages:
         said = re.match(r"# (\d+)[.:] ", page.read_text("utf-8"))
-        assert said and int(said[1]) == int(page.name[:4]), page.name
+        assert said is not None, page.name
+        assert int(said[1]) == int(page.name[:4]), page.name

@@ -1,4 +1,4 @@
-"""How facts look in a line: markings, hours, columns. What a peer wrote has passed ``safe_text`` before it is here."""
+"""How facts look in a line: markings, times, columns. What a peer wrote has passed ``safe_text`` before it is here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody is trusted on first use: a roster's twelve words are compared with those that somebody was told."""
+"""Comparing a roster's twelve words with those that somebody was told: nobody is trusted on first use."""
 
 from __future__ import annotations
 
