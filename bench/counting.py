@@ -18,7 +18,7 @@ from typing import Any
 import nacl.bindings
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 
-from audit.log.lock import SqliteLock
+from audit.log.sqlite_lock import SqliteLock
 from keys import sealing
 from keys.signing import Ed25519Signer
 

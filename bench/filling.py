@@ -6,18 +6,18 @@ import os
 from pathlib import Path
 
 from audit.entry.entry import Body, Kind, Role
-from audit.log.lock import SqliteLock
+from audit.log.lock_factory import open_lock
 from audit.log.log import Log, Stage
 from exchange.node.node import now_us
 from exchange.store.factory import open_store
-from exchange.store.home_paths import LOCK, Paths
+from exchange.store.home_paths import Paths
 
 GROUP = 7 * 1000  # entries a transaction: a thousand bulletins to three, each receipted
 
 
 def fill(home: Path, origin: str, size: int) -> int:
     """Append until the log of a stopped node has *size* entries, and move its lock there; give the size."""
-    store, lock = open_store(Paths(home=home).store), SqliteLock.open(home / LOCK)
+    store, lock = open_store(Paths(home=home).store), open_lock(Paths(home=home).lock)
     try:
         log = Log.open(origin, store.reader())
         before = log.size

@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 
 from audit.entry.entry import Body, Kind
-from audit.log.lock import SqliteLock
+from audit.log.lock import Lock
+from audit.log.lock_factory import open_lock
 from audit.log.log import Log
 from audit.note.checkpoint import sign_checkpoint
 from bench.federation import SENDER
@@ -22,7 +23,7 @@ from bench.table import LESS, Row, percentile
 from exchange.node.node import now_us
 from exchange.records.receipt import make_receipt
 from exchange.store.factory import open_store
-from exchange.store.home_paths import LOCK, Paths
+from exchange.store.home_paths import Paths
 from exchange.store.store import NodeStore
 from keys.signing import Signer
 
@@ -36,7 +37,7 @@ def measure(setting: Setting) -> list[Row]:
     home = made.home(SENDER)
     origin = f"{SENDER.lower()}.bench.example/log/1"
     signer = made.keys[SENDER].node.log
-    store, lock = open_store(Paths(home=home).store), SqliteLock.open(home / LOCK)
+    store, lock = open_store(Paths(home=home).store), open_lock(Paths(home=home).lock)
     try:
         log = Log.open(origin, store.reader())
         gc.freeze()  # as a node does when it begins
@@ -62,9 +63,7 @@ def measure(setting: Setting) -> list[Row]:
     ]  # fmt: skip
 
 
-def _append(
-    log: Log, store: NodeStore, lock: SqliteLock, signer: Signer, number: int, *, receipts: bool = True
-) -> float:
+def _append(log: Log, store: NodeStore, lock: Lock, signer: Signer, number: int, *, receipts: bool = True) -> float:
     """Run the writing order to where the answers go out; give the seconds."""
     bodies = [_body() for _ in range(number)]
     began = time.perf_counter()

@@ -7,10 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
+from audit.log.lock_factory import create_witness_state
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.tree.merkle import Tree
-from audit.witness.witness import Witness, format_request
-from audit.witness.witness_state import WitnessState
+from audit.witness.request import format_request
+from audit.witness.witness import Witness
 from bench.log_files import SIGNER
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile
@@ -58,7 +59,7 @@ def _witness(path: Path, signers: tuple[Signer, ...], requests: list[bytes]) -> 
     """Return CPU seconds a request, and the wall seconds of each."""
     path.unlink(missing_ok=True)
     key = VerifierKey(name=ORIGIN, key=SIGNER.key.public_key)
-    state = WitnessState.create(path)
+    state = create_witness_state(f"sqlite:{path}")
     witness = Witness(
         name="w.bench.example/witness",
         signers=signers,

@@ -6,17 +6,12 @@ folder. Imports count wherever they stand: in functions, and for the type checke
 
 from __future__ import annotations
 
-import ast
-import re
 import sys
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("keys", "audit", "exchange")
+from tests.rooms import FLOORS, ROOT, modules, names, room_of
+
 MOST, LEAST = 20, 2  # modules of a room
 FLAT = "keys"  # all nouns already
 
@@ -29,43 +24,6 @@ USES = {
     "SQL": {"apsw", "sqlite3"},
     "network": {"socket", "ssl", "http", "urllib", "grpc", "grpc_status", "grpc_health", "grpc_reflection"},
 }
-ROW = re.compile(r"^\| `([a-z/]+)` \| [^|]+ \| ([^|]*)\|$", re.MULTILINE)
-
-
-def floors(text: str) -> dict[str, set[str]]:
-    """Return the rooms in their order, each with what it may use."""
-    return {room: {word for word in uses.strip().split(", ") if word} for room, uses in ROW.findall(text)}
-
-
-FLOORS = floors((ROOT / "docs/developers.md").read_text())
-
-
-@cache
-def modules() -> dict[str, Path]:
-    """Return every module of ours by its name, without generated code."""
-    found = {}
-    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        if "v1" not in parts and parts[1:] != ("__init__",):
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def room_of(module: str) -> str:
-    return modules()[module].relative_to(ROOT).parent.as_posix()
-
-
-def names(module: str) -> Iterator[tuple[str, int]]:
-    """Yield what a module imports, and the methods that it calls, with the line."""
-    for node in ast.walk(ast.parse(modules()[module].read_text())):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield whole if whole in modules() else node.module, node.lineno
-        elif isinstance(node, ast.Attribute):
-            yield f".{node.attr}", node.lineno
 
 
 def steps_back(order: list[str]) -> list[str]:
@@ -118,3 +76,23 @@ def test_no_room_is_too_full_or_too_empty() -> None:
         inner = any(other.startswith(f"{room}/") for other in FLOORS)  # a folder of rooms
         assert room == FLAT or count <= MOST, f"{room} has {count} modules"
         assert inner or count >= LEAST, f"{room} has {count} modules"
+
+
+def engines_known(imports: dict[str, set[str]]) -> list[str]:
+    """Return who imports an engine, which is who has SQL, out of its room, or beside another one in it."""
+    engines = {module for module, targets in imports.items() if targets & USES["SQL"]}
+    known = {(module, engine) for module, targets in imports.items() for engine in targets & engines}
+    wrong = [f"{module} imports {engine}" for module, engine in known if room_of(module) != room_of(engine)]
+    factories = sorted({module for module, _ in known} - engines, key=room_of)
+    twice = {module for module in factories if sum(room_of(module) == room_of(other) for other in factories) > 1}
+    return sorted(wrong) + [f"{module} is one of two factories" for module in sorted(twice)]
+
+
+def test_an_engine_is_known_in_its_own_room_and_there_to_one_factory() -> None:
+    imports = {module: {target for target, _ in names(module)} for module in modules()}
+    assert engines_known(imports) == []
+    engine = next(module for module, targets in imports.items() if targets & USES["SQL"])
+    plain = [module for module, targets in imports.items() if not targets & (USES["SQL"] | {engine})]
+    near, far = (next(each for each in plain if (room_of(each) == room_of(engine)) is same) for same in (True, False))
+    assert engines_known({**imports, far: {engine}}) == [f"{far} imports {engine}"]  # controls
+    assert f"{near} is one of two factories" in engines_known({**imports, near: {engine}})

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from audit.entry.entry import Body, Kind, parse_body, parse_entry
-from audit.log.lock import SqliteLock
+from audit.log.sqlite_lock import SqliteLock
 from audit.record.lane import Withdrawn
 from audit.record.statement import Statement, parse_statement
 from exchange.acts import delivery, intake, publishing
@@ -29,7 +29,6 @@ from exchange.node.clock import NodeClock
 from exchange.records.bulletin import encode_bulletin, id_bytes, parse_bulletin, recipients_of, uuid7
 from exchange.rules import packaged_catalogue
 from exchange.rules.catalogue import Catalogue
-from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.storage_key import StorageKeys
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -37,7 +36,7 @@ from keys import dsse
 from keys.agency import AgencyKeys, Person, make_agency
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 
 FEDERATION = "exercise.example"
 NOW_MS = 1_800_000_000_000  # 2027-01-15

@@ -1,31 +1,84 @@
-"""The lock: what this log has signed last, in a file of its own that no backup ever restores.
+"""The lock: what must survive a restore, in a place of its own that no backup ever brings back.
 
-Before a checkpoint is signed, (origin, size, root) move here in one compare-and-swap, durable before the signature
-exists. At start the database must reach the lock and have its root there: an older copy, a second copy or a missing
-lock are caught before they fork the log.
+What this log has signed last (*heads*), what was cosigned for others and the first two notes of a log that contradict
+each other, and which statements were erased. Before a checkpoint is signed, (origin, size, root) move here in one
+compare-and-swap, durable before the signature exists. At start the store must reach the lock and have its root there:
+an older copy, a second copy or a missing lock are caught before they fork the log.
+
+An engine keeps this contract, proved by ``tests/audit/log/lock_contract.py``; which one it is stands in a URI, and
+``audit.log.lock_factory`` alone knows the engines. Whatever returns without an error is durable, through a power cut;
+after an error nothing may be signed, cosigned or erased, and what is kept may or may not have moved.
 """
 
-import threading
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
-import apsw
-
-from audit.log import lock_schema
 from audit.log.log import Log, LogReads, verify_entries
-from audit.log.wal import STEP_PAGES, make_room
 from audit.note.checkpoint import Checkpoint
-from audit.tree.merkle import EMPTY_ROOT
+from audit.note.fork import Fork
 from keys.errors import IntegrityError
 
-# What this node cosigns for others is written to the same file, one flush each: where the disk is slow and many ask at
-# once, our own turn comes late. A log that waits is late; one that gives up signs nothing any more.
-_BUSY_MILLISECONDS = 60_000
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cosigned:
+    """The newest checkpoint of one log that this witness has cosigned."""
+
+    origin: str
+    size: int
+    root: bytes  # 32 bytes
+    note: str
+
+
+class WitnessState(Protocol):
+    """What one witness has cosigned, one checkpoint a log; for all threads and processes that serve it.
+
+    Every method raises IntegrityError where what is kept cannot be read or written, and UnavailableError where another
+    process holds it for seconds. A question is one look-up, a change one flush of the disk.
+    """
+
+    def cosigned(self, origin: str) -> Cosigned | None:
+        """Return what was cosigned last of *origin*; None if nothing was."""
+
+    def all_cosigned(self) -> list[Cosigned]:
+        """Return what was cosigned last of every log, ascending by origin."""
+
+    def swap(self, known: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
+        """Move from *known* to *new*, durably, and return the time at which that was so.
+
+        The time is taken while nobody else can swap, so later times never stand on smaller sizes.
+
+        Args:
+            known: What ``cosigned`` returned, and what *new* was found to extend.
+            new: The same size and root again only takes the time.
+            note: The log's own, that says *new*.
+            clock_s: Seconds since 1970.
+
+        Returns:
+            None if the state is not at *known* any more; nothing has changed then.
+
+        Raises:
+            IntegrityError: Also where *new* goes back or is another log's. Answer nothing.
+        """
+
+    def keep_conflict(self, origin: str, fork: Fork) -> Fork:
+        """Keep two notes of one log for ever, and return what is kept: the first such pair."""
+
+    def conflict(self, origin: str) -> Fork | None:
+        """Return the first two notes of *origin* that contradict each other."""
+
+    def conflicts(self) -> list[str]:
+        """Return the origins of the logs of which such a pair is kept, ascending."""
+
+    def close(self) -> None:
+        """Let go of it; the next use opens it again."""
 
 
 class Lock(Protocol):
-    """Where the last signed size and root are kept."""
+    """A node's lock. Any of its threads may ask; a question is one look-up, a change one flush of the disk.
+
+    Every method raises IntegrityError where what is kept cannot be read or written.
+    """
 
     @property
     def name(self) -> str:
@@ -35,146 +88,34 @@ class Lock(Protocol):
         """Return (size, root) of the last checkpoint signed, or None for an origin that it does not know."""
 
     def compare_and_swap(self, origin: str, old_size: int, new: Checkpoint) -> None:
-        """Move from *old_size* to *new*, durably before returning; IntegrityError where it is elsewhere."""
-
-
-class SqliteLock:
-    """The lock as a SQLite file. WAL with ``synchronous=FULL``: one flush a swap, and the swap survives power loss."""
-
-    def __init__(self, path: Path, connection: apsw.Connection) -> None:
-        self._path = path
-        self._connection = connection
-        self._turn = threading.RLock()  # the writer's flush, its acts and the daily work ask in threads of their own
-
-    @property
-    def name(self) -> str:
-        """Return the file's path."""
-        return str(self._path)
-
-    @classmethod
-    def create(cls, path: Path, origin: str) -> "SqliteLock":
-        """Make the lock at size 0. Only ``exchange node init`` does this, for a home without any log.
+        """Move from *old_size* to *new*, durably before returning. It waits long for a witness of the same lock.
 
         Raises:
-            IntegrityError: The file is there already.
+            IntegrityError: Also where the lock is elsewhere (another copy of this node signs), or *new* goes back or
+                names another origin. Sign nothing.
         """
-        if path.exists():
-            raise IntegrityError(f"{path} exists already: it is never made anew")
-        path.touch(mode=0o600, exist_ok=False)
-        connection = _connect(path)
-        with connection:
-            for table in (lock_schema.HEAD, lock_schema.COSIGNED, lock_schema.CONFLICTS, lock_schema.ERASED):
-                connection.execute(table)
-            connection.execute("INSERT INTO head VALUES (?, 0, ?)", (origin, EMPTY_ROOT))
-            connection.pragma("user_version", lock_schema.FORMAT)
-        return cls(path, connection)
-
-    @classmethod
-    def open(cls, path: Path) -> "SqliteLock":
-        """Open an existing lock.
-
-        Raises:
-            IntegrityError: It is missing, not a lock, or of a later format.
-        """
-        if not path.is_file():
-            raise IntegrityError(
-                f"{path} is missing: without it nothing shows which entries were already signed, so nothing is"
-                " signed; bring this very file back from the disk it was on, or begin a new epoch:"
-                " exchange node recover --from-peers"
-            )
-        try:
-            connection = _connect(path)
-            version = lock_schema.bring_up(connection)
-        except apsw.Error as error:
-            raise IntegrityError(f"{path} is not a lock file: {error}") from error
-        if version != lock_schema.FORMAT:
-            raise IntegrityError(f"{path} has format {version} instead of {lock_schema.FORMAT}")
-        return cls(path, connection)
-
-    def read(self, origin: str) -> tuple[int, bytes] | None:
-        """Return (size, root) of the last checkpoint signed, or None for an unknown origin."""
-        try:
-            with self._turn:
-                row = self._connection.execute("SELECT size, root FROM head WHERE origin = ?", (origin,)).fetchone()
-        except apsw.Error as error:
-            raise IntegrityError(f"{self._path} cannot be read: {error}") from error
-        return None if row is None else (row[0], row[1])
-
-    def compare_and_swap(self, origin: str, old_size: int, new: Checkpoint) -> None:
-        """Move from *old_size* to *new*, durably before returning.
-
-        Raises:
-            IntegrityError: The lock is elsewhere (another copy of this node signs), *new* goes back or names another
-                origin, or the file cannot be written. Sign nothing.
-        """
-        if new.origin != origin or new.size < old_size:
-            raise IntegrityError(f"{self._path}: from size {old_size} of {origin} to {new.size} of {new.origin}")
-        try:
-            with self._turn:
-                self._connection.execute(
-                    "UPDATE head SET size = ?, root = ? WHERE origin = ? AND size = ?",
-                    (new.size, new.root, origin, old_size),
-                )
-                changed = self._connection.changes()
-        except apsw.Error as error:
-            raise IntegrityError(f"{self._path} cannot be written: {error}") from error
-        if changed != 1:
-            found = self.read(origin)
-            raise IntegrityError(
-                f"{self._path} is at size {found[0] if found else 'none'}, not {old_size}: another copy of this node"
-                " signs; stop one of them"
-            )
 
     def begin_epoch(self, origin: str) -> None:
-        """Know one origin more, at size 0: the log's next epoch. What the lock knows of others stays.
-
-        Raises:
-            IntegrityError: The file cannot be written.
-        """
-        try:
-            with self._turn, self._connection:
-                self._connection.execute("INSERT OR IGNORE INTO head VALUES (?, 0, ?)", (origin, EMPTY_ROOT))
-        except apsw.Error as error:
-            raise IntegrityError(f"{self._path} cannot be written: {error}") from error
+        """Know one origin more, at size 0: the log's next epoch. What is known of others stays; again is nothing."""
 
     def remember_erased(self, statement_digests: Iterable[bytes]) -> None:
-        """Write down that these statements are erased, durably before returning, so that a restore erases them again.
+        """Write down that these statements are erased, all or none, so that a restore erases them again.
 
         Raises:
-            IntegrityError: The file cannot be written. Erase nothing yet.
+            IntegrityError: Erase nothing yet.
         """
-        try:
-            with self._turn, self._connection:
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO erased VALUES (?)", [(digest,) for digest in statement_digests]
-                )
-        except apsw.Error as error:
-            raise IntegrityError(f"{self._path} cannot be written: {error}") from error
 
     def is_erased(self, statement_digest: bytes) -> bool:
-        """Return whether a statement was erased here, whatever the database says.
-
-        Raises:
-            IntegrityError: The file cannot be read.
-        """
-        try:
-            with self._turn:
-                found = self._connection.execute("SELECT 1 FROM erased WHERE statement_digest = ?", (statement_digest,))
-                return found.fetchone() is not None
-        except apsw.Error as error:
-            raise IntegrityError(f"{self._path} cannot be read: {error}") from error
+        """Return whether a statement was erased here, whatever the store says."""
 
     def erased_count(self) -> int:
-        """Count the statements that were erased here; errors as ``is_erased``."""
-        try:
-            with self._turn:
-                return int(next(iter(self._connection.execute("SELECT count(*) FROM erased")))[0])
-        except apsw.Error as error:
-            raise IntegrityError(f"{self._path} cannot be read: {error}") from error
+        """Return how many statements were erased here. May walk over all; asked at a start and once a day."""
+
+    def witness_state(self) -> WitnessState:
+        """Return what was cosigned for others, opened for one who asks or cosigns beside the rest; he closes it."""
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Let go of it; whatever was written stays."""
 
 
 def check_start(log: Log, lock: Lock, store: LogReads, database: str) -> None:
@@ -212,13 +153,3 @@ def check_start(log: Log, lock: Lock, store: LogReads, database: str) -> None:
     if log.size > size:
         verify_entries(store, size, log.size, log.genesis)
         lock.compare_and_swap(log.origin, size, log.checkpoint())
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-    connection.set_busy_timeout(_BUSY_MILLISECONDS)
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "full")
-    connection.wal_autocheckpoint(STEP_PAGES)  # so it starts over within the room that it has
-    make_room(path)
-    return connection

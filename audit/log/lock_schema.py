@@ -2,7 +2,7 @@
 
 Whatever must survive a restore lies in ``lock.db``, because no backup ever brings that file back: what was signed
 (``head``), what was cosigned for others and the first pair of notes that contradict each other (``cosigned``,
-``conflicts``: ``audit.witness.witness_state``), and which statements were erased (``erased``: ``audit.log.lock``). Steps are
+``conflicts``: ``audit.log.sqlite_witness``), and which statements were erased (``erased``: ``audit.log.sqlite_lock``). Steps are
 numbered, forward only; the number is PRAGMA user_version.
 """
 

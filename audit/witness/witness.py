@@ -7,25 +7,27 @@ and handed back, for they convict the log before anybody.
 Sources: c2sp.org/tlog-witness; docs/log.md, "Witnesses", for epochs.
 """
 
-import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from audit.note.checkpoint import MAX_SIZE, Checkpoint, Note, VerifierKey, decode_base64, parse_note, verify_read
+from audit.log.lock import Cosigned, WitnessState
+from audit.note.checkpoint import (
+    Checkpoint,
+    Note,
+    VerifierKey,
+    verify_read,
+)
 from audit.note.cosignature import cosign
 from audit.note.fork import Fork, pair, with_proof
 from audit.note.policy import WitnessPolicy
 from audit.tree.merkle import EMPTY_ROOT
-from audit.tree.proof import MAX_PROOF_HASHES, ConsistencyError, verify_consistency
-from audit.witness.witness_state import Held, WitnessState
-from keys.bounds import MAX_NOTE_BYTES
+from audit.tree.proof import ConsistencyError, verify_consistency
+from audit.witness.request import AddCheckpoint, parse_request
 from keys.errors import RefusedError
 from keys.signing import Signer
 
-MAX_REQUEST_BYTES = MAX_NOTE_BYTES + 45 * MAX_PROOF_HASHES + 32  # a hash's line is 45 bytes
-_OLD = re.compile(r"old (0|[1-9][0-9]{0,18})", re.ASCII)
 _EPOCH = re.compile(r"(.+/log/)([1-9][0-9]{0,9})", re.ASCII)  # our own logs' origins
 _CODES = {
     400: "MALFORMED",
@@ -56,16 +58,6 @@ class WitnessRefusal(RefusedError):  # noqa: N818 - the protocol's answer, not a
         return (self.fork.older, self.fork.newer) if self.fork is not None else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddCheckpoint:
-    """A request, read; nothing in it is verified."""
-
-    old_size: int
-    proof: tuple[bytes, ...]
-    note: str
-    read: Note
-
-
 class Opening(Protocol):
     """How a manifest says that an epoch of a log began; ``keys.manifest.LogEpoch`` is one."""
 
@@ -88,36 +80,6 @@ class Opening(Protocol):
 
 def _none(_: str) -> None:
     return None
-
-
-def parse_request(body: bytes) -> AddCheckpoint:
-    """Read ``old N``, at most 63 proof lines, a blank line and a checkpoint.
-
-    Raises:
-        RefusedError: MALFORMED, TOO_LARGE; the message says which line and what was expected.
-    """
-    if len(body) > MAX_REQUEST_BYTES:
-        raise RefusedError("TOO_LARGE", f"request: {len(body)} bytes, more than {MAX_REQUEST_BYTES}")
-    try:
-        head, blank, note = body.decode().partition("\n\n")
-    except UnicodeDecodeError as error:
-        raise _malformed("not UTF-8") from error
-    first, *lines = head.split("\n")
-    old = _OLD.fullmatch(first)
-    if old is None or int(old[1]) > MAX_SIZE:
-        raise _malformed("line 1: 'old' and a size in plain decimal digits were expected")
-    if not blank:
-        raise _malformed("a blank line between proof and checkpoint was expected")
-    if len(lines) > MAX_PROOF_HASHES:
-        raise _malformed(f"{len(lines)} proof lines, more than {MAX_PROOF_HASHES}")
-    proof = tuple(_hash(line, number) for number, line in enumerate(lines, 2))
-    return AddCheckpoint(old_size=int(old[1]), proof=proof, note=note, read=parse_note(note))
-
-
-def format_request(old_size: int, proof: tuple[bytes, ...] | list[bytes], note: str) -> bytes:
-    """Write a request, as a log asks a witness."""
-    lines = "".join(f"{base64.b64encode(value).decode()}\n" for value in proof)
-    return f"old {old_size}\n{lines}\n{note}".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +111,7 @@ class Witness:
             UnavailableError: The state is busy.
         """
         request, new = self._read(body)
-        held = self.state.held(new.origin)
+        held = self.state.cosigned(new.origin)
         ended = self._successor(request, new, held)
         if held is None:
             self._check_opening(new.origin)
@@ -157,7 +119,7 @@ class Witness:
             self._check_consistency(request, new, held)
         time_s = self.state.swap(held, new, _own_lines(request.read), self.clock_s)
         if time_s is None:  # another request was faster
-            raise self._elsewhere(request, new, self.state.held(new.origin))
+            raise self._elsewhere(request, new, self.state.cosigned(new.origin))
         if ended is not None:
             raise WitnessRefusal(403, f"{new.origin} at size {new.size} is noted, not cosigned: epoch {ended} follows")
         return "".join(cosign(new, self.name, signer, time_s) for signer in self.signers)
@@ -182,7 +144,7 @@ class Witness:
             raise WitnessRefusal(422, "an empty tree with another root than that of nothing")
         return request, new
 
-    def _successor(self, request: AddCheckpoint, new: Checkpoint, held: Held | None) -> int | None:
+    def _successor(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned | None) -> int | None:
         """Return the epoch after this one, if there is one; then only its beginning may still be noted.
 
         A witness that fell behind must be able to reach the very checkpoint that the next epoch builds on.
@@ -192,7 +154,7 @@ class Witness:
         if opening is not None:
             if (opening.previous_size, opening.previous_root) == (new.size, new.root):
                 return opening.epoch
-        elif epoch is None or self.state.held(f"{epoch[1]}{int(epoch[2]) + 1}") is None:
+        elif epoch is None or self.state.cosigned(f"{epoch[1]}{int(epoch[2]) + 1}") is None:
             return None
         # What convicts the log is kept all the same: a new epoch that cuts entries needs it.
         fork = self._fork(held, request) if held is not None and held.root != new.root else None
@@ -212,10 +174,10 @@ class Witness:
             raise WitnessRefusal(403, f"{origin}: no manifest that {self.name} holds opens this epoch")
         last = f"{epoch[1]}{int(epoch[2]) - 1}"
         other = _EPOCH.fullmatch(opening.previous_origin)
-        passed_over = opening.previous_origin != last and self.state.held(last) is not None
+        passed_over = opening.previous_origin != last and self.state.cosigned(last) is not None
         if other is None or other[1] != epoch[1] or int(other[2]) >= int(epoch[2]) or passed_over:
             raise WitnessRefusal(403, f"{origin} begins after {opening.previous_origin}, which is not the one before")
-        before = self.state.held(opening.previous_origin)
+        before = self.state.cosigned(opening.previous_origin)
         if before is None:  # of an epoch that this witness never saw: what that one builds on counts, back to the first
             self._check_opening(opening.previous_origin)
             return
@@ -234,7 +196,7 @@ class Witness:
                 f" {self.name} holds {before.size}: entries would be cut off",
             )
 
-    def _check_consistency(self, request: AddCheckpoint, new: Checkpoint, held: Held | None) -> None:
+    def _check_consistency(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned | None) -> None:
         """Steps 6 and 7."""
         size = held.size if held is not None else 0
         if request.old_size != size or (held is not None and new.size == size and new.root != held.root):
@@ -249,7 +211,7 @@ class Witness:
         except ConsistencyError as error:
             raise WitnessRefusal(422, str(error), fork=self._fork(held, request)) from error
 
-    def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, held: Held) -> bool:
+    def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned) -> bool:
         """Return whether the other witnesses replace the proof from what we hold to the end of an epoch.
 
         A log that was destroyed cannot prove that step any more. Its end, which the manifest of its root names, is
@@ -269,7 +231,7 @@ class Witness:
             raise WitnessRefusal(403, f"the lines under {new.origin} at size {new.size}: {error}") from error
         return 0 < needed <= len(vouching)
 
-    def _elsewhere(self, request: AddCheckpoint, new: Checkpoint, held: Held | None) -> WitnessRefusal:
+    def _elsewhere(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned | None) -> WitnessRefusal:
         """Return the 409 that says what we hold; with both notes where the same size has another root."""
         if held is None:
             return WitnessRefusal(409, f"{new.origin}: nothing was cosigned yet", size=0)
@@ -278,7 +240,7 @@ class Witness:
             return WitnessRefusal(409, message, size=held.size, fork=self._fork(held, request))
         return WitnessRefusal(409, f"{new.origin}: {held.size} entries were cosigned", size=held.size)
 
-    def _fork(self, held: Held, request: AddCheckpoint) -> Fork | None:
+    def _fork(self, held: Cosigned, request: AddCheckpoint) -> Fork | None:
         """Keep and return both notes, if they contradict each other by themselves or by the refused proof.
 
         A proof that leads nowhere shows nothing: anybody can send one with an honest note.
@@ -293,14 +255,3 @@ def _own_lines(note: Note) -> str:
     """Return the note with the log's lines only: what others signed under it is not ours to keep."""
     lines = "".join(str(line) for line in note.signatures if line.name == note.checkpoint.origin)
     return f"{note.checkpoint.text()}\n{lines}"
-
-
-def _hash(line: str, number: int) -> bytes:
-    value = decode_base64(line, f"line {number}")
-    if len(value) != 32:
-        raise _malformed(f"line {number}: a hash of {len(value)} bytes instead of 32")
-    return value
-
-
-def _malformed(what: str) -> RefusedError:
-    return RefusedError("MALFORMED", f"request: {what}")

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from audit.entry.entry import Body, Kind
+from audit.log.lock import Lock
 from audit.record.statement import parse_read
 from exchange.acts import retention_rules as retention
 from exchange.acts.retention_rules import day_of, is_due
@@ -25,19 +26,6 @@ Remember = Callable[[Iterable[bytes]], None]
 WasErased = Callable[[bytes], bool]
 Run = Callable[[Callable[[UnitOfWork], Any], Callable[[Any, Any], Any]], Any]  # (act, finish)
 T = TypeVar("T")
-
-
-class ErasedList(Protocol):
-    """What the lock knows of erasures; it outlives the database."""
-
-    def is_erased(self, statement_digest: bytes) -> bool:
-        """Return whether this statement was erased."""
-
-    def remember_erased(self, statement_digests: Iterable[bytes]) -> None:
-        """Write down that these are to be gone; durable when it returns."""
-
-    def erased_count(self) -> int:
-        """Return how many statements were erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +123,7 @@ def _always() -> None:
 def erase_due(
     store: NodeStore,
     run: Run,
-    lock: ErasedList,
+    lock: Lock,
     now_ms: int,
     *,
     everything: bool = False,
@@ -165,7 +153,7 @@ def erase_due(
         after = following
 
 
-def erase_again(store: NodeStore, run: Run, lock: ErasedList, now_ms: int, go_on: Callable[[], None] = _always) -> int:
+def erase_again(store: NodeStore, run: Run, lock: Lock, now_ms: int, go_on: Callable[[], None] = _always) -> int:
     """Erase what the lock says was erased and the database still has; looks only where the two count differently."""
     if lock.erased_count() == store.reads().erased_count():
         return 0

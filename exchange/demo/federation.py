@@ -6,7 +6,7 @@ sheet. Only the meeting is missing: all keys are in one process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,6 @@ from pathlib import Path
 from exchange.acts.directory import FirstRecords
 from exchange.node import node
 from exchange.rules.catalogue import packaged_catalogue
-from exchange.store.store import NodeStore
 from keys.agency import AgencyKeys
 from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, member_of, sign_roster
 from keys.dsse import SignedPayload
@@ -82,7 +81,7 @@ class FoundedFederation:
         now_us: int,
         pseudonym_key: bytes = bytes(32),
         introduced: bool = True,
-        make_store: Callable[[], NodeStore] | None = None,
+        make_state: node.MakeState | None = None,
     ) -> None:
         """Make store, lock and first entries of an agency's node.
 
@@ -92,10 +91,10 @@ class FoundedFederation:
             now_us: Microseconds UTC, of the first entries.
             pseudonym_key: 32 bytes.
             introduced: The others' records are adopted from the start.
-            make_store: Makes the empty store; the one of a home without settings if not given.
+            make_state: Makes lock and store; those of a home without settings if not given.
         """
         first = self.first_records(agency, introduced=introduced)
-        node.create(home, first, pseudonym_key=pseudonym_key, now_us=now_us, make_store=make_store)
+        node.create(home, first, pseudonym_key=pseudonym_key, now_us=now_us, make_state=make_state)
 
 
 def found_federation(

@@ -32,13 +32,14 @@ from audit.verify.trust import log_key, policy_of
 from exchange.acts.directory import RecordKind
 from exchange.acts.node_view import NodeView, end_of_epoch_before
 from exchange.node.config import paths_of
-from exchange.store.factory import open_aside, shown
+from exchange.store.factory import open_aside
 from exchange.store.home_paths import Paths
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.manifest import Manifest, parse_manifest
 from keys.roster import parse_roster
+from keys.uri import uri_place
 
 RECOVERED = "recovered"  # folder in the home: what members gave back
 _SCANNED = (Kind.RECEIPT_RECORDED, Kind.ERASED)
@@ -198,7 +199,7 @@ class EpochLogs:
         if end is not None and index >= end.size:
             return f"{what}the epoch ended at size {end.size}, and what followed was given up"
         if index >= proofs.size:
-            held = f"{before}/log and {before}/{Path(shown(self._paths.store)).name} hold {proofs.size} entries of that epoch"
+            held = f"{before}/log and {before}/{Path(uri_place(self._paths.store)).name} hold {proofs.size} entries of that epoch"
             return f"{what}{held}; put a copy of its log/ there"
         return f"{what}{before} has the entry, but no checkpoint of at most {proofs.size} entries that covers it is there or in {RECOVERED}/"
 

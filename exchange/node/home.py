@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from audit.entry.entry import parse_entry
-from audit.log.lock import SqliteLock
+from audit.log.lock_factory import open_lock
 from exchange.acts.node_view import NodeView, newest_epoch
 from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
@@ -66,7 +66,7 @@ def open_home(home: Path, keys: NodeKeys, *, closed: bool = False) -> Node:
         store = open_store(paths.store)
         undo.callback(store.close)
         undo.enter_context(store.guard())
-        lock = SqliteLock.open(paths.lock)
+        lock = open_lock(paths.lock)
         undo.callback(lock.close)
         try:
             view = restore_view(store, keys)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.log.lock import SqliteLock
+from audit.log.lock import Lock
 from audit.record.lane import LaneClass, parse_lane_head
 from exchange.acts import erasing
 from exchange.acts import retention_rules as retention
@@ -49,7 +49,7 @@ class Done:
     scrubbed: bool = True  # nothing of before lies in the write-ahead log
 
 
-def erase_aside(uri: str, lock: SqliteLock) -> int:
+def erase_aside(uri: str, lock: Lock) -> int:
     """Erase from a store that a recovery has moved aside what was erased since; its log stays as it is."""
     store, count, after = open_store(uri), 0, -1
     try:

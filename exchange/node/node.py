@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from audit.entry.entry import HEAD_LENGTH, Body, Kind, parse_body, parse_entry, parse_head
 from audit.entry.kinds import Role
-from audit.log.lock import SqliteLock, check_start
+from audit.log.lock import Lock, check_start
+from audit.log.lock_factory import create_lock, lock_exists
 from audit.log.log import Log
 from audit.note.checkpoint import Checkpoint, VerifierKey
 from audit.note.epochs import check_first_entry
@@ -32,7 +33,7 @@ from exchange.node.copy_detection import Vouching
 from exchange.node.published_log import LogFiles, Published, write_witnesses
 from exchange.node.rollback_check import export_forks
 from exchange.node.writer import Group, Writer
-from exchange.store.factory import create_store, read_old_entry, shown, store_exists
+from exchange.store.factory import create_store, read_old_entry, store_exists
 from exchange.store.home_paths import Paths
 from exchange.store.log_position import epoch_of, index_of
 from exchange.store.storage_key import StorageKeys
@@ -42,11 +43,13 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.sealing import EncryptionKey
 from keys.signing import Signer
+from keys.uri import uri_place
 
 NOT_ASKED = "no other member has told yet what it holds of its log"
 # How the bodies of entries begin that are evidence: FORK_SEEN, OWN_KEY_MISUSE.
 _EVIDENCE = tuple(b"\x08" + bytes((kind,)) for kind in (Kind.FORK_SEEN, Kind.OWN_KEY_MISUSE))
 
+MakeState = Callable[[str], NodeStore]  # of a log's origin: its lock at size 0, then the empty store, which it returns
 RandomBytes = Callable[[int], bytes]
 T = TypeVar("T")
 OnGroup = Callable[[Group, "list[Queued]"], None]
@@ -58,7 +61,7 @@ def create(
     *,
     pseudonym_key: bytes,
     now_us: int,
-    make_store: Callable[[], NodeStore] | None = None,
+    make_state: MakeState | None = None,
 ) -> None:
     """Make store, lock and the first entries. Nothing of the three may be there.
 
@@ -67,25 +70,21 @@ def create(
         first: What its log begins with.
         pseudonym_key: 32 bytes.
         now_us: Microseconds UTC, of the first entries.
-        make_store: Makes the empty store; the one of a home without settings if not given.
+        make_state: Makes lock and store; in a home without settings ``state_at`` its paths if not given.
 
     Raises:
         IntegrityError: Home holds a store, lock or log already.
         RefusedError: The records do not verify.
     """
     paths = Paths(home=home)
-    for path in (paths.lock, paths.log):
-        if path.exists():
-            raise IntegrityError(f"{path} is there already; a node is made only in a home without one")
-    if make_store is None and store_exists(paths.store):
-        raise IntegrityError(f"{shown(paths.store)} is there already; a node is made only in a home without one")
+    if paths.log.exists():
+        raise IntegrityError(f"{paths.log} is there already; a node is made only in a home without one")
     now_ms = now_us // 1000
     federation = first.federation(now_ms)
     member = federation.roster.member(first.agency)
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{first.agency} is not in roster {federation.roster.version}")
-    SqliteLock.create(paths.lock, member.origin(1)).close()
-    store = make_store() if make_store is not None else create_store(paths.store)
+    store = (make_state or state_at(paths))(member.origin(1))
     try:
         log = Log.open(member.origin(1), store.reader())
         stage = log.begin(now_us)
@@ -98,6 +97,23 @@ def create(
     finally:
         store.close()
     write_witnesses(home, federation.roster, first.agency)
+
+
+def state_at(paths: Paths) -> MakeState:
+    """Return what makes lock and store of a home.
+
+    Raises:
+        IntegrityError: When it is called, where there is one or the other.
+    """
+
+    def make(origin: str) -> NodeStore:
+        for uri, there in ((paths.store, store_exists(paths.store)), (paths.lock, lock_exists(paths.lock))):
+            if there:
+                raise IntegrityError(f"{uri_place(uri)} is there already; a node is made only in a home without one")
+        create_lock(paths.lock, origin).close()
+        return create_store(paths.store)
+
+    return make
 
 
 def open_log(origin: str, end: Checkpoint | None, reads: Reads, database: str) -> Log:
@@ -150,7 +166,7 @@ class Node:
         home: Path,
         view: NodeView,
         store: NodeStore,
-        lock: SqliteLock,
+        lock: Lock,
         random_bytes: RandomBytes,
         clock: NodeClock | None = None,
         log_mldsa44: Signer | None = None,

@@ -6,14 +6,13 @@ What ``exchange node init`` does, as a function of values; the demo does the sam
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from exchange.acts.directory import FirstRecords
 from exchange.node import node
 from exchange.node.config import CONFIG_FILE, NodeConfig, format_config
 from exchange.node.enrolment import PIN_FILE, save_pin
-from exchange.store.factory import create_store, shown, store_exists
+from exchange.store.factory import store_exists
 from exchange.store.home_paths import Paths
 from keys import certificate
 from keys.agency import TLS_FILE
@@ -26,6 +25,7 @@ from keys.key_sheet import parse_key_sheet
 from keys.keystore import NODE_FILE
 from keys.manifest import parse_manifest
 from keys.roster import Roster, catalogue_digest, parse_roster, roster_digest
+from keys.uri import uri_place
 
 
 def settle(
@@ -54,8 +54,8 @@ def settle(
     wanted = parsed.catalogue_digest
     if catalogue_digest(first.catalogue) != wanted:
         raise RefusedError("ROSTER_UNKNOWN", f"the roster names catalogue {short(wanted)}, which is not this program's")
-    make_store = partial(create_store, Paths(home=home, engine=config.store).store)
-    node.create(home, first, pseudonym_key=random_bytes(32), now_us=now_us, make_store=make_store)
+    make_state = node.state_at(Paths(home=home, engine=config.store))
+    node.create(home, first, pseudonym_key=random_bytes(32), now_us=now_us, make_state=make_state)
     write_file(home / CONFIG_FILE, format_config(config).encode(), mode=PUBLIC)
     return enrol_all(home, first.roster)
 
@@ -72,7 +72,10 @@ def check_own(
         if not (home / name).exists():
             raise FileNotFoundError(2, "no keys", str(home / name))
     store = Paths(home=home, engine=config.store).store
-    for path, there in ((shown(store), store_exists(store)), (home / CONFIG_FILE, (home / CONFIG_FILE).exists())):  # 2
+    for path, there in (
+        (uri_place(store), store_exists(store)),
+        (home / CONFIG_FILE, (home / CONFIG_FILE).exists()),
+    ):  # 2
         if there:
             raise FileExistsError(17, "a node is made only in a home without one", str(path))
     leaf = (home / TLS_FILE).read_bytes()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.log.lock import SqliteLock
+from audit.log.lock_factory import copy_lock, create_lock, lock_exists, lock_files, lock_in, open_lock, remove_lock
 from audit.log.log import Log
 from audit.note.checkpoint import Checkpoint
 from audit.verify.rfc3161 import STAMPS_FOLDER
@@ -25,7 +25,7 @@ from exchange.recovery import first_group as reentry
 from exchange.recovery.first_group import Entered
 from exchange.recovery.proven_answers import Recovered
 from exchange.store.factory import copy_store, create_store, open_store, store_files, store_in
-from exchange.store.home_paths import LOCK, LOG_FOLDER, Paths
+from exchange.store.home_paths import LOG_FOLDER, Paths
 from exchange.store.store import NodeStore
 from keys.errors import IntegrityError
 from keys.files import sync_folder
@@ -147,18 +147,13 @@ def build(
 
 def _lock(home: Path, part: Path, origin: str) -> None:
     """Make the lock: the old one with the new origin, for it knows what was erased and cosigned; else a new one."""
-    for suffix in ("", "-wal"):
-        source = home / f"{LOCK}{suffix}"
-        if source.exists():
-            shutil.copyfile(source, part / f"{LOCK}{suffix}")
-            (part / f"{LOCK}{suffix}").chmod(0o600)
+    copy_lock(lock_in(home), lock_in(part))
     try:
-        lock = SqliteLock.open(part / LOCK)
+        lock = open_lock(lock_in(part))
         lock.begin_epoch(origin)
     except IntegrityError:
-        for suffix in ("", "-wal", "-shm"):
-            (part / f"{LOCK}{suffix}").unlink(missing_ok=True)
-        lock = SqliteLock.create(part / LOCK, origin)
+        remove_lock(lock_in(part))
+        lock = create_lock(lock_in(part), origin)
     lock.close()
 
 
@@ -187,7 +182,7 @@ def change_places(paths: Paths) -> Path:
     before = home / f"before-{fresh.stem}"
     before.mkdir(mode=0o700, exist_ok=True)
     # Whatever is in the home while its fresh counterpart is still in .new is old; what has gone in is new.
-    if (fresh / LOCK).exists():
+    if lock_exists(lock_in(fresh)):
         for name in _present(home, moved_names(paths)):
             if not (before / name).exists():
                 (home / name).rename(before / name)
@@ -205,14 +200,14 @@ def change_places(paths: Paths) -> Path:
 
 def fresh_names(paths: Paths) -> list[str]:
     """Return the names of what goes in, in this order: a store without its lock signs nothing."""
-    return [LOCK, *(each.name for each in store_files(paths.store)[:1])]
+    return [each.name for each in (*lock_files(paths.lock)[:1], *store_files(paths.store)[:1])]
 
 
 def moved_names(paths: Paths) -> list[str]:
     """Return the names of all that is of one epoch of the log."""
-    store = [each.name for each in store_files(paths.store)]
+    files = [each.name for each in (*store_files(paths.store), *lock_files(paths.lock))]
     # A time-stamp is named for a size of this log, which the next one reaches, too.
-    return [*store, LOCK, f"{LOCK}-wal", f"{LOCK}-shm", LOG_FOLDER, STAMPS_FOLDER]
+    return [*files, LOG_FOLDER, STAMPS_FOLDER]
 
 
 def _present(folder: Path, names: Sequence[str]) -> list[str]:

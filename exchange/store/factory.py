@@ -13,7 +13,8 @@ from typing import Protocol
 
 from exchange.store.sqlite_engine import SqliteEngine
 from exchange.store.store import NodeStore, ReadableStore
-from keys.errors import RefusedError, UnavailableError
+from keys.errors import UnavailableError
+from keys.uri import in_folder, resolve
 
 
 class StoreEngine(Protocol):
@@ -115,11 +116,6 @@ def store_files(uri: str) -> tuple[Path, ...]:
     return engine.files(place)
 
 
-def shown(uri: str) -> str:
-    """Return what to call a store in messages: a file's path."""
-    return uri.partition(":")[2]
-
-
 def engine_version(uri: str) -> str:
     """Return the engine's name and its library's version, for people."""
     return _resolve(uri)[0].version
@@ -135,16 +131,9 @@ def store_in(folder: Path, named: str) -> str:
     Raises:
         RefusedError: MALFORMED, the engine is not known, or the name leads out of the folder.
     """
-    _, name = _resolve(named)
-    if name != Path(name).name or name in ("", ".", ".."):
-        raise RefusedError("MALFORMED", f"{named!a} does not name a store in the home, as {DEFAULT_STORE} does")
-    return f"{named.partition(':')[0]}:{folder.absolute() / name}"
+    _resolve(named)
+    return in_folder(folder, named)
 
 
 def _resolve(uri: str) -> tuple[StoreEngine, str]:
-    scheme, colon, place = uri.partition(":")
-    engine = _ENGINES.get(scheme)
-    if engine is None or not colon:
-        known = ", ".join(f"{each}:" for each in _ENGINES)
-        raise RefusedError("MALFORMED", f"{uri!a} names no engine of a store; known: {known}")
-    return engine, place
+    return resolve(uri, _ENGINES, "engine of a store")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.log.lock_factory import lock_in
 from exchange.store.factory import DEFAULT_STORE, store_in
 
-LOCK, LOG_FOLDER, PEERS_FOLDER = "lock.db", "log", "peers"
+LOG_FOLDER, PEERS_FOLDER = "log", "peers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,9 @@ class Paths:
         return store_in(self.before(epoch), self.engine)
 
     @property
-    def lock(self) -> Path:
-        return self.home / LOCK
+    def lock(self) -> str:
+        """The lock's URI."""
+        return lock_in(self.home)
 
     @property
     def log(self) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import apsw
 
+from audit.log import sqlite_files
 from exchange.store.sqlite import SqliteStore, readable
 from exchange.store.sqlite_readonly import SqliteAside, SqliteReadOnly, may_be_written
 
@@ -52,14 +52,9 @@ class SqliteEngine:
         return may_be_written(Path(place))
 
     def copy(self, place: str, other: str) -> None:
-        """Copy the database and its write-ahead log, whose index is made again."""
-        for source, target in list(zip(self.files(place), self.files(other), strict=True))[:2]:
-            target.unlink(missing_ok=True)
-            if source.exists():
-                shutil.copyfile(source, target)
-                target.chmod(0o600)
+        """Copy the database and its write-ahead log."""
+        sqlite_files.copy(Path(place), Path(other))
 
     def files(self, place: str) -> tuple[Path, ...]:
         """Return the database, its write-ahead log and that log's index."""
-        path = Path(place)
-        return tuple(path.with_name(f"{path.name}{suffix}") for suffix in ("", "-wal", "-shm"))
+        return sqlite_files.files(Path(place))

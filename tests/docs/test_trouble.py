@@ -11,12 +11,11 @@ import pytest
 
 from exchange.demo.world import PASSPHRASE_FILE, found_world
 from exchange.node.config import CONFIG_FILE
-from exchange.store.home_paths import LOCK
 from keys.keystore import NODE_FILE
 from keys.roster import load_signed, roster_digest
 from keys.words import words
 from tests.exchange.running import Typed, type_line
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 
 DAY_US = 86_400_000_000
 

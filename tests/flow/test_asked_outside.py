@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit.note.checkpoint import VerifierKey, parse_note, verify_note
-from audit.witness.witness import format_request
+from audit.witness.request import format_request
 from exchange.rpc.audit.external_witness import WitnessAheadError, held_sizes
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.recovery import rebuild as rebuilding
@@ -65,7 +65,7 @@ async def test_an_old_copy_signs_nothing_while_all_members_are_down_but_a_witnes
         assert copy.node.reads.size() == before, "nothing was entered, and nothing signed"
         assert copy.node.note == ""
         await copy.drain(0.2)
-        held = witness.state.held(vkey.name)
+        held = witness.state.cosigned(vkey.name)
         assert held is not None
         assert held.size == size, "the question moves no witness"
 
@@ -94,7 +94,7 @@ async def test_the_question_is_signed_for_the_empty_tree_alone(tmp_path: Path) -
     key = _vkey(world[A])
     with outside_of(tmp_path, key, NAME) as (prefix, witness):
         assert await held_sizes({NAME: prefix}, key.name, signer) == {NAME: 0}
-        held = witness.state.held(key.name)
+        held = witness.state.cosigned(key.name)
         assert held is not None
         assert verify_note(held.note, key).size == 0
 

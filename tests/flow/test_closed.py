@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from audit.entry.entry import Kind, parse_body, parse_entry
-from audit.log.lock import SqliteLock
+from audit.log.lock_factory import open_lock
+from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from audit.verify.trust import policy_of
@@ -18,14 +19,14 @@ from exchange.node.node import EpochOverError, Node
 from exchange.node.rollback_check import RolledBackError
 from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.transport.channel import Identity
-from exchange.store.home_paths import LOCK, Paths
+from exchange.store.home_paths import Paths
 from exchange.store.sqlite import SqliteStore
 from keys.certificate import private_pem
 from keys.identity import AgencyId
 from tests.flow.recovering import backup, gather, recover, restore
 from tests.flow.test_recover import A, B, C, all_receipted, paired
 from tests.flow.world import Member, World, bulletin, until
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 
 
 def opened(member: Member) -> Node:
@@ -34,9 +35,7 @@ def opened(member: Member) -> Node:
     paths = Paths(home=member.home)
     view = homes.restore_view(store, member.keys.node)
     second = member.keys.node.log_mldsa44
-    return Node(
-        member.home, view, store, SqliteLock.open(paths.lock), lambda n: bytes(n), log_mldsa44=second, closed=True
-    )
+    return Node(member.home, view, store, open_lock(paths.lock), lambda n: bytes(n), log_mldsa44=second, closed=True)
 
 
 async def close(world: World, agency: str) -> str:

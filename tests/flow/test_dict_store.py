@@ -1,6 +1,6 @@
-"""A whole node without a database: its state in dictionaries, everything else as it is.
+"""A whole node without a database: state and lock in dictionaries, everything else as it is.
 
-What it shows is that the node uses nothing of its store but the protocol.
+What it shows is that the node uses nothing of its store and its lock but the protocols.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit.entry.entry import Kind
+from audit.log.lock import Lock
 from audit.record.statement import parse_statement
 from exchange.acts.directory import RecordKind
 from exchange.records.bulletin import parse_bulletin
 from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2
+from tests.audit.log.dict_lock import DictLock, KeptLock
 from tests.exchange.store.dict_store import DictStore, Kept
 from tests.flow.world import Member, World, bulletin, until
 
@@ -23,12 +25,17 @@ class DictMember(Member):
     """An agency whose node keeps its state in dictionaries, which outlive it."""
 
     kept: Kept = field(default_factory=Kept)
+    kept_lock: KeptLock = field(default_factory=KeptLock)
 
-    def make_store(self) -> NodeStore:
+    def make_state(self, origin: str) -> NodeStore:
+        self.open_lock().begin_epoch(origin)
         return self.open_store()
 
     def open_store(self) -> NodeStore:
         return DictStore(f"dictionaries of {self.agency}", self.kept)
+
+    def open_lock(self) -> Lock:
+        return DictLock(f"lock of {self.agency}", self.kept_lock)
 
 
 async def inbox(member: Member) -> list[node_pb2.InboxItem]:
@@ -64,4 +71,5 @@ async def test_a_node_over_dictionaries_does_all_five_acts_and_goes_on_after_a_r
         assert [each.opened for each in await inbox(reader)] == [True, False]
         for each, before in zip((sender, reader), sizes, strict=True):
             assert each.node.reads.size() > before
-    assert not list(tmp_path.rglob("node.db*"))
+    assert not list(tmp_path.rglob("*.db*"))
+    assert [each.size for each in sender.kept_lock.cosigned.values()] != []  # as a witness of the other

@@ -25,9 +25,8 @@ import pytest
 
 from audit.entry.entry import Kind
 from exchange.node.failpoint import NAMES
-from exchange.store.home_paths import LOCK
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, serve
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.scale import SCALE, SLOW
 from tests.world import NOW_MS, advisory
 
@@ -343,8 +342,9 @@ def test_the_environment_arms_a_failpoint() -> None:
 def test_a_start_from_files_that_do_not_belong_together_is_refused(
     tmp_path: Path, wire: Wire, damage: str, words: str
 ) -> None:
-    from audit.log.lock import SqliteLock, check_start
+    from audit.log.lock import check_start
     from audit.log.log import Log
+    from audit.log.sqlite_lock import SqliteLock
     from exchange.store.sqlite import SqliteStore
     from keys.errors import IntegrityError
     from tests.world import FEDERATION

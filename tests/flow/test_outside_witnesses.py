@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from audit.log.sqlite_witness import SqliteWitnessState
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.note.cosignature import cosigner_key
 from audit.note.policy import WitnessPolicy, format_vkeys
 from audit.verify.trust import policy_of
-from audit.witness.witness import Witness, WitnessRefusal, format_request
-from audit.witness.witness_state import WitnessState
+from audit.witness.request import format_request
+from audit.witness.witness import Witness, WitnessRefusal
 from exchange.cli.operator.witness_http import WitnessServer
 from exchange.demo.federation import found_federation
 from exchange.rpc.audit.cosignatures import Gathering
@@ -34,7 +35,7 @@ from tests.flow.world import MADE_MS, Member, World, keys_of, until
 def outside_of(folder: Path, vkey: VerifierKey, name: str) -> Iterator[tuple[str, Witness]]:
     """Serve a witness without a node, of one log, over HTTP."""
     signer = Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32)
-    state = WitnessState.create(folder / "witness.db")
+    state = SqliteWitnessState.create(folder / "witness.db")
     witness = Witness(
         name=name,
         signers=(signer,),

@@ -11,13 +11,12 @@ from audit.note.checkpoint import VerifierKey, parse_note
 from audit.note.epochs import epoch_of_origin
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
-from audit.witness.witness_state import WitnessState
-from exchange.store.home_paths import LOCK, LOG_FOLDER
+from exchange.store.home_paths import LOG_FOLDER
 from exchange.store.store import DeliveryState
 from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
 from tests.flow.world import Member, World, bulletin, bulletin_id, until
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.scale import SCALE, SLOW
 
 A, B, C = "HK-SB", "TH-DSI", "TW-NHRC"
@@ -42,9 +41,9 @@ async def all_witnessed(world: World, agency: str, *others: str) -> None:
 
 def held_by(member: Member, origin: str) -> int:
     """Return at which size a member's witness stands."""
-    state = WitnessState(member.node.paths.lock)
+    state = member.node.lock.witness_state()
     try:
-        held = state.held(origin)
+        held = state.cosigned(origin)
     finally:
         state.close()
     return held.size if held is not None else 0

@@ -11,11 +11,11 @@ from audit.verify.trust import policy_of
 from exchange.evidence.epoch_proofs import end_notes
 from exchange.recovery.proven_answers import Recovered
 from exchange.rpc.recovery import rebuild as rebuilding
-from exchange.store.home_paths import LOCK
 from keys.roster import parse_roster
 from tests.flow.recovering import Recovery, destroy, recover
 from tests.flow.test_recover import A, B, C, all_receipted, all_witnessed, held_by
 from tests.flow.world import World, bulletin, keys_of, until
+from tests.home_files import LOCK
 
 
 async def test_a_witness_that_fell_behind_is_brought_to_the_end_and_goes_on(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audit.entry.entry import Kind, Outcome
 from audit.note.cosignature import parse_lines
-from audit.witness.witness import format_request
+from audit.witness.request import format_request
 from tests.flow.witnessing import A, B, C, asked, log_of, refused
 from tests.flow.world import QUICK, World
 

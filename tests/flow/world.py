@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from audit.entry.entry import Body, Kind, Outcome, parse_body, parse_entry
-from audit.log.lock import SqliteLock
+from audit.log.lock import Lock
+from audit.log.lock_factory import open_lock
 from audit.record.statement import ReadPurpose, ReadRequest, Statement
 from exchange.acts.node_view import NodeView
 from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import home as homes
-from exchange.node.node import Node
+from exchange.node.node import Node, state_at
 from exchange.records.bulletin import encode_bulletin, id_bytes, recipients_of
 from exchange.rpc.serve import running_node as service
 from exchange.rpc.serve.running_node import RunningNode
@@ -34,7 +35,7 @@ from exchange.rpc.transport.limits import Settings
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rpc.transport.runtime import Runtime
-from exchange.store.factory import create_store, open_store
+from exchange.store.factory import open_store
 from exchange.store.home_paths import Paths
 from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -112,24 +113,28 @@ class Member:
             self.agency,
             now_us=time.time_ns() // 1000,
             introduced=introduced,
-            make_store=self.make_store,
+            make_state=self.make_state,
         )
         (self.home / TLS_FILE).write_bytes(self.keys.tls_leaf)
 
-    def make_store(self) -> NodeStore:
-        """Make an empty store for the node."""
-        return create_store(Paths(home=self.home).store)
+    def make_state(self, origin: str) -> NodeStore:
+        """Make the node's lock and its empty store."""
+        return state_at(Paths(home=self.home))(origin)
 
     def open_store(self) -> NodeStore:
         """Open what the node keeps."""
         return open_store(Paths(home=self.home).store)
 
+    def open_lock(self) -> Lock:
+        """Open the node's lock."""
+        return open_lock(Paths(home=self.home).lock)
+
     def open(self) -> Node:
         """Open the node from its files, with keys from memory."""
-        store, paths = self.open_store(), Paths(home=self.home)
+        store = self.open_store()
         view = homes.restore_view(store, self.keys.node)
         second = self.keys.node.log_mldsa44
-        return Node(self.home, view, store, SqliteLock.open(paths.lock), os.urandom, log_mldsa44=second)
+        return Node(self.home, view, store, self.open_lock(), os.urandom, log_mldsa44=second)
 
     async def start(self) -> RunningNode:
         """Serve, tell the others where, and wait until the node signs: alone, where no other one runs here."""

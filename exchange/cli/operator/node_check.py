@@ -11,7 +11,8 @@ from typing import Literal
 
 import grpc
 
-from audit.log.lock import SqliteLock, check_start
+from audit.log.lock import check_start
+from audit.log.lock_factory import open_lock
 from exchange.acts.node_view import end_of_epoch_before, newest_epoch
 from exchange.node.config import NodeConfig, load_config, paths_of
 from exchange.node.federation_store import restore_federation
@@ -142,7 +143,7 @@ def _log(store: NodeStore, federation: Federation, config: NodeConfig, home: Pat
         )
     lock = None
     try:
-        lock = SqliteLock.open(paths.lock)
+        lock = open_lock(paths.lock)
         epoch = newest_epoch(federation, config.agency)
         end = end_of_epoch_before(federation, config.agency, epoch)
         log = open_log(member.origin(epoch), end, store.reader(), store.name)

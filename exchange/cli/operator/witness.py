@@ -114,13 +114,13 @@ def serve(home: Path, listen: str, passphrase_fd: int | None, quiet: bool) -> No
 @json_option
 def show(home: Path, as_json: bool) -> None:
     """Say who this witness is and how far it has seen each log; no key is needed."""
-    from audit.witness.witness_state import WitnessState
-    from exchange.cli.operator.witness_home import STATE_FILE, NoRosterError, load_application, load_trusted, vkeys
+    from audit.log.lock_factory import open_witness_state, witness_state_in
+    from exchange.cli.operator.witness_home import NoRosterError, load_application, load_trusted, vkeys
     from keys.words import words
 
     application = load_application(home)
-    state = WitnessState(home / STATE_FILE)
-    held = state.all_held()
+    state = open_witness_state(witness_state_in(home))
+    held = state.all_cosigned()
     forks = state.conflicts()
     try:
         trusted = load_trusted(home)
@@ -154,13 +154,12 @@ def show(home: Path, as_json: bool) -> None:
 @click.option("-o", "--output", type=FILE, required=True, help="The new file.")
 def fork(home: Path, origin: str, output: Path) -> None:
     """Write two notes of a log that contradict each other, as evidence for anybody; `exchange audit verify` reads it."""
+    from audit.log.lock_factory import open_witness_state, witness_state_in
     from audit.note.fork import format_fork
-    from audit.witness.witness_state import WitnessState
-    from exchange.cli.operator.witness_home import STATE_FILE
     from keys.errors import RefusedError
     from keys.files import PUBLIC, write_file
 
-    found = WitnessState(home / STATE_FILE).conflict(origin)
+    found = open_witness_state(witness_state_in(home)).conflict(origin)
     if found is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"no fork of {origin} was seen here")
     write_file(output, format_fork(found).encode(), mode=PUBLIC)

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.log.lock_factory import create_witness_state, open_witness_state, witness_state_in
 from audit.note.checkpoint import VerifierKey
 from audit.note.cosignature import CosignerKey, cosigner_key
 from audit.note.policy import WitnessPolicy
 from audit.verify.trust import log_key, member_of_log, policy_of
 from audit.witness.witness import Witness
-from audit.witness.witness_state import WitnessState
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.external_witness import MAX_FILE_BYTES, OutsideWitness, make_outside
@@ -28,10 +28,9 @@ from keys.manifest import LogEpoch, Manifest, parse_manifest, verify_manifest
 from keys.roster import Roster, load_signed, roster_digest, save_signed, verify_first_roster
 from keys.signing import Ed25519Signer, MlDsa44Signer
 
-KEYS_FILE, APPLICATION_FILE, STATE_FILE, ROSTER_FILE, MANIFESTS = (
+KEYS_FILE, APPLICATION_FILE, ROSTER_FILE, MANIFESTS = (
     "witness.keys",
     "application",
-    "witness.db",
     "roster",
     "manifests",
 )
@@ -99,7 +98,7 @@ def make_home(
     application = make_outside(first, second)
     stored = {ED25519: stored_signer(first, one), MLDSA44: stored_signer(second, two)}
     save_keystore(home / KEYS_FILE, passphrase, stored, INTERACTIVE, random_bytes)
-    WitnessState.create(home / STATE_FILE).close()
+    create_witness_state(witness_state_in(home)).close()
     write_file(home / APPLICATION_FILE, application.encode(), mode=PUBLIC)
     return application
 
@@ -183,7 +182,7 @@ def open_witness(home: Path, passphrase: bytes, clock_s: Callable[[], int]) -> W
     return Witness(
         name=application.name,
         signers=signers,
-        state=WitnessState(home / STATE_FILE),
+        state=open_witness_state(witness_state_in(home)),
         log_key_of=trusted.key_of,
         clock_s=clock_s,
         opening_of=trusted.opening_of,

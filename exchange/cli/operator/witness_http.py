@@ -16,7 +16,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 
-from audit.witness.witness import MAX_REQUEST_BYTES, Witness, WitnessRefusal
+from audit.witness.request import MAX_REQUEST_BYTES
+from audit.witness.witness import Witness, WitnessRefusal
 from keys.errors import IntegrityError, UnavailableError
 
 PATH = "/add-checkpoint"

@@ -18,7 +18,8 @@ from types import MappingProxyType
 
 from audit.note.checkpoint import parse_note
 from audit.verify.trust import policy_of
-from audit.witness.witness import WitnessRefusal, format_request
+from audit.witness.request import format_request
+from audit.witness.witness import WitnessRefusal
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.evidence.epoch_proofs import end_notes
 from exchange.node.witness_status import ALARM_MS, Pending, load_pending, save_pending

@@ -19,7 +19,6 @@ from audit.note.fork import Fork
 from audit.note.policy import WitnessPolicy
 from audit.verify.trust import log_key, member_of_log, policy_of
 from audit.witness.witness import Witness, WitnessRefusal
-from audit.witness.witness_state import WitnessState
 from exchange.acts import forks
 from exchange.acts.node_view import NodeView
 from exchange.node.job import HELD_SECONDS
@@ -40,7 +39,7 @@ class Witnessing:
         own = view.federation.roster.member(view.agency)
         if own is None:
             raise IntegrityError(f"{view.agency} is not in its own roster")
-        state = WitnessState(node.paths.lock)
+        state = node.lock.witness_state()
         self._witness = Witness(
             name=own.witness_name,
             signers=(keys.witness,) if keys.witness_mldsa44 is None else (keys.witness, keys.witness_mldsa44),

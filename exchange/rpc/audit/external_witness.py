@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.tree.merkle import EMPTY_ROOT
-from audit.witness.witness import WitnessRefusal, format_request
+from audit.witness.request import format_request
+from audit.witness.witness import WitnessRefusal
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.transport import status
 from keys.errors import IntegrityError, RefusedError, UnavailableError

@@ -6,7 +6,6 @@ from audit.note.checkpoint import parse_note
 from audit.note.epochs import split_origin
 from audit.tiles.tile_names import parse_tile_name
 from audit.tiles.tiles import MissingError, TileFolder
-from audit.witness.witness_state import WitnessState
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node, now_ms
 from exchange.node.writer import Group
@@ -26,7 +25,7 @@ class AuditLog:
 
     def __init__(self, node: Node, witnessing: Witnessing) -> None:
         self._node, self._witnessing = node, witnessing
-        self._cosigned = WitnessState(node.paths.lock)
+        self._cosigned = node.lock.witness_state()
         node.at_stop.append(self._cosigned.close)
 
     async def Checkpoint(self, request: node_pb2.CheckpointRequest, context: Context) -> node_pb2.CheckpointResponse:
@@ -59,7 +58,7 @@ class AuditLog:
 
     def _cosigned_of(self, member: Member) -> list[str]:
         """Return what our witness holds of a member's log: of two live copies it may be the other's."""
-        return [each.note for each in self._cosigned.all_held() if split_origin(each.origin)[0] == member.log_name]
+        return [each.note for each in self._cosigned.all_cosigned() if split_origin(each.origin)[0] == member.log_name]
 
     async def Tile(self, request: node_pb2.TileRequest, context: Context) -> node_pb2.TileResponse:
         """Return a hash tile as it is published.

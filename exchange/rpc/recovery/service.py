@@ -20,8 +20,8 @@ from audit.note.cosignature import add_lines
 from audit.note.epochs import epoch_of_origin
 from audit.record.dispatch import dispatch_digest
 from audit.record.lane import parse_delivery
-from audit.witness.witness import WitnessRefusal, format_request
-from audit.witness.witness_state import WitnessState
+from audit.witness.request import format_request
+from audit.witness.witness import WitnessRefusal
 from exchange.acts.directory import RecordKind, digest_of
 from exchange.acts.node_view import NodeView
 from exchange.acts.reissue import OldEntry, renew
@@ -73,9 +73,9 @@ class Recovering:
         view = self._node.view
         origins = {view.log_key(peer, each.epoch).name: each.epoch for each in view.epochs(peer)}
         found = [self._node.reads.peer_checkpoint(peer, epoch) for epoch in origins.values()]
-        state = WitnessState(self._node.paths.lock)
+        state = self._node.lock.witness_state()
         try:
-            cosigned = [each.note for each in state.all_held() if each.origin in origins]
+            cosigned = [each.note for each in state.all_cosigned() if each.origin in origins]
         finally:
             state.close()
         return [held[1] for held in found if held is not None] + cosigned

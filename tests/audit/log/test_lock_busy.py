@@ -7,7 +7,7 @@ from pathlib import Path
 
 import apsw
 
-from audit.log.lock import SqliteLock
+from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import Checkpoint
 from tests.audit.store import ORIGIN
 

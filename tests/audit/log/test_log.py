@@ -8,8 +8,9 @@ import apsw
 import pytest
 
 from audit.entry.entry import Body, Kind, leaf_hash, parse_entry
-from audit.log.lock import SqliteLock, check_start
+from audit.log.lock import check_start
 from audit.log.log import Log, Row
+from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import Checkpoint
 from audit.tree.merkle import EMPTY_ROOT
 from audit.tree.proof import verify_inclusion

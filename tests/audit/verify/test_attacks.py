@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from audit.entry.entry import Body, Kind
-from audit.log.lock import SqliteLock, check_start
+from audit.log.lock import check_start
 from audit.log.log import Log
 from audit.log.publisher import publish
+from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint, verify_note
 from audit.note.cosignature import add_lines
 from audit.note.fork import pair, verify_fork

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from audit.log.lock import Cosigned
+from audit.log.sqlite_witness import SqliteWitnessState
 from audit.note.checkpoint import Checkpoint, parse_note
 from audit.note.cosignature import parse_lines
-from audit.witness.witness import Witness, WitnessRefusal, parse_request
-from audit.witness.witness_state import Held, WitnessState
+from audit.witness.request import parse_request
+from audit.witness.witness import Witness, WitnessRefusal
 from keys.errors import UnavailableError
 from tests.audit.witness.witnessing import GrowingLog, make_witness
 
@@ -25,10 +27,10 @@ THREADS = 3
 SIZE, FORK_AT = 4000, 40
 
 
-class Forgetful(WitnessState):
+class Forgetful(SqliteWitnessState):
     """The control: it writes what it is given, without comparing with what is there."""
 
-    def swap(self, held: Held | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
+    def swap(self, held: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
         self._run("INSERT OR REPLACE INTO cosigned VALUES (?, ?, ?, ?)", (new.origin, new.size, new.root, note))
         return clock_s()
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.log.sqlite_witness import SqliteWitnessState
 from audit.note.checkpoint import parse_note
 from audit.note.cosignature import parse_lines, verify_cosignature
 from audit.note.fork import verify_fork
-from audit.witness.witness import MAX_REQUEST_BYTES, AddCheckpoint, Witness, format_request, parse_request
-from audit.witness.witness_state import WitnessState
+from audit.witness.request import MAX_REQUEST_BYTES, AddCheckpoint, format_request, parse_request
+from audit.witness.witness import Witness
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
@@ -44,7 +45,7 @@ def test_the_first_and_each_longer_checkpoint_are_cosigned(witness: Witness, log
     for old, size in ((0, 7), (7, 8), (8, 8), (8, 33), (33, 40)):
         [line] = parse_lines(witness.add_checkpoint(log.request(old, size)))
         assert verify_cosignature(line, log.checkpoint(size), key(1)) == TIME
-        held = witness.state.held(ORIGIN)
+        held = witness.state.cosigned(ORIGIN)
         assert (held.size, held.root) == (size, log.tree.root(size)) if held else False
 
 
@@ -125,7 +126,7 @@ def test_two_roots_of_one_size_are_handed_back_as_a_pair_and_kept_for_ever(witne
     assert verify_fork(answer.fork, log.key).proven
     assert answer.conflict == (log.note(40), other.note(40))
     assert refused(witness, third.request(40)).conflict == answer.conflict  # the first pair for ever
-    assert WitnessState(witness.state._path).conflict(ORIGIN) == answer.fork
+    assert SqliteWitnessState(witness.state._path).conflict(ORIGIN) == answer.fork
 
 
 def test_a_longer_branch_with_its_own_proof_is_a_proven_fork(witness: Witness, log: GrowingLog) -> None:
@@ -139,7 +140,7 @@ def test_a_longer_branch_with_its_own_proof_is_a_proven_fork(witness: Witness, l
 def test_what_others_signed_under_a_note_is_not_kept(witness: Witness, log: GrowingLog) -> None:
     line = f"— stranger.example {base64.b64encode(b'x' * 40).decode()}\n"
     witness.add_checkpoint(log.request(0) + line.encode())
-    held = witness.state.held(ORIGIN)
+    held = witness.state.cosigned(ORIGIN)
     assert held is not None
     assert held.note == log.note()
 

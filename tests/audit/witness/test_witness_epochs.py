@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from audit.note.cosignature import add_lines, cosign
-from audit.witness.witness import Witness, format_request
+from audit.witness.request import format_request
+from audit.witness.witness import Witness
 from tests.audit.witness.witnessing import (
     ORIGIN,
     SECOND,
@@ -158,7 +159,7 @@ def test_a_witness_two_epochs_behind_is_brought_through_each_end_in_order_and_no
         assert "show it that checkpoint first" in str(
             refused(witness, format_request(0, [], with_lines(second, 5, 2, 3, 4)))
         )
-        assert witness.state.held(SECOND) is None
+        assert witness.state.cosigned(SECOND) is None
     for source, old, size in ends:
         other = GrowingLog(origin=source.origin).grow(size, salt="another history")
         assert refused(witness, format_request(old, [], with_lines(other, size, 2, 3, 4))).status in (403, 422)
@@ -198,7 +199,7 @@ def test_row_63_without_a_proof_only_the_other_witnesses_quorum_brings_one_to_th
     policies = {ORIGIN: policy(witnesses)}.get
     witness = make_witness(tmp_path / "witness.db", log.key, later.key, policy_of=policies, **hooks)
     assert refused(witness, shown).status == (403 if taken else 422)
-    held = witness.state.held(ORIGIN)
+    held = witness.state.cosigned(ORIGIN)
     assert held is not None
     assert held.size == (40 if taken else 20)
     if taken:
@@ -249,6 +250,6 @@ def test_nothing_is_cosigned_in_an_epoch_that_has_a_successor(tmp_path: Path, lo
     witness.add_checkpoint(later.request(0))
     assert refused(witness, log.request(30, 40)).status == 403  # known from the state alone
     assert refused(witness, log.request(30, 30)).status == 403
-    held = witness.state.held(ORIGIN)
+    held = witness.state.cosigned(ORIGIN)
     assert held is not None
     assert held.size == 30

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.witness.witness_state import WitnessState
+from audit.log.sqlite_witness import SqliteWitnessState
 from tests.audit.witness.racing import FORK_AT, SIZE
 from tests.audit.witness.witnessing import ORIGIN, GrowingLog
 from tests.scale import lengths
@@ -20,7 +20,7 @@ PROCESSES = 2
 
 def race(path: Path, requests: int, compares: str) -> list[tuple[int, int, str]]:
     """Return (time, size, root) of every cosignature, in the order of their times."""
-    WitnessState.create(path).close()
+    SqliteWitnessState.create(path).close()
     words = [sys.executable, "-m", "tests.audit.witness.racing", str(path)]
     running = [
         subprocess.Popen([*words, str(seed), str(requests // PROCESSES), compares], cwd=ROOT, stdout=subprocess.PIPE)
@@ -54,7 +54,7 @@ def test_racing_requests_never_go_back_row_20(requests: int, tmp_path: Path) -> 
             break
     else:
         raise AssertionError("both branches were cosigned")
-    held = WitnessState(tmp_path / "witness.db").held(ORIGIN)
+    held = SqliteWitnessState(tmp_path / "witness.db").cosigned(ORIGIN)
     assert held is not None
     assert held.size == cosigned[-1][1] > FORK_AT
 

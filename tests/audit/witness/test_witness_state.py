@@ -11,8 +11,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from audit.log.lock import Cosigned
+from audit.log.sqlite_witness import SqliteWitnessState
 from audit.note.checkpoint import Checkpoint
-from audit.witness.witness_state import Held, WitnessState
 from keys.errors import IntegrityError, UnavailableError
 from tests.audit.witness.witnessing import ORIGIN, SECOND, TIME, GrowingLog, branch, make_witness, refused
 
@@ -31,15 +32,15 @@ def test_a_missing_file_is_never_made_anew(tmp_path: Path, log: GrowingLog) -> N
     with pytest.raises(IntegrityError, match="is missing"):
         witness.add_checkpoint(log.request(40))
     with pytest.raises(IntegrityError, match="is missing"):
-        WitnessState(tmp_path / "witness.db")
+        SqliteWitnessState(tmp_path / "witness.db")
     with pytest.raises(IntegrityError, match="exists already"):
-        WitnessState.create(tmp_path / "witness.away")
+        SqliteWitnessState.create(tmp_path / "witness.away")
 
 
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "witness.db").write_bytes(b"no database, " * 100)
     with pytest.raises(IntegrityError):
-        WitnessState(tmp_path / "witness.db")
+        SqliteWitnessState(tmp_path / "witness.db")
 
 
 @contextmanager
@@ -60,16 +61,16 @@ def test_no_cosignature_follows_a_failed_write_nor_a_second_one(tmp_path: Path, 
         for _ in range(2):
             with pytest.raises(IntegrityError, match=r"witness\.db"):
                 witness.add_checkpoint(log.request(9, 40))
-    held = witness.state.held(ORIGIN)
+    held = witness.state.cosigned(ORIGIN)
     assert held is not None
     assert held.size == 9
     assert witness.add_checkpoint(log.request(9, 40))  # control: with room again
 
 
-class LateError(WitnessState):
+class LateError(SqliteWitnessState):
     """A state whose write takes effect, and fails all the same."""
 
-    def swap(self, held: Held | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
+    def swap(self, held: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
         super().swap(held, new, note, clock_s)
         raise IntegrityError("the disk says that it failed")
 
@@ -118,14 +119,14 @@ def test_row_62_a_restored_witness_cosigns_no_branch(tmp_path: Path, log: Growin
 
 
 def test_the_state_refuses_to_go_back_or_to_another_log(tmp_path: Path, log: GrowingLog) -> None:
-    state = WitnessState.create(tmp_path / "witness.db")
+    state = SqliteWitnessState.create(tmp_path / "witness.db")
     assert state.swap(None, log.checkpoint(20), "note", lambda: TIME) == TIME
-    held = state.held(ORIGIN)
-    assert held == Held(origin=ORIGIN, size=20, root=log.tree.root(20), note="note")
+    held = state.cosigned(ORIGIN)
+    assert held == Cosigned(origin=ORIGIN, size=20, root=log.tree.root(20), note="note")
     with pytest.raises(IntegrityError):
         state.swap(held, log.checkpoint(19), "note", lambda: TIME)
     other = GrowingLog(origin=SECOND).grow(30)
     with pytest.raises(IntegrityError):
         state.swap(held, other.checkpoint(), "note", lambda: TIME)
     assert state.swap(None, log.checkpoint(30), "note", lambda: TIME) is None  # not at *held* any more
-    assert state.held(ORIGIN) == held
+    assert state.cosigned(ORIGIN) == held

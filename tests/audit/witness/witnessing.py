@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from audit.log.sqlite_witness import SqliteWitnessState
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.note.cosignature import CosignerKey, add_lines, cosign, cosigner_key
 from audit.note.policy import WitnessPolicy, default_quorum
 from audit.tree.merkle import Tree
-from audit.witness.witness import Witness, WitnessRefusal, format_request
-from audit.witness.witness_state import WitnessState
+from audit.witness.request import format_request
+from audit.witness.witness import Witness, WitnessRefusal
 from keys.identity import Usage
 from keys.signing import Ed25519Signer, MlDsa44Signer, Signer
 
@@ -74,7 +75,7 @@ def make_witness(
     return Witness(
         name=f"w{number}.example/witness",
         signers=tuple(signers) or (ed25519(number),),
-        state=WitnessState(path) if path.exists() else WitnessState.create(path),
+        state=SqliteWitnessState(path) if path.exists() else SqliteWitnessState.create(path),
         log_key_of=known.get,
         clock_s=clock_s,
         **hooks,  # type: ignore[arg-type]

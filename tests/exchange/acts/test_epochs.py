@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from audit.entry.entry import Kind, parse_body, parse_entry
-from audit.log.lock import SqliteLock
 from audit.log.log import Log
+from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.record.lane import Delivery, delivery_digest, parse_delivery
 from exchange.acts.delivery import check_ratchet, check_receipts, lane_id, outgoing_after, sign_head
@@ -24,14 +24,14 @@ from exchange.records.lane_rules import LaneForkError
 from exchange.recovery import first_group as reentry
 from exchange.recovery import swap_files as restoring
 from exchange.recovery.swap_files import Plan, UnfinishedError
-from exchange.store.home_paths import LOCK, Paths
+from exchange.store.home_paths import Paths
 from exchange.store.log_position import epoch_of, index_of, place_of
 from exchange.store.sqlite import SqliteStore
 from keys.epoch import open_epoch
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.manifest import LogEpoch
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.world import NOW_MS, Desk, advisory, catalogue, clock_at, keys_of, parcel_of, records
 
 A, B = AgencyId("HK-SB"), AgencyId("TH-DSI")

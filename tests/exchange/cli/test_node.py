@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from exchange.demo.world import PASSPHRASE_FILE, found_world
-from exchange.store.home_paths import LOCK
 from tests.exchange.running import Typed, type_line
+from tests.home_files import LOCK
 
 
 @pytest.fixture

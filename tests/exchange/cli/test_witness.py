@@ -20,10 +20,9 @@ import pytest
 from audit.note.checkpoint import VerifierKey
 from audit.note.cosignature import parse_cosigner_key, parse_lines, verify_cosignature
 from audit.verify.trust import policy_of
-from audit.witness.witness import MAX_REQUEST_BYTES
+from audit.witness.request import MAX_REQUEST_BYTES
 from exchange.cli.main import run
 from exchange.cli.operator.witness_home import (
-    STATE_FILE,
     load_application,
     load_trusted,
     make_home,
@@ -41,6 +40,7 @@ from keys.manifest import LogEpoch
 from keys.roster import roster_digest, verify_first_roster
 from keys.words import words
 from tests.audit.witness.witnessing import TIME, GrowingLog
+from tests.home_files import WITNESS
 from tests.keys.world import NOW as NOW_MS
 from tests.keys.world import agency
 
@@ -216,7 +216,7 @@ def test_no_request_is_answered_without_the_file_of_what_was_cosigned(
     log = log_of(agencies[0])
     assert ask(server, log.request(0, 7))[0] == 200
     server.witness.state.close()
-    for path in home.glob(f"{STATE_FILE}*"):
+    for path in home.glob(f"{WITNESS}*"):
         path.unlink()
     assert ask(server, log.request(7, 20))[0] == 500
     with pytest.raises(IntegrityError, match="is missing"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.log.lock import SqliteLock
+from audit.log.sqlite_lock import SqliteLock
 from audit.record.statement import ReadPurpose, ReadRequest
 from exchange.acts import legal_hold as holding
 from exchange.acts import reading
@@ -16,7 +16,6 @@ from exchange.node import node
 from exchange.node.clock import NodeClock
 from exchange.node.maintenance import Done, Upkeep
 from exchange.records.bulletin import id_bytes
-from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.store import HeldBulletin
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -26,7 +25,7 @@ from keys.dsse import SignedPayload
 from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.key_files import NodeKeys, load_node
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.world import NOW_MS, Desk, advisory, keys_of, signer, view_of
 
 PASSPHRASE = b"correct horse"

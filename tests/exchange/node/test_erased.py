@@ -14,7 +14,7 @@ import pytest
 
 from audit.compare.overdue import check_retention
 from audit.entry.entry import Kind
-from audit.log.lock import SqliteLock
+from audit.log.sqlite_lock import SqliteLock
 from audit.record.dispatch import parse_dispatch
 from audit.record.statement import parse_statement
 from audit.tiles.tiles import TileFolder
@@ -24,7 +24,6 @@ from exchange.acts.erasing import Remember
 from exchange.acts.retention_rules import STORAGE_KEY_DAYS
 from exchange.acts.stored_bulletin import open_content
 from exchange.records.sealed_statement import open_statement
-from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Content
@@ -34,7 +33,7 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.key_files import open_sealing
 from keys.keystore import load_sealing_keys
 from tests.exchange.node.keeping import Keeper, code_of, delivered, kept_for
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.scale import SCALE
 
 CANARY = "canary-7f3a-quetzalcoatl"

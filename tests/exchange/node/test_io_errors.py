@@ -14,12 +14,11 @@ import pytest
 
 from audit.log.log import verify_entries
 from audit.note.checkpoint import Checkpoint, parse_note
-from exchange.store.home_paths import LOCK
 from keys.errors import UnavailableError
 from tests.exchange.node.test_writer import BEFORE as MADE
 from tests.exchange.node.test_writer import Bench
 from tests.failing_disk import AFTER, BEFORE, Disk, failing_disk
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.scale import SCALE
 
 BEATS = 4  # entries that are tried

@@ -17,17 +17,16 @@ import apsw
 import pytest
 
 from audit.entry.entry import Body, Kind
-from audit.log.lock import SqliteLock
+from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node, write_unsigned
 from exchange.node.rollback_check import RolledBackError, check_answer, read_answer
-from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError
 from keys.signing import PublicKey, Signer
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.scale import SCALE, lengths
 from tests.world import NOW_MS, Desk, clock_at, view_of
 

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 
 from audit.entry.entry import Body, Kind
-from audit.log.lock import SqliteLock, check_start
+from audit.log.lock import check_start
 from audit.log.log import Log, verify_entries
+from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import Checkpoint, parse_note
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node import node
 from exchange.node.clock import Reading
 from exchange.node.writer import MAX_GROUP, Group, Writer
 from exchange.records.receipt import verify_receipt
-from exchange.store.home_paths import LOCK
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.signing import PublicKey, Signer
 from tests.exchange.store.faulty_store import STEPS, FaultyStore
-from tests.home_files import DATABASE
+from tests.home_files import DATABASE, LOCK
 from tests.world import NOW_MS, records, view_of
 
 BEFORE = 4  # entries of a node just made

@@ -16,7 +16,6 @@ from exchange.store.factory import (
     open_reading,
     open_store,
     read_old_entry,
-    shown,
     store_exists,
     store_files,
     store_in,
@@ -24,6 +23,7 @@ from exchange.store.factory import (
 from exchange.store.home_paths import Paths
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
+from keys.uri import uri_place
 from tests.exchange.store.rows import content, entries, held
 
 
@@ -49,7 +49,7 @@ def test_a_uri_without_an_engine_of_ours_is_refused_with_those_that_there_are(na
 
 @pytest.mark.parametrize("name", ["../node.db", "/srv/node.db", "a/node.db", "", ".", ".."])
 def test_a_home_names_no_store_out_of_it(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RefusedError, match="does not name a store in the home"):
+    with pytest.raises(RefusedError, match="does not name a file in the home"):
         store_in(tmp_path, f"sqlite:{name}")
 
 
@@ -64,13 +64,13 @@ def test_a_path_is_taken_as_it_stands(tmp_path: Path) -> None:
     create_store(uri).close()
     assert [each.name for each in tmp_path.iterdir()] == ["a b?mode=ro&c%20#d.db"]
     assert open_store(uri).reads().size() == 0
-    assert open_aside(uri).name == shown(uri) == str(tmp_path / "a b?mode=ro&c%20#d.db")
+    assert open_aside(uri).name == uri_place(uri) == str(tmp_path / "a b?mode=ro&c%20#d.db")
 
 
 def test_one_store_is_opened_for_work_for_reading_and_aside(uri: str) -> None:
     for use in (open_store, open_reading, open_aside):
         store = use(uri)
-        assert store.name == shown(uri)
+        assert store.name == uri_place(uri)
         assert store.reads().size() == store.reader().size() == 3
         store.close()
     assert store_exists(uri)

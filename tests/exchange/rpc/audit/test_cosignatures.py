@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from audit.log.sqlite_witness import SqliteWitnessState
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, sign_checkpoint
 from audit.note.cosignature import add_lines, cosign, cosigner_key
 from audit.note.policy import WitnessPolicy, default_quorum
-from audit.witness.witness import Witness, WitnessRefusal, format_request
-from audit.witness.witness_state import WitnessState
+from audit.witness.request import format_request
+from audit.witness.witness import Witness, WitnessRefusal
 from exchange.rpc.audit.cosignatures import KEPT, Gathering
 from keys.bounds import MAX_NOTE_BYTES
 from keys.identity import Usage
@@ -125,7 +126,7 @@ def test_attack_08_two_histories_never_both_get_a_quorum_below_2k_minus_n_liars_
     for attempt in range(12):
         honest = {}
         for each in range(liars, number):
-            state = WitnessState.create(tmp_path / f"{liars}-{attempt}-{each}.db")
+            state = SqliteWitnessState.create(tmp_path / f"{liars}-{attempt}-{each}.db")
             honest[each] = Witness(
                 name=name_of(each),
                 signers=signers(each)[:1],

@@ -1,4 +1,4 @@
-"""What a witness has cosigned, one checkpoint for each log; it moves forward only, in one compare-and-swap.
+"""What a witness has cosigned, as tables of a SQLite file; the contract is ``audit.log.lock.WitnessState``.
 
 The swap is durable before anything is answered: a witness that forgot would cosign a branch of what it cosigned
 before. So the file is never restored from a backup, and a missing one is never made again: a node keeps these tables in
@@ -8,12 +8,12 @@ kept for ever. After any error the file is opened again before it is believed.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from audit.log.lock import Cosigned
 from audit.log.lock_schema import CONFLICTS, COSIGNED, ERASED, FORMAT, bring_up
 from audit.log.wal import STEP_PAGES, make_room
 from audit.note.checkpoint import Checkpoint
@@ -23,17 +23,7 @@ from keys.errors import IntegrityError, UnavailableError
 _BUSY_MILLISECONDS = 5000  # another process of ours swaps; each swap takes about one flush of the disk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """The newest checkpoint of one log that this witness has cosigned."""
-
-    origin: str
-    size: int
-    root: bytes  # 32 bytes
-    note: str
-
-
-class WitnessState:
+class SqliteWitnessState:
     """The tables of one witness, for all threads and processes that serve it.
 
     Args:
@@ -51,7 +41,7 @@ class WitnessState:
             self._open()
 
     @classmethod
-    def create(cls, path: Path) -> "WitnessState":
+    def create(cls, path: Path) -> "SqliteWitnessState":
         """Make a witness's own file, of which nothing has been cosigned.
 
         Raises:
@@ -68,7 +58,7 @@ class WitnessState:
         connection.close()
         return cls(path)
 
-    def held(self, origin: str) -> Held | None:
+    def cosigned(self, origin: str) -> Cosigned | None:
         """Return what was cosigned last of *origin*; None if nothing was.
 
         Raises:
@@ -76,47 +66,49 @@ class WitnessState:
             UnavailableError: Another process holds it.
         """
         rows = self._run("SELECT size, root, note FROM cosigned WHERE origin = ?", (origin,))
-        return Held(origin=origin, size=rows[0][0], root=rows[0][1], note=rows[0][2]) if rows else None
+        return Cosigned(origin=origin, size=rows[0][0], root=rows[0][1], note=rows[0][2]) if rows else None
 
-    def all_held(self) -> list[Held]:
+    def all_cosigned(self) -> list[Cosigned]:
         """Return what was cosigned last of every log, by origin."""
         rows = self._run("SELECT origin, size, root, note FROM cosigned ORDER BY origin", ())
-        return [Held(origin=origin, size=size, root=root, note=note) for origin, size, root, note in rows]
+        return [Cosigned(origin=origin, size=size, root=root, note=note) for origin, size, root, note in rows]
 
-    def swap(self, held: Held | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
-        """Move from *held* to *new*, durably, and return the time at which that was so.
+    def swap(self, known: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
+        """Move from *known* to *new*, durably, and return the time at which that was so.
 
         The time is taken within the transaction, so later times never stand on smaller sizes.
 
         Args:
-            held: What ``held`` returned, and what *new* was found to extend.
+            known: What ``cosigned`` returned, and what *new* was found to extend.
             new: The same size and root again only takes the time.
             note: The log's own, that says *new*.
             clock_s: Seconds since 1970.
 
         Returns:
-            None if the state is not at *held* any more; nothing has changed then.
+            None if the state is not at *known* any more; nothing has changed then.
 
         Raises:
             IntegrityError: *new* goes back or is another log's, or the file cannot be written. Answer nothing.
             UnavailableError: Another process holds it.
         """
-        if held is not None and (held.origin != new.origin or new.size < held.size):
-            raise IntegrityError(f"{self._path}: from size {held.size} of {held.origin} to {new.size} of {new.origin}")
+        if known is not None and (known.origin != new.origin or new.size < known.size):
+            raise IntegrityError(
+                f"{self._path}: from size {known.size} of {known.origin} to {new.size} of {new.origin}"
+            )
         with self._one_at_a_time:
             try:
-                return _swap(self._open(), held, new, note, clock_s)
+                return _swap(self._open(), known, new, note, clock_s)
             except apsw.Error as error:
                 raise self._failed(error) from error
 
     def keep_conflict(self, origin: str, fork: Fork) -> Fork:
-        """Keep two notes of one log for ever, and return what is kept: the first such pair. Errors as ``held``."""
+        """Keep two notes of one log for ever, and return what is kept: the first such pair. Errors as ``cosigned``."""
         proof = b"".join((fork.root, *fork.proof)) if fork.root is not None else b""
         self._run("INSERT OR IGNORE INTO conflicts VALUES (?, ?, ?, ?)", (origin, fork.older, fork.newer, proof))
         return self.conflict(origin) or fork
 
     def conflict(self, origin: str) -> Fork | None:
-        """Return the first two notes of *origin* that contradict each other. Errors as ``held``."""
+        """Return the first two notes of *origin* that contradict each other. Errors as ``cosigned``."""
         rows = self._run("SELECT first_note, second_note, proof FROM conflicts WHERE origin = ?", (origin,))
         if not rows:
             return None
@@ -125,7 +117,7 @@ class WitnessState:
         return Fork(older=older, newer=newer, root=hashes[0] if hashes else None, proof=hashes[1:])
 
     def conflicts(self) -> list[str]:
-        """Return the origins of the logs of which such a pair is kept. Errors as ``held``."""
+        """Return the origins of the logs of which such a pair is kept. Errors as ``cosigned``."""
         return [row[0] for row in self._run("SELECT origin FROM conflicts ORDER BY origin", ())]
 
     def close(self) -> None:
@@ -170,13 +162,13 @@ class WitnessState:
 
 
 def _swap(
-    connection: apsw.Connection, held: Held | None, new: Checkpoint, note: str, clock_s: Callable[[], int]
+    connection: apsw.Connection, known: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]
 ) -> int | None:
     connection.execute("BEGIN IMMEDIATE")  # from here on no other process swaps
     try:
         time_s = clock_s()
         row = connection.execute("SELECT size, root FROM cosigned WHERE origin = ?", (new.origin,)).fetchone()
-        if row != (None if held is None else (held.size, held.root)):
+        if row != (None if known is None else (known.size, known.root)):
             connection.execute("ROLLBACK")
             return None
         if row != (new.size, new.root):

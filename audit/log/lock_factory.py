@@ -1,0 +1,150 @@
+"""Which engine keeps a lock, or what a witness without a node has cosigned: its URI says so; see ``keys.uri``.
+
+This module alone knows the engines. ``sqlite:/srv/exchange/lock.db`` is one file. Another engine is one class here and
+one line in ``_ENGINES``.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from audit.log import sqlite_files
+from audit.log.lock import Lock, WitnessState
+from audit.log.sqlite_lock import SqliteLock
+from audit.log.sqlite_witness import SqliteWitnessState
+from keys.uri import in_folder, resolve
+
+_LOCK, _WITNESS = "sqlite:lock.db", "sqlite:witness.db"
+
+
+class LockEngine(Protocol):
+    """One way to keep locks. *place* is what follows the scheme in a URI."""
+
+    def create(self, place: str, origin: str) -> Lock:
+        """Make a lock at size 0; IntegrityError where one is."""
+
+    def open(self, place: str) -> Lock:
+        """Open a lock; IntegrityError where none is, or it is not ours. A missing one is never made anew."""
+
+    def create_state(self, place: str) -> WitnessState:
+        """Make the state of a witness that has cosigned nothing; IntegrityError where one is."""
+
+    def open_state(self, place: str) -> WitnessState:
+        """Open a witness's state; IntegrityError where none is. A missing one is never made anew."""
+
+    def exists(self, place: str) -> bool:
+        """Return whether something is there that should be one."""
+
+    def copy(self, place: str, other: str) -> None:
+        """Copy a lock that nobody has open to another place, as it is found; nothing is judged."""
+
+    def remove(self, place: str) -> None:
+        """Remove a copy that was of no use."""
+
+    def files(self, place: str) -> tuple[Path, ...]:
+        """Return the files that it may consist of, the one that makes it a lock first."""
+
+
+class SqliteLocks:
+    """What ``sqlite:PATH`` names: one file."""
+
+    def create(self, place: str, origin: str) -> SqliteLock:
+        """Make the file."""
+        return SqliteLock.create(Path(place), origin)
+
+    def open(self, place: str) -> SqliteLock:
+        """Open the file."""
+        return SqliteLock.open(Path(place))
+
+    def create_state(self, place: str) -> SqliteWitnessState:
+        """Make the file."""
+        return SqliteWitnessState.create(Path(place))
+
+    def open_state(self, place: str) -> SqliteWitnessState:
+        """Open the file."""
+        return SqliteWitnessState(Path(place))
+
+    def exists(self, place: str) -> bool:
+        """Return whether the file is there."""
+        return Path(place).exists()
+
+    def copy(self, place: str, other: str) -> None:
+        """Copy the file and its write-ahead log."""
+        sqlite_files.copy(Path(place), Path(other))
+
+    def remove(self, place: str) -> None:
+        """Remove the file and what lies beside it."""
+        sqlite_files.remove(Path(place))
+
+    def files(self, place: str) -> tuple[Path, ...]:
+        """Return the file, its write-ahead log and that log's index."""
+        return sqlite_files.files(Path(place))
+
+
+_ENGINES: dict[str, LockEngine] = {"sqlite": SqliteLocks()}
+
+
+def lock_in(folder: Path) -> str:
+    """Return the URI of the lock in a home."""
+    return in_folder(folder, _LOCK)
+
+
+def witness_state_in(folder: Path) -> str:
+    """Return the URI of what a witness without a node has cosigned, in its folder."""
+    return in_folder(folder, _WITNESS)
+
+
+def create_lock(uri: str, origin: str) -> Lock:
+    """Make a lock at size 0, for a home without any log; IntegrityError where one is."""
+    engine, place = _resolve(uri)
+    return engine.create(place, origin)
+
+
+def open_lock(uri: str) -> Lock:
+    """Open a lock.
+
+    Raises:
+        RefusedError: MALFORMED, no engine of ours is named.
+        IntegrityError: It is missing, not a lock, or of a later format. Sign nothing.
+    """
+    engine, place = _resolve(uri)
+    return engine.open(place)
+
+
+def create_witness_state(uri: str) -> WitnessState:
+    """Make the state of a witness that has cosigned nothing; IntegrityError where one is."""
+    engine, place = _resolve(uri)
+    return engine.create_state(place)
+
+
+def open_witness_state(uri: str) -> WitnessState:
+    """Open what a witness without a node has cosigned; errors as ``open_lock``."""
+    engine, place = _resolve(uri)
+    return engine.open_state(place)
+
+
+def lock_exists(uri: str) -> bool:
+    """Return whether something is there that should be a lock."""
+    engine, place = _resolve(uri)
+    return engine.exists(place)
+
+
+def copy_lock(uri: str, to: str) -> None:
+    """Copy a lock that nobody has open to another place of the same engine, as it is found."""
+    engine, place = _resolve(uri)
+    engine.copy(place, _resolve(to)[1])
+
+
+def remove_lock(uri: str) -> None:
+    """Remove a copy of a lock that was of no use."""
+    engine, place = _resolve(uri)
+    engine.remove(place)
+
+
+def lock_files(uri: str) -> tuple[Path, ...]:
+    """Return the files that a lock may consist of, the one that makes it a lock first."""
+    engine, place = _resolve(uri)
+    return engine.files(place)
+
+
+def _resolve(uri: str) -> tuple[LockEngine, str]:
+    return resolve(uri, _ENGINES, "engine of a lock")
