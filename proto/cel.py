@@ -188,7 +188,7 @@ class Translator:
         self._take("(")
         if name in ("size", "unique"):
             self._take(")")
-            return Part(f"len({part.code})" if name == "size" else f"each_once({part.code})")
+            return Part(f"len({part.code})" if name == "size" else f"found.each_once({part.code})")
         if name == "matches":
             kind, word = self._tokens[self._next]
             self._next += 1

@@ -35,12 +35,12 @@ from exchange.rules.findings import At, Findings
 from exchange.rules.registry import CHECKS, LISTED, OBJECTS, line_fault, lines_fault, prose_fault
 
 '''
-EACH_ONCE = '''
-def each_once(values: Any) -> bool:
-    """Tell whether no value stands twice in a list."""
+DIFFER = '''
+def differ(values: Any) -> bool:
+    """Return whether no value stands twice in a list."""
     return len(set(values)) == len(values)
 '''
-_RESERVED = {*keyword.kwlist, "this", "found", "at", "index", "item", "re", "Any"}
+_RESERVED = {*keyword.kwlist, "this", "found", "at", "index", "item", "instant", "re", "Any"}
 
 
 class Walk:
@@ -60,7 +60,7 @@ class Walk:
         """Return the module that judges messages of this type."""
         self._function(descriptor)
         head = "\n".join(self.made.lines())
-        return f"{HEAD}{head}\n\n{EACH_ONCE}\n\n" + "\n\n".join(each for each in self._functions.values() if each)
+        return f"{HEAD}{head}\n\n{DIFFER}\n\n" + "\n\n".join(each for each in self._functions.values() if each)
 
     def _function(self, descriptor: Descriptor) -> bool:
         """Write the function of one type; tell whether there is anything to look at."""
@@ -137,7 +137,8 @@ class _Lines:
         if field.message_type is not None and field.message_type.full_name == INSTANT and not field.is_repeated:
             self._lines.append(f"{name} = None")
             self._lines.append(f"if this.HasField({field.name!r}):")
-            self._lines.append(f"    {name} = {read}.seconds * 1_000_000_000 + {read}.nanos")
+            self._lines.append(f"    instant = {read}")
+            self._lines.append(f"    {name} = instant.seconds * 1_000_000_000 + instant.nanos")
         else:
             self._lines.append(f"{name} = {read}")
         self._loaded[field.name] = name
@@ -241,9 +242,11 @@ class _Lines:
             check = self._made.constant(constant, f"CHECKS[{known!r}]")
             lines = [f"if (fault := {check}({name}, found)) is not None:"]
             lines += [f"    found.fault(at, {field.name!r}, {index}, fault)"]
+            if tables.CHECKS[known] in tables.PLAIN:  # what it admits needs no look at the letters
+                lines[1] = f"    found.fault(at, {field.name!r}, {index}, line_fault({name}) or fault)"
         if lines and field.is_repeated:
             lines = [f"if {name} and {lines[0][3:]}", lines[1]]
-        if self._is_plain(field):
+        if self._is_plain(field) or tables.CHECKS.get(known) in tables.PLAIN:
             return lines
         kind = "prose" if known in tables.PROSE else "lines" if known in tables.LINES else "line"
         texts = [f"if not ({name}.isascii() and {name}.isprintable()) and (fault := {kind}_fault({name})):"]
@@ -272,7 +275,7 @@ class _Lines:
             there += ["    " + self._stated(field.name, None, "repeated.max_items", words)]
         if counted.unique:
             words = "repeated value must contain unique items"
-            there += [f"if len({name}) > 1 and not each_once({name}):"]
+            there += [f"if len({name}) > 1 and not differ({name}):"]
             there += ["    " + self._stated(field.name, None, "repeated.unique", words)]
         each = self._each(field, counted.items)
         if each:

@@ -8,7 +8,6 @@ or roster is read: only the bulletin, a catalogue, and the bulletins it relates 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
 from exchange.rules.catalogue import Catalogue, packaged_catalogue, parse_catalogue
 from exchange.rules.complaint import WHOLE, Complaint, RulesError
@@ -54,9 +53,11 @@ def check_bulletin(
 
 def findings_of(bulletin: Bulletin, catalogue: Catalogue) -> Findings:
     """Walk over a bulletin by layers S and R."""
-    found = Findings(bulletin, catalogue)
-    with suppress(EnoughError):
+    found = Findings(catalogue)
+    try:
         walk(bulletin, found, None)
+    except EnoughError:  # nobody gets to see more
+        return found
     return found
 
 

@@ -10,7 +10,6 @@ from exchange.rules import codes
 from exchange.rules.catalogue import Catalogue
 from exchange.rules.complaint import MOST, Complaint, Fault
 from exchange.rules.schema import silenced, worded
-from exchange.v1.bulletin_pb2 import Bulletin
 
 At = tuple["At", str, int | None] | None  # the message around, the field's name in it, the index in a list
 
@@ -24,22 +23,19 @@ class Findings:
 
     __slots__ = ("agencies", "catalogue", "countries", "objects", "registry", "schema", "travel_countries")
 
-    def __init__(self, bulletin: Bulletin, catalogue: Catalogue) -> None:
-        pools = (
-            bulletin.persons,
-            bulletin.vehicles,
-            bulletin.places,
-            bulletin.contacts,
-            bulletin.accounts,
-            bulletin.organisations,
-        )
-        self.objects = frozenset([one.id for pool in pools for one in pool])  # ids that this bulletin defines
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.objects = frozenset[str]()  # ids that the bulletin defines
         self.catalogue = catalogue
         self.agencies = catalogue.agencies
         self.countries = codes.countries()
         self.travel_countries = codes.travel_countries()
         self.schema: list[Complaint] = []
         self.registry: list[Complaint] = []
+
+    def each_once(self, ids: list[str]) -> bool:
+        """Take the ids that the bulletin defines; return whether none stands twice."""
+        self.objects = frozenset(ids)
+        return len(self.objects) == len(ids)
 
     def stated(self, at: At, name: str | None, index: int | None, rule: tuple[str, str]) -> None:
         """Note that a rule of the schema (its id, its words) is broken: of a field, or of the message where no name."""

@@ -6,9 +6,8 @@ directory is silent: layer R has said it.
 
 from __future__ import annotations
 
-import datetime as dt
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 
 from exchange.records.bulletin import Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
@@ -17,10 +16,10 @@ from exchange.rules.codes import SPECIMEN
 from exchange.rules.complaint import Complaint
 from exchange.v1 import bulletin_pb2 as pb
 from keys.durations import DAY_MS, HOUR_MS
+from keys.values import hot_value
 
 # Year-ends fall within these offsets from UTC; the number's year is the one on the officer's wall.
-_EARLIEST, _LATEST = dt.timedelta(hours=-12), dt.timedelta(hours=14)
-_UNIX = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_EARLIEST, _LATEST = -12 * 3600, 14 * 3600
 
 _CHILD = {pb.MINOR_YES, pb.MINOR_PRESUMED}
 _VICTIM = {pb.PERSON_CATEGORY_POSSIBLE_VICTIM, pb.PERSON_CATEGORY_VICTIM}
@@ -31,7 +30,7 @@ _NO_CONSENT = {pb.CONSENT_STATUS_REFUSED, pb.CONSENT_STATUS_WITHDRAWN}
 _UNDOES = {pb.RELATION_TYPE_CORRECTS, pb.RELATION_TYPE_RECALLS}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class PolicyCase:
     """One bulletin with what it is judged by."""
 
@@ -80,7 +79,7 @@ def _addressee(case: PolicyCase) -> Iterator[Complaint]:
 def _number(case: PolicyCase) -> Iterator[Complaint]:
     header = case.bulletin.header
     _, code, year, _ = header.number.split("/")
-    years = {str(_moment(case, offset).year) for offset in (_EARLIEST, _LATEST)}
+    years = {_year(header.issued_at.seconds + offset) for offset in (_EARLIEST, _LATEST)}
     if code != case.policy.code:
         hint = f"write {case.policy.code} for {case.kind}"
         yield _complain("P-NUMBER", "header.number", f"the number says {code}, the body is {case.kind}", hint)
@@ -257,10 +256,9 @@ def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint
     return Complaint(code=code, path=path, message=message, hint=hint)
 
 
-def _moment(case: PolicyCase, offset: dt.timedelta) -> dt.datetime:
-    """Return issued_at on a wall clock at *offset*, within what a calendar can hold."""
-    seconds = case.bulletin.header.issued_at.seconds + int(offset.total_seconds())
-    return _UNIX + dt.timedelta(seconds=min(max(seconds, -62_135_596_800), 253_402_300_799))
+def _year(seconds: int) -> str:
+    """Return the year of an instant, within what a calendar can hold."""
+    return str(time.gmtime(min(max(seconds, -62_135_596_800), 253_402_300_799)).tm_year)
 
 
 def _is_victim(person: pb.Person) -> bool:

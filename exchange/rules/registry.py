@@ -131,6 +131,8 @@ def _listed_in(words: str, fault: Callable[[str, Findings], Fault], *names: str)
     return dict.fromkeys(names, Listed(words=words, fault=fault))
 
 
+# Checks that admit nothing but plain letters of ASCII.
+PLAIN = frozenset((_edtf, _date, _language, _industry))
 LISTED: dict[str, Listed] = (
     _listed_in("countries", _no_country, "Person.residence", "Place.country", "Vehicle.plate_country")
     | _listed_in("countries", _no_country, "Contact.dial_from", "Advisory.destinations", "RatingChange.country")

@@ -287,8 +287,8 @@ COOPERATIONNOTE_PLACE = CHECKS["CooperationNote.place"]
 RECALL_REASON = frozenset((0, 1, 2, 3, 4, 5, 6, 7))
 
 
-def each_once(values: Any) -> bool:
-    """Tell whether no value stands twice in a list."""
+def differ(values: Any) -> bool:
+    """Return whether no value stands twice in a list."""
     return len(set(values)) == len(values)
 
 
@@ -328,7 +328,7 @@ def check_marking(this: Any, found: Findings, at: At) -> None:
     if handling:
         if len(handling) > 4:
             found.stated(at, "handling", None, REPEATED_MAX_ITEMS_4)
-        if len(handling) > 1 and not each_once(handling):
+        if len(handling) > 1 and not differ(handling):
             found.stated(at, "handling", None, REPEATED_UNIQUE)
         for index, item in enumerate(handling):
             if item not in HANDLING_CODE:
@@ -347,7 +347,7 @@ def check_marking(this: Any, found: Findings, at: At) -> None:
     if releasable_to:
         if len(releasable_to) > 64:
             found.stated(at, "releasable_to", None, REPEATED_MAX_ITEMS_64)
-        if len(releasable_to) > 1 and not each_once(releasable_to):
+        if len(releasable_to) > 1 and not differ(releasable_to):
             found.stated(at, "releasable_to", None, REPEATED_UNIQUE)
         for index, item in enumerate(releasable_to):
             if MATCH_5(item) is None:
@@ -375,10 +375,8 @@ def check_lang_text(this: Any, found: Findings, at: At) -> None:
             found.stated(at, "lang", None, STRING_MIN_LEN_2)
         elif len(lang) > 35:
             found.stated(at, "lang", None, STRING_MAX_LEN_35)
-        elif not (lang.isascii() and lang.isprintable()) and (fault := line_fault(lang)):
-            found.fault(at, "lang", None, fault)
         elif (fault := LANGTEXT_LANG(lang, found)) is not None:
-            found.fault(at, "lang", None, fault)
+            found.fault(at, "lang", None, line_fault(lang) or fault)
     else:
         found.stated(at, "lang", None, REQUIRED)
     text = this.text
@@ -460,10 +458,8 @@ def check_retention(this: Any, found: Findings, at: At) -> None:
     if review_by:
         if len(review_by) > 10:
             found.stated(at, "review_by", None, STRING_MAX_LEN_10)
-        elif not (review_by.isascii() and review_by.isprintable()) and (fault := line_fault(review_by)):
-            found.fault(at, "review_by", None, fault)
         elif (fault := RETENTION_REVIEW_BY(review_by, found)) is not None:
-            found.fault(at, "review_by", None, fault)
+            found.fault(at, "review_by", None, line_fault(review_by) or fault)
 
 
 def check_source(this: Any, found: Findings, at: At) -> None:
@@ -483,10 +479,8 @@ def check_source(this: Any, found: Findings, at: At) -> None:
     if published:
         if len(published) > 32:
             found.stated(at, "published", None, STRING_MAX_LEN_32)
-        elif not (published.isascii() and published.isprintable()) and (fault := line_fault(published)):
-            found.fault(at, "published", None, fault)
         elif (fault := SOURCE_PUBLISHED(published, found)) is not None:
-            found.fault(at, "published", None, fault)
+            found.fault(at, "published", None, line_fault(published) or fault)
     sha256 = this.sha256
     if sha256:
         if MATCH_6(sha256) is None:
@@ -498,18 +492,22 @@ def check_header(this: Any, found: Findings, at: At) -> None:
     originator = this.originator
     issued_at = None
     if this.HasField("issued_at"):
-        issued_at = this.issued_at.seconds * 1_000_000_000 + this.issued_at.nanos
+        instant = this.issued_at
+        issued_at = instant.seconds * 1_000_000_000 + instant.nanos
     urgency = this.urgency
     urgency_reason = this.urgency_reason
     reply_by = None
     if this.HasField("reply_by"):
-        reply_by = this.reply_by.seconds * 1_000_000_000 + this.reply_by.nanos
+        instant = this.reply_by
+        reply_by = instant.seconds * 1_000_000_000 + instant.nanos
     valid_from = None
     if this.HasField("valid_from"):
-        valid_from = this.valid_from.seconds * 1_000_000_000 + this.valid_from.nanos
+        instant = this.valid_from
+        valid_from = instant.seconds * 1_000_000_000 + instant.nanos
     expires_at = None
     if this.HasField("expires_at"):
-        expires_at = this.expires_at.seconds * 1_000_000_000 + this.expires_at.nanos
+        instant = this.expires_at
+        expires_at = instant.seconds * 1_000_000_000 + instant.nanos
     if not ((reply_by is None) or ((reply_by or 0) > (issued_at or 0))):
         found.stated(at, None, None, REPLY_BY_ORDER)
     if not (
@@ -573,7 +571,7 @@ def check_header(this: Any, found: Findings, at: At) -> None:
     if purposes:
         if len(purposes) > 5:
             found.stated(at, "purposes", None, REPEATED_MAX_ITEMS_5)
-        if len(purposes) > 1 and not each_once(purposes):
+        if len(purposes) > 1 and not differ(purposes):
             found.stated(at, "purposes", None, REPEATED_UNIQUE)
         for index, item in enumerate(purposes):
             if item not in PURPOSE:
@@ -596,10 +594,8 @@ def check_header(this: Any, found: Findings, at: At) -> None:
             found.stated(at, "lang", None, STRING_MIN_LEN_2)
         elif len(lang) > 35:
             found.stated(at, "lang", None, STRING_MAX_LEN_35)
-        elif not (lang.isascii() and lang.isprintable()) and (fault := line_fault(lang)):
-            found.fault(at, "lang", None, fault)
         elif (fault := HEADER_LANG(lang, found)) is not None:
-            found.fault(at, "lang", None, fault)
+            found.fault(at, "lang", None, line_fault(lang) or fault)
     else:
         found.stated(at, "lang", None, REQUIRED)
     subject = this.subject
@@ -642,10 +638,8 @@ def check_header(this: Any, found: Findings, at: At) -> None:
     if as_of:
         if len(as_of) > 32:
             found.stated(at, "as_of", None, STRING_MAX_LEN_32)
-        elif not (as_of.isascii() and as_of.isprintable()) and (fault := line_fault(as_of)):
-            found.fault(at, "as_of", None, fault)
         elif (fault := HEADER_AS_OF(as_of, found)) is not None:
-            found.fault(at, "as_of", None, fault)
+            found.fault(at, "as_of", None, line_fault(as_of) or fault)
     if urgency_reason:
         if len(urgency_reason) > 500:
             found.stated(at, "urgency_reason", None, STRING_MAX_LEN_500)
@@ -683,10 +677,8 @@ def check_person_name(this: Any, found: Findings, at: At) -> None:
         found.stated(at, "full", None, REQUIRED)
     lang = this.lang
     if lang:
-        if not (lang.isascii() and lang.isprintable()) and (fault := line_fault(lang)):
-            found.fault(at, "lang", None, fault)
-        elif (fault := PERSONNAME_LANG(lang, found)) is not None:
-            found.fault(at, "lang", None, fault)
+        if (fault := PERSONNAME_LANG(lang, found)) is not None:
+            found.fault(at, "lang", None, line_fault(lang) or fault)
     else:
         found.stated(at, "lang", None, REQUIRED)
     type = this.type
@@ -748,10 +740,8 @@ def check_travel_document(this: Any, found: Findings, at: At) -> None:
     if expires:
         if len(expires) > 10:
             found.stated(at, "expires", None, STRING_MAX_LEN_10)
-        elif not (expires.isascii() and expires.isprintable()) and (fault := line_fault(expires)):
-            found.fault(at, "expires", None, fault)
         elif (fault := TRAVELDOCUMENT_EXPIRES(expires, found)) is not None:
-            found.fault(at, "expires", None, fault)
+            found.fault(at, "expires", None, line_fault(expires) or fault)
     state = this.state
     if state not in DOCUMENT_STATE:
         found.stated(at, "state", None, ENUM_DEFINED_ONLY)
@@ -780,10 +770,8 @@ def check_consent(this: Any, found: Findings, at: At) -> None:
     if obtained_on:
         if len(obtained_on) > 32:
             found.stated(at, "obtained_on", None, STRING_MAX_LEN_32)
-        elif not (obtained_on.isascii() and obtained_on.isprintable()) and (fault := line_fault(obtained_on)):
-            found.fault(at, "obtained_on", None, fault)
         elif (fault := CONSENT_OBTAINED_ON(obtained_on, found)) is not None:
-            found.fault(at, "obtained_on", None, fault)
+            found.fault(at, "obtained_on", None, line_fault(obtained_on) or fault)
     given_by = this.given_by
     if given_by:
         if len(given_by) > 60:
@@ -797,7 +785,7 @@ def check_exploitation(this: Any, found: Findings, at: At) -> None:
     if acts:
         if len(acts) > 10:
             found.stated(at, "acts", None, REPEATED_MAX_ITEMS_10)
-        if len(acts) > 1 and not each_once(acts):
+        if len(acts) > 1 and not differ(acts):
             found.stated(at, "acts", None, REPEATED_UNIQUE)
         for index, item in enumerate(acts):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -808,7 +796,7 @@ def check_exploitation(this: Any, found: Findings, at: At) -> None:
     if means:
         if len(means) > 30:
             found.stated(at, "means", None, REPEATED_MAX_ITEMS_30)
-        if len(means) > 1 and not each_once(means):
+        if len(means) > 1 and not differ(means):
             found.stated(at, "means", None, REPEATED_UNIQUE)
         for index, item in enumerate(means):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -819,7 +807,7 @@ def check_exploitation(this: Any, found: Findings, at: At) -> None:
     if purposes:
         if len(purposes) > 10:
             found.stated(at, "purposes", None, REPEATED_MAX_ITEMS_10)
-        if len(purposes) > 1 and not each_once(purposes):
+        if len(purposes) > 1 and not differ(purposes):
             found.stated(at, "purposes", None, REPEATED_UNIQUE)
         for index, item in enumerate(purposes):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -830,7 +818,7 @@ def check_exploitation(this: Any, found: Findings, at: At) -> None:
     if recruitment:
         if len(recruitment) > 10:
             found.stated(at, "recruitment", None, REPEATED_MAX_ITEMS_10)
-        if len(recruitment) > 1 and not each_once(recruitment):
+        if len(recruitment) > 1 and not differ(recruitment):
             found.stated(at, "recruitment", None, REPEATED_UNIQUE)
         for index, item in enumerate(recruitment):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -841,7 +829,7 @@ def check_exploitation(this: Any, found: Findings, at: At) -> None:
     if platforms:
         if len(platforms) > 20:
             found.stated(at, "platforms", None, REPEATED_MAX_ITEMS_20)
-        if len(platforms) > 1 and not each_once(platforms):
+        if len(platforms) > 1 and not differ(platforms):
             found.stated(at, "platforms", None, REPEATED_UNIQUE)
         for index, item in enumerate(platforms):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -850,13 +838,11 @@ def check_exploitation(this: Any, found: Findings, at: At) -> None:
     if industries:
         if len(industries) > 5:
             found.stated(at, "industries", None, REPEATED_MAX_ITEMS_5)
-        if len(industries) > 1 and not each_once(industries):
+        if len(industries) > 1 and not differ(industries):
             found.stated(at, "industries", None, REPEATED_UNIQUE)
         for index, item in enumerate(industries):
-            if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
-                found.fault(at, "industries", index, fault)
-            elif item and (fault := EXPLOITATION_INDUSTRIES(item, found)) is not None:
-                found.fault(at, "industries", index, fault)
+            if item and (fault := EXPLOITATION_INDUSTRIES(item, found)) is not None:
+                found.fault(at, "industries", index, line_fault(item) or fault)
 
 
 def check_person(this: Any, found: Findings, at: At) -> None:
@@ -898,7 +884,7 @@ def check_person(this: Any, found: Findings, at: At) -> None:
     if categories:
         if len(categories) > 4:
             found.stated(at, "categories", None, REPEATED_MAX_ITEMS_4)
-        if len(categories) > 1 and not each_once(categories):
+        if len(categories) > 1 and not differ(categories):
             found.stated(at, "categories", None, REPEATED_UNIQUE)
         for index, item in enumerate(categories):
             if item not in PERSON_CATEGORY:
@@ -921,10 +907,8 @@ def check_person(this: Any, found: Findings, at: At) -> None:
     if birth_date:
         if len(birth_date) > 32:
             found.stated(at, "birth_date", None, STRING_MAX_LEN_32)
-        elif not (birth_date.isascii() and birth_date.isprintable()) and (fault := line_fault(birth_date)):
-            found.fault(at, "birth_date", None, fault)
         elif (fault := PERSON_BIRTH_DATE(birth_date, found)) is not None:
-            found.fault(at, "birth_date", None, fault)
+            found.fault(at, "birth_date", None, line_fault(birth_date) or fault)
     age_years = this.age_years
     if not age_years <= 130:
         found.stated(at, "age_years", None, UINT32_LTE_130)
@@ -937,7 +921,7 @@ def check_person(this: Any, found: Findings, at: At) -> None:
     if nationalities:
         if len(nationalities) > 5:
             found.stated(at, "nationalities", None, REPEATED_MAX_ITEMS_5)
-        if len(nationalities) > 1 and not each_once(nationalities):
+        if len(nationalities) > 1 and not differ(nationalities):
             found.stated(at, "nationalities", None, REPEATED_UNIQUE)
         for index, item in enumerate(nationalities):
             if MATCH_8(item) is None:
@@ -961,10 +945,8 @@ def check_person(this: Any, found: Findings, at: At) -> None:
         if len(languages) > 10:
             found.stated(at, "languages", None, REPEATED_MAX_ITEMS_10)
         for index, item in enumerate(languages):
-            if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
-                found.fault(at, "languages", index, fault)
-            elif item and (fault := PERSON_LANGUAGES(item, found)) is not None:
-                found.fault(at, "languages", index, fault)
+            if item and (fault := PERSON_LANGUAGES(item, found)) is not None:
+                found.fault(at, "languages", index, line_fault(item) or fault)
     description = this.description
     if description:
         for index, item in enumerate(description):
@@ -1220,10 +1202,8 @@ def check_assertion(this: Any, found: Findings, at: At) -> None:
     if as_of:
         if len(as_of) > 32:
             found.stated(at, "as_of", None, STRING_MAX_LEN_32)
-        elif not (as_of.isascii() and as_of.isprintable()) and (fault := line_fault(as_of)):
-            found.fault(at, "as_of", None, fault)
         elif (fault := ASSERTION_AS_OF(as_of, found)) is not None:
-            found.fault(at, "as_of", None, fault)
+            found.fault(at, "as_of", None, line_fault(as_of) or fault)
     if this.HasField("grading"):
         check_grading(this.grading, found, (at, "grading", None))
     if confidence not in CONFIDENCE:
@@ -1296,10 +1276,8 @@ def check_assistance_request(this: Any, found: Findings, at: At) -> None:
     if reported_on:
         if len(reported_on) > 32:
             found.stated(at, "reported_on", None, STRING_MAX_LEN_32)
-        elif not (reported_on.isascii() and reported_on.isprintable()) and (fault := line_fault(reported_on)):
-            found.fault(at, "reported_on", None, fault)
         elif (fault := ASSISTANCEREQUEST_REPORTED_ON(reported_on, found)) is not None:
-            found.fault(at, "reported_on", None, fault)
+            found.fault(at, "reported_on", None, line_fault(reported_on) or fault)
     reported_by = this.reported_by
     if reported_by not in REPORTER_RELATION:
         found.stated(at, "reported_by", None, ENUM_DEFINED_ONLY)
@@ -1309,10 +1287,8 @@ def check_assistance_request(this: Any, found: Findings, at: At) -> None:
     if last_contact:
         if len(last_contact) > 32:
             found.stated(at, "last_contact", None, STRING_MAX_LEN_32)
-        elif not (last_contact.isascii() and last_contact.isprintable()) and (fault := line_fault(last_contact)):
-            found.fault(at, "last_contact", None, fault)
         elif (fault := ASSISTANCEREQUEST_LAST_CONTACT(last_contact, found)) is not None:
-            found.fault(at, "last_contact", None, fault)
+            found.fault(at, "last_contact", None, line_fault(last_contact) or fault)
     last_known_place = this.last_known_place
     if last_known_place:
         if not (last_known_place.isascii() and last_known_place.isprintable()) and (
@@ -1325,7 +1301,7 @@ def check_assistance_request(this: Any, found: Findings, at: At) -> None:
     if indicators:
         if len(indicators) > 40:
             found.stated(at, "indicators", None, REPEATED_MAX_ITEMS_40)
-        if len(indicators) > 1 and not each_once(indicators):
+        if len(indicators) > 1 and not differ(indicators):
             found.stated(at, "indicators", None, REPEATED_UNIQUE)
         for index, item in enumerate(indicators):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -1336,7 +1312,7 @@ def check_assistance_request(this: Any, found: Findings, at: At) -> None:
     if assistance:
         if len(assistance) > 12:
             found.stated(at, "assistance", None, REPEATED_MAX_ITEMS_12)
-        if len(assistance) > 1 and not each_once(assistance):
+        if len(assistance) > 1 and not differ(assistance):
             found.stated(at, "assistance", None, REPEATED_UNIQUE)
         for index, item in enumerate(assistance):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -1374,10 +1350,8 @@ def check_sighting(this: Any, found: Findings, at: At) -> None:
         found.stated(at, "place", None, REQUIRED)
     at_ = this.at
     if at_:
-        if not (at_.isascii() and at_.isprintable()) and (fault := line_fault(at_)):
-            found.fault(at, "at", None, fault)
-        elif (fault := SIGHTING_AT(at_, found)) is not None:
-            found.fault(at, "at", None, fault)
+        if (fault := SIGHTING_AT(at_, found)) is not None:
+            found.fault(at, "at", None, line_fault(at_) or fault)
     else:
         found.stated(at, "at", None, REQUIRED)
     observation = this.observation
@@ -1425,7 +1399,7 @@ def check_intervention_request(this: Any, found: Findings, at: At) -> None:
     if actions:
         if len(actions) > 10:
             found.stated(at, "actions", None, REPEATED_MAX_ITEMS_10)
-        if len(actions) > 1 and not each_once(actions):
+        if len(actions) > 1 and not differ(actions):
             found.stated(at, "actions", None, REPEATED_UNIQUE)
         for index, item in enumerate(actions):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -1469,10 +1443,8 @@ def check_status_change(this: Any, found: Findings, at: At) -> None:
         found.stated(at, "to", None, ENUM_NOT_IN_0)
     effective = this.effective
     if effective:
-        if not (effective.isascii() and effective.isprintable()) and (fault := line_fault(effective)):
-            found.fault(at, "effective", None, fault)
-        elif (fault := STATUSCHANGE_EFFECTIVE(effective, found)) is not None:
-            found.fault(at, "effective", None, fault)
+        if (fault := STATUSCHANGE_EFFECTIVE(effective, found)) is not None:
+            found.fault(at, "effective", None, line_fault(effective) or fault)
     else:
         found.stated(at, "effective", None, REQUIRED)
     place = this.place
@@ -1515,10 +1487,8 @@ def check_warrant(this: Any, found: Findings, at: At) -> None:
         found.stated(at, "number", None, REQUIRED)
     issued = this.issued
     if issued:
-        if not (issued.isascii() and issued.isprintable()) and (fault := line_fault(issued)):
-            found.fault(at, "issued", None, fault)
-        elif (fault := WARRANT_ISSUED(issued, found)) is not None:
-            found.fault(at, "issued", None, fault)
+        if (fault := WARRANT_ISSUED(issued, found)) is not None:
+            found.fault(at, "issued", None, line_fault(issued) or fault)
     else:
         found.stated(at, "issued", None, REQUIRED)
     offence = this.offence
@@ -1556,7 +1526,7 @@ def check_lookout(this: Any, found: Findings, at: At) -> None:
     if dangers:
         if len(dangers) > 10:
             found.stated(at, "dangers", None, REPEATED_MAX_ITEMS_10)
-        if len(dangers) > 1 and not each_once(dangers):
+        if len(dangers) > 1 and not differ(dangers):
             found.stated(at, "dangers", None, REPEATED_UNIQUE)
         for index, item in enumerate(dangers):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -1599,10 +1569,8 @@ def check_arrest_notice(this: Any, found: Findings, at: At) -> None:
         found.stated(at, "person_count", None, UINT32_GT_0)
     at_ = this.at
     if at_:
-        if not (at_.isascii() and at_.isprintable()) and (fault := line_fault(at_)):
-            found.fault(at, "at", None, fault)
-        elif (fault := ARRESTNOTICE_AT(at_, found)) is not None:
-            found.fault(at, "at", None, fault)
+        if (fault := ARRESTNOTICE_AT(at_, found)) is not None:
+            found.fault(at, "at", None, line_fault(at_) or fault)
     else:
         found.stated(at, "at", None, REQUIRED)
     place = this.place
@@ -1699,7 +1667,7 @@ def check_advisory(this: Any, found: Findings, at: At) -> None:
     if mo_tags:
         if len(mo_tags) > 30:
             found.stated(at, "mo_tags", None, REPEATED_MAX_ITEMS_30)
-        if len(mo_tags) > 1 and not each_once(mo_tags):
+        if len(mo_tags) > 1 and not differ(mo_tags):
             found.stated(at, "mo_tags", None, REPEATED_UNIQUE)
         for index, item in enumerate(mo_tags):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -1710,7 +1678,7 @@ def check_advisory(this: Any, found: Findings, at: At) -> None:
     if channels:
         if len(channels) > 20:
             found.stated(at, "channels", None, REPEATED_MAX_ITEMS_20)
-        if len(channels) > 1 and not each_once(channels):
+        if len(channels) > 1 and not differ(channels):
             found.stated(at, "channels", None, REPEATED_UNIQUE)
         for index, item in enumerate(channels):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -1721,7 +1689,7 @@ def check_advisory(this: Any, found: Findings, at: At) -> None:
     if destinations:
         if len(destinations) > 20:
             found.stated(at, "destinations", None, REPEATED_MAX_ITEMS_20)
-        if len(destinations) > 1 and not each_once(destinations):
+        if len(destinations) > 1 and not differ(destinations):
             found.stated(at, "destinations", None, REPEATED_UNIQUE)
         for index, item in enumerate(destinations):
             if MATCH_9(item) is None:
@@ -1767,10 +1735,8 @@ def check_area_level(this: Any, found: Findings, at: At) -> None:
             found.fault(at, "level_before", None, fault)
     effective = this.effective
     if effective:
-        if not (effective.isascii() and effective.isprintable()) and (fault := line_fault(effective)):
-            found.fault(at, "effective", None, fault)
-        elif (fault := AREALEVEL_EFFECTIVE(effective, found)) is not None:
-            found.fault(at, "effective", None, fault)
+        if (fault := AREALEVEL_EFFECTIVE(effective, found)) is not None:
+            found.fault(at, "effective", None, line_fault(effective) or fault)
     else:
         found.stated(at, "effective", None, REQUIRED)
 
@@ -1804,7 +1770,8 @@ def check_handover(this: Any, found: Findings, at: At) -> None:
     place = this.place
     at_ = None
     if this.HasField("at"):
-        at_ = this.at.seconds * 1_000_000_000 + this.at.nanos
+        instant = this.at
+        at_ = instant.seconds * 1_000_000_000 + instant.nanos
     if not ((stage not in (4, 5)) or ((at_ is not None) and (place != ""))):
         found.stated(at, None, None, HANDOVER_WHEN)
     if stage not in HANDOVER_STAGE:
@@ -1879,7 +1846,7 @@ def check_protection_referral(this: Any, found: Findings, at: At) -> None:
     if services:
         if len(services) > 20:
             found.stated(at, "services", None, REPEATED_MAX_ITEMS_20)
-        if len(services) > 1 and not each_once(services):
+        if len(services) > 1 and not differ(services):
             found.stated(at, "services", None, REPEATED_UNIQUE)
         for index, item in enumerate(services):
             if not (item.isascii() and item.isprintable()) and (fault := line_fault(item)):
@@ -1965,7 +1932,8 @@ def check_information_reply(this: Any, found: Findings, at: At) -> None:
     refusal = this.refusal
     new_due = None
     if this.HasField("new_due"):
-        new_due = this.new_due.seconds * 1_000_000_000 + this.new_due.nanos
+        instant = this.new_due
+        new_due = instant.seconds * 1_000_000_000 + instant.nanos
     if not ((type == 5) == (refusal != 0)):
         found.stated(at, None, None, REPLY_REFUSAL)
     if not ((type != 6) or (new_due is not None)):
@@ -2034,10 +2002,8 @@ def check_case_outcome(this: Any, found: Findings, at: At) -> None:
     if decided:
         if len(decided) > 32:
             found.stated(at, "decided", None, STRING_MAX_LEN_32)
-        elif not (decided.isascii() and decided.isprintable()) and (fault := line_fault(decided)):
-            found.fault(at, "decided", None, fault)
         elif (fault := CASEOUTCOME_DECIDED(decided, found)) is not None:
-            found.fault(at, "decided", None, fault)
+            found.fault(at, "decided", None, line_fault(decided) or fault)
 
 
 def check_measure(this: Any, found: Findings, at: At) -> None:
@@ -2074,19 +2040,15 @@ def check_measure(this: Any, found: Findings, at: At) -> None:
     if period:
         if len(period) > 32:
             found.stated(at, "period", None, STRING_MAX_LEN_32)
-        elif not (period.isascii() and period.isprintable()) and (fault := line_fault(period)):
-            found.fault(at, "period", None, fault)
         elif (fault := MEASURE_PERIOD(period, found)) is not None:
-            found.fault(at, "period", None, fault)
+            found.fault(at, "period", None, line_fault(period) or fault)
 
 
 def check_statistics_return(this: Any, found: Findings, at: At) -> None:
     period = this.period
     if period:
-        if not (period.isascii() and period.isprintable()) and (fault := line_fault(period)):
-            found.fault(at, "period", None, fault)
-        elif (fault := STATISTICSRETURN_PERIOD(period, found)) is not None:
-            found.fault(at, "period", None, fault)
+        if (fault := STATISTICSRETURN_PERIOD(period, found)) is not None:
+            found.fault(at, "period", None, line_fault(period) or fault)
     else:
         found.stated(at, "period", None, REQUIRED)
     population = this.population
@@ -2139,10 +2101,8 @@ def check_cooperation_note(this: Any, found: Findings, at: At) -> None:
         found.stated(at, "type", None, ENUM_NOT_IN_0)
     date = this.date
     if date:
-        if not (date.isascii() and date.isprintable()) and (fault := line_fault(date)):
-            found.fault(at, "date", None, fault)
-        elif (fault := COOPERATIONNOTE_DATE(date, found)) is not None:
-            found.fault(at, "date", None, fault)
+        if (fault := COOPERATIONNOTE_DATE(date, found)) is not None:
+            found.fault(at, "date", None, line_fault(date) or fault)
     else:
         found.stated(at, "date", None, REQUIRED)
     place = this.place
@@ -2223,7 +2183,8 @@ def check_recall(this: Any, found: Findings, at: At) -> None:
         found.stated(at, "explanation", None, REQUIRED)
     confirm_purge_by = None
     if this.HasField("confirm_purge_by"):
-        confirm_purge_by = this.confirm_purge_by.seconds * 1_000_000_000 + this.confirm_purge_by.nanos
+        instant = this.confirm_purge_by
+        confirm_purge_by = instant.seconds * 1_000_000_000 + instant.nanos
     if confirm_purge_by is not None:
         if not 0 <= confirm_purge_by <= 253402300799999999999:
             found.stated(at, "confirm_purge_by", None, TIMESTAMP_GTE_LTE)
@@ -2249,7 +2210,7 @@ def check_bulletin(this: Any, found: Findings, at: At) -> None:
         (not ((body == "information_request") or (body == "intervention_request"))) or this.header.HasField("reply_by")
     ):
         found.stated(at, None, None, REQUEST_REPLY_BY)
-    if not each_once(
+    if not found.each_once(
         (
             [x.id for x in persons]
             + [x.id for x in vehicles]

@@ -44,7 +44,12 @@ def _read(violation: Any) -> Complaint:
 
 def check_registry(bulletin: Bulletin, catalogue: Catalogue) -> tuple[Complaint, ...]:
     """Run layer R over a bulletin that passed layer S."""
-    return tuple(_walk(bulletin, "", Findings(bulletin, catalogue)))[:MOST]
+    findings = Findings(catalogue)
+    pools = (
+        getattr(bulletin, f"{name}s") for name in ("person", "vehicle", "place", "contact", "account", "organisation")
+    )
+    findings.each_once([one.id for pool in pools for one in pool])
+    return tuple(_walk(bulletin, "", findings))[:MOST]
 
 
 def _walk(message: Message, before: str, findings: Findings) -> Iterator[Complaint]:
