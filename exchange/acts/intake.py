@@ -134,11 +134,16 @@ def check_message(
         [parcel.delivery for parcel in message.parcels],
         lambda sequence: _held_digest(reads, state, sequence),
     )  # 5
-    verdicts = tuple(
-        judge(step, parcel, head, view, reads, now_ms, random_bytes, state, given_up, on_open)
-        for step, parcel in zip(steps, message.parcels, strict=True)
+    verdicts: list[Verdict] = []
+    accepted: set[bytes] = set()  # digests of dispatches
+    for step, parcel in zip(steps, message.parcels, strict=True):
+        verdict = judge(step, parcel, head, view, reads, now_ms, random_bytes, state, given_up, on_open, accepted)
+        if verdict.accepted is not None:
+            accepted.add(step.delivery.dispatch_digest)
+        verdicts.append(verdict)
+    return Checked(
+        lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=tuple(verdicts)
     )
-    return Checked(lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
 
 
 def check_size(message: Message) -> None:
@@ -185,8 +190,12 @@ def judge(
     state: LaneState | None,
     given_up: Collection[tuple[int, int]],
     on_open: Opening | None = None,
+    accepted_before: Collection[bytes] = (),
 ) -> Verdict:
-    """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
+    """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict.
+
+    What was accepted before in the same message, by digest of its dispatch, is not opened and judged once more.
+    """
     place = (int(head.lane.lane_class), step.delivery.sequence)
     try:
         dispatch = read_dispatch(step, parcel, head, view, now_ms)
@@ -197,7 +206,7 @@ def judge(
             raise DamagedError(place, refusal) from refusal
         return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
     verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
-    if not step.new or step.withdrawn is not None:
+    if not step.new or step.withdrawn is not None or step.delivery.dispatch_digest in accepted_before:
         return verdict
     if state is not None and reads.attempts(state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
         gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")

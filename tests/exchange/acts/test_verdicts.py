@@ -87,6 +87,17 @@ def test_the_same_statement_twice_in_one_message_is_received_once(spare: Desk, f
     assert (one.original_index, two.original_index) == (0, one.entry_index)
 
 
+def test_the_same_dispatch_twice_in_one_message_is_opened_and_judged_once(spare: Desk, forger: Forger) -> None:
+    made, before = forger.seal(note()), forger.position(spare)[0]
+    message, opened = forger.deliver(spare, made, made), []
+    verdicts = spare.check(message, "HK-IMMD", on_open=lambda *which: opened.append(which[2])).verdicts
+    assert opened == [before + 1]
+    assert [verdict.accepted is None for verdict in verdicts] == [False, True]
+    (one, _), (two, _) = spare.receive(message, "HK-IMMD")
+    assert parse_entry_body(spare, two.entry_index).kind == Kind.DUPLICATE
+    assert two.original_index == one.entry_index
+
+
 def test_two_statements_of_one_id_in_one_message_the_second_is_refused_and_kept_row_66(
     spare: Desk, forger: Forger
 ) -> None:
