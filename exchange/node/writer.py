@@ -1,10 +1,11 @@
 """The one writer: takes the acts that wait, runs them in one transaction, signs one checkpoint, releases the answers.
 
 The order is the promise (docs/log.md, "Writing order"): transaction, read back, lock, signature, answers. It commits
-what is queued and never waits for more. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing
-is signed any more: the node stops and is verified again at its next start. As long as the writer is *held*, because no
-other member has told yet what it holds of this log or because the clock is in doubt, acts that would write an entry
-are turned away and the others go on: nothing new is signed.
+what is queued; a group of two or more waits for those alone whose calls the event loop is taking at this moment. A
+refused act leaves nothing and does not spoil its neighbours. After any other error nothing is signed any more: the node
+stops and is verified again at its next start. As long as the writer is *held*, because no other member has told yet what
+it holds of this log or because the clock is in doubt, acts that would write an entry are turned away and the others go
+on: nothing new is signed.
 
 Acts run in the event loop's own thread, one group at a time; only the two flushes to disk, of the state and of the
 lock, run beside it. Every statement of SQLite lets go of the interpreter's lock, and a second thread would wait for it
@@ -39,6 +40,9 @@ from keys.signing import Signer
 
 MAX_GROUP = 1000  # acts; what waits longer is in the next group
 CAREFUL_GROUPS = 100  # after a group that had to be run again, so many are run with a savepoint an act from the start
+FULL_GROUP = 32  # acts; a group of them has hardly more to gain from a further one
+PATIENT_TURNS = 10  # of the event loop without a further act, after which a group of two or more departs
+MOST_TURNS = 64  # that a group waits at all; a turn is at most 5 ms of sealing
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -136,6 +140,7 @@ class Writer:
         self._signed_size = log.size
         self._careful = 0  # groups that are still run with a savepoint an act
         self._departing = False  # a departure stands in the loop's queue
+        self._seen = self._idle = self._turns = 0  # acts at the last turn; turns without a further one; all turns
 
     def start(self) -> None:
         """Take acts from now on."""
@@ -184,9 +189,8 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[U] = loop.create_future()
         self._submit(Job(act, finish, future))
-        if self._flight is None and not self._departing:  # whoever is ready now still joins the group
-            self._departing = True
-            loop.call_soon(self._depart, loop)
+        if self._flight is None:
+            self._plan(loop)
         return future
 
     def _submit(self, job: Job[Any, Any]) -> None:
@@ -219,7 +223,23 @@ class Writer:
 
     # ---- one group, in an event loop: the two flushes beside it
 
+    def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the group depart at the loop's next turn: whoever is ready now still joins it."""
+        if not self._departing:
+            self._departing, self._seen, self._idle, self._turns = True, len(self._jobs), 0, 0
+            loop.call_soon(self._depart, loop)
+
+    def _is_filling(self) -> bool:
+        """Return whether others are on their way, whose calls the loop has begun to take: an act alone never waits."""
+        waiting = len(self._jobs)
+        self._idle = self._idle + 1 if waiting == self._seen else 0
+        self._seen, self._turns = waiting, self._turns + 1
+        return 1 < waiting < FULL_GROUP and self._idle < PATIENT_TURNS and self._turns < MOST_TURNS
+
     def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._is_filling():
+            loop.call_soon(self._depart, loop)
+            return
         self._departing = False
         if not self._jobs or self._flight is not None:
             return
@@ -249,9 +269,8 @@ class Writer:
     def _locked(self, loop: asyncio.AbstractEventLoop, flight: CommitGroup) -> None:
         if not flight.landed:
             self._land(flight)
-            if self._jobs and not self._departing:
-                self._departing = True
-                loop.call_soon(self._depart, loop)
+            if self._jobs:
+                self._plan(loop)
 
     def _land(self, flight: CommitGroup) -> None:
         flight.landed = True

@@ -18,7 +18,7 @@ from audit.note.checkpoint import Checkpoint, parse_note
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node import node
 from exchange.node.clock import Reading
-from exchange.node.writer import MAX_GROUP, Group, Writer
+from exchange.node.writer import FULL_GROUP, MAX_GROUP, Group, Writer
 from exchange.records.receipt import verify_receipt
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError, UnavailableError
@@ -292,6 +292,50 @@ def test_one_signature_serves_a_whole_group(tmp_path: Path) -> None:
         assert indices == list(range(BEFORE, BEFORE + 200))
         assert len(bench.signer.signed) == 1
         assert MAX_GROUP >= 200
+
+
+def test_an_act_alone_departs_at_the_loops_next_turn(tmp_path: Path) -> None:
+    ran: list[int] = []
+    with Bench(tmp_path) as bench:
+
+        async def run() -> None:
+            future = bench.writer.submit(lambda work: ran.append(heartbeat(work)), lambda value, group: value)
+            await asyncio.sleep(0)
+            assert ran == [BEFORE]
+            await future
+
+        asyncio.run(run())
+
+
+def test_a_group_waits_for_those_whose_calls_the_loop_is_taking_and_no_longer(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+
+        async def run() -> list[int]:
+            futures = [bench.writer.submit(heartbeat, lambda value, group: value)]
+            for _ in range(10):
+                futures.append(bench.writer.submit(heartbeat, lambda value, group: value))
+                await asyncio.sleep(0)
+            assert bench.writer.groups == 0
+            return list(await asyncio.gather(*futures))
+
+        assert asyncio.run(run()) == list(range(BEFORE, BEFORE + 11))
+        assert bench.writer.groups == 1
+
+
+def test_a_full_group_waits_for_nobody(tmp_path: Path) -> None:
+    ran: list[int] = []
+    with Bench(tmp_path) as bench:
+
+        async def run() -> None:
+            futures = [
+                bench.writer.submit(lambda work: ran.append(heartbeat(work)), lambda value, group: value)
+                for _ in range(FULL_GROUP)
+            ]
+            await asyncio.sleep(0)
+            assert len(ran) == FULL_GROUP
+            await asyncio.gather(*futures)
+
+        asyncio.run(run())
 
 
 def test_receipts_of_a_group_and_of_entries_before_it_verify(tmp_path: Path) -> None:
