@@ -6,7 +6,7 @@ directory is silent: layer R has said it.
 
 from __future__ import annotations
 
-import time
+import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
@@ -20,6 +20,7 @@ from keys.values import hot_value
 
 # Year-ends fall within these offsets from UTC; the number's year is the one on the officer's wall.
 _EARLIEST, _LATEST = -12 * 3600, 14 * 3600
+_UNIX = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 _CHILD = {pb.MINOR_YES, pb.MINOR_PRESUMED}
 _VICTIM = {pb.PERSON_CATEGORY_POSSIBLE_VICTIM, pb.PERSON_CATEGORY_VICTIM}
@@ -258,7 +259,7 @@ def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint
 
 def _year(seconds: int) -> str:
     """Return the year of an instant, within what a calendar can hold."""
-    return str(time.gmtime(min(max(seconds, -62_135_596_800), 253_402_300_799)).tm_year)
+    return str((_UNIX + dt.timedelta(seconds=min(max(seconds, -62_135_596_800), 253_402_300_799))).year)
 
 
 def _is_victim(person: pb.Person) -> bool:
