@@ -8,7 +8,7 @@ os.environ["EXCHANGE_FROZEN_VALUES"] = "1"  # before anything of ours is importe
 
 from hypothesis import HealthCheck, settings
 
-from tests.scale import SCALE
+from tests.support.scale import SCALE
 
 settings.register_profile(
     "here", deadline=None, derandomize=SCALE == 1, suppress_health_check=[HealthCheck.too_slow], database=None

@@ -27,7 +27,7 @@ from keys.signing import Ed25519Signer
 from keys.identity import Usage
 from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import first_bodies
-from tests.exchange.samples import bulletin
+from tests.support.samples import bulletin
 
 def work(folder):
     parse_bulletin(bulletin("05").SerializeToString(deterministic=True))

@@ -32,7 +32,7 @@ from keys.key_sheet import parse_key_sheet
 from keys.manifest import parse_manifest
 from keys.roster import parse_roster
 from keys.sealing import MAX_PADDED_BYTES, pad
-from tests.world import advisory
+from tests.support.world import advisory
 
 MAX_TEXT = 16_000  # characters
 SIZES: dict[str, tuple[Callable[[bytes], object], int]] = {

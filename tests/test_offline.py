@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.audit.bundles import make
-from tests.world import Desk, advisory
+from tests.support.world import Desk, advisory
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("grpc", "rich", "structlog", "protovalidate", "exchange", "asyncio")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.exchange.running import Federation
+from tests.support.running import Federation
 from tests.transcripts import files, regenerate, stage
 
 

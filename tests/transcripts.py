@@ -24,8 +24,8 @@ from audit.note.checkpoint import parse_note
 from exchange.demo.world import load_examples
 from exchange.store.sqlite import SqliteStore
 from keys.roster import load_signed, roster_digest, words
-from tests.exchange.running import Federation, note, running, type_line
-from tests.home_files import DATABASE
+from tests.support.home_files import DATABASE
+from tests.support.running import Federation, note, running, type_line
 
 FOLDER = Path(__file__).resolve().parent / "transcripts"
 ORDER = ("check", "draft", "keys", "officer", "node", "audit")

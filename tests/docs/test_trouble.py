@@ -14,8 +14,8 @@ from exchange.node.config import CONFIG_FILE
 from keys.keystore import NODE_FILE
 from keys.roster import load_signed, roster_digest
 from keys.words import words
-from tests.exchange.running import Typed, type_line
-from tests.home_files import DATABASE, LOCK
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.running import Typed, type_line
 
 DAY_US = 86_400_000_000
 

@@ -21,7 +21,7 @@ from keys.epoch import open_epoch, read_end
 from keys.errors import IntegrityError
 from keys.identity import AgencyId
 from tests.flow.world import Member, World
-from tests.home_files import DATABASE
+from tests.support.home_files import DATABASE
 
 KEPT = ("tls.der",)  # beside the keys, which these tests have in memory
 

@@ -15,7 +15,7 @@ from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, report_of
 from tests.flow.world import QUICK, Member, records
-from tests.world import advisory
+from tests.support.world import advisory
 
 records((SENDER, RECEIVER))  # the keys of both, before any process is forked
 

@@ -28,7 +28,7 @@ from exchange.records.receipt import Receipt, decode_receipt
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from tests.world import NOW_MS, Desk, advisory, records, signer
+from tests.support.world import NOW_MS, Desk, advisory, records, signer
 
 SENDER, RECEIVER = "HK-IMMD", "TH-DSI"
 CANARY = "CANARY-5e3f9a"  # stands in every bulletin, and nowhere in the clear

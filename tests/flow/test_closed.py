@@ -26,7 +26,7 @@ from keys.identity import AgencyId
 from tests.flow.recovering import backup, gather, recover, restore
 from tests.flow.test_recover import A, B, C, all_receipted, paired
 from tests.flow.world import Member, World, bulletin, until
-from tests.home_files import DATABASE, LOCK
+from tests.support.home_files import DATABASE, LOCK
 
 
 def opened(member: Member) -> Node:

@@ -26,9 +26,9 @@ import pytest
 from audit.entry.entry import Kind
 from exchange.node.failpoint import NAMES
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, serve
-from tests.home_files import DATABASE, LOCK
-from tests.scale import SCALE, SLOW
-from tests.world import NOW_MS, advisory
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.scale import SCALE, SLOW
+from tests.support.world import NOW_MS, advisory
 
 ROOT = Path(__file__).resolve().parents[2]
 _head_times = itertools.count(NOW_MS)
@@ -347,7 +347,7 @@ def test_a_start_from_files_that_do_not_belong_together_is_refused(
     from audit.log.sqlite_lock import SqliteLock
     from exchange.store.sqlite import SqliteStore
     from keys.errors import IntegrityError
-    from tests.world import FEDERATION
+    from tests.support.world import FEDERATION
 
     home = wire.sender.home
     first, second = wire.sender.call("sign", range(1, 3))

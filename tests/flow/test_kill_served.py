@@ -16,7 +16,7 @@ from exchange.node.failpoint import NAMES
 from tests.flow import served
 from tests.flow.side import CANARY, RECEIVER, SENDER
 from tests.flow.test_kill import Child, DiedError, Wire, _forkserver, in_the_clear, rows
-from tests.scale import SCALE
+from tests.support.scale import SCALE
 
 TOTAL, KILLS = 60 * SCALE, 10 * SCALE  # of each side
 WAIT_SECONDS = 120

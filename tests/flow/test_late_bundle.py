@@ -18,7 +18,7 @@ from keys.manifest import Manifest, parse_manifest
 from tests.audit.compare.bundled import OTHER_SETTINGS, exchange, remade, verify
 from tests.flow.late import STAMPED, A, B, C, Homes, make
 from tests.flow.world import keys_of
-from tests.scale import SLOW
+from tests.support.scale import SLOW
 
 COUNT = 52  # so that either epoch has more entries than the 256 of one tile
 

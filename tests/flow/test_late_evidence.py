@@ -23,7 +23,7 @@ from tests.flow.late import A, B, C, Homes, make
 from tests.flow.recovering import destroy, recover
 from tests.flow.test_recover import all_receipted
 from tests.flow.world import World, bulletin, bulletin_id, until
-from tests.home_files import DATABASE
+from tests.support.home_files import DATABASE
 
 COURT = "Court file 4 K 118/26"
 

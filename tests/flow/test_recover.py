@@ -16,8 +16,8 @@ from exchange.store.store import DeliveryState
 from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
 from tests.flow.world import Member, World, bulletin, bulletin_id, until
-from tests.home_files import DATABASE, LOCK
-from tests.scale import SCALE, SLOW
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.scale import SCALE, SLOW
 
 A, B, C = "HK-SB", "TH-DSI", "TW-NHRC"
 

@@ -15,7 +15,7 @@ from keys.roster import parse_roster
 from tests.flow.recovering import Recovery, destroy, recover
 from tests.flow.test_recover import A, B, C, all_receipted, all_witnessed, held_by
 from tests.flow.world import World, bulletin, keys_of, until
-from tests.home_files import LOCK
+from tests.support.home_files import LOCK
 
 
 async def test_a_witness_that_fell_behind_is_brought_to_the_end_and_goes_on(tmp_path: Path) -> None:

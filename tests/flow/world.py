@@ -1,6 +1,6 @@
 """A federation over real mutual TLS on loopback: real keys, real SQLite, every node in this process and event loop.
 
-Unlike ``tests/world.py`` it runs on the machine's clock, because the certificates are judged by TLS libraries. Making
+Unlike ``tests/support/world.py`` it runs on the machine's clock, because TLS libraries judge the certificates. Making
 keys is the slow part and is done once a session.
 """
 
@@ -45,7 +45,7 @@ from keys.agency import TLS_FILE, AgencyKeys, MadeOfficer, Person, make_agency
 from keys.certificate import node_name, private_pem
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from tests.world import advisory
+from tests.support.world import advisory
 
 FEDERATION = "exercise.example"
 AGENCIES = ("HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC")

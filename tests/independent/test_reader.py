@@ -33,7 +33,7 @@ from exchange.records.receipt import decode_receipt
 from keys.dsse import Signature, SignedPayload, sign
 from keys.identity import AgencyId
 from keys.sealing import pad, seal_body, wrap, wrap_info
-from tests.exchange import formats as world
+from tests.exchange.records import formats as world
 from tests.independent import reader
 from tests.independent.conftest import Read, link_libraries, start_reader
 

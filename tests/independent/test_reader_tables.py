@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audit.v1 import dispatch_pb2, statement_pb2
 from keys.errors import RefusedError
 from keys.scan import scan
-from tests.exchange import formats as world
+from tests.exchange.records import formats as world
 from tests.independent import reader
 
 Table = dict[int, tuple[str, Any, bool]]

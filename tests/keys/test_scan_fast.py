@@ -17,7 +17,7 @@ from keys.errors import RefusedError
 from keys.scan import MAX_DEPTH, scan, walk
 from keys.scan_fast import is_canonical
 from keys.v1 import manifest_pb2, roster_pb2, signed_pb2
-from tests.scale import SCALE
+from tests.support.scale import SCALE
 
 BULLETIN = bulletin_pb2.Bulletin.DESCRIPTOR
 FILES = sorted((Path(__file__).resolve().parents[2] / "exchange" / "examples").glob("*.yaml"))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scale import SCALE, SLOW
+from tests.support.scale import SCALE, SLOW
 from tests.tlog.asking import Ask, asking
 from tests.tlog.cases import Case, logs, notes, proofs
 from tests.tlog.disagreements import KNOWN, explain

@@ -29,7 +29,7 @@ from exchange.records.equivocation import Equivocation
 from exchange.records.receipt import Receipt, format_receipt
 from keys.dsse import SignedPayload
 from keys.identity import key_id
-from tests.exchange import formats as world
+from tests.exchange.records import formats as world
 
 FOLDER = Path(__file__).parent / "formats"
 

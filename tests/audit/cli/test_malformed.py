@@ -29,7 +29,7 @@ from tests.audit.forge import read_log
 from tests.audit.store import ORIGIN
 from tests.audit.witness.witnessing import cosigned, policy
 from tests.exchange.evidence import evidence_maker
-from tests.scale import SCALE
+from tests.support.scale import SCALE
 
 SIZE = 300
 CUTS = 6 * SCALE  # for each file

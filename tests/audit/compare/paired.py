@@ -20,7 +20,7 @@ from audit.note.cosignature import add_lines, cosign
 from audit.tiles.tiles import TileFolder
 from keys.roster import save_signed
 from tests.audit.forge import read_log, rechain, sign, write_log
-from tests.world import NOW_MS, Desk, advisory, keys_of, records
+from tests.support.world import NOW_MS, Desk, advisory, keys_of, records
 
 AGENCIES = ("HK-IMMD", "TH-DSI", "TW-NHRC")
 TEXT = "canary-7f3a-quetzalcoatl"

@@ -21,8 +21,8 @@ from audit.tiles.tiles import TileFolder
 from audit.verify.prove import prove_entry
 from tests.audit.compare.bundled import HOME, OTHER_SETTINGS, ROOT, exchange, remade, unpacked, verify
 from tests.audit.compare.paired import AGENCIES, TEXT, Logs
-from tests.home_files import DATABASE
-from tests.world import Desk, advisory
+from tests.support.home_files import DATABASE
+from tests.support.world import Desk, advisory
 
 
 def test_a_bundle_is_verified_with_the_roster_alone(bundle: Path, template: Path) -> None:

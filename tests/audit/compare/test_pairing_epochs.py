@@ -19,7 +19,7 @@ from audit.tiles.tiles import TileFolder
 from tests.audit.compare.paired import AGENCIES, Logs
 from tests.audit.compare.test_pairing import places, run
 from tests.audit.forge import read_log, root, sign, write_log
-from tests.world import keys_of
+from tests.support.world import keys_of
 
 IMMD, DSI, NHRC = AGENCIES
 LATER_US = 3_600_000_000

@@ -15,7 +15,7 @@ from audit.entry.kinds import Kind, Outcome
 from audit.v1 import entry_pb2
 from keys.errors import IntegrityError
 from tests.audit.store import digest
-from tests.scale import SCALE
+from tests.support.scale import SCALE
 
 FIRST = 1 << 40  # index of the first entry: what a body of these tests refers to comes before it
 FIELD = {field.name: field for field in FIELDS}

@@ -50,7 +50,7 @@ from keys.errors import RefusedError
 from keys.varint import write_varint
 from tests.exchange.node.keeping import Keeper, delivered, kept_for
 from tests.independent import reader
-from tests.world import bulletin, keys_of
+from tests.support.world import bulletin, keys_of
 
 VECTOR = Path(__file__).resolve().parents[2] / "vectors/formats/disclosure.json"
 SALT = bytes(range(32))

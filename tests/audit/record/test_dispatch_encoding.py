@@ -28,8 +28,8 @@ from audit.v1 import dispatch_pb2
 from exchange.v1 import bulletin_pb2
 from keys.identity import AgencyId
 from keys.scan import scan
-from tests.exchange import formats as world
-from tests.exchange.refusing import refusal
+from tests.exchange.records import formats as world
+from tests.exchange.records.refusing import refusal
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "formats"
 RECORDS = json.loads((FOLDER / "records.json").read_text())["records"]

@@ -32,7 +32,7 @@ from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from keys.identity import AgencyId, key_id
 from keys.scan import scan
-from tests.exchange import formats as world
+from tests.exchange.records import formats as world
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "formats" / "records.json").read_text())
 

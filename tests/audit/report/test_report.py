@@ -22,7 +22,7 @@ from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies
 from tests.audit.witness.witnessing import cosigned, policy
-from tests.browser import open_page
+from tests.support.browser import open_page
 
 MINUTE_US = 60_000_000
 

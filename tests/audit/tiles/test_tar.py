@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from audit.tiles.tar import BLOCK, END, header, open_tar, write
 from keys.errors import RefusedError
-from tests.scale import SCALE
+from tests.support.scale import SCALE
 
 MEMBERS = [("README", b"words"), ("tile/0/000", bytes(8192)), ("tile/entries/000", b"x" * 700)]
 

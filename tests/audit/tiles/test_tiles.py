@@ -20,7 +20,7 @@ from audit.verify.verify import verify_log
 from keys.errors import IntegrityError
 from keys.signing import Ed25519Signer
 from tests.audit.store import ORIGIN, TableStore, grow
-from tests.scale import SLOW
+from tests.support.scale import SLOW
 
 CRASHED = 9
 

@@ -21,7 +21,7 @@ from audit.verify.entry_run_fast import FEW, verify_columns
 from keys.signing import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies
-from tests.scale import SCALE
+from tests.support.scale import SCALE
 
 SIZE = 700  # two full bundles and a partial one
 MUTANTS = 250 * SCALE

@@ -19,7 +19,7 @@ from audit.tiles.tile_names import parse_tile_name
 from audit.tiles.tiles import TileFolder
 from audit.verify.entry_run import verify_chunk
 from audit.verify.verify import verify_log
-from tests.scale import SCALE, SLOW
+from tests.support.scale import SCALE, SLOW
 from tests.tlog.asking import Ask, asking
 from tests.tlog.cases import altered_case
 

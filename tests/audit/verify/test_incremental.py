@@ -25,7 +25,7 @@ from keys.signing import Ed25519Signer
 from tests.audit.big_log import SIZE, step
 from tests.audit.forge import rechain, root, sign, write_log
 from tests.audit.store import ORIGIN, TableStore, grow
-from tests.calls import counted
+from tests.support.calls import counted
 
 
 @pytest.fixture

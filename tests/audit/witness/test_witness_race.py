@@ -12,7 +12,7 @@ import pytest
 from audit.log.sqlite_witness import SqliteWitnessState
 from tests.audit.witness.racing import FORK_AT, SIZE
 from tests.audit.witness.witnessing import ORIGIN, GrowingLog
-from tests.scale import lengths
+from tests.support.scale import lengths
 
 ROOT = Path(__file__).resolve().parents[3]
 PROCESSES = 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.exchange.acts.forge import Forger
-from tests.world import Desk
+from tests.support.world import Desk
 
 
 @pytest.fixture(scope="module")

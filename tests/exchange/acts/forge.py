@@ -32,7 +32,7 @@ from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from keys.sealing import pad, seal_body, wrap, wrap_info
-from tests.world import NOW_MS, Desk, keys_of, signer, view_of
+from tests.support.world import NOW_MS, Desk, keys_of, signer, view_of
 
 _times = itertools.count(NOW_MS + 1)
 

@@ -6,7 +6,7 @@ from audit.entry.entry import encode_entry, genesis_previous, leaf_hash
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.tree.merkle import Tree
 from exchange.records.receipt import Receipt, make_receipt
-from tests.world import NOW_MS, view_of
+from tests.support.world import NOW_MS, view_of
 
 
 class ForgedLog:

@@ -6,7 +6,7 @@ import pytest
 
 from exchange.acts.intake import Message
 from keys.errors import RefusedError
-from tests.world import Desk
+from tests.support.world import Desk
 
 
 def code_of(receiver: Desk, message: Message, peer: str = "HK-IMMD", **more: object) -> str:

@@ -13,7 +13,7 @@ from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId
-from tests.world import NOW_MS, Desk, advisory
+from tests.support.world import NOW_MS, Desk, advisory
 
 serials = itertools.count(1)
 OTHER_FEDERATION = bytes(range(32))

@@ -13,7 +13,7 @@ from exchange.store.store import LaneState, OutboundRow
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from tests.exchange.acts.forged_log import ForgedLog
-from tests.world import Desk, advisory
+from tests.support.world import Desk, advisory
 
 serials = itertools.count(1)
 PEER = AgencyId("TH-DSI")

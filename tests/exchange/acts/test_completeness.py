@@ -17,7 +17,7 @@ from exchange.store.store import InboundRow, LaneState, Reads
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.audit.compare.paired import deliver
-from tests.world import NOW_MS, Desk, advisory, keys_of, records
+from tests.support.world import NOW_MS, Desk, advisory, keys_of, records
 
 SENDER, RECEIVER = "HK-IMMD", "TH-DSI"
 

@@ -26,8 +26,8 @@ from keys.identity import AgencyId
 from tests.exchange.acts.forged_log import ForgedLog
 from tests.exchange.acts.sent import PEER, check, lane, publish, received, serials
 from tests.exchange.acts.test_hostile import spoilt
-from tests.scale import SCALE
-from tests.world import Desk, advisory, view_of
+from tests.support.scale import SCALE
+from tests.support.world import Desk, advisory, view_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from keys.dsse import Signature
 from keys.identity import AgencyId
 from tests.exchange.acts.forge import Forger
 from tests.exchange.acts.parcels import OTHER_FEDERATION, broken, check_in, dispatch_with, ends, note, refused, verdict
-from tests.world import NOW_MS, Desk, bulletin, signer
+from tests.support.world import NOW_MS, Desk, bulletin, signer
 
 
 def test_a_good_delivery_is_accepted(receiver: Desk, forger: Forger) -> None:

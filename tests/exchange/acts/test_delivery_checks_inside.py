@@ -29,7 +29,7 @@ from tests.exchange.acts.parcels import (
     serials,
     verdict,
 )
-from tests.world import NOW_MS, Desk, bulletin, signer
+from tests.support.world import NOW_MS, Desk, bulletin, signer
 
 # 14 to 27: what is inside agrees with what is outside
 

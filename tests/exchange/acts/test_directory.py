@@ -20,7 +20,7 @@ from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, federation_id
 from keys.key_sheet import parse_key_sheet
-from tests.world import AGENCIES, FEDERATION, NOW_MS, Desk, keys_of, records
+from tests.support.world import AGENCIES, FEDERATION, NOW_MS, Desk, keys_of, records
 
 DAY_MS = 86_400_000
 

@@ -31,8 +31,8 @@ from keys.epoch import open_epoch
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.manifest import LogEpoch
-from tests.home_files import DATABASE, LOCK
-from tests.world import NOW_MS, Desk, advisory, catalogue, clock_at, keys_of, parcel_of, records
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.world import NOW_MS, Desk, advisory, catalogue, clock_at, keys_of, parcel_of, records
 
 A, B = AgencyId("HK-SB"), AgencyId("TH-DSI")
 ORIGIN = "hk-sb.exercise.example/log/1"

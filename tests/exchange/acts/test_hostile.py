@@ -22,8 +22,8 @@ from keys import dsse
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.exchange.acts.forge import Forger, Made
-from tests.scale import lengths
-from tests.world import Desk, advisory, signer
+from tests.support.scale import lengths
+from tests.support.world import Desk, advisory, signer
 
 _serials = itertools.count(1)
 CASES = lengths(40, 250)

@@ -20,8 +20,8 @@ from keys.identity import AgencyId
 from tests.exchange.acts.forge import Forger, Made
 from tests.exchange.acts.messages import code_of
 from tests.exchange.acts.parcels import note
-from tests.scale import SCALE
-from tests.world import NOW_MS, Desk
+from tests.support.scale import SCALE
+from tests.support.world import NOW_MS, Desk
 
 # 1 to 3: the message
 

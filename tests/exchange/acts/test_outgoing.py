@@ -16,7 +16,7 @@ from exchange.records.bulletin import uuid7
 from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from tests.exchange.acts.sent import PEER, lane, publish, serials
-from tests.world import NOW_MS, Desk, advisory, bulletin
+from tests.support.world import NOW_MS, Desk, advisory, bulletin
 
 
 @pytest.fixture(scope="module")

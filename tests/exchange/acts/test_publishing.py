@@ -23,7 +23,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.exchange.acts.parcels import aged, broken
-from tests.world import NOW_MS, Desk, advisory, bulletin, signer
+from tests.support.world import NOW_MS, Desk, advisory, bulletin, signer
 
 _serials = itertools.count(1)
 OTHER_FEDERATION = bytes(range(32))

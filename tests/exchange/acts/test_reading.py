@@ -22,7 +22,7 @@ from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId
 from tests.exchange.acts.forge import Forger
 from tests.exchange.acts.parcels import broken
-from tests.world import NOW_MS, Desk, advisory, signer
+from tests.support.world import NOW_MS, Desk, advisory, signer
 
 _serials = itertools.count(1)
 

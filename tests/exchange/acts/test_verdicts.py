@@ -27,7 +27,7 @@ from keys.identity import AgencyId
 from tests.exchange.acts.forge import Forger
 from tests.exchange.acts.messages import code_of
 from tests.exchange.acts.parcels import note, serials
-from tests.world import NOW_MS, Desk, bulletin, view_of
+from tests.support.world import NOW_MS, Desk, bulletin, view_of
 
 # what a verdict leaves
 

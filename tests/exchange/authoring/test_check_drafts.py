@@ -5,7 +5,7 @@ from __future__ import annotations
 from exchange.authoring.check_drafts import judge
 from exchange.authoring.draft import read_draft
 from exchange.rules import packaged_catalogue
-from tests.exchange.samples import INVALID, draft, expected
+from tests.support.samples import INVALID, draft, expected
 
 
 def test_complaints_carry_the_line_of_the_field_or_of_what_would_hold_it() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from exchange.authoring.draft import Draft, read_draft
 from exchange.authoring.yaml_tree import MAX_DEPTH, MAX_FILE_BYTES
 from exchange.v1 import bulletin_pb2 as pb
-from tests.exchange.samples import VALID
+from tests.support.samples import VALID
 
 
 def complaint(text: str | bytes) -> tuple[str, str, int | None]:

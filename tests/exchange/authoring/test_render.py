@@ -10,7 +10,7 @@ from exchange.authoring.render import marking_line, render
 from exchange.records.bulletin import encode_bulletin, parse_bulletin
 from exchange.v1 import bulletin_pb2 as pb
 from tests.exchange.authoring.test_text import obeyed
-from tests.exchange.samples import NASTY, VALID, bulletin, draft
+from tests.support.samples import NASTY, VALID, bulletin, draft
 
 NOW = 1_737_972_000_000  # 2025-01-27 10:00 UTC
 

@@ -15,7 +15,7 @@ from exchange.cli.exits import MEANINGS, failure_of
 from exchange.cli.main import COMMANDS, run
 from exchange.rules.complaint import Complaint, RulesError
 from keys.errors import IntegrityError, RefusedError, UnavailableError
-from tests.exchange.running import type_line
+from tests.support.running import type_line
 
 HEAVY = ("grpc", "structlog", "rich", "protovalidate", "cryptography", "nacl", "google.protobuf", "yaml", "apsw")
 

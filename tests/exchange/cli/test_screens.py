@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exchange.authoring.draft import read_draft
-from tests.exchange.running import Federation, Typed, running, type_line
+from tests.support.running import Federation, Typed, running, type_line
 
 NASTY = sorted((Path(__file__).resolve().parents[2] / "bulletins/nasty").glob("*.yaml"))
 NAMES = ("HK-HKPF", "HK-IMMD", "HK-LEGCO", "HK-SB", "KH-NCCT", "TH-DSI", "TW-NHRC", "XI-IOM")

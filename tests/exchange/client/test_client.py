@@ -23,8 +23,8 @@ from exchange.node.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_se
 from exchange.records.receipt import receipt_from_message
 from exchange.v1 import bulletin_pb2, node_pb2
 from keys.errors import IntegrityError, RefusedError, UnavailableError
-from tests.exchange.raw_answers import answer_of, check_answer, outbox_item, request_of
-from tests.exchange.running import Federation, note, running, two_that_begin_alike
+from tests.exchange.client.raw_answers import answer_of, check_answer, outbox_item, request_of
+from tests.support.running import Federation, note, running, two_that_begin_alike
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exchange.demo.world import OFFICER, PASSPHRASE_FILE
-from tests.exchange.running import note, running
+from tests.support.running import note, running
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples/integrator.py"
 

@@ -21,7 +21,7 @@ from audit.note.policy import parse_vkeys
 from exchange.demo.demo import waves
 from exchange.demo.world import agencies_of, load_examples
 from exchange.store.sqlite import SqliteStore
-from tests.home_files import DATABASE
+from tests.support.home_files import DATABASE
 
 SECONDS = 1500  # of a whole demo on a machine that does much else; twenty are usual
 

@@ -26,7 +26,7 @@ from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId, federation_id, record_digest
 from tests.flow.world import MADE_MS, keys_of, records
-from tests.world import advisory
+from tests.support.world import advisory
 
 SENDER, RECIPIENT, WITNESS = "HK-SB", "TH-DSI", "HK-IMMD"
 NAMES = tuple(sorted((SENDER, RECIPIENT, WITNESS)))

@@ -40,7 +40,7 @@ from tests.exchange.evidence.evidence_maker import (
     roster,
 )
 from tests.flow.world import keys_of
-from tests.scale import lengths
+from tests.support.scale import lengths
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -242,7 +242,7 @@ def test_a_roster_of_another_federation_is_refused_row_21() -> None:
 
 def test_a_time_stamp_bounds_the_time_for_whoever_trusts_its_authority(tmp_path: Path) -> None:
     from audit.verify.rfc3161 import load_authority, make_query
-    from tests.authority import make_authority
+    from tests.support.authority import make_authority
 
     authority, made = make_authority(tmp_path / "tsa"), whole()
     trusted = load_authority(authority.ca.read_bytes(), "ca.pem")

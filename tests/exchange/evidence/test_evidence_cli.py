@@ -22,8 +22,8 @@ from audit.verify.rfc3161 import make_query
 from exchange.client.client import Published
 from exchange.demo.world import PASSPHRASE_FILE
 from keys.dsse import SignedPayload
-from tests.authority import make_authority
-from tests.exchange.running import Federation, Typed, note, running, two_that_begin_alike, type_line
+from tests.support.authority import make_authority
+from tests.support.running import Federation, Typed, note, running, two_that_begin_alike, type_line
 
 SENDER, RECIPIENTS = "HK-SB", ("HK-IMMD", "TH-DSI")
 PURPOSE = "Court file 4 K 118/26"

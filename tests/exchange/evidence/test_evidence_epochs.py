@@ -15,11 +15,11 @@ from audit.note.tlogproof import parse_proof
 from exchange.evidence.gather_evidence import evidence_file
 from keys.epoch import open_epoch
 from keys.manifest import LogEpoch
-from tests.browser import open_page
 from tests.exchange.evidence.evidence_maker import AT_MS, NAMES, RECIPIENT, SENDER, FakeLog, Made, filled, make
 from tests.exchange.evidence.test_evidence import judge, refused_core
 from tests.exchange.evidence.test_evidence_pages import unpack, verdict
 from tests.flow.world import keys_of, records
+from tests.support.browser import open_page
 
 QUEUED, ANSWERED = f"proofs/queued-{RECIPIENT}-1.tlog-proof", f"proofs/answered-{RECIPIENT}-1.tlog-proof"
 LATER_MS = AT_MS + 2000

@@ -18,8 +18,8 @@ from audit.evidence.verify import verify_evidence
 from audit.evidence.zip import read_archive
 from audit.report.pages import template
 from exchange.evidence.gather_evidence import evidence_file, word_core
-from tests.browser import open_page
 from tests.exchange.evidence.evidence_maker import altered, make, roster
+from tests.support.browser import open_page
 
 VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors"
 # What the browser's page leaves to `exchange audit verify`, as it says itself.

@@ -25,8 +25,8 @@ from keys.dsse import SignedPayload
 from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.key_files import NodeKeys, load_node
-from tests.home_files import DATABASE, LOCK
-from tests.world import NOW_MS, Desk, advisory, keys_of, signer, view_of
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.world import NOW_MS, Desk, advisory, keys_of, signer, view_of
 
 PASSPHRASE = b"correct horse"
 TODAY = date(1970, 1, 1) + timedelta(days=NOW_MS // DAY_MS)

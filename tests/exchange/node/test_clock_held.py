@@ -11,7 +11,7 @@ from audit.note.checkpoint import parse_note
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.clock import NodeClock
 from keys.errors import UnavailableError
-from tests.world import NOW_MS, Desk
+from tests.support.world import NOW_MS, Desk
 
 NOW = NOW_MS * 1000
 HOUR, DAY, YEAR = 3_600_000_000, 86_400_000_000, 365 * 86_400_000_000

@@ -33,8 +33,8 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.key_files import open_sealing
 from keys.keystore import load_sealing_keys
 from tests.exchange.node.keeping import Keeper, code_of, delivered, kept_for
-from tests.home_files import DATABASE, LOCK
-from tests.scale import SCALE
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.scale import SCALE
 
 CANARY = "canary-7f3a-quetzalcoatl"
 

@@ -19,7 +19,7 @@ from exchange.store.storage_key import StorageKeys
 from keys.durations import DAY_MS
 from keys.keystore import RANDOM_FILE, SEALING_FILE, load_sealing_keys
 from tests.exchange.node.keeping import Keeper, code_of, delivered, kept_for
-from tests.world import NOW_MS
+from tests.support.world import NOW_MS
 
 # ------------------------------------------------------------------ the day
 

@@ -15,11 +15,11 @@ import pytest
 from audit.log.log import verify_entries
 from audit.note.checkpoint import Checkpoint, parse_note
 from keys.errors import UnavailableError
+from tests.exchange.node.failing_disk import AFTER, BEFORE, Disk, failing_disk
 from tests.exchange.node.test_writer import BEFORE as MADE
 from tests.exchange.node.test_writer import Bench
-from tests.failing_disk import AFTER, BEFORE, Disk, failing_disk
-from tests.home_files import DATABASE, LOCK
-from tests.scale import SCALE
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.scale import SCALE
 
 BEATS = 4  # entries that are tried
 FILES = (DATABASE, LOCK)

@@ -29,7 +29,7 @@ from keys.signing import signer_from_seed
 from keys.suites import ED25519
 from tests.audit.forge import read_log, root, sign, write_log
 from tests.exchange.node.keeping import TODAY, Keeper, delivered, kept_for
-from tests.world import NOW_MS, keys_of
+from tests.support.world import NOW_MS, keys_of
 
 
 def typed(*words: object) -> Result:

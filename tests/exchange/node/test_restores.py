@@ -26,9 +26,9 @@ from exchange.node.rollback_check import RolledBackError, check_answer, read_ans
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError
 from keys.signing import PublicKey, Signer
-from tests.home_files import DATABASE, LOCK
-from tests.scale import SCALE, lengths
-from tests.world import NOW_MS, Desk, clock_at, view_of
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.scale import SCALE, lengths
+from tests.support.world import NOW_MS, Desk, clock_at, view_of
 
 AGENCY, PEER = "HK-IMMD", "TH-DSI"
 ENTRIES = 600

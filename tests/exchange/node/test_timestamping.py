@@ -33,9 +33,9 @@ from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
 from keys.signing import Signer, signer_from_seed
 from keys.suites import ED25519
-from tests.authority import OpensslAuthority, make_authority, serving
-from tests.authority import run as openssl
 from tests.exchange.node.keeping import Keeper, kept_for
+from tests.support.authority import OpensslAuthority, make_authority, serving
+from tests.support.authority import run as openssl
 
 ORIGIN = "hk-immd.exercise.example/log/1"
 NOTE = "a note\n"

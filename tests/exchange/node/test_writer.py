@@ -25,8 +25,8 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.signing import PublicKey, Signer
 from tests.exchange.store.faulty_store import STEPS, FaultyStore
-from tests.home_files import DATABASE, LOCK
-from tests.world import NOW_MS, records, view_of
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.world import NOW_MS, records, view_of
 
 BEFORE = 4  # entries of a node just made
 DURABLE = {"after-commit", "read-back", "other-bytes"}  # steps after the commit

@@ -28,7 +28,7 @@ from exchange.records.bulletin import (
 )
 from exchange.v1 import bulletin_pb2 as pb
 from keys.errors import RefusedError
-from tests.exchange.samples import bulletin
+from tests.support.samples import bulletin
 
 UNKNOWN_BODY = b"\xfa\x0a\x00"  # field 175, empty
 

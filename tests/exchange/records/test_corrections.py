@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exchange.records.corrections import mismatches, value_at
-from tests.exchange.samples import bulletin
+from tests.support.samples import bulletin
 
 
 def test_the_real_correction_fits_its_target_and_no_other() -> None:

@@ -42,8 +42,8 @@ from keys.errors import RefusedError
 from keys.identity import AgencyId, Usage
 from keys.sealing import EncryptionKey, pad, seal_body, wrap, wrap_info
 from keys.signing import Ed25519Signer
-from tests.exchange import formats as world
-from tests.exchange.refusing import refusal
+from tests.exchange.records import formats as world
+from tests.exchange.records.refusing import refusal
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "formats"
 ENVELOPES = [json.loads((FOLDER / name).read_text()) for name in ("envelope.json", "envelope-released.json")]

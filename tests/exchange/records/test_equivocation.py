@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.records.equivocation import Equivocation, parse_equivocation, verify_equivocation
-from tests.exchange import formats as world
-from tests.exchange.refusing import refusal
+from tests.exchange.records import formats as world
+from tests.exchange.records.refusing import refusal
 
 LANE = world.LANE
 

@@ -33,8 +33,8 @@ from exchange.records.lane_rules import (
 )
 from keys.dsse import SignedPayload, sign
 from keys.errors import IntegrityError
-from tests.exchange import formats as world
-from tests.exchange.refusing import refusal
+from tests.exchange.records import formats as world
+from tests.exchange.records.refusing import refusal
 
 LANE = world.LANE
 

@@ -19,8 +19,8 @@ from audit.v1 import dispatch_pb2
 from exchange.records.receipt import decode_receipt, verify_receipt
 from exchange.records.shared_receipts import MAX_RECEIPTS, SharedReceipts, shared_from_message, single_receipts
 from keys.errors import RefusedError
-from tests.exchange import formats as world
-from tests.exchange.refusing import refusal
+from tests.exchange.records import formats as world
+from tests.exchange.records.refusing import refusal
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "formats" / "shared-receipts.json").read_text())
 VKEY = VerifierKey(name=world.ORIGIN, key=world.LOG.key.public_key)

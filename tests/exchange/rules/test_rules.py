@@ -15,8 +15,8 @@ from exchange.rules.registry import CHECKS, PROSE
 from exchange.rules.schema import COMPARES
 from exchange.v1 import bulletin_pb2 as pb
 from keys.errors import RefusedError
-from tests.calls import counted
-from tests.exchange.samples import VALID, bulletin, draft
+from tests.support.calls import counted
+from tests.support.samples import VALID, bulletin, draft
 
 CATALOGUE = packaged_catalogue()
 

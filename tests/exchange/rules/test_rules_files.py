@@ -11,7 +11,7 @@ from exchange.authoring.check_drafts import judge
 from exchange.authoring.draft import read_draft
 from exchange.records.bulletin import KINDS, encode_bulletin, kind_of, parse_bulletin
 from exchange.rules import packaged_catalogue
-from tests.exchange.samples import INVALID, NASTY, VALID, draft, expected
+from tests.support.samples import INVALID, NASTY, VALID, draft, expected
 
 CODES = [
     "Y-SIZE",

@@ -23,8 +23,8 @@ from proto.cel import UnknownRuleError
 from proto.options import OF_FIELDS, options_pool
 from proto.walk import Walk
 from tests.exchange.rules.oracle import check_registry, check_schema
-from tests.exchange.samples import INVALID, NASTY, VALID, draft
-from tests.scale import SCALE
+from tests.support.samples import INVALID, NASTY, VALID, draft
+from tests.support.scale import SCALE
 
 CATALOGUE = packaged_catalogue()
 FILES = [path for path in (*VALID, *NASTY, *INVALID) if draft(path).message is not None]

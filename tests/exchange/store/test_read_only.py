@@ -19,7 +19,7 @@ from exchange.store.sqlite import SqliteStore
 from exchange.store.sqlite_readonly import SqliteReadOnly
 from keys.errors import IntegrityError
 from tests.audit.compare.bundled import exchange
-from tests.exchange.running import note, running
+from tests.support.running import note, running
 
 A, B = "HK-SB", "TH-DSI"
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'

@@ -8,7 +8,7 @@ from pathlib import Path
 from audit.record.lane import LaneClass, LaneId
 from exchange.rpc.lane.headtimes import RESERVE_MS, RESERVED, HeadTimes
 from keys.identity import AgencyId
-from tests.world import NOW_MS, Desk
+from tests.support.world import NOW_MS, Desk
 
 
 def lane_of(desk: Desk) -> LaneId:

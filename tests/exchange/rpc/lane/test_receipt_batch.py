@@ -6,8 +6,8 @@ from audit.entry.entry import Kind
 from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.rpc.lane.receipt_batch import given_receipts, one_note
 from exchange.v1 import node_pb2
-from tests.exchange import formats as world
-from tests.exchange.refusing import refusal
+from tests.exchange.records import formats as world
+from tests.exchange.records.refusing import refusal
 
 
 def a_log(more: int) -> world.SmallLog:

@@ -15,7 +15,7 @@ from exchange.demo.world import PASSPHRASE_FILE, ROSTER_FILE
 from exchange.node.config import CONFIG_FILE
 from keys.roster import load_signed, roster_digest
 from keys.words import words
-from tests.exchange.running import Federation, note, running
+from tests.support.running import Federation, note, running
 
 LOST, PEER, OTHER = "HK-SB", "TH-DSI", "HK-IMMD"
 KEYS = {"node.keys", "sealing.keys", "sealing.random", "tls.der", "ca.der", "operations", "application"} | {

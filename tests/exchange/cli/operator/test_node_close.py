@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from exchange.demo.world import ROSTER_FILE
-from tests.exchange.cli.test_recover import LOST, OTHER, PEER, start_one, stop_one, typed
-from tests.exchange.running import Federation, note, running
+from tests.exchange.cli.operator.test_node_recover import LOST, OTHER, PEER, start_one, stop_one, typed
+from tests.support.running import Federation, note, running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from exchange.cli.officer.check import check
 from tests.exchange.authoring.test_text import obeyed
-from tests.exchange.samples import INVALID, NASTY, ROOT, VALID, expected
+from tests.support.samples import INVALID, NASTY, ROOT, VALID, expected
 
 
 def run(*words: str) -> tuple[int, str, str]:

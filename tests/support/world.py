@@ -36,7 +36,7 @@ from keys import dsse
 from keys.agency import AgencyKeys, Person, make_agency
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from tests.home_files import DATABASE, LOCK
+from tests.support.home_files import DATABASE, LOCK
 
 FEDERATION = "exercise.example"
 NOW_MS = 1_800_000_000_000  # 2027-01-15
@@ -236,7 +236,7 @@ def parcel_of(item: delivery.Outgoing) -> Parcel:
 
 def bulletin(name: str, **header: object) -> Bulletin:
     """Read one of the real bulletins and change its header, by the beginning of its file's name."""
-    folder = Path(__file__).resolve().parents[1] / "exchange" / "examples"
+    folder = Path(__file__).resolve().parents[2] / "exchange" / "examples"
     path = next(folder.glob(f"{name}*.yaml"))
     draft = read_draft(path.read_bytes())
     message = draft.message

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from exchange.demo.world import PASSPHRASE_FILE, found_world
-from tests.exchange.running import Typed, type_line
-from tests.home_files import LOCK
+from tests.support.home_files import LOCK
+from tests.support.running import Typed, type_line
 
 
 @pytest.fixture

@@ -40,13 +40,13 @@ from keys.manifest import LogEpoch
 from keys.roster import roster_digest, verify_first_roster
 from keys.words import words
 from tests.audit.witness.witnessing import TIME, GrowingLog
-from tests.home_files import WITNESS
 from tests.keys.world import NOW as NOW_MS
 from tests.keys.world import agency
+from tests.support.home_files import WITNESS
 
 NAME, PASSPHRASE = "oversight.example/witness", b"correct horse"
 CATALOGUE = b"\xca" * 32
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exchange.client.client import Published
-from tests.exchange.running import Federation, note, running, type_line
+from tests.support.running import Federation, note, running, type_line
 
 ROSTER = "roster"
 
