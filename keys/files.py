@@ -22,8 +22,15 @@ class FileModeError(RefusedError):
         self.hint = f"others could have read it; if none did: chmod 600 {path}"
 
 
-def write_file(path: Path, data: bytes, *, mode: int, replace: bool = False) -> None:
-    """Write a file durably: temporary file, fsync, rename, fsync of the folder.
+def write_file(path: Path, data: bytes, *, mode: int, replace: bool = False, durable: bool = True) -> None:
+    """Write a file whole: temporary file, fsync, rename, fsync of the folder.
+
+    Args:
+        path: Its folder is there.
+        data: All that it is to hold.
+        mode: Of the new file, less the process's mask.
+        replace: Take the place of a file that is there.
+        durable: Without it neither fsync is made: for what is written again and again, and is harmless to lose.
 
     Raises:
         FileExistsError: There is such a file and *replace* is not set; it stays as it is.
@@ -35,14 +42,16 @@ def write_file(path: Path, data: bytes, *, mode: int, replace: bool = False) -> 
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if replace:
             temporary.replace(path)
         else:
             os.link(temporary, path)  # unlike a rename, this never overwrites
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def overwrite_in_place(path: Path, data: bytes) -> None:

@@ -1,12 +1,13 @@
 """What the auditor's commands have in common: where a log is, how a command ends, and words that steer no terminal."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from keys.files import PUBLIC, write_file
 
 if TYPE_CHECKING:  # loaded by the commands that need them: help stays quick
     from audit.tiles.tiles import TileFolder
@@ -76,25 +77,8 @@ def safe(text: str) -> str:
 def write_new(ctx: click.Context, path: str, data: bytes, as_json: bool = False) -> None:
     """Write a file that is not there yet, whole or not at all, or end with 2."""
     try:
-        write_whole(Path(path), data)
+        write_file(Path(path), data, mode=PUBLIC)
     except FileExistsError:
         fail(ctx, EXIT_USAGE, f"{path} is there already", as_json)
     except OSError as error:
         fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet; half a proof is worse than none.
-
-    Raises:
-        FileExistsError: It is there; it stays as it is.
-        OSError: It cannot be written, and nothing of it is there.
-    """
-    with path.open("xb") as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            path.unlink()
-            raise

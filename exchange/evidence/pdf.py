@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from audit.cli.shared import write_whole
 from audit.evidence import file as ef
 from audit.evidence.zip import read_archive
+from keys.files import PUBLIC, write_file
 
 
 def print_report(data: bytes, path: Path) -> bool:
@@ -22,7 +22,7 @@ def print_report(data: bytes, path: Path) -> bool:
     # It leaves its own colour profile open, which is no business of whoever runs us with warnings as errors.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         printed = HTML(string=page, url_fetcher=_nothing).write_pdf(pdf_variant="pdf/a-3b")
-    write_whole(path, printed)
+    write_file(path, printed, mode=PUBLIC)
     return True
 
 

@@ -6,7 +6,6 @@ has such a key; receipts carry the Ed25519 line alone. What cannot be published 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from audit.note.policy import format_vkeys
 from audit.tiles.tile_names import WITNESSED
 from audit.verify.trust import policy_of
 from keys.errors import IntegrityError, RefusedError
+from keys.files import PUBLIC, write_file
 from keys.roster import Roster
 from keys.signing import Signer
 
@@ -151,6 +151,4 @@ def write_witnesses(home: Path, roster: Roster, agency: str) -> None:
     path, text = home / VKEYS_FILE, format_vkeys(policy_of(roster, agency))
     if path.exists() and path.read_text("utf-8") == text:
         return
-    fresh = path.with_name(f".{VKEYS_FILE}.new")
-    fresh.write_text(text, "utf-8")
-    os.replace(fresh, path)
+    write_file(path, text.encode(), mode=PUBLIC, replace=True)

@@ -7,7 +7,6 @@ node was rolled back, or that its key signs elsewhere: either way a signature of
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +16,7 @@ from exchange.acts import forks
 from exchange.acts.node_view import NodeView
 from exchange.store.store import Reads
 from keys.errors import IntegrityError
+from keys.files import PUBLIC, write_file
 
 if TYPE_CHECKING:
     pass
@@ -82,9 +82,7 @@ def save_evidence(folder: Path, name: str, text: str) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / name
     if not path.exists():
-        fresh = folder / f".{name}.new"
-        fresh.write_text(text, "utf-8")
-        os.replace(fresh, path)
+        write_file(path, text.encode(), mode=PUBLIC, replace=True)
     return path
 
 

@@ -8,10 +8,11 @@ what is witnessed stands in ``log/witnessed``.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from keys.files import PUBLIC, write_file
 
 STATE_FILE = "witnessing.json"
 ALARM_MS = 600_000  # pending for more than ten minutes: docs/log.md, "Witnesses"
@@ -46,7 +47,6 @@ def load_pending(home: Path) -> Pending | None:
 
 def save_pending(home: Path, state: Pending) -> None:
     """Write the file, whole."""
-    path = home / STATE_FILE
-    fresh = path.with_name(f".{STATE_FILE}.new")
-    fresh.write_text(json.dumps(asdict(state), indent=1) + "\n", "utf-8")
-    os.replace(fresh, path)
+    text = json.dumps(asdict(state), indent=1) + "\n"
+    # Written again with each round; a lost one is as good as none, and the next round makes it.
+    write_file(home / STATE_FILE, text.encode(), mode=PUBLIC, replace=True, durable=False)

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from audit.cli.shared import write_whole
 from audit.record.commitments import SLOTS
 from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
 from exchange.evidence.epoch_proofs import EpochLogs
@@ -19,6 +18,7 @@ from exchange.node.home import running_process
 from exchange.store.factory import may_be_written, open_reading
 from exchange.store.store import HeldBulletin
 from keys.errors import UnavailableError
+from keys.files import PUBLIC, write_file
 
 PUBLISH_SECONDS = 15.0  # a running node publishes its log's files within one
 
@@ -78,7 +78,7 @@ def evidence(
     finally:
         taken.close()
     try:
-        write_whole(path, data)
+        write_file(path, data, mode=PUBLIC)
     except FileExistsError as error:
         raise FileExistsError(17, "it is there already", output) from error
     except OSError as error:

@@ -11,7 +11,6 @@ is OWN_KEY_MISUSE.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,6 +32,7 @@ from exchange.rpc.audit.gossip import Gossip, Prove
 from exchange.rpc.audit.peer_witnessed import newest_note
 from exchange.rpc.transport.runtime import Runtime
 from keys.errors import RefusedError, UnavailableError
+from keys.files import PUBLIC, write_file
 from keys.identity import AgencyId
 
 WRITE_SECONDS = 1.0  # a peer's file follows so soon
@@ -209,6 +209,5 @@ def _nothing(work: UnitOfWork) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, "utf-8")
-    os.replace(fresh, path)
+    # Written again with each newer checkpoint; our own database has what counts.
+    write_file(path, text.encode(), mode=PUBLIC, replace=True, durable=False)

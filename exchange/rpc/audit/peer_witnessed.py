@@ -8,7 +8,6 @@ checkpoint that we hold of that log; it moves forward only.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from audit.verify.trust import policy_of
 from exchange.acts.delivery import held_checkpoint
 from exchange.node.node import Node
 from keys.errors import RefusedError
+from keys.files import PUBLIC, write_file
 from keys.identity import AgencyId
 
 Prove = Callable[[int, int], Awaitable[Sequence[bytes]]]
@@ -115,6 +115,5 @@ async def _check_one_history(one: Checkpoint, two: Checkpoint, prove: Prove) -> 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, "utf-8")
-    os.replace(fresh, path)
+    # Written again with each newer one; the peer is asked for it again where it was lost.
+    write_file(path, text.encode(), mode=PUBLIC, replace=True, durable=False)

@@ -8,7 +8,6 @@ manifest a new epoch is built.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -370,12 +369,10 @@ def _text(receipt: Receipt) -> bytes:
 
 
 def _save(path: Path, data: bytes) -> None:
-    """Write a file whole; many of them, so that only the folder's names need to be durable at the end."""
+    """Write a file whole; there are many of them, and all are asked for again if the machine stops now."""
     if path.exists() and path.read_bytes() == data:
         return
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(data)
-    os.replace(fresh, path)
+    write_file(path, data, mode=PUBLIC, replace=True, durable=False)
 
 
 def save_for_root(home: Path, note: str, gathered: Gathered) -> tuple[Path, Path | None]:
