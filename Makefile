@@ -39,7 +39,7 @@ bench: .venv/dev.stamp ## figures as shares of bounds computed in the same run; 
 bench-check: .venv/dev.stamp ## fails where a bulletin takes 15 % more CPU than bench/figures.json says
 	@$(BIN)/python -m bench --check $(ARGS)
 
-plain: testbed ## every test with the fast ways off: the laws alone decide (docs/decisions/0025)
+plain: testbed ## every test with the fast ways off: the laws alone decide (docs/decisions/0026)
 	@EXCHANGE_PLAIN=1 $(PYTEST) $(ARGS)
 
 soak: testbed ## every test, its loops 15 times as long and its random values new ones; hours
