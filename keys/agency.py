@@ -30,7 +30,6 @@ from keys.key_files import (
     open_root,
     stored_storage,
     stored_tls,
-    stored_window,
 )
 from keys.keystore import (
     INTERACTIVE,
@@ -38,14 +37,15 @@ from keys.keystore import (
     ROOT,
     Profile,
     StoredKey,
+    new_signing_key,
+    new_window_key,
     save_keystore,
     save_sealing_keys,
-    stored_signer,
 )
 from keys.manifest import Officer, parse_officer_entry
 from keys.roster import Application, LogKey, Member, MemberStatus, parse_federation_name
 from keys.secret import Secret
-from keys.signing import make_record, second_suite_of, seed_length, signer_from_seed, suite_of
+from keys.signing import make_record
 from keys.suites import COBBLESTONE, ED25519, HYBRID_KEM
 from keys.timed_key import CLOCK_SKEW_MS, TimedKey
 
@@ -122,15 +122,15 @@ def make_agency(
         federation_name: A lower-case dNSName; it never changes.
         people: Officers and systems to begin with.
         now_ms: The ceremony's time, milliseconds UTC; what is made holds from ten minutes before it, for a year.
-        random_bytes: The source of all seeds.
+        random_bytes: The source of all keys.
         plan: How many; ``KeyPlan()`` if not given.
     """
     parse_federation_name(federation_name)
     plan = plan or KeyPlan()
     roots = {"agency-root": Usage.AGENCY_ROOT} | ({"roster-root": Usage.ROSTER_ROOT} if plan.roster_root else {})
-    root_stored = {name: _signing(usage, agency, random_bytes) for name, usage in roots.items()}
+    root_stored = {name: new_signing_key(usage, agency, random_bytes) for name, usage in roots.items()}
     root_stored["ca"] = stored_tls(certificate.new_private_key(random_bytes), agency)
-    node_stored = {name: _signing(usage, agency, random_bytes) for name, usage in _NODE_USES.items()}
+    node_stored = {name: new_signing_key(usage, agency, random_bytes) for name, usage in _NODE_USES.items()}
     node_stored["tls"] = stored_tls(certificate.new_private_key(random_bytes), agency)
     sealing = {
         **make_windows(agency, now_ms, plan.windows, random_bytes),
@@ -144,7 +144,7 @@ def make_agency(
     officers = tuple(make_officer(ca, each, now_ms=now_ms, random_bytes=random_bytes) for each in ordered)
     # Drawn last, so that the same randomness makes the same certificates and people as before there were such keys.
     for name in ("log", "witness"):
-        node_stored[f"{name}-mldsa44"] = _signing(_NODE_USES[name], agency, random_bytes, second=True)
+        node_stored[f"{name}-mldsa44"] = new_signing_key(_NODE_USES[name], agency, random_bytes, second=True)
     node = open_node(node_stored, sealing, Secret(b""))
     return AgencyKeys(
         root=root,
@@ -163,7 +163,7 @@ def make_officer(ca: Authority, person: Person, *, now_ms: int, random_bytes: Ra
     owner = f"{ca.agency}/{parse_officer(person.id)}"
     usage = Usage.SYSTEM if person.system else Usage.OFFICER
     stored = {
-        "sign": _signing(usage, owner, random_bytes),
+        "sign": new_signing_key(usage, owner, random_bytes),
         "tls": stored_tls(certificate.new_private_key(random_bytes), owner),
     }
     keys = open_officer(stored)
@@ -192,7 +192,7 @@ def make_windows(agency: AgencyId, now_ms: int, days: int, random_bytes: Random)
         begin = today + day * DAY_MS
         start = begin if day else begin - CLOCK_SKEW_MS
         end = begin + DAY_MS + CLOCK_SKEW_MS
-        made[f"encryption-{start}"] = stored_window(agency, random_bytes(seed_length(HYBRID_KEM)), start, end)
+        made[f"encryption-{start}"] = new_window_key(agency, random_bytes, start, end)
     return made
 
 
@@ -276,9 +276,3 @@ def _application(root: RootKeys, node: NodeKeys, ca: Authority, now_ms: int) -> 
         member=member,
         roster_root=make_record(root.roster_root) if root.roster_root is not None else None,
     )
-
-
-def _signing(usage: Usage, owner: str, random_bytes: Random, *, second: bool = False) -> StoredKey:
-    suite = second_suite_of(usage) if second else suite_of(usage)
-    seed = random_bytes(seed_length(suite))
-    return stored_signer(signer_from_seed(usage, suite, owner, seed), seed)

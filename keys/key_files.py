@@ -17,8 +17,8 @@ from keys import certificate
 from keys.certificate import PrivateKey
 from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, split_owner
-from keys.keystore import NODE_FILE, StoredKey, load_keystore, load_sealing_keys, stored_encryption
-from keys.sealing import EncryptionKey
+from keys.keystore import NODE_FILE, StoredKey, load_keystore, load_sealing_keys
+from keys.sealing import WindowOpener
 from keys.secret import Secret
 from keys.signing import Signer, record_of
 from keys.timed_key import TimedKey
@@ -43,7 +43,7 @@ class RootKeys:
 class WindowKey:
     """An encryption key with its window, milliseconds UTC."""
 
-    key: EncryptionKey
+    key: WindowOpener
     from_ms: int
     until_ms: int
 
@@ -67,7 +67,7 @@ class NodeKeys:
     storage: tuple[Secret, ...]  # 32 bytes each; the present one last
     derived: Secret  # with it the second file is written again
 
-    def encryption_keys(self) -> dict[bytes, EncryptionKey]:
+    def encryption_keys(self) -> dict[bytes, WindowOpener]:
         """Return the encryption keys by key id."""
         return {each.key.public.key_id: each.key for each in self.encryption}
 
@@ -121,7 +121,7 @@ def open_sealing(sealing: Stored) -> tuple[tuple[WindowKey, ...], tuple[Secret, 
     storage = sorted((key for name, key in sealing.items() if name.startswith("storage-")), key=_begin)
     if not storage:
         raise RefusedError("MALFORMED", "the node's store holds no storage key")
-    opened = [WindowKey(key=each.encryption_key(), from_ms=each.from_ms, until_ms=each.until_ms) for each in windows]
+    opened = [WindowKey(key=each.opener(), from_ms=each.from_ms, until_ms=each.until_ms) for each in windows]
     return tuple(opened), tuple(each.secret for each in storage)
 
 
@@ -166,11 +166,6 @@ def stored_tls(private: PrivateKey, owner: str) -> StoredKey:
 def stored_storage(secret: bytes, owner: str, now_ms: int) -> StoredKey:
     """Make the entry of a storage key, in use from *now_ms* until a later one is."""
     return StoredKey(secret=Secret(secret), key_id=record_digest("storage-key", secret), owner=owner, from_ms=now_ms)
-
-
-def stored_window(owner: str, seed: bytes, from_ms: int, until_ms: int) -> StoredKey:
-    """Make the entry of an encryption key with its window."""
-    return stored_encryption(EncryptionKey.from_seed(owner, seed), seed, from_ms, until_ms)
 
 
 def _take(stored: Stored, name: str) -> StoredKey:

@@ -30,9 +30,10 @@ from nacl.pwhash import argon2id
 from keys.errors import RefusedError
 from keys.files import PRIVATE, overwrite_in_place, read_private, sync_folder, write_file
 from keys.identity import Usage
-from keys.sealing import EncryptionKey
+from keys.sealing import EncryptionKey, WindowOpener
 from keys.secret import Secret
-from keys.signing import Signer, signer_from_seed
+from keys.signing import Signer, second_suite_of, seed_length, signer_from_seed, suite_of
+from keys.suites import HYBRID_KEM
 
 MAGIC = b"exchange-keys/1\n"
 NODE_FILE, SEALING_FILE, RANDOM_FILE = "node.keys", "sealing.keys", "sealing.random"
@@ -72,8 +73,8 @@ class StoredKey:
         """Make the signer of it; RefusedError SUITE_UNKNOWN if it cannot sign."""
         return signer_from_seed(Usage(self.usage), self.suite, self.owner, self.secret.reveal())
 
-    def encryption_key(self) -> EncryptionKey:
-        """Make the encryption key of it."""
+    def opener(self) -> WindowOpener:
+        """Make what opens with this encryption key."""
         return EncryptionKey.from_seed(self.owner, self.secret.reveal())
 
 
@@ -83,6 +84,27 @@ class Keystore:
 
     keys: Mapping[str, StoredKey]
     derived: Secret
+
+    def signer(self, name: str) -> Signer:
+        """Return what signs with a key of this file; RefusedError MALFORMED where there is none of this name."""
+        if name not in self.keys:
+            raise RefusedError("MALFORMED", f"the store holds no key {name}")
+        return self.keys[name].signer()
+
+
+def new_signing_key(
+    usage: Usage, owner: str, random_bytes: Callable[[int], bytes], *, second: bool = False
+) -> StoredKey:
+    """Make a signing key of the usage's suite, or of its second suite."""
+    suite = second_suite_of(usage) if second else suite_of(usage)
+    seed = random_bytes(seed_length(suite))
+    return stored_signer(signer_from_seed(usage, suite, owner, seed), seed)
+
+
+def new_window_key(owner: str, random_bytes: Callable[[int], bytes], from_ms: int, until_ms: int) -> StoredKey:
+    """Make an encryption key with its window, milliseconds UTC."""
+    seed = random_bytes(seed_length(HYBRID_KEM))
+    return stored_encryption(EncryptionKey.from_seed(owner, seed), seed, from_ms, until_ms)
 
 
 def stored_signer(signer: Signer, seed: bytes) -> StoredKey:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
@@ -41,6 +42,20 @@ _LENGTH_BYTES = 4
 _HEADER_BYTES = 24 + 32  # of a sealed body: salt and commitment
 _CHUNK_BYTES = (16 << 10) + 16  # sealed, with its tag
 _NOBODYS_KEY = bytes(CONTENT_KEY_BYTES)  # opens and seals only what is thrown away, so it need not be secret
+
+
+class WindowOpener(Protocol):
+    """Whatever can open wraps for one encryption key: a key in memory, later a token."""
+
+    @property
+    def public(self) -> PublicKey:
+        """Return the public key that wraps are made for."""
+
+    def unwrap(self, wrapped: bytes, info: bytes) -> bytes:
+        """Open a wrap of a content key; RefusedError UNOPENABLE whatever is wrong with it."""
+
+    def try_unwrap(self, wrapped: bytes, info: bytes) -> bytes | None:
+        """Open a wrap of a content key, or return None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +158,7 @@ def open_body(content_key: bytes, federation_id: bytes, statement_digest: bytes,
 
 
 def open_wrapped(
-    key: EncryptionKey, wrapped: bytes, sealed: bytes, federation_id: bytes, statement_digest: bytes
+    key: WindowOpener, wrapped: bytes, sealed: bytes, federation_id: bytes, statement_digest: bytes
 ) -> tuple[bytes, bytes]:
     """Open a wrap, the body under the content key in it, and the padding: what arrives from outside is opened here only.
 

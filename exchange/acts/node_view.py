@@ -19,7 +19,7 @@ from keys.errors import RefusedError
 from keys.federation import GRACE_MS, Federation
 from keys.identity import AgencyId, short
 from keys.manifest import LogEpoch
-from keys.sealing import EncryptionKey
+from keys.sealing import WindowOpener
 from keys.signing import Signer
 
 FIRST = (LogEpoch(epoch=1),)
@@ -53,7 +53,7 @@ class NodeView:
     catalogues: Mapping[bytes, Catalogue]  # by digest; each roster's is there
     operations: Signer
     log_signer: Signer
-    encryption: Mapping[bytes, EncryptionKey]  # by key id
+    encryption: Mapping[bytes, WindowOpener]  # by key id
     storage: StorageKeys
     pseudonym_key: bytes = field(repr=False)  # 32 bytes
     pseudonym_epoch: int = 1

@@ -41,7 +41,7 @@ from exchange.store.store import NodeStore, Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
-from keys.sealing import EncryptionKey
+from keys.sealing import WindowOpener
 from keys.signing import Signer
 from keys.uri import uri_place
 
@@ -280,7 +280,7 @@ class Node:
         for tell in self.on_view:
             tell(self.view)
 
-    def set_keys(self, encryption: Mapping[bytes, EncryptionKey], storage: StorageKeys) -> None:
+    def set_keys(self, encryption: Mapping[bytes, WindowOpener], storage: StorageKeys) -> None:
         """Take other encryption and storage keys into use; what is not in them opens nothing any more."""
         with self._view_turn:
             self.view = replace(self.view, encryption=encryption, storage=storage)

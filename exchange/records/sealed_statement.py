@@ -26,7 +26,7 @@ from keys.identity import AgencyId, short
 from keys.sealing import (
     CONTENT_KEY_BYTES,
     WRAP_BYTES,
-    EncryptionKey,
+    WindowOpener,
     open_body,
     open_wrapped,
     pad,
@@ -140,7 +140,7 @@ def open_sealed(dispatch: Dispatch, body: bytes, content_key: bytes) -> SignedPa
 
 
 def open_statement(
-    dispatch: Dispatch, wrapped: bytes, body: bytes, key: EncryptionKey, federation_id: bytes
+    dispatch: Dispatch, wrapped: bytes, body: bytes, key: WindowOpener, federation_id: bytes
 ) -> tuple[SignedPayload, bytes]:
     """Open an envelope that ``check_envelope`` has passed.
 

@@ -98,7 +98,7 @@ class Member:
 
     @property
     def keys(self) -> AgencyKeys:
-        return keys_of(self.agency)
+        return self.records.keys[self.agency]
 
     @property
     def node(self) -> Node:
@@ -273,9 +273,10 @@ class World:
         settings: Settings = QUICK,
         introduced: bool = True,
         member: type[Member] = Member,
+        founded: FoundedFederation | None = None,
     ) -> None:
         self.endpoints: dict[str, list[str]] = {}
-        made = records(tuple(agencies))
+        made = founded or records(tuple(agencies))
         self.members = {
             agency: member(AgencyId(agency), folder / agency, made, self.endpoints, settings) for agency in agencies
         }

@@ -23,10 +23,10 @@ from keys.errors import IntegrityError, RefusedError
 from keys.external_witness import MAX_FILE_BYTES, OutsideWitness, make_outside
 from keys.files import PUBLIC, write_file
 from keys.identity import Usage, federation_id, parse_witness_name
-from keys.keystore import INTERACTIVE, load_keystore, save_keystore, stored_signer
+from keys.keystore import INTERACTIVE, new_signing_key, save_keystore
 from keys.manifest import LogEpoch, Manifest, parse_manifest, verify_manifest
 from keys.roster import Roster, load_signed, roster_digest, save_signed, verify_first_roster
-from keys.signing import Ed25519Signer, MlDsa44Signer
+from keys.signer_factory import open_keys
 
 KEYS_FILE, APPLICATION_FILE, ROSTER_FILE, MANIFESTS = (
     "witness.keys",
@@ -35,7 +35,6 @@ KEYS_FILE, APPLICATION_FILE, ROSTER_FILE, MANIFESTS = (
     "manifests",
 )
 ED25519, MLDSA44 = "witness", "witness-mldsa44"  # names in the key file
-_SEED_BYTES = 32
 
 
 class NoRosterError(RefusedError):
@@ -92,11 +91,10 @@ def make_home(
     """
     check_new(home, name)
     home.mkdir(parents=True, exist_ok=True)
-    one, two = random_bytes(_SEED_BYTES), random_bytes(_SEED_BYTES)
-    first = Ed25519Signer.from_seed(Usage.WITNESS, name, one)
-    second = MlDsa44Signer.from_seed(Usage.WITNESS, name, two)
-    application = make_outside(first, second)
-    stored = {ED25519: stored_signer(first, one), MLDSA44: stored_signer(second, two)}
+    first = new_signing_key(Usage.WITNESS, name, random_bytes)
+    second = new_signing_key(Usage.WITNESS, name, random_bytes, second=True)
+    application = make_outside(first.signer(), second.signer())
+    stored = {ED25519: first, MLDSA44: second}
     save_keystore(home / KEYS_FILE, passphrase, stored, INTERACTIVE, random_bytes)
     create_witness_state(witness_state_in(home)).close()
     write_file(home / APPLICATION_FILE, application.encode(), mode=PUBLIC)
@@ -175,8 +173,8 @@ def open_witness(home: Path, passphrase: bytes, clock_s: Callable[[], int]) -> W
         IntegrityError: What was cosigned is missing, or the keys are not those of the application.
     """
     application, trusted = load_application(home), load_trusted(home)
-    stored = load_keystore(home / KEYS_FILE, passphrase).keys
-    signers = tuple(stored[name].signer() for name in (ED25519, MLDSA44))
+    keys = open_keys(f"file:{home / KEYS_FILE}", lambda _: passphrase)
+    signers = tuple(keys.signer(name) for name in (ED25519, MLDSA44))
     if [each.key.public_key for each in signers] != [record.public_key for record in application.records]:
         raise IntegrityError(f"{home / KEYS_FILE} holds other keys than {home / APPLICATION_FILE}")
     return Witness(
