@@ -27,6 +27,7 @@ TESTS_OF = {
     "delivery_checks": [
         "tests/exchange/acts/test_delivery_checks.py",
         "tests/exchange/acts/test_delivery_checks_inside.py",
+        "tests/exchange/acts/test_judgement.py",
     ],
     "delivery": ["tests/exchange/acts/test_delivery.py", "tests/exchange/acts/test_outgoing.py"],
     "reading": ["tests/exchange/acts/test_reading.py"],
@@ -35,9 +36,9 @@ TESTS_OF = {
 COPIED = ("keys", "audit", "exchange", "tests", "pyproject.toml")
 # What an unchecking program would write instead of a check whose value is used.
 REPLACED = {
-    "check_head": "head = parse_lane_head(message.head.payload)",
+    "check_head": "from audit.record.lane import parse_lane_head; head = parse_lane_head(message.head.payload)",
     "advance": (
-        "from audit.record.lane import delivery_digest, parse_delivery; steps = [Step(delivery=parse_delivery(p.delivery),"
+        "from audit.record.lane import delivery_digest, parse_delivery; steps = [LaneStep(delivery=parse_delivery(p.delivery),"
         " digest=delivery_digest(p.delivery), new=True, withdrawn=None) for p in message.parcels]"
     ),
     "check_exchange_receipt": (

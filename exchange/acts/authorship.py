@@ -27,10 +27,15 @@ def find_author(signed: SignedPayload, agency: AgencyId, view: NodeView, now_ms:
     Raises:
         RefusedError: SIGNERS_DIFFER, SIGNER_UNKNOWN, KEY_EXPIRED, MANIFEST_EXPIRED.
     """
-    if len(signed.signatures) != 1:
-        raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures, one author's expected")
+    check_one_author(signed)
     officer, key = view.federation.person(agency, signed.signatures[0].key_id, now_ms)
     return Author(officer=officer, key=key)
+
+
+def check_one_author(signed: SignedPayload) -> None:
+    """Refuse a statement that more than its author has signed, or nobody."""
+    if len(signed.signatures) != 1:
+        raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures, one author's expected")
 
 
 def check_author_named(bulletin: Bulletin, author: Author) -> None:

@@ -7,9 +7,12 @@ checks are numbered on from those of the message (``intake``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import (
     Dispatch,
+    SignerRole,
     check_recipients,
     check_signers,
     dispatch_digest,
@@ -18,21 +21,26 @@ from audit.record.dispatch import (
 )
 from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import Statement, parse_statement
-from exchange.acts.authorship import check_author_named, check_role, check_signature, find_author
+from exchange.acts.authorship import Author, check_author_named, check_one_author, check_role, check_signature
+from exchange.acts.judgement import DeliveryCase, Judgement, KnownRoster, Terms, refusal_of
 from exchange.acts.node_view import NodeView
-from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of
+from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of, reply_due
 from exchange.acts.unit_of_work import RandomBytes
 from exchange.records.bulletin import is_understood, parse_bulletin, recipients_of
 from exchange.records.lane_rules import LaneStep, check_class
 from exchange.records.sealed_statement import check_envelope, open_statement
 from exchange.rules import check_bulletin, refusing
+from exchange.rules.catalogue import Catalogue
 from exchange.rules.complaint import RulesError
+from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Facts, HeldBulletin, Reads
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
+from keys.federation import GRACE_MS
 from keys.identity import AgencyId, short
+from keys.sealing import EncryptionKey
 from keys.values import hot_value
 
 
@@ -50,13 +58,11 @@ class Parcel:
 class Accepted:
     """A bulletin that passed every check."""
 
-    bulletin: Bulletin
+    judgement: Judgement
     bulletin_id: bytes
-    statement: Statement
     statement_digest: bytes
     facts: Facts
     stored_key: bytes
-    disclosure_root: bytes  # 32 bytes, as the sender's log has it
 
 
 def read_dispatch(step: LaneStep, parcel: Parcel, head: LaneHead, view: NodeView, now_ms: int) -> Dispatch:
@@ -90,67 +96,156 @@ def check_dispatch_maker(dispatch: Dispatch, lane: LaneId, view: NodeView) -> No
         raise RefusedError("WRONG_MAKER", f"dispatch of {dispatch.sender} in a lane of {lane.sender}")
 
 
-def check_parcel(
-    step: LaneStep,
-    parcel: Parcel,
-    dispatch: Dispatch,
-    view: NodeView,
-    reads: Reads,
-    now_ms: int,
-    random_bytes: RandomBytes,
-) -> Accepted | None:
-    """Open one delivery and check that everything it says agrees.
+def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: EncryptionKey | None) -> Judgement | None:
+    """Open one delivery and check that everything it says agrees, from values alone.
 
     9 class; 10 transport not expired; 11 we are a recipient; 12 no other statement has its id; 13 wrap and body are those
-    named; then it is opened: 14 federation; 15 signers; 16 roster; 17 originator; 18 bulletin id; 19 urgency;
-    20 author; 21 role and ceiling; 22 the author's signature; 23 the statement's recipients are the addressees;
-    24 and those of the dispatch; 25 no attachments; 26 the bulletin's rules; 27 a correction's old values stand in its
-    target.
+    named; then it is opened and judged by what is inside (14 to 26). A function of its arguments: no store, no clock,
+    no dice; of all keys it is given only the one that opens.
+
+    Args:
+        case: Its dispatch is verified (6 to 8).
+        catalogues: By digest; each known roster's.
+        key: Of the window that it was sealed for; None where that is gone.
 
     Returns:
-        What is accepted; None where this statement is held already.
+        What passed; None where this statement is held already.
 
     Raises:
         RefusedError: With the public code.
     """
-    check_class(step.delivery.lane, dispatch.urgency)  # 9
-    check_not_expired(dispatch, now_ms)  # 10
-    check_recipient(dispatch, view)  # 11
-    held = reads.find(dispatch.sender, dispatch.bulletin_id)
-    check_unique(held, dispatch)  # 12
-    if held is not None:
+    dispatch, recipient = case.dispatch, case.terms.recipient
+    check_class(case.delivery.lane, dispatch.urgency)  # 9
+    check_not_expired(dispatch, case.terms.now_ms)  # 10
+    check_recipient(dispatch, recipient)  # 11
+    check_unique(dispatch, case.held)  # 12
+    if case.held:
         return None
-    check_envelope(dispatch, view.agency, parcel.wrap, parcel.body)  # 13
-    signed, content_key = _open(dispatch, parcel, view)
+    check_envelope(dispatch, recipient, case.wrap, case.body)  # 13
+    if key is None:
+        key_id = recipient_of(dispatch, recipient).key_id
+        raise RefusedError("KEY_GONE", f"sealed to key {short(key_id)}, which is not here any more")
+    signed, content_key = open_statement(dispatch, case.wrap, case.body, key, dispatch.federation_id)
+    return judge_statement(case, signed, content_key, catalogues)
+
+
+def judge_statement(
+    case: DeliveryCase, signed: SignedPayload, content_key: bytes, catalogues: Mapping[bytes, Catalogue]
+) -> Judgement:
+    """Check what was inside.
+
+    14 federation; 15 signers; 16 roster; 17 originator; 18 bulletin id; 19 urgency; 20 author; 21 role and ceiling; 22 the
+    author's signature; 23 the statement's recipients are the addressees; 24 and those of the dispatch; 25 no
+    attachments; 26 the bulletin's rules.
+
+    Raises:
+        RefusedError: With the public code.
+    """
+    dispatch = case.dispatch
     statement = parse_statement(signed.payload)
-    check_federation(statement, view)  # 14
+    check_federation(statement, case.terms)  # 14
     check_signers(signed, dispatch)  # 15
-    check_roster(statement, step, view, now_ms)  # 16
-    catalogue = view.catalogue(statement.roster_digest)
+    check_roster(statement, case)  # 16
+    catalogue = catalogue_of(statement, case.terms, catalogues)
     newer = catalogue.schema_minor > 0
     bulletin = parse_bulletin(statement.bulletin, newer_minor=newer)
-    understood = not newer or is_understood(statement.bulletin)
     check_originator(bulletin, dispatch)  # 17
     check_bulletin_id(bulletin, dispatch)  # 18
     check_urgency(bulletin, dispatch)  # 19
-    author = find_author(signed, dispatch.sender, view, now_ms)
+    author = author_of(signed, case)
     check_author_named(bulletin, author)  # 20
     check_role(author, bulletin)  # 21
     check_signature(signed, author)  # 22
     check_addressees(statement, bulletin, dispatch)  # 23
     check_recipients(statement, dispatch)  # 24
     check_attachments(bulletin)  # 25
-    check_rules(bulletin, view, statement)  # 26
-    check_old_values(bulletin, dispatch, view, reads)  # 27
-    return Accepted(
-        bulletin=bulletin,
-        bulletin_id=dispatch.bulletin_id,
+    check_rules(bulletin, catalogue)  # 26
+    return Judgement(
         statement=statement,
-        statement_digest=dispatch.statement_digest,
-        facts=facts_of(bulletin, catalogue, now_ms, understood=understood),
-        stored_key=view.storage.store(content_key, dispatch.statement_digest, random_bytes),
+        bulletin=bulletin,
+        content_key=content_key,
         disclosure_root=disclosure_root(statement.salt, statement.bulletin),
+        reply_due_ms=reply_due(bulletin, catalogue, case.terms.now_ms),
+        not_understood=newer and not is_understood(statement.bulletin),
     )
+
+
+def accept(
+    judgement: Judgement, dispatch: Dispatch, storage: StorageKeys, reads: Reads, random_bytes: RandomBytes
+) -> Accepted:
+    """Check what only the store can tell, and put the content key under the storage key.
+
+    27 a correction's old values stand in its target.
+
+    Raises:
+        RefusedError: TARGET_DIFFERS.
+    """
+    check_old_values(judgement.bulletin, dispatch, storage, reads)  # 27
+    return Accepted(
+        judgement=judgement,
+        bulletin_id=dispatch.bulletin_id,
+        statement_digest=dispatch.statement_digest,
+        facts=facts_of(judgement.bulletin, judgement.reply_due_ms, understood=not judgement.not_understood),
+        stored_key=storage.store(judgement.content_key, dispatch.statement_digest, random_bytes),
+    )
+
+
+def terms_of(view: NodeView, now_ms: int) -> Terms:
+    """Return what is the same for every delivery of a message."""
+    held, traffic = view.federation.rosters, None
+    try:
+        view.federation.check_traffic(now_ms)
+    except RefusedError as error:
+        traffic = refusal_of(error)
+    replaced = [*(each.record.issued_ms for each in held[1:]), 0]
+    return Terms(
+        federation_id=view.federation.federation_id,
+        recipient=view.agency,
+        now_ms=now_ms,
+        rosters=tuple(
+            KnownRoster(each.digest, each.record.catalogue_digest, until)
+            for each, until in zip(held, replaced, strict=True)
+        ),
+        traffic=traffic,
+    )
+
+
+def case_of(
+    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, view: NodeView, held: HeldBulletin | None
+) -> DeliveryCase:
+    """Gather what a delivery is judged by.
+
+    Args:
+        step: Of the delivery.
+        parcel: What it carries.
+        dispatch: Verified.
+        terms: Of its message.
+        view: Ours.
+        held: What the store has under its bulletin id.
+    """
+    author = no_author = None
+    try:
+        # What the dispatch lists is what must be inside (15), so its author is known before it is opened.
+        key_id = next(each.key_id for each in dispatch.signers if each.role is SignerRole.AUTHOR)
+        author, _ = view.federation.person(dispatch.sender, key_id, terms.now_ms)
+    except RefusedError as error:
+        no_author = refusal_of(error)
+    return DeliveryCase(
+        terms=terms,
+        delivery=step.delivery,
+        dispatch=dispatch,
+        wrap=parcel.wrap,
+        body=parcel.body,
+        held=held.statement_digest if held is not None else b"",
+        author=author,
+        no_author=no_author,
+    )
+
+
+def window_key(dispatch: Dispatch, view: NodeView) -> EncryptionKey | None:
+    """Return the key that a dispatch was sealed for, where it names us and the key is here."""
+    key_ids = [each.key_id for each in dispatch.recipients if each.agency == view.agency]
+    return view.encryption.get(key_ids[0]) if key_ids else None
 
 
 def check_not_expired(dispatch: Dispatch, now_ms: int) -> None:
@@ -158,34 +253,57 @@ def check_not_expired(dispatch: Dispatch, now_ms: int) -> None:
         raise RefusedError("DISPATCH_EXPIRED", f"the sender's limit for transport was {dispatch.expires_ms}")
 
 
-def check_recipient(dispatch: Dispatch, view: NodeView) -> None:
-    recipient_of(dispatch, view.agency)
+def check_recipient(dispatch: Dispatch, recipient: AgencyId) -> None:
+    recipient_of(dispatch, recipient)
 
 
-def check_unique(held: HeldBulletin | None, dispatch: Dispatch) -> None:
-    if held is not None and held.statement_digest != dispatch.statement_digest:
+def check_unique(dispatch: Dispatch, held: bytes) -> None:
+    if held and held != dispatch.statement_digest:
         raise RefusedError(
             "EQUIVOCATION",
-            f"bulletin {short(dispatch.bulletin_id)} of {dispatch.sender} is statement {short(held.statement_digest)}"
+            f"bulletin {short(dispatch.bulletin_id)} of {dispatch.sender} is statement {short(held)}"
             f" here, this is {short(dispatch.statement_digest)}",
         )
 
 
-def _open(dispatch: Dispatch, parcel: Parcel, view: NodeView) -> tuple[SignedPayload, bytes]:
-    key_id = recipient_of(dispatch, view.agency).key_id
-    key = view.encryption.get(key_id)
-    if key is None:
-        raise RefusedError("KEY_GONE", f"sealed to key {short(key_id)}, which is not here any more")
-    return open_statement(dispatch, parcel.wrap, parcel.body, key, dispatch.federation_id)
-
-
-def check_federation(statement: Statement, view: NodeView) -> None:
-    if statement.federation_id != view.federation.federation_id:
+def check_federation(statement: Statement, terms: Terms) -> None:
+    if statement.federation_id != terms.federation_id:
         raise RefusedError("WRONG_FEDERATION", f"statement of federation {short(statement.federation_id)}")
 
 
-def check_roster(statement: Statement, step: LaneStep, view: NodeView, now_ms: int) -> None:
-    view.check_accepted(statement.roster_digest, step.delivery.time_ms, now_ms)
+def check_roster(statement: Statement, case: DeliveryCase) -> None:
+    """Refuse a statement under a roster that is unknown, or was replaced too long before its delivery."""
+    roster = roster_of(statement, case.terms)
+    if case.terms.traffic is not None:
+        raise RefusedError(*case.terms.traffic)
+    if roster.replaced_ms and roster.replaced_ms + GRACE_MS < case.delivery.time_ms:
+        raise RefusedError("STALE_ROSTER", f"roster {short(roster.digest)} was replaced over 30 days before")
+
+
+def roster_of(statement: Statement, terms: Terms) -> KnownRoster:
+    """Find the roster that a statement names; RefusedError ROSTER_UNKNOWN."""
+    for each in terms.rosters:
+        if each.digest == statement.roster_digest:
+            return each
+    raise RefusedError("ROSTER_UNKNOWN", f"roster {short(statement.roster_digest)} is not held here")
+
+
+def catalogue_of(statement: Statement, terms: Terms, catalogues: Mapping[bytes, Catalogue]) -> Catalogue:
+    """Return the catalogue of the roster that a statement names; RefusedError ROSTER_UNKNOWN."""
+    found = catalogues.get(roster_of(statement, terms).catalogue_digest)
+    if found is None:
+        raise RefusedError("ROSTER_UNKNOWN", f"the catalogue of roster {short(statement.roster_digest)} is not here")
+    return found
+
+
+def author_of(signed: SignedPayload, case: DeliveryCase) -> Author:
+    """Return who signed, as the sender's manifest has that person; errors as ``find_author``."""
+    check_one_author(signed)
+    if case.no_author is not None:
+        raise RefusedError(*case.no_author)
+    if case.author is None or case.author.public.key_id != signed.signatures[0].key_id:
+        raise RefusedError("SIGNER_UNKNOWN", f"key {short(signed.signatures[0].key_id)} is not the author's")
+    return Author(officer=case.author, key=case.author.public)
 
 
 def check_originator(bulletin: Bulletin, dispatch: Dispatch) -> None:
@@ -216,14 +334,13 @@ def check_attachments(bulletin: Bulletin) -> None:
         raise RefusedError("ATTACHMENTS_DIFFER", f"{len(bulletin.attachments)} attachments, the dispatch has none")
 
 
-def check_rules(bulletin: Bulletin, view: NodeView, statement: Statement) -> None:
-    catalogue = view.catalogue(statement.roster_digest)
+def check_rules(bulletin: Bulletin, catalogue: Catalogue) -> None:
     complaints = refusing(check_bulletin(bulletin, catalogue), newer_minor=catalogue.schema_minor > 0)
     if complaints:
         raise RulesError(complaints)
 
 
-def check_old_values(bulletin: Bulletin, dispatch: Dispatch, view: NodeView, reads: Reads) -> None:
-    target = corrected_by(bulletin, dispatch.sender, reads, view.storage)
+def check_old_values(bulletin: Bulletin, dispatch: Dispatch, storage: StorageKeys, reads: Reads) -> None:
+    target = corrected_by(bulletin, dispatch.sender, reads, storage)
     if target is not None:
         check_correction(bulletin, target)

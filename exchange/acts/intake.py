@@ -8,14 +8,15 @@ logged, and moves the lane, so that no bulletin can block those behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from audit.entry.entry import Body, Kind, Outcome
 from audit.record.dispatch import Dispatch
-from audit.record.lane import LaneHead, LaneId, parse_lane_head
+from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import opening
-from exchange.acts.delivery_checks import Accepted, Parcel, check_parcel, read_dispatch
+from exchange.acts.delivery_checks import Accepted, Parcel, accept, case_of, judge, read_dispatch, terms_of, window_key
+from exchange.acts.judgement import Terms
 from exchange.acts.lane_position import standing
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import apply_notices
@@ -121,29 +122,21 @@ def check_message(
             EQUIVOCATION, DAMAGED. Nothing moves.
     """
     check_size(message)  # 1
-    lane = lane_of(message, peer, view)
-    head = check_head(message.head, lane, lambda key_id: view.federation.operations_key(peer, key_id, now_ms))  # 2
+    head = check_head(
+        message.head,
+        lambda claimed: lane_of(claimed, peer, view),
+        lambda key_id: view.federation.operations_key(peer, key_id, now_ms),
+    )  # 2
+    lane = head.lane
     check_hour(head, now_ms)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)  # 4
-    position = standing(reads, state, peer, lane, [parcel.delivery for parcel in message.parcels])
-    steps = advance(
-        position,
-        lane,
-        head,
-        [parcel.delivery for parcel in message.parcels],
-        lambda sequence: _held_digest(reads, state, sequence),
-    )  # 5
-    verdicts: list[Verdict] = []
-    accepted: set[bytes] = set()  # digests of dispatches
-    for step, parcel in zip(steps, message.parcels, strict=True):
-        verdict = judge(step, parcel, head, view, reads, now_ms, random_bytes, state, given_up, on_open, accepted)
-        if verdict.accepted is not None:
-            accepted.add(step.delivery.dispatch_digest)
-        verdicts.append(verdict)
-    return Checked(
-        lane=head.lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=tuple(verdicts)
-    )
+    deliveries = [parcel.delivery for parcel in message.parcels]
+    position = standing(reads, state, peer, lane, deliveries)
+    steps = advance(position, lane, head, deliveries, lambda sequence: _held_digest(reads, state, sequence))  # 5
+    judging = _Judging(view, reads, terms_of(view, now_ms), random_bytes, state, given_up, on_open)
+    verdicts = tuple(judging.verdict(step, parcel, head) for step, parcel in zip(steps, message.parcels, strict=True))
+    return Checked(lane=lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
 
 
 def check_size(message: Message) -> None:
@@ -155,9 +148,8 @@ def check_size(message: Message) -> None:
             raise RefusedError("TOO_LARGE", f"a delivery of {size} bytes, at most {MAX_PARCEL_BYTES}")
 
 
-def lane_of(message: Message, peer: AgencyId, view: NodeView) -> LaneId:
+def lane_of(claimed: LaneId, peer: AgencyId, view: NodeView) -> LaneId:
     """Name the lane that a message must be of: the peer's to us, in the class and epoch that its head claims."""
-    claimed = parse_lane_head(message.head.payload).lane
     view.check_epoch(peer, claimed.epoch)
     return replace(claimed, federation_id=view.federation.federation_id, sender=peer, recipient=view.agency)
 
@@ -179,47 +171,57 @@ def _held_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes 
     return row.digest if row is not None else None
 
 
-def judge(
-    step: LaneStep,
-    parcel: Parcel,
-    head: LaneHead,
-    view: NodeView,
-    reads: Reads,
-    now_ms: int,
-    random_bytes: RandomBytes,
-    state: LaneState | None,
-    given_up: Collection[tuple[int, int]],
-    on_open: Opening | None = None,
-    accepted_before: Collection[bytes] = (),
-) -> Verdict:
-    """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict.
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """What the verdicts on the deliveries of one message have in common.
 
     What was accepted before in the same message, by digest of its dispatch, is not opened and judged once more.
     """
-    place = (int(head.lane.lane_class), step.delivery.sequence)
-    try:
-        dispatch = read_dispatch(step, parcel, head, view, now_ms)
-    except RefusedError as refusal:
-        if refusal.code in CURABLE:
-            raise
-        if place not in given_up or not step.new:
-            raise DamagedError(place, refusal) from refusal
-        return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
-    verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
-    if not step.new or step.withdrawn is not None or step.delivery.dispatch_digest in accepted_before:
-        return verdict
-    if state is not None and reads.attempts(state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
-        gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
-        return replace(verdict, refusal=gone)
-    if on_open is not None:
-        on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
-    try:
-        accepted = check_parcel(step, parcel, dispatch, view, reads, now_ms, random_bytes)
-        return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
-    except RefusedError as refusal:
-        if refusal.code in ENDS_STREAM and place not in given_up:
-            raise DamagedError(place, refusal) from refusal
-        return replace(verdict, refusal=refusal)
+
+    view: NodeView
+    reads: Reads
+    terms: Terms
+    random_bytes: RandomBytes
+    state: LaneState | None
+    given_up: Collection[tuple[int, int]]
+    on_open: Opening | None
+    accepted: set[bytes] = field(default_factory=set)  # digests of dispatches
+
+    def verdict(self, step: LaneStep, parcel: Parcel, head: LaneHead) -> Verdict:
+        """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
+        place = (int(head.lane.lane_class), step.delivery.sequence)
+        try:
+            dispatch = read_dispatch(step, parcel, head, self.view, self.terms.now_ms)
+        except RefusedError as refusal:
+            if refusal.code in CURABLE:
+                raise
+            if place not in self.given_up or not step.new:
+                raise DamagedError(place, refusal) from refusal
+            return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
+        verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
+        if not step.new or step.withdrawn is not None or step.delivery.dispatch_digest in self.accepted:
+            return verdict
+        if self.state is not None and self.reads.attempts(self.state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
+            gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
+            return replace(verdict, refusal=gone)
+        if self.on_open is not None:
+            self.on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
+        try:
+            accepted = self._accepted(step, parcel, dispatch)
+            if accepted is not None:
+                self.accepted.add(step.delivery.dispatch_digest)
+            return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
+        except RefusedError as refusal:
+            if refusal.code in ENDS_STREAM and place not in self.given_up:
+                raise DamagedError(place, refusal) from refusal
+            return replace(verdict, refusal=refusal)
+
+    def _accepted(self, step: LaneStep, parcel: Parcel, dispatch: Dispatch) -> Accepted | None:
+        view = self.view
+        held = self.reads.find(dispatch.sender, dispatch.bulletin_id)
+        case = case_of(step, parcel, dispatch, self.terms, view, held)
+        judgement = judge(case, view.catalogues, window_key(dispatch, view))
+        return accept(judgement, dispatch, view.storage, self.reads, self.random_bytes) if judgement else None
 
 
 def take_message(
@@ -326,15 +328,16 @@ def _same(held: HeldBulletin, dispatch: Dispatch) -> bool:
 
 
 def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _About, peer: AgencyId) -> int:
-    rule, day = retention_of(accepted.bulletin)
+    judgement = accepted.judgement
+    rule, day = retention_of(judgement.bulletin)
     index = work.log.add(
         Body(
             kind=Kind.RECEIVED,
             **about,
-            opening=opening(accepted.statement.salt, verdict.step.digest),
+            opening=opening(judgement.statement.salt, verdict.step.digest),
             retain_until_day=day,
             retention_rule=rule,
-            digest=accepted.disclosure_root,
+            digest=judgement.disclosure_root,
         )
     )
     work.rows.add_bulletin(
@@ -355,5 +358,5 @@ def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _Abo
             stored_key=accepted.stored_key,
         ),
     )
-    apply_notices(work, accepted.bulletin, peer, accepted.bulletin_id, index)
+    apply_notices(work, judgement.bulletin, peer, accepted.bulletin_id, index)
     return index

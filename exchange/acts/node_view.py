@@ -9,14 +9,13 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from audit.note.checkpoint import Checkpoint, VerifierKey
 from audit.note.epochs import end_before, opening_of
 from exchange.rules.catalogue import Catalogue
 from exchange.store.storage_key import StorageKeys
 from keys.errors import RefusedError
-from keys.federation import GRACE_MS, Federation
+from keys.federation import Federation
 from keys.identity import AgencyId, short
 from keys.manifest import LogEpoch
 from keys.sealing import WindowOpener
@@ -78,18 +77,6 @@ class NodeView:
         if found is None:
             raise RefusedError("ROSTER_UNKNOWN", f"the catalogue of roster {short(roster_digest)} is not here")
         return found
-
-    def check_accepted(self, roster_digest: bytes, delivery_ms: int, now_ms: int) -> None:
-        """Refuse a statement under a roster that is unknown, or was replaced too long before its delivery.
-
-        Raises:
-            RefusedError: ROSTER_UNKNOWN, STALE_ROSTER, ROSTER_EXPIRED.
-        """
-        self.federation.roster_by_digest(roster_digest)
-        self.federation.check_traffic(now_ms)
-        for before, after in pairwise(self.federation.rosters):
-            if before.digest == roster_digest and after.record.issued_ms + GRACE_MS < delivery_ms:
-                raise RefusedError("STALE_ROSTER", f"roster {short(roster_digest)} was replaced over 30 days before")
 
     @property
     def before(self) -> Checkpoint | None:

@@ -23,6 +23,7 @@ from exchange.acts.stored_bulletin import (
     corrected_by,
     facts_of,
     needs_target,
+    reply_due,
     retention_of,
 )
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
@@ -224,7 +225,7 @@ def _seal(
         statement=statement,
         digest=digest,
         author=author,
-        facts=facts_of(bulletin, view.catalogue(statement.roster_digest), None),
+        facts=facts_of(bulletin, reply_due(bulletin, view.catalogue(statement.roster_digest), None)),
         sealed=sealed,
         dispatch_digest=dispatch_digest(sealed.dispatch.payload),
         stored_key=view.storage.store(sealed.content_key, digest, random_bytes),

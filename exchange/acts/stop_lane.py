@@ -43,7 +43,7 @@ def stop_lane(work: UnitOfWork, message: Message, found: EquivocationError, *, p
     Returns:
         The index of the REFUSED entry.
     """
-    lane = lane_of(message, peer, view)
+    lane = lane_of(parse_lane_head(message.head.payload).lane, peer, view)
     state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     ours = SignedPayload.decode(state.head)
     upto = parse_lane_head(ours.payload).sequence

@@ -82,13 +82,12 @@ _TARGETED = frozenset(
 _URGENCY_WORDS = {1: "flash", 2: "urgent", 3: "priority", 4: "routine"}
 
 
-def facts_of(bulletin: Bulletin, catalogue: Catalogue, received_ms: int | None, *, understood: bool = True) -> Facts:
+def facts_of(bulletin: Bulletin, reply_due_ms: int, *, understood: bool = True) -> Facts:
     """Take the facts out of a bulletin that passed its rules.
 
     Args:
         bulletin: Verified.
-        catalogue: Its deadlines by urgency apply.
-        received_ms: When it was received; None where we sent it. The clock of a reply starts at receipt.
+        reply_due_ms: From ``reply_due``.
         understood: False where it has fields of a newer schema.
     """
     header = bulletin.header
@@ -99,13 +98,20 @@ def facts_of(bulletin: Bulletin, catalogue: Catalogue, received_ms: int | None, 
         classification=header.marking.classification,
         urgency=header.urgency,
         status=header.status,
-        reply_due_ms=_reply_due(bulletin, catalogue, received_ms),
+        reply_due_ms=reply_due_ms,
         expires_ms=expires_ms(bulletin) or 0,
         not_understood=not understood,
     )
 
 
-def _reply_due(bulletin: Bulletin, catalogue: Catalogue, received_ms: int | None) -> int:
+def reply_due(bulletin: Bulletin, catalogue: Catalogue, received_ms: int | None) -> int:
+    """Return when an answer is due, 0 where none is owed; the earlier of what the bulletin wants and the urgency's limit.
+
+    Args:
+        bulletin: Verified.
+        catalogue: Its deadlines by urgency apply.
+        received_ms: When it was received: the clock of a reply starts then. None where we sent it.
+    """
     wanted = reply_by_ms(bulletin) or 0
     hours = catalogue.deadline_hours.get(_URGENCY_WORDS.get(bulletin.header.urgency, ""))
     if not wanted or received_ms is None or hours is None:

@@ -99,7 +99,9 @@ def check_class(lane: LaneId, urgency: int) -> None:
         raise RefusedError("LANE_CLASS", f"{lane}: urgency {urgency} belongs into the other lane")
 
 
-def check_head(signed: SignedPayload, lane: LaneId, find: Callable[[bytes], PublicKey | None]) -> LaneHead:
+def check_head(
+    signed: SignedPayload, lane: LaneId | Callable[[LaneId], LaneId], find: Callable[[bytes], PublicKey | None]
+) -> LaneHead:
     """Verify a lane head, before anything else of its message is looked at.
 
     1. One signature of type ``lane-head`` by an operations key that *find* knows. 2. Canonical and in bounds. 3. For
@@ -108,7 +110,8 @@ def check_head(signed: SignedPayload, lane: LaneId, find: Callable[[bytes], Publ
 
     Args:
         signed: As received.
-        lane: The lane that the stream follows, in the epoch that it stands in.
+        lane: The lane that the stream follows, in the epoch that it stands in; or what names it by the one that the
+            head claims to be of, once its signature is verified.
         find: Looks a key id up among the sender's operations keys that are valid now.
 
     Raises:
@@ -116,10 +119,11 @@ def check_head(signed: SignedPayload, lane: LaneId, find: Callable[[bytes], Publ
     """
     (key,) = verify(signed, "lane-head", find)  # 1
     head = parse_lane_head(signed.payload)  # 2
-    if head.lane != lane:  # 3
-        raise LaneHeadInvalidError(f"{lane}: the head is of another, {head.lane}")
-    if key.owner != lane.sender:  # 4
-        raise RefusedError("WRONG_MAKER", f"{lane}: its head is signed by {key.owner}")
+    expected = lane if isinstance(lane, LaneId) else lane(head.lane)
+    if head.lane != expected:  # 3
+        raise LaneHeadInvalidError(f"{expected}: the head is of another, {head.lane}")
+    if key.owner != expected.sender:  # 4
+        raise RefusedError("WRONG_MAKER", f"{expected}: its head is signed by {key.owner}")
     return head
 
 

@@ -1,0 +1,180 @@
+"""What one delivery is judged by, and what comes of it: values with one canonical encoding and bounds.
+
+``delivery_checks.judge`` takes a case, catalogues and the one window key that opens, and no store, so that it can run in
+another process, or on a machine that is exposed. What comes back from there is parsed as strictly as what a peer sends.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from audit.record.dispatch import MAX_CIPHERTEXT_BYTES, MAX_DISPATCH_BYTES, Dispatch, parse_dispatch
+from audit.record.lane import MAX_DELIVERY_BYTES, Delivery, parse_delivery
+from audit.record.statement import MAX_STATEMENT_BYTES, Statement, parse_statement
+from audit.record.wire import encode, malformed, need_agency, need_bytes, need_count, parse
+from exchange.records.bulletin import parse_bulletin
+from exchange.v1 import judgement_pb2
+from exchange.v1.bulletin_pb2 import Bulletin
+from keys.errors import RefusedError
+from keys.identity import AgencyId
+from keys.manifest import Officer, parse_officer_entry
+from keys.values import hot_value
+
+MAX_ROSTERS = 4096
+MAX_REFUSAL = 1000  # characters
+MAX_CASE_BYTES = MAX_CIPHERTEXT_BYTES + MAX_DISPATCH_BYTES + MAX_DELIVERY_BYTES + 80 * MAX_ROSTERS + (16 << 10)
+MAX_JUDGEMENT_BYTES = MAX_STATEMENT_BYTES + 256
+
+
+class KnownRoster(NamedTuple):
+    """A roster that a statement may name."""
+
+    digest: bytes  # 32 bytes
+    catalogue_digest: bytes  # 32 bytes
+    replaced_ms: int  # when the next one was issued; 0 for the newest
+
+
+class CaseRefusal(NamedTuple):
+    """A refusal that is spoken only once the judge comes to it."""
+
+    code: str
+    message: str
+
+
+@hot_value(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is the same for every delivery of a message."""
+
+    federation_id: bytes  # 32 bytes
+    recipient: AgencyId  # who judges
+    now_ms: int  # milliseconds UTC
+    rosters: tuple[KnownRoster, ...]  # ascending by version
+    traffic: CaseRefusal | None = None  # why nothing passes now
+
+
+@hot_value(frozen=True, slots=True, kw_only=True)
+class DeliveryCase:
+    """One delivery whose dispatch is known to be its maker's."""
+
+    terms: Terms
+    delivery: Delivery
+    dispatch: Dispatch
+    wrap: bytes
+    body: bytes
+    held: bytes = b""  # 32 bytes, digest of the statement that is held under its bulletin id
+    author: Officer | None = None  # of the sender; whose key the dispatch names
+    no_author: CaseRefusal | None = None  # where there is none
+
+    def encode(self) -> bytes:
+        """Write the case for another process."""
+        terms = self.terms
+        return encode(
+            judgement_pb2.DeliveryCase(
+                federation_id=terms.federation_id,
+                recipient=terms.recipient,
+                now_ms=terms.now_ms,
+                rosters=[judgement_pb2.KnownRoster(**each._asdict()) for each in terms.rosters],
+                traffic=_refusal_message(terms.traffic),
+                delivery=self.delivery.encode(),
+                dispatch=self.dispatch.encode(),
+                wrap=self.wrap,
+                sealed_body=self.body,
+                held=self.held,
+                author=self.author.encode() if self.author is not None else b"",
+                no_author=_refusal_message(self.no_author),
+            )
+        )
+
+
+@hot_value(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A bulletin that passed every check that needs no store."""
+
+    statement: Statement
+    bulletin: Bulletin
+    content_key: bytes  # 32 bytes
+    disclosure_root: bytes  # 32 bytes
+    reply_due_ms: int  # 0 where no answer is owed
+    not_understood: bool  # fields of a newer schema
+
+    def encode(self) -> bytes:
+        """Write the judgement for the process that asked for it."""
+        return encode(
+            judgement_pb2.Judgement(
+                statement=self.statement.encode(),
+                content_key=self.content_key,
+                disclosure_root=self.disclosure_root,
+                reply_due_ms=self.reply_due_ms,
+                not_understood=self.not_understood,
+            )
+        )
+
+
+def parse_case(data: bytes) -> DeliveryCase:
+    """Read a case.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE, NOT_UNDERSTOOD, and those of what is in it.
+    """
+    message = parse("case", data, judgement_pb2.DeliveryCase, MAX_CASE_BYTES)
+    need_bytes("case", "federation_id", message.federation_id)
+    need_count("case", "rosters", len(message.rosters), 1, MAX_ROSTERS)
+    for each in message.rosters:
+        need_bytes("case", "rosters.digest", each.digest)
+        need_bytes("case", "rosters.catalogue_digest", each.catalogue_digest)
+    if message.held:
+        need_bytes("case", "held", message.held)
+    if not message.now_ms or bool(message.author) == message.HasField("no_author"):
+        raise malformed("case", "no time, or not exactly one of author and no_author")
+    dispatch = parse_dispatch(message.dispatch)
+    return DeliveryCase(
+        terms=Terms(
+            federation_id=message.federation_id,
+            recipient=need_agency(message.recipient),
+            now_ms=message.now_ms,
+            rosters=tuple(KnownRoster(r.digest, r.catalogue_digest, r.replaced_ms) for r in message.rosters),
+            traffic=_parse_refusal(message.traffic) if message.HasField("traffic") else None,
+        ),
+        delivery=parse_delivery(message.delivery),
+        dispatch=dispatch,
+        wrap=message.wrap,
+        body=message.sealed_body,
+        held=message.held,
+        author=parse_officer_entry(message.author, dispatch.sender) if message.author else None,
+        no_author=_parse_refusal(message.no_author) if message.HasField("no_author") else None,
+    )
+
+
+def parse_judgement(data: bytes) -> Judgement:
+    """Read a judgement.
+
+    Raises:
+        RefusedError: MALFORMED, TOO_LARGE, NOT_UNDERSTOOD, and those of what is in it.
+    """
+    message = parse("judgement", data, judgement_pb2.Judgement, MAX_JUDGEMENT_BYTES)
+    need_bytes("judgement", "content_key", message.content_key)
+    need_bytes("judgement", "disclosure_root", message.disclosure_root)
+    statement = parse_statement(message.statement)
+    return Judgement(
+        statement=statement,
+        bulletin=parse_bulletin(statement.bulletin, newer_minor=message.not_understood),
+        content_key=message.content_key,
+        disclosure_root=message.disclosure_root,
+        reply_due_ms=message.reply_due_ms,
+        not_understood=message.not_understood,
+    )
+
+
+def refusal_of(error: RefusedError) -> CaseRefusal:
+    """Keep a refusal until the judge comes to it."""
+    return CaseRefusal(error.code, str(error)[:MAX_REFUSAL])
+
+
+def _refusal_message(refusal: CaseRefusal | None) -> judgement_pb2.CaseRefusal | None:
+    return judgement_pb2.CaseRefusal(**refusal._asdict()) if refusal is not None else None
+
+
+def _parse_refusal(message: judgement_pb2.CaseRefusal) -> CaseRefusal:
+    need_count("case", "characters of a refusal's code", len(message.code), 1, MAX_REFUSAL)
+    need_count("case", "characters of a refusal", len(message.message), 0, MAX_REFUSAL)
+    return CaseRefusal(message.code, message.message)
