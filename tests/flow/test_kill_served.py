@@ -16,9 +16,8 @@ from exchange.node.failpoint import NAMES
 from tests.flow import served
 from tests.flow.side import CANARY, RECEIVER, SENDER
 from tests.flow.test_kill import Child, DiedError, Wire, _forkserver, in_the_clear, rows
-from tests.support.scale import SCALE
+from tests.support.scale import lengths
 
-TOTAL, KILLS = 60 * SCALE, 10 * SCALE  # of each side
 WAIT_SECONDS = 120
 
 pytestmark = pytest.mark.usefixtures("_forkserver")
@@ -43,12 +42,14 @@ def wait_for(child: Child, sequence: int) -> None:
         time.sleep(0.02)
 
 
-def test_serving_nodes_killed_at_random_lose_and_double_nothing(wire: Wire) -> None:
+@pytest.mark.parametrize("kills", lengths(2, 10))  # of each side
+def test_serving_nodes_killed_at_random_lose_and_double_nothing(wire: Wire, kills: int) -> None:
+    total = 6 * kills
     chance = random.Random(int(os.environ.get("EXCHANGE_TEST_SEED", "7")))
-    statements = wire.sender.call("sign", range(1, TOTAL + 1))
+    statements = wire.sender.call("sign", range(1, total + 1))
     wire.receiver.start()
-    doomed = set(chance.sample(range(TOTAL - 1), KILLS))
-    falls = set(chance.sample(range(TOTAL - 1), KILLS))
+    doomed = set(chance.sample(range(total - 1), kills))
+    falls = set(chance.sample(range(total - 1), kills))
     for number, signed in enumerate(statements):
         wire.publish(signed, kill_after=chance.uniform(0, 0.05) if number in doomed else None)
         if number in falls:
@@ -57,11 +58,11 @@ def test_serving_nodes_killed_at_random_lose_and_double_nothing(wire: Wire) -> N
             wire.receiver.kill()
             wire.receiver.gone()
             wait_for(wire.receiver, number + 1)  # so that no delivery dies twice and is put into quarantine
-    wait_for(wire.receiver, TOTAL)
-    wait_for(wire.sender, TOTAL)
-    assert wire.receiver.deaths == wire.sender.deaths == KILLS
+    wait_for(wire.receiver, total)
+    wait_for(wire.sender, total)
+    assert wire.receiver.deaths == wire.sender.deaths == kills
     sent, got = wire.verify()
-    assert len(rows(sent, Kind.RECEIPT_RECORDED)) == len(rows(got, Kind.RECEIVED)) == TOTAL
+    assert len(rows(sent, Kind.RECEIPT_RECORDED)) == len(rows(got, Kind.RECEIVED)) == total
 
 
 @pytest.mark.parametrize("side", ["sender", "receiver"])

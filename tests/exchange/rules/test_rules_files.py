@@ -12,6 +12,7 @@ from exchange.authoring.draft import read_draft
 from exchange.records.bulletin import KINDS, encode_bulletin, kind_of, parse_bulletin
 from exchange.rules import packaged_catalogue
 from tests.support.samples import INVALID, NASTY, VALID, draft, expected
+from tests.support.scale import SLOW
 
 CODES = [
     "Y-SIZE",
@@ -134,12 +135,12 @@ def test_an_owner_is_known_only_from_files_at_hand() -> None:
     assert judge([draft(path)], packaged_catalogue())[0].complaints == ()
 
 
-def test_removing_any_one_line_of_a_bulletin_never_breaks_the_check() -> None:
-    for start in ("01", "07", "18", "19", "21"):
-        (path,) = [path for path in VALID if path.name.startswith(start)]
-        lines = path.read_bytes().splitlines(keepends=True)
-        for index in range(len(lines)):
-            read = read_draft(b"".join(lines[:index] + lines[index + 1 :]))
-            for one in judge([read], packaged_catalogue())[0].complaints:
-                assert re.fullmatch(r"[YSRP]-[A-Za-z0-9_.]+", one.code)
-                assert one.path
+@pytest.mark.parametrize("start", ["07", *(pytest.param(each, marks=SLOW) for each in ("01", "18", "19", "21"))])
+def test_removing_any_one_line_of_a_bulletin_never_breaks_the_check(start: str) -> None:
+    (path,) = [path for path in VALID if path.name.startswith(start)]
+    lines = path.read_bytes().splitlines(keepends=True)
+    for index in range(len(lines)):
+        read = read_draft(b"".join(lines[:index] + lines[index + 1 :]))
+        for one in judge([read], packaged_catalogue())[0].complaints:
+            assert re.fullmatch(r"[YSRP]-[A-Za-z0-9_.]+", one.code)
+            assert one.path
