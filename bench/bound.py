@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
@@ -42,7 +41,6 @@ class Primitives:
     def __init__(self, *, hybrid: bool = True) -> None:
         self._seed = bytes(range(32))
         self._public, self._secret = crypto_sign_seed_keypair(self._seed)
-        self._signer = Ed25519PrivateKey.from_private_bytes(self._seed)
         self._suite, self._private, self._recipient = _hybrid() if hybrid else _classical()
         self._made: dict[Calls | Any, Callable[[], object]] = {}
 
@@ -56,7 +54,7 @@ class Primitives:
     def _make(self, name: str, data: bytes) -> Callable[[], object]:
         key = self._seed
         if name == counting.SIGN:
-            return lambda: self._signer.sign(data)
+            return lambda: crypto_sign(data, self._secret)
         if name == counting.VERIFY:
             signed = crypto_sign(data[64:], self._secret)
             return lambda: crypto_sign_open(signed, self._public)
