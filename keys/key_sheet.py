@@ -63,8 +63,10 @@ class KeySheet:
 
     def encryption_key(self, now_ms: int) -> PublicKey | None:
         """Return the key whose window holds this time and began last."""
-        holding = [each for each in self.encryption_keys if each.holds_at(now_ms)]
-        return holding[-1].public if holding else None
+        for each in reversed(self.encryption_keys):
+            if each.from_ms <= now_ms < each.until_ms:  # holds_at, without a call for each: asked for every recipient
+                return each.public
+        return None
 
     def encode(self) -> bytes:
         """Encode to the payload that an operations key signs."""

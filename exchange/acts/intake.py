@@ -255,7 +255,7 @@ def take_message(
         answers.append(_take(work, verdict, state, peer, view, old_entry))
         sequence, held = delivery.sequence, verdict.step.digest
     if sequence != state.sequence:
-        state = replace(state, sequence=sequence, digest=held)
+        state = state.moved_to(sequence, held)
     # Only a head of the very place where the lane stands is kept: evidence of equivocation needs one that covers it.
     if checked.head.time_ms > state.head_time_ms and checked.head.sequence == state.sequence:
         state = replace(state, head=checked.signed_head.encode(), head_time_ms=checked.head.time_ms)

@@ -7,8 +7,6 @@ test that goes red without it.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from audit.entry.entry import Body, Kind, Role
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
@@ -256,10 +254,11 @@ def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutc
         return PublishOutcome(entry_index=held.entry_index, statement_digest=prepared.digest, queued=())
     check_unique(held, prepared)  # 13
     rule, day = retention_of(prepared.bulletin)
-    index = _log_published(work, prepared, view)
+    index = _log_published(work, prepared, view, rule, day)
+    place, dispatch = work.place(index), prepared.sealed.dispatch.encode()
     work.rows.add_bulletin(
         HeldBulletin(
-            entry_index=work.place(index),
+            entry_index=place,
             sender=view.agency,
             bulletin_id=prepared.bulletin_id,
             statement_digest=prepared.digest,
@@ -268,16 +267,11 @@ def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutc
             retain_until_day=day,
             retention_rule=rule,
         ),
-        Content(
-            dispatch=prepared.sealed.dispatch.encode(),
-            body=prepared.sealed.body,
-            wrap=b"",
-            stored_key=prepared.stored_key,
-        ),
+        Content(dispatch=dispatch, body=prepared.sealed.body, wrap=b"", stored_key=prepared.stored_key),
     )
-    queued = _queue(work, prepared, view, index)
+    queued = _queue(work, prepared, view, index, dispatch)
     apply_notices(work, prepared.bulletin, view.agency, prepared.bulletin_id, index)
-    return PublishOutcome(entry_index=work.place(index), statement_digest=prepared.digest, queued=queued)
+    return PublishOutcome(entry_index=place, statement_digest=prepared.digest, queued=queued)
 
 
 def check_unique(held: HeldBulletin | None, prepared: Prepared) -> None:
@@ -289,8 +283,7 @@ def check_unique(held: HeldBulletin | None, prepared: Prepared) -> None:
         )
 
 
-def _log_published(work: UnitOfWork, prepared: Prepared, view: NodeView) -> int:
-    rule, day = retention_of(prepared.bulletin)
+def _log_published(work: UnitOfWork, prepared: Prepared, view: NodeView, rule: int, day: int) -> int:
     return work.log.add(
         Body(
             kind=Kind.PUBLISHED,
@@ -308,11 +301,9 @@ def _log_published(work: UnitOfWork, prepared: Prepared, view: NodeView) -> int:
     )
 
 
-def _queue(work: UnitOfWork, prepared: Prepared, view: NodeView, index: int) -> tuple[Queued, ...]:
+def _queue(work: UnitOfWork, prepared: Prepared, view: NodeView, index: int, dispatch: bytes) -> tuple[Queued, ...]:
     """Number one delivery for each recipient, in its lane."""
-    lane_class = class_of(prepared.bulletin.header.urgency)
-    body, dispatch = prepared.sealed.body, prepared.sealed.dispatch.encode()
-    queued = []
+    lane_class, body, queued = class_of(prepared.bulletin.header.urgency), prepared.sealed.body, []
     for agency in prepared.recipients:
         lane, row = _deliver(work, prepared, view, agency, lane_class, index)
         queued.append(Queued(lane=lane, row=row, dispatch=dispatch, body=body))
@@ -324,6 +315,7 @@ def _deliver(
     work: UnitOfWork, prepared: Prepared, view: NodeView, agency: AgencyId, lane_class: LaneClass, index: int
 ) -> tuple[LaneId, OutboundRow]:
     state = work.rows.open_lane(outgoing=True, peer=agency, lane_class=lane_class, epoch=view.epoch)
+    sequence = state.sequence + 1
     lane = LaneId(
         federation_id=view.federation.federation_id,
         sender=view.agency,
@@ -333,7 +325,7 @@ def _deliver(
     )
     delivery = Delivery(
         lane=lane,
-        sequence=state.sequence + 1,
+        sequence=sequence,
         previous=state.digest,
         dispatch_digest=prepared.dispatch_digest,
         time_ms=work.now_ms,
@@ -347,13 +339,13 @@ def _deliver(
             dispatch_digest=prepared.dispatch_digest,
             delivery_digest=digest,
             refers_to=index,
-            count=state.sequence + 1,
+            count=sequence,
         )
     )
-    work.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
+    work.rows.move_lane(state.moved_to(sequence, digest))
     row = OutboundRow(
         lane=state.row,
-        sequence=state.sequence + 1,
+        sequence=sequence,
         entry_index=work.place(index),
         queued_index=work.place(queued_index),
         delivery=delivery,

@@ -90,6 +90,22 @@ class LaneState:
     taken: int = 0  # of a lane of ours: every delivery up to it is receipted
     stopped: bool = False
 
+    def moved_to(self, sequence: int, digest: bytes) -> LaneState:
+        """Return the lane with another last delivery. ``dataclasses.replace`` takes five times as long."""
+        return LaneState(
+            row=self.row,
+            outgoing=self.outgoing,
+            peer=self.peer,
+            lane_class=self.lane_class,
+            epoch=self.epoch,
+            sequence=sequence,
+            digest=digest,
+            head=self.head,
+            head_time_ms=self.head_time_ms,
+            taken=self.taken,
+            stopped=self.stopped,
+        )
+
 
 @hot_value(frozen=True, slots=True, kw_only=True)
 class OutboundRow:
