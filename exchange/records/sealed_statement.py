@@ -16,10 +16,10 @@ from audit.record.dispatch import (
     check_recipients,
     ciphertext_digest,
     recipient_of,
-    signers_of,
     wrap_digest,
 )
 from audit.record.statement import Statement, statement_digest
+from exchange.records.seal_order import SealOrder, seal
 from keys.dsse import SignedPayload, sign
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
@@ -29,11 +29,7 @@ from keys.sealing import (
     WindowOpener,
     open_body,
     open_wrapped,
-    pad,
-    seal_body,
     unpad,
-    wrap,
-    wrap_info,
 )
 from keys.signing import PublicKey, Signer
 from keys.values import hot_value
@@ -82,33 +78,21 @@ def seal_statement(
     """
     if not recipients:
         raise RefusedError("NO_RECIPIENT", f"statement of {sender}: no recipient can be served")
-    digest = statement_digest(signed_statement.payload)
-    padded = pad(signed_statement.encode())
-    content_key = random_bytes(CONTENT_KEY_BYTES)
-    body = seal_body(content_key, statement.federation_id, digest, padded)
-    wraps = {
-        agency: wrap(content_key, key, wrap_info(statement.federation_id, digest, key.key_id))
-        for agency, key in sorted(recipients.items())
-    }
-    dispatch = Dispatch(
+    order = SealOrder(
         federation_id=statement.federation_id,
-        bulletin_id=bulletin_id,
         sender=sender,
-        statement_digest=digest,
-        signers=signers_of(signed_statement),
-        recipients=tuple(
-            Recipient(agency=agency, key_id=recipients[agency].key_id, wrap_digest=wrap_digest(wrapped))
-            for agency, wrapped in wraps.items()
-        ),
-        absent=tuple(sorted(absent, key=_absent_order)),
-        expires_ms=expires_ms,
+        bulletin_id=bulletin_id,
         urgency=urgency,
-        ciphertext_digest=ciphertext_digest(body),
-        ciphertext_size=len(body),
+        expires_ms=expires_ms,
+        content_key=random_bytes(CONTENT_KEY_BYTES),
+        signed=signed_statement,
+        recipients=tuple(recipients[agency] for agency in sorted(recipients)),
+        absent=tuple(sorted(absent, key=_absent_order)),
     )
-    check_recipients(statement, dispatch)
-    signed = sign(dispatch.encode(), ("dispatch", signer))
-    return Sealed(dispatch=signed, body=body, wraps=wraps, content_key=content_key)
+    parts = seal(order)
+    check_recipients(statement, parts.dispatch)
+    signed = sign(parts.dispatch.encode(), ("dispatch", signer))
+    return Sealed(dispatch=signed, body=parts.body, wraps=dict(parts.wraps), content_key=order.content_key)
 
 
 def check_envelope(dispatch: Dispatch, agency: AgencyId, wrapped: bytes, body: bytes) -> Recipient:
