@@ -20,7 +20,7 @@ from exchange.records.seal_order import (
 )
 from exchange.records.sealed_statement import open_statement
 from keys.errors import RefusedError
-from tests.exchange.formats import (
+from tests.exchange.records.formats import (
     BULLETIN_ID,
     ENCRYPTION,
     FEDERATION,
