@@ -21,18 +21,18 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from keys.errors import RefusedError
 from keys.fast import FAST
 from keys.scan_fast import is_canonical
+from keys.varint import MAX_U64, read_varint
 
 MAX_FIELDS = 20_000  # a parsed field costs up to sixteen times its bytes in memory
 MAX_DEPTH = 8  # twice what our deepest record needs; deeper is an attack on the parser's stack
 
 _VARINT, _FIXED, _TEXT, _BYTES, _MESSAGE, _PACKED = range(6)
-_U64 = (1 << 64) - 1
 _F = FieldDescriptor
 # Largest value on the wire, and the first of the sign-extended negative ones (2^64: there are none).
 _VARINTS = {
-    _F.TYPE_UINT64: (_U64, 1 << 64),
-    _F.TYPE_INT64: (_U64, 1 << 64),
-    _F.TYPE_SINT64: (_U64, 1 << 64),
+    _F.TYPE_UINT64: (MAX_U64, 1 << 64),
+    _F.TYPE_INT64: (MAX_U64, 1 << 64),
+    _F.TYPE_SINT64: (MAX_U64, 1 << 64),
     _F.TYPE_UINT32: ((1 << 32) - 1, 1 << 64),
     _F.TYPE_SINT32: ((1 << 32) - 1, 1 << 64),
     _F.TYPE_INT32: ((1 << 31) - 1, (1 << 64) - (1 << 31)),
@@ -134,7 +134,7 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
         tag = data[at]
         at += 1
         if tag > 127:
-            tag, at = _varint(data, at - 1, end)
+            tag, at = read_varint(data, at - 1, end)
         rule = rules.get(tag)
         if rule is None:
             at, last = _skip(data, at, end, tag, last, table, state), tag
@@ -152,7 +152,7 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
         value = data[at]  # a number, or the size of what follows
         at += 1
         if value > 127:
-            value, at = _varint(data, at - 1, end)
+            value, at = read_varint(data, at - 1, end)
         if not (value or default):
             raise _malformed(table, tag, "writes a default value")
         if kind == _VARINT:
@@ -173,28 +173,11 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
     state.add(count, table)
 
 
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Read a varint of at most 64 bits in its shortest form; return it and where the next byte stands."""
-    value = shift = 0
-    while True:
-        if at >= end or shift > 63:
-            raise RefusedError("MALFORMED", "a varint does not end")
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            break
-        shift += 7
-    if value > _U64 or (not byte and shift):
-        raise RefusedError("MALFORMED", "a varint is longer than its value needs")
-    return value, at
-
-
 def _packed(data: bytes, at: int, end: int, rule: _Rule, table: _Table, tag: int) -> int:
     """Scan a packed list of numbers; return how many there are."""
     count = 0
     while at < end:
-        value, at = _varint(data, at, end)
+        value, at = read_varint(data, at, end)
         count += 1
         if rule.largest < value < rule.negative:
             raise _malformed(table, tag, "is out of its range")
@@ -214,9 +197,9 @@ def _skip(data: bytes, at: int, end: int, tag: int, last: int, table: _Table, st
         raise RefusedError("NOT_UNDERSTOOD", f"{table.name} has an unknown field {number}")
     state.seen = True
     if wire == 0:
-        return _varint(data, at, end)[1]
+        return read_varint(data, at, end)[1]
     if wire == 2:
-        size, at = _varint(data, at, end)
+        size, at = read_varint(data, at, end)
         return at + size
     return at + (8 if wire == 1 else 4)
 

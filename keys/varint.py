@@ -13,6 +13,13 @@ from keys.errors import RefusedError
 MAX_U64 = (1 << 64) - 1
 
 
+class VarintError(RefusedError):
+    """A number in another form, or one that does not end; MALFORMED."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("MALFORMED", message)
+
+
 def write_varint(value: int) -> bytes:
     """Return *value*, at least 0, in its shortest form."""
     out = bytearray()
@@ -32,14 +39,14 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         end: No byte from here on belongs to the number.
 
     Raises:
-        RefusedError: MALFORMED for a number that does not end, has more than 64 bits or more bytes than it needs.
+        VarintError: It does not end, has more than 64 bits or more bytes than it needs.
     """
     value = shift = 0
     while True:
         if at >= end:
-            raise RefusedError("MALFORMED", f"byte {at}: it ends inside a number")
+            raise VarintError(f"byte {at}: it ends inside a number")
         if shift > 63:
-            raise RefusedError("MALFORMED", f"byte {at}: a number is longer than 64 bits")
+            raise VarintError(f"byte {at}: a number is longer than 64 bits")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
@@ -47,5 +54,5 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
             break
         shift += 7
     if value > MAX_U64 or (not byte and shift):
-        raise RefusedError("MALFORMED", f"byte {at - 1}: a number is not written in its shortest form")
+        raise VarintError(f"byte {at - 1}: a number is not written in its shortest form")
     return value, at

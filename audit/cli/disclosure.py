@@ -81,23 +81,30 @@ def shown(value: bytes) -> list[str]:
 
     The bytes are what was signed and verified; this is only a way to look at them.
     """
-    return list(_walk(value)) or [value.hex()]
+    from keys.varint import VarintError
+
+    try:
+        return list(_walk(value)) or [value.hex()]
+    except VarintError:
+        return [value.hex()]
 
 
 def _walk(data: bytes, depth: int = 0) -> list[str]:
+    from keys.varint import read_varint
+
     told: list[str] = []
     at = 0 if depth < _MAX_DEPTH else len(data)
     while at < len(data):
-        tag, at = _varint(data, at)
+        tag, at = read_varint(data, at, len(data))
         if tag & 7 == 2:
-            length, at = _varint(data, at)
+            length, at = read_varint(data, at, len(data))
             inside = data[at : at + length]
             if len(inside) != length:
                 return []
             at += length
             told += [inside.decode()] if _is_text(inside) else _walk(inside, depth + 1) or [inside.hex()]
         elif tag & 7 == 0:
-            number, at = _varint(data, at)
+            number, at = read_varint(data, at, len(data))
             told.append(str(number))
         elif tag & 7 in (1, 5):
             width = 8 if tag & 7 == 1 else 4
@@ -114,13 +121,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return bool(text) and all(c.isprintable() or c == "\n" for c in text)
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    for place in range(at, min(at + 10, len(data))):
-        value |= (data[place] & 0x7F) << shift
-        if data[place] < 0x80:
-            return value, place + 1
-        shift += 7
-    return value, len(data)

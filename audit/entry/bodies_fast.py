@@ -14,8 +14,9 @@ from itertools import compress, repeat
 from operator import attrgetter, index, lt
 from typing import Any
 
-from audit.entry.body import FIELDS, BodyField, varint
+from audit.entry.body import FIELDS, BodyField
 from audit.entry.grammar import PATTERNS
+from keys.varint import write_varint
 
 FEW = 16  # bodies of one shape; fewer are written one by one
 _VALUES = attrgetter(*(field.name for field in FIELDS), "understood")
@@ -89,4 +90,4 @@ def _numbers(field: BodyField, numbers: set[int]) -> dict[int, bytes]:
     """Write each of the numbers that a field has, with what stands before it."""
     if min(numbers) < 1 or max(numbers) > field.limit or (field.enum is not None and len(numbers) > 1):
         raise _OddError
-    return {number: field.prefix + varint(number) for number in numbers}
+    return {number: field.prefix + write_varint(number) for number in numbers}

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from audit.entry.kinds import Kind, Outcome, Role
 from keys.errors import RefusedError
 from keys.values import hot_value
+from keys.varint import MAX_U64, VarintError, read_varint, write_varint
 
 MAX_ENUM = (1 << 31) - 1  # protobuf enums are int32; ours are never negative
 MAX_U32 = (1 << 32) - 1
-MAX_U64 = (1 << 64) - 1
 
 
 class BodyField(NamedTuple):
@@ -31,7 +31,7 @@ class BodyField(NamedTuple):
     @property
     def prefix(self) -> bytes:
         """Return what stands in the body before the value: number and wire type, and the length of bytes."""
-        tag = varint(self.number << 3 | (2 if self.length else 0))
+        tag = write_varint(self.number << 3 | (2 if self.length else 0))
         return tag + bytes([self.length]) if self.length else tag
 
 
@@ -110,22 +110,12 @@ class Body:
             else:
                 if not 0 < value <= limit:
                     raise ValueError(f"{name} is out of its bounds: {value}")
-                add(_ONE_BYTE[value] if value < 0x80 else varint(value))
+                add(_ONE_BYTE[value] if value < 0x80 else write_varint(value))
         return b"".join(parts)
 
     def present(self) -> dict[str, Any]:
         """Return the fields that stand in the body, by name, in the order of their numbers."""
         return {field.name: value for field in FIELDS if (value := getattr(self, field.name))}
-
-
-def varint(value: int) -> bytes:
-    """Return *value*, at least 0, as a minimal protobuf varint."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 _BY_NUMBER = {field.number: field for field in FIELDS}
@@ -140,11 +130,18 @@ def parse_body(data: bytes) -> Body:
     Raises:
         RefusedError: MALFORMED; the bytes are outside the canonical subset. The message says where and why.
     """
+    try:
+        return _parse(data)
+    except VarintError as error:
+        raise RefusedError("MALFORMED", f"body, {error}") from None
+
+
+def _parse(data: bytes) -> Body:
     values: dict[str, Any] = {}
     understood, last, position = True, 0, 0
     while position < len(data):
         start = position
-        tag, position = _read_varint(data, position)
+        tag, position = read_varint(data, position, len(data))
         number, wire = tag >> 3, tag & 7
         if number <= last:
             raise _malformed(start, f"field {number} after field {last}")
@@ -177,7 +174,7 @@ def _check_known(field: BodyField, value: int | bytes, start: int) -> tuple[bool
 
 
 def _read_value(data: bytes, position: int, wire: int, number: int) -> tuple[int | bytes, int]:
-    value, after = _read_varint(data, position)
+    value, after = read_varint(data, position, len(data))
     if wire == 0:
         if value == 0:
             raise _malformed(position, f"field {number} writes its default value")
@@ -189,21 +186,6 @@ def _read_value(data: bytes, position: int, wire: int, number: int) -> tuple[int
     if after + value > len(data):
         raise _malformed(position, f"field {number} ends after the body")
     return data[after : after + value], after + value
-
-
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            raise _malformed(position, "the body ends inside a number")
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if (byte == 0 and shift) or value > MAX_U64:
-                raise _malformed(position - 1, "a number is not written in its shortest form")
-            return value, position
-    raise _malformed(position, "a number is longer than 64 bits")
 
 
 def _malformed(position: int, what: str) -> RefusedError:

@@ -88,7 +88,7 @@ def check_body(data: bytes) -> Body:
 
 
 def read_number(raw: bytes) -> int:
-    """Return the value of a varint that a pattern has captured."""
+    """Return the value of a number that a pattern has captured, so that its form is known (``keys.varint`` checks it)."""
     value = 0
     for byte in reversed(raw):
         value = value << 7 | byte & 0x7F

@@ -16,7 +16,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from audit.entry.entry import MAGIC, MAX_ENTRY_BYTES
-from audit.entry.grammar import ANSWERS, PATTERNS, REFERS, explain
+from audit.entry.grammar import ANSWERS, PATTERNS, REFERS, explain, read_number
 from audit.entry.kinds import Kind
 from audit.tiles.bundle_folder import folder_at
 from audit.tiles.tile_names import tile_name
@@ -229,10 +229,7 @@ def _reference(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> N
     refers = match["refers"]
     if refers is None or match["epoch"] is not None:  # another epoch's entries are in another log
         return
-    target, shift = 0, 0
-    for byte in refers:
-        target |= (byte & 0x7F) << shift
-        shift += 7
+    target = read_number(refers)
     if target >= index:
         chunk.findings.append(Finding(BODIES_STEP, index, f"it refers to entry {target}, which is not before it"))
     elif target < chunk.first:

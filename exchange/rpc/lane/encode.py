@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit.entry.body import varint
 from exchange.v1 import node_pb2
+from keys.varint import write_varint
 
 _DELIVERY, _DISPATCH, _WRAP, _BODY = b"\x0a", b"\x12", b"\x1a", b"\x22"  # fields 1 to 4 of Parcel, length-delimited
 _PARCELS, _HEAD = b"\x0a", b"\x12"  # fields 1 and 2 of LaneBatch
@@ -14,20 +14,20 @@ _BATCH = b"\x12"  # field 2 of FollowResponse
 
 def parcel(delivery: bytes, dispatch: bytes, wrap: bytes, body: bytes) -> bytes:
     """Encode ``Parcel`` as a field of a LaneBatch; wrap and body are empty where it is withdrawn."""
-    parts = [_DELIVERY, varint(len(delivery)), delivery, _DISPATCH, varint(len(dispatch)), dispatch]
+    parts = [_DELIVERY, write_varint(len(delivery)), delivery, _DISPATCH, write_varint(len(dispatch)), dispatch]
     if wrap:
-        parts += (_WRAP, varint(len(wrap)), wrap)
+        parts += (_WRAP, write_varint(len(wrap)), wrap)
     if body:
-        parts += (_BODY, varint(len(body)), body)
+        parts += (_BODY, write_varint(len(body)), body)
     inner = sum(map(len, parts))
-    return b"".join((_PARCELS, varint(inner), *parts))
+    return b"".join((_PARCELS, write_varint(inner), *parts))
 
 
 def batch(parcels: list[bytes], head: bytes) -> bytes:
     """Encode ``FollowResponse`` with a batch: parcels from ``parcel``, the head a SignedPayload."""
-    parts = [*parcels, _HEAD, varint(len(head)), head]
+    parts = [*parcels, _HEAD, write_varint(len(head)), head]
     inner = sum(map(len, parts))
-    return b"".join((_BATCH, varint(inner), *parts))
+    return b"".join((_BATCH, write_varint(inner), *parts))
 
 
 def serialize(message: Any) -> bytes:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.entry.body import FIELDS, varint
+from audit.entry.body import FIELDS
 from audit.entry.entry import Body, Entry, Kind, Outcome, Role, genesis_previous, leaf_hash, parse_body, parse_entry
 from audit.entry.grammar import LINES, PATTERNS, REFERS, check_body, explain
 from audit.v1 import entry_pb2
 from keys.errors import RefusedError
+from keys.varint import write_varint
 from tests.audit.store import exchange_bodies, first_bodies
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "audit"
@@ -142,7 +143,7 @@ def test_an_entry_outside_its_bounds_is_not_made() -> None:
 
 
 def test_a_varint_is_as_short_as_can_be() -> None:
-    assert [varint(n).hex() for n in (0, 127, 128, 300, (1 << 64) - 1)] == [
+    assert [write_varint(n).hex() for n in (0, 127, 128, 300, (1 << 64) - 1)] == [
         "00",
         "7f",
         "8001",

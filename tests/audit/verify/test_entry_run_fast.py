@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from audit.entry.body import varint
 from audit.entry.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
 from audit.tiles.tile_names import ENTRIES, encode_bundle, tile_name
 from audit.tiles.tiles import TileFolder
@@ -19,6 +18,7 @@ from audit.verify.body_layout import learn
 from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
 from audit.verify.entry_run_fast import FEW, verify_columns
 from keys.signing import Ed25519Signer
+from keys.varint import write_varint
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies
 from tests.support.scale import SCALE
@@ -179,7 +179,7 @@ def test_one_odd_head_among_many_good_ones_is_found(
 def test_an_entry_beyond_the_limit_is_found_though_its_body_is_canonical(tmp_path: Path, signer: Ed25519Signer) -> None:
     """No rule admits so long a body: it must be the limit that is told, not a body that is not understood."""
     bodies = [body.encode() for body in [*first_bodies(), *[Body(kind=Kind.HEARTBEAT)] * 100]]
-    bodies[50] = b"\x08\x20\xc2\x01" + varint(4096) + bytes(4096)
+    bodies[50] = b"\x08\x20\xc2\x01" + write_varint(4096) + bytes(4096)
     link, entries = genesis_previous(ORIGIN), list[bytes]()
     for index, body in enumerate(bodies):
         entries.append(struct.pack(">4sQQ32s", MAGIC, index, START_US, link) + body)
