@@ -40,7 +40,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.federation import GRACE_MS
 from keys.identity import AgencyId, short
-from keys.sealing import EncryptionKey
+from keys.sealing import WindowOpener
 from keys.values import hot_value
 
 
@@ -96,7 +96,7 @@ def check_dispatch_maker(dispatch: Dispatch, lane: LaneId, view: NodeView) -> No
         raise RefusedError("WRONG_MAKER", f"dispatch of {dispatch.sender} in a lane of {lane.sender}")
 
 
-def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: EncryptionKey | None) -> Judgement | None:
+def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: WindowOpener | None) -> Judgement | None:
     """Open one delivery and check that everything it says agrees, from values alone.
 
     9 class; 10 transport not expired; 11 we are a recipient; 12 no other statement has its id; 13 wrap and body are those
@@ -242,7 +242,7 @@ def case_of(
     )
 
 
-def window_key(dispatch: Dispatch, view: NodeView) -> EncryptionKey | None:
+def window_key(dispatch: Dispatch, view: NodeView) -> WindowOpener | None:
     """Return the key that a dispatch was sealed for, where it names us and the key is here."""
     key_ids = [each.key_id for each in dispatch.recipients if each.agency == view.agency]
     return view.encryption.get(key_ids[0]) if key_ids else None
