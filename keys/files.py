@@ -15,10 +15,8 @@ PUBLIC = 0o644
 class FileModeError(RefusedError):
     """Others may read or write a file that holds keys."""
 
-    exit_code = 4
-
     def __init__(self, path: Path, mode: int) -> None:
-        super().__init__("NOT_ALLOWED", f"{path} has mode {mode:04o}, 0600 is the most it may have")
+        super().__init__("NOT_PRIVATE", f"{path} has mode {mode:04o}, 0600 is the most it may have")
         self.hint = f"others could have read it; if none did: chmod 600 {path}"
 
 

@@ -6,14 +6,13 @@ named is read, and no network is touched. Each command is a module of its own, l
 need the node's own files stand in ``exchange.cli.audit``.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from audit.cli.lazy import Commands, LazyGroup
-from audit.cli.shared import EXIT_INTERRUPTED, EXIT_USAGE, print_json, safe
+from audit.cli.lazy import Commands, LazyGroup, version_option
+from keys.cli import ending
 
 COMMANDS: Commands = {
     "verify": ("audit.cli.verify:verify", "Recompute a log and say what was checked and what was not."),
@@ -26,13 +25,21 @@ COMMANDS: Commands = {
 }
 
 
+# What exchange has of its own, for all its commands.
+OWN_COMMANDS: Commands = {
+    "help": ("audit.cli.topics:topics", "Exit codes, and what each code means."),
+    "completion": ("audit.cli.topics:completion", "Print the completion script of a shell."),
+}
+
+
 class AuditGroup(LazyGroup):
     """The auditor's commands."""
 
-    lazy = COMMANDS
+    lazy = COMMANDS | OWN_COMMANDS
 
 
 @click.group(cls=AuditGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@version_option("exchange-audit")
 def audit() -> None:
     """Verify, show and prove audit logs, offline.
 
@@ -42,22 +49,7 @@ def audit() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``exchange-audit`` and end the process with its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code = audit.main(args=words, prog_name="exchange-audit", standalone_mode=False)
-    except click.ClickException as error:
-        if "--json" in words:  # one object always, on failure too
-            print_json({"ok": False, "code": "USAGE", "message": error.format_message()})
-        else:
-            print(f"exchange-audit: error: {safe(error.format_message())}", file=sys.stderr)
-        code = EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output went away; the verdict was not delivered, so it must not be 0.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(ending.run(audit, sys.argv[1:] if arguments is None else list(arguments), "exchange-audit"))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from exchange.store.store import Content, HeldBulletin, InboundRow, LaneState, R
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
+from keys.refusals import Cure, cured_by
 from keys.values import hot_value
 
 MAX_PARCELS = 64  # of one message
@@ -36,7 +37,7 @@ AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds i
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
 ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
 # Of a dispatch: what another attempt may cure, once we hold the maker's newest records.
-CURABLE = frozenset({"SIGNER_UNKNOWN", "KEY_EXPIRED", "MANIFEST_EXPIRED", "NOT_A_MEMBER"})
+CURABLE = cured_by(Cure.RECORDS, Cure.RENEWAL)
 
 Opening = Callable[[int, int, int], None]
 

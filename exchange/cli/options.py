@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import click
 
-from exchange.cli.exits import KEY
 from keys.errors import RefusedError
 from keys.hardening import harden
 
@@ -23,8 +22,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class PassphraseError(RefusedError):
     """There is no passphrase, and nobody to ask."""
-
-    exit_code = KEY
 
     def __init__(self, whose: str) -> None:
         super().__init__("UNOPENABLE", f"the passphrase of {whose} is needed, and there is no terminal to ask at")

@@ -47,10 +47,8 @@ def since_boot() -> float:
 class AgentError(RefusedError):
     """The agent, or the folder it would use, is not as it must be."""
 
-    exit_code = 4
-
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__("NOT_ALLOWED", message)
+        super().__init__("KEYS_CLOSED", message)
         self.hint = hint
 
 

@@ -94,11 +94,14 @@ def check_rules(bulletin: pb.Bulletin, catalogue: Catalogue, draft: Readable) ->
 class AudienceError(RefusedError):
     """Somebody is addressed who is not in the roster."""
 
-    exit_code = 2
-
     def __init__(self, agency: str, roster: Roster) -> None:
         super().__init__("NOT_A_MEMBER", f"{agency} is not in roster {roster.version}")
         self.hint = nearest(agency, (each.agency for each in roster.members)) or ""
+
+    @property
+    def exit_as(self) -> str:
+        """Return that the draft is wrong: nobody untrusted is at the other side."""
+        return "USAGE"
 
 
 def check_audience(recipients: Iterable[str], roster: Roster) -> None:

@@ -27,6 +27,7 @@ from exchange.v1 import node_pb2
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
+from keys.refusals import is_public
 
 PUBLISH_SECONDS = 60.0  # a publishing call may wait behind a full group
 RETRIES = 3  # of one that broke; the node takes the same statement once
@@ -182,4 +183,6 @@ def _refusal(refusal: node_pb2.Refusal) -> RefusedError:
                 for each in refusal.complaints
             )
         )
+    if not is_public(refusal.code):  # the node is of a newer release
+        return RefusedError("NOT_UNDERSTOOD", f"{refusal.code}: {refusal.message}")
     return RefusedError(refusal.code, refusal.message)

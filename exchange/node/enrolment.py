@@ -51,8 +51,6 @@ class Enrolment:
 class NotEnrolledError(RefusedError):
     """The person's folder lacks something that the ceremony leaves there."""
 
-    exit_code = 4
-
     def __init__(self, message: str, hint: str) -> None:
         super().__init__("SIGNER_UNKNOWN", message)
         self.hint = hint

@@ -11,6 +11,9 @@ from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.federation import Federation
+from keys.refusals import Cure, cured_by
+
+RUN_OUT = cured_by(Cure.RENEWAL)  # an old record's end is no fault of the database
 
 
 def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[bytes, Catalogue]]:
@@ -35,7 +38,7 @@ def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[byte
         except RefusedError as error:
             # An older version may be signed by a key that a newer manifest no longer names.
             older = (record.kind, record.agency, record.version) not in newest
-            if not older and error.code not in ("MANIFEST_EXPIRED", "KEY_SHEET_EXPIRED", "ROSTER_EXPIRED"):
+            if not older and error.code not in RUN_OUT:
                 raise IntegrityError(f"record of {record.agency}, version {record.version}: {error}") from error
     digests = {each.record.catalogue_digest for each in federation.rosters}
     return federation, {digest: _catalogue(reads.catalogue(digest)) for digest in digests}

@@ -39,6 +39,11 @@ class RulesError(RefusedError):
         super().__init__("RULES", f"{first.code} at {first.path}{more}")
         self.complaints = complaints
 
+    @property
+    def exit_as(self) -> str:
+        """Return that policy refuses, where nothing else is wrong with the draft."""
+        return "NOT_ALLOWED" if all(each.code.startswith("P-") for each in self.complaints) else self.code
+
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return which of *words* was probably meant: ``did you mean 'addressees'?``, or nothing."""

@@ -22,7 +22,7 @@ from keys.errors import IntegrityError, UnavailableError
 class UnreadableError(UnavailableError):
     """What a database's write-ahead log holds cannot be read from this disk: some checks could not be made."""
 
-    exit_code = 7
+    code = "UNREADABLE"  # trying again does not help
 
     def __init__(self, path: Path) -> None:
         super().__init__(

@@ -26,6 +26,7 @@ HOME = click.option("--home", type=FOLDER, required=True, help="The agency's fol
 FD = click.option("--passphrase-fd", type=int, metavar="N", help="Read passphrases from this file descriptor.")
 OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="The new file.")
 ROSTER = click.option("--roster", type=FILE, required=True, help="The signed roster.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs, on failure too.")
 VERSION = click.option("--version", type=click.IntRange(1), default=1, show_default=True, help="One above the last.")
 
 
@@ -50,7 +51,7 @@ class Passphrases:
             except OSError as error:
                 raise click.UsageError(f"descriptor {descriptor} cannot be read: {error.strerror}") from error
         if not read[_LINES]:
-            raise RefusedError("NOT_ALLOWED", f"file descriptor {descriptor} holds no passphrase")
+            raise RefusedError("UNOPENABLE", f"file descriptor {descriptor} holds no passphrase")
         return cls(fresh=fresh, lines=read[_LINES])
 
     def __call__(self, holder: str) -> bytes:

@@ -18,7 +18,6 @@ from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.note.checkpoint import Checkpoint, parse_note
 from audit.verify.external_checkpoints import Outside
 from audit.verify.verify import verify_log
-from exchange.cli.exits import failure_of
 from exchange.node.clock import NodeClock
 from exchange.node.home import OccupiedError, is_signing, occupy, running_process, say_signing
 from exchange.node.node import Node
@@ -28,6 +27,7 @@ from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.agency import TLS_FILE
 from keys.certificate import make_node_leaf, new_private_key
+from keys.cli.ending import failure_of
 from keys.errors import UnavailableError
 from tests.flow.world import MADE_MS, NEVER_SECONDS, QUICK, Member, World, bulletin, until
 

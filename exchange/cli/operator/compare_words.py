@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exchange.cli.exits import UNTRUSTED
 from keys.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 class WordsError(RefusedError):
     """The roster is not the one whose words were told."""
-
-    exit_code = UNTRUSTED
 
     def __init__(self, found: str) -> None:
         super().__init__("PEER_UNTRUSTED", f"the roster's words are: {found}")

@@ -32,11 +32,12 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, load_node
+from keys.refusals import Cure, Exit, cured_by
 
 WARN_DAYS = 30
 MIN_FREE_BYTES = 1 << 30
 CALL_SECONDS = 5.0
-OURS_WRONG, PEER_WRONG = 6, 7
+OURS_WRONG, PEER_WRONG = Exit.UNVERIFIED, Exit.INCOMPLETE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +233,7 @@ async def _peer(
     except UnavailableError as error:
         return wrong(f"{address}: {error}", "is it running, and is this its address?")
     except RefusedError as error:
-        expired = error.code in ("KEY_SHEET_EXPIRED", "MANIFEST_EXPIRED")
+        expired = error.code in cured_by(Cure.RENEWAL)
         why = "what we hold of it has expired" if expired else "its certificate changed"
         return wrong(f"{address}: {error}", f"{why}: exchange node adopt its new manifest and key sheet")
     refused = await _call(home, keys, member.tls_ca, name, address)  # 3

@@ -40,10 +40,8 @@ ED25519, MLDSA44 = "witness", "witness-mldsa44"  # names in the key file
 class NoRosterError(RefusedError):
     """Nobody has said yet which logs this witness witnesses."""
 
-    exit_code = 5
-
     def __init__(self, home: Path) -> None:
-        super().__init__("ROSTER_UNKNOWN", f"{home}: no roster is trusted here yet")
+        super().__init__("NO_ROSTER", f"{home}: no roster is trusted here yet")
         self.hint = f"exchange witness trust --home {home} ROSTER"
 
 

@@ -24,9 +24,10 @@ from exchange.rpc.transport import status
 from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
+from keys.refusals import Cure, cured_by
 
 SHOW_SECONDS = 1.0  # receipts carry others' notes no more often
-UNKNOWN = ("NOT_A_MEMBER", "LANE_UNKNOWN")  # the peer has adopted what we have not, or the reverse
+UNKNOWN = cured_by(Cure.RECORDS)  # the peer has adopted what we have not, or the reverse
 Prove = Callable[[int, int], Awaitable[Sequence[bytes]]]
 
 

@@ -18,13 +18,12 @@ from keys.errors import RefusedError
 from keys.identity import AgencyId
 from keys.key_sheet import parse_key_sheet
 from keys.manifest import parse_manifest
+from keys.refusals import Cure, cured_by
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
 ADOPTABLE = (RecordKind.MANIFEST, RecordKind.KEY_SHEET)  # in this order: a sheet is signed by a key of the manifest
 # A record that cannot be adopted now is no fault of whoever tells of it: the stream goes on, and we without the record.
-NOBODYS_FAULT = frozenset(
-    {"KEY_SHEET_EXPIRED", "MANIFEST_EXPIRED", "ROSTER_EXPIRED", "KEY_EXPIRED", "SIGNER_UNKNOWN", "NOT_A_MEMBER"}
-)
+NOBODYS_FAULT = cured_by(Cure.RECORDS, Cure.RENEWAL)
 Fetch = Callable[[RecordKind, str, int], Awaitable[SignedPayload]]
 Held = dict[tuple[RecordKind, str], tuple[int, bytes]]
 

@@ -60,8 +60,6 @@ class SilentError(UnavailableError):
 class NobodyError(RefusedError):
     """No member has seen anything of the lost log."""
 
-    exit_code = 5
-
     def __init__(self, origin: str) -> None:
         super().__init__("NO_SUCH_BULLETIN", f"nobody holds a checkpoint of {origin}: there is nothing to go on from")
 

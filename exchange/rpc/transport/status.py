@@ -1,4 +1,4 @@
-"""The one table from our errors to gRPC's, and back.
+"""From our errors to gRPC's, by the table of ``keys.refusals``, and back.
 
 Every refusal travels as ``google.rpc.Status`` with ``ErrorInfo`` (the public code), for a bulletin's complaints with
 ``BadRequest``, for what may be tried again with ``RetryInfo``. What comes back is the same error again.
@@ -16,42 +16,20 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
-from audit.entry.entry import Outcome
 from audit.witness.witness import WitnessRefusal
 from exchange.rules.complaint import Complaint, RulesError
 from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.refusals import TABLE, is_public
 
 DOMAIN = "exchange"
 DETAILS = "grpc-status-details-bin"
-UNAVAILABLE, INTEGRITY = "UNAVAILABLE", "INTEGRITY"  # reasons that are no refusals
+UNAVAILABLE, INTEGRITY = UnavailableError.code, IntegrityError.code  # reasons that are no refusals
 MAX_COMPLAINTS = 8  # in a status, which must fit 8 KiB of metadata; a PublishResult carries them all
 MAX_MESSAGE = 500  # characters
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # of a tree
 
 _S = grpc.StatusCode
-_CODES: dict[grpc.StatusCode, tuple[str, ...]] = {
-    _S.UNAUTHENTICATED: ("PEER_UNTRUSTED",),
-    _S.PERMISSION_DENIED: ("NOT_A_MEMBER", "NOT_ALLOWED", "WRONG_MAKER", "AUTHOR_DIFFERS"),
-    _S.RESOURCE_EXHAUSTED: ("TOO_MANY", "TOO_LARGE"),
-    _S.NOT_FOUND: ("NO_SUCH_BULLETIN", "LANE_UNKNOWN", "ROSTER_UNKNOWN"),
-    _S.ALREADY_EXISTS: ("REPLAYED", "EQUIVOCATION"),
-    _S.OUT_OF_RANGE: ("LANE_GAP",),
-    _S.FAILED_PRECONDITION: (
-        "STALE_ROSTER",
-        "ROSTER_EXPIRED",
-        "MANIFEST_EXPIRED",
-        "KEY_SHEET_EXPIRED",
-        "KEY_EXPIRED",
-        "DISPATCH_EXPIRED",
-        "NO_RECIPIENT",
-        "TARGET_MISSING",
-        "NEEDS_RELEASE",
-        "KEY_GONE",
-        "CLOCK_DIFFERS",
-    ),
-    _S.ABORTED: ("LANE_FORK", "LANE_STOPPED", "LANE_HEAD_INVALID", "RECEIPT_INVALID"),
-}
-_STATUS = {code: status for status, codes in _CODES.items() for code in codes}  # what is not here: INVALID_ARGUMENT
+_STATUS = {row.code: _S.__members__[row.status] for row in TABLE.values() if row.status is not None}
 FORBIDDEN = 403  # a witness will not cosign this: the log, or its epoch, is not as it knows it
 NOT_EXTENDED = 422  # a witness holds what the checkpoint does not extend
 ELSEWHERE = 409  # a witness holds another size than it was asked from: no offence, and how a log learns it
@@ -76,8 +54,8 @@ class Aborts(Protocol):
 
 def status_of(error: Exception) -> tuple[grpc.StatusCode, status_pb2.Status]:
     """Say in gRPC's words what went wrong."""
-    if isinstance(error, RefusedError):
-        code = _STATUS.get(error.code, _S.INVALID_ARGUMENT)
+    if isinstance(error, RefusedError) and error.code in _STATUS:
+        code = _STATUS[error.code]
         details: list[Message] = [_info(error.code)]
         if isinstance(error, WitnessRefusal):
             code, details = _WITNESS[error.status], [_witness_info(error)]
@@ -86,13 +64,13 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, status_pb2.Status]:
         if isinstance(error, TooManyError):
             details.append(_retry(error.retry_after_seconds))
     elif isinstance(error, UnavailableError):
-        code, details = _S.UNAVAILABLE, [_info(UNAVAILABLE), _retry(error.retry_after_seconds)]
+        code, details = _STATUS[UNAVAILABLE], [_info(UNAVAILABLE), _retry(error.retry_after_seconds)]
     elif isinstance(error, IntegrityError):
         # Which file and which size is for the operator, not for the caller.
-        code, details = _S.DATA_LOSS, [_info(INTEGRITY)]
+        code, details = _STATUS[INTEGRITY], [_info(INTEGRITY)]
         error = IntegrityError("this node's own record contradicts itself; its operator must look")
     else:
-        code, details = _S.INTERNAL, []
+        code, details = _STATUS["FAULT"], []
         error = RuntimeError("the node failed; its log says where")
     status = status_pb2.Status(code=_NUMBERS[code], message=_line(str(error)))
     for detail in details:
@@ -106,6 +84,11 @@ class TooManyError(RefusedError):
     def __init__(self, message: str, retry_after_seconds: float) -> None:
         super().__init__("TOO_MANY", message)
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def exit_as(self) -> str:
+        """Return what is safe to retry: a quota fills again, while a number that is too large stays so."""
+        return UNAVAILABLE
 
 
 async def abort(context: Aborts, error: Exception) -> NoReturn:
@@ -146,7 +129,7 @@ def _made(
         return TooManyError(message, retry)
     if reason == "RULES" and complaints:
         return RulesError(complaints)
-    if reason in Outcome.__members__:
+    if is_public(reason):
         return RefusedError(reason, message)
     if reason == INTEGRITY:
         return IntegrityError(message)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from exchange.cli.exits import MEANINGS, failure_of
 from exchange.cli.main import COMMANDS, run
 from exchange.rules.complaint import Complaint, RulesError
+from keys.cli.ending import failure_of
 from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.refusals import MEANINGS
 from tests.support.running import type_line
 
 HEAVY = ("grpc", "structlog", "rich", "protovalidate", "cryptography", "nacl", "google.protobuf", "yaml", "apsw")
