@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audit.cli.shared import (
-    EXIT_INCOMPLETE,
-    EXIT_NONE,
-    EXIT_REFUTED,
-    EXIT_USAGE,
-    EXIT_VERIFIED,
-    earlier_epochs,
-    fail,
-    open_folder,
-    print_json,
-    safe,
-    told,
-    unfinished,
-)
+from audit.cli.shared import earlier_epochs, judging, open_folder, shown, working
 from audit.cli.verify import PROCESSES
+from keys.cli.ending import CommandError, print_json
+from keys.cli.options import JSON
+from keys.refusals import Exit
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.compare.pairing import Lanes, Lost, OneSided, Pairing, Side
@@ -38,32 +28,29 @@ FindRoster = Callable[[Path], "Roster | None"]
 @click.command()
 @click.argument("logs", metavar="LOG LOG...", nargs=-1, required=True)
 @click.option("--roster", "roster_file", metavar="FILE", help="Take the logs' keys and the members' names from here.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.pass_context
-def compare(ctx: click.Context, logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> None:
+@JSON
+def compare(logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> int:
     """Pair what agencies say they sent with what others say they received, and the reverse.
 
     LOG is a node's home with whatever earlier epochs it has kept, a log folder or a whole bundle; of one agency, each
     epoch once. Exit 0: nothing is one-sided. 7: something is, be it only under way, or was lost with an epoch, or a log is
     older than what its partner saw of it. 6: a log is refuted. 5: no such folder.
     """
-    run(ctx, logs, roster_file, as_json, lambda path: None)
+    return run(logs, roster_file, as_json, lambda path: None)
 
 
-def run(
-    ctx: click.Context, logs: Sequence[str], roster_file: str | None, as_json: bool, find_roster: FindRoster
-) -> None:
+def run(logs: Sequence[str], roster_file: str | None, as_json: bool, find_roster: FindRoster) -> int:
     """Compare logs; *find_roster* looks for a roster beside a log where none was given."""
     from audit.compare.pairing import compare as pair
 
     if len(logs) < 2:
-        fail(ctx, EXIT_USAGE, "two logs or more are compared", as_json)
+        raise click.UsageError("two logs or more are compared")
     logs = [each for log in logs for each in (log, *earlier_epochs(Path(log)))]
-    roster = _given_roster(ctx, roster_file, as_json)
-    sides, refuted = _sides(ctx, logs, roster, as_json)
+    roster = _given_roster(roster_file)
+    sides, refuted = _sides(logs, roster)
     if refuted:
         _tell_refuted(refuted, as_json)
-        ctx.exit(EXIT_REFUTED)
+        return Exit.UNVERIFIED
     beside = roster or next((each for log in logs if (each := find_roster(Path(log)))), None)
     names = {member.number: str(member.agency) for member in beside.members} if beside else {}
     found = pair(sides, names)
@@ -71,7 +58,7 @@ def run(
         print_json(to_json(found))
     else:
         _tell(sides, found)
-    ctx.exit(EXIT_INCOMPLETE if _one_sided(found) or found.lost or found.behind else EXIT_VERIFIED)
+    return Exit.INCOMPLETE if _one_sided(found) or found.lost or found.behind else Exit.DONE
 
 
 def _one_sided(found: "Pairing") -> "list[OneSided]":
@@ -79,42 +66,35 @@ def _one_sided(found: "Pairing") -> "list[OneSided]":
     return sorted((*found.one_sided, *found.under_way))
 
 
-def _given_roster(ctx: click.Context, roster_file: str | None, as_json: bool) -> "Roster | None":
-    from keys.errors import RefusedError
+def _given_roster(roster_file: str | None) -> "Roster | None":
     from keys.roster import load_signed, verify_first_roster
 
     if roster_file is None:
         return None
-    try:
+    with judging(roster_file):
         return verify_first_roster(load_signed(Path(roster_file)))
-    except FileNotFoundError:
-        fail(ctx, EXIT_NONE, f"{roster_file}: no such file", as_json)
-    except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, told(roster_file, error), as_json)
 
 
-def _sides(
-    ctx: click.Context, logs: Sequence[str], roster: "Roster | None", as_json: bool
-) -> "tuple[list[Side], list[tuple[str, str]]]":
+def _sides(logs: Sequence[str], roster: "Roster | None") -> "tuple[list[Side], list[tuple[str, str]]]":
     """Open and verify every log; return those that hold, and (log, verdict) of those that do not."""
     sides: list[Side] = []
     refuted: list[tuple[str, str]] = []
     for log in logs:
-        side, verdict = _side(ctx, log, roster, as_json)
+        side, verdict = _side(log, roster)
         if side is None:
             refuted.append((log, verdict))
             continue
         double = next((each for each in sides if side.number == each.number or side.agency == each.agency), None)
         if double is not None and (double.number, double.agency) != (side.number, side.agency):
             why = f"{log}: {side.agency}'s log gives it number {side.number}; {double.agency} is {double.number}"
-            fail(ctx, EXIT_USAGE, why, as_json)
+            raise click.UsageError(why)
         if any((each.number, each.epoch) == (side.number, side.epoch) for each in sides):
-            fail(ctx, EXIT_USAGE, f"{log}: a second log of {side.agency}; each epoch is given once", as_json)
+            raise click.UsageError(f"{log}: a second log of {side.agency}; each epoch is given once")
         sides.append(side)
     return sides, refuted
 
 
-def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) -> "tuple[Side | None, str]":
+def _side(log: str, roster: "Roster | None") -> "tuple[Side | None, str]":
     from audit.compare.pairing import Side, own_number
     from audit.note.epochs import epoch_of_origin
     from audit.tiles.bundle_folder import BundleFolder
@@ -125,18 +105,15 @@ def _side(ctx: click.Context, log: str, roster: "Roster | None", as_json: bool) 
     from keys.errors import RefusedError
 
     try:
-        folder = BundleFolder(Path(log)) if Path(log).is_file() else open_folder(ctx, log, as_json)
+        folder = BundleFolder(Path(log)) if Path(log).is_file() else open_folder(log)
         key = log_key(roster, _origin(folder)) if roster is not None else None
         if isinstance(folder, BundleFolder) and not folder.is_whole():
-            fail(ctx, EXIT_INCOMPLETE, f"{log}: it holds a part of a log; all entries are compared or none", as_json)
+            raise CommandError("NOT_CHECKED", f"{log}: it holds a part of a log; all entries are compared or none")
         require_whole(folder)
-        try:
-            report = verify_log(
-                folder.root, key=SourcedKey(key, "of the roster") if key is not None else None, processes=PROCESSES
-            )
-        except OSError as error:
-            fail(ctx, EXIT_INCOMPLETE, f"{log}: {unfinished(error)}", as_json)
-        if report.exit_code == EXIT_REFUTED or report.origin is None or report.size is None:
+        given = SourcedKey(key, "of the roster") if key is not None else None
+        with working(log):
+            report = verify_log(folder.root, key=given, processes=PROCESSES)
+        if report.is_refuted or report.origin is None or report.size is None:
             return None, report.verdict
         agency = report.origin.partition(".")[0].upper()
         number, epoch = own_number(folder, report.size), epoch_of_origin(report.origin)
@@ -198,13 +175,13 @@ def _tell_refuted(refuted: Sequence[tuple[str, str]], as_json: bool) -> None:
         print_json({"pairs": 0, "one_sided": [], "refuted": rows})
         return
     for log, verdict in refuted:
-        print(f"{safe(log)}: {safe(verdict)}")
+        print(f"{shown(log)}: {shown(verdict)}")
     print("Nothing was compared. Keep these files as they are: they are the evidence.")
 
 
 def _say(text: str) -> None:
     """Print a line; a log without a trusted key may call itself anything."""
-    print(safe(text))
+    print(shown(text))
 
 
 def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:

@@ -6,7 +6,10 @@ from uuid import UUID
 
 import click
 
-from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, print_json, safe, told
+from audit.cli.shared import judging, shown
+from audit.cli.verify import given_key
+from keys.cli.ending import print_json
+from keys.refusals import Exit
 
 if TYPE_CHECKING:
     from audit.cli.verify_options import VerifyOptions
@@ -15,27 +18,23 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 8  # a bulletin is not nested deeper
 
 
-def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> None:
+def verify_file(path: Path, options: "VerifyOptions") -> int:
     """Verify a disclosure under the log's key; without one there is nothing to hold it against."""
     from audit.note.checkpoint import parse_note
     from audit.note.tlogproof import parse_proof
     from audit.record.commitments import SLOTS
     from audit.record.disclosure import MAX_FILE_BYTES, parse_disclosure, verify_disclosure
-    from keys.errors import RefusedError
 
     if not options.key_text and not options.roster_file:
-        fail(ctx, EXIT_USAGE, "a disclosure needs the log's key: --key VKEY or --roster FILE", options.as_json)
-    try:
+        raise click.UsageError("a disclosure needs the log's key: --key VKEY or --roster FILE")
+    with judging(str(path)):
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
         disclosure = parse_disclosure(data.decode("utf-8"))
         origin = parse_note(parse_proof(disclosure.proof).note).checkpoint.origin
-        key = _key_of(ctx, origin, options)
+    key = _key_of(origin, options)
+    with judging(str(path)):
         found = verify_disclosure(disclosure, key)
-    except UnicodeDecodeError:
-        fail(ctx, EXIT_REFUTED, f"{path}: not UTF-8 text", options.as_json)
-    except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{path}: {error}", options.as_json)
     kind = getattr(found.body.kind, "name", str(found.body.kind))
     if options.as_json:
         print_json(
@@ -47,36 +46,31 @@ def verify_file(ctx: click.Context, path: Path, options: "VerifyOptions") -> Non
                 "entry": found.index,
                 "kind": kind,
                 "bulletin": str(UUID(bytes=found.body.bulletin_id)),
-                "fields": {each.field: shown(each.value) for each in found.fields},
+                "fields": {each.field: texts_of(each.value) for each in found.fields},
                 "steps": [],
             }
         )
-        return
-    print(safe(f"{found.checkpoint.origin}, entry {found.index} of {found.checkpoint.size:,}: {kind}"))
+        return Exit.DONE
+    print(shown(f"{found.checkpoint.origin}, entry {found.index} of {found.checkpoint.size:,}: {kind}"))
     print(f"bulletin {UUID(bytes=found.body.bulletin_id)}")
     for each in found.fields:
-        print(f"  {each.field:<11} {safe(' · '.join(shown(each.value)))}  ok")
+        print(f"  {each.field:<11} {shown(' · '.join(texts_of(each.value)))}  ok")
     print(f"Verified: {len(found.fields)} of {len(SLOTS)} fields are what the log committed to; the others stay shut.")
+    return Exit.DONE
 
 
-def _key_of(ctx: click.Context, origin: str, options: "VerifyOptions") -> "VerifierKey":
+def _key_of(origin: str, options: "VerifyOptions") -> "VerifierKey":
     """Return the log's key as the options name it; what is wrong with them is not the disclosure's fault."""
-    from audit.note.checkpoint import parse_verifier_key
     from audit.verify.trust import key_of_origin
-    from keys.errors import RefusedError
 
+    if options.key_text:
+        return given_key(options.key_text)
     name = options.roster_file or ""
-    try:
-        return parse_verifier_key(options.key_text) if options.key_text else key_of_origin(Path(name), origin)[0]
-    except FileNotFoundError:
-        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
-    except (RefusedError, OSError) as error:
-        if options.key_text:
-            fail(ctx, EXIT_USAGE, f"--key: {str(error).removeprefix('checkpoint: ')}", options.as_json)
-        fail(ctx, EXIT_REFUTED, told(name, error), options.as_json)
+    with judging(name):
+        return key_of_origin(Path(name), origin)[0]
 
 
-def shown(value: bytes) -> list[str]:
+def texts_of(value: bytes) -> list[str]:
     """Return a field's texts and numbers in the order of its bytes; what is neither is given in hex.
 
     The bytes are what was signed and verified; this is only a way to look at them.

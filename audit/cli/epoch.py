@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, fail, told
+from audit.cli.shared import judging
 
 if TYPE_CHECKING:
     from audit.cli.verify_options import VerifyOptions
@@ -14,38 +14,30 @@ if TYPE_CHECKING:
     from keys.dsse import SignedPayload
 
 
-def epoch_end(ctx: click.Context, folder: "TileFolder", options: "VerifyOptions") -> "EpochEnd | None":
+def epoch_end(folder: "TileFolder", options: "VerifyOptions") -> "EpochEnd | None":
     """Read where the epoch before the folder's ended; None where no manifest was given."""
-    from keys.errors import RefusedError
     from keys.roster import load_signed
 
     if not options.manifest_file:
-        return _end_in_bundle(ctx, folder, options)
+        return _end_in_bundle(folder, options)
     if not options.roster_file:
         raise click.UsageError("--manifest is verified under the agency's root, which --roster names")
-    try:
+    with judging(options.manifest_file):
         return _end(Path(options.roster_file), load_signed(Path(options.manifest_file)), folder)
-    except FileNotFoundError as error:
-        fail(ctx, EXIT_NONE, f"{error.filename}: no such file", options.as_json)
-    except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, told(options.manifest_file, error), options.as_json)
 
 
-def _end_in_bundle(ctx: click.Context, folder: "TileFolder", options: "VerifyOptions") -> "EpochEnd | None":
+def _end_in_bundle(folder: "TileFolder", options: "VerifyOptions") -> "EpochEnd | None":
     """Take the manifest that a bundle holds, as little believed as any: the roster's root key must have signed it."""
     from audit.tiles.bundle_folder import BundleFolder
     from keys.dsse import SignedPayload
-    from keys.errors import RefusedError
 
     if not isinstance(folder, BundleFolder) or not options.roster_file:
         return None
     name = next((each for each in folder.tar.members if each.startswith("manifests/")), None)
     if name is None:
         return None
-    try:
+    with judging(name):
         return _end(Path(options.roster_file), SignedPayload.decode(folder.tar.read(name)), folder)
-    except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{name}: {error}", options.as_json)
 
 
 def _end(roster_file: Path, signed: "SignedPayload", folder: "TileFolder") -> "EpochEnd | None":

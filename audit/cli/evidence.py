@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, RENDER, fail, print_json, told
+from audit.cli.shared import judging
 from audit.cli.verify import report_json
 from audit.cli.verify_options import VerifyOptions
 from audit.evidence.verify import Render, verify_evidence
 from audit.evidence.zip import MAGIC, MAX_ARCHIVE_BYTES
 from audit.verify.verdict import OK, Report
+from keys.cli.ending import print_json
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.roster import load_signed, parse_roster, verify_first_roster
@@ -26,38 +27,31 @@ def is_evidence(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
-def verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
-    """Verify an evidence file, report, and end with the exit code."""
-    given = _roster(ctx, options)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ARCHIVE_BYTES + 1)
-    except OSError as error:
-        fail(ctx, EXIT_REFUTED, f"{path}: cannot be read: {error.strerror}", options.as_json)
-    report = verify_evidence(data, given=given, render=_render(ctx), authority=_authority(ctx, options))
+def verify_file(path: Path, options: VerifyOptions) -> int:
+    """Verify an evidence file, report, and return the exit code."""
+    given = _roster(options)
+    with judging(str(path)), path.open("rb") as file:
+        data = file.read(MAX_ARCHIVE_BYTES + 1)
+    report = verify_evidence(data, given=given, render=_render(options), authority=_authority(options))
     if options.as_json:
         print_json(report_json(report))
     else:
         _print(report)
-    ctx.exit(report.exit_code)
+    return report.exit_code
 
 
-def _roster(ctx: click.Context, options: VerifyOptions) -> SignedPayload | None:
+def _roster(options: VerifyOptions) -> SignedPayload | None:
     name = options.roster_file
     if name is None:
         return None
-    try:
+    with judging(name):
         given = load_signed(Path(name))
         if parse_roster(given.payload).version == 1:  # a later one is verified as a part of the file's own chain
             verify_first_roster(given)
-    except FileNotFoundError:
-        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
-    except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, told(name, error), options.as_json)
     return given
 
 
-def _authority(ctx: click.Context, options: VerifyOptions) -> "tuple[Certificate, ...] | None":
+def _authority(options: VerifyOptions) -> "tuple[Certificate, ...] | None":
     from audit.verify.rfc3161 import MAX_AUTHORITY_BYTES, load_authority
 
     name = options.tsa_file
@@ -67,17 +61,16 @@ def _authority(ctx: click.Context, options: VerifyOptions) -> "tuple[Certificate
         with Path(name).open("rb") as file:
             return load_authority(file.read(MAX_AUTHORITY_BYTES), name)
     except FileNotFoundError:
-        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
+        raise
     except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_USAGE, str(error), options.as_json)
+        raise click.UsageError(str(error)) from error
 
 
-def _render(ctx: click.Context) -> Render | None:
+def _render(options: VerifyOptions) -> Render | None:
     """Find how the exchange words a statement; ``exchange-audit`` knows no bulletins and leaves that unchecked."""
-    place = (ctx.obj or {}).get(RENDER)
-    if place is None:
+    if options.render is None:
         return None
-    module, _, function = place.partition(":")
+    module, _, function = options.render.partition(":")
     found: Render = getattr(import_module(module), function)
     return found
 
@@ -89,5 +82,5 @@ def _print(report: Report) -> None:
         detail = step.detail if step.result == OK else f"{step.result}: {step.detail}"
         print(f"  {step.step:>2} {step.name:<10} {safe_text(detail, None)}{'  ok' if step.result == OK else ''}")
     print(f"{safe_text(report.verdict[0].upper() + report.verdict[1:], None)}.")
-    if report.exit_code == EXIT_REFUTED:
+    if report.is_refuted:
         print("Keep this file as it is.")

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from keys.cli.ending import CommandError
+
 HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content
 
 
 class Shape(NamedTuple):
-    """A kind of file: how its first ``HEAD_BYTES`` tell it, and ``module:function(ctx, path, options)`` to verify it.
+    """A kind of file: how its first ``HEAD_BYTES`` tell it, and ``module:function(path, options)`` to verify it.
 
-    The function prints its own report and ends with ``ctx.exit(code)``. An option that the kind does not take is
+    The function prints its own report and returns the exit code. An option that the kind does not take is
     refused: who asks for a check must not be told "verified" without it.
     """
 
@@ -66,7 +68,7 @@ def shape_of(path: Path) -> Shape:
     """Return what a file is, by its first bytes.
 
     Raises:
-        LookupError: It is of no kind that can be verified; the message says so.
+        CommandError: REFUTED: it is of no kind that can be verified, and a broken file is never "nothing there".
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
@@ -74,4 +76,5 @@ def shape_of(path: Path) -> Shape:
     for shape in SHAPES:
         if shape.is_one(head):
             return shape
-    raise LookupError("neither " + " nor ".join(["a log folder", *(shape.name for shape in SHAPES)]))
+    kinds = " nor ".join(["a log folder", *(shape.name for shape in SHAPES)])
+    raise CommandError("REFUTED", f"{path}: neither {kinds}")

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.cli.shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, print_json, safe
+from audit.cli.shared import earlier_epochs, judging, open_folder, shown
 from audit.cli.verify import log_report
 from audit.cli.verify_options import VerifyOptions
+from keys.cli.ending import CommandError, print_json
+from keys.cli.options import JSON
+from keys.refusals import Exit
 
 if TYPE_CHECKING:
     from audit.compare.overdue import Overdue, Retention
@@ -22,39 +25,31 @@ WITNESSES = "witnesses.vkeys"
 @click.argument("directory", metavar="DIR")
 @click.option("--key", "key_text", metavar="VKEY", help="The log's key, from somebody you trust: NAME+HASH+BASE64.")
 @click.option("--roster", "roster_file", metavar="FILE", help="Take the log's key and its witnesses from this roster.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.pass_context
-def retention(ctx: click.Context, directory: str, key_text: str | None, roster_file: str | None, as_json: bool) -> None:
-    """List bulletins that a log keeps past their day: neither erased nor on hold.
-
-    DIR is a log folder, a node's home (with whatever earlier epochs it has kept) or a bundle. The hour is that of the
-    newest cosigned checkpoint. Exit 0: nothing is overdue. 7: something is, or entries are missing. 6: the log is refuted. 5: no such log.
-    """
+@JSON
+def retention(directory: str, key_text: str | None, roster_file: str | None, as_json: bool) -> int:
     from audit.compare.overdue import check_retention
     from audit.verify.bundle import require_whole
-    from keys.errors import RefusedError
 
     if key_text and roster_file:
         raise click.UsageError("--key and --roster name the same thing: give one of them")
     options = VerifyOptions(key_text=key_text, roster_file=roster_file, against=(), as_json=as_json)
     try:
-        folder = _log_at(ctx, directory, as_json)
-        require_whole(folder)
-        report = log_report(ctx, folder, options, whole=_is_whole(folder))
-        if report.exit_code == EXIT_REFUTED:
-            fail(ctx, EXIT_REFUTED, f"{directory}: {report.verdict}", as_json)
-        earlier = _earlier(ctx, directory, options)
-        found = check_retention(folder, _policy(folder, directory, roster_file), earlier)
+        with judging(directory):
+            folder = _log_at(directory)
+            require_whole(folder)
+            report = log_report(folder, options, whole=_is_whole(folder))
+            if report.is_refuted:
+                raise CommandError("REFUTED", f"{directory}: {report.verdict}")
+            earlier = _earlier(directory, options)
+            found = check_retention(folder, _policy(folder, directory, roster_file), earlier)
     except LookupError as error:
-        fail(ctx, EXIT_NONE, f"{directory}: {error.args[0]}", as_json)
-    except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"{directory}: {error}", as_json)
+        raise CommandError("NO_SUCH_ENTRY", f"{directory}: {error.args[0]}") from error
     if as_json:
         print_json({"overdue": [_to_json(each, found) for each in found.overdue]})
     else:
         for line in to_lines(found):
-            print(safe(line))
-    ctx.exit(EXIT_INCOMPLETE if found.overdue or not found.whole else 0)
+            click.echo(shown(line))
+    return Exit.INCOMPLETE if found.overdue or not found.whole else Exit.DONE
 
 
 def to_lines(found: "Retention") -> list[str]:
@@ -74,25 +69,22 @@ def to_lines(found: "Retention") -> list[str]:
     return lines
 
 
-def _log_at(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
-    from audit.cli.shared import open_folder
+def _log_at(directory: str) -> "TileFolder":
     from audit.tiles.bundle_folder import folder_at
 
     path = Path(directory)
-    return folder_at(path) if path.is_file() else open_folder(ctx, directory, as_json)
+    return folder_at(path) if path.is_file() else open_folder(directory)
 
 
-def _earlier(ctx: click.Context, directory: str, options: VerifyOptions) -> "list[TileFolder]":
+def _earlier(directory: str, options: VerifyOptions) -> "list[TileFolder]":
     """Open and verify the logs of earlier epochs that a home has kept; a refuted one ends the command."""
-    from audit.cli.shared import earlier_epochs, open_folder
-
     found = []
     for path in earlier_epochs(Path(directory)):
-        folder = open_folder(ctx, path, options.as_json)
+        folder = open_folder(path)
         # A key that was given is the newest epoch's by its name; an earlier log is then checked under its own.
-        report = log_report(ctx, folder, replace(options, key_text=None), whole=True)
-        if report.exit_code == EXIT_REFUTED:
-            fail(ctx, EXIT_REFUTED, f"{path}: {report.verdict}", options.as_json)
+        report = log_report(folder, replace(options, key_text=None), whole=True)
+        if report.is_refuted:
+            raise CommandError("REFUTED", f"{path}: {report.verdict}")
         found.append(folder)
     return found
 

@@ -1,29 +1,33 @@
-"""What the auditor's commands have in common: where a log is, how a command ends, and words that steer no terminal."""
+"""What the auditor's commands have in common: where a log is, and whose fault it is where a file is not as it should be."""
 
-import json
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-import click
-
+from keys.cli.ending import CommandError
+from keys.errors import RefusedError
 from keys.files import PUBLIC, write_file
+from keys.text import safe_text
 
 if TYPE_CHECKING:  # loaded by the commands that need them: help stays quick
     from audit.tiles.tiles import TileFolder
 
-EXIT_VERIFIED, EXIT_USAGE, EXIT_NONE, EXIT_REFUTED, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 5, 6, 7, 130
 RENDER = "evidence-render"  # in the context's object: module:function that words a bulletin, where the exchange is
 
 
-def open_folder(ctx: click.Context, directory: str, as_json: bool) -> "TileFolder":
-    """Return the log in a log folder or a node's home, or end with 5."""
+def open_folder(directory: str) -> "TileFolder":
+    """Return the log in a log folder or a node's home.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
     from audit.tiles.tile_names import CHECKPOINT
     from audit.tiles.tiles import TileFolder
 
     root = Path(directory)
     if not root.is_dir():
-        fail(ctx, EXIT_NONE, f"{directory}: no such folder", as_json)
+        raise FileNotFoundError(2, "no such folder", directory)
     if not (root / CHECKPOINT).exists() and (root / "log" / CHECKPOINT).exists():
         root /= "log"
     return TileFolder(root)
@@ -37,48 +41,62 @@ def earlier_epochs(home: Path) -> list[str]:
     return [str(path) for path in sorted(found, key=lambda each: (len(each.name), each.name))]
 
 
-def fail(ctx: click.Context, code: int, message: str, as_json: bool) -> NoReturn:
-    """End a command with one line, or with --json one object."""
-    if as_json and ctx.info_name == "verify":
-        print_json({"verdict": f"not verified: {message}", "origin": None, "size": None, "root": None, "steps": []})
-    elif as_json:
-        print_json({"ok": False, "message": message})
-    else:
-        print(f"{ctx.find_root().info_name}: error: {safe(message)}", file=sys.stderr)
-    ctx.exit(code)
+@contextmanager
+def judging(name: str, code: str = "REFUTED") -> Iterator[None]:
+    """End a command with *code* where what is read under this name is broken; where it is missing, as a missing file.
+
+    Raises:
+        CommandError: With the name once, and what is wrong.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (RefusedError, OSError, UnicodeDecodeError) as error:
+        raise CommandError(code, fault_of(name, error)) from error
 
 
-def told(name: str, error: Exception) -> str:
-    """Say what is wrong with a file that was named, and its name once."""
+def fault_of(name: str, error: Exception) -> str:
+    """Return what is wrong with a file that was named, and its name once."""
     if isinstance(error, OSError):
         return f"{name}: cannot be read: {error.strerror}"
     if isinstance(error, UnicodeDecodeError):
         return f"{name}: not UTF-8"
-    return f"{name}: {str(error).removeprefix(name).removeprefix(' ')}"
+    return f"{name}: {str(error).removeprefix(name).lstrip(': ')}"
 
 
-def unfinished(error: OSError) -> str:
-    """Say what this machine lacked for a verification; the log has no part in it."""
-    if isinstance(error, ChildProcessError):
-        return f"nothing was decided: {error}"  # killed, as a rule because memory ran out
-    return f"temporary files of a long log could not be written: {error.strerror}; TMPDIR names their folder"
+@contextmanager
+def working(name: str = "") -> Iterator[None]:
+    """End a command as not checked where this machine lacked something; the log, read without raising, has no part in it.
+
+    Raises:
+        CommandError: NOT_CHECKED.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ChildProcessError):
+            why = f"nothing was decided: {error}"  # killed, as a rule because memory ran out
+        else:
+            why = f"temporary files of a long log could not be written: {error.strerror}; TMPDIR names their folder"
+        raise CommandError("NOT_CHECKED", f"{name}: {why}" if name else why) from error
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print the one object of --json."""
-    print(json.dumps(value))
+def shown(text: str) -> str:
+    """Return the whole of a text, fit for a terminal, on one line."""
+    return safe_text(text, None)
 
 
-def safe(text: str) -> str:
-    """Keep whatever a file says from steering the terminal."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+def write_new(path: str, data: bytes) -> None:
+    """Write a file that is not there yet, whole or not at all.
 
-
-def write_new(ctx: click.Context, path: str, data: bytes, as_json: bool = False) -> None:
-    """Write a file that is not there yet, whole or not at all, or end with 2."""
+    Raises:
+        FileExistsError: It is there.
+        CommandError: NOT_WRITTEN.
+    """
     try:
         write_file(Path(path), data, mode=PUBLIC)
-    except FileExistsError:
-        fail(ctx, EXIT_USAGE, f"{path} is there already", as_json)
+    except FileExistsError as error:
+        raise FileExistsError(17, "it is there already", path) from error
     except OSError as error:
-        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)
+        raise CommandError("NOT_WRITTEN", f"{path} cannot be written: {error.strerror}") from error

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, fail
+from keys.cli.ending import CommandError
 
 if TYPE_CHECKING:
     from audit.cli.verify_options import VerifyOptions
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def add_stamps(
-    ctx: click.Context,
     folder: "TileFolder",
     options: "VerifyOptions",
     key: "VerifierKey | None",
@@ -29,17 +26,17 @@ def add_stamps(
     from audit.verify.timestamps import check_stamps, read_tokens, with_stamps
     from keys.errors import RefusedError
 
-    if options.tsa_file is None or report.exit_code == EXIT_REFUTED:
+    if options.tsa_file is None or report.is_refuted:
         return report
     if options.stamps and not Path(options.stamps).is_dir():
-        fail(ctx, EXIT_NONE, f"--stamps {options.stamps}: no such folder", options.as_json)
+        raise FileNotFoundError(2, "no such folder", options.stamps)
     try:
         with Path(options.tsa_file).open("rb") as file:
             trusted = load_authority(file.read(MAX_AUTHORITY_BYTES), options.tsa_file)
         tokens = read_tokens(folder, Path(options.stamps) if options.stamps else None)
         key = key or parse_verifier_key(folder.key_text().strip())
         return with_stamps(report, check_stamps(folder, key, tokens, trusted, rules.policy if rules else None))
-    except FileNotFoundError as error:
-        fail(ctx, EXIT_NONE, f"{error.filename}: no such file", options.as_json)
+    except FileNotFoundError:
+        raise
     except (RefusedError, OSError) as error:
-        fail(ctx, EXIT_REFUTED, f"--tsa-ca: {error}", options.as_json)
+        raise CommandError("REFUTED", f"--tsa-ca: {error}") from error

@@ -5,6 +5,7 @@ refused with 6: a broken file is never "nothing there".
 """
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,24 +13,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audit.cli.epoch import epoch_end
-from audit.cli.shared import (
-    EXIT_INCOMPLETE,
-    EXIT_NONE,
-    EXIT_REFUTED,
-    EXIT_USAGE,
-    fail,
-    open_folder,
-    print_json,
-    safe,
-    told,
-    unfinished,
-)
+from audit.cli.shared import RENDER, judging, open_folder, shown, working
 from audit.cli.verify_options import VerifyOptions
+from keys.cli.ending import CommandError, print_json
+from keys.cli.options import JSON
+from keys.refusals import Exit, row_of
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.note.checkpoint import VerifierKey
+    from audit.note.epochs import EpochEnd
     from audit.tiles.tiles import TileFolder
     from audit.verify.external_checkpoints import Outside
+    from audit.verify.trust_steps import SourcedKey
     from audit.verify.verdict import Report
     from audit.verify.witnesses import WitnessRules
 
@@ -90,7 +85,7 @@ def _takes_one(parameter: click.Parameter) -> bool:
 )
 @click.option("--tsa-ca", "tsa_file", metavar="FILE", help="Whose time stamps count: an authority's certificate, PEM.")
 @click.option("--stamps", metavar="DIR", help="Tokens that you kept, N.tsr with N.note; else those beside the log.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@JSON
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -105,7 +100,7 @@ def verify(
     tsa_file: str | None,
     stamps: str | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Recompute a log from its files and say what was checked and what was not.
 
     DIR is a log folder or a node's home, or a file: a bundle, evidence, or the two notes of a fork.
@@ -130,145 +125,135 @@ def verify(
         tsa_file=tsa_file,
         stamps=stamps,
         manifest_file=manifest_file,
+        render=(ctx.obj or {}).get(RENDER),
     )
     path = Path(directory)
-    if path.is_file():
-        _verify_file(ctx, path, options)
-    else:
-        verify_folder(ctx, directory, options)
+    try:
+        return _verify_file(path, options) if path.is_file() else verify_folder(directory, options)
+    except CommandError as error:
+        if row_of(error.code).exit_code in (Exit.UNVERIFIED, Exit.INCOMPLETE):  # a verdict, which keeps its form
+            error.answer = _not_verified(str(error))
+        raise
 
 
-def _verify_file(ctx: click.Context, path: Path, options: VerifyOptions) -> None:
+def _not_verified(why: str) -> dict[str, Any]:
+    """Return the verdict on what could not be read so far that any step was made."""
+    return {"verdict": f"not verified: {why}", "origin": None, "size": None, "root": None, "steps": []}
+
+
+def _verify_file(path: Path, options: VerifyOptions) -> int:
     from audit.cli.file_kinds import FLAGS, shape_of
 
-    try:
+    with judging(str(path)):
         shape = shape_of(path)
-    except OSError as error:
-        fail(ctx, EXIT_REFUTED, f"{path}: cannot be read: {error.strerror}", options.as_json)
-    except LookupError as error:
-        fail(ctx, EXIT_REFUTED, f"{path}: {error}", options.as_json)
     asked = [name for name in FLAGS if getattr(options, name)]
     if odd := [name for name in asked if name not in shape.takes]:
         taken = " and ".join(flag for name, flag in FLAGS.items() if name in shape.takes)
-        why = f"{path}: {shape.name}, which takes {taken}, but not {FLAGS[odd[0]]}"
-        fail(ctx, EXIT_USAGE, why, options.as_json)
+        raise click.UsageError(f"{path}: {shape.name}, which takes {taken}, but not {FLAGS[odd[0]]}")
     module, _, function = shape.verify.partition(":")
-    getattr(import_module(module), function)(ctx, path, options)
+    verified: Callable[[Path, VerifyOptions], int] = getattr(import_module(module), function)
+    return verified(path, options)
 
 
-def verify_folder(ctx: click.Context, directory: str, options: VerifyOptions) -> None:
-    """Verify a log folder or the log of a node's home, report, and end with the exit code."""
-    folder = open_folder(ctx, directory, options.as_json)
-    end_with(ctx, log_report(ctx, folder, options), options.as_json)
+def verify_folder(directory: str, options: VerifyOptions) -> int:
+    """Verify a log folder or the log of a node's home, report, and return the exit code."""
+    return report_on(log_report(open_folder(directory), options), options.as_json)
 
 
-def log_report(ctx: click.Context, folder: "TileFolder", options: VerifyOptions, *, whole: bool = True) -> "Report":
+def log_report(folder: "TileFolder", options: VerifyOptions, *, whole: bool = True) -> "Report":
     """Verify a log as the options say; *whole* is False where not all of its entries are here."""
     from audit.cli.timestamps import add_stamps
+    from audit.verify.trust_steps import SourcedKey
 
-    key, source = log_key(ctx, folder, options)
-    rules = witness_rules(ctx, folder, options)
-    try:
-        report = _entries_report(ctx, folder, options, key, source, rules, whole)
-    except OSError as error:  # never the log's fault: it is read without raising
-        fail(ctx, EXIT_INCOMPLETE, unfinished(error), options.as_json)
-    return add_stamps(ctx, folder, options, key, rules, report)
+    key, source = log_key(folder, options)
+    given = SourcedKey(key, source) if key is not None else None
+    rules = witness_rules(folder, options)
+    outside = [read_outside(name, folder) for name in options.against]
+    before = epoch_end(folder, options)
+    if whole and options.since_file is None:
+        from audit.verify.verify import verify_log
+
+        with working():
+            report = verify_log(
+                folder.root, key=given, outside=outside, processes=PROCESSES, witnesses=rules, before=before
+            )
+    else:
+        report = _report_since(folder, options, given, outside, rules, before)
+    return add_stamps(folder, options, key, rules, report)
 
 
-def _entries_report(
-    ctx: click.Context,
+def _report_since(
     folder: "TileFolder",
     options: VerifyOptions,
-    key: "VerifierKey | None",
-    source: str,
+    key: "SourcedKey | None",
+    outside: "list[Outside]",
     rules: "WitnessRules | None",
-    whole: bool,
+    before: "EpochEnd | None",
 ) -> "Report":
     from audit.verify.incremental import verify_since
-    from audit.verify.trust_steps import SourcedKey
-    from audit.verify.verify import verify_log
     from keys.errors import RefusedError
 
-    outside = [read_outside(ctx, name, folder, options.as_json) for name in options.against]
-    if whole and options.since_file is None:
-        return verify_log(
-            folder.root,
-            key=SourcedKey(key, source) if key is not None else None,
-            outside=outside,
-            processes=PROCESSES,
-            witnesses=rules,
-            before=epoch_end(ctx, folder, options),
-        )
-    old = read_outside(ctx, options.since_file, folder, options.as_json) if options.since_file else None
+    old = read_outside(options.since_file, folder) if options.since_file else None
     try:
-        return verify_since(
-            folder.root,
-            old=old,
-            key=SourcedKey(key, source) if key is not None else None,
-            outside=outside,
-            witnesses=rules,
-            before=epoch_end(ctx, folder, options),
-        )
+        with working():
+            return verify_since(folder.root, old=old, key=key, outside=outside, witnesses=rules, before=before)
     except RefusedError as error:
         why = str(error).removeprefix(f"{options.since_file}: ")
-        fail(ctx, EXIT_REFUTED, f"--from-checkpoint {options.since_file}: {why}", options.as_json)
+        raise CommandError("REFUTED", f"--from-checkpoint {options.since_file}: {why}") from error
 
 
-def end_with(ctx: click.Context, report: "Report", as_json: bool) -> None:
-    """Print a report and end with its exit code."""
+def report_on(report: "Report", as_json: bool) -> int:
+    """Print a report and return its exit code."""
     if as_json:
         print_json(report_json(report))
     else:
         print_report(report)
-    ctx.exit(report.exit_code)
+    return report.exit_code
 
 
-def log_key(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "tuple[VerifierKey | None, str]":
+def log_key(folder: "TileFolder", options: VerifyOptions) -> "tuple[VerifierKey | None, str]":
     """Return the log's key and where it is from, as the options name it; None where they name none."""
-    from audit.note.checkpoint import parse_verifier_key
-    from keys.errors import RefusedError
-
     if options.key_text:
-        try:
-            return parse_verifier_key(options.key_text), "given"
-        except RefusedError as error:
-            fail(ctx, EXIT_USAGE, f"--key: {str(error).removeprefix('checkpoint: ')}", options.as_json)
+        return given_key(options.key_text), "given"
     if options.roster_file:
         from audit.verify.trust import key_of_origin
 
-        origin = _origin(ctx, folder, options)
-        try:
+        origin = _origin(folder)
+        with judging(options.roster_file):
             return key_of_origin(Path(options.roster_file), origin)
-        except FileNotFoundError:
-            fail(ctx, EXIT_NONE, f"{options.roster_file}: no such file", options.as_json)
-        except (RefusedError, OSError) as error:
-            fail(ctx, EXIT_REFUTED, told(options.roster_file, error), options.as_json)
     return None, ""
 
 
-def _origin(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> str:
-    """Read whose log it says it is; a checkpoint that cannot be read is the log's fault, not the roster's."""
-    from audit.note.checkpoint import parse_note
+def given_key(text: str) -> "VerifierKey":
+    """Read the value of ``--key``."""
+    from audit.note.checkpoint import parse_verifier_key
     from keys.errors import RefusedError
 
     try:
-        return parse_note(folder.note()).checkpoint.origin
+        return parse_verifier_key(text)
     except RefusedError as error:
-        fail(ctx, EXIT_REFUTED, f"{folder.root}: {error}", options.as_json)
+        raise click.UsageError(f"--key: {str(error).removeprefix('checkpoint: ')}") from error
 
 
-def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptions) -> "WitnessRules | None":
+def _origin(folder: "TileFolder") -> str:
+    """Read whose log it says it is; a checkpoint that cannot be read is the log's fault, not the roster's."""
+    from audit.note.checkpoint import parse_note
+
+    with judging(str(folder.root)):
+        return parse_note(folder.note()).checkpoint.origin
+
+
+def witness_rules(folder: "TileFolder", options: VerifyOptions) -> "WitnessRules | None":
     """Return whose cosignatures count, as the options say; None where they name nobody."""
     from audit.note.checkpoint import parse_note
     from audit.note.policy import parse_vkeys
     from audit.verify.witnesses import WitnessRules
     from keys.bounds import MAX_NOTE_BYTES
-    from keys.errors import RefusedError
 
     name = options.roster_file or options.witnesses_file
     if name is None:
         return None
-    try:
+    with judging(name):
         if options.roster_file:
             from audit.verify.trust import trust_of
 
@@ -280,12 +265,8 @@ def witness_rules(ctx: click.Context, folder: "TileFolder", options: VerifyOptio
             with Path(name).open("rb") as file:
                 policy = parse_vkeys(file.read(MAX_NOTE_BYTES + 1).decode())
             source, second = f"from {name}", None
-    except FileNotFoundError:
-        fail(ctx, EXIT_NONE, f"{name}: no such file", options.as_json)
-    except (RefusedError, OSError, UnicodeDecodeError) as error:
-        fail(ctx, EXIT_REFUTED, told(name, error), options.as_json)
     if not policy.witnesses and options.witnesses_file:
-        fail(ctx, EXIT_REFUTED, f"{name}: it names no witness", options.as_json)
+        raise CommandError("REFUTED", f"{name}: it names no witness")
     if not policy.witnesses:  # a federation of one member
         return None
     return WitnessRules(policy=policy, source=source, log_mldsa44=second, now_s=options.now_s)
@@ -299,11 +280,11 @@ def _seconds(now: str | None) -> int | None:
     try:
         read = datetime.fromisoformat(now)
     except ValueError as error:
-        raise click.UsageError(f"--now: {safe(now)} is no time; write it as 2026-11-22T10:00:00Z") from error
+        raise click.UsageError(f"--now: {shown(now)} is no time; write it as 2026-11-22T10:00:00Z") from error
     return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
 
 
-def read_outside(ctx: click.Context, name: str, folder: "TileFolder", as_json: bool) -> "Outside":
+def read_outside(name: str, folder: "TileFolder") -> "Outside":
     """Read a file of ``--against``, which must lie outside the log folder."""
     from audit.verify.external_checkpoints import MAX_OUTSIDE_BYTES, Outside
 
@@ -313,7 +294,7 @@ def read_outside(ctx: click.Context, name: str, folder: "TileFolder", as_json: b
         with Path(name).open("rb") as file:
             return Outside(name=name, data=file.read(MAX_OUTSIDE_BYTES + 1))
     except FileNotFoundError:
-        fail(ctx, EXIT_NONE, f"{name}: no such file", as_json)
+        raise
     except OSError as error:
         return Outside(name=name, problem=f"cannot be read: {error.strerror}")
 
@@ -335,16 +316,16 @@ def report_json(report: "Report") -> dict[str, Any]:
 def print_report(report: "Report") -> None:
     """Print a report for people."""
     if report.origin is not None:
-        print(f"{safe(report.origin)}")
+        print(f"{shown(report.origin)}")
     for step in report.steps:
         detail = step.detail if step.result == "ok" else f"{step.result}: {step.detail}"
-        print(f"  {step.step} {step.name:<11} {safe(detail)}{'  ok' if step.result == 'ok' else ''}")
-    print(f"{safe(report.verdict[0].upper() + report.verdict[1:])}. {_unchecked(report)}")
+        print(f"  {step.step} {step.name:<11} {shown(detail)}{'  ok' if step.result == 'ok' else ''}")
+    print(f"{shown(report.verdict[0].upper() + report.verdict[1:])}. {_unchecked(report)}")
 
 
 def _unchecked(report: "Report") -> str:
     """Say what no verifier can, and what this run did not."""
-    if report.exit_code == EXIT_REFUTED:
+    if report.is_refuted:
         return "Keep these files as they are: they are the evidence."
     missing = ["whether an entry's content is true"]
     if report.anchored is None:

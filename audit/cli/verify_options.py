@@ -19,3 +19,4 @@ class VerifyOptions:
     since_file: str | None = None  # an older checkpoint, up to which everything was verified before
     tsa_file: str | None = None  # certificates of a time-stamping authority
     stamps: str | None = None  # a folder of tokens that somebody kept elsewhere
+    render: str | None = None  # module:function that words a bulletin, where the exchange is

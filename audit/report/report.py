@@ -14,7 +14,7 @@ from audit.report.pages import content_policy, render_page, template
 from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Peer, Survey, median_bin, survey
 from audit.tiles.tile_names import WITNESSED
 from audit.tiles.tiles import MissingError, TileFolder
-from audit.verify.verdict import EXIT_REFUTED, OK, REFUTED, Report
+from audit.verify.verdict import OK, REFUTED, Report
 from keys.text import safe_text
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def make_report(
     Raises:
         RefusedError: A file changed since it was verified.
     """
-    found = survey(folder) if verdict.exit_code != EXIT_REFUTED else None
+    found = survey(folder) if not verdict.is_refuted else None
     covered = coverage(folder, policy) if found is not None and policy is not None else None
     style = drawing_style()
     return render_page(

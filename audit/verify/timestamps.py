@@ -17,7 +17,7 @@ from audit.tiles.bundle_folder import BundleFolder
 from audit.tiles.subtree_roots import Border
 from audit.tiles.tiles import TileFolder
 from audit.verify.rfc3161 import MAX_TOKEN_BYTES, STAMPS_FOLDER, Stamped, verify_token
-from audit.verify.verdict import EXIT_REFUTED, NOT_CHECKED, OK, REFUTED, Report, Step
+from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, Report, Step
 from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
@@ -97,7 +97,7 @@ def check_stamps(
 def with_stamps(report: Report, step: Step) -> Report:
     """Add the step to a report; a refuted one refutes the log."""
     steps = (*report.steps, step)
-    if step.result == REFUTED and report.exit_code != EXIT_REFUTED:
+    if step.result == REFUTED and not report.is_refuted:
         return replace(report, steps=steps, verdict=f"refuted: {step.detail}")
     return replace(report, steps=steps)
 

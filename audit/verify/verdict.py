@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from audit.note.checkpoint import Checkpoint
 from audit.verify.entry_run import Finding
 from audit.verify.witnesses import WITNESS_NAME
+from keys.refusals import Exit
 
-EXIT_VERIFIED, EXIT_REFUTED, EXIT_INCOMPLETE = 0, 6, 7
 OK, REFUTED, NOT_CHECKED = "ok", "refuted", "not checked"
 NAMES = ("key", "checkpoint", "entries", "tiles", "root", "bodies", "outside", "rules")
 
@@ -44,8 +44,13 @@ class Report:
         """Return 0 verified, 6 refuted, 7 something was not checked."""
         results = {step.result for step in self.steps if step.asked}
         if REFUTED in results:
-            return EXIT_REFUTED
-        return EXIT_INCOMPLETE if NOT_CHECKED in results else EXIT_VERIFIED
+            return Exit.UNVERIFIED
+        return Exit.INCOMPLETE if NOT_CHECKED in results else Exit.DONE
+
+    @property
+    def is_refuted(self) -> bool:
+        """Tell whether something speaks against what was verified."""
+        return self.exit_code == Exit.UNVERIFIED
 
 
 class LogRefutedError(Exception):

@@ -131,9 +131,7 @@ def run(group: click.Command, arguments: Sequence[str], program: str) -> int:
         result = group.main(args=list(arguments), prog_name=program, standalone_mode=False)
         sys.stdout.flush()  # a full disk is said here, and not by the interpreter's last breath
     except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else ""
-        hint = f"{where or program} --help" if isinstance(error, click.UsageError) else ""
-        return tell(Failure(code="USAGE", message=error.format_message(), hint=hint), as_json, program)
+        return tell(_misuse(error, program), as_json, program)
     except SystemExit as ended:  # how click ends after the words that a shell completes
         return ended.code if isinstance(ended.code, int) else 0
     except (click.Abort, KeyboardInterrupt):
@@ -144,6 +142,13 @@ def run(group: click.Command, arguments: Sequence[str], program: str) -> int:
         lost = isinstance(error, OSError) and error.errno in _DISK and _is_output_lost()
         return tell(failure_of(error) or _fault(error), as_json and not lost, program)
     return result if isinstance(result, int) else 0
+
+
+def _misuse(error: click.ClickException, program: str) -> Failure:
+    """Return what was typed wrongly; where the parser says so, and no command in its own words, help helps."""
+    where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else program
+    hint = "" if type(error) in (click.UsageError, click.ClickException) else f"{where} --help"
+    return Failure(code="USAGE", message=error.format_message(), hint=hint)
 
 
 def tell(failure: Failure, as_json: bool, program: str) -> int:

@@ -10,11 +10,13 @@ from typing import BinaryIO
 
 import click
 
-from audit.cli.shared import EXIT_NONE, EXIT_REFUTED, EXIT_USAGE, fail, open_folder, print_json, safe
+from audit.cli.shared import open_folder, shown
 from audit.tiles.bundle_format import Range, default_name, range_of, write_bundle
 from exchange.evidence.gather_bundle import Snapshot, members_of, snapshot
 from exchange.node.config import paths_of
 from exchange.store.factory import open_reading, store_exists
+from keys.cli.ending import CommandError, print_json
+from keys.cli.options import JSON
 from keys.errors import IntegrityError, RefusedError
 
 
@@ -24,40 +26,37 @@ from keys.errors import IntegrityError, RefusedError
 @click.option("--to", "last", type=click.IntRange(min=0), help="Last entry, included.")
 @click.option("-o", "--output", metavar="FILE", default=".", help="The file, or a folder; by default this folder.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.pass_context
-def bundle(
-    ctx: click.Context, home: str, first: int, last: int | None, output: str, force: bool, as_json: bool
-) -> None:
+@JSON
+def bundle(home: str, first: int, last: int | None, output: str, force: bool, as_json: bool) -> None:
     """Write a node's log, receipts, keys and schema as one file that an auditor checks without a network.
 
     The same log gives the same bytes. The node may be running; no key and no passphrase is needed. Hash tiles go in
     whole; entries in the bundles of 256 that hold those asked for.
     """
-    folder = open_folder(ctx, home, as_json)
+    folder = open_folder(home)
+    path = Path(output)
     try:
         taken = snapshot(folder)
         held = range_of(taken.checkpoint.size, first, last)
-        path = Path(output)
         if path.is_dir():
             path /= default_name(taken.checkpoint, held)
         if path.exists() and not force:
-            fail(ctx, EXIT_USAGE, f"{path} is there already; --force replaces it", as_json)
+            raise FileExistsError
         size, digest = _write(path, Path(home), taken, held, force)
     except LookupError as error:
-        fail(ctx, EXIT_NONE, f"{home}: {error}", as_json)
+        raise CommandError("NO_SUCH_ENTRY", f"{home}: {error}") from error
     except (RefusedError, IntegrityError) as error:
-        fail(ctx, EXIT_REFUTED, f"{home}: {error}", as_json)
-    except FileExistsError:
-        fail(ctx, EXIT_USAGE, f"{path} is there already; --force replaces it", as_json)
+        raise CommandError("REFUTED", f"{home}: {error}") from error
+    except FileExistsError as error:
+        raise CommandError("FILE_EXISTS", f"it is there already: {path}", "--force replaces it") from error
     except OSError as error:
-        fail(ctx, EXIT_USAGE, f"{path} cannot be written: {error.strerror}", as_json)
+        raise CommandError("NOT_WRITTEN", f"{path} cannot be written: {error.strerror}") from error
     if as_json:
         told = {"file": str(path), "origin": taken.checkpoint.origin, "size": taken.checkpoint.size}
         print_json({**told, "from": held.first, "to": held.end - 1, "bytes": size, "sha256": digest})
     else:
         print(
-            f"{safe(str(path))}: entries {held.first:,} to {held.end - 1:,} of {safe(taken.checkpoint.origin)}, {size:,} bytes"
+            f"{shown(str(path))}: entries {held.first:,} to {held.end - 1:,} of {shown(taken.checkpoint.origin)}, {size:,} bytes"
         )
         print(f"  SHA-256 {digest}")
 

@@ -16,10 +16,9 @@ from keys.roster import Roster, parse_roster
 
 
 @click.command(params=offline.params, help=offline.help)
-@click.pass_context
-def compare(ctx: click.Context, logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> None:
+def compare(logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> int:
     """See ``audit.cli.compare``."""
-    run(ctx, logs, roster_file, as_json, _roster_of)
+    return run(logs, roster_file, as_json, _roster_of)
 
 
 def _roster_of(path: Path) -> Roster | None:

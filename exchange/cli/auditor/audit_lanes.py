@@ -8,40 +8,42 @@ from pathlib import Path
 
 import click
 
-from audit.cli.shared import EXIT_INCOMPLETE, EXIT_NONE, EXIT_REFUTED, fail, open_folder, print_json
+from audit.cli.shared import open_folder
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from exchange.acts.completeness import Completeness, ReadEntry, prove_lanes
 from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.store.factory import open_reading, store_exists
+from keys.cli.ending import CommandError, print_json
+from keys.cli.options import JSON
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId
+from keys.refusals import Exit
 
 
 @click.command()
 @click.argument("home", metavar="HOME")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.pass_context
-def lanes(ctx: click.Context, home: str, as_json: bool) -> None:
+@JSON
+def lanes(home: str, as_json: bool) -> int:
     """Prove lane by lane that all that peers numbered for this agency is answered in its log.
 
     Exit 0: every lane is complete, as its sender has signed. 7: something is still to come. 6: a contradiction.
     """
-    folder = open_folder(ctx, home, as_json)
+    folder = open_folder(home)
     store = paths_of(Path(home)).store
     if not store_exists(store):
-        fail(ctx, EXIT_NONE, f"{home}: no node's database here; lanes are proven from it", as_json)
+        raise CommandError("NO_SUCH_ENTRY", f"{home}: no node's database here; lanes are proven from it")
     try:
         found = _prove(store, folder)
     except (RefusedError, IntegrityError) as error:
-        fail(ctx, EXIT_REFUTED, f"{home}: {error}", as_json)
+        raise CommandError("REFUTED", f"{home}: {error}") from error
     if as_json:
         print_json({"lanes": [_row(each) for each in found]})
     else:
         for each in found:
             print(_line(each))
-    ctx.exit(0 if all(each.complete for each in found) else EXIT_INCOMPLETE)
+    return Exit.DONE if all(each.complete for each in found) else Exit.INCOMPLETE
 
 
 def _prove(uri: str, folder: TileFolder) -> list[Completeness]:

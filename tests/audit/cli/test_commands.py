@@ -54,6 +54,15 @@ def verify_json(*words: str | Path) -> tuple[int, dict[str, object]]:
     return done.returncode, told
 
 
+def error_json(*words: str | Path) -> tuple[int, dict[str, object]]:
+    """Type a line that comes to no verdict: the one form of an error, whatever the command."""
+    done = run(*words, "--json")
+    assert (done.stderr, done.stdout.count("\n")) == ("", 1)
+    told = json.loads(done.stdout)
+    assert list(told) == ["ok", "code", "message", "hint", "retryable"]
+    return done.returncode, told
+
+
 @pytest.fixture(scope="module")
 def agencies() -> list[AgencyKeys]:
     return [agency("HK-SB"), agency("KH-NCCT")]
@@ -125,11 +134,26 @@ def test_a_changed_byte_ends_in_6_and_names_the_entry(folder: Path, key: Verifie
 
 def test_no_such_folder_ends_in_5(tmp_path: Path, folder: Path) -> None:
     missing = tmp_path / "nowhere"
-    assert verify_json(missing)[0] == 5
     done = run("verify", missing)
-    assert (done.returncode, done.stderr) == (5, f"exchange-audit: error: {missing}: no such folder\n")
-    assert verify_json(folder, "--roster", tmp_path / "none")[0] == 5
-    assert verify_json(folder, "--against", tmp_path / "none")[0] == 5
+    assert (done.returncode, done.stderr) == (5, f"exchange-audit: error: no such file or folder: {missing}\n")
+    none = tmp_path / "none"
+    for words in (
+        ("verify", missing),
+        ("verify", folder, "--roster", none),
+        ("verify", folder, "--against", none),
+        ("verify", folder, "--from-checkpoint", none),
+        ("verify", folder, "--tsa-ca", none),
+        ("verify", folder, "--tsa-ca", folder / "checkpoint", "--stamps", none),
+        ("compare", missing, folder),
+        ("compare", folder, folder, "--roster", none),
+        ("show", missing),
+        ("prove", missing, "0"),
+        ("report", missing, "-o", tmp_path / "page"),
+        ("retention", missing),
+        ("fork", folder / "checkpoint", missing, "-o", tmp_path / "out"),
+    ):
+        code, told = error_json(*words)
+        assert (code, told["code"], told["retryable"]) == (5, "NO_SUCH_FILE", False), words
 
 
 def test_a_file_that_is_nothing_of_ours_is_refused_and_not_missed(tmp_path: Path, folder: Path) -> None:
@@ -156,10 +180,10 @@ def test_who_asks_a_file_for_a_check_that_it_has_not_is_told_so(kind: str, tmp_p
     path.write_bytes(BEGINNINGS[kind])
     for option in ("--now", "--from-checkpoint", "--manifest", "--against", "--witnesses"):
         value = "2030-01-01" if option == "--now" else kept
-        code, told = verify_json(path, option, value)
-        assert (code, f"{kind}, which takes " in str(told["verdict"])) == (2, True), option
-        assert str(told["verdict"]).endswith(f", but not {option}")
-    assert verify_json(path, "--roster", tmp_path / "none")[0] in (5, 6, 7)  # control: an option that each takes
+        code, told = error_json("verify", path, option, value)
+        assert (code, told["code"], f"{kind}, which takes " in str(told["message"])) == (2, "USAGE", True), option
+        assert str(told["message"]).endswith(f", but not {option}")
+    assert run("verify", path, "--roster", tmp_path / "none").returncode in (5, 6, 7)  # control: each takes it
 
 
 def test_a_file_is_written_whole_or_not_at_all(folder: Path, tmp_path: Path) -> None:
@@ -174,11 +198,15 @@ def test_a_file_is_written_whole_or_not_at_all(folder: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("words", [["verify"], ["compare"], ["bogus"], ["verify", ".", "--now", "no\x1b[31mtime"]])
-def test_wrong_use_is_one_object_with_json_and_one_line_without(words: list[str]) -> None:
+def test_wrong_use_is_one_object_with_json_and_a_line_with_a_hint_without(words: list[str]) -> None:
     done = run(*words, "--json")
     assert (done.returncode, done.stderr, json.loads(done.stdout)["code"]) == (2, "", "USAGE")
     done = run(*words)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert (done.returncode, done.stdout) == (2, "")
+    error, *hint = done.stderr.splitlines()
+    assert error.startswith("exchange-audit: error: ")
+    assert len(hint) <= 1
+    assert all(line.startswith("exchange-audit: hint: ") and line.endswith(" --help") for line in hint)
     assert "\x1b" not in done.stderr
 
 
@@ -186,16 +214,17 @@ def test_no_name_of_a_log_steers_the_terminal(folder: Path, signer: Ed25519Signe
     """Whoever signs a log with a key of its own may call it anything."""
     logs = []
     for number, name in enumerate(("one", "two"), 1):
-        origin = f"{name}\x9b31m\u202e.exercise.example/log/1"
+        origin = f"{name}\x9b31m\u202e\u3164\u2800.exercise.example/log/1"
         *first, manifest = first_bodies()[:3]
         entries = chain([*first, replace(manifest, peer=number)], origin)
         key = VerifierKey(name=origin, key=signer.key.public_key)
         logs.append(write_log(tmp_path / name, entries, sign(entries, signer, origin), key))
     for command in ("verify", "compare", "retention", "show"):
         done = run(command, *(logs if command == "compare" else logs[:1]))
-        assert not {"\x9b", "\u202e"} & set(done.stdout + done.stderr), command
+        assert not {"\x9b", "\u202e", "\u3164", "\u2800"} & set(done.stdout + done.stderr), command
+        assert command in ("show", "retention") or "⟨U+3164⟩⟨U+2800⟩" in done.stdout + done.stderr, command
         assert done.returncode != 1, done.stderr
-    assert "\\u009b" in run("verify", logs[0]).stdout  # control: it is shown
+    assert "⟨U+009B⟩" in run("verify", logs[0]).stdout  # control: it is shown
 
 
 def test_a_folder_for_stamps_that_nobody_would_read_is_wrong_use(folder: Path, key: VerifierKey) -> None:
@@ -310,7 +339,7 @@ def test_witnesses_and_time_are_named_without_a_roster(
     (folder / "witnesses.vkeys").write_bytes(vkeys.read_bytes())  # what the log itself names vouches for nothing
     assert run("verify", folder, "--key", str(key), "--witnesses", folder / "witnesses.vkeys").returncode == 2
     assert run("verify", folder, "--witnesses", vkeys, "--roster", vkeys).returncode == 2
-    assert verify_json(folder, "--key", str(key), "--witnesses", tmp_path / "none")[0] == 5
+    assert error_json("verify", folder, "--key", str(key), "--witnesses", tmp_path / "none")[0] == 5
     for bad in (
         b"",
         b"\xff\xfe",
