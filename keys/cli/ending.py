@@ -110,7 +110,7 @@ def _failure_of_file(error: OSError) -> Failure | None:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return Failure(code="NO_SUCH_FILE", message=f"no such file or folder: {name}")
     if isinstance(error, FileExistsError):
-        return Failure(code="FILE_EXISTS", message=f"it is there already: {name}")
+        return Failure(code="FILE_EXISTS", message=f"it is there already and stays as it is: {name}")
     if isinstance(error, PermissionError):
         return Failure(code="NOT_PERMITTED", message=f"may not be read or written: {name}")
     if error.errno in _DISK:
@@ -232,3 +232,14 @@ class EndingGroup(click.Group):
 def print_json(value: dict[str, Any]) -> None:
     """Print the one object of ``--json``."""
     click.echo(json.dumps(value))
+
+
+def answer(as_json: bool, value: dict[str, Any], lines: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """Print a result: one object for programs; for people lines, and on stderr what they may want to do next."""
+    if as_json:
+        print_json({"ok": True, **value})
+        return
+    for each in lines:
+        click.echo(each)
+    for each in notes:
+        click.echo(f"exchange: {each}", err=True)

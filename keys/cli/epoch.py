@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from keys.cli.options import FD, FILE, HOME, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
+from keys.cli.ending import answer
+from keys.cli.options import FD, FILE, HOME, JSON, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
 
 
 @click.command("epoch")
@@ -16,8 +17,15 @@ from keys.cli.options import FD, FILE, HOME, OUTPUT, ROSTER, Passphrases, federa
 @click.option("--manifest", type=FILE, required=True, help="The newest manifest of the agency.")
 @OUTPUT
 @FD
+@JSON
 def make_epoch_command(
-    checkpoint: Path, home: Path, roster: Path, manifest: Path, output: Path, passphrase_fd: int | None
+    checkpoint: Path,
+    home: Path,
+    roster: Path,
+    manifest: Path,
+    output: Path,
+    passphrase_fd: int | None,
+    as_json: bool,
 ) -> None:
     """Open a new epoch of the agency's log after CHECKPOINT; needs the root's passphrase.
 
@@ -33,10 +41,15 @@ def make_epoch_command(
     federation, before = federation_of(roster), load_kind(manifest, "manifest")
     member = federation.member(parse_manifest(before.payload).agency, now_ms())
     opening = read_end(checkpoint.read_bytes().decode("utf-8", "replace"), member)
-    click.echo(f"exchange: {opening.previous_origin} ended at size {opening.previous_size}", err=True)
+    if not as_json:  # before the passphrase is asked for
+        click.echo(f"exchange: {opening.previous_origin} ended at size {opening.previous_size}", err=True)
     root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
     signed = open_epoch(root.root, before, opening, now_ms())
     federation.with_manifest(signed, now_ms())
     save_signed(output, signed)
     version = parse_manifest(signed.payload).version
-    click.echo(f"made {output}: manifest {version} of {root.agency}, which opens epoch {opening.epoch} of its log")
+    answer(
+        as_json,
+        {"file": str(output), "agency": root.agency, "version": version, "epoch": opening.epoch},
+        [f"made {output}: manifest {version} of {root.agency}, which opens epoch {opening.epoch} of its log"],
+    )

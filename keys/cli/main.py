@@ -7,56 +7,23 @@ the command line. Existing files stay as they are.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
+from keys.cli.ending import EndingGroup, answer
 from keys.cli.epoch import make_epoch_command
-from keys.cli.options import FD, FILE, FOLDER, HOME, OUTPUT, ROSTER, VERSION, Passphrases, federation_of, now_ms
+from keys.cli.options import FD, FILE, FOLDER, HOME, JSON, OUTPUT, ROSTER, VERSION, Passphrases, federation_of, now_ms
 from keys.errors import RefusedError
+from keys.refusals import Exit
 
 if TYPE_CHECKING:
     from keys.agency import Person
-
-# Exit codes as everywhere: 2 wrong use or form, 4 needs a key or passphrase, 5 no such thing, 6 verification failed.
-_EXITS = {
-    "MALFORMED": 2,
-    "TOO_LARGE": 2,
-    "NOT_UNDERSTOOD": 2,
-    "SUITE_UNKNOWN": 2,
-    "NOT_ALLOWED": 4,
-    "UNOPENABLE": 4,
-    "KEY_GONE": 4,
-}
-_VERIFICATION_FAILED = 6
+    from keys.dsse import SignedPayload
 
 
-class Refusing(click.Group):
-    """A group that turns refusals and missing or present files into words and exit codes."""
-
-    def invoke(self, context: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(context)
-        except RefusedError as error:
-            hint = str(getattr(error, "hint", ""))
-            _fail(f"{error} ({error.code})", _EXITS.get(error.code, _VERIFICATION_FAILED), hint)
-        except FileExistsError as error:
-            _fail(f"{error.filename2 or error.filename} is there already and stays as it is", 2)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            _fail(f"{error.filename} is not there", 5)
-
-
-def _fail(message: str, code: int, hint: str = "") -> NoReturn:
-    click.echo(f"exchange: error: {message}", err=True)
-    if hint:
-        click.echo(f"exchange: hint: {hint}", err=True)
-    sys.exit(code)
-
-
-@click.group(cls=Refusing)
+@click.group(cls=EndingGroup)
 def keys() -> None:
     """Make, sign and show keys, rosters, manifests and key sheets."""
 
@@ -81,6 +48,7 @@ def sign() -> None:
 @click.option("--roster-root/--no-roster-root", default=True, help="Whether the agency holds a root of the roster.")
 @click.option("--floor", is_flag=True, help="Derive the root's key at the floor too (64 MiB); for exercises.")
 @FD
+@JSON
 def make_agency_command(
     agency: str,
     federation: str,
@@ -91,6 +59,7 @@ def make_agency_command(
     roster_root: bool,
     floor: bool,
     passphrase_fd: int | None,
+    as_json: bool,
 ) -> None:
     """Make an agency's keys: its root and CA, its node, its people.
 
@@ -113,9 +82,18 @@ def make_agency_command(
     )
     secrets = Passphrases.taken(passphrase_fd, fresh=True)
     save_agency(output, made, secrets, os.urandom, root_profile=INTERACTIVE if floor else ROOT)
-    click.echo(f"made {made.agency} in {output}: root, node and {len(people)} people")
-    click.echo(f"exchange: send {output / 'application'} to whoever puts the roster together", err=True)
-    click.echo(f"exchange: carry {output / 'root'} away from the node", err=True)
+    notes = (f"send {output / 'application'} to whoever puts the roster together",)
+    answer(
+        as_json,
+        {
+            "agency": made.agency,
+            "folder": str(output),
+            "application": str(output / "application"),
+            "people": [each.id for each in people],
+        },
+        [f"made {made.agency} in {output}: root, node and {len(people)} people"],
+        [*notes, f"carry {output / 'root'} away from the node"],
+    )
 
 
 @make.command("officer")
@@ -123,7 +101,8 @@ def make_agency_command(
 @HOME
 @click.option("--system", is_flag=True, help="An automaton, which never releases.")
 @FD
-def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: int | None) -> None:
+@JSON
+def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: int | None, as_json: bool) -> None:
     """Make one more person's keys; needs the root's passphrase, then the person's."""
     from keys.agency import load_authority, make_officer, save_officer
 
@@ -131,7 +110,8 @@ def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: 
     root, ca = load_authority(home, Passphrases.taken(passphrase_fd)("root"))
     made = make_officer(ca, person, now_ms=now_ms(), random_bytes=os.urandom)
     save_officer(home, made, Passphrases.taken(passphrase_fd, fresh=True)(person.id), os.urandom)
-    click.echo(f"made {root.agency}/{person.id}; make and adopt a new manifest and key sheet")
+    made_line = f"made {root.agency}/{person.id}; make and adopt a new manifest and key sheet"
+    answer(as_json, {"agency": root.agency, "officer": person.id}, [made_line])
 
 
 @make.command("roster")
@@ -148,6 +128,7 @@ def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: 
 )
 @click.option("--days", type=click.IntRange(1), default=365, show_default=True, help="Until it expires.")
 @OUTPUT
+@JSON
 def make_roster_command(
     applications: tuple[Path, ...],
     catalogue: Path,
@@ -156,11 +137,12 @@ def make_roster_command(
     quorum: int | None,
     days: int,
     output: Path,
+    as_json: bool,
 ) -> None:
     """Put roster 1 together from the agencies' applications, unsigned."""
     from keys.ceremony import RosterTerms, make_roster_1
     from keys.durations import DAY_MS
-    from keys.roster import Application, OutsideWitness, catalogue_digest, roster_digest, save_signed
+    from keys.roster import Application, OutsideWitness, catalogue_digest, save_signed
 
     files = {each.name: each.read_bytes() for each in sorted(catalogue.glob("*.yaml"))}
     if not files:
@@ -174,8 +156,13 @@ def make_roster_command(
     )
     save_signed(output, signed)
     more = f" and {len(witnesses)} outside witnesses" if witnesses else ""
-    click.echo(f"made {output}: roster 1 of {len(applications)} agencies{more}, unsigned")
-    _say_words(roster_digest(signed))
+    named = _words_of(signed)
+    answer(
+        as_json,
+        {"file": str(output), "version": 1, "agencies": len(applications), "words": named},
+        [f"made {output}: roster 1 of {len(applications)} agencies{more}, unsigned"],
+        [f"its words are: {named}"],
+    )
 
 
 @sign.command("roster")
@@ -183,19 +170,22 @@ def make_roster_command(
 @HOME
 @click.option("--yes", is_flag=True, help="The twelve words were compared.")
 @FD
-def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | None) -> None:
+@JSON
+def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | None, as_json: bool) -> None:
     """Add a roster root's signature to a roster."""
     from keys.ceremony import sign_roster
     from keys.key_files import load_root
-    from keys.roster import parse_roster, roster_digest, save_signed
+    from keys.roster import parse_roster, save_signed
     from keys.show import load_kind
 
     signed = load_kind(file, "roster")
     roster = parse_roster(signed.payload)
-    click.echo(
-        f"exchange: roster {roster.version} of {roster.federation_name}, {len(roster.members)} members", err=True
-    )
-    _say_words(roster_digest(signed))
+    if as_json and not yes:
+        raise click.UsageError("--json cannot ask; say --yes")
+    named = _words_of(signed)
+    if not as_json:
+        told = f"roster {roster.version} of {roster.federation_name}, {len(roster.members)} members"
+        click.echo(f"exchange: {told}\nexchange: its words are: {named}", err=True)
     if not yes:
         click.confirm("Are these the words that the other agencies read?", abort=True, err=True)
     root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
@@ -203,7 +193,12 @@ def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | 
         raise RefusedError("SIGNER_UNKNOWN", f"{root.agency} holds no root of the roster")
     signed = sign_roster(signed, root.roster_root)
     save_signed(file, signed, replace=True)
-    click.echo(f"signed {file}: {len(signed.signatures)} of {len(roster.roots)} roots")
+    count, roots = len(signed.signatures), len(roster.roots)
+    answer(
+        as_json,
+        {"file": str(file), "version": roster.version, "signatures": count, "roots": roots, "words": named},
+        [f"signed {file}: {count} of {roots} roots"],
+    )
 
 
 @make.command("manifest")
@@ -213,8 +208,15 @@ def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | 
 @VERSION
 @OUTPUT
 @FD
+@JSON
 def make_manifest_command(
-    home: Path, roster: Path, endpoints: tuple[str, ...], version: int, output: Path, passphrase_fd: int | None
+    home: Path,
+    roster: Path,
+    endpoints: tuple[str, ...],
+    version: int,
+    output: Path,
+    passphrase_fd: int | None,
+    as_json: bool,
 ) -> None:
     """Make and sign the agency's manifest; needs the root's passphrase."""
     from keys.ceremony import RecordHead, make_manifest, read_entries
@@ -233,7 +235,11 @@ def make_manifest_command(
     )
     federation.with_manifest(signed, now_ms())
     save_signed(output, signed)
-    click.echo(f"made {output}: manifest {version} of {root.agency}, {len(officers)} people")
+    answer(
+        as_json,
+        {"file": str(output), "agency": root.agency, "version": version, "people": len(officers)},
+        [f"made {output}: manifest {version} of {root.agency}, {len(officers)} people"],
+    )
 
 
 @make.command("sheet")
@@ -242,7 +248,10 @@ def make_manifest_command(
 @VERSION
 @OUTPUT
 @FD
-def make_sheet_command(home: Path, roster: Path, version: int, output: Path, passphrase_fd: int | None) -> None:
+@JSON
+def make_sheet_command(
+    home: Path, roster: Path, version: int, output: Path, passphrase_fd: int | None, as_json: bool
+) -> None:
     """Make and sign the agency's key sheet; needs the node's passphrase."""
     from keys.ceremony import RecordHead, make_key_sheet, read_pins, window_keys
     from keys.key_files import load_node
@@ -258,7 +267,12 @@ def make_sheet_command(home: Path, roster: Path, version: int, output: Path, pas
         pins=pins,
     )
     save_signed(output, signed)
-    click.echo(f"made {output}: key sheet {version} of {node.agency}, {len(node.encryption)} keys, {len(pins)} pins")
+    count = len(node.encryption)
+    answer(
+        as_json,
+        {"file": str(output), "agency": node.agency, "version": version, "keys": count, "pins": len(pins)},
+        [f"made {output}: key sheet {version} of {node.agency}, {count} keys, {len(pins)} pins"],
+    )
 
 
 @make.command("request")
@@ -266,7 +280,10 @@ def make_sheet_command(home: Path, roster: Path, version: int, output: Path, pas
 @click.option("--as", "officer", metavar="OFFICER", help="For a person's leaf; without it the node's.")
 @OUTPUT
 @FD
-def make_request_command(home: Path, officer: str | None, output: Path, passphrase_fd: int | None) -> None:
+@JSON
+def make_request_command(
+    home: Path, officer: str | None, output: Path, passphrase_fd: int | None, as_json: bool
+) -> None:
     """Ask for a leaf certificate by file, for the TLS key that is there."""
     from keys.certificate import make_request
     from keys.files import PUBLIC, write_file
@@ -275,7 +292,8 @@ def make_request_command(home: Path, officer: str | None, output: Path, passphra
     secrets = Passphrases.taken(passphrase_fd)
     holder = load_officer(home, officer, secrets(officer)) if officer else load_node(home, secrets("node"))
     write_file(output, make_request(holder.tls_private), mode=PUBLIC)
-    click.echo(f"made {output}: a request for {officer or 'the node'}")
+    line = f"made {output}: a request for {officer or 'the node'}"
+    answer(as_json, {"file": str(output), "holder": officer or "node"}, [line])
 
 
 @make.command("leaf")
@@ -284,7 +302,10 @@ def make_request_command(home: Path, officer: str | None, output: Path, passphra
 @click.option("--for", "holder", type=click.Choice(["node", "officer"]), required=True, help="Whose leaf it is.")
 @OUTPUT
 @FD
-def make_leaf_command(request: Path, home: Path, holder: str, output: Path, passphrase_fd: int | None) -> None:
+@JSON
+def make_leaf_command(
+    request: Path, home: Path, holder: str, output: Path, passphrase_fd: int | None, as_json: bool
+) -> None:
     """Issue a leaf for a request; needs the root's passphrase. Its pin goes into the next key sheet."""
     from keys.agency import load_authority
     from keys.certificate import make_node_leaf, make_officer_leaf, read_request, spki_sha256
@@ -295,14 +316,16 @@ def make_leaf_command(request: Path, home: Path, holder: str, output: Path, pass
     issue = make_node_leaf if holder == "node" else make_officer_leaf
     leaf = issue(ca, public, now_ms(), os.urandom)
     write_file(output, leaf, mode=PUBLIC)
-    click.echo(f"made {output}: pin {spki_sha256(leaf).hex()}")
+    pin = spki_sha256(leaf).hex()
+    answer(as_json, {"file": str(output), "holder": holder, "pin": pin}, [f"made {output}: pin {pin}"])
 
 
 @keys.command("show")
 @click.argument("file", type=FILE)
 @click.option("--roster", type=FILE, help="Verify a manifest or key sheet against this roster.")
 @click.option("--manifest", type=FILE, help="Verify a key sheet against this manifest.")
-def show_command(file: Path, roster: Path | None, manifest: Path | None) -> None:
+@JSON
+def show_command(file: Path, roster: Path | None, manifest: Path | None, as_json: bool) -> int:
     """Show a roster, manifest, key sheet, application or key file in words."""
     from keys.show import describe, load_kind
 
@@ -310,10 +333,9 @@ def show_command(file: Path, roster: Path | None, manifest: Path | None) -> None
     if federation is not None and manifest is not None:
         federation = federation.with_manifest(load_kind(manifest, "manifest"), now_ms())
     lines = describe(file.read_bytes(), federation=federation, now_ms=now_ms())
-    for line in lines:
-        click.echo(line)
-    if any("NOT verified" in line for line in lines[-1:]):
-        sys.exit(_VERIFICATION_FAILED)
+    refuted = any("NOT verified" in line for line in lines[-1:])
+    answer(as_json, {"ok": not refuted, "file": str(file), "lines": lines}, lines)
+    return Exit.UNVERIFIED if refuted else Exit.DONE
 
 
 def _person(text: str, *, system: bool) -> Person:
@@ -332,10 +354,11 @@ def _person(text: str, *, system: bool) -> Person:
     )
 
 
-def _say_words(digest: bytes) -> None:
+def _words_of(roster: SignedPayload) -> str:
+    from keys.roster import roster_digest
     from keys.words import words
 
-    click.echo(f"exchange: its words are: {' '.join(words(digest))}", err=True)
+    return " ".join(words(roster_digest(roster)))
 
 
 make.add_command(make_epoch_command)
