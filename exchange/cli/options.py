@@ -5,17 +5,31 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import wraps
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from keys.cli.ending import print_json
+from keys.cli.options import JSON
 from keys.errors import RefusedError
 from keys.hardening import harden
 
 MAX_PASSPHRASE_BYTES = 1024
 CREDENTIAL = "exchange-passphrase"  # systemd: LoadCredential=exchange-passphrase:PATH
+
+__all__ = [
+    "home_option",
+    "json_option",
+    "lines_as_json",
+    "officer_options",
+    "only_officer",
+    "passphrase_option",
+    "read_passphrase",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,7 +62,22 @@ def passphrase_option(command: F) -> F:
 
 def json_option(command: F) -> F:
     """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Write JSON for programs, on failure too.")(command)
+    return JSON(command)
+
+
+def lines_as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Make what a command prints, line by line as it goes on, the ``lines`` of one object where ``--json`` asks for it."""
+
+    @wraps(command)
+    def run(*, as_json: bool, **given: Any) -> None:
+        if not as_json:
+            command(**given)
+            return
+        with redirect_stdout(StringIO()) as printed:
+            command(**given)
+        print_json({"ok": True, "lines": printed.getvalue().splitlines()})
+
+    return run
 
 
 def officer_options(command: Callable[..., Any]) -> Callable[..., Any]:

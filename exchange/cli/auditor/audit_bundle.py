@@ -48,7 +48,9 @@ def bundle(home: str, first: int, last: int | None, output: str, force: bool, as
     except (RefusedError, IntegrityError) as error:
         raise CommandError("REFUTED", f"{home}: {error}") from error
     except FileExistsError as error:
-        raise CommandError("FILE_EXISTS", f"it is there already and stays as it is: {path}", "--force replaces it") from error
+        raise CommandError(
+            "FILE_EXISTS", f"it is there already and stays as it is: {path}", "--force replaces it"
+        ) from error
     except OSError as error:
         raise CommandError("NOT_WRITTEN", f"{path} cannot be written: {error.strerror}") from error
     if as_json:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exchange.cli.officer import shown
 from exchange.cli.options import json_option, officer_options
+from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
     from exchange.client.client import Client
@@ -57,7 +57,7 @@ def disclose(
     names = [each.field for each in disclosure.fields]
     told = {"file": str(output), "bulletin_id": item.bulletin_id, "fields": names}
     if as_json:
-        shown.print_json({"ok": True, **told, "log_index": exported.opened.log_index})
+        print_json({"ok": True, **told, "log_index": exported.opened.log_index})
         return
     click.echo(f"{output}: {', '.join(names)} of {item.bulletin_id}")
     click.echo(f"logged as entry {exported.opened.log_index} of {node.agency}; receipt verified")

@@ -54,6 +54,8 @@ def evidence(
         raise click.UsageError("--without-content shows nothing, --field shows a part: give one of them")
     if not 0 < len(purpose) <= 500:
         raise click.UsageError(f"--purpose has {len(purpose)} characters; 1 to 500 are allowed")
+    if not home.is_dir():
+        raise FileNotFoundError(2, "no such folder", str(home))
     path = Path(output)
     if path.exists():
         raise FileExistsError(17, "it is there already", output)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from exchange.cli.officer import shown
 from exchange.cli.options import json_option
+from keys.cli.ending import print_json
 
 
 @click.command()
@@ -44,7 +44,7 @@ def stamp(home: Path, tsa: str | None, tsa_file: Path | None, as_json: bool) -> 
         told: dict[str, object] = {"ok": True, "size": size, "new": made is not None, "time": None, "authority": None}
         if made is not None:
             told |= {"time": instant(made[1].time_us), "authority": made[1].authority}
-        shown.print_json(told)
+        print_json(told)
     elif made is None:
         click.echo(f"size {size} was stamped before")
     else:

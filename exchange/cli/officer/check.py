@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -11,25 +10,25 @@ from exchange.authoring.check_drafts import Judged, judge
 from exchange.authoring.draft import Draft, read_draft
 from exchange.authoring.text import safe_text
 from exchange.authoring.yaml_tree import MAX_FILE_BYTES
+from exchange.cli.options import json_option
 from exchange.rules import WHOLE, Complaint, packaged_catalogue
-
-DRAFT_HAS_ERRORS = 2  # the exit code of a complaint, as of wrong usage
+from keys.cli.ending import print_json
+from keys.refusals import Exit
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object, for programs.")
+@json_option
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.pass_context
-def check(ctx: click.Context, as_json: bool, files: tuple[str, ...]) -> None:
+def check(as_json: bool, files: tuple[str, ...]) -> int:
     """Check bulletins and say what is wrong, where, and what would be right.
 
     A correction or recall is held against the bulletin that it names, if that file is given too.
-    Ends with 0 if all are right, with 2 if not.
+    Ends with 0 if all are right, with 2 if not, with 5 if a file is missing.
     """
     judged = judge([load_draft(file) for file in files], packaged_catalogue())
     pairs = list(zip(files, judged, strict=True))
     if as_json:
-        click.echo(json.dumps(to_json(pairs)))
+        print_json(to_json(pairs))
     else:
         for file, one in pairs:
             for line in to_lines(file, one):
@@ -37,14 +36,20 @@ def check(ctx: click.Context, as_json: bool, files: tuple[str, ...]) -> None:
         wrong = sum(1 for one in judged if one.complaints)
         if wrong:
             click.echo(f"exchange: {wrong} of {len(judged)} files need a change", err=True)
-    ctx.exit(DRAFT_HAS_ERRORS if any(one.complaints for one in judged) else 0)
+    return Exit.USAGE if any(one.complaints for one in judged) else Exit.DONE
 
 
 def load_draft(file: str) -> Draft:
-    """Read one file; one that cannot be read is a complaint of its own (Y-FILE)."""
+    """Read one file; one that cannot be read is a complaint of its own (Y-FILE).
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
     try:
         with open(file, "rb") as opened:
             data = opened.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or "no such name"
         complaint = Complaint(code="Y-FILE", path=WHOLE, message=f"cannot be read: {reason}")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from exchange.authoring.template import make_template, usual_of
 from exchange.authoring.text import safe_text
+from exchange.cli.options import json_option
 from exchange.records.bulletin import KINDS, uuid7
 from exchange.rules.catalogue import packaged_catalogue
 from exchange.rules.complaint import nearest
+from keys.cli.ending import CommandError, answer
 from keys.errors import RefusedError
-
-WRONG_USE = 2
 
 
 @click.command()
@@ -36,16 +36,16 @@ WRONG_USE = 2
     help="What the header says of itself.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@json_option
 @click.argument("kind", required=False, metavar="KIND")
-@click.pass_context
 def draft(
-    ctx: click.Context,
     kind: str | None,
     output: Path | None,
     originator: str | None,
     home: Path | None,
     status: str,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write a template for a bulletin of this KIND; without one, list the kinds.
 
@@ -53,17 +53,19 @@ def draft(
     """
     catalogue = packaged_catalogue()
     if kind is None:
-        click.echo("\n".join(f"{name:<22} {catalogue.kinds[name].code}  {usual_of(name).about}" for name in KINDS))
+        kinds = {each: (catalogue.kinds[each].code, usual_of(each).about) for each in KINDS}
+        listed = [{"kind": each, "code": code, "about": about} for each, (code, about) in kinds.items()]
+        answer(as_json, {"kinds": listed}, [f"{each:<22} {code}  {about}" for each, (code, about) in kinds.items()])
         return
     name = kind.replace("-", "_").lower()
     by_code = {policy.code.lower(): known for known, policy in catalogue.kinds.items()}
     name = by_code.get(name, name)
     if name not in catalogue.kinds:
-        _refuse(ctx, f"there is no kind '{kind[:40]}'", nearest(name, KINDS) or "'exchange draft' lists them")
+        _refuse(f"there is no kind '{kind[:40]}'", nearest(name, KINDS) or "'exchange draft' lists them")
     if originator is None and home is not None:
-        originator = _agency_of(ctx, home)
+        originator = _agency_of(home)
     if originator is not None:
-        _check_originator(ctx, originator, name)
+        _check_originator(originator, name)
     now_ms = time.time_ns() // 1_000_000
     text = make_template(
         name,
@@ -74,42 +76,43 @@ def draft(
         catalogue=catalogue,
     )
     if output is None:
-        click.echo(text, nl=False)
+        answer(as_json, {"kind": name, "file": None, "text": text}, [text.removesuffix("\n")])
         return
     try:
         with output.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        _refuse(ctx, f"{output} exists", "--force replaces it")
+        raise CommandError("FILE_EXISTS", f"{output} exists", "--force replaces it") from None
     except OSError as error:
-        _refuse(ctx, f"{output} cannot be written: {error.strerror}", "-o takes another name")
-    click.echo(f"exchange: fill in the lines marked ←, then: exchange check {safe_text(str(output))}", err=True)
+        raise CommandError(
+            "NOT_WRITTEN", f"{output} cannot be written: {error.strerror}", "-o takes another name"
+        ) from error
+    note = f"fill in the lines marked ←, then: exchange check {safe_text(str(output))}"
+    answer(as_json, {"kind": name, "file": str(output)}, [], [note])
 
 
-def _agency_of(ctx: click.Context, home: Path) -> str | None:
+def _agency_of(home: Path) -> str:
     """Read whose home it is."""
     from exchange.node.config import load_config
 
     try:
         return str(load_config(home).agency)
+    except FileNotFoundError:
+        raise
     except (OSError, RefusedError) as error:
-        _refuse(ctx, f"{home} is no home: {error}", "--originator names your agency")
-        return None
+        raise CommandError("USAGE", f"{home} is no home: {error}", "--originator names your agency") from error
 
 
-def _check_originator(ctx: click.Context, originator: str, kind: str) -> None:
+def _check_originator(originator: str, kind: str) -> None:
     """Refuse at once what the check would refuse later."""
     catalogue = packaged_catalogue()
     agency_type = catalogue.type_of(originator)
     if agency_type is None:
-        _refuse(ctx, f"{originator[:40]} is not in the directory", nearest(originator, catalogue.agencies))
+        _refuse(f"{originator[:40]} is not in the directory", nearest(originator, catalogue.agencies))
     elif not catalogue.may_issue(kind, agency_type):
         allowed = ", ".join(sorted(catalogue.kinds[kind].issue))
-        _refuse(ctx, f"{originator} ({agency_type}) may not issue a bulletin of kind {kind}", f"allowed: {allowed}")
+        _refuse(f"{originator} ({agency_type}) may not issue a bulletin of kind {kind}", f"allowed: {allowed}")
 
 
-def _refuse(ctx: click.Context, message: str, hint: str | None) -> None:
-    print(f"exchange: error: {safe_text(message)}", file=sys.stderr)
-    if hint:
-        print(f"exchange: hint: {hint}", file=sys.stderr)
-    ctx.exit(WRONG_USE)
+def _refuse(message: str, hint: str | None) -> NoReturn:
+    raise CommandError("USAGE", message, hint or "")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exchange.cli.officer import shown
 from exchange.cli.options import json_option, officer_options
+from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
     from exchange.client.client import Client
@@ -31,7 +31,7 @@ def hold(node: Client, name: str, because: str, case: str, release: bool, as_jso
     item = node.find(name)
     done = node.hold(item, case=case or item.bulletin_id, because=because, release=release)
     if as_json:
-        shown.print_json(
+        print_json(
             {
                 "ok": True,
                 "bulletin_id": item.bulletin_id,

@@ -10,6 +10,7 @@ import click
 
 from exchange.cli.officer import shown
 from exchange.cli.options import json_option, officer_options
+from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
     from exchange.client.client import Client, Received
@@ -38,7 +39,7 @@ def inbox(
     items = list(node.inbox(after))
     told = node.subjects(items, case=case, because=because) if subjects and case and because else {}
     if as_json:
-        shown.print_json({"ok": True, "items": [to_json(each, told) for each in items]})
+        print_json({"ok": True, "items": [to_json(each, told) for each in items]})
         return
     for line in to_lines(items, told, now_ms=node.now_ms):
         click.echo(line)

@@ -9,6 +9,7 @@ import click
 
 from exchange.cli.officer import shown
 from exchange.cli.options import json_option, officer_options
+from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
     from exchange.client.client import Client, Sent, SentState
@@ -44,7 +45,7 @@ def outbox(node: Client, name: str | None, after: int, as_json: bool) -> None:
 
             raise RefusedError("NO_SUCH_BULLETIN", f"{wanted} was not sent from here")
     if as_json:
-        shown.print_json({"ok": True, "items": [to_json(each) for each in items]})
+        print_json({"ok": True, "items": [to_json(each) for each in items]})
         return
     for line in to_lines(items):
         click.echo(line)

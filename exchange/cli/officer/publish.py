@@ -12,6 +12,7 @@ import click
 from exchange.cli.officer import shown
 from exchange.cli.options import json_option, officer_options
 from exchange.rules.complaint import Complaint, RulesError
+from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
     from exchange.client.client import Client, Composed, Published
@@ -137,7 +138,7 @@ def to_lines(composed: Composed) -> list[str]:
 
 def _tell(node: Client, published: Sequence[Published], composed: Sequence[Composed], as_json: bool) -> None:
     if as_json:
-        shown.print_json({"ok": True, "published": [to_json(each) for each in published]})
+        print_json({"ok": True, "published": [to_json(each) for each in published]})
         return
     for each in published:
         click.echo(f"Published {each.number}")

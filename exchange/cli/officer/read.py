@@ -8,6 +8,7 @@ import click
 
 from exchange.cli.officer import shown
 from exchange.cli.options import json_option, officer_options
+from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
     from exchange.client.client import Client, Opened
@@ -34,7 +35,7 @@ def read(node: Client, name: str, case: str, because: str, purpose: str, as_json
     item = node.find(name)
     opened = node.read(item, case=case, because=because, purpose=number)
     if as_json:
-        shown.print_json({"ok": True, **to_json(node, opened)})
+        print_json({"ok": True, **to_json(node, opened)})
         return
     click.echo(to_text(node, opened), nl=False)
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
-
-import click
 
 from exchange.authoring.text import safe_text
 from exchange.records.bulletin import Classification, Tlp, enum_word
@@ -69,11 +65,6 @@ def columns(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
 def field(text: str, limit: int = 60) -> str:
     """Make a peer's text fit for one cell."""
     return safe_text(text, limit)
-
-
-def print_json(value: dict[str, Any]) -> None:
-    """Write one object on one line."""
-    click.echo(json.dumps(value))
 
 
 def _width(text: str) -> int:

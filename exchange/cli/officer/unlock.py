@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from exchange.cli.options import home_option, only_officer, passphrase_option, read_passphrase
+from exchange.cli.options import home_option, json_option, only_officer, passphrase_option, read_passphrase
+from keys.cli.ending import answer
 
 AS = click.option("--as", "officer", envvar="EXCHANGE_AS", metavar="OFFICER", help="Who you are.  [env: EXCHANGE_AS]")
 
@@ -16,7 +17,8 @@ AS = click.option("--as", "officer", envvar="EXCHANGE_AS", metavar="OFFICER", he
 @passphrase_option
 @home_option
 @AS
-def unlock(home: Path, officer: str | None, passphrase_fd: int | None, minutes: int) -> None:
+@json_option
+def unlock(home: Path, officer: str | None, passphrase_fd: int | None, minutes: int, as_json: bool) -> None:
     """Keep your keys open until you lock them, or have been idle for a while.
 
     They stay in a process of their own, which signs bulletins and requests to read, and nothing else.
@@ -29,19 +31,20 @@ def unlock(home: Path, officer: str | None, passphrase_fd: int | None, minutes: 
     keys = load_officer(home, enrolment.officer, read_passphrase(passphrase_fd, enrolment.owner))
     agent = Agent(socket_path(enrolment), keys, idle_seconds=minutes * 60.0)
     detach(agent)
-    click.echo(f"The keys of {enrolment.owner} are open; they close after {minutes} idle minutes, or: exchange lock")
+    line = f"The keys of {enrolment.owner} are open; they close after {minutes} idle minutes, or: exchange lock"
+    answer(as_json, {"owner": enrolment.owner, "open": True, "idle_minutes": minutes}, [line])
 
 
 @click.command()
 @home_option
 @AS
-def lock(home: Path, officer: str | None) -> None:
+@json_option
+def lock(home: Path, officer: str | None, as_json: bool) -> None:
     """Close your keys."""
     from exchange.client.agent import call, socket_path
     from exchange.node.enrolment import load_enrolment
 
     enrolment = load_enrolment(home, officer or only_officer(home))
-    if call(socket_path(enrolment), {"do": "lock"}) is None:
-        click.echo(f"The keys of {enrolment.owner} were not open.")
-    else:
-        click.echo(f"The keys of {enrolment.owner} are closed.")
+    were_open = call(socket_path(enrolment), {"do": "lock"}) is not None
+    line = f"The keys of {enrolment.owner} {'are closed' if were_open else 'were not open'}."
+    answer(as_json, {"owner": enrolment.owner, "open": False, "were_open": were_open}, [line])

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exchange.cli.officer import shown
 from exchange.cli.options import json_option
+from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
     from exchange.demo.demo import DemoOutcome
@@ -34,7 +34,7 @@ def demo(keep: Path | None, as_json: bool) -> None:
 
         outcome = run_demo(folder, _quiet if as_json else click.echo)
         if as_json:
-            shown.print_json(outcome.to_json())
+            print_json(outcome.to_json())
         else:
             click.echo("\n".join(["", *next_commands(outcome, kept=keep)]))
     finally:

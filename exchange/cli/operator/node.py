@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exchange.cli.officer import shown
 from exchange.cli.operator.compare_words import compare_words
 from exchange.cli.operator.node_recover import recover
 from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
+from keys.cli.ending import answer, print_json
 
 if TYPE_CHECKING:
     from exchange.node.config import NodeConfig
@@ -46,6 +46,7 @@ def node() -> None:
 @click.option("--listen", default="0.0.0.0:7443", show_default=True, help="Where peers dial us.")
 @click.option("--desk", default="127.0.0.1:7444", show_default=True, help="Where our own officers dial us.")
 @click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
+@json_option
 def init(
     home: Path,
     agency: str,
@@ -56,6 +57,7 @@ def init(
     listen: str,
     desk: str,
     told: str | None,
+    as_json: bool,
 ) -> None:
     """Make a home with keys in it into a node's: database, lock, log, settings; enrol its officers.
 
@@ -85,9 +87,12 @@ def init(
         now_us=time.time_ns() // 1000,
         random_bytes=os.urandom,
     )
-    click.echo(f"{config.agency}: a node in {home}; its log has begun")
-    click.echo(f"enrolled: {', '.join(enrolled) or 'nobody'}")
-    click.echo(f"exchange: next: exchange node serve --home {home}", err=True)
+    answer(
+        as_json,
+        {"agency": config.agency, "home": str(home), "enrolled": list(enrolled)},
+        [f"{config.agency}: a node in {home}; its log has begun", f"enrolled: {', '.join(enrolled) or 'nobody'}"],
+        [f"next: exchange node serve --home {home}"],
+    )
 
 
 @node.command()
@@ -95,7 +100,8 @@ def init(
 @click.option("--as", "officer", required=True, envvar="EXCHANGE_AS", metavar="OFFICER", help="Who is enrolled.")
 @click.option("--roster", "roster_file", type=FILE, required=True, help="Roster 1.")
 @click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
-def enrol(home: Path, officer: str, roster_file: Path, told: str | None) -> None:
+@json_option
+def enrol(home: Path, officer: str, roster_file: Path, told: str | None, as_json: bool) -> None:
     """Write down for an officer which roster was compared, so that no node can show another one."""
     from exchange.node.enrolment import save_pin
     from keys.roster import roster_digest, verify_first_roster
@@ -105,7 +111,7 @@ def enrol(home: Path, officer: str, roster_file: Path, told: str | None) -> None
     verify_first_roster(roster)
     compare_words(roster, told)
     save_pin(home, officer, roster_digest(roster))
-    click.echo(f"enrolled: {officer}")
+    answer(as_json, {"home": str(home), "enrolled": [officer]}, [f"enrolled: {officer}"])
 
 
 def in_order(records: list[SignedPayload]) -> list[SignedPayload]:
@@ -134,7 +140,8 @@ def _title(record: SignedPayload) -> str:
 @click.option("--alone", is_flag=True, help="Go on if no other member has answered for a minute; the log says so.")
 @click.option("--trust-clock", is_flag=True, help="This machine's clock was compared with another one and is right.")
 @click.option("--quiet", is_flag=True, help="No log lines on stderr.")
-def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool, quiet: bool) -> None:
+@json_option
+def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool, quiet: bool, as_json: bool) -> None:
     """Run the node until it is told to stop (SIGTERM, Ctrl-C); then it drains and commits what waits.
 
     It signs nothing before another member has said what it holds of this node's log: a restored copy ends with 6.
@@ -170,7 +177,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
                 alone=alone,
             ),
         )
-        announcing = asyncio.create_task(_announce(running, config))
+        announcing = asyncio.create_task(_announce(running, config, as_json))
         try:
             await running.run_until_signal()
         finally:
@@ -180,10 +187,13 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
         opened.clock.trust()
     gc.freeze()  # what a node begins with it keeps: no collection need look through it
     asyncio.run(run())
-    click.echo(f"{config.agency} stopped; its log is complete at {opened.log.size} entries")
+    size = opened.log.size
+    answer(
+        as_json, {"event": "stopped", "size": size}, [f"{config.agency} stopped; its log is complete at {size} entries"]
+    )
 
 
-async def _announce(running: RunningNode, config: NodeConfig) -> None:
+async def _announce(running: RunningNode, config: NodeConfig, as_json: bool) -> None:
     """Print that the node serves, and before that what it waits for."""
     import asyncio
     import contextlib
@@ -194,7 +204,8 @@ async def _announce(running: RunningNode, config: NodeConfig) -> None:
         click.echo(f"exchange: {WAITING}", err=True)
     with contextlib.suppress(Exception):  # whoever runs the node raises it
         await ready
-        click.echo(f"{config.agency} serves: peers at {config.listen}, its officers at {config.desk}")
+        told = {"event": "serving", "agency": config.agency, "listen": config.listen, "desk": config.desk}
+        answer(as_json, told, [f"{config.agency} serves: peers at {config.listen}, its officers at {config.desk}"])
 
 
 @node.command()
@@ -206,7 +217,7 @@ def status(home: Path, as_json: bool) -> None:
 
     told: dict[str, Any] = read_status(home, time.time_ns() // 1_000_000)
     if as_json:
-        shown.print_json({"ok": True, **told})
+        print_json({"ok": True, **told})
         return
     for line in to_lines(told):
         click.echo(line)
@@ -216,8 +227,7 @@ def status(home: Path, as_json: bool) -> None:
 @home_option
 @passphrase_option
 @json_option
-@click.pass_context
-def check(ctx: click.Context, home: Path, passphrase_fd: int | None, as_json: bool) -> None:
+def check(home: Path, passphrase_fd: int | None, as_json: bool) -> int:
     """Examine everything that a node needs, and say what to do where something is not right.
 
     Ends with 0 if all is well, with 6 if the node itself is not in order, with 7 if a peer cannot be reached.
@@ -226,7 +236,7 @@ def check(ctx: click.Context, home: Path, passphrase_fd: int | None, as_json: bo
 
     findings = examine(home, lambda whose: read_passphrase(passphrase_fd, whose), time.time_ns() // 1_000_000)
     if as_json:
-        shown.print_json(
+        print_json(
             {
                 "ok": exit_code(findings) == 0,
                 "findings": [
@@ -247,7 +257,7 @@ def check(ctx: click.Context, home: Path, passphrase_fd: int | None, as_json: bo
             click.echo(f"{place:>3}  {each.result:<4}  {each.name:<{width}}  {each.detail}")
             if each.hint:
                 click.echo(f"{'':>9}  {'':<{width}}  → {each.hint}")
-    ctx.exit(exit_code(findings))
+    return exit_code(findings)
 
 
 node.add_command(recover)
@@ -257,7 +267,8 @@ node.add_command(recover)
 @home_option
 @passphrase_option
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE…")
-def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...]) -> None:
+@json_option
+def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...], as_json: bool) -> None:
     """Adopt other members' manifests and key sheets from files; a running node learns them from its peers."""
     from exchange.acts.directory import digest_of, kind_of_record
     from exchange.node.config import load_config
@@ -266,13 +277,18 @@ def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...]) -> Non
 
     records = in_order([load_kind(each, "manifest", "key-sheet") for each in files])
     opened, _ = open_node(home, read_passphrase(passphrase_fd, str(load_config(home).agency)))
+    adopted: list[str] = []
+    known: list[str] = []
     try:  # not started: nothing is signed before another member has said what it holds of this log
         for record in records:
-            kind = kind_of_record(record)
-            if digest_of(kind, record) in {each.digest for each in opened.store.reads().records()}:
-                click.echo(f"held already: {_title(record)}")
-                continue
-            opened.adopt_now(kind, record)
-            click.echo(f"adopted: {_title(record)}")
+            kind, title = kind_of_record(record), _title(record)
+            is_known = digest_of(kind, record) in {each.digest for each in opened.store.reads().records()}
+            if not is_known:
+                opened.adopt_now(kind, record)
+            (known if is_known else adopted).append(title)
+            if not as_json:  # at once: the next one may be refused
+                click.echo(f"{'held already' if is_known else 'adopted'}: {title}")
     finally:
         opened.stop()
+    if as_json:
+        answer(as_json, {"adopted": adopted, "known": known}, [])

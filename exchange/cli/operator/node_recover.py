@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.note.checkpoint import parse_note
-from exchange.cli.options import home_option, passphrase_option, read_passphrase
+from exchange.cli.options import home_option, json_option, lines_as_json, passphrase_option, read_passphrase
 from keys.errors import IntegrityError, RefusedError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ LOOK = "recovery.part"  # folder for the copy of the old database
 @click.option("--peer", "peers", multiple=True, metavar="AGENCY=HOST:PORT", help="Where a member is; repeat it.")
 @click.option("--without", multiple=True, metavar="AGENCY", help="Give up what this member alone holds; repeat it.")
 @passphrase_option
+@json_option
+@lines_as_json
 def recover(
     home: Path,
     from_peers: bool,

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from exchange.cli.officer import shown
 from exchange.cli.options import json_option, passphrase_option, read_passphrase
+from keys.cli.ending import answer, print_json
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 HOME = click.option(
@@ -34,15 +34,16 @@ def witness() -> None:
 @HOME
 @click.option("--name", required=True, metavar="NAME", help="The witness's name, as oversight.example/witness.")
 @passphrase_option
-def init(home: Path, name: str, passphrase_fd: int | None) -> None:
+@json_option
+def init(home: Path, name: str, passphrase_fd: int | None, as_json: bool) -> None:
     """Make a witness: its two keys, and the application that a roster takes."""
     from exchange.cli.operator.witness_home import APPLICATION_FILE, check_new, make_home, vkeys
 
     check_new(home, name)
     made = make_home(home, name, read_passphrase(passphrase_fd, name, confirm=True))
-    for key in vkeys(made):
-        click.echo(str(key))
-    click.echo(f"exchange: send {home / APPLICATION_FILE} to whoever puts the roster together", err=True)
+    listed = [str(key) for key in vkeys(made)]
+    note = f"send {home / APPLICATION_FILE} to whoever puts the roster together"
+    answer(as_json, {"name": name, "vkeys": listed, "application": str(home / APPLICATION_FILE)}, listed, [note])
 
 
 @witness.command()
@@ -50,7 +51,8 @@ def init(home: Path, name: str, passphrase_fd: int | None) -> None:
 @click.argument("roster_file", type=FILE, metavar="ROSTER")
 @click.argument("manifest_files", type=FILE, nargs=-1, metavar="[MANIFEST]…")
 @click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
-def trust(home: Path, roster_file: Path, manifest_files: tuple[Path, ...], told: str | None) -> None:
+@json_option
+def trust(home: Path, roster_file: Path, manifest_files: tuple[Path, ...], told: str | None, as_json: bool) -> None:
     """Witness the logs of a roster's members from now on.
 
     Manifests are needed only for logs that have begun a later epoch. A running witness is started again to learn them.
@@ -66,12 +68,16 @@ def trust(home: Path, roster_file: Path, manifest_files: tuple[Path, ...], told:
     manifests = tuple(load_kind(each, "manifest") for each in manifest_files)
     compare_words(signed, told)
     trusted = trust(home, signed, manifests, time.time_ns() // 1_000_000)
-    click.echo(f"{application.name} witnesses {len(trusted.roster.members)} logs of {trusted.roster.federation_name}")
+    count, federation = len(trusted.roster.members), trusted.roster.federation_name
     listed = next((each for each in trusted.roster.witnesses if each.name == application.name), None)
-    if listed is None or vkeys(listed) != vkeys(application):
-        click.echo(
-            "exchange: warning: this roster does not name this witness; its cosignatures count for nobody", err=True
-        )
+    is_named = listed is not None and vkeys(listed) == vkeys(application)
+    warning = "warning: this roster does not name this witness; its cosignatures count for nobody"
+    answer(
+        as_json,
+        {"name": application.name, "logs": count, "federation": federation, "named": is_named},
+        [f"{application.name} witnesses {count} logs of {federation}"],
+        [] if is_named else [warning],
+    )
 
 
 @witness.command()
@@ -79,7 +85,8 @@ def trust(home: Path, roster_file: Path, manifest_files: tuple[Path, ...], told:
 @click.option("--listen", default="127.0.0.1:7460", show_default=True, metavar="HOST:PORT", help="Where logs ask.")
 @passphrase_option
 @click.option("--quiet", is_flag=True, help="No log lines on stderr.")
-def serve(home: Path, listen: str, passphrase_fd: int | None, quiet: bool) -> None:
+@json_option
+def serve(home: Path, listen: str, passphrase_fd: int | None, quiet: bool, as_json: bool) -> None:
     """Answer POST /add-checkpoint until told to stop (SIGTERM, Ctrl-C); TLS is a reverse proxy's."""
     import signal
     import threading
@@ -102,11 +109,12 @@ def serve(home: Path, listen: str, passphrase_fd: int | None, quiet: bool) -> No
         signal.signal(number, stop)
     host, port = server.server_address[:2]
     shown_host = f"[{host!s}]" if ":" in str(host) else str(host)
-    click.echo(f"{name} serves at http://{shown_host}:{port}/add-checkpoint")
+    url = f"http://{shown_host}:{port}/add-checkpoint"
+    answer(as_json, {"event": "serving", "name": name, "url": url}, [f"{name} serves at {url}"])
     server.serve_forever()
     server.server_close()
     opened.state.close()
-    click.echo(f"{name} stopped")
+    answer(as_json, {"event": "stopped", "name": name}, [f"{name} stopped"])
 
 
 @witness.command()
@@ -136,7 +144,7 @@ def show(home: Path, as_json: bool) -> None:
         "forks": forks,
     }
     if as_json:
-        shown.print_json({"ok": True, **told})
+        print_json({"ok": True, **told})
         return
     click.echo(told["name"])
     for key in told["vkeys"]:
@@ -152,7 +160,8 @@ def show(home: Path, as_json: bool) -> None:
 @HOME
 @click.argument("origin")
 @click.option("-o", "--output", type=FILE, required=True, help="The new file.")
-def fork(home: Path, origin: str, output: Path) -> None:
+@json_option
+def fork(home: Path, origin: str, output: Path, as_json: bool) -> None:
     """Write two notes of a log that contradict each other, as evidence for anybody; `exchange audit verify` reads it."""
     from audit.log.lock_factory import open_witness_state, witness_state_in
     from audit.note.fork import format_fork
@@ -163,7 +172,7 @@ def fork(home: Path, origin: str, output: Path) -> None:
     if found is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"no fork of {origin} was seen here")
     write_file(output, format_fork(found).encode(), mode=PUBLIC)
-    click.echo(f"wrote {output}")
+    answer(as_json, {"file": str(output), "origin": origin}, [f"wrote {output}"])
 
 
 def _address(text: str) -> tuple[str, int]:
