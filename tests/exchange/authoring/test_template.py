@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from exchange.authoring.check_drafts import judge
 from exchange.authoring.draft import read_draft
 from exchange.authoring.template import BLANK, Issuer, complete, make_template, minute_of_year
-from exchange.cli.officer.draft import draft
+from exchange.cli.main import cli
 from exchange.records.bulletin import KINDS, uuid7
 from exchange.rules import check_bulletin, packaged_catalogue
 from exchange.v1 import bulletin_pb2 as pb
@@ -100,26 +100,30 @@ def test_the_minute_of_a_year_fits_six_digits() -> None:
     assert minute_of_year(1_735_689_599_999) == 366 * 1440 - 1
 
 
+def typed(words: list[str]) -> Result:
+    return CliRunner().invoke(cli, ["draft", *words], prog_name="exchange")
+
+
 def test_the_command_writes_a_new_file_and_leaves_an_existing_one(tmp_path: Path) -> None:
     target = tmp_path / "alert.yaml"
     words = ["travel-alert", "-o", str(target), "--originator", "HK-SB"]
-    first = CliRunner().invoke(draft, words)
+    first = typed(words)
     assert (first.exit_code, first.stdout) == (0, "")
     assert first.stderr == f"exchange: fill in the lines marked ←, then: exchange check {target}\n"
     written = target.read_text(encoding="utf-8")
     assert "originator: HK-SB" in written
-    again = CliRunner().invoke(draft, words)
+    again = typed(words)
     assert again.exit_code == 2
     assert again.stderr == f"exchange: error: {target} exists\nexchange: hint: --force replaces it\n"
     assert target.read_text(encoding="utf-8") == written
-    assert CliRunner().invoke(draft, [*words, "--force"]).exit_code == 0
+    assert typed([*words, "--force"]).exit_code == 0
 
 
 def test_the_command_takes_a_kinds_code_and_lists_the_kinds() -> None:
-    by_code = CliRunner().invoke(draft, ["TRA"])
+    by_code = typed(["TRA"])
     assert by_code.exit_code == 0
     assert by_code.stdout.startswith("# travel_alert (TRA): ")
-    listed = CliRunner().invoke(draft, [])
+    listed = typed([])
     assert len(listed.stdout.splitlines()) == len(KINDS)
 
 
@@ -136,7 +140,7 @@ def test_the_command_takes_a_kinds_code_and_lists_the_kinds() -> None:
     ],
 )
 def test_the_command_says_at_once_what_the_check_would_say(words: list[str], error: str, hint: str) -> None:
-    done = CliRunner().invoke(draft, words)
+    done = typed(words)
     assert done.exit_code == 2
     assert done.stdout == ""
     assert done.stderr == f"exchange: error: {error}\nexchange: hint: {hint}\n"
@@ -144,13 +148,17 @@ def test_the_command_says_at_once_what_the_check_would_say(words: list[str], err
 
 def test_the_command_takes_the_agency_of_a_home(tmp_path: Path) -> None:
     (tmp_path / "node.toml").write_text('agency = "TH-DSI"\n', encoding="utf-8")
-    done = CliRunner().invoke(draft, ["lookout", "--home", str(tmp_path)])
+    done = typed(["lookout", "--home", str(tmp_path)])
     assert "\n  originator: TH-DSI\n" in done.stdout
-    lost = CliRunner().invoke(draft, ["lookout", "--home", str(tmp_path / "none")])
-    assert lost.exit_code == 2
-    assert lost.stderr.endswith("exchange: hint: --originator names your agency\n")
+    lost = typed(["lookout", "--home", str(tmp_path / "none")])
+    assert lost.exit_code == 5
+    assert lost.stderr.startswith(f"exchange: error: no such file or folder: {tmp_path / 'none'}")
+    (tmp_path / "node.toml").write_text("nothing", encoding="utf-8")
+    bad = typed(["lookout", "--home", str(tmp_path)])
+    assert bad.exit_code == 2
+    assert bad.stderr.endswith("exchange: hint: --originator names your agency\n")
 
 
 def test_the_terminal_is_told_nothing_that_it_obeys() -> None:
-    done = CliRunner().invoke(draft, ["tra\x1b[2J\u202e"])
+    done = typed(["tra\x1b[2J\u202e"])
     assert done.stderr.startswith("exchange: error: there is no kind 'tra⟨U+001B⟩[2J⟨U+202E⟩'\n")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from exchange.cli.officer.check import check
+from exchange.cli.main import cli
 from tests.exchange.authoring.test_text import obeyed
 from tests.support.samples import INVALID, NASTY, ROOT, VALID, expected
 
 
 def run(*words: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(check, list(words))
+    done = CliRunner().invoke(cli, ["check", *words], prog_name="exchange")
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -72,12 +72,17 @@ def test_people_get_file_line_path_sentence_and_hint() -> None:
     assert err == "exchange: 1 of 1 files need a change\n"
 
 
-def test_a_file_that_is_not_there_is_a_complaint_beside_the_others(tmp_path: Path) -> None:
-    code, answer = run_json(str(tmp_path / "none.yaml"), str(tmp_path), str(VALID[0]))
+def test_a_file_that_cannot_be_read_is_a_complaint_beside_the_others(tmp_path: Path) -> None:
+    code, answer = run_json("a\0b", str(tmp_path), str(VALID[0]))
     assert code == 2
     assert [file["ok"] for file in answer["files"]] == [False, False, True]
     assert [one["complaints"][0]["code"] for one in answer["files"][:2]] == ["Y-FILE", "Y-FILE"]
     assert answer["files"][0]["kind"] is None
+
+
+def test_a_file_that_is_not_there_ends_as_everywhere(tmp_path: Path) -> None:
+    code, answer = run_json(str(VALID[0]), str(tmp_path / "none.yaml"))
+    assert (code, answer["ok"], answer["code"]) == (5, False, "NO_SUCH_FILE")
 
 
 def test_no_file_at_all_is_wrong_use() -> None:
