@@ -13,7 +13,7 @@ from audit.cli.main import audit
 from exchange.cli.main import cli
 from keys.cli.ending import CommandError, failure_of, run
 from keys.refusals import TABLE
-from tests.exchange.running import type_line
+from tests.support.running import type_line
 
 FORM = ["ok", "code", "message", "hint", "retryable"]
 
