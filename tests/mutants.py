@@ -36,6 +36,10 @@ TESTS_OF = {
 COPIED = ("keys", "audit", "exchange", "tests", "pyproject.toml")
 # What an unchecking program would write instead of a check whose value is used.
 REPLACED = {
+    "parse_statement": (
+        "import audit.record.statement; audit.record.statement.MAX_STATEMENT_BYTES = 1 << 30;"
+        " statement = parse_statement(signed.payload)"
+    ),
     "check_head": "from audit.record.lane import parse_lane_head; head = parse_lane_head(message.head.payload)",
     "advance": (
         "from audit.record.lane import delivery_digest, parse_delivery; steps = [LaneStep(delivery=parse_delivery(p.delivery),"

@@ -11,7 +11,7 @@ from audit.entry.entry import Body, Kind, Role
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
 from audit.record.lane import Delivery, LaneClass, LaneId, class_of, delivery_digest
-from audit.record.statement import MAX_STATEMENT_BYTES, Statement, opening, parse_statement, statement_digest
+from audit.record.statement import Statement, opening, parse_statement, statement_digest
 from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, find_author
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import apply_notices
@@ -101,8 +101,7 @@ def prepare(
     Raises:
         RefusedError: With the public code of the check that failed.
     """
-    check_size(signed)  # 1
-    statement = parse_statement(signed.payload)
+    statement = parse_statement(signed.payload)  # 1
     check_federation(statement, view)  # 2
     check_roster(statement, view, now_ms)  # 3
     bulletin = parse_bulletin(statement.bulletin)
@@ -122,11 +121,6 @@ def prepare(
     check_rules(bulletin, statement, view)  # 11
     check_old_values(bulletin, view, reads)  # 12
     return _seal(signed, statement, bulletin, author, digest, bulletin_id, view, now_ms, random_bytes)
-
-
-def check_size(signed: SignedPayload) -> None:
-    if len(signed.payload) > MAX_STATEMENT_BYTES:
-        raise RefusedError("TOO_LARGE", f"statement of {len(signed.payload)} bytes, at most {MAX_STATEMENT_BYTES}")
 
 
 def check_federation(statement: Statement, view: NodeView) -> None:

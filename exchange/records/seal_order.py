@@ -26,7 +26,7 @@ from audit.record.dispatch import (
     signers_of,
     wrap_digest,
 )
-from audit.record.statement import MAX_STATEMENT_BYTES, statement_digest
+from audit.record.statement import statement_digest
 from audit.record.wire import ID_BYTES, MAX_RECIPIENTS
 from keys import suites
 from keys.dsse import SignedPayload
@@ -142,7 +142,7 @@ def parse_seal_order(data: bytes) -> SealOrder:
         urgency=urgency,
         expires_ms=expires_ms,
         content_key=content_key,
-        signed=SignedPayload.decode(reader.sized(MAX_STATEMENT_BYTES)),
+        signed=SignedPayload.decode(reader.sized(MAX_PADDED_BYTES)),
         recipients=tuple(_key(reader) for _ in range(reader.number(1, MAX_RECIPIENTS))),
         absent=tuple(
             Absent(agency=reader.agency(), reason=reader.member(AbsentReason))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.record.dispatch import Absent, AbsentReason, Urgency, check_recipients
+from audit.record.statement import MAX_STATEMENT_BYTES
 from exchange.records.seal_order import (
     ORDER_LABEL,
     PARTS_LABEL,
@@ -52,6 +53,16 @@ def test_an_order_that_was_read_seals_what_every_recipient_opens() -> None:
     for agency, wrapped in parts.wraps:
         opened, content_key = open_statement(parts.dispatch, wrapped, parts.body, ENCRYPTION[agency], FEDERATION)
         assert (opened, content_key) == (ORDER.signed, ORDER.content_key)
+
+
+def test_the_largest_statement_fits_an_order() -> None:
+    base = len(replace(STATEMENT, bulletin=b"x" * 100_000).encode()) - 100_000
+    statement = replace(STATEMENT, bulletin=b"x" * (MAX_STATEMENT_BYTES - base))
+    order = replace(ORDER, signed=signed_statement(released=True, statement=statement))
+    assert len(order.signed.payload) in range(MAX_STATEMENT_BYTES - 2, MAX_STATEMENT_BYTES + 1)
+    assert parse_seal_order(order.encode()) == order
+    parts = seal(order)
+    assert parse_sealed_parts(parts.encode()) == parts
 
 
 def test_what_comes_of_an_order_is_read_as_it_was_written() -> None:
