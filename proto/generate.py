@@ -4,7 +4,8 @@ Three packages, mirrored by three folders: ``proto/keys/v1`` becomes ``keys/v1``
 ``bulletin.proto`` need ``buf/validate/validate.proto``, which no package ships as a file: its descriptor is
 taken from the installed protovalidate. Before code is made, that import is dropped from our descriptors; the
 options stay in them as bytes, and no package named ``buf`` is needed. The rules become ``exchange/rules/walk.py``
-(``walk``), so that a node that judges bulletins reads no options either.
+(``walk``), so that a node that judges bulletins reads no options either. ``keys/refusals.py`` becomes the table of codes
+in ``proto/README.md``.
 
     python proto/generate.py             writes the generated code
     python proto/generate.py --check     fails if the committed code differs from what would be written
@@ -31,6 +32,8 @@ RELEASED = PROTO / "released.binpb"
 BIN = Path(sys.executable).parent
 BUNDLED = "audit/schema/entry.proto"
 WALK = "exchange/rules/walk.py"
+PROSE = "proto/README.md"
+CODES_HEAD = "| code | number | meaning |\n|---|---|---|\n"
 VALIDATE = "buf/validate/validate.proto"
 WELL_KNOWN = [f"google/protobuf/{name}.proto" for name in ("descriptor", "duration", "field_mask", "timestamp")]
 
@@ -100,6 +103,7 @@ def generate(folder: Path, into: Path) -> None:
     bundled.parent.mkdir(parents=True, exist_ok=True)
     bundled.write_bytes((PROTO / "audit/v1/entry.proto").read_bytes())
     write_walk(image, into / WALK)
+    write_codes(into / PROSE)
 
 
 def write_walk(image: descriptor_pb2.FileDescriptorSet, path: Path) -> None:
@@ -114,10 +118,23 @@ def write_walk(image: descriptor_pb2.FileDescriptorSet, path: Path) -> None:
     run(str(BIN / "ruff"), "format", "-q", "--line-length", "120", str(path))
 
 
+def write_codes(path: Path) -> None:
+    """Write the prose with the table of refusal codes as ``keys.refusals`` has it; the rest stays as it is."""
+    from keys.refusals import TABLE  # late, as above
+
+    before, _, rest = (ROOT / PROSE).read_text().partition(CODES_HEAD)
+    after = rest.partition("\n\n")[2]
+    rows = [
+        f"| {row.code} | {int(row.number)} | {row.sentence} |\n" for row in TABLE.values() if row.number is not None
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join((before, CODES_HEAD, *rows, "\n", after)))
+
+
 def committed(folder: Path) -> dict[str, bytes]:
     """Read every generated file below *folder* by its relative name."""
     generated = [path for package in ("keys", "audit", "exchange") for path in (folder / package / "v1").glob("*.py*")]
-    found = [path for path in (*generated, folder / BUNDLED, folder / WALK) if path.is_file()]
+    found = [path for path in (*generated, folder / BUNDLED, folder / WALK, folder / PROSE) if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 

@@ -132,6 +132,30 @@ message ShelterNotice { // SHN
     assert len(tree.touched) <= 3
 
 
+ASK_CODE = """
+from audit.v1 import entry_pb2
+from exchange.rpc.transport.status import status_of
+from keys.cli.ending import failure_of
+from keys.errors import RefusedError
+error = RefusedError("LANE_LATE", "the lane is late")
+assert failure_of(error).exit_code == 3
+assert status_of(error)[0].name == "OUT_OF_RANGE"
+assert entry_pb2.OUTCOME_LANE_LATE == 117
+"""
+
+
+def test_a_refusal_code_is_a_row_and_a_number_in_the_schema(tree: Tree) -> None:
+    tree.row_after("proto/audit/v1/entry.proto", "  OUTCOME_LANE_HEAD_INVALID", "  OUTCOME_LANE_LATE = 117;")
+    tree.row_after("keys/refusals.py", "    LANE_HEAD_INVALID = 116", "    LANE_LATE = 117")
+    row = '    _row(Outcome.LANE_LATE, "OUT_OF_RANGE", Exit.POLICY, "The lane is late."),\n'
+    tree.take("keys/refusals.py", "    _row(Outcome.REPLAYED,", row + "    _row(Outcome.REPLAYED,")
+    tree.generate()
+    tree.run("-c", ASK_CODE)
+    assert "LANE_LATE" in tree.run("-m", "exchange", "help", "codes")
+    assert "| LANE_LATE | 117 | The lane is late. |" in (tree.folder / "proto/README.md").read_text("utf-8")
+    assert len(tree.touched) <= 2
+
+
 ASK_EVENT = """
 from audit.entry.body import Body, parse_body
 from audit.entry.grammar import check_body
