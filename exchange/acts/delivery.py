@@ -14,7 +14,7 @@ from audit.entry.entry import Body, Kind, Outcome
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.epochs import epoch_of_origin
 from audit.record.dispatch import Dispatch, parse_dispatch
-from audit.record.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, parse_delivery
+from audit.record.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, own_dispatch_digest
 from audit.tree.proof import verify_consistency
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import RECALLS
@@ -208,7 +208,7 @@ def check_receipts(
         proven = check_exchange_receipt(
             receipt,
             key,
-            dispatch_digest=_dispatch_digest(row),
+            dispatch_digest=own_dispatch_digest(row.delivery),
             delivery_digest=row.digest,
             expected_opening=row.opening,
             peer_number=view.number,
@@ -248,10 +248,6 @@ def held_checkpoint(reads: Reads, peer: AgencyId, view: NodeView) -> tuple[int, 
     return reads.peer_checkpoint(peer, view.newest_epoch(peer))
 
 
-def _dispatch_digest(row: OutboundRow) -> bytes:
-    return parse_delivery(row.delivery).dispatch_digest
-
-
 def check_number(receipts: Sequence[object]) -> None:
     if len(receipts) > MAX_RECEIPTS:
         raise RefusedError("TOO_MANY", f"{len(receipts)} receipts in a message, at most {MAX_RECEIPTS}")
@@ -285,7 +281,7 @@ def check_original(
             repeated = check_exchange_receipt(
                 original,
                 key,
-                dispatch_digest=_dispatch_digest(sent),
+                dispatch_digest=own_dispatch_digest(sent.delivery),
                 delivery_digest=sent.digest,
                 expected_opening=sent.opening,
                 peer_number=view.number,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from audit.entry.entry import Body, Kind
 from audit.record.dispatch import parse_dispatch
+from audit.record.lane import parse_delivery
 from exchange.acts import delivery
 from exchange.records.receipt import Receipt
 from exchange.store.store import LaneState, OutboundRow
@@ -43,7 +44,7 @@ def received(desk: Desk, row: OutboundRow, **changes: object) -> Body:
         kind=Kind.RECEIVED,
         peer=desk.view.number,
         bulletin_id=parse_dispatch(payload).bulletin_id,
-        dispatch_digest=delivery.parse_delivery(row.delivery).dispatch_digest,
+        dispatch_digest=parse_delivery(row.delivery).dispatch_digest,
         delivery_digest=row.digest,
         opening=row.opening,
     )

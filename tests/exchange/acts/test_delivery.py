@@ -11,6 +11,7 @@ import pytest
 
 from audit.entry.entry import Kind, Outcome
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
+from audit.record.lane import parse_delivery
 from audit.record.statement import opening
 from exchange.acts import delivery
 from exchange.acts.delivery import check_ratchet
@@ -147,7 +148,7 @@ def test_4_a_receipt_in_the_place_of_genesis_is_refused_and_stops_nothing(desk: 
 def redelivered(desk: Desk, row: OutboundRow) -> OutboundRow:
     """The same dispatch under one more number, as after a lane that began anew."""
     state = lane(desk)
-    again = delivery.parse_delivery(row.delivery)
+    again = parse_delivery(row.delivery)
     encoded = replace(again, sequence=state.sequence + 1, previous=state.digest).encode()
     from audit.record.lane import delivery_digest
 
