@@ -120,7 +120,7 @@ class CodeRow:
 
     @property
     def retryable(self) -> bool:
-        """Tell whether the same attempt may succeed a while later, with nothing changed."""
+        """Return whether the same attempt may succeed a while later, with nothing changed."""
         return self.cure is Cure.LATER
 
 
@@ -274,7 +274,7 @@ def row_of(code: str) -> CodeRow:
 
 
 def is_public(code: str) -> bool:
-    """Tell whether a code is a refusal that this release knows; a newer one may send others."""
+    """Return whether a code is a refusal that this release knows; a newer one may send others."""
     return code in TABLE and TABLE[code].number is not None
 
 

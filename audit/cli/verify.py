@@ -324,7 +324,7 @@ def print_report(report: "Report") -> None:
 
 
 def _unchecked(report: "Report") -> str:
-    """Say what no verifier can, and what this run did not."""
+    """Return what no verifier can, and what this run did not."""
     if report.is_refuted:
         return "Keep these files as they are: they are the evidence."
     missing = ["whether an entry's content is true"]

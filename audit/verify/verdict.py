@@ -49,7 +49,7 @@ class Report:
 
     @property
     def is_refuted(self) -> bool:
-        """Tell whether something speaks against what was verified."""
+        """Return whether something speaks against what was verified."""
         return self.exit_code == Exit.UNVERIFIED
 
 

@@ -169,7 +169,7 @@ class SqliteStore:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say of a database whose pages are damaged that they are; a disk that cannot be read or is full may come back.
+    """Raise IntegrityError for a database whose pages are damaged; a disk that cannot be read or is full may come back.
 
     Raises:
         IntegrityError: The file contradicts itself.

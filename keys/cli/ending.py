@@ -152,7 +152,7 @@ def _misuse(error: click.ClickException, program: str) -> Failure:
 
 
 def tell(failure: Failure, as_json: bool, program: str) -> int:
-    """Say how a command ended; words for people go to stderr, the one object for programs to stdout."""
+    """Print how a command ended, words for people to stderr, the one object for programs to stdout."""
     try:
         if as_json:
             click.echo(json.dumps(failure.to_json()))
@@ -189,7 +189,7 @@ def _closed() -> int:
 
 
 def _is_output_lost() -> bool:
-    """Tell whether it is the output that the disk does not take; what is left of it is given up then."""
+    """Return whether it is the output that the disk does not take; what is left of it is given up then."""
     try:
         sys.stdout.flush()
     except OSError:

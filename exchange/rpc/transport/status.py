@@ -53,7 +53,7 @@ class Aborts(Protocol):
 
 
 def status_of(error: Exception) -> tuple[grpc.StatusCode, status_pb2.Status]:
-    """Say in gRPC's words what went wrong."""
+    """Return in gRPC's words what went wrong."""
     if isinstance(error, RefusedError) and error.code in _STATUS:
         code = _STATUS[error.code]
         details: list[Message] = [_info(error.code)]
@@ -98,7 +98,7 @@ async def abort(context: Aborts, error: Exception) -> NoReturn:
 
 
 def error_of(error: grpc.RpcError) -> Exception:
-    """Give back the error that a call ended with, as the other side raised it.
+    """Return the error that a call ended with, as the other side raised it.
 
     Returns:
         RefusedError, UnavailableError or IntegrityError; UnavailableError too for a call that never got through.
@@ -177,7 +177,7 @@ def _witness_info(error: WitnessRefusal) -> error_details_pb2.ErrorInfo:
 
 
 def _witness_refusal(info: error_details_pb2.ErrorInfo, message: str) -> WitnessRefusal | None:
-    """Give back what a witness refused with; None where it was no witness, or says what the protocol does not know."""
+    """Return what a witness refused with; None where it was no witness, or says what the protocol does not know."""
     stated, size = info.metadata.get("status", ""), info.metadata.get("size", "")
     if stated not in map(str, _WITNESS) or (size and not _SIZE.fullmatch(size)):
         return None
