@@ -121,10 +121,7 @@ class _State:
 
 
 def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _State) -> None:
-    """Scan one message, ``data[at:end]``; in one piece, because it runs for every field of every signed thing.
-
-    A read beyond ``end`` is found after the loop: ``at`` is then larger.
-    """
+    """Scan one message, ``data[at:end]``; in one piece, because it runs for every field of every signed thing."""
     if depth <= 0:
         raise RefusedError("MALFORMED", f"{table.name} is nested too deeply")
     rules = table.rules
@@ -137,7 +134,7 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
             tag, at = read_varint(data, at - 1, end)
         rule = rules.get(tag)
         if rule is None:
-            at, last = _skip(data, at, end, tag, last, table, state), tag
+            at, last = _skip(data, at, end, (tag, last), table, state), tag
             continue
         # Known numbers have one wire type each, so tags ascend as numbers do.
         kind, repeated, default, largest, negative, width, member, inside = rule
@@ -168,7 +165,7 @@ def _walk(data: bytes, at: int, end: int, table: _Table, depth: int, state: _Sta
             _walk(data, start, at, inside, depth - 1, state)
         elif kind == _PACKED:
             count += _packed(data, start, at, rule, table, tag)
-    if at != end:
+    if at != end:  # a read beyond it leaves `at` larger
         raise RefusedError("MALFORMED", f"{table.name} ends in the middle of a field")
     state.add(count, table)
 
@@ -184,8 +181,9 @@ def _packed(data: bytes, at: int, end: int, rule: _Rule, table: _Table, tag: int
     return count
 
 
-def _skip(data: bytes, at: int, end: int, tag: int, last: int, table: _Table, state: _State) -> int:
-    """Step over an unknown field, if any may be; its inside is not scanned."""
+def _skip(data: bytes, at: int, end: int, tags: tuple[int, int], table: _Table, state: _State) -> int:
+    """Step over an unknown field, if any may be; its inside is not scanned. *tags* are its own and the one before."""
+    tag, last = tags
     number, wire = tag >> 3, tag & 7
     if number in table.numbers:
         raise _malformed(table, tag, f"has wire type {wire}")

@@ -111,9 +111,8 @@ def verify_since(
         RefusedError: MALFORMED; *old* is no checkpoint of this log.
         Nothing for whatever the log holds: everything malformed is a refutation in the report.
     """
-    steps = Steps()
+    steps, result = Steps(), WitnessResult()
     checkpoint: Checkpoint | None = None
-    result = WitnessResult()
     every = [old, *outside] if old is not None else list(outside)
     try:
         folder = _open(root)

@@ -56,6 +56,7 @@ class NodeView:
     storage: StorageKeys
     pseudonym_key: bytes = field(repr=False)  # 32 bytes
     pseudonym_epoch: int = 1
+    log_mldsa44: Signer | None = None  # signs published checkpoints beside log_signer, where there is one
 
     @property
     def origin(self) -> str:

@@ -13,7 +13,7 @@ from audit.log.lock_factory import open_lock
 from exchange.acts.node_view import NodeView, newest_epoch
 from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
-from exchange.node.node import Node, now_ms
+from exchange.node.node import Node, check_not_closed, now_ms
 from exchange.recovery.swap_files import check_finished
 from exchange.rules.catalogue import Catalogue
 from exchange.store.factory import open_store
@@ -74,7 +74,9 @@ def open_home(home: Path, keys: NodeKeys, *, closed: bool = False) -> Node:
             if (behind_ms := clock_behind_ms(store.reads(), now_ms())) > MAX_BEHIND_MS:
                 raise ClockError(home, behind_ms) from error
             raise
-        node = Node(home, view, store, lock, os.urandom, log_mldsa44=keys.log_mldsa44, closed=closed)
+        if not closed:
+            check_not_closed(store)
+        node = Node(home, view, store, lock, os.urandom)
         undo.pop_all()
         node.at_stop.append(lambda: os.close(occupied))
     return node
@@ -160,7 +162,7 @@ def view_from(
     pseudonym_key: bytes,
     catalogues: Mapping[bytes, Catalogue],
 ) -> NodeView:
-    """Put a house together from what was adopted and the node's keys.
+    """Put a node view together from what was adopted and the node's keys.
 
     Raises:
         RefusedError: NOT_A_MEMBER.
@@ -176,6 +178,7 @@ def view_from(
         catalogues=catalogues,
         operations=keys.operations,
         log_signer=keys.log,
+        log_mldsa44=keys.log_mldsa44,
         encryption={each.key.public.key_id: each.key for each in keys.encryption},
         storage=StorageKeys.of(*(secret.reveal() for secret in keys.storage)),
         pseudonym_key=pseudonym_key,

@@ -42,7 +42,6 @@ from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.sealing import WindowOpener
-from keys.signing import Signer
 from keys.uri import uri_place
 
 NOT_ASKED = "no other member has told yet what it holds of its log"
@@ -158,6 +157,16 @@ def closed_at(reads: Reads) -> int | None:
     return size - 1 if last and parse_body(parse_entry(last[0]).body).kind == Kind.EPOCH_CLOSED else None
 
 
+def check_not_closed(store: NodeStore) -> None:
+    """Refuse an epoch that was closed: nothing is entered in it any more.
+
+    Raises:
+        EpochOverError: Its last entry is EPOCH_CLOSED.
+    """
+    if (last := closed_at(store.reader())) is not None:
+        raise EpochOverError(f"{store.name}: entry {last} closed this epoch of the log")
+
+
 class Node:
     """A running node, without its sockets."""
 
@@ -169,11 +178,8 @@ class Node:
         lock: Lock,
         random_bytes: RandomBytes,
         clock: NodeClock | None = None,
-        log_mldsa44: Signer | None = None,
-        *,
-        closed: bool = False,
     ) -> None:
-        """Check database, log and lock against each other; *closed* lets an epoch be opened that was closed."""
+        """Check database, log and lock against each other."""
         self.paths = paths_of(home)
         self.view = view
         self.store = store
@@ -182,8 +188,6 @@ class Node:
         self._view_turn = threading.Lock()  # records are adopted in the loop, keys change beside it
         self.log = open_log(view.origin, view.before, store.reader(), store.name)
         check_start(self.log, lock, store.reader(), store.name)
-        if not closed and (last := closed_at(store.reader())) is not None:
-            raise EpochOverError(f"{store.name}: entry {last} closed this epoch of the log")
         self.vkey = VerifierKey(name=view.origin, key=view.log_signer.key.public_key)
         self.clock = clock or system_clock()
         self.writer = Writer(store, self.log, lock, view.log_signer, self.clock, self._after_group)
@@ -193,7 +197,7 @@ class Node:
         self.begun = False  # it may sign, and has said so in its log
         self.vouching = Vouching(began=self.log.size)  # who has cosigned what this run signed
         self.started_ms = now_ms()
-        self.files = LogFiles(self.paths.log, store.reader, self.vkey, log_mldsa44, self.writer.fail)
+        self.files = LogFiles(self.paths.log, store.reader, self.vkey, view.log_mldsa44, self.writer.fail)
         self.clock.start(self.log.time_us, cosigned_times(self.files.witnessed[1], view))
 
     def start(self) -> None:
@@ -214,7 +218,9 @@ class Node:
 
         Raises:
             UnavailableError: This machine's clock is in doubt; the message says by how much.
+            EpochOverError: The last entry closed this epoch.
         """
+        check_not_closed(self.store)
         self.vouching = Vouching(began=self.log.size)
         self.writer.release()
         try:

@@ -34,8 +34,7 @@ def opened(member: Member) -> Node:
     store = SqliteStore(member.home / DATABASE)
     paths = Paths(home=member.home)
     view = homes.restore_view(store, member.keys.node)
-    second = member.keys.node.log_mldsa44
-    return Node(member.home, view, store, open_lock(paths.lock), lambda n: bytes(n), log_mldsa44=second, closed=True)
+    return Node(member.home, view, store, open_lock(paths.lock), lambda n: bytes(n))
 
 
 async def close(world: World, agency: str) -> str:

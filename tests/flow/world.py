@@ -26,7 +26,7 @@ from audit.record.statement import ReadPurpose, ReadRequest, Statement
 from exchange.acts.node_view import NodeView
 from exchange.demo.federation import FoundedFederation, found_federation
 from exchange.node import home as homes
-from exchange.node.node import Node, state_at
+from exchange.node.node import Node, check_not_closed, state_at
 from exchange.records.bulletin import encode_bulletin, id_bytes, recipients_of
 from exchange.rpc.serve import running_node as service
 from exchange.rpc.serve.running_node import RunningNode
@@ -133,8 +133,8 @@ class Member:
         """Open the node from its files, with keys from memory."""
         store = self.open_store()
         view = homes.restore_view(store, self.keys.node)
-        second = self.keys.node.log_mldsa44
-        return Node(self.home, view, store, self.open_lock(), os.urandom, log_mldsa44=second)
+        check_not_closed(store)
+        return Node(self.home, view, store, self.open_lock(), os.urandom)
 
     async def start(self) -> RunningNode:
         """Serve, tell the others where, and wait until the node signs: alone, where no other one runs here."""
