@@ -7,7 +7,7 @@ import time
 
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.tiles.tiles import TileFolder
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.incremental import verify_since
 from bench.log_files import SIGNER, large_mixture, write_log
 from bench.setting import Setting
@@ -27,7 +27,7 @@ def measure(setting: Setting) -> list[Row]:
     took = []
     for _ in range(TIMES):
         began = time.perf_counter()
-        report = verify_since(folder, key=key, old=Outside(name="yesterday", data=older.encode()))
+        report = verify_since(folder, key=key, old=ExternalCheckpoint(name="yesterday", data=older.encode()))
         took.append((time.perf_counter() - began) * 1e3)
         if report.exit_code == 6 or report.anchored != size - NEW:
             raise RuntimeError(f"the log is {report.verdict}")

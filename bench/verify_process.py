@@ -9,16 +9,16 @@ from pathlib import Path
 
 from audit.note.checkpoint import parse_verifier_key
 from audit.tiles.tiles import TileFolder
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verify import verify_log
 
 
 def main(folder: Path, processes: int) -> None:
     """Verify every step, the log's own checkpoint standing for one from outside."""
     tiles = TileFolder(folder)
-    note = Outside(name="checkpoint", data=tiles.note().encode())
+    note = ExternalCheckpoint(name="checkpoint", data=tiles.note().encode())
     began = time.perf_counter()
-    report = verify_log(folder, key=parse_verifier_key(tiles.key_text()), outside=(note,), processes=processes)
+    report = verify_log(folder, key=parse_verifier_key(tiles.key_text()), external=(note,), processes=processes)
     took = time.perf_counter() - began
     if report.verdict != "verified":
         raise RuntimeError(f"the log is {report.verdict}")

@@ -35,7 +35,7 @@ from keys.identity import AgencyId, federation_id, short
 from keys.key_files import OFFICERS_FOLDER, NodeKeys
 from keys.key_sheet import KeySheet, PinKind, TlsPin, parse_key_sheet
 from keys.manifest import LogEpoch, Manifest, Officer, parse_manifest, parse_officer_entry, parse_operations
-from keys.roster import FIRST_ID, Application, OutsideWitness, Roster, load_signed, parse_roster, save_signed
+from keys.roster import FIRST_ID, Application, ExternalWitness, Roster, load_signed, parse_roster, save_signed
 from keys.signing import Signer
 from keys.timed_key import TimedKey
 
@@ -102,7 +102,7 @@ def make_roster_1(
     *,
     catalogue_digest: bytes,
     now_ms: int,
-    witnesses: Sequence[OutsideWitness] = (),
+    witnesses: Sequence[ExternalWitness] = (),
     terms: RosterTerms = FOUNDING,
 ) -> SignedPayload:
     """Put the first roster together, unsigned: members numbered by their codes' order, from 1.

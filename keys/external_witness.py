@@ -18,7 +18,7 @@ MAX_FILE_BYTES = 16 << 10  # two records are about 4 KiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutsideWitness:
+class ExternalWitness:
     """One such witness. ``encode`` makes the file that it sends to the person who puts a roster together."""
 
     name: str  # cosigner name, as oversight.example/witness; the owner of its keys
@@ -39,37 +39,37 @@ class OutsideWitness:
 
     def encode(self) -> bytes:
         """Encode to the file ``application`` of a witness."""
-        return bounds.encode_record(outside_to_message(self))
+        return bounds.encode_record(witness_to_message(self))
 
     @classmethod
-    def decode(cls, data: bytes) -> OutsideWitness:
+    def decode(cls, data: bytes) -> ExternalWitness:
         """Parse such a file, and check that each key has signed its own key id.
 
         Raises:
             RefusedError: MALFORMED, TOO_LARGE, NOT_UNDERSTOOD, SUITE_UNKNOWN, WRONG_TYPE, WRONG_MAKER,
                 SIGNATURE_INVALID.
         """
-        made = outside_from_message(bounds.parse_record(data, roster_pb2.OutsideWitness, limit=MAX_FILE_BYTES))
+        made = witness_from_message(bounds.parse_record(data, roster_pb2.OutsideWitness, limit=MAX_FILE_BYTES))
         check_outside(made)
-        register_outside(made)
+        register_external_witness(made)
         return made
 
 
-def make_outside(signer: Signer, mldsa44: Signer | None) -> OutsideWitness:
+def make_external_witness(signer: Signer, mldsa44: Signer | None) -> ExternalWitness:
     """Make the application of a witness whose keys are here; the name is their owner.
 
     Raises:
         RefusedError: As ``decode``: what no roster would take is not made.
     """
-    made = OutsideWitness(
+    made = ExternalWitness(
         name=signer.key.owner,
         witness=make_record(signer),
         witness_mldsa44=make_record(mldsa44) if mldsa44 is not None else None,
     )
-    return OutsideWitness.decode(made.encode())
+    return ExternalWitness.decode(made.encode())
 
 
-def check_outside(witness: OutsideWitness) -> None:
+def check_outside(witness: ExternalWitness) -> None:
     """Check what needs no cryptography: name, owners, usages, suites."""
     parse_witness_name(witness.name)
     owned = all(each.owner == witness.name for each in witness.records)
@@ -77,23 +77,23 @@ def check_outside(witness: OutsideWitness) -> None:
     check_witness(witness.name, witness.witness, witness.witness_mldsa44)
 
 
-def register_outside(witness: OutsideWitness) -> None:
+def register_external_witness(witness: ExternalWitness) -> None:
     """Check that each key has signed its own key id; errors as ``register``."""
     register(witness.witness, owner=witness.name, usage={Usage.WITNESS})
     if witness.witness_mldsa44 is not None:
         register(witness.witness_mldsa44, owner=witness.name, usage={Usage.WITNESS}, second=True)
 
 
-def outside_from_message(message: roster_pb2.OutsideWitness) -> OutsideWitness:
+def witness_from_message(message: roster_pb2.OutsideWitness) -> ExternalWitness:
     second = message.HasField("witness_mldsa44")
-    return OutsideWitness(
+    return ExternalWitness(
         name=message.name,
         witness=KeyRecord.from_message(message.witness),
         witness_mldsa44=KeyRecord.from_message(message.witness_mldsa44) if second else None,
     )
 
 
-def outside_to_message(witness: OutsideWitness) -> roster_pb2.OutsideWitness:
+def witness_to_message(witness: ExternalWitness) -> roster_pb2.OutsideWitness:
     second = witness.witness_mldsa44
     return roster_pb2.OutsideWitness(
         name=witness.name,

@@ -20,11 +20,11 @@ from keys.certificate import check_ca
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.external_witness import (
-    OutsideWitness,
+    ExternalWitness,
     check_outside,
-    outside_from_message,
-    outside_to_message,
-    register_outside,
+    register_external_witness,
+    witness_from_message,
+    witness_to_message,
 )
 from keys.files import PUBLIC, write_file
 from keys.identity import DIGEST_BYTES, Usage, record_digest, short
@@ -45,10 +45,10 @@ from keys.words import words
 __all__ = [
     "FIRST_ID",
     "Application",
+    "ExternalWitness",
     "LogKey",
     "Member",
     "MemberStatus",
-    "OutsideWitness",
     "Roster",
     "catalogue_digest",
     "load_signed",
@@ -64,7 +64,7 @@ MAX_ROOTS = 32
 # Each takes about 6 KiB with its hybrid root, so that they fit a record of 1 MiB; with the second keys of log and
 # witness it is 13 KiB, and about 70 of them fit.
 MAX_MEMBERS = 128
-MAX_OUTSIDE = 16  # oversight bodies; each is one more line under every checkpoint
+MAX_EXTERNAL_WITNESSES = 16  # oversight bodies; each is one more line under every checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Roster:
     catalogue_digest: bytes
     members: tuple[Member, ...]  # ascending by number
     witness_quorum: int
-    witnesses: tuple[OutsideWitness, ...] = ()  # without a node; ascending by name
+    witnesses: tuple[ExternalWitness, ...] = ()  # without a node; ascending by name
     _by_agency: Mapping[str, Member] = field(init=False, repr=False, compare=False)
     _by_number: Mapping[int, Member] = field(init=False, repr=False, compare=False)
 
@@ -118,7 +118,7 @@ class Roster:
             catalogue_digest=self.catalogue_digest,
             members=[member_to_message(each) for each in self.members],
             witness_quorum=self.witness_quorum,
-            witnesses=[outside_to_message(each) for each in self.witnesses],
+            witnesses=[witness_to_message(each) for each in self.witnesses],
         )
         return bounds.encode_record(message)
 
@@ -145,7 +145,7 @@ def parse_roster(payload: bytes) -> Roster:
         catalogue_digest=bounds.digest_field(message.catalogue_digest, "the catalogue's digest"),
         members=tuple(member_from_message(each) for each in message.members),
         witness_quorum=message.witness_quorum,
-        witnesses=tuple(outside_from_message(each) for each in message.witnesses),
+        witnesses=tuple(witness_from_message(each) for each in message.witnesses),
     )
     _check_version(roster)
     bounds.window(roster.issued_ms, roster.expires_ms, "the roster")
@@ -194,7 +194,7 @@ def verify_first_roster(signed: SignedPayload) -> Roster:
             register(each.key, owner=member.agency, usage={Usage.LOG}, second=True)
         check_ca(member.tls_ca, member.agency, roster.federation_name)
     for witness in roster.witnesses:
-        register_outside(witness)
+        register_external_witness(witness)
     return roster
 
 
@@ -277,7 +277,7 @@ def _check_roots(roster: Roster) -> None:
 
 
 def _check_witnesses(roster: Roster) -> None:
-    bounds.count(roster.witnesses, 0, MAX_OUTSIDE, "outside witnesses")
+    bounds.count(roster.witnesses, 0, MAX_EXTERNAL_WITNESSES, "outside witnesses")
     names = [each.name for each in roster.witnesses]
     bounds.ascending(names, "outside witnesses")
     taken = {each.witness_name for each in roster.members} & set(names)

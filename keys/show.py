@@ -18,7 +18,7 @@ from keys.federation import Federation
 from keys.identity import Usage, federation_id, record_digest, short
 from keys.key_sheet import KeySheet, parse_key_sheet
 from keys.manifest import Manifest, Officer, parse_manifest
-from keys.roster import Application, Member, OutsideWitness, Roster, load_signed, parse_roster, verify_first_roster
+from keys.roster import Application, ExternalWitness, Member, Roster, load_signed, parse_roster, verify_first_roster
 from keys.timed_key import TimedKey
 from keys.words import words
 
@@ -130,13 +130,13 @@ def _applying(data: bytes) -> Iterator[str]:
         return _application(Application.decode(data))
     except RefusedError as error:
         try:
-            return _witness(OutsideWitness.decode(data))
+            return _witness(ExternalWitness.decode(data))
         except RefusedError:
             none = "this is no roster, manifest, key sheet, application or key file"
             raise RefusedError(error.code, none) from None
 
 
-def _witness(witness: OutsideWitness) -> Iterator[str]:
+def _witness(witness: ExternalWitness) -> Iterator[str]:
     yield f"application  of the witness {witness.name}"
     yield f"  {_outside(witness)}"
     digest = record_digest("application", witness.encode())
@@ -144,7 +144,7 @@ def _witness(witness: OutsideWitness) -> Iterator[str]:
     yield f"words        {' '.join(words(digest))}"
 
 
-def _outside(witness: OutsideWitness) -> str:
+def _outside(witness: ExternalWitness) -> str:
     second = witness.witness_mldsa44_key
     also = f"  and {short(second.key_id)} (ML-DSA-44)" if second is not None else ""
     return f"{witness.name}  key {short(witness.witness_key.key_id)}{also}"

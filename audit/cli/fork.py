@@ -129,12 +129,12 @@ def _note(name: str) -> str:
     """Read a note from a file: a checkpoint, or a receipt, whose note it is."""
     from audit.note.checkpoint import parse_note
     from audit.note.tlogproof import FIRST_LINE, parse_proof
-    from audit.verify.external_checkpoints import MAX_OUTSIDE_BYTES
+    from audit.verify.external_checkpoints import MAX_EXTERNAL_BYTES
     from keys.errors import RefusedError
 
     try:
         with Path(name).open("rb") as file:
-            text = file.read(MAX_OUTSIDE_BYTES + 1).decode()
+            text = file.read(MAX_EXTERNAL_BYTES + 1).decode()
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # loaded when they are needed: help stays quick
     from audit.note.checkpoint import VerifierKey
     from audit.note.epochs import EpochEnd
     from audit.tiles.tiles import TileFolder
-    from audit.verify.external_checkpoints import Outside
+    from audit.verify.external_checkpoints import ExternalCheckpoint
     from audit.verify.trust_steps import SourcedKey
     from audit.verify.verdict import Report
     from audit.verify.witnesses import WitnessRules
@@ -168,17 +168,17 @@ def log_report(folder: "TileFolder", options: VerifyOptions, *, whole: bool = Tr
     key, source = log_key(folder, options)
     given = SourcedKey(key, source) if key is not None else None
     rules = witness_rules(folder, options)
-    outside = [read_outside(name, folder) for name in options.against]
+    external = [read_external(name, folder) for name in options.against]
     before = epoch_end(folder, options)
     if whole and options.since_file is None:
         from audit.verify.verify import verify_log
 
         with working():
             report = verify_log(
-                folder.root, key=given, outside=outside, processes=PROCESSES, witnesses=rules, before=before
+                folder.root, key=given, external=external, processes=PROCESSES, witnesses=rules, before=before
             )
     else:
-        report = _report_since(folder, options, given, outside, rules, before)
+        report = _report_since(folder, options, given, external, rules, before)
     return add_stamps(folder, options, key, rules, report)
 
 
@@ -186,17 +186,17 @@ def _report_since(
     folder: "TileFolder",
     options: VerifyOptions,
     key: "SourcedKey | None",
-    outside: "list[Outside]",
+    external: "list[ExternalCheckpoint]",
     rules: "WitnessRules | None",
     before: "EpochEnd | None",
 ) -> "Report":
     from audit.verify.incremental import verify_since
     from keys.errors import RefusedError
 
-    old = read_outside(options.since_file, folder) if options.since_file else None
+    old = read_external(options.since_file, folder) if options.since_file else None
     try:
         with working():
-            return verify_since(folder.root, old=old, key=key, outside=outside, witnesses=rules, before=before)
+            return verify_since(folder.root, old=old, key=key, external=external, witnesses=rules, before=before)
     except RefusedError as error:
         why = str(error).removeprefix(f"{options.since_file}: ")
         raise CommandError("REFUTED", f"--from-checkpoint {options.since_file}: {why}") from error
@@ -284,19 +284,21 @@ def _seconds(now: str | None) -> int | None:
     return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
 
 
-def read_outside(name: str, folder: "TileFolder") -> "Outside":
+def read_external(name: str, folder: "TileFolder") -> "ExternalCheckpoint":
     """Read a file of ``--against``, which must lie outside the log folder."""
-    from audit.verify.external_checkpoints import MAX_OUTSIDE_BYTES, Outside
+    from audit.verify.external_checkpoints import MAX_EXTERNAL_BYTES, ExternalCheckpoint
 
     try:
         if Path(name).resolve().is_relative_to(folder.root.resolve()):
-            return Outside(name=name, problem="it lies in the log folder itself, so it says nothing from outside")
+            return ExternalCheckpoint(
+                name=name, problem="it lies in the log folder itself, so it says nothing from outside"
+            )
         with Path(name).open("rb") as file:
-            return Outside(name=name, data=file.read(MAX_OUTSIDE_BYTES + 1))
+            return ExternalCheckpoint(name=name, data=file.read(MAX_EXTERNAL_BYTES + 1))
     except FileNotFoundError:
         raise
     except OSError as error:
-        return Outside(name=name, problem=f"cannot be read: {error.strerror}")
+        return ExternalCheckpoint(name=name, problem=f"cannot be read: {error.strerror}")
 
 
 def report_json(report: "Report") -> dict[str, Any]:

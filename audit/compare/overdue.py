@@ -36,7 +36,7 @@ class Overdue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hour:
+class AuditTime:
     """At which time the days are judged, and who says so."""
 
     seconds: int  # since 1970
@@ -47,7 +47,7 @@ class Hour:
 class Retention:
     """What a log says of keeping and erasing."""
 
-    hour: Hour
+    hour: AuditTime
     overdue: tuple[Overdue, ...]  # ascending by epoch and entry
     kept: int  # bulletins with a day, whether it has come or not
     erased: int
@@ -131,7 +131,7 @@ def _see(seen: _Seen, place: _Place, body: Body) -> None:
         seen.holds.pop(named, None)
 
 
-def _overdue(seen: _Seen, hour: Hour) -> Iterator[Overdue]:
+def _overdue(seen: _Seen, hour: AuditTime) -> Iterator[Overdue]:
     today, on_hold = hour.seconds // DAY_SECONDS, set(seen.holds.values())
     for place, body in seen.kept.items():
         if body.retain_until_day < today and place not in seen.erased and place not in on_hold:
@@ -140,13 +140,13 @@ def _overdue(seen: _Seen, hour: Hour) -> Iterator[Overdue]:
             yield Overdue(entry=index, bulletin_id=body.bulletin_id, until_day=day, epoch=epoch)
 
 
-def _hour(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> Hour:
+def _hour(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> AuditTime:
     """Return the median of the newest quorum's cosignatures, or else the last entry's time."""
     if policy is not None:
         for _, note in sorted(own_notes(folder), key=lambda each: -parse_note(each[1]).checkpoint.size):
             witnessed = policy.judge(note)
             if witnessed.reached and witnessed.median_s is not None:
-                return Hour(seconds=witnessed.median_s, source=f"median of {len(witnessed.times)} witnesses")
+                return AuditTime(seconds=witnessed.median_s, source=f"median of {len(witnessed.times)} witnesses")
     bundle, place = divmod(size - 1, TILE_WIDTH)
     try:
         last = parse_head(folder.entries(bundle, place + 1)[place])
@@ -154,4 +154,4 @@ def _hour(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> Hour:
         raise RefusedError(
             error.code, f"no hour: no quorum of witnesses, and the last entry is not here ({error})"
         ) from error
-    return Hour(seconds=last.time_us // 1_000_000, source="the log's own clock: no quorum of witnesses is known")
+    return AuditTime(seconds=last.time_us // 1_000_000, source="the log's own clock: no quorum of witnesses is known")

@@ -20,12 +20,12 @@ from audit.verify.entry_run import Finding
 from keys.bounds import MAX_NOTE_BYTES
 from keys.errors import RefusedError
 
-OUTSIDE_STEP = 7
-MAX_OUTSIDE_BYTES = max(MAX_NOTE_BYTES, MAX_PROOF_BYTES)
+EXTERNAL_STEP = 7
+MAX_EXTERNAL_BYTES = max(MAX_NOTE_BYTES, MAX_PROOF_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class ExternalCheckpoint:
     """A checkpoint or a receipt from outside the log folder."""
 
     name: str  # as the auditor typed it
@@ -55,7 +55,7 @@ class Agreement:
 
 
 def check_outside(
-    folder: TileFolder, checkpoint: Checkpoint, key: VerifierKey, outside: Sequence[Outside]
+    folder: TileFolder, checkpoint: Checkpoint, key: VerifierKey, external: Sequence[ExternalCheckpoint]
 ) -> Agreement:
     """Compare each of *outside* with the verified log in *folder*.
 
@@ -67,7 +67,7 @@ def check_outside(
     """
     agreement = Agreement()
     own = _OwnLog(folder, checkpoint, key, Border(folder, checkpoint.size))
-    for item in outside:
+    for item in external:
         try:
             note, proof = _read(item)
         except RefusedError as error:
@@ -77,17 +77,17 @@ def check_outside(
     return agreement
 
 
-def read_note(item: Outside) -> str:
+def read_note(item: ExternalCheckpoint) -> str:
     """Return the note in a checkpoint or receipt; RefusedError where it is neither."""
     return _read(item)[0]
 
 
-def _read(item: Outside) -> tuple[str, TlogProof | None]:
+def _read(item: ExternalCheckpoint) -> tuple[str, TlogProof | None]:
     """Return the note in a checkpoint or receipt, and the receipt's proof."""
     if item.problem:
         raise RefusedError("MALFORMED", item.problem)
-    if len(item.data) > MAX_OUTSIDE_BYTES:
-        raise RefusedError("MALFORMED", f"more than {MAX_OUTSIDE_BYTES} bytes")
+    if len(item.data) > MAX_EXTERNAL_BYTES:
+        raise RefusedError("MALFORMED", f"more than {MAX_EXTERNAL_BYTES} bytes")
     try:
         text = item.data.decode()
     except UnicodeDecodeError as error:
@@ -121,7 +121,7 @@ def _compare(agreement: Agreement, kept: _Kept, own: _OwnLog) -> None:
     try:
         other = verify_note(note, key)
     except RefusedError as error:
-        agreement.findings.append(Finding(OUTSIDE_STEP, None, f"{name}: {error}"))
+        agreement.findings.append(Finding(EXTERNAL_STEP, None, f"{name}: {error}"))
         return
     finding = _disagreement(other, checkpoint, tree) or _entry_differs(proof, other, folder)
     if finding:
@@ -138,9 +138,9 @@ def _compare(agreement: Agreement, kept: _Kept, own: _OwnLog) -> None:
 def _disagreement(other: Checkpoint, own: Checkpoint, tree: Border) -> Finding | None:
     if other.size > own.size:
         message = f"it commits to {other.size:,} entries; the log ends before entry {own.size}"
-        return Finding(OUTSIDE_STEP, own.size, message)
+        return Finding(EXTERNAL_STEP, own.size, message)
     if tree.root(other.size) != other.root:
-        return Finding(OUTSIDE_STEP, None, f"another history: the log's root at size {other.size:,} is not its root")
+        return Finding(EXTERNAL_STEP, None, f"another history: the log's root at size {other.size:,} is not its root")
     return None
 
 
@@ -149,15 +149,15 @@ def _entry_differs(proof: TlogProof | None, other: Checkpoint, folder: TileFolde
     if proof is None:
         return None
     if proof.index >= other.size:
-        return Finding(OUTSIDE_STEP, None, f"a proof of entry {proof.index} in a tree of {other.size}")
+        return Finding(EXTERNAL_STEP, None, f"a proof of entry {proof.index} in a tree of {other.size}")
     bundle, place = divmod(proof.index, TILE_WIDTH)
     entry = folder.entries(bundle, place + 1)[place]
     if proof.extra not in (None, entry):
-        return Finding(OUTSIDE_STEP, proof.index, "its entry is not the one in the log")
+        return Finding(EXTERNAL_STEP, proof.index, "its entry is not the one in the log")
     try:
         verify_inclusion(leaf_hash(entry), proof.index, proof.hashes, other)
     except InclusionError as error:
-        return Finding(OUTSIDE_STEP, proof.index, str(error))
+        return Finding(EXTERNAL_STEP, proof.index, str(error))
     return None
 
 

@@ -32,22 +32,22 @@ from audit.verify.entry_run import (
     verify_chunk,
 )
 from audit.verify.epoch_end import closing_fault, tell_closed
-from audit.verify.external_checkpoints import Outside, read_note
+from audit.verify.external_checkpoints import ExternalCheckpoint, read_note
 from audit.verify.kind_counts import Census
 from audit.verify.trust_steps import (
     LogKey,
     TrustQuestion,
     judge_witnesses,
     step_checkpoint,
+    step_external,
     step_key,
-    step_outside,
     step_witnesses,
 )
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
 from audit.verify.witnesses import WitnessResult, WitnessRules
 from keys.errors import RefusedError
 
-ROOT_STEP, OUTSIDE_STEP, RULES_STEP = 5, 7, 8
+ROOT_STEP, EXTERNAL_STEP, RULES_STEP = 5, 7, 8
 _KINDS = frozenset(map(int, Kind))
 
 
@@ -90,9 +90,9 @@ class _Found:
 def verify_since(
     root: Path,
     *,
-    old: Outside | None = None,
+    old: ExternalCheckpoint | None = None,
     key: LogKey = None,
-    outside: Sequence[Outside] = (),
+    external: Sequence[ExternalCheckpoint] = (),
     witnesses: WitnessRules | None = None,
     before: EpochEnd | None = None,
 ) -> Report:
@@ -113,7 +113,7 @@ def verify_since(
     """
     steps, result = Steps(), WitnessResult()
     checkpoint: Checkpoint | None = None
-    every = [old, *outside] if old is not None else list(outside)
+    every = [old, *external] if old is not None else list(external)
     try:
         folder = _open(root)
         own_key = step_key(steps, folder, key)
@@ -124,10 +124,10 @@ def verify_since(
         _tell_tree(steps, scope, checkpoint, found)
         _tell_bodies(steps, scope, found)
         question = TrustQuestion(
-            folder=folder, checkpoint=checkpoint, key=own_key, notes=notes, outside=every, rules=witnesses
+            folder=folder, checkpoint=checkpoint, key=own_key, notes=notes, external=every, rules=witnesses
         )
         result = judge_witnesses(question)
-        anchored = step_outside(steps, question, result.reached)
+        anchored = step_external(steps, question, result.reached)
         _tell_rules(steps, scope, found)
         step_witnesses(steps, result, witnesses)
     except LogRefutedError as refuted:
@@ -153,7 +153,7 @@ def _open(root: Path) -> TileFolder:
         raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
 
 
-def _known(old: Outside | None, checkpoint: Checkpoint, key: VerifierKey) -> Checkpoint | None:
+def _known(old: ExternalCheckpoint | None, checkpoint: Checkpoint, key: VerifierKey) -> Checkpoint | None:
     """Return the old checkpoint, verified; one that contradicts this log is told by step 7's words."""
     if old is None:
         return None
@@ -166,7 +166,7 @@ def _known(old: Outside | None, checkpoint: Checkpoint, key: VerifierKey) -> Che
         raise RefusedError("MALFORMED", f"{old.name}: a checkpoint of size 0 says nothing")
     if known.size > checkpoint.size:
         message = f"{old.name}: it commits to {known.size:,} entries; the log ends before entry {checkpoint.size}"
-        raise LogRefutedError(Finding(OUTSIDE_STEP, checkpoint.size, message))
+        raise LogRefutedError(Finding(EXTERNAL_STEP, checkpoint.size, message))
     return known
 
 
@@ -180,7 +180,7 @@ def _scope(folder: TileFolder, root: Path, checkpoint: Checkpoint, known: Checkp
             raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
         if found != known.root:
             message = f"another history: the log's root at size {known.size:,} is not the old checkpoint's"
-            raise LogRefutedError(Finding(OUTSIDE_STEP, None, message))
+            raise LogRefutedError(Finding(EXTERNAL_STEP, None, message))
     first, end = folder.held(size) if isinstance(folder, BundleFolder) else (0, size)
     begin = (known.size if known is not None else 0) // TILE_WIDTH * TILE_WIDTH
     first = min(max(first, begin), end)

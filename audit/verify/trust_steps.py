@@ -12,7 +12,7 @@ from audit.note.checkpoint import Checkpoint, VerifierKey, parse_verifier_key, v
 from audit.tiles.tile_names import CHECKPOINT, KEY_FILE
 from audit.tiles.tiles import MissingError, TileFolder
 from audit.verify.entry_run import Finding
-from audit.verify.external_checkpoints import Outside, check_outside, read_note
+from audit.verify.external_checkpoints import ExternalCheckpoint, check_outside, read_note
 from audit.verify.verdict import NOT_CHECKED, OK, LogRefutedError, Steps
 from audit.verify.witnesses import WITNESS_STEP, WitnessResult, WitnessRules, check_witnesses, double_signers, own_notes
 from keys.errors import RefusedError
@@ -39,7 +39,7 @@ class TrustQuestion:
     checkpoint: Checkpoint  # the log's own
     key: VerifierKey
     notes: Sequence[tuple[str, str]]  # the folder's, as they were read
-    outside: Sequence[Outside]  # what somebody else kept
+    external: Sequence[ExternalCheckpoint]  # what somebody else kept
     rules: WitnessRules | None  # whose cosignatures count, from outside the folder; None does not ask
 
 
@@ -94,29 +94,29 @@ def judge_witnesses(question: TrustQuestion) -> WitnessResult:
         return WitnessResult()
     try:
         return check_witnesses(
-            question.folder, question.checkpoint, question.key, question.rules, question.notes, question.outside
+            question.folder, question.checkpoint, question.key, question.rules, question.notes, question.external
         )
     except (RefusedError, LookupError) as error:
         raise LogRefutedError(Finding(WITNESS_STEP, None, f"the log changed while it was read: {error}")) from error
 
 
-def step_outside(steps: Steps, question: TrustQuestion, witnessed: int | None) -> int | None:
+def step_external(steps: Steps, question: TrustQuestion, witnessed: int | None) -> int | None:
     """7: what others kept of this log is still in it; returns the largest size that agrees or is cosigned.
 
     Raises:
         LogRefutedError: Something kept outside contradicts the log, or the log changed while it was read.
     """
-    outside = question.outside
-    if not outside and witnessed is not None:
+    external = question.external
+    if not external and witnessed is not None:
         steps.put(
             7, OK, f"no outside checkpoint was given; the witnesses' quorum anchors the log at size {witnessed:,}"
         )
         return witnessed
-    if not outside:
+    if not external:
         steps.put(7, NOT_CHECKED, "no outside checkpoint was given: entries cut off the end cannot be seen")
         return None
     try:
-        result = check_outside(question.folder, question.checkpoint, question.key, outside)
+        result = check_outside(question.folder, question.checkpoint, question.key, external)
     except (RefusedError, LookupError) as error:
         raise LogRefutedError(Finding(7, None, f"the log changed while it was read: {error}")) from error
     if result.findings:
@@ -129,7 +129,7 @@ def step_outside(steps: Steps, question: TrustQuestion, witnessed: int | None) -
 
 def _double_signers(question: TrustQuestion, finding: Finding) -> str:
     """Name who cosigned both histories, words_of an outside checkpoint contradicts the log."""
-    other = next((item for item in question.outside if finding.message.startswith(f"{item.name}: ")), None)
+    other = next((item for item in question.external if finding.message.startswith(f"{item.name}: ")), None)
     if question.rules is None or other is None or finding.entry is not None:
         return ""
     try:

@@ -22,15 +22,15 @@ from audit.tree.merkle import TILE_WIDTH
 from audit.verify.entries import Sweep, sweep
 from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
 from audit.verify.epoch_end import closing_fault, tell_closed
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.kind_counts import Census
 from audit.verify.trust_steps import (
     LogKey,
     TrustQuestion,
     judge_witnesses,
     step_checkpoint,
+    step_external,
     step_key,
-    step_outside,
     step_witnesses,
 )
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Report, Steps, report_of, words_of
@@ -44,7 +44,7 @@ def verify_log(
     root: Path,
     *,
     key: LogKey = None,
-    outside: Sequence[Outside] = (),
+    external: Sequence[ExternalCheckpoint] = (),
     processes: int = 1,
     witnesses: WitnessRules | None = None,
     before: EpochEnd | None = None,
@@ -75,10 +75,10 @@ def verify_log(
         _step_root(steps, checkpoint, swept)
         _step_bodies(steps, checkpoint, swept)
         question = TrustQuestion(
-            folder=folder, checkpoint=checkpoint, key=own_key, notes=notes, outside=outside, rules=witnesses
+            folder=folder, checkpoint=checkpoint, key=own_key, notes=notes, external=external, rules=witnesses
         )
         result = judge_witnesses(question)
-        anchored = step_outside(steps, question, result.reached)
+        anchored = step_external(steps, question, result.reached)
         _step_rules(steps, folder, checkpoint, swept)
         step_witnesses(steps, result, witnesses)
     except LogRefutedError as refuted:

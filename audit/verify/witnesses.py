@@ -20,7 +20,7 @@ from audit.tiles.tile_names import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED
 from audit.tiles.tiles import MissingError, NotHereError, TileFolder
 from audit.tree.merkle import TILE_WIDTH
 from audit.verify.entry_run import Finding
-from audit.verify.external_checkpoints import Outside, read_note
+from audit.verify.external_checkpoints import ExternalCheckpoint, read_note
 from keys.errors import RefusedError
 
 WITNESS_STEP = 9
@@ -68,7 +68,7 @@ def check_witnesses(
     key: VerifierKey,
     rules: WitnessRules,
     notes: Sequence[tuple[str, str]],
-    outside: Sequence[Outside],
+    external: Sequence[ExternalCheckpoint],
 ) -> WitnessResult:
     """Judge the cosignatures under a log's own notes and under those that others kept.
 
@@ -90,13 +90,13 @@ def check_witnesses(
     tree = Border(folder, checkpoint.size)
     _check_second_key(result, folder, rules)
     cosigned = _judge_own(result, notes, checkpoint, key, rules, tree)
-    cosigned += _judge_outside(outside, checkpoint, key, rules, tree)
+    cosigned += _judge_external(external, checkpoint, key, rules, tree)
     if result.findings:
         return result
     reached = (each for each in cosigned if each.witnessed.reached)
     quorate = sorted(reached, key=lambda each: (each.size, len(each.witnessed.names)))
     for each in quorate:
-        result.findings += _outside_bracket(folder, checkpoint, each)
+        result.findings += _external_bracket(folder, checkpoint, each)
     if result.findings:
         return result
     _tell(result, folder, checkpoint, rules, cosigned, quorate)
@@ -158,12 +158,12 @@ def _judge_own(
     return cosigned
 
 
-def _judge_outside(
-    outside: Sequence[Outside], checkpoint: Checkpoint, key: VerifierKey, rules: WitnessRules, tree: Border
+def _judge_external(
+    external: Sequence[ExternalCheckpoint], checkpoint: Checkpoint, key: VerifierKey, rules: WitnessRules, tree: Border
 ) -> list[_Cosigned]:
     """Judge what others kept; step 7 has said what is wrong with those that say nothing here."""
     cosigned = []
-    for item in outside:
+    for item in external:
         try:
             text = read_note(item)
             other = verify_note(text, key)
@@ -190,7 +190,7 @@ def _check_prefix(other: Checkpoint, own: Checkpoint, tree: Border) -> None:
         raise RefusedError("RECEIPT_INVALID", f"another history: the log's root at size {other.size:,} is not its root")
 
 
-def _outside_bracket(folder: TileFolder, checkpoint: Checkpoint, each: _Cosigned) -> list[Finding]:
+def _external_bracket(folder: TileFolder, checkpoint: Checkpoint, each: _Cosigned) -> list[Finding]:
     """5: the last entry below a cosigned size is no later, the first from it on no earlier, give or take 10 minutes.
 
     Entries' times never go back, so these two speak for all.

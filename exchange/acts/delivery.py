@@ -21,7 +21,7 @@ from exchange.acts.notices import RECALLS
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
 from exchange.records.shared_receipts import MAX_RECEIPTS
-from exchange.store.store import DeliveryState, HeldBulletin, LaneState, OutboundRow, Reads
+from exchange.store.store import DeliveryState, LaneState, OutboundRow, Reads, StoredBulletin
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
@@ -65,7 +65,7 @@ class Settled:
     """A receipt that proved what became of one delivery."""
 
     row: OutboundRow
-    held: HeldBulletin | None
+    held: StoredBulletin | None
     receipt: Receipt
     proven: VerifiedReceipt
     peer_number: int
@@ -243,7 +243,7 @@ def giver_key(receipt: Receipt, peer: AgencyId, view: NodeView, known: dict[str,
         raise RefusedError("RECEIPT_INVALID", str(error)) from error
 
 
-def held_checkpoint(reads: Reads, peer: AgencyId, view: NodeView) -> tuple[int, str] | None:
+def known_checkpoint(reads: Reads, peer: AgencyId, view: NodeView) -> tuple[int, str] | None:
     """Return size and note of the newest checkpoint that we hold of a peer's log, in its newest epoch."""
     return reads.peer_checkpoint(peer, view.newest_epoch(peer))
 

@@ -33,7 +33,7 @@ from exchange.rules import check_bulletin, refusing
 from exchange.rules.catalogue import Catalogue
 from exchange.rules.complaint import RulesError
 from exchange.store.storage_key import StorageKeys
-from exchange.store.store import Facts, HeldBulletin, Reads
+from exchange.store.store import Facts, Reads, StoredBulletin
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -211,7 +211,7 @@ def terms_of(view: NodeView, now_ms: int) -> Terms:
 
 
 def case_of(
-    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, view: NodeView, held: HeldBulletin | None
+    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, view: NodeView, held: StoredBulletin | None
 ) -> DeliveryCase:
     """Gather what a delivery is judged by.
 

@@ -18,7 +18,7 @@ from audit.record.statement import parse_read
 from exchange.acts import retention_rules as retention
 from exchange.acts.retention_rules import day_of, is_due
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.store.store import HeldBulletin, NodeStore, Reads
+from exchange.store.store import NodeStore, Reads, StoredBulletin
 from keys.dsse import SignedPayload
 
 MAX_ERASED = 200  # of one act: others wait for the same writer
@@ -35,7 +35,7 @@ class Erased:
     bulletins: tuple[int, ...]  # places of their PUBLISHED and RECEIVED
 
 
-def erase(work: UnitOfWork, wanted: Sequence[HeldBulletin], was_erased: WasErased, remember: Remember) -> Erased:
+def erase(work: UnitOfWork, wanted: Sequence[StoredBulletin], was_erased: WasErased, remember: Remember) -> Erased:
     """Erase those of the wanted bulletins that are still due, judged inside the transaction.
 
     Args:
@@ -69,7 +69,7 @@ def erase(work: UnitOfWork, wanted: Sequence[HeldBulletin], was_erased: WasErase
 
 def due_after(
     reads: Reads, after: int, today: int, was_erased: WasErased, *, everything: bool = False
-) -> tuple[list[HeldBulletin], int | None]:
+) -> tuple[list[StoredBulletin], int | None]:
     """Read the next bulletins that are due.
 
     Args:
@@ -104,7 +104,7 @@ def erase_readings(work: UnitOfWork, places: Sequence[int]) -> None:
         work.rows.erase_reading(place)
 
 
-def _due(reads: Reads, held: HeldBulletin, today: int, was_erased: WasErased) -> bool:
+def _due(reads: Reads, held: StoredBulletin, today: int, was_erased: WasErased) -> bool:
     on_hold = bool(reads.open_holds(held.entry_index))
     return is_due(held, today, on_hold=on_hold, erased_before=was_erased(held.statement_digest))
 

@@ -24,7 +24,7 @@ from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.stored_bulletin import retention_of
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.records.lane_rules import LaneStep, advance, check_head
-from exchange.store.store import Content, HeldBulletin, InboundRow, LaneState, Reads
+from exchange.store.store import Content, InboundRow, LaneState, Reads, StoredBulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
@@ -129,12 +129,12 @@ def check_message(
         lambda key_id: view.federation.operations_key(peer, key_id, now_ms),
     )  # 2
     lane = head.lane
-    check_hour(head, now_ms)  # 3
+    check_clock(head, now_ms)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)  # 4
     deliveries = [parcel.delivery for parcel in message.parcels]
     position = standing(reads, state, peer, lane, deliveries)
-    steps = advance(position, lane, head, deliveries, lambda sequence: _held_digest(reads, state, sequence))  # 5
+    steps = advance(position, lane, head, deliveries, lambda sequence: _stored_digest(reads, state, sequence))  # 5
     judging = _Judging(view, reads, terms_of(view, now_ms), random_bytes, state, given_up, on_open)
     verdicts = tuple(judging.verdict(step, parcel, head) for step, parcel in zip(steps, message.parcels, strict=True))
     return Checked(lane=lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
@@ -155,7 +155,7 @@ def lane_of(claimed: LaneId, peer: AgencyId, view: NodeView) -> LaneId:
     return replace(claimed, federation_id=view.federation.federation_id, sender=peer, recipient=view.agency)
 
 
-def check_hour(head: LaneHead, now_ms: int) -> None:
+def check_clock(head: LaneHead, now_ms: int) -> None:
     """Refuse a head from far ahead: once it is kept, no head of the present could follow it."""
     if head.time_ms > now_ms + AHEAD_MS:
         seconds = (head.time_ms - now_ms) // 1000
@@ -167,7 +167,7 @@ def check_not_stopped(state: LaneState | None) -> None:
         raise RefusedError("LANE_STOPPED", f"the lane from {state.peer} is stopped: it contradicts itself")
 
 
-def _held_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
+def _stored_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
     row = reads.inbound(state.row, sequence) if state is not None else None
     return row.digest if row is not None else None
 
@@ -324,7 +324,7 @@ class _About(TypedDict):
     delivery_digest: bytes
 
 
-def _same(held: HeldBulletin, dispatch: Dispatch) -> bool:
+def _same(held: StoredBulletin, dispatch: Dispatch) -> bool:
     return held.statement_digest == dispatch.statement_digest
 
 
@@ -342,7 +342,7 @@ def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _Abo
         )
     )
     work.rows.add_bulletin(
-        HeldBulletin(
+        StoredBulletin(
             entry_index=work.place(index),
             sender=peer,
             bulletin_id=accepted.bulletin_id,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from audit.entry.entry import Body, Kind, Outcome, Role
 from audit.record.statement import ReadPurpose, opened_digest
 from exchange.acts.node_view import NodeView
-from exchange.acts.reading import Reader, check_allowed, check_nonce, check_statement, find_held
+from exchange.acts.reading import Reader, check_allowed, check_nonce, check_statement, find_stored
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
-from exchange.store.store import HeldBulletin
+from exchange.store.store import StoredBulletin
 from keys.errors import RefusedError
 from keys.identity import short
 
@@ -48,7 +48,7 @@ def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
     """
     request = reader.request
     check_purpose(reader)  # 1
-    held = find_held(work, request.sender, request.bulletin_id)  # 2
+    held = find_stored(work, request.sender, request.bulletin_id)  # 2
     check_statement(held, request)  # 3
     open_holds = work.rows.open_holds(held.entry_index)
     if request.purpose is ReadPurpose.RELEASE:
@@ -77,7 +77,7 @@ def check_purpose(reader: Reader) -> None:
         raise RefusedError("MALFORMED", "this request is neither to hold nor to release one bulletin")
 
 
-def check_on_hold(held: HeldBulletin, open_holds: list[int]) -> None:
+def check_on_hold(held: StoredBulletin, open_holds: list[int]) -> None:
     """Refuse to release what nobody holds."""
     if not open_holds:
         raise RefusedError("NO_SUCH_BULLETIN", f"bulletin {short(held.bulletin_id)} is not on hold")
@@ -89,7 +89,7 @@ class _HoldRequest:
 
     reader: Reader
     view: NodeView
-    held: HeldBulletin
+    held: StoredBulletin
     blind: bytes
 
 

@@ -29,7 +29,7 @@ from exchange.records.bulletin import id_bytes, parse_bulletin, recipients_of
 from exchange.records.sealed_statement import Sealed, seal_statement
 from exchange.rules import check_bulletin
 from exchange.rules.complaint import RulesError
-from exchange.store.store import Content, Facts, HeldBulletin, OutboundRow, Reads
+from exchange.store.store import Content, Facts, OutboundRow, Reads, StoredBulletin
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.durations import DAY_MS
@@ -80,7 +80,7 @@ class PublishOutcome:
 
 def prepare(
     signed: SignedPayload, *, caller: str, view: NodeView, reads: Reads, now_ms: int, random_bytes: RandomBytes
-) -> Prepared | HeldBulletin:
+) -> Prepared | StoredBulletin:
     """Check a statement and seal it.
 
     1 size; 2 federation; 3 roster in force; 4 originator is this agency; 5 the caller is the author; 6 the bulletin
@@ -251,7 +251,7 @@ def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutc
     index = _log_published(work, prepared, view, rule, day)
     place, dispatch = work.place(index), prepared.sealed.dispatch.encode()
     work.rows.add_bulletin(
-        HeldBulletin(
+        StoredBulletin(
             entry_index=place,
             sender=view.agency,
             bulletin_id=prepared.bulletin_id,
@@ -268,7 +268,7 @@ def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutc
     return PublishOutcome(entry_index=place, statement_digest=prepared.digest, queued=queued)
 
 
-def check_unique(held: HeldBulletin | None, prepared: Prepared) -> None:
+def check_unique(held: StoredBulletin | None, prepared: Prepared) -> None:
     if held is not None:
         raise RefusedError(
             "EQUIVOCATION",

@@ -12,7 +12,7 @@ from audit.record.statement import ReadPurpose, ReadRequest, opened_digest, pars
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import NOTHING, RandomBytes, UnitOfWork
-from exchange.store.store import HeldBulletin, Reads
+from exchange.store.store import Reads, StoredBulletin
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -41,7 +41,7 @@ class Granted:
     """What may be opened once the entry is durable."""
 
     entry_index: int
-    held: tuple[HeldBulletin, ...]
+    held: tuple[StoredBulletin, ...]
     blind: bytes  # 32 bytes; with it the reader checks that the entry commits to the request
     denied: RefusedError | None = None
 
@@ -50,7 +50,7 @@ class Granted:
 class OpenedBulletin:
     """Decrypted content whose reading is in the log; its signatures were verified at intake."""
 
-    held: HeldBulletin
+    held: StoredBulletin
     statement: SignedPayload
     dispatch: SignedPayload
     granted: Granted
@@ -121,7 +121,7 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
     request = reader.request
     check_opens(request)
     wanted = request.listed or ((request.sender, request.bulletin_id),)
-    held = tuple(find_held(work, sender, bulletin_id) for sender, bulletin_id in wanted)
+    held = tuple(find_stored(work, sender, bulletin_id) for sender, bulletin_id in wanted)
     if not request.listed:
         check_statement(held[0], request)
     check_nonce(work, request)  # 6
@@ -146,7 +146,7 @@ def check_opens(request: ReadRequest) -> None:
         raise RefusedError("MALFORMED", "a list is not exported")
 
 
-def find_held(work: UnitOfWork, sender: str, bulletin_id: bytes) -> HeldBulletin:
+def find_stored(work: UnitOfWork, sender: str, bulletin_id: bytes) -> StoredBulletin:
     """Return a bulletin that can still be opened: RefusedError NO_SUCH_BULLETIN, or KEY_GONE for an erased one."""
     held = work.rows.find(sender, bulletin_id)
     if held is None:
@@ -156,7 +156,7 @@ def find_held(work: UnitOfWork, sender: str, bulletin_id: bytes) -> HeldBulletin
     return held
 
 
-def check_statement(held: HeldBulletin, request: ReadRequest) -> None:
+def check_statement(held: StoredBulletin, request: ReadRequest) -> None:
     """Refuse a request for another statement than the one that is held."""
     if held.statement_digest != request.statement_digest:
         raise RefusedError("NO_SUCH_BULLETIN", f"statement {short(request.statement_digest)} is not the one held here")
@@ -167,7 +167,7 @@ def check_nonce(work: UnitOfWork, request: ReadRequest) -> None:
         raise RefusedError("REPLAYED", f"request {short(request.nonce)} was made before")
 
 
-def check_allowed(reader: Reader, held: tuple[HeldBulletin, ...]) -> None:
+def check_allowed(reader: Reader, held: tuple[StoredBulletin, ...]) -> None:
     if "reader" not in reader.officer.roles:
         raise RefusedError("NOT_ALLOWED", f"{reader.key.owner} has no role reader in the manifest")
     level = max(item.facts.classification for item in held)
@@ -178,7 +178,7 @@ def check_allowed(reader: Reader, held: tuple[HeldBulletin, ...]) -> None:
 def _entry(
     work: UnitOfWork,
     reader: Reader,
-    held: tuple[HeldBulletin, ...],
+    held: tuple[StoredBulletin, ...],
     denied: RefusedError | None,
     random: bytes,
     view: NodeView,
@@ -201,7 +201,7 @@ def _entry(
     )
 
 
-def open_bulletin(granted: Granted, held: HeldBulletin, view: NodeView, reads: Reads) -> OpenedBulletin:
+def open_bulletin(granted: Granted, held: StoredBulletin, view: NodeView, reads: Reads) -> OpenedBulletin:
     """Open what a grant allows. Its entry is durable by now.
 
     Raises:

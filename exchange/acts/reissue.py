@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from audit.entry.entry import Kind, parse_body, parse_entry
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.store.log_position import epoch_of, index_of, place_of
+from exchange.store.log_position import epoch_of, index_of, log_position
 from keys.errors import UnavailableError
 
 OldEntry = Callable[[int], bytes]
@@ -38,7 +38,7 @@ def renew(work: UnitOfWork, place: int, old_entry: OldEntry | None) -> int:
         raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is not here", 60)
     body = parse_body(parse_entry(old_entry(place)).body)
     if body.refers_to:
-        earlier = place_of(body.refers_to_epoch or epoch_of(place), body.refers_to)
+        earlier = log_position(body.refers_to_epoch or epoch_of(place), body.refers_to)
         if body.kind == Kind.DUPLICATE:
             earlier = renew(work, earlier, old_entry)
         body = replace(body, **work.refers(earlier))

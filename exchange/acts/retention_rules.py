@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exchange.store.store import HeldBulletin
+from exchange.store.store import StoredBulletin
 from keys.durations import DAY_MS
 
 STORAGE_KEY_DAYS = 30  # a storage key serves new bulletins so long
@@ -31,7 +31,7 @@ def day_of(at_ms: int) -> int:
     return at_ms // DAY_MS
 
 
-def is_due(held: HeldBulletin, today: int, *, on_hold: bool, erased_before: bool) -> bool:
+def is_due(held: StoredBulletin, today: int, *, on_hold: bool, erased_before: bool) -> bool:
     """Return whether a bulletin must be erased.
 
     Args:

@@ -22,7 +22,7 @@ from keys.identity import AgencyId
 PAGE = 1000  # deliveries read at once
 
 
-def _held_between(work: UnitOfWork, state: LaneState, first: int, last: int) -> Iterator[bytes]:
+def _stored_between(work: UnitOfWork, state: LaneState, first: int, last: int) -> Iterator[bytes]:
     """Yield the deliveries of a lane that we hold, however far back the first of them is."""
     after = first - 1
     while after < last and (rows := work.rows.inbound_after(state.row, after, PAGE)):
@@ -49,7 +49,7 @@ def stop_lane(work: UnitOfWork, message: Message, found: EquivocationError, *, p
     upto = parse_lane_head(ours.payload).sequence
     evidence = Equivocation(
         head_a=ours,
-        deliveries_a=tuple(_held_between(work, state, found.sequence, upto)),
+        deliveries_a=tuple(_stored_between(work, state, found.sequence, upto)),
         head_b=message.head,
         deliveries_b=tuple(
             parcel.delivery for parcel in message.parcels if parse_delivery(parcel.delivery).sequence >= found.sequence

@@ -17,7 +17,7 @@ from exchange.records.corrections import mismatches
 from exchange.records.sealed_statement import open_sealed
 from exchange.rules.catalogue import Catalogue
 from exchange.store.storage_key import StorageKeys
-from exchange.store.store import Content, Facts, HeldBulletin, Reads
+from exchange.store.store import Content, Facts, Reads, StoredBulletin
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin, Relation
 from keys.dsse import SignedPayload
@@ -26,7 +26,7 @@ from keys.errors import IntegrityError, RefusedError
 from keys.identity import short
 
 
-def open_content(content: Content, held: HeldBulletin, storage: StorageKeys) -> SignedPayload:
+def open_content(content: Content, held: StoredBulletin, storage: StorageKeys) -> SignedPayload:
     """Open stored bytes under the storage key.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from audit.log.log import Stage
-from exchange.store.log_position import epoch_of, index_of, place_of
+from exchange.store.log_position import epoch_of, index_of, log_position
 from exchange.store.store import Transaction
 from keys.values import hot_value
 
@@ -38,7 +38,7 @@ class UnitOfWork:
 
     def place(self, index: int) -> int:
         """Return the place of an entry of this log, as rows keep it."""
-        return place_of(self.log.epoch, index)
+        return log_position(self.log.epoch, index)
 
     def refers(self, place: int) -> Reference:
         """Name an entry by its place: its index, and its epoch where that is an earlier one."""

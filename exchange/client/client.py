@@ -43,7 +43,7 @@ from exchange.node.enrolment import Enrolment, load_enrolment
 from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import receipt_from_message
 from exchange.rules.complaint import RulesError
-from exchange.store.log_position import place_of
+from exchange.store.log_position import log_position
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
@@ -290,7 +290,7 @@ class Client:
         bulletin_id, receipt = id_bytes(item.bulletin_id), receipt_from_message(answer.receipt)
         proven = self.trust.check_reading(receipt, kind, answer.blind, signed)
         epoch = proven.body.refers_to_epoch or epoch_of_origin(proven.checkpoint.origin)
-        if (proven.body.bulletin_id, place_of(epoch, proven.body.refers_to)) != (bulletin_id, item.cursor):
+        if (proven.body.bulletin_id, log_position(epoch, proven.body.refers_to)) != (bulletin_id, item.cursor):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another bulletin")
         self._line.saw(proven)
         statement = SignedPayload.from_message(answer.statement)

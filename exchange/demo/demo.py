@@ -19,7 +19,7 @@ from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.report.show import read_range
 from audit.tiles.tile_names import CHECKPOINT
 from audit.tiles.tiles import TileFolder
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.trust import policy_of, trust_of
 from audit.verify.trust_steps import SourcedKey
 from audit.verify.verdict import Report
@@ -238,7 +238,10 @@ def _verify(world: World, agency: DemoAgency, folder: Path | None = None) -> Rep
         folder or agency.home / LOG_FOLDER,
         key=SourcedKey(trust.key, trust.source),
         witnesses=WitnessRules(policy=trust.policy, source=trust.source, log_mldsa44=trust.mldsa44),
-        outside=[Outside(name=str(path), data=path.read_bytes()) for path in seen_by_others(world.folder, agency.id)],
+        external=[
+            ExternalCheckpoint(name=str(path), data=path.read_bytes())
+            for path in seen_by_others(world.folder, agency.id)
+        ],
     )
 
 
@@ -307,7 +310,7 @@ def _count(world: World) -> tuple[int, int, int]:
         store = open_store(Paths(home=agency.home).store)
         try:
             reads = store.reads()
-            bulletins += len(reads.held_since(0, 1000, sent=True))
+            bulletins += len(reads.stored_since(0, 1000, sent=True))
             for lane in reads.lanes():
                 rows = reads.outbound(lane.row, 0, 1000) if lane.outgoing else []
                 deliveries += len(rows)

@@ -17,7 +17,7 @@ from exchange.rules.catalogue import packaged_catalogue
 from keys.agency import AgencyKeys
 from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, member_of, sign_roster
 from keys.dsse import SignedPayload
-from keys.external_witness import OutsideWitness
+from keys.external_witness import ExternalWitness
 from keys.federation import Federation
 from keys.identity import AgencyId, federation_id, record_digest
 from keys.roster import catalogue_digest
@@ -103,7 +103,7 @@ def found_federation(
     now_ms: int,
     endpoints: Mapping[str, str] | None = None,
     catalogue: bytes | None = None,
-    witnesses: Sequence[OutsideWitness] = (),
+    witnesses: Sequence[ExternalWitness] = (),
 ) -> FoundedFederation:
     """Hold the ceremony: roster 1, then everybody's manifest and key sheet.
 
@@ -131,7 +131,7 @@ def found_roster(
     *,
     now_ms: int,
     catalogue: bytes | None = None,
-    witnesses: Sequence[OutsideWitness] = (),
+    witnesses: Sequence[ExternalWitness] = (),
 ) -> SignedPayload:
     """Return roster 1, signed by every root that an agency brings."""
     digest = catalogue_digest(packaged_catalogue().files) if catalogue is None else catalogue

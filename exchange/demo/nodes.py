@@ -35,7 +35,7 @@ class Nodes:
         self._thread.start()
         with ThreadPoolExecutor(2) as pool:
             opened = list(pool.map(_open, world.agencies))
-        world.held_ports.close()
+        world.reserved_ports.close()
         self._settings = settings
         self._running = self._run(_serve_all(world.agencies, opened, settings))
 

@@ -74,7 +74,7 @@ class World:
     roster: SignedPayload
     agencies: tuple[DemoAgency, ...]
     examples: tuple[Example, ...]
-    held_ports: ExitStack = field(repr=False)
+    reserved_ports: ExitStack = field(repr=False)
 
 
 def load_examples() -> tuple[Example, ...]:
@@ -144,7 +144,7 @@ def found_world(
         )
         for name, keys in made.items()
     )
-    return World(folder=folder, roster=founded.roster, agencies=agencies, examples=examples, held_ports=held)
+    return World(folder=folder, roster=founded.roster, agencies=agencies, examples=examples, reserved_ports=held)
 
 
 def _settle_all(

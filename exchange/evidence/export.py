@@ -14,7 +14,7 @@ from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.evidence.gather_evidence import Shown
 from exchange.node.node import Node, now_ms
-from exchange.store.store import HeldBulletin
+from exchange.store.store import StoredBulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import short
@@ -23,7 +23,7 @@ OPERATOR = "operator"  # not an officer's id: who has the node's own passphrase
 CASE = "evidence"
 
 
-def export_alone(node: Node, held: HeldBulletin, purpose: str, fields: tuple[str, ...] = ()) -> Shown:
+def export_alone(node: Node, held: StoredBulletin, purpose: str, fields: tuple[str, ...] = ()) -> Shown:
     """Log EXPORTED in a node without sockets, then open the bulletin.
 
     Args:
@@ -50,7 +50,7 @@ def export_alone(node: Node, held: HeldBulletin, purpose: str, fields: tuple[str
     return Shown(statement=statement, exported_index=index, request=request, blind=blind, fields=fields)
 
 
-def _request(view: NodeView, held: HeldBulletin, purpose: str, random_bytes: RandomBytes) -> ReadRequest:
+def _request(view: NodeView, held: StoredBulletin, purpose: str, random_bytes: RandomBytes) -> ReadRequest:
     return ReadRequest(
         federation_id=view.federation.federation_id,
         agency=view.agency,
@@ -66,7 +66,7 @@ def _request(view: NodeView, held: HeldBulletin, purpose: str, random_bytes: Ran
     )
 
 
-def _enter(work: UnitOfWork, view: NodeView, held: HeldBulletin, request: SignedPayload, blind: bytes) -> int:
+def _enter(work: UnitOfWork, view: NodeView, held: StoredBulletin, request: SignedPayload, blind: bytes) -> int:
     index = work.log.add(
         Body(
             kind=Kind.EXPORTED,

@@ -23,7 +23,7 @@ from audit.verify.trust import policy_of
 from exchange.acts.directory import RecordKind
 from exchange.records.receipt import Receipt, decode_receipt, format_receipt
 from exchange.store.home_paths import Paths
-from exchange.store.log_position import index_of, place_of
+from exchange.store.log_position import index_of, log_position
 from exchange.store.store import AdoptedRecord, Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
@@ -176,7 +176,7 @@ def _recorded(taken: Snapshot, held: Range) -> Iterator[tuple[int, int]]:
         for index, entry in enumerate(taken.folder.entries(bundle, width), bundle * 256):
             if entry[HEAD_LENGTH + 1 : HEAD_LENGTH + 2] == bytes((Kind.RECEIPT_RECORDED,)):
                 body = parse_body(entry[HEAD_LENGTH:])
-                yield place_of(body.refers_to_epoch or epoch, body.refers_to), index
+                yield log_position(body.refers_to_epoch or epoch, body.refers_to), index
 
 
 def _proof(reads: Reads, lane: int, sequence: int) -> Source:

@@ -32,8 +32,8 @@ from exchange.authoring.render_fields import Block, field_lines
 from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.records.bulletin import is_understood, milliseconds, parse_bulletin
 from exchange.records.receipt import decode_receipt, format_receipt
-from exchange.store.log_position import epoch_of, index_of, place_of
-from exchange.store.store import HeldBulletin, InboundRow, LaneState, OutboundRow, Reads
+from exchange.store.log_position import epoch_of, index_of, log_position
+from exchange.store.store import InboundRow, LaneState, OutboundRow, Reads, StoredBulletin
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
@@ -53,7 +53,7 @@ class Shown:
     fields: tuple[str, ...] = ()  # show these alone, of audit.record.commitments.SLOTS; none: the whole statement
 
 
-def find_bulletin(reads: Reads, name: str) -> HeldBulletin:
+def find_bulletin(reads: Reads, name: str) -> StoredBulletin:
     """Find a bulletin by its id, the beginning of it, or its number.
 
     Raises:
@@ -74,7 +74,7 @@ def find_bulletin(reads: Reads, name: str) -> HeldBulletin:
 
 
 def gather(
-    reads: Reads, logs: EpochLogs, held: HeldBulletin, *, purpose: str, shown: Shown | None
+    reads: Reads, logs: EpochLogs, held: StoredBulletin, *, purpose: str, shown: Shown | None
 ) -> tuple[dict[str, bytes], list[str]]:
     """Put the proven members of an evidence file together.
 
@@ -121,7 +121,7 @@ def gather(
     return core | _manifests(reads, core, held.sender, later=epoch < logs.newest.epoch), left
 
 
-def _others(reads: Reads, held: HeldBulletin) -> str:
+def _others(reads: Reads, held: StoredBulletin) -> str:
     """Return who has entries about the same bulletin in logs of their own."""
     own = (reads.meta("agency") or b"").decode()
     if held.sender != own:
@@ -175,20 +175,20 @@ def _word_field(name: str, value: bytes) -> Iterable[str]:
     yield from block.lines()
 
 
-def _all(reads: Reads, *, sent: bool) -> Iterable[HeldBulletin]:
+def _all(reads: Reads, *, sent: bool) -> Iterable[StoredBulletin]:
     after = -1
-    while rows := reads.held_since(after, _PAGE, sent=sent):
+    while rows := reads.stored_since(after, _PAGE, sent=sent):
         yield from rows
         after = rows[-1].entry_index
 
 
-def _fits(wanted: str, held: HeldBulletin) -> bool:
+def _fits(wanted: str, held: StoredBulletin) -> bool:
     whole = held.bulletin_id.hex()
     start = wanted.replace("-", "").lower()
     return wanted == held.facts.number or (len(start) >= 8 and whole.startswith(start))
 
 
-def _sent(reads: Reads, logs: EpochLogs, held: HeldBulletin, left: list[str]) -> dict[str, bytes]:
+def _sent(reads: Reads, logs: EpochLogs, held: StoredBulletin, left: list[str]) -> dict[str, bytes]:
     """Each delivery, its QUEUED, and where it was answered the receipt with our RECEIPT_RECORDED."""
     rows = reads.outbound_of(held.entry_index)
     answered = {each.queued_index: _proven_by(each.receipt) for each in rows if each.receipt}
@@ -240,10 +240,10 @@ def _recorded(logs: EpochLogs, epoch: int, answered: Mapping[int, tuple[int, int
     found: dict[int, int] = {}
     for proofs in logs.since(epoch):
         for index, body in proofs.bodies(0):
-            place = place_of(body.refers_to_epoch or proofs.epoch, body.refers_to)
+            place = log_position(body.refers_to_epoch or proofs.epoch, body.refers_to)
             said = (body.peer_index, body.peer_size, body.peer_root)
             if body.kind == Kind.RECEIPT_RECORDED and answered.get(place) == said:
-                found[place] = place_of(proofs.epoch, index)
+                found[place] = log_position(proofs.epoch, index)
             if len(found) == len(answered):
                 return found
     return found
@@ -259,7 +259,7 @@ def _erased(logs: EpochLogs, epoch: int, index: int) -> bytes | None:
     return None
 
 
-def _received(reads: Reads, held: HeldBulletin) -> dict[str, bytes]:
+def _received(reads: Reads, held: StoredBulletin) -> dict[str, bytes]:
     """The one delivery to us, and the sender's newest lane head with the deliveries up to it."""
     lane, row = _inbound(reads, held)
     recipient = parse_delivery(row.delivery).lane.recipient
@@ -277,7 +277,7 @@ def _received(reads: Reads, held: HeldBulletin) -> dict[str, bytes]:
     return members
 
 
-def _inbound(reads: Reads, held: HeldBulletin) -> tuple[LaneState, InboundRow]:
+def _inbound(reads: Reads, held: StoredBulletin) -> tuple[LaneState, InboundRow]:
     for lane in reads.lanes():
         after = 0
         while not lane.outgoing and lane.peer == held.sender and (rows := reads.inbound_after(lane.row, after, _PAGE)):

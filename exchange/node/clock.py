@@ -55,14 +55,14 @@ class NodeClock:
         wall = self._wall_us()
         self._line = (max(wall, least) if least - wall > MAX_STEP_US else wall, self._monotonic_us())
 
-    def heard(self, witness: str, hour_us: int) -> None:
+    def heard(self, witness: str, time_us_of: int) -> None:
         """Take a witness's hour, which came this moment: of a cosignature, or of an answer to a question.
 
         Args:
             witness: Whose; one counts once, its newest.
             hour_us: Microseconds UTC.
         """
-        self._heard[witness] = (hour_us, self._monotonic_us())
+        self._heard[witness] = (time_us_of, self._monotonic_us())
 
     def trust(self) -> None:
         """Take this machine's clock as right: an operator has compared it with another."""

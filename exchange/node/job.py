@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from exchange.acts.unit_of_work import UnitOfWork
 from keys.errors import RefusedError, UnavailableError
 
-HELD_SECONDS = 5.0  # so soon a held node may have been let go
+SUSPENDED_SECONDS = 5.0  # so soon a held node may have been let go
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -47,7 +47,7 @@ def act_in_savepoint(job: Job[Any, Any], work: UnitOfWork, held: str) -> None:
         with work.rows.savepoint():
             job.value = job.act(work)
             if held and work.log.mark() > mark:
-                raise UnavailableError(f"this node signs nothing now: {held}", HELD_SECONDS)
+                raise UnavailableError(f"this node signs nothing now: {held}", SUSPENDED_SECONDS)
     except (RefusedError, UnavailableError) as refusal:
         work.log.undo(mark)
         job.error = refusal

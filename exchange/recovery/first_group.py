@@ -20,7 +20,7 @@ from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
-from exchange.store.store import Content, DeliveryState, Facts, HeldBulletin, LaneState, OutboundRow
+from exchange.store.store import Content, DeliveryState, Facts, LaneState, OutboundRow, StoredBulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
@@ -174,7 +174,7 @@ def _number_again(
     return fresh, row
 
 
-def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> HeldBulletin:
+def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> StoredBulletin:
     """Take a bulletin of ours back that only its recipients have: its id, its digests, its dispatch, no content."""
     signed = each.dispatch
     if signed is None:
@@ -190,7 +190,7 @@ def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> He
             retention_rule=body.retention_rule,
         )
     )
-    held = HeldBulletin(
+    held = StoredBulletin(
         entry_index=work.place(index),
         sender=view.agency,
         bulletin_id=dispatch.bulletin_id,
@@ -339,7 +339,7 @@ def _queue_again(work: UnitOfWork, row: OutboundRow, state: LaneState, view: Nod
         time_ms=work.now_ms,
     ).encode()
     digest = delivery_digest(delivery)
-    held, salt = _held_of(work, row, view)
+    held, salt = _stored_of(work, row, view)
     queued = work.log.add(
         Body(
             kind=Kind.QUEUED,
@@ -368,7 +368,7 @@ def _queue_again(work: UnitOfWork, row: OutboundRow, state: LaneState, view: Nod
     return replace(state, sequence=state.sequence + 1, digest=digest)
 
 
-def _held_of(work: UnitOfWork, row: OutboundRow, view: NodeView) -> tuple[HeldBulletin, bytes]:
+def _stored_of(work: UnitOfWork, row: OutboundRow, view: NodeView) -> tuple[StoredBulletin, bytes]:
     """Find a delivery's bulletin and its statement's salt; no salt where it cannot be opened, and travels without."""
     content = work.rows.content(row.entry_index)
     dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload) if content is not None else None

@@ -122,7 +122,7 @@ def _victim(case: PolicyCase) -> Iterator[Complaint]:
 def _consent(case: PolicyCase) -> Iterator[Complaint]:
     header = case.bulletin.header
     overridden = any(basis.type in _OVERRIDES for basis in header.legal_basis)
-    outside: set[int] = set()
+    external: set[int] = set()
     for index, person in enumerate(case.bulletin.persons):
         if person.consent.status in _NO_CONSENT and not overridden:
             message = f"{person.id} did not agree to this being shared"
@@ -134,8 +134,8 @@ def _consent(case: PolicyCase) -> Iterator[Complaint]:
                 stranger = addressee.agency not in case.catalogue.agencies
                 own = addressee.agency == header.originator
                 if not stranger and not own and not _covers(allowed, addressee.agency):
-                    outside.add(place)
-    for place in sorted(outside):
+                    external.add(place)
+    for place in sorted(external):
         message = f"{header.addressees[place].agency} is on no list that the persons agreed to"
         yield _complain("P-CONSENT", f"header.addressees[{place}]", message, "ask the person, or leave it out")
 

@@ -11,7 +11,7 @@ EPOCH_BITS = 40  # entries of one epoch; the rest of SQLite's 63 bits numbers ei
 _INDEX = (1 << EPOCH_BITS) - 1
 
 
-def place_of(epoch: int, index: int) -> int:
+def log_position(epoch: int, index: int) -> int:
     """Return the place of entry *index* of our log's epoch *epoch*, which counts from 1."""
     return (epoch - 1) << EPOCH_BITS | index
 

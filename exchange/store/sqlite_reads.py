@@ -14,21 +14,21 @@ from exchange.store.store import (
     Content,
     DeliveryState,
     Facts,
-    HeldBulletin,
     InboundRow,
     LaneState,
     Notice,
     OutboundRow,
+    StoredBulletin,
 )
 
 SEQUENCE_BITS = 40  # a delivery's key is lane << 40 | sequence
 
-_HELD = (
+_STORED = (
     "SELECT entry_index, sender, bulletin_id, statement_digest, kind, number, tlp, classification, urgency, status,"
     " reply_due_ms, expires_ms, not_understood, at_ms, opened, until_day, rule, erased"
     " FROM bulletins JOIN retention USING (entry_index)"
 )
-HELD_BY_ID = _HELD + " WHERE sender = ? AND bulletin_id = ?"
+STORED_BY_ID = _STORED + " WHERE sender = ? AND bulletin_id = ?"
 _LANE = "SELECT id, outgoing, peer, class, epoch, sequence, digest, head, head_time_ms, taken, stopped FROM lanes"
 _OUTBOUND = "SELECT id, entry_index, queued_index, delivery, digest, wrap, opening, state, reason, receipt, since_ms FROM outbound"
 _INBOUND = "SELECT id, delivery, digest, entry_index, original_index FROM inbound"
@@ -69,17 +69,17 @@ class SqliteReads:
         row = self._one("SELECT value FROM meta WHERE name = ?", name)
         return row and bytes(row[0])
 
-    def find(self, sender: str, bulletin_id: bytes) -> HeldBulletin | None:
-        row = self._first(HELD_BY_ID, sender, bulletin_id)
-        return held_of(row) if row else None
+    def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
+        row = self._first(STORED_BY_ID, sender, bulletin_id)
+        return stored_of(row) if row else None
 
-    def find_any(self, bulletin_id: bytes) -> list[HeldBulletin]:
-        rows = self._ask(_HELD + " WHERE bulletin_id = ? ORDER BY entry_index", (bulletin_id,))
-        return [held_of(row) for row in rows]
+    def find_any(self, bulletin_id: bytes) -> list[StoredBulletin]:
+        rows = self._ask(_STORED + " WHERE bulletin_id = ? ORDER BY entry_index", (bulletin_id,))
+        return [stored_of(row) for row in rows]
 
-    def held_since(self, after: int, limit: int, *, sent: bool) -> list[HeldBulletin]:
+    def stored_since(self, after: int, limit: int, *, sent: bool) -> list[StoredBulletin]:
         where = " WHERE entry_index > ? AND sent = ? ORDER BY entry_index LIMIT ?"
-        return [held_of(row) for row in self._ask(_HELD + where, (after, int(sent), limit))]
+        return [stored_of(row) for row in self._ask(_STORED + where, (after, int(sent), limit))]
 
     def content(self, entry_index: int) -> Content | None:
         statement = (
@@ -140,13 +140,13 @@ class SqliteReads:
         rows = self._db.execute(statement, (sender, target_id))
         return [Notice(sender=sender, target_id=target_id, relation=r, bulletin_id=b) for r, b in rows]
 
-    def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[HeldBulletin]:
+    def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[StoredBulletin]:
         """Return bulletins that are not erased, after a place; with a day only those kept until a day before it."""
         where = " WHERE erased = 0 AND entry_index > ?"
         values: tuple[int, ...] = (after, limit)
         if until_before_day is not None:
             where, values = where + " AND until_day > 0 AND until_day < ?", (after, until_before_day, limit)
-        return [held_of(row) for row in self._ask(_HELD + where + " ORDER BY entry_index LIMIT ?", values)]
+        return [stored_of(row) for row in self._ask(_STORED + where + " ORDER BY entry_index LIMIT ?", values)]
 
     def erased_count(self) -> int:
         """Count the bulletins that were erased."""
@@ -183,9 +183,9 @@ class SqliteReads:
         yield from self._db.execute("SELECT entry_index, what, content FROM evidence ORDER BY id")
 
 
-def held_of(row: Any) -> HeldBulletin:
+def stored_of(row: Any) -> StoredBulletin:
     """Make what a row of bulletins and retention says."""
-    return HeldBulletin(
+    return StoredBulletin(
         entry_index=row[0],
         sender=row[1],
         bulletin_id=row[2],

@@ -15,8 +15,8 @@ from typing import Any
 import apsw
 
 from exchange.store.log_position import peer_epoch
-from exchange.store.sqlite_reads import HELD_BY_ID, SEQUENCE_BITS, SqliteReads, held_of
-from exchange.store.store import AdoptedRecord, Content, HeldBulletin, InboundRow, LaneState, Notice, OutboundRow
+from exchange.store.sqlite_reads import SEQUENCE_BITS, STORED_BY_ID, SqliteReads, stored_of
+from exchange.store.store import AdoptedRecord, Content, InboundRow, LaneState, Notice, OutboundRow, StoredBulletin
 
 MANY = 100  # entries a statement: each statement costs as much as a row, and lets go of the interpreter's lock
 _INSERT = "INSERT INTO entries VALUES (?, ?, ?)"
@@ -40,7 +40,7 @@ class SqliteTransaction(SqliteReads):
         self._lanes: dict[_Key, LaneState] = {}
         self._moved: dict[int, LaneState] = {}
         self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _NEW_ROWS}
-        self._new: dict[tuple[str, bytes], HeldBulletin] = {}  # those of the rows that are still here
+        self._new: dict[tuple[str, bytes], StoredBulletin] = {}  # those of the rows that are still here
         self._kept_back = 0  # changes that were kept here
 
     def changes(self) -> int:
@@ -87,12 +87,12 @@ class SqliteTransaction(SqliteReads):
         self._write_rows()
         self._db.execute(statement, values)
 
-    def find(self, sender: str, bulletin_id: bytes) -> HeldBulletin | None:
+    def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
         found = self._new.get((sender, bulletin_id))
         if found is not None:
             return found
-        row = self._one(HELD_BY_ID, sender, bulletin_id)  # the rows that are still here are not it
-        return held_of(row) if row else None
+        row = self._one(STORED_BY_ID, sender, bulletin_id)  # the rows that are still here are not it
+        return stored_of(row) if row else None
 
     def _write_lanes(self) -> None:
         if not self._moved:
@@ -121,7 +121,7 @@ class SqliteTransaction(SqliteReads):
             (name, value),
         )
 
-    def add_bulletin(self, held: HeldBulletin, content: Content) -> None:
+    def add_bulletin(self, held: StoredBulletin, content: Content) -> None:
         facts, place, rows = held.facts, held.entry_index, self._rows
         rows["bulletins"].append(
             (

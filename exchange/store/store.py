@@ -33,7 +33,7 @@ class Facts:
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)
-class HeldBulletin:
+class StoredBulletin:
     """A bulletin that we sent or received, without its bytes."""
 
     entry_index: int  # of PUBLISHED or RECEIVED in our log
@@ -182,13 +182,13 @@ class Reads(Protocol):
     def meta(self, name: str) -> bytes | None:
         """Return a value of the node's own, as ``set_meta`` wrote it last. One."""
 
-    def find(self, sender: str, bulletin_id: bytes) -> HeldBulletin | None:
+    def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
         """Return the one bulletin of a sender with this id. One; asked for every bulletin that comes or goes."""
 
-    def find_any(self, bulletin_id: bytes) -> list[HeldBulletin]:
+    def find_any(self, bulletin_id: bytes) -> list[StoredBulletin]:
         """Return every sender's bulletin with this id, ascending by position. May walk over all; asked by people."""
 
-    def held_since(self, after: int, limit: int, *, sent: bool) -> list[HeldBulletin]:
+    def stored_since(self, after: int, limit: int, *, sent: bool) -> list[StoredBulletin]:
         """Return what we sent, or what we received, after a position, ascending. n, those of the other kind counted."""
 
     def content(self, entry_index: int) -> Content | None:
@@ -227,7 +227,7 @@ class Reads(Protocol):
     def notices(self, sender: str, target_id: bytes) -> list[Notice]:
         """Return the corrections and recalls of one bulletin, ascending by their own ids. n."""
 
-    def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[HeldBulletin]:
+    def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[StoredBulletin]:
         """Return what is not erased, after a position, ascending; with a day only what is kept until before it. n."""
 
     def erased_count(self) -> int:
@@ -281,7 +281,7 @@ class Transaction(Reads, Protocol):
     def set_meta(self, name: str, value: bytes) -> None:
         """Write a value of the node's own, over the one before."""
 
-    def add_bulletin(self, held: HeldBulletin, content: Content) -> None:
+    def add_bulletin(self, held: StoredBulletin, content: Content) -> None:
         """Add a bulletin; it is one that we sent where the content has no wrap. Refused twice for sender and id."""
 
     def mark_opened(self, entry_index: int) -> None:

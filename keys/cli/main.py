@@ -142,7 +142,7 @@ def make_roster_command(
     """Put roster 1 together from the agencies' applications, unsigned."""
     from keys.ceremony import RosterTerms, make_roster_1
     from keys.durations import DAY_MS
-    from keys.roster import Application, OutsideWitness, catalogue_digest, save_signed
+    from keys.roster import Application, ExternalWitness, catalogue_digest, save_signed
 
     files = {each.name: each.read_bytes() for each in sorted(catalogue.glob("*.yaml"))}
     if not files:
@@ -151,7 +151,7 @@ def make_roster_command(
         [Application.decode(each.read_bytes()) for each in applications],
         catalogue_digest=catalogue_digest(files),
         now_ms=now_ms(),
-        witnesses=[OutsideWitness.decode(each.read_bytes()) for each in witnesses],
+        witnesses=[ExternalWitness.decode(each.read_bytes()) for each in witnesses],
         terms=RosterTerms(valid_ms=days * DAY_MS, threshold=threshold, witness_quorum=quorum),
     )
     save_signed(output, signed)

@@ -9,7 +9,7 @@ import pytest
 from audit.log.log import Log
 from audit.log.publisher import publish
 from audit.note.checkpoint import VerifierKey, sign_checkpoint
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from keys.identity import Usage
 from keys.signing import Ed25519Signer
 from tests.audit.big_log import SIZE
@@ -69,8 +69,8 @@ def entries(big: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def old(entries: list[bytes], signer: Ed25519Signer) -> Callable[[int], Outside]:
-    def made(size: int) -> Outside:
-        return Outside(name=f"old-{size}", data=sign(entries[:size], signer).encode())
+def old(entries: list[bytes], signer: Ed25519Signer) -> Callable[[int], ExternalCheckpoint]:
+    def made(size: int) -> ExternalCheckpoint:
+        return ExternalCheckpoint(name=f"old-{size}", data=sign(entries[:size], signer).encode())
 
     return made

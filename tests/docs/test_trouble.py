@@ -22,7 +22,7 @@ DAY_US = 86_400_000_000
 
 def make_home(folder: Path, at_us: int) -> Path:
     world = found_world(folder, now_us=at_us, random_bytes=os.urandom, names=("HK-SB", "TH-DSI"))
-    world.held_ports.close()
+    world.reserved_ports.close()
     return folder / "HK-SB"
 
 

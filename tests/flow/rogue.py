@@ -17,7 +17,7 @@ from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.directory_service import Directory
 from exchange.rpc.lane.receipt_batch import given_receipts
-from exchange.rpc.lane.records import held_records, record_messages
+from exchange.rpc.lane.records import known_records, record_messages
 from exchange.rpc.serve import listeners as server
 from exchange.rpc.transport.caller import Identities
 from exchange.rpc.transport.channel import Identity
@@ -60,7 +60,9 @@ class Rogue:
             break
         await context.write(
             node_pb2.FollowResponse(
-                started=node_pb2.FollowStarted(lanes=self.claims, records=record_messages(held_records(self.node.view)))
+                started=node_pb2.FollowStarted(
+                    lanes=self.claims, records=record_messages(known_records(self.node.view))
+                )
             )
         )
         await self._script(self, requests, context)

@@ -9,7 +9,7 @@ import pytest
 
 from audit.note.checkpoint import VerifierKey, parse_note, verify_note
 from audit.witness.request import format_request
-from exchange.rpc.audit.external_witness import WitnessAheadError, held_sizes
+from exchange.rpc.audit.external_witness import WitnessAheadError, known_sizes
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.recovery import rebuild as rebuilding
 from exchange.rpc.recovery.rebuild import SilentError
@@ -93,7 +93,7 @@ async def test_the_question_is_signed_for_the_empty_tree_alone(tmp_path: Path) -
     world = World(tmp_path, (A, B), settings=SOON)
     key = _vkey(world[A])
     with outside_of(tmp_path, key, NAME) as (prefix, witness):
-        assert await held_sizes({NAME: prefix}, key.name, signer) == {NAME: 0}
+        assert await known_sizes({NAME: prefix}, key.name, signer) == {NAME: 0}
         held = witness.state.cosigned(key.name)
         assert held is not None
         assert verify_note(held.note, key).size == 0
@@ -115,10 +115,10 @@ async def test_a_recovery_does_not_cut_off_what_a_witness_without_a_node_has_cos
             await world[A].stop()
             await world[B].start()
             gathered, _ = await gather(world, A)
-            keys, outside = world[A].keys.node, {NAME: prefix}
+            keys, external = world[A].keys.node, {NAME: prefix}
             with pytest.raises(RefusedError, match=f"{NAME} has cosigned size {size} of .* no member has seen more"):
-                await rebuilding.check_witnesses(gathered, outside, keys, ())
-            assert await rebuilding.check_witnesses(gathered, outside, keys, (NAME,)) == {}, "given up by name"
+                await rebuilding.check_witnesses(gathered, external, keys, ())
+            assert await rebuilding.check_witnesses(gathered, external, keys, (NAME,)) == {}, "given up by name"
             await world[A].start()
             await world.connected()
             await all_receipted(world, A)
@@ -127,7 +127,7 @@ async def test_a_recovery_does_not_cut_off_what_a_witness_without_a_node_has_cos
             await world[A].stop()
             gathered, _ = await gather(world, A)
             assert parse_note(gathered.recovered[0].notes[-1][0]).checkpoint.origin == origin
-            told = await rebuilding.check_witnesses(gathered, outside, keys, ())  # control: B has seen more now
+            told = await rebuilding.check_witnesses(gathered, external, keys, ())  # control: B has seen more now
             assert told == {NAME: size}
         with pytest.raises(SilentError, match=NAME):
-            await rebuilding.check_witnesses(gathered, outside, keys, ())
+            await rebuilding.check_witnesses(gathered, external, keys, ())

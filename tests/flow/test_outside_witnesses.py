@@ -23,7 +23,7 @@ from exchange.rpc.audit.cosignatures import Gathering
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.serve.running_node import ServeOptions, serve
 from keys.errors import UnavailableError
-from keys.external_witness import make_outside
+from keys.external_witness import make_external_witness
 from keys.identity import Usage
 from keys.roster import parse_roster
 from keys.signing import Ed25519Signer
@@ -86,7 +86,7 @@ async def test_a_witness_without_a_node_is_asked_over_http(tmp_path: Path) -> No
 async def test_a_lone_agency_is_witnessed_by_an_oversight_body_that_its_roster_names(tmp_path: Path) -> None:
     name = "oversight.example/witness"
     made = keys_of(A)
-    application = make_outside(Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32), None)
+    application = make_external_witness(Ed25519Signer.from_seed(Usage.WITNESS, name, b"\x07" * 32), None)
     founded = found_federation([made], now_ms=MADE_MS, witnesses=[application])
     member = Member(made.agency, tmp_path / A, founded, {}, SOON)
     member.make()

@@ -288,7 +288,7 @@ async def test_restores_of_random_age_end_in_epochs_that_go_on_and_nothing_is_on
         epoch = world[A].node.view.epoch
         assert epoch == 1 + 2 * SCALE
         reads = world[A].node.reads
-        held = len(reads.held_since(0, 1000, sent=True)) + len(reads.held_since(0, 1000, sent=False))
+        held = len(reads.stored_since(0, 1000, sent=True)) + len(reads.stored_since(0, 1000, sent=False))
         assert held > 0
         one, other = bulletin(A, B, C), bulletin(B, A)
         await world[A].publish(one)

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.note.checkpoint import Checkpoint, parse_note
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verify import verify_log
 from exchange.node.clock import NodeClock
 from exchange.node.home import OccupiedError, is_signing, occupy, running_process, say_signing
@@ -277,8 +277,8 @@ def rules(member: Member, key: object) -> str:
     """Verify what is published, and give what the verdict says of the log's rules."""
     node = member.node
     node.files.publish_now()
-    outside = [Outside(name="note", data=node.note.encode())]
-    report = verify_log(node.paths.log, key=node.vkey, outside=outside)
+    external = [ExternalCheckpoint(name="note", data=node.note.encode())]
+    report = verify_log(node.paths.log, key=node.vkey, external=external)
     assert report.exit_code in (0, 7)
     return next(step.detail for step in report.steps if step.name == "rules")
 

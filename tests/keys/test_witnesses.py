@@ -16,7 +16,7 @@ from keys.agency import AgencyKeys
 from keys.ceremony import default_quorum
 from keys.cli.main import keys
 from keys.dsse import SignedPayload
-from keys.external_witness import OutsideWitness, make_outside
+from keys.external_witness import ExternalWitness, make_external_witness
 from keys.frame import pae, payload_type
 from keys.identity import Usage, parse_witness_name
 from keys.roster import LogKey, Roster, parse_roster, verify_first_roster
@@ -36,14 +36,14 @@ def pair(name: str = NAME, seed: int = 7) -> tuple[Ed25519Signer, MlDsa44Signer]
 
 
 @pytest.fixture(scope="module")
-def outside() -> OutsideWitness:
-    return make_outside(*pair())
+def external() -> ExternalWitness:
+    return make_external_witness(*pair())
 
 
 @pytest.fixture(scope="module")
-def parsed(agencies: list[AgencyKeys], outside: OutsideWitness) -> Roster:
+def parsed(agencies: list[AgencyKeys], external: ExternalWitness) -> Roster:
     """A roster of three agencies and one oversight body."""
-    return parse_roster(found_roster(agencies, now_ms=NOW, catalogue=bytes(32), witnesses=[outside]).payload)
+    return parse_roster(found_roster(agencies, now_ms=NOW, catalogue=bytes(32), witnesses=[external]).payload)
 
 
 def resigned(roster: Roster, agencies: list[AgencyKeys]) -> SignedPayload:
@@ -101,20 +101,20 @@ def test_rosters_of_before_have_no_second_keys_and_still_verify(agencies: list[A
 
 
 def test_a_roster_names_witnesses_without_a_node(
-    parsed: Roster, outside: OutsideWitness, agencies: list[AgencyKeys]
+    parsed: Roster, external: ExternalWitness, agencies: list[AgencyKeys]
 ) -> None:
-    assert parsed.witnesses == (outside,)
+    assert parsed.witnesses == (external,)
     assert parsed.witness_quorum == 3  # two other members and one outside
     assert verify_first_roster(resigned(parsed, agencies)) == parsed
-    assert outside.witness_key.public_key == pair()[0].key.public_key
-    assert OutsideWitness.decode(outside.encode()) == outside
-    alone = make_outside(pair()[0], None)
-    assert OutsideWitness.decode(alone.encode()).witness_mldsa44_key is None
+    assert external.witness_key.public_key == pair()[0].key.public_key
+    assert ExternalWitness.decode(external.encode()) == external
+    alone = make_external_witness(pair()[0], None)
+    assert ExternalWitness.decode(alone.encode()).witness_mldsa44_key is None
 
 
-def _altered(roster: Roster, outside: OutsideWitness) -> dict[str, tuple[str, Callable[[], Roster]]]:
+def _altered(roster: Roster, external: ExternalWitness) -> dict[str, tuple[str, Callable[[], Roster]]]:
     first = roster.members[0]
-    assert outside.witness_mldsa44 is not None
+    assert external.witness_mldsa44 is not None
     log = first.log_mldsa44_keys[0]
 
     def member(**fields: object) -> Roster:
@@ -122,10 +122,10 @@ def _altered(roster: Roster, outside: OutsideWitness) -> dict[str, tuple[str, Ca
         return replace(roster, members=(altered, *roster.members[1:]))
 
     def witness(**fields: object) -> Roster:
-        return replace(roster, witnesses=(replace(outside, **fields),))  # type: ignore[arg-type] # wrong on purpose
+        return replace(roster, witnesses=(replace(external, **fields),))  # type: ignore[arg-type] # wrong on purpose
 
-    named = make_outside(*pair(first.witness_name, 9))
-    other = make_outside(*pair("other.example/witness", 10))
+    named = make_external_witness(*pair(first.witness_name, 9))
+    other = make_external_witness(*pair("other.example/witness", 10))
     again, anew = make_record(pair("second.example/w", 7)[0]), make_record(pair("second.example/w", 11)[0])
     second = make_record(pair("second.example/w", 7)[1])
     return {
@@ -137,20 +137,20 @@ def _altered(roster: Roster, outside: OutsideWitness) -> dict[str, tuple[str, Ca
         "second-as-witness": ("SUITE_UNKNOWN", lambda: member(witness=first.witness_mldsa44, witness_mldsa44=None)),
         "log-as-witness": ("WRONG_TYPE", lambda: member(witness_mldsa44=log.key)),
         "another-s-second": ("WRONG_MAKER", lambda: member(witness_mldsa44=roster.members[1].witness_mldsa44)),
-        "witness-in-two-places": ("MALFORMED", lambda: replace(roster, witnesses=(outside, outside))),
-        "witnesses-descend": ("MALFORMED", lambda: replace(roster, witnesses=(outside, other))),
+        "witness-in-two-places": ("MALFORMED", lambda: replace(roster, witnesses=(external, external))),
+        "witnesses-descend": ("MALFORMED", lambda: replace(roster, witnesses=(external, other))),
         "witness-named-as-member": ("MALFORMED", lambda: replace(roster, witnesses=(named,))),
         "witness-of-another-name": ("WRONG_MAKER", lambda: witness(name="another.example/witness")),
         "witness-with-a-code": ("MALFORMED", lambda: witness(name="HK-SB")),
         "one-raw-key-two-witnesses": (
             "MALFORMED",
-            lambda: replace(roster, witnesses=(outside, OutsideWitness(name="second.example/w", witness=again))),
+            lambda: replace(roster, witnesses=(external, ExternalWitness(name="second.example/w", witness=again))),
         ),
         "one-raw-second-key-two-witnesses": (
             "MALFORMED",
             lambda: replace(
                 roster,
-                witnesses=(outside, OutsideWitness(name="second.example/w", witness=anew, witness_mldsa44=second)),
+                witnesses=(external, ExternalWitness(name="second.example/w", witness=anew, witness_mldsa44=second)),
             ),
         ),
         "quorum-above-all": ("MALFORMED", lambda: replace(roster, witness_quorum=5)),
@@ -159,7 +159,7 @@ def _altered(roster: Roster, outside: OutsideWitness) -> dict[str, tuple[str, Ca
             lambda: replace(
                 roster,
                 witnesses=tuple(
-                    OutsideWitness(name=f"{chr(97 + n)}.example", witness=make_record(pair(f"{chr(97 + n)}.example", 20 + n)[0]))
+                    ExternalWitness(name=f"{chr(97 + n)}.example", witness=make_record(pair(f"{chr(97 + n)}.example", 20 + n)[0]))
                     for n in range(17)
                 ),
             ),
@@ -176,8 +176,8 @@ ALTERED = (
 
 
 @pytest.mark.parametrize("name", ALTERED)
-def test_a_roster_with_wrong_witnesses_is_refused(name: str, parsed: Roster, outside: OutsideWitness) -> None:
-    cases = _altered(parsed, outside)
+def test_a_roster_with_wrong_witnesses_is_refused(name: str, parsed: Roster, external: ExternalWitness) -> None:
+    cases = _altered(parsed, external)
     assert set(cases) == set(ALTERED)
     code, make = cases[name]
     assert parse_roster(parsed.encode()) == parsed  # the control
@@ -185,11 +185,11 @@ def test_a_roster_with_wrong_witnesses_is_refused(name: str, parsed: Roster, out
 
 
 def test_a_roster_s_second_keys_must_have_signed_their_key_ids(
-    parsed: Roster, outside: OutsideWitness, agencies: list[AgencyKeys]
+    parsed: Roster, external: ExternalWitness, agencies: list[AgencyKeys]
 ) -> None:
     first = parsed.members[0]
     assert first.witness_mldsa44 is not None
-    assert outside.witness_mldsa44 is not None
+    assert external.witness_mldsa44 is not None
     unproven = (
         replace(first, witness_mldsa44=replace(first.witness_mldsa44, proof=bytes(2420))),
         replace(
@@ -200,12 +200,12 @@ def test_a_roster_s_second_keys_must_have_signed_their_key_ids(
         wrong = replace(parsed, members=(member, *parsed.members[1:]))
         refused("SIGNATURE_INVALID", lambda wrong=wrong: verify_first_roster(resigned(wrong, agencies)))
     for fields in (
-        {"witness": replace(outside.witness, proof=bytes(64))},
-        {"witness_mldsa44": replace(outside.witness_mldsa44, proof=bytes(2420))},
+        {"witness": replace(external.witness, proof=bytes(64))},
+        {"witness_mldsa44": replace(external.witness_mldsa44, proof=bytes(2420))},
     ):
-        wrong = replace(parsed, witnesses=(replace(outside, **fields),))
+        wrong = replace(parsed, witnesses=(replace(external, **fields),))
         refused("SIGNATURE_INVALID", lambda wrong=wrong: verify_first_roster(resigned(wrong, agencies)))
-        refused("SIGNATURE_INVALID", lambda wrong=wrong: OutsideWitness.decode(wrong.witnesses[0].encode()))
+        refused("SIGNATURE_INVALID", lambda wrong=wrong: ExternalWitness.decode(wrong.witnesses[0].encode()))
 
 
 @pytest.mark.parametrize(
@@ -231,11 +231,11 @@ def test_the_proposed_quorum_is_two_thirds_and_one() -> None:
 
 
 def test_a_witness_s_application_is_shown_and_enters_a_roster_by_hand(
-    outside: OutsideWitness, agencies: list[AgencyKeys], tmp_path: Path
+    external: ExternalWitness, agencies: list[AgencyKeys], tmp_path: Path
 ) -> None:
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "policy.yaml").write_text("schema_minor: 0\n")
-    (tmp_path / "application").write_bytes(outside.encode())
+    (tmp_path / "application").write_bytes(external.encode())
     for each in agencies:
         (tmp_path / each.agency).write_bytes(each.application.encode())
 

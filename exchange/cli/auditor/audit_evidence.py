@@ -16,7 +16,7 @@ from exchange.evidence.gather_evidence import Shown, evidence_file, find_bulleti
 from exchange.node.config import paths_of
 from exchange.node.home import running_process
 from exchange.store.factory import may_be_written, open_reading
-from exchange.store.store import HeldBulletin
+from exchange.store.store import StoredBulletin
 from keys.errors import UnavailableError
 from keys.files import PUBLIC, write_file
 
@@ -101,7 +101,7 @@ class _Home:
 
 
 def _asked(
-    home: Path, held: HeldBulletin, purpose: str, fields: tuple[str, ...], officer: str | None, fd: int | None
+    home: Path, held: StoredBulletin, purpose: str, fields: tuple[str, ...], officer: str | None, fd: int | None
 ) -> Shown:
     """Have an officer ask the running node; EXPORTED is durable before it answers."""
     from uuid import UUID
@@ -121,7 +121,7 @@ def _asked(
     )
 
 
-def _alone(home: Path, held: HeldBulletin, purpose: str, fields: tuple[str, ...], fd: int | None) -> Shown:
+def _alone(home: Path, held: StoredBulletin, purpose: str, fields: tuple[str, ...], fd: int | None) -> Shown:
     """Open a stopped node's home with the node's own passphrase."""
     from exchange.evidence.export import export_alone
     from exchange.node.home import open_node
@@ -134,7 +134,7 @@ def _alone(home: Path, held: HeldBulletin, purpose: str, fields: tuple[str, ...]
 
 
 def _gathered(
-    taken: _Home, held: HeldBulletin, purpose: str, shown: Shown | None
+    taken: _Home, held: StoredBulletin, purpose: str, shown: Shown | None
 ) -> tuple[dict[str, bytes], list[str]]:
     """Gather, and wait for entries that a running node is about to publish."""
     until = time.monotonic() + PUBLISH_SECONDS
@@ -148,7 +148,7 @@ def _gathered(
         time.sleep(0.2)
 
 
-def _tell(path: Path, data: bytes, held: HeldBulletin, shown: Shown | None, left: list[str], as_json: bool) -> None:
+def _tell(path: Path, data: bytes, held: StoredBulletin, shown: Shown | None, left: list[str], as_json: bool) -> None:
     from hashlib import sha256
     from uuid import UUID
 

@@ -74,7 +74,7 @@ def next_commands(outcome: DemoOutcome, *, kept: Path | None) -> list[str]:
         f"--home {folder}/{each} --passphrase-fd 3 3<{folder}/{each}/{PASSPHRASE_FILE}" for each in (reader, other)
     ]
     officer = f"--home {home} --as {OFFICER} --passphrase-fd 3 3<{home}/{PASSPHRASE_FILE}"
-    outside = " ".join(shlex.quote(str(path)) for path in seen_by_others(kept, log)[:2])
+    external = " ".join(shlex.quote(str(path)) for path in seen_by_others(kept, log)[:2])
     tampered = " ".join(shlex.quote(str(path)) for path in seen_by_others(kept, log)[:1])
     return [
         f"Everything is in {kept}. Type next, for instance:",
@@ -89,7 +89,7 @@ def next_commands(outcome: DemoOutcome, *, kept: Path | None) -> list[str]:
         f"  {program} outbox --home {home} --as {OFFICER}",
         f"  {program} lock --home {home} --as {OFFICER}",
         "Be the auditor; neither node nor network is needed:",
-        f"  {program} audit verify {folder}/{log} --roster {folder}/{ROSTER_FILE} --against {outside}",
+        f"  {program} audit verify {folder}/{log} --roster {folder}/{ROSTER_FILE} --against {external}",
         f"  {program} audit show {folder}/{log} --kind OPENED",
         "Pair two logs, draw one as a page, write what proves that bulletin:",
         f"  {program} audit compare {folder}/{log} {home}",

@@ -177,8 +177,8 @@ def _gather(
             f"{each.peer:<{width}}  {seen}; gives back {len(each.deliveries)} deliveries of ours"
             f" and {len(each.receipts)} of our receipts"
         )
-    outside = _config(home, view).witnesses
-    held = asyncio.run(rebuilding.check_witnesses(gathered, outside, keys, without))
+    external = _config(home, view).witnesses
+    held = asyncio.run(rebuilding.check_witnesses(gathered, external, keys, without))
     for name, size in held.items():
         click.echo(f"{name}  has cosigned size {size:,} of {gathered.view.origin}")
     return gathered

@@ -93,7 +93,7 @@ def _bulletins(reads: Reads) -> tuple[int, int, int]:
     unread = 0
     for sent in counts:
         after = 0
-        while page := reads.held_since(after, PAGE, sent=sent):
+        while page := reads.stored_since(after, PAGE, sent=sent):
             counts[sent] += len(page)
             unread += 0 if sent else sum(1 for each in page if not each.opened)
             after = page[-1].entry_index

@@ -20,7 +20,7 @@ from audit.verify.trust import log_key, member_of_log, policy_of
 from audit.witness.witness import Witness
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
-from keys.external_witness import MAX_FILE_BYTES, OutsideWitness, make_outside
+from keys.external_witness import MAX_FILE_BYTES, ExternalWitness, make_external_witness
 from keys.files import PUBLIC, write_file
 from keys.identity import Usage, federation_id, parse_witness_name
 from keys.keystore import INTERACTIVE, new_signing_key, save_keystore
@@ -80,7 +80,7 @@ class Trusted:
 
 def make_home(
     home: Path, name: str, passphrase: bytes, random_bytes: Callable[[int], bytes] = os.urandom
-) -> OutsideWitness:
+) -> ExternalWitness:
     """Make the keys of a new witness, its empty state and its application.
 
     Raises:
@@ -91,7 +91,7 @@ def make_home(
     home.mkdir(parents=True, exist_ok=True)
     first = new_signing_key(Usage.WITNESS, name, random_bytes)
     second = new_signing_key(Usage.WITNESS, name, random_bytes, second=True)
-    application = make_outside(first.signer(), second.signer())
+    application = make_external_witness(first.signer(), second.signer())
     stored = {ED25519: first, MLDSA44: second}
     save_keystore(home / KEYS_FILE, passphrase, stored, INTERACTIVE, random_bytes)
     create_witness_state(witness_state_in(home)).close()
@@ -106,7 +106,7 @@ def check_new(home: Path, name: str) -> None:
         raise FileExistsError(17, "there is a witness already", str(home / KEYS_FILE))
 
 
-def load_application(home: Path) -> OutsideWitness:
+def load_application(home: Path) -> ExternalWitness:
     """Read who this witness is; no key is opened.
 
     Raises:
@@ -114,10 +114,10 @@ def load_application(home: Path) -> OutsideWitness:
         RefusedError: The file is not as we wrote it.
     """
     with (home / APPLICATION_FILE).open("rb") as file:
-        return OutsideWitness.decode(file.read(MAX_FILE_BYTES + 1))
+        return ExternalWitness.decode(file.read(MAX_FILE_BYTES + 1))
 
 
-def vkeys(application: OutsideWitness) -> tuple[CosignerKey, ...]:
+def vkeys(application: ExternalWitness) -> tuple[CosignerKey, ...]:
     """Return both keys as C2SP tools take them."""
     return tuple(cosigner_key(application.name, record.public_key) for record in application.records)
 

@@ -210,8 +210,8 @@ class Cosigning:
                 if refusal.size > target.size:
                     return  # somebody has shown it a newer one of ours: the next that is published reaches it
                 continue
-            hour_s = self._gathering.take(witness.name, target, answer)
-            self._node.clock.heard(witness.name, hour_s * 1_000_000)
+            time_s = self._gathering.take(witness.name, target, answer)
+            self._node.clock.heard(witness.name, time_s * 1_000_000)
             witness.held = witness.done = target.size
             self._node.vouching.add(witness.name, target.size)
             self._dirty.set()

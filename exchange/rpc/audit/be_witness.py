@@ -21,7 +21,7 @@ from audit.verify.trust import log_key, member_of_log, policy_of
 from audit.witness.witness import Witness, WitnessRefusal
 from exchange.acts import forks
 from exchange.acts.node_view import NodeView
-from exchange.node.job import HELD_SECONDS
+from exchange.node.job import SUSPENDED_SECONDS
 from exchange.node.node import Node, now_ms
 from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import IntegrityError, RefusedError, UnavailableError
@@ -64,7 +64,7 @@ class Witnessing:
         """
         # A copy has a copied lock, too: its witness might go two ways just as its log.
         if not self._node.begun or self._node.writer.failure is not None:
-            raise UnavailableError("this node signs nothing now", HELD_SECONDS)
+            raise UnavailableError("this node signs nothing now", SUSPENDED_SECONDS)
         loop = asyncio.get_running_loop()
         try:
             return (await loop.run_in_executor(self._line, self._witness.add_checkpoint, body)).encode()

@@ -37,7 +37,7 @@ class WitnessAheadError(IntegrityError):
         self.name, self.size, self.own = name, size, own
 
 
-async def held_sizes(witnesses: Mapping[str, str], origin: str, signer: Signer) -> dict[str, int | str]:
+async def known_sizes(witnesses: Mapping[str, str], origin: str, signer: Signer) -> dict[str, int | str]:
     """Ask witnesses at once how much of a log they hold.
 
     Args:

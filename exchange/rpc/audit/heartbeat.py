@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from audit.entry.entry import Body, Kind, parse_entry
 from audit.note.checkpoint import parse_note
-from exchange.acts.delivery import held_checkpoint
+from exchange.acts.delivery import known_checkpoint
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.rpc.transport.runtime import Runtime
 from keys.errors import UnavailableError
@@ -62,7 +62,7 @@ class Heartbeat:
         view, reads = self._node.view, self._node.reads
         found = []
         for member in view.federation.roster.members:
-            held = held_checkpoint(reads, member.agency, view) if member.agency != view.agency else None
+            held = known_checkpoint(reads, member.agency, view) if member.agency != view.agency else None
             if held is None:
                 continue
             at_ms, origin, size = _last(reads.meta(_SEEN + member.agency))

@@ -23,7 +23,7 @@ from audit.note.checkpoint import Checkpoint, parse_note, verify_note
 from audit.note.epochs import epoch_of_origin
 from audit.note.fork import pair, verify_fork, with_proof
 from audit.tree.proof import ConsistencyError, verify_consistency
-from exchange.acts.delivery import held_checkpoint
+from exchange.acts.delivery import known_checkpoint
 from exchange.acts.forks import enter_fork, enter_misuse
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
@@ -60,7 +60,7 @@ class Checkpoints:
             self._timer.cancel()
             self._timer = None
         for peer in sorted(self._dirty):
-            held = held_checkpoint(self._node.reads, AgencyId(peer), self._node.view)
+            held = known_checkpoint(self._node.reads, AgencyId(peer), self._node.view)
             if held is not None:
                 path = self._node.paths.peer_checkpoint(peer)
                 _write(path, newest_note(path, held[1]))
@@ -132,7 +132,7 @@ class Checkpoints:
         """
         key = self._node.view.log_key(peer)
         new = verify_note(note, key)
-        held = held_checkpoint(self._node.reads, peer, self._node.view)
+        held = known_checkpoint(self._node.reads, peer, self._node.view)
         if held is not None:
             old = verify_note(held[1], key)
             if new.size < old.size:

@@ -16,7 +16,7 @@ from audit.note.checkpoint import Checkpoint, parse_note, verify_note
 from audit.note.policy import WitnessPolicy
 from audit.tree.proof import verify_consistency
 from audit.verify.trust import policy_of
-from exchange.acts.delivery import held_checkpoint
+from exchange.acts.delivery import known_checkpoint
 from exchange.node.node import Node
 from keys.errors import RefusedError
 from keys.files import PUBLIC, write_file
@@ -56,7 +56,7 @@ class PeerWitnessed:
 
     def is_behind(self) -> bool:
         """Return whether we hold a newer checkpoint of the peer than its cosigned one."""
-        held = held_checkpoint(self._node.reads, self._peer, self._node.view)
+        held = known_checkpoint(self._node.reads, self._peer, self._node.view)
         return held is not None and self._size_of(parse_note(held[1]).checkpoint.origin) < held[0]
 
     async def take(self, note: str, prove: Prove) -> bool:
@@ -84,7 +84,7 @@ class PeerWitnessed:
             raise RefusedError("RECEIPT_INVALID", f"{self._peer} shows a checkpoint as cosigned that no quorum has")
         if new.size <= self._size_of(new.origin):  # 3
             return False
-        held = held_checkpoint(self._node.reads, self._peer, view)
+        held = known_checkpoint(self._node.reads, self._peer, view)
         if held is not None:
             old = verify_note(held[1], view.log_key(self._peer))
             await _check_one_history(old, new, prove)  # 4

@@ -8,7 +8,7 @@ from audit.note.checkpoint import VerifierKey
 from audit.record.dispatch import parse_dispatch
 from exchange.acts.node_view import NodeView
 from exchange.records.receipt import decode_receipt, origin_of, reason_name
-from exchange.store.store import HeldBulletin, LaneState, OutboundRow, Reads
+from exchange.store.store import LaneState, OutboundRow, Reads, StoredBulletin
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
@@ -16,7 +16,7 @@ from keys.identity import AgencyId
 MAX_NOTICES = 50  # of one bulletin, the newest: a page must fit a message
 
 
-def inbox_item(held: HeldBulletin, reads: Reads) -> node_pb2.InboxItem:
+def inbox_item(held: StoredBulletin, reads: Reads) -> node_pb2.InboxItem:
     """Show what may be shown of a received bulletin without a reason."""
     facts = held.facts
     return node_pb2.InboxItem(
@@ -43,7 +43,7 @@ def inbox_item(held: HeldBulletin, reads: Reads) -> node_pb2.InboxItem:
     )
 
 
-def outbox_item(held: HeldBulletin, lanes: dict[int, LaneState], view: NodeView, reads: Reads) -> node_pb2.OutboxItem:
+def outbox_item(held: StoredBulletin, lanes: dict[int, LaneState], view: NodeView, reads: Reads) -> node_pb2.OutboxItem:
     """Show what became of a bulletin of ours: one state and one reason for each recipient."""
     facts, content = held.facts, reads.content(held.entry_index)
     item = node_pb2.OutboxItem(
@@ -110,6 +110,6 @@ def _log_key(row: OutboundRow, peer: AgencyId, view: NodeView) -> VerifierKey:
     return view.key_of(peer, origin_of(decode_receipt(row.receipt))) if row.receipt else view.log_key(peer)
 
 
-def cursor(items: Iterable[HeldBulletin], after: int) -> int:
+def cursor(items: Iterable[StoredBulletin], after: int) -> int:
     """Return from where to ask on."""
     return max((item.entry_index for item in items), default=after)

@@ -20,7 +20,7 @@ from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES
 from exchange.rpc.transport.runtime import Runtime
 from exchange.rules.complaint import RulesError
-from exchange.store.store import HeldBulletin
+from exchange.store.store import StoredBulletin
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -96,7 +96,7 @@ class Posting:
         except RefusedError as refusal:
             return self._refused(message.payload, refusal, caller)
         finish = partial(self._finish, prepared)
-        if isinstance(prepared, HeldBulletin):
+        if isinstance(prepared, StoredBulletin):
             return signed.payload, self._node.writer.submit(
                 partial(_again, held=prepared, old_entry=self._node.old_entry), finish
             )
@@ -104,12 +104,12 @@ class Posting:
         return signed.payload, self._node.writer.submit(act, finish)
 
     def _finish(
-        self, prepared: Prepared | HeldBulletin, published: PublishOutcome, group: Group
+        self, prepared: Prepared | StoredBulletin, published: PublishOutcome, group: Group
     ) -> node_pb2.PublishResult:
         """Make the answer, once it is durable and signed for."""
-        if isinstance(prepared, HeldBulletin) or not published.queued:
+        if isinstance(prepared, StoredBulletin) or not published.queued:
             # It was published before, perhaps in this very group: what travels is the dispatch of that time.
-            held = prepared if isinstance(prepared, HeldBulletin) else published
+            held = prepared if isinstance(prepared, StoredBulletin) else published
             content = self._node.reads.content(held.entry_index)
             dispatch = SignedPayload.decode(content.dispatch).to_message() if content is not None else None
         else:
@@ -168,6 +168,6 @@ async def _settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
     return results
 
 
-def _again(work: UnitOfWork, *, held: HeldBulletin, old_entry: OldEntry) -> PublishOutcome:
+def _again(work: UnitOfWork, *, held: StoredBulletin, old_entry: OldEntry) -> PublishOutcome:
     place = renew(work, held.entry_index, old_entry)
     return PublishOutcome(entry_index=place, statement_digest=held.statement_digest, queued=())

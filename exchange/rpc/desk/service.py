@@ -20,7 +20,7 @@ from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
 from exchange.rpc.transport.limits import MAX_PAGE, PAGE
 from exchange.rpc.transport.runtime import Runtime
-from exchange.store.store import HeldBulletin
+from exchange.store.store import StoredBulletin
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
@@ -90,7 +90,7 @@ class Desk:
         try:
             while not self._stopping:
                 event.clear()
-                held = self._node.reads.held_since(after, PAGE, sent=False)
+                held = self._node.reads.stored_since(after, PAGE, sent=False)
                 if not held:
                     await event.wait()
                     continue
@@ -107,7 +107,7 @@ class Desk:
         reads = self._node.reads
         lanes = lanes_by_row(reads)
         items: list[node_pb2.OutboxItem] = []
-        shown: list[HeldBulletin] = []
+        shown: list[StoredBulletin] = []
         size = 0
         for each in held:
             item = outbox_item(each, lanes, self._node.view, reads)
@@ -180,14 +180,14 @@ class Desk:
                 response.author_roster.CopyFrom(roster.signed.to_message())
         return response
 
-    def _page(self, after: int, limit: int, bulletin_id: bytes, *, sent: bool) -> list[HeldBulletin]:
+    def _page(self, after: int, limit: int, bulletin_id: bytes, *, sent: bool) -> list[StoredBulletin]:
         if limit > MAX_PAGE:
             raise RefusedError("TOO_MANY", f"{limit} rows, at most {MAX_PAGE}")
         check_cursor(after)
         reads, view = self._node.reads, self._node.view
         if bulletin_id:
             return [each for each in reads.find_any(bulletin_id) if (each.sender == view.agency) == sent]
-        return reads.held_since(after, limit or PAGE, sent=sent)
+        return reads.stored_since(after, limit or PAGE, sent=sent)
 
     def _check(self, read: signed_pb2.SignedPayload) -> Reader:
         return reading.check_request(
@@ -207,7 +207,7 @@ class Desk:
     def _finish(self, granted: Granted, group: Group) -> tuple[Granted, Receipt]:
         return granted, group.receipt(granted.entry_index, self._node.entry)
 
-    def _subject(self, granted: Granted, held: HeldBulletin) -> node_pb2.SubjectLine:
+    def _subject(self, granted: Granted, held: StoredBulletin) -> node_pb2.SubjectLine:
         opened = reading.open_bulletin(granted, held, self._node.view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
         bulletin = parse_bulletin(statement.bulletin, newer_minor=held.facts.not_understood)

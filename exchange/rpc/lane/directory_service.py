@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exchange.node.node import Node
-from exchange.rpc.lane.records import held_records, record_messages
+from exchange.rpc.lane.records import known_records, record_messages
 from exchange.rpc.transport.grpc_types import Context
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -19,7 +19,7 @@ class Directory:
 
     async def Adopted(self, request: node_pb2.AdoptedRequest, context: Context) -> node_pb2.AdoptedResponse:
         """List the newest version of every record."""
-        return node_pb2.AdoptedResponse(records=record_messages(held_records(self._node.view)))
+        return node_pb2.AdoptedResponse(records=record_messages(known_records(self._node.view)))
 
     async def Record(self, request: node_pb2.RecordRequest, context: Context) -> node_pb2.RecordResponse:
         """Return one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""

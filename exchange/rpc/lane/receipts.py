@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from audit.record.lane import LaneClass
-from exchange.acts.delivery import held_checkpoint
+from exchange.acts.delivery import known_checkpoint
 from exchange.acts.intake import DeliveryAnswer
 from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.unit_of_work import UnitOfWork
@@ -116,7 +116,7 @@ class Answering:
         put_receipts(made, batch, group, self._node.entry)
         if 0 < self._peer_size < group.checkpoint.size:
             made.consistency.extend(group.log.consistency(self._peer_size, group.checkpoint.size))
-        held = held_checkpoint(self._node.reads, self._peer, self._node.view)
+        held = known_checkpoint(self._node.reads, self._peer, self._node.view)
         made.echo = held[1] if held is not None else ""
         made.seen.extend(self._showing.fresh())
         return made

@@ -15,7 +15,7 @@ from typing import Any
 
 from audit.record.lane import LaneClass
 from exchange.acts import intake
-from exchange.acts.delivery import held_checkpoint
+from exchange.acts.delivery import known_checkpoint
 from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import DeliveryAnswer, Message
 from exchange.acts.stop_lane import stop_lane
@@ -24,7 +24,7 @@ from exchange.records.lane_rules import EquivocationError
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
 from exchange.rpc.lane.receipts import Answering
-from exchange.rpc.lane.records import held_records, record_messages
+from exchange.rpc.lane.records import known_records, record_messages
 from exchange.rpc.transport.grpc_types import FollowCall
 from exchange.rpc.transport.runtime import Runtime
 from exchange.store.store import LaneState
@@ -53,7 +53,7 @@ class Following:
 
     def start(self) -> node_pb2.FollowRequest:
         """Return where we stand."""
-        held = held_checkpoint(self._node.reads, self.peer, self._node.view)
+        held = known_checkpoint(self._node.reads, self.peer, self._node.view)
         lanes = [
             wire.lane_position(lane_class, state.epoch, state.sequence, state.digest)
             for lane_class in LaneClass
@@ -62,7 +62,7 @@ class Following:
         return node_pb2.FollowRequest(
             start=node_pb2.FollowStart(
                 lanes=lanes,
-                records=record_messages(held_records(self._node.view)),
+                records=record_messages(known_records(self._node.view)),
                 echo=held[1] if held is not None else "",
             )
         )

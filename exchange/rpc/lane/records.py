@@ -28,7 +28,7 @@ Fetch = Callable[[RecordKind, str, int], Awaitable[SignedPayload]]
 Held = dict[tuple[RecordKind, str], tuple[int, bytes]]
 
 
-def held_records(view: NodeView) -> Held:
+def known_records(view: NodeView) -> Held:
     """Return version and digest of the newest record of each kind and agency that is in force here."""
     federation = view.federation
     held: Held = {(RecordKind.ROSTER, ""): (federation.roster.version, federation.roster_digest)}
@@ -82,7 +82,7 @@ class Adopting:
 
     def _wanted(self, told: list[node_pb2.AdoptedRecord]) -> list[tuple[RecordKind, node_pb2.AdoptedRecord]]:
         """Pick what must be fetched: manifests first."""
-        held = held_records(self._node.view)
+        held = known_records(self._node.view)
         wanted = []
         for kind in ADOPTABLE:
             for each in told:

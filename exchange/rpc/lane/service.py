@@ -11,14 +11,14 @@ from audit.record.lane import LaneClass, LaneId
 from audit.tree.proof import ConsistencyError
 from exchange.acts import delivery
 from exchange.acts.node_view import NodeView
-from exchange.node.job import HELD_SECONDS
+from exchange.node.job import SUSPENDED_SECONDS
 from exchange.node.writer import Group
 from exchange.rpc.audit.gossip import third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.headtimes import HeadTimes
 from exchange.rpc.lane.receipt_batch import GivenReceipt, given_receipts, one_note
-from exchange.rpc.lane.records import check_number, held_records, record_messages
+from exchange.rpc.lane.records import check_number, known_records, record_messages
 from exchange.rpc.lane.sender import Outlet, Sending
 from exchange.rpc.recovery.service import Recovering
 from exchange.rpc.transport.fanout import Fanout, Queue
@@ -43,7 +43,7 @@ class LaneService:
         self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
         self._times = HeadTimes(node, runtime.now_ms)
         self._streams: dict[str, Sending] = {}
-        self._told = held_records(node.view)
+        self._told = known_records(node.view)
         self._stopping = False
         node.on_view.append(self._adopted)
 
@@ -59,7 +59,7 @@ class LaneService:
         """
         peer = caller().agency
         if self._node.writer.held:
-            raise UnavailableError(f"this node signs nothing now: {self._node.writer.held}", HELD_SECONDS)
+            raise UnavailableError(f"this node signs nothing now: {self._node.writer.held}", SUSPENDED_SECONDS)
         start = await _first(requests)  # 1
         stream = Sending(
             self._node,
@@ -147,11 +147,11 @@ class LaneService:
         for lane_class in LaneClass:
             state = self._state(peer, lane_class)
             taken.append(wire.lane_taken(lane_class, state.taken if state else 0))
-        held = delivery.held_checkpoint(self._node.reads, peer, self._node.view)
+        held = delivery.known_checkpoint(self._node.reads, peer, self._node.view)
         return node_pb2.FollowResponse(
             started=node_pb2.FollowStarted(
                 lanes=taken,
-                records=record_messages(held_records(self._node.view)),
+                records=record_messages(known_records(self._node.view)),
                 echo=held[1] if held else "",
                 seen=third_notes(self._node, peer),
             )
@@ -163,7 +163,7 @@ class LaneService:
 
     def _adopted(self, view: NodeView) -> None:
         """Send the followers what has come into force, and check each of them again."""
-        held = held_records(view)
+        held = known_records(view)
         fresh = {key: value for key, value in held.items() if self._told.get(key) != value}
         self._told = held
         for stream in self._streams.values():
@@ -196,7 +196,7 @@ class LaneService:
             except UnavailableError:
                 if attempt == ATTEMPTS - 1:
                     raise
-        held = delivery.held_checkpoint(self._node.reads, stream.peer, self._node.view)
+        held = delivery.known_checkpoint(self._node.reads, stream.peer, self._node.view)
         stream.taken(lane_class, taken, held[0] if held else 0)
         self._checkpoints.seen(stream.peer)
 
@@ -212,7 +212,7 @@ class LaneService:
         state = self._state(peer, lane_class)
         if state is None:
             raise RefusedError("LANE_UNKNOWN", f"no lane {lane_class.name} to {peer} has begun")
-        held = delivery.held_checkpoint(reads, peer, view)
+        held = delivery.known_checkpoint(reads, peer, view)
         if held is not None and held[0] != batch.consistency_from:
             return state.taken  # it proves from a checkpoint that is not our newest: told so, it proves again
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, view=view, reads=reads)

@@ -26,7 +26,7 @@ from exchange.node.home import view_from
 from exchange.records.receipt import Receipt, format_receipt
 from exchange.recovery.proven_answers import Recovered, check_answer, last_seen
 from exchange.recovery.swap_files import Plan
-from exchange.rpc.audit.external_witness import held_sizes
+from exchange.rpc.audit.external_witness import known_sizes
 from exchange.rpc.recovery import service as recovering
 from exchange.rpc.recovery.service import PeerDial
 from exchange.rpc.transport import status
@@ -216,7 +216,7 @@ async def check_witnesses(
     """
     view = gathered.view
     asked = {name: prefix for name, prefix in witnesses.items() if name not in without}
-    found = await held_sizes(asked, view.origin, keys.log)
+    found = await known_sizes(asked, view.origin, keys.log)
     if missing := {AgencyId(name): each for name, each in found.items() if isinstance(each, str)}:
         raise SilentError(missing)
     seen = last_seen(gathered.recovered, view.origin)

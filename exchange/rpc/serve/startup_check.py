@@ -20,7 +20,7 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, check_answer, read_answer, save_evidence
 from exchange.node.writer import Group
-from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, held_sizes
+from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, known_sizes
 from exchange.rpc.transport import channel, status
 from exchange.rpc.transport.caller import check_pin
 from exchange.rpc.transport.channel import Dialling
@@ -57,7 +57,7 @@ class StartupCheck:
             RolledBackError: Somebody holds what this node does not have.
             WitnessAheadError: A witness without a node says that it does.
         """
-        await self._ask_outside()
+        await self._ask_external_witnesses()
         began, pause = time.monotonic(), self._settings.retry_seconds
         view = self._node.view
         others = [each for each in view.federation.roster.members if each.agency != view.agency]
@@ -73,12 +73,12 @@ class StartupCheck:
             pause = min(2 * pause, self._settings.retry_most_seconds)
         return False
 
-    async def _ask_outside(self) -> None:
+    async def _ask_external_witnesses(self) -> None:
         """Ask each witness without a node once; its silence holds nobody up, and its answer replaces no member's."""
         if not self._witnesses:
             return
         view = self._node.view
-        found = await held_sizes(self._witnesses, view.origin, view.log_signer)
+        found = await known_sizes(self._witnesses, view.origin, view.log_signer)
         try:
             check_sizes(found, view.origin, self._node.log.size)
         except WitnessAheadError as error:

@@ -15,7 +15,7 @@ from audit.log.publisher import Publisher, publish
 from audit.note.checkpoint import VerifierKey, sign_checkpoint
 from audit.tiles.tile_names import parse_tile_name, tile_name
 from audit.tiles.tiles import TileFolder
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verify import verify_log
 from keys.errors import IntegrityError
 from keys.signing import Ed25519Signer
@@ -45,8 +45,8 @@ def names_at(size: int) -> list[str]:
     return sorted(names)
 
 
-def outside(note: str) -> list[Outside]:
-    return [Outside(name="note", data=note.encode())]
+def external(note: str) -> list[ExternalCheckpoint]:
+    return [ExternalCheckpoint(name="note", data=note.encode())]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_folder_grows_and_holds_exactly_what_tlog_tiles_ask_for(
         _, note = at_size(size, signer, store)
         publisher.publish(note)
         assert TileFolder(folder).names() == names_at(size)
-        assert verify_log(folder, key=key, outside=outside(note)).exit_code == 0
+        assert verify_log(folder, key=key, external=external(note)).exit_code == 0
         assert publisher.size == size
     assert os.listdir(tmp_path) == ["log"]
     modes = {stat.S_IMODE((folder / name).stat().st_mode) for name in names_at(1030)}
@@ -92,7 +92,7 @@ def test_a_level_two_tile_is_made_at_65_536_entries(tmp_path: Path, signer: Ed25
     store, note = at_size(65_800, signer)
     publish(tmp_path / "log", store, key, note)
     assert TileFolder(tmp_path / "log").names() == names_at(65_800)
-    assert verify_log(tmp_path / "log", key=key, outside=outside(note)).exit_code == 0
+    assert verify_log(tmp_path / "log", key=key, external=external(note)).exit_code == 0
 
 
 def test_row_14_a_replayed_or_older_checkpoint_changes_nothing(
@@ -192,13 +192,13 @@ def test_a_crash_or_an_error_at_every_step_of_publishing_loses_nothing(
 
         code, _ = in_child(work, fail_at, error)
         if sizes[0]:  # whatever happened, a reader sees the old log or the new one, whole
-            report = verify_log(folder, key=key, outside=outside(old_note))
+            report = verify_log(folder, key=key, external=external(old_note))
             assert (report.exit_code, report.size in sizes) == (0, True), (fail_at, report)
         elif (folder / "checkpoint").exists():
             assert verify_log(folder, key=key).exit_code == 7
         publish(folder, store, key, new_note)
         assert TileFolder(folder).names() == names_at(sizes[1]), fail_at
-        assert verify_log(folder, key=key, outside=outside(new_note)).exit_code == 0
+        assert verify_log(folder, key=key, external=external(new_note)).exit_code == 0
         assert os.listdir(folder.parent) == ["log"]
         died += code == CRASHED
         if code == 0 and not error:

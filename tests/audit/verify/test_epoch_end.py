@@ -8,7 +8,7 @@ import pytest
 
 from audit.entry.entry import Body, Kind
 from audit.note.checkpoint import VerifierKey
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.incremental import verify_since
 from audit.verify.verify import verify_log
 from keys.signing import Ed25519Signer
@@ -36,7 +36,7 @@ def test_a_log_that_was_closed_in_order_says_so(tmp_path: Path, key: VerifierKey
     told = f"closed in order by entry {size - 1}, {size - 2} entries of it cosigned by then"
     assert told in report.steps[7].detail
     entries = chain([*first_bodies(), BEAT, BEAT])
-    kept = Outside(name="kept", data=sign(entries, signer).encode())
+    kept = ExternalCheckpoint(name="kept", data=sign(entries, signer).encode())
     again = verify_since(tmp_path / "log", old=kept, key=key)
     assert told in again.steps[7].detail
     plain = verify_log(closed(tmp_path / "plain", key, signer, Body(kind=Kind.EPOCH_CLOSED)), key=key)
@@ -57,5 +57,5 @@ def test_a_closing_that_names_what_the_log_never_was_refutes_it(
     report = verify_log(closed(tmp_path / "log", key, signer, last), key=key)
     assert report.verdict.startswith(f"refuted at entry {size - 1}: EPOCH_CLOSED {said}")
     entries = chain([*first_bodies(), BEAT, BEAT])
-    kept = Outside(name="kept", data=sign(entries, signer).encode())
+    kept = ExternalCheckpoint(name="kept", data=sign(entries, signer).encode())
     assert said in verify_since(tmp_path / "log", old=kept, key=key).verdict

@@ -16,7 +16,7 @@ from audit.entry.kinds import Kind
 from audit.log.log import Log
 from audit.log.publisher import publish
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.incremental import verify_since
 from audit.verify.verdict import Report
 from audit.verify.verify import verify_log
@@ -44,7 +44,7 @@ def flip(path: Path, place: int, bit: int = 1) -> None:
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 511, 512, 700, 1024, 1025, 1099, 1100])
 def test_from_any_older_checkpoint_on_an_honest_log_is_verified(
-    size: int, big: Path, key: VerifierKey, old: Callable[[int], Outside]
+    size: int, big: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     report = verify_since(big, old=old(size), key=key)
     assert (report.exit_code, report.verdict, report.anchored) == (0, "verified", size)
@@ -52,16 +52,16 @@ def test_from_any_older_checkpoint_on_an_honest_log_is_verified(
 
 
 def test_without_an_old_checkpoint_it_agrees_with_the_whole_verification(
-    big: Path, key: VerifierKey, old: Callable[[int], Outside]
+    big: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
-    whole, part = (each(big, key=key, outside=[old(900)]) for each in (verify_log, verify_since))
+    whole, part = (each(big, key=key, external=[old(900)]) for each in (verify_log, verify_since))
     assert (whole.verdict, whole.exit_code) == (part.verdict, part.exit_code) == ("verified", 0)
     assert verify_since(big, old=old(900)).exit_code == 7  # the key was the log's own
     assert verify_since(big, key=key).verdict == "verified, end not anchored"
 
 
 def test_entries_before_are_not_read_and_what_is_new_is(
-    log: Path, key: VerifierKey, old: Callable[[int], Outside]
+    log: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     (log / "tile/entries/000").unlink()
     (log / "tile/entries/001").unlink()
@@ -76,7 +76,7 @@ def test_entries_before_are_not_read_and_what_is_new_is(
     "name", ["tile/entries/003", "tile/entries/004.p/76", "tile/0/003", "tile/0/004.p/76", "tile/1/000.p/4"]
 )
 def test_a_changed_byte_in_what_is_new_is_refuted(
-    name: str, log: Path, key: VerifierKey, old: Callable[[int], Outside]
+    name: str, log: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     size = len((log / name).read_bytes())
     good = (log / name).read_bytes()
@@ -88,7 +88,7 @@ def test_a_changed_byte_in_what_is_new_is_refuted(
 
 
 def test_another_history_is_refuted_though_its_own_key_signed_it(
-    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], Outside]
+    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     changed = list(entries)
     entry = parse_entry(changed[300])
@@ -105,7 +105,7 @@ def test_another_history_is_refuted_though_its_own_key_signed_it(
 
 
 def test_a_log_that_is_shorter_than_the_old_checkpoint_is_refuted(
-    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], Outside]
+    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     write_log(log, entries[:600], sign(entries[:600], signer), key)
     report = verify_since(log, old=old(700), key=key)
@@ -113,7 +113,7 @@ def test_a_log_that_is_shorter_than_the_old_checkpoint_is_refuted(
 
 
 def test_a_reference_to_an_old_entry_is_checked_against_the_entry_that_the_old_root_proves(
-    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], Outside]
+    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     first = next(i for i in range(701, SIZE) if parse_entry(entries[i]).body[1] == Kind.RECEIPT_RECORDED)
     body = parse_entry(entries[first]).body
@@ -146,7 +146,7 @@ def test_a_reference_to_an_old_entry_is_checked_against_the_entry_that_the_old_r
     assert (report.exit_code, step(report, 6)[0]) == (7, "not checked")
 
 
-def referring_again(log: Path, key: VerifierKey, old: Callable[[int], Outside]) -> Report:
+def referring_again(log: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]) -> Report:
     return verify_since(log, old=old(700), key=key)
 
 
@@ -156,11 +156,11 @@ def test_an_old_checkpoint_that_says_nothing_here_is_refused(
     other = sign_checkpoint(Checkpoint(origin="bee.example/log/1", size=5, root=bytes(32)), signer)
     for data in (b"", b"nonsense", other.encode(), sign([], signer).encode(), b"\xff"):
         with pytest.raises(RefusedError, match=r"^(old|MALFORMED|checkpoint|neither|tlog)"):
-            verify_since(big, old=Outside(name="old", data=data), key=key)
+            verify_since(big, old=ExternalCheckpoint(name="old", data=data), key=key)
 
 
 def test_what_is_answered_twice_in_the_new_part_is_refuted(
-    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], Outside]
+    log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     index = next(i for i in range(900, SIZE) if parse_entry(entries[i]).body[1] == Kind.RECEIVED)
     again = replace(parse_entry(entries[index]), time_us=parse_entry(entries[-1]).time_us)
@@ -179,7 +179,7 @@ def test_ten_thousand_new_entries_cost_some_calls_each_and_the_old_ones_none(
     publish(tmp_path / "log", store, key, sign_checkpoint(grown.checkpoint(), signer))
     note = sign_checkpoint(Checkpoint(origin=ORIGIN, size=20_000, root=grown.root(20_000)), signer)
     with counted() as calls:
-        report = verify_since(tmp_path / "log", old=Outside(name="old", data=note.encode()), key=key)
+        report = verify_since(tmp_path / "log", old=ExternalCheckpoint(name="old", data=note.encode()), key=key)
     assert report.exit_code == 0
     print(f"{calls[0]} calls")
     assert calls[0] < 200_000  # a dozen for each new entry; with the old ones it were 360,000. bench takes the time
@@ -199,7 +199,7 @@ def test_the_first_new_entry_follows_the_last_old_one(
     key: VerifierKey,
     entries: list[bytes],
     signer: Ed25519Signer,
-    old: Callable[[int], Outside],
+    old: Callable[[int], ExternalCheckpoint],
 ) -> None:
     """The owner of the key signs a log whose new part begins anew; tiles, root and signature are right."""
     made = [*entries[:768], replace(parse_entry(entries[768]), **fields).encode()]
@@ -224,7 +224,7 @@ def test_what_may_stand_only_at_an_end_is_refuted_in_the_new_part(
     key: VerifierKey,
     entries: list[bytes],
     signer: Ed25519Signer,
-    old: Callable[[int], Outside],
+    old: Callable[[int], ExternalCheckpoint],
 ) -> None:
     heartbeat = Body(kind=Kind.HEARTBEAT).encode()
     made = [*entries[:900], replace(parse_entry(entries[900]), body=body.encode()).encode()]

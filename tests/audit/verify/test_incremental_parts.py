@@ -14,7 +14,7 @@ import pytest
 from audit.note.checkpoint import VerifierKey
 from audit.tiles.bundle_folder import BundleFolder
 from audit.verify.bundle import check_bundle, refused, with_steps
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.incremental import verify_since
 from audit.verify.verdict import Report
 from audit.verify.verify import verify_log
@@ -28,13 +28,13 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_part_of_a_log_is_verified_as_a_part(
-    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], Outside]
+    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     part = make(big, tmp_path / "part.audit", 300, 600)
     folder = BundleFolder(part)
     assert folder.held(SIZE) == (256, 768)
     assert not folder.is_whole()
-    report = verify_since(part, key=key, outside=[old(900)])
+    report = verify_since(part, key=key, external=[old(900)])
     assert (report.exit_code, report.verdict) == (7, "verified, of entries 256 to 767 alone")
     assert step(report, 3) == (
         "not checked",
@@ -42,11 +42,11 @@ def test_a_part_of_a_log_is_verified_as_a_part(
     )
     assert [step(report, number)[0] for number in (4, 5, 7)] == ["ok"] * 3
     whole = make(big, tmp_path / "whole.audit")
-    assert verify_since(whole, key=key, outside=[old(900)]).exit_code == 0  # control
+    assert verify_since(whole, key=key, external=[old(900)]).exit_code == 0  # control
 
 
 def test_the_new_part_alone_is_all_that_is_needed_since_an_old_checkpoint(
-    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], Outside]
+    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     part = make(big, tmp_path / "part.audit", 600)
     report = verify_since(part, old=old(900), key=key)
@@ -117,7 +117,7 @@ def test_a_member_that_no_bundle_holds_is_named(
 
 
 def test_random_damage_never_ends_in_0_or_in_a_traceback(
-    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], Outside]
+    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     """One process a case is slow: the steps are called here as the command calls them, the command itself thrice."""
     good = make(big, tmp_path / "whole.audit").read_bytes()
@@ -131,7 +131,7 @@ def test_random_damage_never_ends_in_0_or_in_a_traceback(
         except RefusedError as error:
             return refused(error)
         verify = verify_log if folder.is_whole() else verify_since
-        return with_steps(verify(path, key=key, outside=[old(900)]), check_bundle(folder, None))
+        return with_steps(verify(path, key=key, external=[old(900)]), check_bundle(folder, None))
 
     assert judge(good).exit_code == 7  # control: keys and policy were compared with nobody's roster
     for case in range(60):
@@ -147,7 +147,7 @@ def test_random_damage_never_ends_in_0_or_in_a_traceback(
 
 
 def test_the_command_takes_an_older_checkpoint(
-    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], Outside]
+    big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     kept = tmp_path / "kept"
     kept.write_bytes(old(1000).data)

@@ -9,7 +9,7 @@ import pytest
 from audit.entry.entry import Body, Kind, parse_entry
 from audit.note.checkpoint import VerifierKey
 from audit.tiles.tiles import TileFolder
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.incremental import verify_since
 from audit.verify.prove import prove_entry
 from audit.verify.verdict import NAMES, NOT_CHECKED, OK, REFUTED, Report
@@ -22,8 +22,8 @@ from tests.audit.store import ORIGIN, digest, exchange_bodies, first_bodies
 SIZE = 300
 
 
-def note_of(folder: Path) -> Outside:
-    return Outside(name="kept.txt", data=(folder / "checkpoint").read_bytes())
+def note_of(folder: Path) -> ExternalCheckpoint:
+    return ExternalCheckpoint(name="kept.txt", data=(folder / "checkpoint").read_bytes())
 
 
 def result(report: Report, step: int) -> str:
@@ -31,22 +31,24 @@ def result(report: Report, step: int) -> str:
 
 
 @pytest.fixture
-def kept(template: Path) -> Outside:
+def kept(template: Path) -> ExternalCheckpoint:
     """Return the checkpoint that somebody outside has kept."""
     return note_of(template)
 
 
-def test_a_log_with_outside_key_and_checkpoint_is_verified(folder: Path, key: VerifierKey, kept: Outside) -> None:
-    report = verify_log(folder, key=key, outside=[kept])
+def test_a_log_with_outside_key_and_checkpoint_is_verified(
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
+) -> None:
+    report = verify_log(folder, key=key, external=[kept])
     assert (report.verdict, report.exit_code, report.anchored) == ("verified", 0, SIZE)
     assert [step.name for step in report.steps] == [*NAMES, "witnesses"]
     assert {step.result for step in report.steps[:-1]} == {OK}
 
 
 def test_without_a_roster_the_witnesses_are_not_checked_and_the_report_says_what_to_give(
-    folder: Path, key: VerifierKey, kept: Outside
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
-    for report in (verify_log(folder, key=key, outside=[kept]), verify_log(folder), verify_since(folder, old=kept)):
+    for report in (verify_log(folder, key=key, external=[kept]), verify_log(folder), verify_since(folder, old=kept)):
         last = report.steps[-1]
         assert (last.step, last.name, last.result) == (9, "witnesses", NOT_CHECKED)
         assert "a roster that names them, or --witnesses FILE" in last.detail
@@ -58,8 +60,8 @@ def test_without_an_outside_checkpoint_the_end_is_not_anchored(folder: Path, key
     assert [s.step for s in report.steps if s.result == NOT_CHECKED] == [7, 9]
 
 
-def test_without_an_outside_key_the_first_step_says_so(folder: Path, kept: Outside) -> None:
-    report = verify_log(folder, outside=[kept])
+def test_without_an_outside_key_the_first_step_says_so(folder: Path, kept: ExternalCheckpoint) -> None:
+    report = verify_log(folder, external=[kept])
     assert (report.verdict, report.exit_code) == ("verified", 7)
     assert (report.steps[0].result, report.steps[0].detail) == (NOT_CHECKED, "key taken from the log itself")
 
@@ -82,7 +84,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
 @pytest.mark.parametrize("name", EDITS)
 @pytest.mark.parametrize("tiles", ["tiles kept", "tiles made anew"])
 def test_attack_01_and_row_19_an_edited_log_is_refuted_at_the_entry(
-    name: str, tiles: str, folder: Path, key: VerifierKey, kept: Outside
+    name: str, tiles: str, folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
     edit, place = EDITS[name]
     note = (folder / "checkpoint").read_text()
@@ -94,17 +96,19 @@ def test_attack_01_and_row_19_an_edited_log_is_refuted_at_the_entry(
             shutil.copytree(copy / "tile/entries", folder / "tile/entries")
     else:
         write_log(folder, entries, note, key)
-    report = verify_log(folder, key=key, outside=[kept])
+    report = verify_log(folder, key=key, external=[kept])
     assert report.exit_code == 6
     assert report.verdict.startswith("refuted")
     if tiles == "tiles kept":
         assert f"at {place}" in report.verdict
 
 
-def test_attack_01_control_the_same_entries_written_again_verify(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_attack_01_control_the_same_entries_written_again_verify(
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
+) -> None:
     entries, note = read_log(folder, SIZE), (folder / "checkpoint").read_text()
     write_log(folder, rechain(entries), note, key)
-    assert verify_log(folder, key=key, outside=[kept]).exit_code == 0
+    assert verify_log(folder, key=key, external=[kept]).exit_code == 0
 
 
 def suffix_rewritten(folder: Path) -> list[bytes]:
@@ -114,33 +118,33 @@ def suffix_rewritten(folder: Path) -> list[bytes]:
 
 
 def test_attack_02_a_rewritten_suffix_under_the_old_note_is_refuted(
-    folder: Path, key: VerifierKey, kept: Outside
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
     write_log(folder, suffix_rewritten(folder), (folder / "checkpoint").read_text(), key)
-    report = verify_log(folder, key=key, outside=[kept])
+    report = verify_log(folder, key=key, external=[kept])
     assert (report.exit_code, [s.step for s in report.steps if s.result == REFUTED]) == (6, [5])
 
 
 def test_attack_03_the_same_signed_anew_with_the_real_key_is_refuted_by_an_older_note(
-    folder: Path, key: VerifierKey, kept: Outside, signer: Ed25519Signer
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint, signer: Ed25519Signer
 ) -> None:
     entries = suffix_rewritten(folder)
     write_log(folder, entries, sign(entries, signer), key)
     control = verify_log(folder, key=key)
     assert (control.exit_code, control.verdict) == (7, "verified, end not anchored")
-    report = verify_log(folder, key=key, outside=[kept])
+    report = verify_log(folder, key=key, external=[kept])
     assert (report.exit_code, result(report, 7)) == (6, REFUTED)
     assert "another history" in report.verdict
 
 
 def test_attack_04_a_cut_tail_signed_anew_is_seen_from_outside_only(
-    folder: Path, key: VerifierKey, kept: Outside, signer: Ed25519Signer
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint, signer: Ed25519Signer
 ) -> None:
     entries = read_log(folder, SIZE)[:280]
     write_log(folder, entries, sign(entries, signer), key)
     control = verify_log(folder, key=key)
     assert (control.exit_code, control.verdict) == (7, "verified, end not anchored")
-    report = verify_log(folder, key=key, outside=[kept])
+    report = verify_log(folder, key=key, external=[kept])
     assert report.exit_code == 6
     assert report.verdict.startswith("refuted at entry 280: kept.txt: it commits to 300 entries")
 
@@ -148,24 +152,24 @@ def test_attack_04_a_cut_tail_signed_anew_is_seen_from_outside_only(
 def test_attack_04_a_receipt_for_a_vanished_entry_refutes(
     folder: Path, key: VerifierKey, signer: Ed25519Signer, template: Path
 ) -> None:
-    receipt = Outside(name="r.tlog-proof", data=prove_entry(TileFolder(template), 290).encode())
-    assert verify_log(folder, key=key, outside=[receipt]).exit_code == 0  # control
+    receipt = ExternalCheckpoint(name="r.tlog-proof", data=prove_entry(TileFolder(template), 290).encode())
+    assert verify_log(folder, key=key, external=[receipt]).exit_code == 0  # control
     entries = read_log(folder, SIZE)[:280]
     write_log(folder, entries, sign(entries, signer), key)
-    assert verify_log(folder, key=key, outside=[receipt]).exit_code == 6
+    assert verify_log(folder, key=key, external=[receipt]).exit_code == 6
 
 
 def test_an_older_outside_checkpoint_agrees_and_its_size_is_said(
     folder: Path, key: VerifierKey, signer: Ed25519Signer
 ) -> None:
     for size in (1, 255, 256, 257, 299):
-        old = Outside(name="old", data=sign(read_log(folder, SIZE)[:size], signer).encode())
-        report = verify_log(folder, key=key, outside=[old])
+        old = ExternalCheckpoint(name="old", data=sign(read_log(folder, SIZE)[:size], signer).encode())
+        report = verify_log(folder, key=key, external=[old])
         assert (report.exit_code, report.anchored) == (0, size)
 
 
 def test_attack_16_entries_of_another_log_are_refuted(
-    folder: Path, key: VerifierKey, signer: Ed25519Signer, kept: Outside
+    folder: Path, key: VerifierKey, signer: Ed25519Signer, kept: ExternalCheckpoint
 ) -> None:
     entries = chain([parse_entry(e).body for e in read_log(folder, SIZE)], "hk-immd.exercise.example/log/1")
     write_log(folder, entries, sign(entries, signer), key)
@@ -227,13 +231,13 @@ def test_attack_18_the_counts_of_kinds_add_up_to_the_size(folder: Path, key: Ver
 @pytest.mark.parametrize("name", ["checkpoint", "log.vkey"])
 @pytest.mark.parametrize("content", [None, b"", b"\n"])
 def test_attack_19_an_unsigned_or_empty_log_is_never_verified(
-    name: str, content: bytes | None, folder: Path, kept: Outside
+    name: str, content: bytes | None, folder: Path, kept: ExternalCheckpoint
 ) -> None:
-    assert verify_log(folder, outside=[kept]).exit_code == 7  # control
+    assert verify_log(folder, external=[kept]).exit_code == 7  # control
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    report = verify_log(folder, outside=[kept])
+    report = verify_log(folder, external=[kept])
     assert report.exit_code == 6
     assert name in report.verdict
 
@@ -242,12 +246,14 @@ def test_attack_19_an_empty_folder_is_never_verified(tmp_path: Path, key: Verifi
     assert verify_log(tmp_path, key=key).exit_code == 6
 
 
-def test_attack_20_a_log_signed_by_another_key_is_refuted(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_attack_20_a_log_signed_by_another_key_is_refuted(
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
+) -> None:
     other = Ed25519Signer.from_seed(Usage.LOG, "HK-SB", bytes(32))
     entries = read_log(folder, SIZE)
     write_log(folder, entries, sign(entries, other), VerifierKey(name=ORIGIN, key=other.key.public_key))
     assert verify_log(folder, key=key).exit_code == 6
-    assert verify_log(folder, outside=[kept]).exit_code == 6
+    assert verify_log(folder, external=[kept]).exit_code == 6
     assert verify_log(folder).exit_code == 7  # control: in itself it is a log; nobody outside vouches for its key
 
 
@@ -262,9 +268,9 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_attack_25_an_unusable_outside_file_is_said_and_never_ends_in_0(
-    name: str, folder: Path, key: VerifierKey, kept: Outside
+    name: str, folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
-    report = verify_log(folder, key=key, outside=[kept, Outside(name="odd.txt", data=UNUSABLE[name])])
+    report = verify_log(folder, key=key, external=[kept, ExternalCheckpoint(name="odd.txt", data=UNUSABLE[name])])
     assert (report.exit_code, result(report, 7)) == (7, NOT_CHECKED)
     assert "odd.txt: not usable: " in report.steps[6].detail
     assert report.verdict == "verified"
@@ -273,14 +279,14 @@ def test_attack_25_an_unusable_outside_file_is_said_and_never_ends_in_0(
 def test_an_outside_checkpoint_of_another_origin_is_a_clear_error(
     folder: Path, key: VerifierKey, signer: Ed25519Signer
 ) -> None:
-    other = Outside(name="other", data=sign(read_log(folder, SIZE), signer, "bee.example/log/1").encode())
-    report = verify_log(folder, key=key, outside=[other])
+    other = ExternalCheckpoint(name="other", data=sign(read_log(folder, SIZE), signer, "bee.example/log/1").encode())
+    report = verify_log(folder, key=key, external=[other])
     assert (report.exit_code, report.verdict) == (7, "verified, end not anchored")
     assert f"a checkpoint of bee.example/log/1, not of {ORIGIN}" in report.steps[6].detail
 
 
 def test_an_outside_checkpoint_of_size_0_anchors_nothing(folder: Path, key: VerifierKey, signer: Ed25519Signer) -> None:
-    report = verify_log(folder, key=key, outside=[Outside(name="zero", data=sign([], signer).encode())])
+    report = verify_log(folder, key=key, external=[ExternalCheckpoint(name="zero", data=sign([], signer).encode())])
     assert (report.exit_code, report.anchored) == (7, None)
 
 
@@ -292,7 +298,7 @@ def test_an_altered_receipt_refutes_or_is_unusable(change: str, folder: Path, ke
     lines[place] = "index 101" if change == "index" else line[:60] + ("A" if line[60:61] != "A" else "B") + line[61:]
     if change in ("hash", "root"):
         lines[place] = ("A" if line[0] != "A" else "B") + line[1:]
-    report = verify_log(folder, key=key, outside=[Outside(name="r", data="\n".join(lines).encode())])
+    report = verify_log(folder, key=key, external=[ExternalCheckpoint(name="r", data="\n".join(lines).encode())])
     assert report.exit_code in (6, 7)
     assert result(report, 7) != OK
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from audit.note.checkpoint import VerifierKey
 from audit.tiles.tiles import TileFolder
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verdict import NOT_CHECKED, REFUTED, Report
 from audit.verify.verify import verify_log
 from keys.identity import Usage
@@ -22,8 +22,8 @@ from tests.audit.store import ORIGIN
 SIZE = 300
 
 
-def note_of(folder: Path) -> Outside:
-    return Outside(name="kept.txt", data=(folder / "checkpoint").read_bytes())
+def note_of(folder: Path) -> ExternalCheckpoint:
+    return ExternalCheckpoint(name="kept.txt", data=(folder / "checkpoint").read_bytes())
 
 
 def result(report: Report, step: int) -> str:
@@ -31,19 +31,19 @@ def result(report: Report, step: int) -> str:
 
 
 @pytest.fixture
-def kept(template: Path) -> Outside:
+def kept(template: Path) -> ExternalCheckpoint:
     """Return the checkpoint that somebody outside has kept."""
     return note_of(template)
 
 
 def test_log_vkey_may_be_missing_but_not_contradict_the_key_given(
-    folder: Path, key: VerifierKey, kept: Outside
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
     (folder / "log.vkey").unlink()
-    assert verify_log(folder, key=key, outside=[kept]).exit_code == 0
+    assert verify_log(folder, key=key, external=[kept]).exit_code == 0
     other = Ed25519Signer.from_seed(Usage.LOG, "HK-SB", bytes(32)).key.public_key
     (folder / "log.vkey").write_text(f"{VerifierKey(name=ORIGIN, key=other)}\n")
-    assert result(verify_log(folder, key=key, outside=[kept]), 1) == REFUTED
+    assert result(verify_log(folder, key=key, external=[kept]), 1) == REFUTED
 
 
 def committed_files(folder: Path) -> list[str]:
@@ -54,7 +54,7 @@ def committed_files(folder: Path) -> list[str]:
     "change", ["missing", "empty", "one byte less", "one byte more", "a folder", "a link", "zeros"]
 )
 def test_every_file_that_the_checkpoint_commits_to_must_be_there_and_right(
-    change: str, folder: Path, key: VerifierKey, kept: Outside
+    change: str, folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
     names = committed_files(folder)
     assert names == ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"]
@@ -75,26 +75,30 @@ def test_every_file_that_the_checkpoint_commits_to_must_be_there_and_right(
                 "zeros": bytes(len(data)),
             }
             path.write_bytes(altered[change])
-        report = verify_log(folder, key=key, outside=[kept])
+        report = verify_log(folder, key=key, external=[kept])
         assert report.exit_code == 6, name
         assert name.removesuffix("/44").removesuffix("/1").removesuffix(".p") in report.verdict
         path.rmdir() if change == "a folder" else path.unlink(missing_ok=True)
         path.write_bytes(data)
-    assert verify_log(folder, key=key, outside=[kept]).exit_code == 0  # control
+    assert verify_log(folder, key=key, external=[kept]).exit_code == 0  # control
 
 
-def test_a_file_that_is_nothing_of_the_log_is_named_and_not_read(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_a_file_that_is_nothing_of_the_log_is_named_and_not_read(
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
+) -> None:
     (folder / "tile/0/note.txt").write_text("hello")
-    report = verify_log(folder, key=key, outside=[kept])
+    report = verify_log(folder, key=key, external=[kept])
     assert (report.exit_code, result(report, 4)) == (7, NOT_CHECKED)
     assert "tile/0/note.txt" in report.steps[3].detail
 
 
-def test_tiles_beyond_the_checkpoint_are_left_out_and_counted(folder: Path, key: VerifierKey, kept: Outside) -> None:
+def test_tiles_beyond_the_checkpoint_are_left_out_and_counted(
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint
+) -> None:
     for name in ("tile/0/002", "tile/1/000", "tile/entries/x001/000"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(bytes(8192))
-    report = verify_log(folder, key=key, outside=[kept])
+    report = verify_log(folder, key=key, external=[kept])
     assert report.exit_code == 0
     assert "3 that the checkpoint does not commit to" in report.steps[3].detail
 
@@ -113,7 +117,7 @@ def test_a_socket_in_the_folder_is_refused(folder: Path, key: VerifierKey) -> No
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_attack_25_any_bytes_in_any_file_are_refuted_in_one_sentence(
-    data: st.DataObject, folder: Path, key: VerifierKey, kept: Outside
+    data: st.DataObject, folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
     path = folder / data.draw(st.sampled_from(TileFolder(folder).names()))
     before = path.read_bytes()
@@ -123,7 +127,7 @@ def test_attack_25_any_bytes_in_any_file_are_refuted_in_one_sentence(
     given_key = data.draw(st.sampled_from([key, None]))
     path.write_bytes(after)
     try:
-        report = verify_log(folder, key=given_key, outside=[kept])
+        report = verify_log(folder, key=given_key, external=[kept])
     finally:
         path.write_bytes(before)
     assert report.exit_code == 6 or after == before
@@ -131,10 +135,10 @@ def test_attack_25_any_bytes_in_any_file_are_refuted_in_one_sentence(
 
 
 def test_a_log_that_grew_while_it_was_read_still_verifies(
-    folder: Path, key: VerifierKey, kept: Outside, make_folder: Callable[[Path, int], Path], tmp_path: Path
+    folder: Path, key: VerifierKey, kept: ExternalCheckpoint, make_folder: Callable[[Path, int], Path], tmp_path: Path
 ) -> None:
     grown = make_folder(tmp_path / "grown", 320)
     (grown / "checkpoint").unlink()
     shutil.copy(folder / "checkpoint", grown / "checkpoint")
-    report = verify_log(grown, key=key, outside=[kept])
+    report = verify_log(grown, key=key, external=[kept])
     assert (report.exit_code, report.size) == (0, 300)

@@ -13,7 +13,7 @@ from audit.note.cosignature import CosignerKey, add_lines, cosign, cosigner_key
 from audit.note.policy import WitnessPolicy
 from audit.tiles.tile_names import MLDSA44_KEY_FILE, WITNESSED
 from audit.tiles.tiles import TileFolder
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, Report
 from audit.verify.verify import verify_log
 from audit.verify.witnesses import STALE_SECONDS, TOLERANCE_SECONDS, WitnessRules
@@ -93,8 +93,8 @@ def test_no_quorum_is_told_and_is_not_verified(
     report = verify_log(folder, key=key, witnesses=rules)
     assert (report.verdict, report.exit_code) == ("verified, end not anchored", 7)
     assert step(report, 9) == (NOT_CHECKED, f"no quorum has cosigned this log (3 of 3, given): 2 at size {SIZE}")
-    kept = Outside(name="kept", data=(folder / "checkpoint").read_bytes())
-    report = verify_log(folder, key=key, witnesses=rules, outside=[kept])
+    kept = ExternalCheckpoint(name="kept", data=(folder / "checkpoint").read_bytes())
+    report = verify_log(folder, key=key, witnesses=rules, external=[kept])
     assert (report.verdict, report.exit_code) == ("verified", 7)
 
 
@@ -166,11 +166,15 @@ def test_attack_10_two_cosignatures_by_one_key_on_a_fork_are_proof(
     put(folder, "checkpoint", cosign_at(folder, SIZE, signer, times))
     forked = Checkpoint(origin=ORIGIN, size=SIZE, root=bytes(32))
     other = cosigned(sign_checkpoint(forked, signer), forked, {2: times[1], 3: times[1], 9: times[1]})
-    report = verify_log(folder, key=key, witnesses=rules, outside=[Outside(name="other", data=other.encode())])
+    report = verify_log(
+        folder, key=key, witnesses=rules, external=[ExternalCheckpoint(name="other", data=other.encode())]
+    )
     assert report.exit_code == 6
     assert "w2.example/witness, w3.example/witness cosigned both" in report.verdict
     plain = sign_checkpoint(forked, signer)
-    control = verify_log(folder, key=key, witnesses=rules, outside=[Outside(name="other", data=plain.encode())])
+    control = verify_log(
+        folder, key=key, witnesses=rules, external=[ExternalCheckpoint(name="other", data=plain.encode())]
+    )
     assert control.exit_code == 6
     assert "cosigned both" not in control.verdict
 
@@ -281,6 +285,6 @@ def test_an_outside_note_with_a_quorum_counts_too(
     folder: Path, key: VerifierKey, signer: Ed25519Signer, rules: WitnessRules
 ) -> None:
     note = cosign_at(folder, SIZE, signer, three(times_of(folder)[-1]))
-    kept = Outside(name="kept", data=note.encode())
-    report = verify_log(folder, key=key, witnesses=rules, outside=[kept])
+    kept = ExternalCheckpoint(name="kept", data=note.encode())
+    report = verify_log(folder, key=key, witnesses=rules, external=[kept])
     assert (report.verdict, report.exit_code) == (f"verified, witnessed to {SIZE}", 0)

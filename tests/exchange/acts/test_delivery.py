@@ -208,7 +208,7 @@ def test_a_kind_or_reason_of_a_newer_program_is_recorded_and_stops_nothing_row_7
     assert desk.settle([(row.sequence, peer_log.receipt(index), None)], PEER) == row.sequence
     assert desk.bodies(Kind.RECEIPT_RECORDED)[-1].outcome == 0
     reads = desk.node.reads
-    held = reads.held_since(row.entry_index - 1, 1, sent=True)[0]
+    held = reads.stored_since(row.entry_index - 1, 1, sent=True)[0]
     trust = Verifier(agency=desk.view.agency, federation=desk.view.federation, catalogue=packaged_catalogue())
     [state] = trust.check_states(outbox_item(held, lanes_by_row(reads), desk.view, reads))
     assert (state.word, state.reason) == shown

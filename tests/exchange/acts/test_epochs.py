@@ -25,7 +25,7 @@ from exchange.recovery import first_group as reentry
 from exchange.recovery import swap_files as restoring
 from exchange.recovery.swap_files import Plan, UnfinishedError
 from exchange.store.home_paths import Paths
-from exchange.store.log_position import epoch_of, index_of, place_of
+from exchange.store.log_position import epoch_of, index_of, log_position
 from exchange.store.sqlite import SqliteStore
 from keys.epoch import open_epoch
 from keys.errors import IntegrityError, RefusedError, UnavailableError
@@ -84,7 +84,7 @@ def received(pair: tuple[Desk, Desk], count: int) -> list[bytes]:
 
 
 def test_a_place_is_an_index_in_the_first_epoch_and_grows_over_all() -> None:
-    places = [place_of(epoch, index) for epoch in (1, 2, 3) for index in (0, 1, 10**9)]
+    places = [log_position(epoch, index) for epoch in (1, 2, 3) for index in (0, 1, 10**9)]
     assert places == sorted(places)
     assert places[:3] == [0, 1, 10**9]
     assert [(epoch_of(each), index_of(each)) for each in places][3:5] == [(2, 0), (2, 1)]

@@ -308,7 +308,7 @@ def _erase(home: Path) -> None:
     node, _ = open_node(home, (home / PASSPHRASE_FILE).read_bytes().strip())
     node.open()
     node.begin(alone=True)
-    [held] = node.reads.held_since(-1, 10, sent=True)
+    [held] = node.reads.stored_since(-1, 10, sent=True)
     node.writer.run(
         lambda work: erase(work, [held], lambda digest: True, lambda digests: None), lambda value, group: None
     )

@@ -17,7 +17,7 @@ from exchange.node.clock import NodeClock
 from exchange.node.maintenance import Done, Upkeep
 from exchange.records.bulletin import id_bytes
 from exchange.store.sqlite import SqliteStore
-from exchange.store.store import HeldBulletin
+from exchange.store.store import StoredBulletin
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import save_agency
@@ -63,7 +63,7 @@ class Keeper(Desk):
         derived = self.keys.derived if self.keys is not None else None
         return Upkeep(self.node, derived, lambda: self.at_ms, os.urandom).run()
 
-    def held(self, message: Bulletin) -> HeldBulletin:
+    def held(self, message: Bulletin) -> StoredBulletin:
         found = self.node.reads.find(message.header.originator, id_bytes(message.header.bulletin_id))
         assert found is not None
         return found

@@ -252,10 +252,10 @@ def test_attack_11_all_agencies_collude_and_a_token_kept_outside_refutes_them(
     policy = cosigned(log, int(time.time()))
     made = stamp(desk.home, (log / WITNESSED).read_text(), asked)
     assert made is not None
-    outside = tmp_path / "outside"
-    shutil.move(made[0].parent, outside)
+    external = tmp_path / "outside"
+    shutil.move(made[0].parent, external)
     (tmp_path / "w").write_text(format_vkeys(policy))
-    witnesses = ("--witnesses", tmp_path / "w", "--stamps", outside)
+    witnesses = ("--witnesses", tmp_path / "w", "--stamps", external)
     honest, step = verified(desk, *witnesses, ca=authority.ca)
     assert (honest.exit_code, step["result"]) == (0, "ok"), honest.stdout
     write_log(desk, "forged.db", Kind.NODE_STARTED)

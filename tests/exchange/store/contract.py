@@ -212,10 +212,10 @@ class StoreContract(KeepingContract):
         assert [each.sender for each in reads.find_any(held(1).bulletin_id)] == ["HK-IMMD", "TW-NHRC"]
         assert reads.content(1) == content(1)
         assert reads.content(9) is None
-        assert [each.entry_index for each in reads.held_since(0, 10, sent=False)] == [1, 2]
-        assert [each.entry_index for each in reads.held_since(1, 10, sent=False)] == [2]
-        assert [each.entry_index for each in reads.held_since(0, 10, sent=True)] == [3]
-        assert [each.entry_index for each in reads.held_since(0, 1, sent=False)] == [1]
+        assert [each.entry_index for each in reads.stored_since(0, 10, sent=False)] == [1, 2]
+        assert [each.entry_index for each in reads.stored_since(1, 10, sent=False)] == [2]
+        assert [each.entry_index for each in reads.stored_since(0, 10, sent=True)] == [3]
+        assert [each.entry_index for each in reads.stored_since(0, 1, sent=False)] == [1]
 
     def test_a_sender_has_one_bulletin_of_an_id(self, store: NodeStore) -> None:
         with store.transaction() as rows:

@@ -18,11 +18,11 @@ from typing import TypeVar
 from exchange.store.store import (
     AdoptedRecord,
     Content,
-    HeldBulletin,
     InboundRow,
     LaneState,
     Notice,
     OutboundRow,
+    StoredBulletin,
 )
 from keys.errors import UnavailableError
 
@@ -38,7 +38,7 @@ class Tables:
     entries: list[tuple[bytes, bytes]] = field(default_factory=list)  # of one epoch
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
     meta: dict[str, bytes] = field(default_factory=dict)
-    bulletins: dict[int, HeldBulletin] = field(default_factory=dict)
+    bulletins: dict[int, StoredBulletin] = field(default_factory=dict)
     ids: dict[tuple[str, bytes], int] = field(default_factory=dict)
     contents: dict[int, Content] = field(default_factory=dict)
     sent: set[int] = field(default_factory=set)
@@ -93,24 +93,24 @@ class DictReads:
     def meta(self, name: str) -> bytes | None:
         return self._t.meta.get(name)
 
-    def find(self, sender: str, bulletin_id: bytes) -> HeldBulletin | None:
+    def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
         tables = self._t
         return tables.bulletins.get(tables.ids.get((sender, bulletin_id), -1))
 
-    def find_any(self, bulletin_id: bytes) -> list[HeldBulletin]:
+    def find_any(self, bulletin_id: bytes) -> list[StoredBulletin]:
         return self._bulletins(-1, len(self._t.bulletins), lambda each: each.bulletin_id == bulletin_id)
 
-    def held_since(self, after: int, limit: int, *, sent: bool) -> list[HeldBulletin]:
+    def stored_since(self, after: int, limit: int, *, sent: bool) -> list[StoredBulletin]:
         ours = self._t.sent
         return self._bulletins(after, limit, lambda each: (each.entry_index in ours) is sent)
 
-    def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[HeldBulletin]:
-        def is_kept(each: HeldBulletin) -> bool:
+    def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[StoredBulletin]:
+        def is_kept(each: StoredBulletin) -> bool:
             return not each.erased and (until_before_day is None or 0 < each.retain_until_day < until_before_day)
 
         return self._bulletins(after, limit, is_kept)
 
-    def _bulletins(self, after: int, limit: int, wanted: Callable[[HeldBulletin], bool]) -> list[HeldBulletin]:
+    def _bulletins(self, after: int, limit: int, wanted: Callable[[StoredBulletin], bool]) -> list[StoredBulletin]:
         found = (each for index, each in sorted(self._t.bulletins.items()) if index > after and wanted(each))
         return list(islice(found, limit))
 
@@ -213,7 +213,7 @@ class DictTransaction(DictReads):
     def set_meta(self, name: str, value: bytes) -> None:
         self.tables.meta[name] = value
 
-    def add_bulletin(self, held: HeldBulletin, content: Content) -> None:
+    def add_bulletin(self, held: StoredBulletin, content: Content) -> None:
         _add(self.tables.ids, (held.sender, held.bulletin_id), held.entry_index)
         _add(self.tables.bulletins, held.entry_index, held)
         self.tables.contents[held.entry_index] = content

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exchange.store.store import Content, Facts, HeldBulletin, LaneState, OutboundRow
+from exchange.store.store import Content, Facts, LaneState, OutboundRow, StoredBulletin
 
 NASTY = ("'; DROP TABLE bulletins; --", 'x" OR 1=1', "%_\\?:a@b$c", "\x01\u202e\U0001f600", "")
 
 
-def held(index: int, sender: str = "HK-IMMD", **changes: object) -> HeldBulletin:
+def held(index: int, sender: str = "HK-IMMD", **changes: object) -> StoredBulletin:
     facts = Facts(
         kind="advisory",
         number=f"{sender}/ADV/2025/{index:06d}",
@@ -20,7 +20,7 @@ def held(index: int, sender: str = "HK-IMMD", **changes: object) -> HeldBulletin
         reply_due_ms=0,
         expires_ms=0,
     )
-    honest = HeldBulletin(
+    honest = StoredBulletin(
         entry_index=index,
         sender=sender,
         bulletin_id=index.to_bytes(16, "big"),

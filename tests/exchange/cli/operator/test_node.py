@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Path:
     world = found_world(
         tmp_path / "world", now_us=time.time_ns() // 1000, random_bytes=os.urandom, names=("HK-SB", "TH-DSI")
     )
-    world.held_ports.close()
+    world.reserved_ports.close()
     return world.folder / "HK-SB"
 
 
