@@ -15,7 +15,8 @@ from audit.entry.grammar import ANSWERS
 from audit.record.lane import LaneClass, LaneHead, LaneId, delivery_digest, parse_delivery
 from audit.record.wire import ZERO_DIGEST
 from exchange.records.lane_rules import check_head
-from exchange.store.store import InboundRow, LaneState, Reads
+from exchange.store.rows import InboundRow, LaneState
+from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.federation import Federation

@@ -21,7 +21,8 @@ from exchange.acts.notices import RECALLS
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
 from exchange.records.shared_receipts import MAX_RECEIPTS
-from exchange.store.store import DeliveryState, LaneState, OutboundRow, Reads, StoredBulletin
+from exchange.store.rows import DeliveryState, LaneState, OutboundRow, StoredBulletin
+from exchange.store.store import Reads
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError

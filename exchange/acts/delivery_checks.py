@@ -32,8 +32,9 @@ from exchange.records.sealed_statement import check_envelope, open_statement
 from exchange.rules import check_bulletin, refusing
 from exchange.rules.catalogue import Catalogue
 from exchange.rules.complaint import RulesError
+from exchange.store.rows import Facts, StoredBulletin
 from exchange.store.storage_key import StorageKeys
-from exchange.store.store import Facts, Reads, StoredBulletin
+from exchange.store.store import Reads
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload

@@ -14,7 +14,8 @@ from enum import IntEnum
 from audit.entry.entry import Body, Kind, Outcome
 from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.store.store import AdoptedRecord, Reads
+from exchange.store.rows import AdoptedRecord
+from exchange.store.store import Reads
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.federation import Federation

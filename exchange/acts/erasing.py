@@ -18,7 +18,8 @@ from audit.record.statement import parse_read
 from exchange.acts import retention_rules as retention
 from exchange.acts.retention_rules import day_of, is_due
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.store.store import NodeStore, Reads, StoredBulletin
+from exchange.store.rows import StoredBulletin
+from exchange.store.store import NodeStore, Reads
 from keys.dsse import SignedPayload
 
 MAX_ERASED = 200  # of one act: others wait for the same writer

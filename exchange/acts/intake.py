@@ -24,7 +24,8 @@ from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.stored_bulletin import retention_of
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.records.lane_rules import LaneStep, advance, check_head
-from exchange.store.store import Content, InboundRow, LaneState, Reads, StoredBulletin
+from exchange.store.rows import Content, InboundRow, LaneState, StoredBulletin
+from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from audit.record.lane import LaneId, lane_head_digest, parse_delivery
 from exchange.records.lane_rules import Position
-from exchange.store.store import LaneState, Reads
+from exchange.store.rows import LaneState
+from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 

@@ -14,7 +14,7 @@ from audit.record.statement import ReadPurpose, opened_digest
 from exchange.acts.node_view import NodeView
 from exchange.acts.reading import Reader, check_allowed, check_nonce, check_statement, find_stored
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
-from exchange.store.store import StoredBulletin
+from exchange.store.rows import StoredBulletin
 from keys.errors import RefusedError
 from keys.identity import short
 

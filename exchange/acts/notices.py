@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.entry.entry import Body, Kind
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.bulletin import id_bytes
-from exchange.store.store import Notice
+from exchange.store.rows import Notice
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 

@@ -29,7 +29,8 @@ from exchange.records.bulletin import id_bytes, parse_bulletin, recipients_of
 from exchange.records.sealed_statement import Sealed, seal_statement
 from exchange.rules import check_bulletin
 from exchange.rules.complaint import RulesError
-from exchange.store.store import Content, Facts, OutboundRow, Reads, StoredBulletin
+from exchange.store.rows import Content, Facts, OutboundRow, StoredBulletin
+from exchange.store.store import Reads
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.durations import DAY_MS

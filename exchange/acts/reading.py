@@ -12,7 +12,8 @@ from audit.record.statement import ReadPurpose, ReadRequest, opened_digest, pars
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import NOTHING, RandomBytes, UnitOfWork
-from exchange.store.store import Reads, StoredBulletin
+from exchange.store.rows import StoredBulletin
+from exchange.store.store import Reads
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exchange.store.store import StoredBulletin
+from exchange.store.rows import StoredBulletin
 from keys.durations import DAY_MS
 
 STORAGE_KEY_DAYS = 30  # a storage key serves new bulletins so long

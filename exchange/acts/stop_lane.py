@@ -15,7 +15,7 @@ from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.equivocation import Equivocation
 from exchange.records.lane_rules import EquivocationError
-from exchange.store.store import LaneState
+from exchange.store.rows import LaneState
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 

@@ -16,8 +16,9 @@ from exchange.records.bulletin import (
 from exchange.records.corrections import mismatches
 from exchange.records.sealed_statement import open_sealed
 from exchange.rules.catalogue import Catalogue
+from exchange.store.rows import Content, Facts, StoredBulletin
 from exchange.store.storage_key import StorageKeys
-from exchange.store.store import Content, Facts, Reads, StoredBulletin
+from exchange.store.store import Reads
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin, Relation
 from keys.dsse import SignedPayload

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from audit.record.statement import Statement
 from exchange.records.receipt import Receipt
-from exchange.store.store import DeliveryState
+from exchange.store.rows import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload

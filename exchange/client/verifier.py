@@ -36,7 +36,7 @@ from exchange.records.receipt import (
     verify_receipt,
 )
 from exchange.rules.catalogue import Catalogue, packaged_catalogue
-from exchange.store.store import DeliveryState
+from exchange.store.rows import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse

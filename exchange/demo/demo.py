@@ -32,7 +32,7 @@ from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, ROSTER_FILE, DemoAgency, Example, World, found_world
 from exchange.store.factory import open_store
 from exchange.store.home_paths import LOG_FOLDER, PEERS_FOLDER, Paths
-from exchange.store.store import DeliveryState
+from exchange.store.rows import DeliveryState
 from keys.identity import AgencyId
 from keys.roster import parse_roster, roster_digest, words
 

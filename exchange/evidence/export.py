@@ -14,7 +14,7 @@ from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.evidence.gather_evidence import Shown
 from exchange.node.node import Node, now_ms
-from exchange.store.store import StoredBulletin
+from exchange.store.rows import StoredBulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import short

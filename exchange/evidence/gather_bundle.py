@@ -24,7 +24,8 @@ from exchange.acts.directory import RecordKind
 from exchange.records.receipt import Receipt, decode_receipt, format_receipt
 from exchange.store.home_paths import Paths
 from exchange.store.log_position import index_of, log_position
-from exchange.store.store import AdoptedRecord, Reads
+from exchange.store.rows import AdoptedRecord
+from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.manifest import Manifest, parse_manifest

@@ -33,7 +33,8 @@ from exchange.evidence.epoch_proofs import EpochLogs
 from exchange.records.bulletin import is_understood, milliseconds, parse_bulletin
 from exchange.records.receipt import decode_receipt, format_receipt
 from exchange.store.log_position import epoch_of, index_of, log_position
-from exchange.store.store import InboundRow, LaneState, OutboundRow, Reads, StoredBulletin
+from exchange.store.rows import InboundRow, LaneState, OutboundRow, StoredBulletin
+from exchange.store.store import Reads
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError

@@ -20,7 +20,7 @@ from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
-from exchange.store.store import Content, DeliveryState, Facts, LaneState, OutboundRow, StoredBulletin
+from exchange.store.rows import Content, DeliveryState, Facts, LaneState, OutboundRow, StoredBulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 
 from exchange.store.log_position import peer_epoch
-from exchange.store.store import (
+from exchange.store.rows import (
     AdoptedRecord,
     Content,
     DeliveryState,

@@ -15,8 +15,8 @@ from typing import Any
 import apsw
 
 from exchange.store.log_position import peer_epoch
+from exchange.store.rows import AdoptedRecord, Content, InboundRow, LaneState, Notice, OutboundRow, StoredBulletin
 from exchange.store.sqlite_reads import SEQUENCE_BITS, STORED_BY_ID, SqliteReads, stored_of
-from exchange.store.store import AdoptedRecord, Content, InboundRow, LaneState, Notice, OutboundRow, StoredBulletin
 
 MANY = 100  # entries a statement: each statement costs as much as a row, and lets go of the interpreter's lock
 _INSERT = "INSERT INTO entries VALUES (?, ?, ?)"

@@ -12,7 +12,7 @@ from audit.note.epochs import epoch_of_origin
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
 from exchange.store.home_paths import LOG_FOLDER
-from exchange.store.store import DeliveryState
+from exchange.store.rows import DeliveryState
 from keys.roster import parse_roster
 from tests.flow.recovering import backup, destroy, recover, restore
 from tests.flow.world import Member, World, bulletin, bulletin_id, until

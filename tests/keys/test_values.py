@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exchange.store.store import LaneState
+from exchange.store.rows import LaneState
 from keys.values import FROZEN, hot_value
 
 PLAIN = """

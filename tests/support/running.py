@@ -16,7 +16,7 @@ from exchange.client.client import Client, Published, Received, Surroundings
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, PASSPHRASE_FILE, DemoAgency, World, found_world
 from exchange.rpc.transport.limits import Settings
-from exchange.store.store import DeliveryState
+from exchange.store.rows import DeliveryState
 
 SMALL = ("HK-IMMD", "HK-SB", "TH-DSI")
 EXAMPLES = Path(__file__).resolve().parents[2] / "exchange/examples"

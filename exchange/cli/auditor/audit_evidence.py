@@ -16,7 +16,7 @@ from exchange.evidence.gather_evidence import Shown, evidence_file, find_bulleti
 from exchange.node.config import paths_of
 from exchange.node.home import running_process
 from exchange.store.factory import may_be_written, open_reading
-from exchange.store.store import StoredBulletin
+from exchange.store.rows import StoredBulletin
 from keys.errors import UnavailableError
 from keys.files import PUBLIC, write_file
 
@@ -57,10 +57,7 @@ def evidence(
     if not home.is_dir():
         raise FileNotFoundError(2, "no such folder", str(home))
     path = Path(output)
-    if path.exists():
-        raise FileExistsError(17, "it is there already", output)
-    if not os.access(path.parent, os.W_OK | os.X_OK):  # said before anything is opened and logged
-        raise click.UsageError(f"{path} cannot be written: {path.parent} is no folder that you may write to")
+    _check_room(path)
     alone = not without_content and running_process(home) is None
     if alone and not may_be_written(paths_of(home).store):
         why = "what is taken out is entered in the log first (EXPORTED), and that cannot be; so no content is given"
@@ -79,13 +76,25 @@ def evidence(
         data = evidence_file(core)
     finally:
         taken.close()
+    _write(path, data)
+    _tell(path, data, held, shown, left, as_json)
+
+
+def _check_room(path: Path) -> None:
+    """Refuse a file that could not be written, before anything is opened and logged."""
+    if path.exists():
+        raise FileExistsError(17, "it is there already", str(path))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"{path} cannot be written: {path.parent} is no folder that you may write to")
+
+
+def _write(path: Path, data: bytes) -> None:
     try:
         write_file(path, data, mode=PUBLIC)
     except FileExistsError as error:
-        raise FileExistsError(17, "it is there already", output) from error
+        raise FileExistsError(17, "it is there already", str(path)) from error
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
-    _tell(path, data, held, shown, left, as_json)
 
 
 class _Home:

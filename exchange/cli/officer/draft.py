@@ -13,7 +13,7 @@ from exchange.authoring.template import make_template, usual_of
 from exchange.authoring.text import safe_text
 from exchange.cli.options import json_option
 from exchange.records.bulletin import KINDS, uuid7
-from exchange.rules.catalogue import packaged_catalogue
+from exchange.rules.catalogue import Catalogue, packaged_catalogue
 from exchange.rules.complaint import nearest
 from keys.cli.ending import CommandError, answer
 from keys.errors import RefusedError
@@ -53,9 +53,7 @@ def draft(
     """
     catalogue = packaged_catalogue()
     if kind is None:
-        kinds = {each: (catalogue.kinds[each].code, usual_of(each).about) for each in KINDS}
-        listed = [{"kind": each, "code": code, "about": about} for each, (code, about) in kinds.items()]
-        answer(as_json, {"kinds": listed}, [f"{each:<22} {code}  {about}" for each, (code, about) in kinds.items()])
+        _list_kinds(catalogue, as_json)
         return
     name = kind.replace("-", "_").lower()
     by_code = {policy.code.lower(): known for known, policy in catalogue.kinds.items()}
@@ -89,6 +87,12 @@ def draft(
         ) from error
     note = f"fill in the lines marked ←, then: exchange check {safe_text(str(output))}"
     answer(as_json, {"kind": name, "file": str(output)}, [], [note])
+
+
+def _list_kinds(catalogue: Catalogue, as_json: bool) -> None:
+    kinds = {each: (catalogue.kinds[each].code, usual_of(each).about) for each in KINDS}
+    listed = [{"kind": each, "code": code, "about": about} for each, (code, about) in kinds.items()]
+    answer(as_json, {"kinds": listed}, [f"{each:<22} {code}  {about}" for each, (code, about) in kinds.items()])
 
 
 def _agency_of(home: Path) -> str:

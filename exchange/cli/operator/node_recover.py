@@ -10,6 +10,8 @@ import asyncio
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +72,6 @@ def recover(
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
     from exchange.node.config import paths_of
-    from exchange.node.home import occupy
     from exchange.recovery import swap_files as restoring
     from keys.key_files import load_node
     from keys.show import load_kind
@@ -87,8 +88,7 @@ def recover(
         keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
         _close(home, keys, addresses, list(without))
         return
-    occupied = occupy(home)
-    try:
+    with _occupied(home):
         if restoring.unfinished(home) is not None:
             _say_done(home, restoring.change_places(paths_of(home)))
             return
@@ -97,17 +97,33 @@ def recover(
 
             compare_words(roster, told)
         keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
-        look = home / LOOK
-        shutil.rmtree(look, ignore_errors=True)
-        look.mkdir(mode=0o700)
-        try:
+        with _empty_folder(home / LOOK) as look:
             view, old = _known(home, look, keys, roster, given, _now_ms())
             gathered = _gather(home, view, keys, addresses, list(without))
             _go_on(home, gathered, old, manifest)
-        finally:
-            shutil.rmtree(look, ignore_errors=True)
+
+
+@contextmanager
+def _occupied(home: Path) -> Iterator[None]:
+    """Keep every other process from this home."""
+    from exchange.node.home import occupy
+
+    occupied = occupy(home)
+    try:
+        yield
     finally:
         os.close(occupied)
+
+
+@contextmanager
+def _empty_folder(path: Path) -> Iterator[Path]:
+    """Give a folder of our own, which is gone afterwards."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]) -> None:

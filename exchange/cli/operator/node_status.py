@@ -14,7 +14,8 @@ from exchange.node.home import is_signing, running_process
 from exchange.node.witness_status import load_pending
 from exchange.store.factory import open_reading
 from exchange.store.home_paths import Paths
-from exchange.store.store import LaneState, Reads
+from exchange.store.rows import LaneState
+from exchange.store.store import Reads
 from keys.durations import DAY_MS
 from keys.federation import Federation
 from keys.identity import AgencyId

@@ -8,7 +8,8 @@ from audit.note.checkpoint import VerifierKey
 from audit.record.dispatch import parse_dispatch
 from exchange.acts.node_view import NodeView
 from exchange.records.receipt import decode_receipt, origin_of, reason_name
-from exchange.store.store import LaneState, OutboundRow, Reads, StoredBulletin
+from exchange.store.rows import LaneState, OutboundRow, StoredBulletin
+from exchange.store.store import Reads
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId

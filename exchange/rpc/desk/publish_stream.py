@@ -20,7 +20,7 @@ from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import MAX_STATEMENTS, MAX_STATEMENTS_BYTES
 from exchange.rpc.transport.runtime import Runtime
 from exchange.rules.complaint import RulesError
-from exchange.store.store import StoredBulletin
+from exchange.store.rows import StoredBulletin
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError

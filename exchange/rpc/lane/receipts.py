@@ -23,7 +23,7 @@ from exchange.rpc.audit.gossip import Showing
 from exchange.rpc.lane import encode as wire
 from exchange.rpc.lane.receipt_batch import Due, put_receipts
 from exchange.rpc.transport.grpc_types import FollowCall
-from exchange.store.store import InboundRow
+from exchange.store.rows import InboundRow
 from exchange.v1 import node_pb2
 from keys.errors import RefusedError
 from keys.identity import AgencyId

@@ -27,7 +27,7 @@ from exchange.rpc.lane.receipts import Answering
 from exchange.rpc.lane.records import known_records, record_messages
 from exchange.rpc.transport.grpc_types import FollowCall
 from exchange.rpc.transport.runtime import Runtime
-from exchange.store.store import LaneState
+from exchange.store.rows import LaneState
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError

@@ -25,7 +25,7 @@ from exchange.rpc.transport.fanout import Fanout, Queue
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import Gate, caller
 from exchange.rpc.transport.runtime import Runtime
-from exchange.store.store import LaneState
+from exchange.store.rows import LaneState
 from exchange.v1 import node_pb2
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId

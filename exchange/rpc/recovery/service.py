@@ -36,7 +36,7 @@ from exchange.rpc.transport.caller import check_pin
 from exchange.rpc.transport.channel import Identity
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
-from exchange.store.store import InboundRow, LaneState
+from exchange.store.rows import InboundRow, LaneState
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name
 from keys.dsse import SignedPayload

@@ -10,7 +10,7 @@ from audit.record.dispatch import parse_dispatch
 from audit.record.lane import parse_delivery
 from exchange.acts import delivery
 from exchange.records.receipt import Receipt
-from exchange.store.store import LaneState, OutboundRow
+from exchange.store.rows import LaneState, OutboundRow
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from tests.exchange.acts.forged_log import ForgedLog

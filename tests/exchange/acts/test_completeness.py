@@ -13,7 +13,8 @@ from audit.entry.kinds import Kind
 from audit.record.lane import LaneClass, delivery_digest, parse_delivery
 from exchange.acts.completeness import Completeness, prove_lanes
 from exchange.acts.delivery import lane_id, sign_head
-from exchange.store.store import InboundRow, LaneState, Reads
+from exchange.store.rows import InboundRow, LaneState
+from exchange.store.store import Reads
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.audit.compare.paired import deliver

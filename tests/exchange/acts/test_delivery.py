@@ -21,7 +21,7 @@ from exchange.records.receipt import Receipt
 from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.rpc.desk.items import lanes_by_row, outbox_item
 from exchange.rules.catalogue import packaged_catalogue
-from exchange.store.store import DeliveryState, OutboundRow
+from exchange.store.rows import DeliveryState, OutboundRow
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 from tests.exchange.acts.forged_log import ForgedLog

@@ -19,7 +19,7 @@ from exchange.records.bulletin import uuid7
 from exchange.records.equivocation import parse_equivocation, verify_equivocation
 from exchange.records.lane_rules import EquivocationError
 from exchange.records.receipt import check_exchange_receipt, verify_receipt
-from exchange.store.store import InboundRow
+from exchange.store.rows import InboundRow
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.errors import RefusedError

@@ -16,8 +16,8 @@ from exchange.node import node
 from exchange.node.clock import NodeClock
 from exchange.node.maintenance import Done, Upkeep
 from exchange.records.bulletin import id_bytes
+from exchange.store.rows import StoredBulletin
 from exchange.store.sqlite import SqliteStore
-from exchange.store.store import StoredBulletin
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.agency import save_agency

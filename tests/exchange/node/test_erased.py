@@ -24,9 +24,9 @@ from exchange.acts.erasing import Remember
 from exchange.acts.retention_rules import STORAGE_KEY_DAYS
 from exchange.acts.stored_bulletin import open_content
 from exchange.records.sealed_statement import open_statement
+from exchange.store.rows import Content
 from exchange.store.sqlite import SqliteStore
 from exchange.store.storage_key import StorageKeys
-from exchange.store.store import Content
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError

@@ -13,13 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from exchange.store.store import (
-    AdoptedRecord,
-    DeliveryState,
-    InboundRow,
-    NodeStore,
-    Notice,
-)
+from exchange.store.rows import AdoptedRecord, DeliveryState, InboundRow, Notice
+from exchange.store.store import NodeStore
 from keys.errors import UnavailableError
 from tests.exchange.store.contract_keeping import TWICE, BoomError, KeepingContract
 from tests.exchange.store.rows import LANE, NASTY, content, entries, held, outbound

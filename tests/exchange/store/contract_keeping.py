@@ -9,15 +9,8 @@ from typing import Protocol
 
 import pytest
 
-from exchange.store.store import (
-    AdoptedRecord,
-    Content,
-    InboundRow,
-    NodeStore,
-    Notice,
-    Reads,
-    Transaction,
-)
+from exchange.store.rows import AdoptedRecord, Content, InboundRow, Notice
+from exchange.store.store import NodeStore, Reads, Transaction
 from tests.exchange.store.rows import LANE, content, entries, held, outbound
 
 TWICE = r"UNIQUE|unique"  # what engines say

@@ -15,15 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import TypeVar
 
-from exchange.store.store import (
-    AdoptedRecord,
-    Content,
-    InboundRow,
-    LaneState,
-    Notice,
-    OutboundRow,
-    StoredBulletin,
-)
+from exchange.store.rows import AdoptedRecord, Content, InboundRow, LaneState, Notice, OutboundRow, StoredBulletin
 from keys.errors import UnavailableError
 
 K = TypeVar("K")

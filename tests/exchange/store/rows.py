@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exchange.store.store import Content, Facts, LaneState, OutboundRow, StoredBulletin
+from exchange.store.rows import Content, Facts, LaneState, OutboundRow, StoredBulletin
 
 NASTY = ("'; DROP TABLE bulletins; --", 'x" OR 1=1', "%_\\?:a@b$c", "\x01\u202e\U0001f600", "")
 

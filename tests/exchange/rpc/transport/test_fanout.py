@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.record.lane import LaneClass, LaneId
 from exchange.acts.publishing import Queued
 from exchange.rpc.transport.fanout import Queue
-from exchange.store.store import OutboundRow
+from exchange.store.rows import OutboundRow
 from keys.identity import AgencyId
 
 
