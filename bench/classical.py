@@ -21,8 +21,8 @@ from bench.setting import Setting
 from bench.spent import Rounds, spent
 from bench.table import Row
 from exchange.records import sealed_statement as envelope
-from keys import sealing
-from keys.sealing import EncryptionKey
+from keys import seal
+from keys.seal import EncryptionKey
 from keys.suites import MLKEM768_KEY_BYTES
 
 NUMBER = 64  # bulletins a round
@@ -64,9 +64,9 @@ def _row(setting: Setting, hybrid: Acts, classical: Acts, made: Federation, name
 def x25519_alone() -> Iterator[None]:
     """Let the sealing module wrap and unwrap with X25519 while the block runs."""
     changed = [
-        (sealing, "_SUITE", Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)),
-        (sealing, "_hybrid", cache(_public)),
-        (sealing, "WRAP_BYTES", WRAP_BYTES),
+        (seal, "_SUITE", Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)),
+        (seal, "_hybrid", cache(_public)),
+        (seal, "WRAP_BYTES", WRAP_BYTES),
         (envelope, "WRAP_BYTES", WRAP_BYTES),
         (EncryptionKey, "from_seed", classmethod(_from_seed)),
     ]

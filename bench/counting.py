@@ -19,8 +19,8 @@ import nacl.bindings
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 
 from audit.log.sqlite_lock import SqliteLock
-from keys import sealing
-from keys.signing import Ed25519Signer
+from keys import seal
+from keys.signer import Ed25519Signer
 
 Key = tuple[str, int]  # primitive, bytes
 Calls = Counter[Key]
@@ -72,9 +72,9 @@ def counting() -> Iterator[Calls]:
             put(owner, name, wrapper)
     put(Ed25519Signer, "sign", _counted(calls, SIGN, Ed25519Signer.sign, lambda args: len(args[1])))
     put(SqliteLock, "compare_and_swap", _counted(calls, COMMIT, SqliteLock.compare_and_swap, lambda _: 0))
-    put(sealing, "_SUITE", _Suite(calls, sealing._SUITE))
-    put(sealing, "Cobblestone256Encryptor", _chunked(calls, SEAL, Cobblestone256Encryptor))
-    put(sealing, "Cobblestone256Decryptor", _chunked(calls, OPEN, Cobblestone256Decryptor))
+    put(seal, "_SUITE", _Suite(calls, seal._SUITE))
+    put(seal, "Cobblestone256Encryptor", _chunked(calls, SEAL, Cobblestone256Encryptor))
+    put(seal, "Cobblestone256Decryptor", _chunked(calls, OPEN, Cobblestone256Decryptor))
     try:
         yield calls
         calls += Counter()  # without the sizes of what was only a part

@@ -16,7 +16,7 @@ from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.tiles.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, encode_bundle, tile_name
 from audit.tree.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 
 SIGNER = Ed25519Signer.from_seed(Usage.LOG, "BENCH", bytes(range(32)))
 START_US = 1_790_000_000_000_000

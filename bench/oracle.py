@@ -11,7 +11,7 @@ from typing import Any
 from bench.setting import Setting
 from bench.table import LESS, Row
 from keys.errors import RefusedError
-from keys.sealing import BUCKET_BYTES, EncryptionKey, open_wrapped, pad, seal_body, wrap, wrap_info
+from keys.seal import BUCKET_BYTES, EncryptionKey, open_wrapped, pad, seal_body, wrap, wrap_info
 
 TIMES = 400
 FEDERATION, STATEMENT = bytes(32), b"\1" * 32

@@ -25,7 +25,7 @@ from exchange.records.receipt import make_receipt
 from exchange.store.factory import open_store
 from exchange.store.home_paths import Paths
 from exchange.store.store import NodeStore
-from keys.signing import Signer
+from keys.signer import Signer
 
 SINGLE, GROUPS, BATCH = 300, 12, 1000
 ENTRY = 300  # bytes, roughly

@@ -13,7 +13,7 @@ from bench.setting import Setting
 from bench.table import LESS, Row
 from bench.verify_log import ORIGIN
 from keys.identity import Usage
-from keys.signing import Ed25519Signer, MlDsa44Signer
+from keys.signer import Ed25519Signer, MlDsa44Signer
 
 SIZE, INDEX, WITNESSES, NOW_S = 1_000_037, 700_001, 3, 1_795_000_000
 ENTRY = 300  # bytes

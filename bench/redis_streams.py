@@ -22,7 +22,7 @@ from bench.setting import Setting
 from bench.spent import Rounds, cpu_of, spent
 from bench.table import Row, not_measured
 from exchange.v1.bulletin_pb2 import Bulletin
-from keys import dsse, sealing
+from keys import dsse, seal
 from keys.dsse import SignedPayload
 
 ASKED: dict[str, Any] = {"must": 0.8, "aim": 1}
@@ -82,18 +82,18 @@ def _errand(redis: Redis, made: Federation, fresh: list[Bulletin]) -> None:
 def _seal(made: Federation, message: Bulletin) -> tuple[bytes, bytes, list[bytes]]:
     signed = sign(message, made)
     digest, key = statement_digest(signed.payload), b"k" * 32
-    body = sealing.seal_body(key, made.id, digest, sealing.pad(signed.encode()))
+    body = seal.seal_body(key, made.id, digest, seal.pad(signed.encode()))
     wraps: list[bytes] = []
     for reader in (*READERS, ABSENT):
         public = made.keys[reader].node.encryption[0].key.public
-        wraps += (reader.encode(), sealing.wrap(key, public, sealing.wrap_info(made.id, digest, public.key_id)))
+        wraps += (reader.encode(), seal.wrap(key, public, seal.wrap_info(made.id, digest, public.key_id)))
     return digest, body, wraps
 
 
 def _open(made: Federation, reader: str, fields: dict[bytes, bytes]) -> None:
     own, digest = made.keys[reader].node.encryption[0].key, fields[b"digest"]
-    key = own.unwrap(fields[reader.encode()], sealing.wrap_info(made.id, digest, own.public.key_id))
-    signed = SignedPayload.decode(sealing.unpad(sealing.open_body(key, made.id, digest, fields[b"body"])))
+    key = own.unwrap(fields[reader.encode()], seal.wrap_info(made.id, digest, own.public.key_id))
+    signed = SignedPayload.decode(seal.unpad(seal.open_body(key, made.id, digest, fields[b"body"])))
     author = made.keys[SENDER].officers[0].keys.signer.key
     dsse.verify(signed, "statement", {author.key_id: author}.get)
 

@@ -17,7 +17,7 @@ from bench.setting import Setting
 from bench.table import LESS, Row, percentile
 from bench.verify_log import ORIGIN
 from keys.identity import Usage
-from keys.signing import Ed25519Signer, MlDsa44Signer, Signer
+from keys.signer import Ed25519Signer, MlDsa44Signer, Signer
 
 NUMBER, STEP, START = 2000, 13, 100_000  # requests, entries between them, size of the first
 

@@ -45,7 +45,7 @@ from keys.keystore import (
 from keys.manifest import Officer, parse_officer_entry
 from keys.roster import Application, LogKey, Member, MemberStatus, parse_federation_name
 from keys.secret import Secret
-from keys.signing import make_record
+from keys.signer import make_record
 from keys.suites import COBBLESTONE, ED25519, HYBRID_KEM
 from keys.timed_key import CLOCK_SKEW_MS, TimedKey
 

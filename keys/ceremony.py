@@ -36,7 +36,7 @@ from keys.key_files import OFFICERS_FOLDER, NodeKeys
 from keys.key_sheet import KeySheet, PinKind, TlsPin, parse_key_sheet
 from keys.manifest import LogEpoch, Manifest, Officer, parse_manifest, parse_officer_entry, parse_operations
 from keys.roster import FIRST_ID, Application, ExternalWitness, Roster, load_signed, parse_roster, save_signed
-from keys.signing import Signer
+from keys.signer import Signer
 from keys.timed_key import TimedKey
 
 __all__ = [

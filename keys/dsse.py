@@ -15,7 +15,7 @@ from keys.bounds import parse_record
 from keys.errors import RefusedError
 from keys.frame import pae, payload_type
 from keys.identity import DIGEST_BYTES, Usage, short
-from keys.signing import PublicKey, Signer
+from keys.signer import PublicKey, Signer
 from keys.v1 import signed_pb2
 from keys.values import hot_value
 

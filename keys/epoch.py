@@ -19,7 +19,7 @@ from keys.durations import YEAR_MS
 from keys.errors import RefusedError
 from keys.manifest import LogEpoch, Manifest, parse_manifest
 from keys.member import Member
-from keys.signing import PublicKey, Signer
+from keys.signer import PublicKey, Signer
 
 _DASH = "— "
 

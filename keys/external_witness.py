@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from keys import bounds
 from keys.identity import Usage, parse_witness_name
 from keys.member import check_witness
-from keys.signing import KeyRecord, PublicKey, Signer, make_record, public_key, register
+from keys.signer import KeyRecord, PublicKey, Signer, make_record, public_key, register
 from keys.v1 import roster_pb2
 
 MAX_FILE_BYTES = 16 << 10  # two records are about 4 KiB

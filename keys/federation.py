@@ -18,7 +18,7 @@ from keys.identity import AgencyId, federation_id, record_digest, short
 from keys.key_sheet import KeySheet, TlsPin, parse_key_sheet, verify_key_sheet
 from keys.manifest import Manifest, Officer, parse_manifest, verify_manifest
 from keys.roster import Member, Roster, claim_raw_keys, verify_first_roster
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 
 GRACE_MS = 30 * DAY_MS  # traffic goes on so long under a roster that has expired or been replaced
 

@@ -18,9 +18,9 @@ from keys.certificate import PrivateKey
 from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, split_owner
 from keys.keystore import NODE_FILE, StoredKey, load_keystore, load_sealing_keys
-from keys.sealing import WindowOpener
+from keys.seal import WindowOpener
 from keys.secret import Secret
-from keys.signing import Signer, record_of
+from keys.signer import Signer, record_of
 from keys.timed_key import TimedKey
 
 ROOT_FOLDER, OFFICERS_FOLDER = "root", "officers"

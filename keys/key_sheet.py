@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from keys import bounds
 from keys.dsse import SignedPayload, verify
 from keys.identity import AgencyId, Usage, parse_agency, record_digest, split_owner
-from keys.sealing import register_encryption
-from keys.signing import PublicKey
+from keys.seal import register_encryption
+from keys.signer import PublicKey
 from keys.timed_key import TimedKey, check_head, check_maker, check_time, parse_timed, timed_message
 from keys.v1 import manifest_pb2
 

@@ -30,9 +30,9 @@ from nacl.pwhash import argon2id
 from keys.errors import RefusedError
 from keys.files import PRIVATE, overwrite_in_place, read_private, sync_folder, write_file
 from keys.identity import Usage
-from keys.sealing import EncryptionKey, WindowOpener
+from keys.seal import EncryptionKey, WindowOpener
 from keys.secret import Secret
-from keys.signing import Signer, second_suite_of, seed_length, signer_from_seed, suite_of
+from keys.signer import Signer, second_suite_of, seed_length, signer_from_seed, suite_of
 from keys.suites import HYBRID_KEM
 
 MAGIC = b"exchange-keys/1\n"

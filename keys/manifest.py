@@ -18,7 +18,7 @@ from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.identity import AgencyId, Usage, parse_agency, parse_officer, record_digest, short
 from keys.roster import Member
-from keys.signing import KeyRecord, PublicKey, public_key, register
+from keys.signer import KeyRecord, PublicKey, public_key, register
 from keys.timed_key import (
     TimedKey,
     check_head,

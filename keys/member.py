@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from keys import bounds, suites
 from keys.identity import AgencyId, Usage, dns_label, parse_agency
-from keys.signing import KeyRecord, PublicKey, public_key
+from keys.signer import KeyRecord, PublicKey, public_key
 from keys.v1 import roster_pb2
 
 MAX_NAME_BYTES = 180  # leaves room for "node.<label>." in 253

@@ -38,7 +38,7 @@ from keys.member import (
     member_to_message,
     parse_federation_name,
 )
-from keys.signing import KeyRecord, register
+from keys.signer import KeyRecord, register
 from keys.v1 import roster_pb2
 from keys.words import words
 

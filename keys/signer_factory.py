@@ -12,7 +12,7 @@ from typing import Protocol
 
 from keys.errors import RefusedError
 from keys.keystore import Keystore, load_keystore
-from keys.signing import Signer
+from keys.signer import Signer
 from keys.uri import resolve
 
 Passphrase = Callable[[str], bytes]  # of what is opened, as messages call it

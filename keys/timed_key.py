@@ -7,7 +7,7 @@ from typing import Protocol
 
 from keys import bounds
 from keys.identity import AgencyId, Usage, short
-from keys.signing import KeyRecord, PublicKey, public_key
+from keys.signer import KeyRecord, PublicKey, public_key
 from keys.v1 import manifest_pb2
 
 CLOCK_SKEW_MS = 600_000  # ten minutes: a record may be issued so much after our clock

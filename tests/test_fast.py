@@ -23,7 +23,7 @@ from audit.entry.bodies import encode_bodies
 from audit.entry.entry import Body, Kind
 from audit.verify.entry_run import verify_chunk
 from exchange.records.bulletin import parse_bulletin
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from keys.identity import Usage
 from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import first_bodies

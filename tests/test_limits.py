@@ -31,7 +31,7 @@ from keys.identity import AgencyId
 from keys.key_sheet import parse_key_sheet
 from keys.manifest import parse_manifest
 from keys.roster import parse_roster
-from keys.sealing import MAX_PADDED_BYTES, pad
+from keys.seal import MAX_PADDED_BYTES, pad
 from tests.support.world import advisory
 
 MAX_TEXT = 16_000  # characters

@@ -17,7 +17,7 @@ from keys.cli.options import JSON
 from keys.refusals import Exit
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
-    from audit.compare.pairing import Lanes, Lost, OneSided, Pairing, Side
+    from audit.compare.pairs import Lanes, Lost, OneSided, Pairing, Side
     from keys.roster import Roster
 
 _SHOWN = 50  # one-sided entries for people; --json has all
@@ -41,7 +41,7 @@ def compare(logs: tuple[str, ...], roster_file: str | None, as_json: bool) -> in
 
 def run(logs: Sequence[str], roster_file: str | None, as_json: bool, find_roster: FindRoster) -> int:
     """Compare logs; *find_roster* looks for a roster beside a log where none was given."""
-    from audit.compare.pairing import compare as pair
+    from audit.compare.pairs import compare as pair
 
     if len(logs) < 2:
         raise click.UsageError("two logs or more are compared")
@@ -95,7 +95,7 @@ def _sides(logs: Sequence[str], roster: "Roster | None") -> "tuple[list[Side], l
 
 
 def _side(log: str, roster: "Roster | None") -> "tuple[Side | None, str]":
-    from audit.compare.pairing import Side, own_number
+    from audit.compare.pairs import Side, own_number
     from audit.note.epochs import epoch_of_origin
     from audit.tiles.bundle_folder import BundleFolder
     from audit.verify.bundle import require_whole

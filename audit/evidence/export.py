@@ -10,7 +10,7 @@ from audit.tree.proof import verify_consistency
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 
 
 def add_export(case: Case) -> str:

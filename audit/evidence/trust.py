@@ -18,7 +18,7 @@ from keys.errors import RefusedError
 from keys.identity import AgencyId, Usage, federation_id, parse_agency, record_digest, short
 from keys.manifest import Manifest, Officer, parse_manifest
 from keys.roster import Member, Roster, parse_roster, roster_digest, verify_first_roster
-from keys.signing import PublicKey, register
+from keys.signer import PublicKey, register
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

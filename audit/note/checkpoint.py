@@ -23,7 +23,7 @@ from keys.errors import RefusedError
 from keys.values import hot_value
 
 if TYPE_CHECKING:  # a verifier need not load what signs
-    from keys.signing import Signer
+    from keys.signer import Signer
 
 MAX_SIGNATURE_LINES = 32
 MAX_SIZE = (1 << 63) - 1

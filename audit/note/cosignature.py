@@ -30,7 +30,7 @@ from keys.errors import RefusedError
 if TYPE_CHECKING:  # a verifier need not load what signs, nor ML-DSA before it meets such a line
     from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
-    from keys.signing import Signer
+    from keys.signer import Signer
 
 ED25519_COSIGNATURE = 0x04
 MLDSA44_COSIGNATURE = 0x06

@@ -29,7 +29,7 @@ from audit.v1 import dispatch_pb2
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, short
-from keys.sealing import BUCKET_BYTES, MAX_PADDED_BYTES
+from keys.seal import BUCKET_BYTES, MAX_PADDED_BYTES
 from keys.suites import COBBLESTONE
 from keys.values import hot_value
 

@@ -27,7 +27,7 @@ from audit.record.wire import (
 )
 from audit.v1 import statement_pb2
 from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
-from keys.sealing import MAX_PADDED_BYTES
+from keys.seal import MAX_PADDED_BYTES
 from keys.values import hot_value
 
 MAX_STATEMENT_BYTES = MAX_PADDED_BYTES - 4096  # with its two signatures and its length it fits the largest bucket

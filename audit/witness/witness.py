@@ -26,7 +26,7 @@ from audit.tree.merkle import EMPTY_ROOT
 from audit.tree.proof import ConsistencyError, verify_consistency
 from audit.witness.request import AddCheckpoint, parse_request
 from keys.errors import RefusedError
-from keys.signing import Signer
+from keys.signer import Signer
 
 _EPOCH = re.compile(r"(.+/log/)([1-9][0-9]{0,9})", re.ASCII)  # our own logs' origins
 _CODES = {

@@ -9,7 +9,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, split_owner
 from keys.manifest import Officer
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 from keys.values import hot_value
 
 

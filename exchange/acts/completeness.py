@@ -21,7 +21,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, short
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 
 _PAGE = 1000
 

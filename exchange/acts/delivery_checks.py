@@ -41,7 +41,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.federation import GRACE_MS
 from keys.identity import AgencyId, short
-from keys.sealing import WindowOpener
+from keys.seal import WindowOpener
 from keys.values import hot_value
 
 

@@ -18,8 +18,8 @@ from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, short
 from keys.manifest import LogEpoch
-from keys.sealing import WindowOpener
-from keys.signing import Signer
+from keys.seal import WindowOpener
+from keys.signer import Signer
 
 FIRST = (LogEpoch(epoch=1),)
 

@@ -37,7 +37,7 @@ from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
 from keys.roster import MemberStatus
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 from keys.values import hot_value
 
 TRANSPORT_MS = 14 * DAY_MS  # the recipients' encryption keys are published so far ahead

@@ -19,7 +19,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import record_digest, short
 from keys.manifest import Officer
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 
 OPENS_NOTHING = frozenset({ReadPurpose.HOLD, ReadPurpose.RELEASE})
 _OPENING = {ReadPurpose.EXPORT: Kind.EXPORTED}

@@ -16,7 +16,7 @@ import click
 from keys.cli.ending import print_json
 from keys.cli.options import JSON
 from keys.errors import RefusedError
-from keys.hardening import harden
+from keys.memory_guard import harden
 
 MAX_PASSPHRASE_BYTES = 1024
 CREDENTIAL = "exchange-passphrase"  # systemd: LoadCredential=exchange-passphrase:PATH

@@ -26,10 +26,10 @@ from exchange.node.enrolment import Enrolment
 from keys import certificate
 from keys.dsse import payload_type
 from keys.errors import RefusedError
-from keys.hardening import harden
 from keys.identity import Usage
 from keys.key_files import OfficerKeys, load_officer
-from keys.signing import PublicKey
+from keys.memory_guard import harden
+from keys.signer import PublicKey
 
 IDLE_SECONDS = 15 * 60.0
 MAX_REQUEST_BYTES = 2 << 20  # a statement of 1 MiB in base64, with its frame

@@ -41,7 +41,7 @@ from exchange.store.store import NodeStore, Reads
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
-from keys.sealing import WindowOpener
+from keys.seal import WindowOpener
 from keys.uri import uri_place
 
 NOT_ASKED = "no other member has told yet what it holds of its log"

@@ -21,7 +21,7 @@ from audit.verify.trust import policy_of
 from keys.errors import IntegrityError, RefusedError
 from keys.files import PUBLIC, write_file
 from keys.roster import Roster
-from keys.signing import Signer
+from keys.signer import Signer
 
 PUBLISH_SECONDS = 1.0  # the log's files follow a commit within a second, and witnesses see one of them in each
 VKEYS_FILE = "witnesses.vkeys"

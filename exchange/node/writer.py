@@ -36,7 +36,7 @@ from exchange.records.shared_receipts import SharedReceipts
 from exchange.store.log_position import epoch_of, index_of
 from exchange.store.store import NodeStore, Transaction
 from keys.errors import UnavailableError
-from keys.signing import Signer
+from keys.signer import Signer
 
 MAX_GROUP = 1000  # acts; what waits longer is in the next group
 CAREFUL_GROUPS = 100  # after a group that had to be run again, so many are run with a savepoint an act from the start

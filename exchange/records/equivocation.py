@@ -16,7 +16,7 @@ from exchange.records.lane_rules import check_head
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import short
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 
 MAX_EVIDENCE_BYTES = 64 << 20  # some 400,000 deliveries back: nine months of one a minute
 

@@ -23,7 +23,7 @@ from audit.record.wire import ZERO_DIGEST
 from keys.dsse import SignedPayload, verify
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import short
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 from keys.values import hot_value
 
 

@@ -32,8 +32,8 @@ from keys import suites
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import DIGEST_BYTES, AgencyId, Usage, parse_agency
-from keys.sealing import CONTENT_KEY_BYTES, MAX_PADDED_BYTES, WRAP_BYTES, pad, seal_body, wrap, wrap_info
-from keys.signing import PublicKey
+from keys.seal import CONTENT_KEY_BYTES, MAX_PADDED_BYTES, WRAP_BYTES, pad, seal_body, wrap, wrap_info
+from keys.signer import PublicKey
 from keys.values import hot_value
 
 ORDER_LABEL, PARTS_LABEL = b"exchange/v1/seal-order\0", b"exchange/v1/sealed-parts\0"

@@ -23,15 +23,8 @@ from exchange.records.seal_order import SealOrder, seal
 from keys.dsse import SignedPayload, sign
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
-from keys.sealing import (
-    CONTENT_KEY_BYTES,
-    WRAP_BYTES,
-    WindowOpener,
-    open_body,
-    open_wrapped,
-    unpad,
-)
-from keys.signing import PublicKey, Signer
+from keys.seal import CONTENT_KEY_BYTES, WRAP_BYTES, WindowOpener, open_body, open_wrapped, unpad
+from keys.signer import PublicKey, Signer
 from keys.values import hot_value
 
 

@@ -22,7 +22,7 @@ from exchange.records.receipt import Receipt, VerifiedReceipt, origin_of, verify
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keys.errors import RefusedError
-from keys.hardening import harden
+from keys.memory_guard import harden
 
 if TYPE_CHECKING:
     from keys.federation import Federation

@@ -11,7 +11,7 @@ from audit.log.publisher import publish
 from audit.note.checkpoint import VerifierKey, sign_checkpoint
 from audit.verify.external_checkpoints import ExternalCheckpoint
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.big_log import SIZE
 from tests.audit.forge import read_log, sign
 from tests.audit.store import ORIGIN, TableStore, grow

@@ -9,7 +9,7 @@ from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.tiles.tile_names import ENTRIES, encode_bundle, tile_name
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import root_of
-from keys.signing import Signer
+from keys.signer import Signer
 from tests.audit.store import ORIGIN, START_US
 
 

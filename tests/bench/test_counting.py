@@ -17,8 +17,8 @@ from bench.counting import Calls, ZeroCallsError, by_name, demand
 from bench.federation import ABSENT, READERS, Federation, bulletins, found
 from exchange.records.bulletin import encode_bulletin
 from exchange.rules import check_bulletin, packaged_catalogue
-from keys import sealing
-from keys.signing import Ed25519Signer
+from keys import seal
+from keys.signer import Ed25519Signer
 
 NUMBER = 3
 
@@ -57,7 +57,7 @@ def test_nothing_stays_wrapped_after_counting(calls: Calls) -> None:
     assert hashlib.sha256(b"").name == "sha256"
     assert hmac.digest.__module__ == "hmac"
     assert Ed25519Signer.sign.__qualname__ == "Ed25519Signer.sign"
-    assert type(sealing._SUITE).__name__ == "Suite"
+    assert type(seal._SUITE).__name__ == "Suite"
 
 
 def test_the_bound_repeats_exactly_the_products_calls(calls: Calls, tmp_path: Path) -> None:
@@ -89,5 +89,5 @@ def test_bulletins_have_the_size_that_a_row_names_and_break_no_rule() -> None:
 def test_the_classical_run_really_wraps_with_x25519_alone(made: Federation) -> None:
     with x25519_alone():
         public = made.keys[READERS[0]].node.encryption[0].key.public
-        assert len(sealing.wrap(bytes(32), public, b"")) == WRAP_BYTES
-    assert len(sealing.wrap(bytes(32), public, b"")) == sealing.WRAP_BYTES
+        assert len(seal.wrap(bytes(32), public, b"")) == WRAP_BYTES
+    assert len(seal.wrap(bytes(32), public, b"")) == seal.WRAP_BYTES

@@ -14,7 +14,7 @@ import pytest
 from audit.entry.entry import Kind, Outcome
 from exchange.rpc.lane import inflight_marker as marker
 from exchange.v1 import node_pb2
-from keys.sealing import EncryptionKey
+from keys.seal import EncryptionKey
 from tests.flow.world import QUICK, Member, World, bulletin, bulletin_id, until
 
 A, B = "HK-IMMD", "TH-DSI"

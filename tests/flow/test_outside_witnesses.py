@@ -26,7 +26,7 @@ from keys.errors import UnavailableError
 from keys.external_witness import make_external_witness
 from keys.identity import Usage
 from keys.roster import parse_roster
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.flow.witnessing import SOON, A, B
 from tests.flow.world import MADE_MS, Member, World, keys_of, until
 

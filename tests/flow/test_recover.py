@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from audit.compare.pairing import Pairing, Side, compare
+from audit.compare.pairs import Pairing, Side, compare
 from audit.entry.entry import Kind
 from audit.note.checkpoint import VerifierKey, parse_note
 from audit.note.epochs import epoch_of_origin

@@ -16,7 +16,7 @@ from keys.agency import AgencyKeys
 from keys.identity import Usage
 from keys.key_files import WindowKey
 from keys.roster import LogKey
-from keys.signing import make_record
+from keys.signer import make_record
 from tests.flow.world import MADE_MS, World, bulletin, keys_of, until
 from tests.keys.fake_token import Token, TokenOpener, TokenSigner
 

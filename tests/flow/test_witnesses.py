@@ -25,7 +25,7 @@ from exchange.rpc.audit.peer_witnessed import PeerWitnessed
 from exchange.rpc.audit.witness_transport import SlowError
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.flow.witnessing import (
     MINUTE,
     SOON,

@@ -13,7 +13,7 @@ from audit.witness.witness import WitnessRefusal
 from exchange.node.witness_status import load_pending
 from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
-from tests.audit.witness.witnessing import GrowingLog
+from tests.audit.witness.witness_world import GrowingLog
 from tests.flow.world import PATIENCE_SECONDS, QUICK, Member
 
 A, B, C, D, E = "HK-IMMD", "HK-SB", "TH-DSI", "TW-NHRC", "XI-IOM"

@@ -32,7 +32,7 @@ from audit.tree.proof import MAX_PROOF_HASHES
 from exchange.records.receipt import decode_receipt
 from keys.dsse import Signature, SignedPayload, sign
 from keys.identity import AgencyId
-from keys.sealing import pad, seal_body, wrap, wrap_info
+from keys.seal import pad, seal_body, wrap, wrap_info
 from tests.exchange.records import formats as world
 from tests.independent import reader
 from tests.independent.conftest import Read, link_libraries, start_reader

@@ -22,8 +22,8 @@ from nacl.signing import SigningKey
 
 from keys import suites
 from keys.identity import Usage
-from keys.sealing import EncryptionKey, unopenable
-from keys.signing import PublicKey
+from keys.seal import EncryptionKey, unopenable
+from keys.signer import PublicKey
 
 
 def _ed25519() -> tuple[bytes, Callable[[bytes], bytes]]:

@@ -1,4 +1,4 @@
-"""What everything that signs or opens promises (``keys.signing.Signer``, ``keys.sealing.WindowOpener``).
+"""What everything that signs or opens promises (``keys.signer.Signer``, ``keys.seal.WindowOpener``).
 
 A subclass gives ``signer_of`` and ``opener_of``, as fixtures: what makes a signer of a suite, and what opens.
 """
@@ -14,8 +14,8 @@ from keys import suites
 from keys.errors import RefusedError
 from keys.frame import pae, payload_type
 from keys.identity import Usage
-from keys.sealing import WindowOpener, register_encryption, wrap, wrap_info
-from keys.signing import Signer, make_record, record_of, register
+from keys.seal import WindowOpener, register_encryption, wrap, wrap_info
+from keys.signer import Signer, make_record, record_of, register
 
 OWNER = "HK-SB"
 SIGNED = {

@@ -12,7 +12,7 @@ from keys.dsse import MAX_SIGNATURES, SIGNERS, Signature, SignedPayload, add, si
 from keys.errors import RefusedError
 from keys.frame import pae, payload_type
 from keys.identity import Usage
-from keys.signing import PublicKey, Signer, signer_from_seed, suite_of
+from keys.signer import PublicKey, Signer, signer_from_seed, suite_of
 from tests.keys.world import refused, stream
 
 RANDOM = stream("dsse")

@@ -16,8 +16,8 @@ from keys.identity import AgencyId, Usage, record_digest
 from keys.key_sheet import KeySheet, PinKind, TlsPin, key_sheet_digest, verify_key_sheet
 from keys.manifest import Manifest, Officer, manifest_digest, parse_manifest, verify_manifest
 from keys.roster import MemberStatus
-from keys.sealing import EncryptionKey
-from keys.signing import Ed25519Signer, HybridSigner, make_record, record_of
+from keys.seal import EncryptionKey
+from keys.signer import Ed25519Signer, HybridSigner, make_record, record_of
 from keys.timed_key import TimedKey
 from tests.keys.world import NOW, refused
 

@@ -12,7 +12,7 @@ from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.key_sheet import KeySheet, PinKind, TlsPin, parse_key_sheet
 from keys.manifest import LogEpoch, Manifest, parse_manifest
-from keys.signing import Ed25519Signer, make_record
+from keys.signer import Ed25519Signer, make_record
 from keys.v1 import manifest_pb2
 from tests.keys import world
 from tests.keys.world import NOW, refused

@@ -28,9 +28,9 @@ from keys.keystore import (
     stored_encryption,
     stored_signer,
 )
-from keys.sealing import EncryptionKey
+from keys.seal import EncryptionKey
 from keys.secret import Secret
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.keys.world import NOW, refused, stream
 
 PASSPHRASE = b"correct horse battery staple"

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519Pr
 from keys.errors import RefusedError
 from keys.frame import pae
 from keys.identity import Usage
-from keys.sealing import EncryptionKey
-from keys.signing import Ed25519Signer, KeyRecord, PublicKey, make_record, register
+from keys.seal import EncryptionKey
+from keys.signer import Ed25519Signer, KeyRecord, PublicKey, make_record, register
 from keys.suites import ED25519
 from tests.keys import cobblestone
 from tests.keys.world import PUBLIC, published

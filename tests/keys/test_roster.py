@@ -28,7 +28,7 @@ from keys.roster import (
     verify_first_roster,
     words,
 )
-from keys.signing import Ed25519Signer, HybridSigner, make_record
+from keys.signer import Ed25519Signer, HybridSigner, make_record
 from keys.v1 import roster_pb2
 from tests.keys import world
 from tests.keys.world import NOW, refused

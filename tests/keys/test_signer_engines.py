@@ -14,9 +14,9 @@ from keys import suites
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.keystore import INTERACTIVE, new_signing_key, new_window_key, save_keystore
-from keys.sealing import WindowOpener
+from keys.seal import WindowOpener
+from keys.signer import seed_length, signer_from_seed
 from keys.signer_factory import KeySource, open_keys, open_signer
-from keys.signing import seed_length, signer_from_seed
 from tests.keys.fake_token import Token
 from tests.keys.signer_contract import OWNER, SIGNED, OpenerContract, SignerContract, SignerOf
 

@@ -17,8 +17,8 @@ from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest
 from keys.key_files import load_node
 from keys.keystore import load_keystore
 from keys.roster import catalogue_digest, parse_roster, words
-from keys.sealing import EncryptionKey, open_body, unpad, wrap_info
-from keys.signing import KeyRecord, register, signer_from_seed
+from keys.seal import EncryptionKey, open_body, unpad, wrap_info
+from keys.signer import KeyRecord, register, signer_from_seed
 from tests.keys import cobblestone, world
 from tests.keys.world import OWN, refused
 from tests.vectors import make_keys

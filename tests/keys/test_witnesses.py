@@ -20,7 +20,7 @@ from keys.external_witness import ExternalWitness, make_external_witness
 from keys.frame import pae, payload_type
 from keys.identity import Usage, parse_witness_name
 from keys.roster import LogKey, Roster, parse_roster, verify_first_roster
-from keys.signing import Ed25519Signer, KeyRecord, MlDsa44Signer, make_record, register
+from keys.signer import Ed25519Signer, KeyRecord, MlDsa44Signer, make_record, register
 from keys.v1 import roster_pb2
 from tests.keys.world import NOW, refused
 
@@ -240,7 +240,7 @@ def test_a_witness_s_application_is_shown_and_enters_a_roster_by_hand(
         (tmp_path / each.agency).write_bytes(each.application.encode())
 
     def typed(*words: object, code: int = 0) -> str:
-        done = CliRunner().invoke(keys, [str(word) for word in words])
+        done = CliRunner().invoke(keys, [str(word) for word in words], prog_name="exchange")
         assert done.exit_code == code, done.output
         return done.stdout
 
@@ -253,7 +253,7 @@ def test_a_witness_s_application_is_shown_and_enters_a_roster_by_hand(
     assert made == f"made {tmp_path / 'roster'}: roster 1 of 3 agencies and 1 outside witnesses, unsigned\n"
     roster = typed("show", tmp_path / "roster", code=6)  # nobody has signed it yet
     assert f"witnesses    3 cosignatures make a checkpoint witnessed\n  {NAME}  key " in roster
-    bad = CliRunner().invoke(keys, ["show", str(tmp_path / "catalogue" / "policy.yaml")])
+    bad = CliRunner().invoke(keys, ["show", str(tmp_path / "catalogue" / "policy.yaml")], prog_name="exchange")
     assert bad.exit_code == 2
     assert bad.stderr == (
         "exchange: error: this is no roster, manifest, key sheet, application or key file (MALFORMED)\n"

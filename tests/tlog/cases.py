@@ -18,7 +18,7 @@ from audit.tree.proof import verify_consistency, verify_inclusion
 from audit.verify.verify import verify_log
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit import forge
 from tests.audit.store import ORIGIN, first_bodies
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.note.cosignature import add_lines, cosign, cosigner_key, signed_message
 from keys.identity import Usage
-from keys.signing import Ed25519Signer, MlDsa44Signer
+from keys.signer import Ed25519Signer, MlDsa44Signer
 
 FILE = Path(__file__).parent / "audit" / "cosignature.json"
 ORIGIN, WITNESS, TIME = "hk-sb.exercise.example/log/1", "hk-immd.exercise.example/witness", 1_795_000_060

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keys import ceremony, certificate, dsse, sealing
+from keys import ceremony, certificate, dsse, seal
 from keys.agency import AgencyKeys
 from keys.frame import pae, payload_type
 from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest
 from keys.key_files import load_node
 from keys.keystore import INTERACTIVE
 from keys.roster import catalogue_digest, words
-from keys.signing import Ed25519Signer, HybridSigner, MlDsa44Signer, Signer, make_record
+from keys.signer import Ed25519Signer, HybridSigner, MlDsa44Signer, Signer, make_record
 from tests.keys import world
 
 HERE = Path(__file__).resolve().parent / "keys"
@@ -120,12 +120,12 @@ def _key(signer: Signer, seed: str) -> dict[str, Any]:
 def sealed() -> dict[str, Any]:
     """One body for one recipient, and ten altered ones."""
     seed, content_key = bytes(range(32)), bytes(range(32, 64))
-    key = sealing.EncryptionKey.from_seed("HK-SB", seed)
-    info = sealing.wrap_info(FED, STATEMENT, key.public.key_id)
-    wrap = sealing.wrap(content_key, key.public, info)
+    key = seal.EncryptionKey.from_seed("HK-SB", seed)
+    info = seal.wrap_info(FED, STATEMENT, key.public.key_id)
+    wrap = seal.wrap(content_key, key.public, info)
     inside = b"a statement, signed"
-    padded = sealing.pad(inside)
-    body = sealing.seal_body(content_key, FED, STATEMENT, padded)
+    padded = seal.pad(inside)
+    body = seal.seal_body(content_key, FED, STATEMENT, padded)
     filler = padded[:-1] + b"\1"
     wraps = {
         "mlkem-bit-flipped": _flip(wrap, 5),
@@ -139,8 +139,8 @@ def sealed() -> dict[str, Any]:
         "commitment-bit-flipped": _flip(body, 24),
         "chunk-bit-flipped": _flip(body, 60),
         "truncated": body[:-16],
-        "filler-not-zero": sealing.seal_body(content_key, FED, STATEMENT, filler),
-        "larger-bucket": sealing.seal_body(content_key, FED, STATEMENT, padded + bytes(4096)),
+        "filler-not-zero": seal.seal_body(content_key, FED, STATEMENT, filler),
+        "larger-bucket": seal.seal_body(content_key, FED, STATEMENT, padded + bytes(4096)),
     }
     return {
         "seed": seed.hex(),

@@ -17,7 +17,7 @@ from audit.witness.witness import WitnessRefusal
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.transport import status
 from keys.errors import IntegrityError, RefusedError, UnavailableError
-from keys.signing import Signer
+from keys.signer import Signer
 
 UNKNOWN_LOG = 404
 

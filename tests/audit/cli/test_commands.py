@@ -17,7 +17,7 @@ from audit.note.policy import WitnessPolicy, format_vkeys
 from audit.note.tlogproof import parse_proof, verify_proof
 from keys.agency import AgencyKeys
 from keys.roster import save_signed
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, read_log, sign, write_log
 from tests.audit.store import first_bodies
 from tests.keys.world import agency, roster_of

@@ -23,11 +23,11 @@ from audit.note.policy import format_vkeys
 from audit.note.tlogproof import format_proof
 from audit.tiles.tile_names import WITNESSED
 from exchange.evidence.gather_evidence import evidence_file
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.bundles import make
 from tests.audit.forge import read_log
 from tests.audit.store import ORIGIN
-from tests.audit.witness.witnessing import cosigned, policy
+from tests.audit.witness.witness_world import cosigned, policy
 from tests.exchange.evidence import evidence_maker
 from tests.support.scale import SCALE
 

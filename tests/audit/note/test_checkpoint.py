@@ -21,7 +21,7 @@ from audit.note.checkpoint import (
 from audit.note.tlogproof import format_proof, parse_proof, verify_proof
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "audit"
 EXAMPLES = Path(__file__).resolve().parents[3] / "../shared/vectors/c2sp-tlog/examples.json"

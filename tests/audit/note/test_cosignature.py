@@ -21,7 +21,7 @@ from audit.note.cosignature import (
 )
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.signing import Ed25519Signer, MlDsa44Signer, Signer
+from keys.signer import Ed25519Signer, MlDsa44Signer, Signer
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "audit"
 SHARED = Path(__file__).resolve().parents[3] / "../shared/vectors/c2sp-tlog/examples.json"

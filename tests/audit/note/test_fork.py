@@ -18,7 +18,7 @@ from audit.note.fork import Fork, format_fork, pair, parse_fork, verify_fork, wi
 from audit.tree.merkle import Tree
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.conftest import SEED
 from tests.audit.store import ORIGIN
 

@@ -14,7 +14,7 @@ from audit.note.policy import WitnessPolicy, default_quorum, format_policy, form
 from audit.verify.trust import log_key, log_mldsa44, member_of_log, policy_of
 from keys.errors import RefusedError
 from keys.roster import verify_first_roster
-from tests.audit.witness.witnessing import TIME, GrowingLog, cosigned, ed25519, key, policy
+from tests.audit.witness.witness_world import TIME, GrowingLog, cosigned, ed25519, key, policy
 from tests.keys.world import agency, roster_of
 
 LOG = GrowingLog().grow(9)

@@ -18,10 +18,10 @@ from audit.report.report import coverage, make_report
 from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Survey, bin_of, median_bin, survey
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies
-from tests.audit.witness.witnessing import cosigned, policy
+from tests.audit.witness.witness_world import cosigned, policy
 from tests.support.browser import open_page
 
 MINUTE_US = 60_000_000

@@ -9,7 +9,7 @@ import pytest
 
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.tiles.tar import header
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.bundles import make, members_of, put
 from tests.audit.store import ORIGIN
 

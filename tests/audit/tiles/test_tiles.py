@@ -18,7 +18,7 @@ from audit.tiles.tiles import TileFolder
 from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verify import verify_log
 from keys.errors import IntegrityError
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.store import ORIGIN, TableStore, grow
 from tests.support.scale import SLOW
 

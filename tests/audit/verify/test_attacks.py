@@ -22,9 +22,9 @@ from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
 from audit.witness.witness import Witness, WitnessRefusal
 from keys.errors import IntegrityError
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.store import ORIGIN, TableStore, grow
-from tests.audit.witness.witnessing import GrowingLog, make_witness, policy
+from tests.audit.witness.witness_world import GrowingLog, make_witness, policy
 
 
 def witnesses(folder: Path, log: GrowingLog, count: int) -> list[Witness]:

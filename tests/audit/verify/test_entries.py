@@ -10,7 +10,7 @@ import pytest
 from audit.entry.entry import Body, Kind, leaf_hash
 from audit.verify.entries import sweep
 from audit.verify.entry_run import AT_ONCE, BODIES_STEP, CHUNK_BUNDLES, ENTRIES_STEP
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import digest, first_bodies
 

@@ -17,7 +17,7 @@ from audit.tiles.tiles import TileFolder
 from audit.verify.body_layout import learn
 from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
 from audit.verify.entry_run_fast import FEW, verify_columns
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from keys.varint import write_varint
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
 from tests.audit.store import ORIGIN, START_US, digest, exchange_bodies, first_bodies

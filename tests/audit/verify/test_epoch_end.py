@@ -11,7 +11,7 @@ from audit.note.checkpoint import VerifierKey
 from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.incremental import verify_since
 from audit.verify.verify import verify_log
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, root, sign, write_log
 from tests.audit.store import first_bodies
 

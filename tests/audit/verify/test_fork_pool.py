@@ -14,7 +14,7 @@ import pytest
 
 from audit.cli.verify import PROCESSES
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 
 ROOT = Path(__file__).resolve().parents[3]
 BEGINNING = """
@@ -202,11 +202,11 @@ def test_a_large_log_is_verified_by_two_copies_as_by_one_process(
     (tmp_path / "kept").write_bytes((log / "checkpoint").read_bytes())
     code = """
 from audit.note.checkpoint import parse_verifier_key
-from audit.verify.external_checkpoints import Outside
+from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verify import verify_log
 log, key, kept = Path(sys.argv[1]), parse_verifier_key(sys.argv[2]), Path(sys.argv[3]).read_bytes()
-note = Outside(name="kept", data=kept)
-one, two = (verify_log(log, key=key, outside=(note,), processes=count) for count in (1, 2))
+note = ExternalCheckpoint(name="kept", data=kept)
+one, two = (verify_log(log, key=key, external=(note,), processes=count) for count in (1, 2))
 assert one == two and alone()
 print(two.verdict)
 """

@@ -21,7 +21,7 @@ from audit.verify.incremental import verify_since
 from audit.verify.verdict import Report
 from audit.verify.verify import verify_log
 from keys.errors import RefusedError
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.big_log import SIZE, step
 from tests.audit.forge import rechain, root, sign, write_log
 from tests.audit.store import ORIGIN, TableStore, grow

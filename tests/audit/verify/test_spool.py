@@ -17,7 +17,7 @@ from audit.verify import answered as answers
 from audit.verify.answered import RECORD, Answers, answer_record
 from audit.verify.kind_counts import Census
 from audit.verify.spool import Spool
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import digest, first_bodies
 

@@ -15,7 +15,7 @@ from audit.verify.prove import prove_entry
 from audit.verify.verdict import NAMES, NOT_CHECKED, OK, REFUTED, Report
 from audit.verify.verify import verify_log
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
 from tests.audit.store import ORIGIN, digest, exchange_bodies, first_bodies
 

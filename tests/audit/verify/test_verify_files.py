@@ -16,7 +16,7 @@ from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verdict import NOT_CHECKED, REFUTED, Report
 from audit.verify.verify import verify_log
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.audit.store import ORIGIN
 
 SIZE = 300

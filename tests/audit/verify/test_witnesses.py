@@ -18,10 +18,10 @@ from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, Report
 from audit.verify.verify import verify_log
 from audit.verify.witnesses import STALE_SECONDS, TOLERANCE_SECONDS, WitnessRules
 from keys.identity import Usage
-from keys.signing import Ed25519Signer, MlDsa44Signer
+from keys.signer import Ed25519Signer, MlDsa44Signer
 from tests.audit.forge import read_log, root, sign, write_log
 from tests.audit.store import ORIGIN, START_US, exchange_bodies, first_bodies
-from tests.audit.witness.witnessing import cosigned, ed25519, policy
+from tests.audit.witness.witness_world import cosigned, ed25519, policy
 
 SIZE = 300
 NOW = START_US // 1_000_000 + SIZE  # about the time of the last entry: one a second

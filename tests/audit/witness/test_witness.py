@@ -17,8 +17,8 @@ from audit.witness.request import MAX_REQUEST_BYTES, AddCheckpoint, format_reque
 from audit.witness.witness import Witness
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
-from tests.audit.witness.witnessing import (
+from keys.signer import Ed25519Signer
+from tests.audit.witness.witness_world import (
     ORIGIN,
     TIME,
     GrowingLog,

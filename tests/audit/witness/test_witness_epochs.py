@@ -11,7 +11,7 @@ import pytest
 from audit.note.cosignature import add_lines, cosign
 from audit.witness.request import format_request
 from audit.witness.witness import Witness
-from tests.audit.witness.witnessing import (
+from tests.audit.witness.witness_world import (
     ORIGIN,
     SECOND,
     TIME,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from audit.log.sqlite_witness import SqliteWitnessState
-from tests.audit.witness.racing import FORK_AT, SIZE
-from tests.audit.witness.witnessing import ORIGIN, GrowingLog
+from tests.audit.witness.race import FORK_AT, SIZE
+from tests.audit.witness.witness_world import ORIGIN, GrowingLog
 from tests.support.scale import lengths
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,7 +21,7 @@ PROCESSES = 2
 def race(path: Path, requests: int, compares: str) -> list[tuple[int, int, str]]:
     """Return (time, size, root) of every cosignature, in the order of their times."""
     SqliteWitnessState.create(path).close()
-    words = [sys.executable, "-m", "tests.audit.witness.racing", str(path)]
+    words = [sys.executable, "-m", "tests.audit.witness.race", str(path)]
     running = [
         subprocess.Popen([*words, str(seed), str(requests // PROCESSES), compares], cwd=ROOT, stdout=subprocess.PIPE)
         for seed in range(PROCESSES)

@@ -15,7 +15,7 @@ from audit.log.lock import Cosigned
 from audit.log.sqlite_witness import SqliteWitnessState
 from audit.note.checkpoint import Checkpoint
 from keys.errors import IntegrityError, UnavailableError
-from tests.audit.witness.witnessing import ORIGIN, SECOND, TIME, GrowingLog, branch, make_witness, refused
+from tests.audit.witness.witness_world import ORIGIN, SECOND, TIME, GrowingLog, branch, make_witness, refused
 
 
 @pytest.fixture

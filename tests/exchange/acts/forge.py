@@ -31,7 +31,7 @@ from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
-from keys.sealing import pad, seal_body, wrap, wrap_info
+from keys.seal import pad, seal_body, wrap, wrap_info
 from tests.support.world import NOW_MS, Desk, keys_of, signer, view_of
 
 _times = itertools.count(NOW_MS + 1)

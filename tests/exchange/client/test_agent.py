@@ -19,7 +19,7 @@ from keys.agency import Person, make_agency, make_officer
 from keys.frame import pae, payload_type
 from keys.identity import AgencyId, Usage
 from keys.key_files import OfficerKeys
-from keys.signing import PublicKey
+from keys.signer import PublicKey
 
 NOW_MS = 1_800_000_000_000
 

@@ -25,7 +25,7 @@ from exchange.cli.main import run
 from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.signing import signer_from_seed
+from keys.signer import signer_from_seed
 from keys.suites import ED25519
 from tests.audit.forge import read_log, root, sign, write_log
 from tests.exchange.node.keeping import TODAY, Keeper, delivered, kept_for

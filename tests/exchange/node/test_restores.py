@@ -25,7 +25,7 @@ from exchange.node.node import Node, write_unsigned
 from exchange.node.rollback_check import RolledBackError, check_answer, read_answer
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError
-from keys.signing import PublicKey, Signer
+from keys.signer import PublicKey, Signer
 from tests.support.home_files import DATABASE, LOCK
 from tests.support.scale import SCALE, lengths
 from tests.support.world import NOW_MS, Desk, clock_at, view_of

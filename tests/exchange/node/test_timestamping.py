@@ -31,7 +31,7 @@ from exchange.rpc.transport.program_log import ProgramLog
 from exchange.store.sqlite import SqliteStore
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import Usage
-from keys.signing import Signer, signer_from_seed
+from keys.signer import Signer, signer_from_seed
 from keys.suites import ED25519
 from tests.exchange.node.keeping import Keeper, kept_for
 from tests.support.authority import OpensslAuthority, make_authority, serving

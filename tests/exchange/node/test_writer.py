@@ -23,7 +23,7 @@ from exchange.records.receipt import verify_receipt
 from exchange.store.sqlite import SqliteStore
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
-from keys.signing import PublicKey, Signer
+from keys.signer import PublicKey, Signer
 from tests.exchange.store.faulty_store import STEPS, FaultyStore
 from tests.support.home_files import DATABASE, LOCK
 from tests.support.world import NOW_MS, records, view_of

@@ -21,8 +21,8 @@ from exchange.records.shared_receipts import SharedReceipts
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload, sign
 from keys.identity import AgencyId, Usage, federation_id
-from keys.sealing import EncryptionKey
-from keys.signing import Ed25519Signer
+from keys.seal import EncryptionKey
+from keys.signer import Ed25519Signer
 
 NOW_MS = 1_792_000_000_000  # an October day of 2026
 BULLETIN_ID = bytes.fromhex("01996a3c0f2a7b3c8d4e5f60718293a4")

@@ -40,8 +40,8 @@ from exchange.records.sealed_statement import (
 from keys.dsse import Signature, SignedPayload, payload_type, sign, verify, verify_roles
 from keys.errors import RefusedError
 from keys.identity import AgencyId, Usage
-from keys.sealing import EncryptionKey, pad, seal_body, wrap, wrap_info
-from keys.signing import Ed25519Signer
+from keys.seal import EncryptionKey, pad, seal_body, wrap, wrap_info
+from keys.signer import Ed25519Signer
 from tests.exchange.records import formats as world
 from tests.exchange.records.refusing import refusal
 

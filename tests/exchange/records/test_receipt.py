@@ -30,7 +30,7 @@ from exchange.records.receipt import (
 )
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 from tests.exchange.records import formats as world
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "formats" / "receipts.json").read_text())

@@ -15,7 +15,7 @@ from keys.cli.main import keys
 from keys.dsse import sign
 from keys.identity import Usage
 from keys.show import moment
-from keys.signing import Ed25519Signer
+from keys.signer import Ed25519Signer
 
 Type = Callable[..., Result]
 

@@ -39,7 +39,7 @@ from keys.identity import federation_id
 from keys.manifest import LogEpoch
 from keys.roster import roster_digest, verify_first_roster
 from keys.words import words
-from tests.audit.witness.witnessing import TIME, GrowingLog
+from tests.audit.witness.witness_world import TIME, GrowingLog
 from tests.keys.world import NOW as NOW_MS
 from tests.keys.world import agency
 from tests.support.home_files import WITNESS

@@ -18,7 +18,7 @@ from audit.witness.witness import Witness, WitnessRefusal
 from exchange.rpc.audit.cosignatures import KEPT, Gathering
 from keys.bounds import MAX_NOTE_BYTES
 from keys.identity import Usage
-from keys.signing import Ed25519Signer, MlDsa44Signer
+from keys.signer import Ed25519Signer, MlDsa44Signer
 
 ORIGIN = "hk-sb.exercise.example/log/1"
 LOG = Ed25519Signer.from_seed(Usage.LOG, "HK-SB", b"\1" * 32)

@@ -23,7 +23,7 @@ from keys.identity import (
     split_owner,
 )
 from keys.roster import claim_raw_keys
-from keys.signing import (
+from keys.signer import (
     Ed25519Signer,
     HybridSigner,
     KeyRecord,

@@ -17,7 +17,7 @@ from audit.tree.merkle import Tree
 from audit.witness.request import format_request
 from audit.witness.witness import Witness, WitnessRefusal
 from keys.identity import Usage
-from keys.signing import Ed25519Signer, MlDsa44Signer, Signer
+from keys.signer import Ed25519Signer, MlDsa44Signer, Signer
 
 ORIGIN = "hk-sb.exercise.example/log/1"
 SECOND = ORIGIN[:-1] + "2"  # the log of the next epoch

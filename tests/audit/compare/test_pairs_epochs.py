@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from audit.compare import pairing
-from audit.compare.pairing import OneSided, Pairing, Side, own_number
+from audit.compare import pairs
+from audit.compare.pairs import OneSided, Pairing, Side, own_number
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import Entry, genesis_previous, leaf_hash, parse_entry
 from audit.entry.kinds import Kind
@@ -17,7 +17,7 @@ from audit.note.checkpoint import VerifierKey, parse_note
 from audit.note.epochs import epoch_of_origin
 from audit.tiles.tiles import TileFolder
 from tests.audit.compare.paired import AGENCIES, Logs
-from tests.audit.compare.test_pairing import places, run
+from tests.audit.compare.test_pairs import places, run
 from tests.audit.forge import read_log, root, sign, write_log
 from tests.support.world import keys_of
 
@@ -60,7 +60,7 @@ def compare(logs: Logs) -> Pairing:
             read = parse_note(folder.note()).checkpoint
             epoch, number = epoch_of_origin(read.origin), own_number(folder, read.size)
             sides.append(Side(agency=agency, number=number, folder=folder, size=read.size, epoch=epoch))
-    return pairing.compare(sides, {})
+    return pairs.compare(sides, {})
 
 
 def about(rows: list[OneSided], one: str = IMMD, other: str = NHRC) -> list[tuple[str, int, str, str]]:

@@ -1,4 +1,4 @@
-"""Requests that race for one witness's file: ``python -m tests.audit.witness.racing FILE SEED COUNT with|without``.
+"""Requests that race for one witness's file: ``python -m tests.audit.witness.race FILE SEED COUNT with|without``.
 
 Each process has three threads; each thread asks for a random longer checkpoint of the log, or of a branch of it, from
 the size it believes the witness to hold. Cosignatures are printed as ``time size root``; the time is the machine's
@@ -21,7 +21,7 @@ from audit.note.cosignature import parse_lines
 from audit.witness.request import parse_request
 from audit.witness.witness import Witness, WitnessRefusal
 from keys.errors import UnavailableError
-from tests.audit.witness.witnessing import GrowingLog, make_witness
+from tests.audit.witness.witness_world import GrowingLog, make_witness
 
 THREADS = 3
 SIZE, FORK_AT = 4000, 40

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.hpke import (
 from keys import suites
 from keys.errors import RefusedError
 from keys.identity import DIGEST_BYTES, Usage, short
-from keys.signing import KeyRecord, PublicKey, check_place
+from keys.signer import KeyRecord, PublicKey, check_place
 
 CONTENT_KEY_BYTES = 32
 WRAP_BYTES = 1168  # enc 1,088 + 32, ciphertext 32 + 16

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import counting
-from keys import sealing
+from keys import seal as sealing
 from keys.errors import RefusedError
 from keys.identity import Usage
-from keys.sealing import (
+from keys.seal import (
     BUCKET_BYTES,
     MAX_PADDED_BYTES,
     WRAP_BYTES,
@@ -29,7 +29,7 @@ from keys.sealing import (
     wrap,
     wrap_info,
 )
-from keys.signing import Ed25519Signer, KeyRecord, record_of
+from keys.signer import Ed25519Signer, KeyRecord, record_of
 from tests.keys import cobblestone
 from tests.keys.world import refused
 
