@@ -25,7 +25,7 @@ class Reading:
 
     now_us: int  # microseconds UTC, for the group's entries
     stepped_us: int = 0  # how far it has jumped since the reading before; told once
-    held: str = ""  # why nothing may be signed
+    doubt: str = ""  # why nothing may be signed
 
 
 class NodeClock:
@@ -80,7 +80,7 @@ class NodeClock:
         self._line, self._waiting = (wall, monotonic), False
         hour = self._hour(wall, monotonic)
         if hour is not None and abs(wall - hour) > MAX_STEP_US and not self._trusted:  # 2
-            return Reading(wall, held=f"this machine's clock differs by {_told(wall - hour)} from the other members'")
+            return Reading(wall, doubt=f"this machine's clock differs by {_told(wall - hour)} from the other members'")
         return Reading(wall)
 
     def _stepped(self, wall: int, expected: int, monotonic: int) -> Reading:

@@ -38,7 +38,7 @@ def close_epoch(node: Node, shown: Iterable[tuple[str, Checkpoint]]) -> str:
             root = node.log.root(checkpoint.size) if checkpoint.size <= own.size else b""
             check_answer(peer, checkpoint, own, root)
     node.open()
-    node.writer.release()
+    node.writer.resume()
     if closed_at(node.reads) is None:
         return node.writer.run(lambda work: _close(work, node.witnessed[1]), lambda _, group: group.note)
     # It was cut off between the entry and whoever was to see it. The start has brought the lock up to this very end.

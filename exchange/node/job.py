@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from exchange.acts.unit_of_work import UnitOfWork
 from keys.errors import RefusedError, UnavailableError
 
-SUSPENDED_SECONDS = 5.0  # so soon a held node may have been let go
+SUSPENDED_SECONDS = 5.0  # so soon a suspended node may have been let go
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -39,15 +39,15 @@ def act_freely(job: Job[Any, Any], work: UnitOfWork) -> RefusedError | Unavailab
     return None
 
 
-def act_in_savepoint(job: Job[Any, Any], work: UnitOfWork, held: str) -> None:
+def act_in_savepoint(job: Job[Any, Any], work: UnitOfWork, suspended: str) -> None:
     """Run one act in a savepoint: what it leaves when it is refused is undone."""
     job.error = None
     mark = work.log.mark()
     try:
         with work.rows.savepoint():
             job.value = job.act(work)
-            if held and work.log.mark() > mark:
-                raise UnavailableError(f"this node signs nothing now: {held}", SUSPENDED_SECONDS)
+            if suspended and work.log.mark() > mark:
+                raise UnavailableError(f"this node signs nothing now: {suspended}", SUSPENDED_SECONDS)
     except (RefusedError, UnavailableError) as refusal:
         work.log.undo(mark)
         job.error = refusal

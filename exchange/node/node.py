@@ -207,7 +207,7 @@ class Node:
 
     def open(self) -> None:
         """Answer questions; nothing is signed before ``begin``."""
-        self.writer.hold(NOT_ASKED)
+        self.writer.suspend(NOT_ASKED)
         self.writer.start()
         write_witnesses(self.paths.home, self.view.federation.roster, self.view.agency)
         export_forks(self.reads, self.paths.home)
@@ -222,11 +222,11 @@ class Node:
         """
         check_not_closed(self.store)
         self.vouching = Vouching(began=self.log.size)
-        self.writer.release()
+        self.writer.resume()
         try:
             self.writer.run(lambda work: self._enter_start(work, alone), _nothing)
         except UnavailableError:
-            self.writer.hold(NOT_ASKED)
+            self.writer.suspend(NOT_ASKED)
             raise
         erase_again(self.store, self.writer.run, self.lock, now_ms())
         self.begun = True
@@ -359,8 +359,8 @@ def write_unsigned(node: Node, act: Callable[[UnitOfWork], T]) -> T:
         UnavailableError: This machine's clock is in doubt.
     """
     reading = node.clock()
-    if reading.held:
-        raise UnavailableError(reading.held, 5)
+    if reading.doubt:
+        raise UnavailableError(reading.doubt, 5)
     stage = node.log.begin(reading.now_us)
     try:
         with node.store.transaction() as rows:

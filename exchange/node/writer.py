@@ -3,7 +3,7 @@
 The order is the promise (docs/log.md, "Writing order"): transaction, read back, lock, signature, answers. It commits
 what is queued; a group of two or more waits for those alone whose calls the event loop is taking at this moment. A
 refused act leaves nothing and does not spoil its neighbours. After any other error nothing is signed any more: the node
-stops and is verified again at its next start. As long as the writer is *held*, because no other member has told yet what
+stops and is verified again at its next start. As long as the writer is *suspended*, because no other member has told yet what
 it holds of this log or because the clock is in doubt, acts that would write an entry are turned away and the others go
 on: nothing new is signed.
 
@@ -127,7 +127,7 @@ class Writer:
     ) -> None:
         self._store, self._log, self._lock, self._signer = store, log, lock, signer
         self._clock, self._after_group = clock, after_group
-        self._hold, self._reading = "", Reading(0)
+        self._suspended, self._reading = "", Reading(0)
         self._stepped_us = 0  # a jump of the clock that has no entry yet
         self._jobs: deque[Job[Any, Any]] = deque()
         self._turn = threading.Lock()  # held while a group is on its way
@@ -155,18 +155,18 @@ class Writer:
                 self._whole(jobs)
         self._flush.shutdown()
 
-    def hold(self, why: str) -> None:
-        """Sign nothing new until ``release``; *why* is what everybody is told who would write."""
-        self._hold = why
+    def suspend(self, why: str) -> None:
+        """Sign nothing new until ``resume``; *why* is what everybody is told who would write."""
+        self._suspended = why
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Sign again."""
-        self._hold = ""
+        self._suspended = ""
 
     @property
-    def held(self) -> str:
+    def suspended(self) -> str:
         """Return why nothing new is signed; empty where it is."""
-        return self._hold or self._reading.held
+        return self._suspended or self._reading.doubt
 
     def fail(self, error: BaseException) -> None:
         """Stop signing: something after the signature went wrong, and only a new start verifies what stands."""
@@ -323,13 +323,13 @@ class Writer:
         everybody else's acts cost. Nothing was answered of the first run, and an act that tells somebody outside the
         transaction (the lock's list of what is erased) may do so twice.
         """
-        savepoints = bool(self.held) or self._careful > 0
+        savepoints = bool(self.suspended) or self._careful > 0
         self._careful = max(0, self._careful - 1)
         try:
             if not self._run_acts(flight, savepoints=savepoints):
                 self._careful = CAREFUL_GROUPS
                 self._run_acts(flight, savepoints=True)
-            self._stepped_us = 0 if not self._hold else self._stepped_us
+            self._stepped_us = 0 if not self._suspended else self._stepped_us
             failpoint("inside-transaction")
         except BaseException as error:
             self._undo(flight, error)
@@ -340,12 +340,12 @@ class Writer:
         transaction, stage, now_us = self._store.transaction(), flight.stage, self._reading.now_us
         rows = transaction.__enter__()
         flight.transaction = transaction
-        if self._stepped_us and not self._hold:
+        if self._stepped_us and not self._suspended:
             stage.add(Body(kind=Kind.CLOCK_STEPPED, count=abs(self._stepped_us)), now_us)
         work = UnitOfWork(rows, stage, now_us // 1000)
         for job in flight.jobs:
             if savepoints:
-                act_in_savepoint(job, work, self.held)
+                act_in_savepoint(job, work, self.suspended)
             elif (refusal := act_freely(job, work)) is not None:
                 self._undo(flight, refusal)
                 stage.undo(0)

@@ -119,7 +119,7 @@ class Sending:
             if self.error is not None:
                 raise self.error
             writer = self._node.writer
-            if self.stopping or writer.failure is not None or writer.held:  # a head is signed only by a node that may
+            if self.stopping or writer.failure is not None or writer.suspended:  # a head is a signature
                 return
             if time.monotonic() >= self._next_check:
                 self._check()

@@ -58,8 +58,8 @@ class LaneService:
             UnavailableError: We may sign no lane head now.
         """
         peer = caller().agency
-        if self._node.writer.held:
-            raise UnavailableError(f"this node signs nothing now: {self._node.writer.held}", SUSPENDED_SECONDS)
+        if self._node.writer.suspended:
+            raise UnavailableError(f"this node signs nothing now: {self._node.writer.suspended}", SUSPENDED_SECONDS)
         start = await _first(requests)  # 1
         stream = Sending(
             self._node,

@@ -232,8 +232,8 @@ class RunningNode:
         """Leave once the writer has failed: nobody must take this for a node that serves."""
         doubted = ""
         while (failure := self.node.writer.failure) is None:
-            if self._ready.is_set() and self.node.writer.held != doubted:
-                doubted = self.node.writer.held
+            if self._ready.is_set() and self.node.writer.suspended != doubted:
+                doubted = self.node.writer.suspended
                 self._log.alarm("clock-in-doubt" if doubted else "clock-agrees-again")
             await asyncio.sleep(WATCH_SECONDS)
         self._log.alarm("signs-nothing-more", kind=type(failure).__name__)

@@ -267,12 +267,12 @@ def test_what_a_refused_act_wrote_is_gone_whichever_way_its_group_is_run(tmp_pat
     assert_sound(tmp_path, BEFORE + 2)
 
 
-def test_a_held_node_answers_the_acts_that_write_nothing_in_the_same_group(tmp_path: Path) -> None:
+def test_a_suspended_node_answers_the_acts_that_write_nothing_in_the_same_group(tmp_path: Path) -> None:
     with Bench(tmp_path) as bench:
-        bench.writer.hold("nobody vouches")
+        bench.writer.suspend("nobody vouches")
         one, two, three = together(bench, heartbeat, lambda work: work.rows.size(), heartbeat)
         assert (type(one), two, type(three)) == (UnavailableError, BEFORE, UnavailableError)
-        bench.writer.release()
+        bench.writer.resume()
         assert bench.beat() == BEFORE
 
 

@@ -1,4 +1,4 @@
-"""A held writer: nothing new is signed, questions are answered; a jump of the clock is one entry. Rows 29 and 61."""
+"""A suspended writer: nothing new is signed, questions are answered; a jump of the clock is one entry. Rows 29 and 61."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def beat(work: UnitOfWork) -> int:
     return work.log.add(Body(kind=Kind.HEARTBEAT))
 
 
-def test_a_held_writer_turns_away_what_would_be_an_entry_and_answers_the_rest_row_61(tmp_path: Path) -> None:
+def test_a_suspended_writer_turns_away_what_would_be_an_entry_and_answers_the_rest_row_61(tmp_path: Path) -> None:
     desk = Clocked(tmp_path)
     size, note = desk.node.log.size, desk.node.note
-    desk.node.writer.hold("no other member has told")
+    desk.node.writer.suspend("no other member has told")
     with pytest.raises(UnavailableError, match="no other member has told"):
         desk.beat()
     assert desk.node.reads.meta("beaten") is None  # nothing of the act is left
     assert desk.node.writer.run(lambda work: 7, lambda value, group: (value, group.log.size)) == (7, size)
     assert (desk.node.log.size, desk.node.note) == (size, note)
-    desk.node.writer.release()
+    desk.node.writer.resume()
     assert desk.beat() == size  # control
     desk.close()
 
@@ -94,13 +94,13 @@ def test_a_clock_that_jumps_back_during_a_commit_brings_no_wrong_order_row_29(tm
 def test_a_jump_before_the_start_is_over_is_entered_when_it_is(tmp_path: Path) -> None:
     """Nothing may be signed yet, so the entry waits; it is not forgotten."""
     desk = Clocked(tmp_path)
-    desk.node.writer.hold("no other member has told")
+    desk.node.writer.suspend("no other member has told")
     desk.wall += DAY
     with pytest.raises(UnavailableError):
         desk.beat()
     assert desk.entries(Kind.CLOCK_STEPPED) == []
     desk.node.clock.trust()
-    desk.node.writer.release()
+    desk.node.writer.resume()
     desk.beat()
     assert len(desk.entries(Kind.CLOCK_STEPPED)) == 1
     desk.close()
