@@ -20,7 +20,7 @@ from bench.federation import ABSENT, READERS, Federation, bulletins
 from bench.setting import Setting
 from bench.spent import Rounds, spent
 from bench.table import Row
-from exchange.records import sealed_statement as envelope
+from exchange.records import sealed_statement
 from keys import seal
 from keys.seal import EncryptionKey
 from keys.suites import MLKEM768_KEY_BYTES
@@ -67,7 +67,7 @@ def x25519_alone() -> Iterator[None]:
         (seal, "_SUITE", Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)),
         (seal, "_hybrid", cache(_public)),
         (seal, "WRAP_BYTES", WRAP_BYTES),
-        (envelope, "WRAP_BYTES", WRAP_BYTES),
+        (sealed_statement, "WRAP_BYTES", WRAP_BYTES),
         (EncryptionKey, "from_seed", classmethod(_from_seed)),
     ]
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in changed]

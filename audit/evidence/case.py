@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import Entry, Kind, leaf_hash, parse_entry
 from audit.entry.grammar import ANSWERS
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.trust import Trust
 from audit.note.checkpoint import Checkpoint, parse_note
 from audit.note.epochs import epoch_of_origin
@@ -93,7 +93,7 @@ def prove(trust: Trust, name: str, data: bytes) -> Proven:
         RefusedError: The message begins with the member's name.
     """
     try:
-        proof = parse_proof(ef.read_text(name, data))
+        proof = parse_proof(file.read_text(name, data))
         if proof.extra is None:
             raise RefusedError("MALFORMED", "no entry in its extra line")
         member, key = trust.log_of(parse_note(proof.note).checkpoint.origin)
@@ -116,11 +116,13 @@ def prove(trust: Trust, name: str, data: bytes) -> Proven:
 
 def open_case(core: Mapping[str, bytes], trust: Trust) -> Case:
     """Begin with the one entry that the file is about: PUBLISHED at its sender's, RECEIVED at a recipient's."""
-    names = [name for name in (ef.PUBLISHED, ef.RECEIVED) if name in core]
+    names = [name for name in (file.PUBLISHED, file.RECEIVED) if name in core]
     if len(names) != 1:
-        raise RefusedError("MALFORMED", f"{len(names)} of {ef.PUBLISHED} and {ef.RECEIVED}; exactly one was expected")
+        raise RefusedError(
+            "MALFORMED", f"{len(names)} of {file.PUBLISHED} and {file.RECEIVED}; exactly one was expected"
+        )
     own = prove(trust, names[0], core[names[0]])
-    kind = Kind.PUBLISHED if names[0] == ef.PUBLISHED else Kind.RECEIVED
+    kind = Kind.PUBLISHED if names[0] == file.PUBLISHED else Kind.RECEIVED
     check_end(trust, names[0], own)
     if own.body.kind != kind:
         raise RefusedError("MALFORMED", f"{names[0]}: entry {own.entry.index} is no {kind.name}")
@@ -132,44 +134,44 @@ def open_case(core: Mapping[str, bytes], trust: Trust) -> Case:
 
 def add_dispatch(case: Case) -> str:
     """Verify the dispatch: the one that the entry names, signed by the sender, naming this bulletin."""
-    data = case.core.get(ef.DISPATCH)
+    data = case.core.get(file.DISPATCH)
     if data is None:
-        if ef.STATEMENT in case.core:
-            raise RefusedError("MALFORMED", f"{ef.DISPATCH}: missing, though the statement is there")
+        if file.STATEMENT in case.core:
+            raise RefusedError("MALFORMED", f"{file.DISPATCH}: missing, though the statement is there")
         return f"not kept any more; the log names it by its digest {short(case.own.body.dispatch_digest)}"
     signed = SignedPayload.decode(data)
     digest = dispatch_digest(signed.payload)
-    same(ef.DISPATCH, "digest", digest, case.own.body.dispatch_digest)
+    same(file.DISPATCH, "digest", digest, case.own.body.dispatch_digest)
     (key,) = dsse.verify(
         signed, "dispatch", lambda each: case.trust.operations_key(case.sender.agency, each, case.at_ms)
     )
     dispatch = parse_dispatch(signed.payload)
-    of_federation(ef.DISPATCH, dispatch.federation_id, case.trust)
-    same(ef.DISPATCH, "sender", dispatch.sender, case.sender.agency)
-    same(ef.DISPATCH, "bulletin", dispatch.bulletin_id, case.own.body.bulletin_id)
+    of_federation(file.DISPATCH, dispatch.federation_id, case.trust)
+    same(file.DISPATCH, "sender", dispatch.sender, case.sender.agency)
+    same(file.DISPATCH, "bulletin", dispatch.bulletin_id, case.own.body.bulletin_id)
     if case.sent:
-        same(ef.DISPATCH, "statement", dispatch.statement_digest, case.own.body.statement_digest)
+        same(file.DISPATCH, "statement", dispatch.statement_digest, case.own.body.statement_digest)
     elif case.own.member.agency not in dispatch.served:
-        raise RefusedError("NOT_FOR_US", f"{ef.DISPATCH}: {case.own.member.agency} is not among its recipients")
+        raise RefusedError("NOT_FOR_US", f"{file.DISPATCH}: {case.own.member.agency} is not among its recipients")
     case.dispatch = dispatch
     return f"signed by {case.sender.agency} with operations key {short(key.key_id)}"
 
 
 def add_statement(case: Case) -> str:
     """Verify the statement, if it is shown: the one that was dispatched, signed by exactly who the dispatch says."""
-    data = case.core.get(ef.STATEMENT)
+    data = case.core.get(file.STATEMENT)
     if data is None or case.dispatch is None:
         return "not shown in this file; the dispatch names it by its digest"
     signed = SignedPayload.decode(data)
     dispatch = case.dispatch
-    same(ef.STATEMENT, "digest", statement_digest(signed.payload), dispatch.statement_digest)
+    same(file.STATEMENT, "digest", statement_digest(signed.payload), dispatch.statement_digest)
     check_signers(signed, dispatch)
     signers = dispatch.signers
     people = {each.key_id: case.trust.person(dispatch.sender, each.key_id, case.at_ms) for each in signers}
     roles = ("statement", "release")[: len(signers)]
     dsse.verify_roles(signed, roles, lambda key_id: people[key_id].public if key_id in people else None)
     statement = parse_statement(signed.payload)
-    of_federation(ef.STATEMENT, statement.federation_id, case.trust)
+    of_federation(file.STATEMENT, statement.federation_id, case.trust)
     check_recipients(statement, dispatch)
     case.statement = statement
     case.signers = tuple((each.role, people[each.key_id]) for each in signers)
@@ -179,7 +181,7 @@ def add_statement(case: Case) -> str:
 def add_deliveries(case: Case) -> str:
     """Verify each delivery: in a lane of the sender's, of this dispatch, and the one that the log names."""
     found = []
-    for (agency, number), name in sorted(ef.numbered(case.core, ef.DELIVERIES).items()):
+    for (agency, number), name in sorted(file.numbered(case.core, file.DELIVERIES).items()):
         delivery = parse_delivery(case.core[name])
         same(name, "dispatch", delivery.dispatch_digest, case.own.body.dispatch_digest)
         of_federation(name, delivery.lane.federation_id, case.trust)
@@ -198,25 +200,25 @@ def add_deliveries(case: Case) -> str:
 
 def _add_lane_head(case: Case) -> str:
     """Verify the sender's signed lane head, and the deliveries that chain ours to it."""
-    if ef.LANE_HEAD not in case.core:
-        if ef.LANE_DELIVERIES in case.core:
-            raise RefusedError("MALFORMED", f"{ef.LANE_HEAD}: missing, though {ef.LANE_DELIVERIES} is there")
+    if file.LANE_HEAD not in case.core:
+        if file.LANE_DELIVERIES in case.core:
+            raise RefusedError("MALFORMED", f"{file.LANE_HEAD}: missing, though {file.LANE_DELIVERIES} is there")
         return ""
     if case.sent or len(case.answers) != 1:
-        raise RefusedError("MALFORMED", f"{ef.LANE_HEAD}: it belongs to one delivery of a recipient's file")
-    signed = SignedPayload.decode(case.core[ef.LANE_HEAD])
+        raise RefusedError("MALFORMED", f"{file.LANE_HEAD}: it belongs to one delivery of a recipient's file")
+    signed = SignedPayload.decode(case.core[file.LANE_HEAD])
     head = parse_lane_head(signed.payload)
     sender = case.sender.agency
     dsse.verify(signed, "lane-head", lambda key_id: case.trust.operations_key(sender, key_id, head.time_ms))
     last = case.answers[0].delivery
-    same(ef.LANE_HEAD, "lane", head.lane, last.lane)
-    later = ef.unpack_deliveries(case.core.get(ef.LANE_DELIVERIES, b""))
+    same(file.LANE_HEAD, "lane", head.lane, last.lane)
+    later = file.unpack_deliveries(case.core.get(file.LANE_DELIVERIES, b""))
     for data in later:
         step = parse_delivery(data)
         if (step.lane, step.sequence, step.previous) != (last.lane, last.sequence + 1, last.digest):
-            raise RefusedError("LANE_FORK", f"{ef.LANE_DELIVERIES}: number {step.sequence} does not follow on ours")
+            raise RefusedError("LANE_FORK", f"{file.LANE_DELIVERIES}: number {step.sequence} does not follow on ours")
         last = step
-    same(ef.LANE_HEAD, "delivery", (head.sequence, head.delivery_digest), (last.sequence, last.digest))
+    same(file.LANE_HEAD, "delivery", (head.sequence, head.delivery_digest), (last.sequence, last.digest))
     case.lane_steps = len(later)
     return f"; {sender}'s signed lane head covers it, {len(later)} later"
 
@@ -224,7 +226,7 @@ def _add_lane_head(case: Case) -> str:
 def add_log(case: Case) -> str:
     """Verify what else the holder's log says: QUEUED and RECEIPT_RECORDED of each delivery, EXPORTED, ERASED."""
     trust, own = case.trust, case.own
-    queued, recorded = ef.numbered(case.core, ef.QUEUED), ef.numbered(case.core, ef.ANSWERED)
+    queued, recorded = file.numbered(case.core, file.QUEUED), file.numbered(case.core, file.ANSWERED)
     places = {(each.agency, each.number) for each in case.answers}
     if (case.sent and set(queued) != places) or not set(recorded) <= set(queued) or (not case.sent and queued):
         raise RefusedError("MALFORMED", "proofs/: each delivery of a sender's file has its QUEUED, and no other has")
@@ -242,8 +244,8 @@ def add_log(case: Case) -> str:
             AnswerProof(agency=each.agency, number=each.number, delivery=each.delivery, queued=row, recorded=done)
         )
     case.answers = tuple(answers)
-    if ef.ERASED in case.core:
-        case.erased = own_entry(case, ef.ERASED, Kind.ERASED, own)
+    if file.ERASED in case.core:
+        case.erased = own_entry(case, file.ERASED, Kind.ERASED, own)
     count = sum(name.startswith("proofs/") and name.endswith(".tlog-proof") for name in case.core)
     rows = [each for answer in answers for each in (answer.queued, answer.recorded) if each is not None]
     later = sorted(
@@ -255,11 +257,11 @@ def add_log(case: Case) -> str:
 
 def add_receipts(case: Case) -> str:
     """Verify each recipient's own entry: in its log, of this delivery, made by opening it where it says RECEIVED."""
-    receipts = ef.numbered(case.core, ef.RECEIPTS)
+    receipts = file.numbered(case.core, file.RECEIPTS)
     if not case.sent:
         if receipts:
             raise RefusedError("MALFORMED", "receipts/: a recipient's file has its own entry instead")
-        _check_opening(ef.RECEIVED, case, case.own, case.answers[0].delivery)
+        _check_opening(file.RECEIVED, case, case.own, case.answers[0].delivery)
         return f"{case.own.member.agency}'s own log says RECEIVED" + _opened(case)
     if set(receipts) != {(each.agency, each.number) for each in case.answers if each.recorded}:
         raise RefusedError("MALFORMED", "receipts/: one for each RECEIPT_RECORDED was expected")

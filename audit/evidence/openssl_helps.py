@@ -9,7 +9,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.case import Case
 from audit.evidence.trust import Trust
 from audit.note.checkpoint import parse_note
@@ -42,8 +42,8 @@ def make_helps(case: Case) -> dict[str, bytes]:
         members[f"check/{each.about}.message"] = each.message
         members[f"check/{each.name}.sig"] = each.signature[:64]
         rows.append(f"{each.name} {each.about} {each.key_name}\n")
-    if ef.DISPATCH in case.core:
-        members["check/dispatch.payload"] = SignedPayload.decode(case.core[ef.DISPATCH]).payload
+    if file.DISPATCH in case.core:
+        members["check/dispatch.payload"] = SignedPayload.decode(case.core[file.DISPATCH]).payload
     members[LIST] = "".join(sorted(set(rows))).encode()
     return members
 
@@ -63,18 +63,18 @@ def _signatures(case: Case) -> Iterator[_Signed]:
     trust, sender = case.trust, case.sender.agency
     yield from _rosters(case)
     for name in sorted(case.core):
-        if match := ef.MANIFESTS.fullmatch(name):
+        if match := file.MANIFESTS.fullmatch(name):
             root, label = trust.member(match[1]).root_key.public_key, f"manifest-{match[1]}-{match[2]}"
             for frame, signature in _frames(case.core[name]):
                 yield _Signed(label, label, f"root-{match[1]}", root, frame, signature)
-    for name, label in ((ef.DISPATCH, "dispatch"), (ef.LANE_HEAD, "lane-head")):
+    for name, label in ((file.DISPATCH, "dispatch"), (file.LANE_HEAD, "lane-head")):
         if name in case.core:
             key_id = SignedPayload.decode(case.core[name]).signatures[0].key_id
             key = _any_operations_key(trust, sender, key_id)
             for frame, signature in _frames(case.core[name]):
                 yield _Signed(label, label, f"operations-{key_id[:4].hex()}", key, frame, signature)
-    if ef.STATEMENT in case.core:
-        frames = sorted(_typed(case.core[ef.STATEMENT]), reverse=True)  # statement before release, as the signers
+    if file.STATEMENT in case.core:
+        frames = sorted(_typed(case.core[file.STATEMENT]), reverse=True)  # statement before release, as the signers
         for (_, person), (label, frame, signature) in zip(case.signers, frames, strict=True):
             yield _Signed(label, label, f"person-{person.id}", person.public.public_key, frame, signature)
     seen: set[str] = set()
@@ -83,7 +83,7 @@ def _signatures(case: Case) -> Iterator[_Signed]:
 
 
 def _rosters(case: Case) -> Iterator[_Signed]:
-    for number, (data, roster) in enumerate(zip(ef.rosters_of(case.core), case.trust.rosters, strict=True)):
+    for number, (data, roster) in enumerate(zip(file.rosters_of(case.core), case.trust.rosters, strict=True)):
         before = case.trust.rosters[number - 1] if number else roster
         roots = {each.key_id: each for each in (*before.roots, *roster.roots)}
         label = f"roster-{roster.version}"

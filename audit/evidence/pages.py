@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.openssl_helps import make_helps, proof_names
 from audit.evidence.steps import Examination, examine
 from audit.evidence.story import tell
@@ -32,11 +32,11 @@ def make_pages(core: Mapping[str, bytes]) -> dict[str, bytes]:
         step = found.refuted
         raise RefusedError("DAMAGED", f"nothing is proved: {step.name}: {step.detail}" if step else "nothing is proved")
     members = make_helps(found.case)
-    members[ef.REPORT] = _report(found)
-    members[ef.PAGE] = _page(core, found)
-    members[ef.HOWTO] = _howto(core, found)
-    members[ef.SCRIPT] = template("check.sh").encode()
-    members[ef.EDITION] = f"{edition()}\n".encode()
+    members[file.REPORT] = _report(found)
+    members[file.PAGE] = _page(core, found)
+    members[file.HOWTO] = _howto(core, found)
+    members[file.SCRIPT] = template("check.sh").encode()
+    members[file.EDITION] = f"{edition()}\n".encode()
     return members
 
 
@@ -72,4 +72,4 @@ def _page(core: Mapping[str, bytes], found: Examination) -> bytes:
 
 
 def _howto(core: Mapping[str, bytes], found: Examination) -> bytes:
-    return render_page("howto.txt", story=tell(found), proofs=proof_names(core), core=core, ef=ef)
+    return render_page("howto.txt", story=tell(found), proofs=proof_names(core), core=core, ef=file)

@@ -9,8 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from audit.entry.names import instant
-from audit.evidence import case as ec
-from audit.evidence import file as ef
+from audit.evidence import file
+from audit.evidence.case import (
+    Case,
+    add_deliveries,
+    add_dispatch,
+    add_log,
+    add_receipts,
+    add_statement,
+    agency_of,
+    open_case,
+)
 from audit.evidence.export import add_export, log_head_detail, stamped_note
 from audit.evidence.trust import Trust, check_given, read_trust
 from audit.record.disclosure import parse_disclosure, verify_disclosure
@@ -41,7 +50,7 @@ class Examination:
     """What was found, step by step, and the case as far as it was proved."""
 
     steps: list[Step] = field(default_factory=list)
-    case: ec.Case | None = None
+    case: Case | None = None
 
     @property
     def refuted(self) -> Step | None:
@@ -65,19 +74,19 @@ def examine(
         return found
 
     def opened() -> str:
-        found.case = ec.open_case(core, trust[0])
-        return ec.add_dispatch(found.case)
+        found.case = open_case(core, trust[0])
+        return add_dispatch(found.case)
 
     take(found, 3, opened)
     case = found.case
     if case is None:
         return found
     acts: tuple[Callable[[], str], ...] = (
-        lambda: ec.add_statement(case) + _fields(case),
-        lambda: ec.add_deliveries(case),
-        lambda: ec.add_log(case),
+        lambda: add_statement(case) + _fields(case),
+        lambda: add_deliveries(case),
+        lambda: add_log(case),
         lambda: _witnesses(case),
-        lambda: ec.add_receipts(case),
+        lambda: add_receipts(case),
         lambda: _time(case, authority),
         lambda: add_export(case),
         lambda: _text(case, render),
@@ -105,8 +114,8 @@ def step(number: int, result: str, detail: str) -> Step:
 
 
 def _roster(core: Mapping[str, bytes], given: SignedPayload | None, made: list[Trust]) -> str:
-    manifests = {name: data for name, data in core.items() if ef.MANIFESTS.fullmatch(name)}
-    trust = read_trust(ef.rosters_of(core), manifests)
+    manifests = {name: data for name, data in core.items() if file.MANIFESTS.fullmatch(name)}
+    trust = read_trust(file.rosters_of(core), manifests)
     count = f"{len(trust.rosters)} roster{'s' * (len(trust.rosters) > 1)}, {len(manifests)} manifests"
     try:
         which = check_given(trust, given) if given is not None else ""
@@ -122,28 +131,28 @@ def _roster(core: Mapping[str, bytes], given: SignedPayload | None, made: list[T
     return f"{count}; the chain holds {which}"
 
 
-def _fields(case: ec.Case) -> str:
+def _fields(case: Case) -> str:
     """Verify the fields that are shown while the rest stays shut."""
-    if ef.FIELDS not in case.core:
+    if file.FIELDS not in case.core:
         return ""
-    file = parse_disclosure(ef.read_text(ef.FIELDS, case.core[ef.FIELDS]))
+    disclosed = parse_disclosure(file.read_text(file.FIELDS, case.core[file.FIELDS]))
     _, key = case.trust.log_of(case.own.checkpoint.origin)
-    shown = verify_disclosure(file, key)
+    shown = verify_disclosure(disclosed, key)
     if shown.body != case.own.body or shown.index != case.own.entry.index:
-        raise RefusedError("DAMAGED", f"{ef.FIELDS}: it is of entry {shown.index}, not of {case.own.entry.index}")
+        raise RefusedError("DAMAGED", f"{file.FIELDS}: it is of entry {shown.index}, not of {case.own.entry.index}")
     case.fields = tuple((each.field, each.value) for each in shown.fields)
     return f"; the log commits to the fields shown: {', '.join(name for name, _ in case.fields)}"
 
 
-def _witnesses(case: ec.Case) -> str:
-    own, policy = case.own, case.trust.policy(ec.agency_of(case))
+def _witnesses(case: Case) -> str:
+    own, policy = case.own, case.trust.policy(agency_of(case))
     told = f"{len(own.witnessed.names)} of {len(policy.witnesses)} have cosigned size {own.checkpoint.size}"
     if not own.witnessed.reached:
         raise OpenError(f"{told}, {policy.quorum} are needed")
     return f"{told}, {policy.quorum} were needed: {', '.join(own.witnessed.names)}"
 
 
-def _time(case: ec.Case, authority: "Sequence[Certificate] | None") -> str:
+def _time(case: Case, authority: "Sequence[Certificate] | None") -> str:
     """Return between which times the entry was made."""
     own = case.own
     lower, median = log_head_detail(case), own.witnessed.median_s
@@ -153,29 +162,29 @@ def _time(case: ec.Case, authority: "Sequence[Certificate] | None") -> str:
         if own.entry.time_us > (median + CLOCK_S) * 1_000_000:
             raise RefusedError("CLOCK_DIFFERS", f"the entry is dated after its cosignatures, {instant(median * 10**6)}")
         told.append(f"not after {instant(median * 1_000_000)}, the middle of the witnesses' times")
-    if ef.STAMP in case.core or ef.STAMPED in case.core:
+    if file.STAMP in case.core or file.STAMPED in case.core:
         note = stamped_note(case)
         if authority is None:
-            told.append(f"{ef.STAMP} is unread: --tsa-ca says whom you trust to tell the time")
+            told.append(f"{file.STAMP} is unread: --tsa-ca says whom you trust to tell the time")
             raise OpenError(", ".join(told))
-        stamped = verify_token(case.core[ef.STAMP], note, authority, ef.STAMP)
+        stamped = verify_token(case.core[file.STAMP], note, authority, file.STAMP)
         if own.entry.time_us > stamped.time_us + CLOCK_S * 1_000_000:
             raise RefusedError("CLOCK_DIFFERS", f"the entry is dated after its time stamp, {instant(stamped.time_us)}")
         told.append(f"not after {instant(stamped.time_us)}, as {stamped.authority} stamped it")
     return ", ".join(told)
 
 
-def _text(case: ec.Case, render: Render | None) -> str:
+def _text(case: Case, render: Render | None) -> str:
     """Compare the words for people with what was signed."""
-    shown = ef.TEXT in case.core
+    shown = file.TEXT in case.core
     if case.statement is None and not case.fields:
         if shown:
-            raise RefusedError("MALFORMED", f"{ef.TEXT}: it stands there without statement or fields")
+            raise RefusedError("MALFORMED", f"{file.TEXT}: it stands there without statement or fields")
         return "no text, because nothing of the statement is shown"
     if not shown:
-        raise RefusedError("MALFORMED", f"{ef.TEXT}: missing beside what it words")
+        raise RefusedError("MALFORMED", f"{file.TEXT}: missing beside what it words")
     if render is None:
-        raise OpenError(f"{ef.TEXT} words what was signed for people; exchange audit verify compares the two")
-    if render(case.core).encode() != case.core[ef.TEXT]:
-        raise RefusedError("DAMAGED", f"{ef.TEXT}: it is not what was signed")
-    return f"{ef.TEXT} words what was signed, to the letter"
+        raise OpenError(f"{file.TEXT} words what was signed for people; exchange audit verify compares the two")
+    if render(case.core).encode() != case.core[file.TEXT]:
+        raise RefusedError("DAMAGED", f"{file.TEXT}: it is not what was signed")
+    return f"{file.TEXT} words what was signed, to the letter"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from audit.entry.entry import Kind, Outcome
 from audit.entry.names import instant
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.case import AnswerProof, Case, Proven
 from audit.evidence.steps import Examination
 from audit.record.dispatch import AbsentReason, SignerRole
@@ -86,7 +86,7 @@ def tell(found: Examination) -> Story:
         ),
         text=_text(case),
         fields=tuple(name for name, _ in case.fields),
-        purpose=safe_text(ef.read_text(ef.PURPOSE, case.core[ef.PURPOSE]), None, lines=True),
+        purpose=safe_text(file.read_text(file.PURPOSE, case.core[file.PURPOSE]), None, lines=True),
         roster=f"roster {case.trust.newest.version}, SHA-256 digest {case.trust.digests[-1].hex()}",
         roster_words=" ".join(words(case.trust.digests[-1])),
         digests=tuple(_digests(case)),
@@ -213,7 +213,7 @@ def _times(case: Case) -> list[Row]:
     before: list[Row] = []
     head = case.statement.log_head if case.statement is not None else None
     if head is not None:
-        sure = "proved: the log that he had seen is part of this one" if ef.LOG_HEAD in case.core else "as he signed"
+        sure = "proved: the log that he had seen is part of this one" if file.LOG_HEAD in case.core else "as he signed"
         before.append(
             Row(
                 head="Not before",
@@ -224,9 +224,9 @@ def _times(case: Case) -> list[Row]:
 
 
 def _text(case: Case) -> str | None:
-    if ef.TEXT not in case.core:
+    if file.TEXT not in case.core:
         return None
-    text = ef.read_text(ef.TEXT, case.core[ef.TEXT])
+    text = file.read_text(file.TEXT, case.core[file.TEXT])
     return "\n".join(safe_text(line, None) for line in text.split("\n"))
 
 

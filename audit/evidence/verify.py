@@ -9,7 +9,7 @@ member is judged: by a signature, by a proof, or by being made again from those 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.pages import make_pages
 from audit.evidence.steps import NAMES, Examination, OpenError, Render, examine, step, take
 from audit.evidence.zip import read_archive
@@ -41,12 +41,12 @@ def verify_evidence(
     found = Examination()
     try:
         members = read_archive(data)
-        ef.check_sums(members)
+        file.check_sums(members)
     except RefusedError as error:
         found.steps.append(step(1, REFUTED, str(error)))
         return report_of(found)
-    found.steps.append(step(1, OK, f"{len(members)} members, each the one that {ef.SUMS} names"))
-    examine(ef.core_of(members), given=given, render=render, found=found, authority=authority)
+    found.steps.append(step(1, OK, f"{len(members)} members, each the one that {file.SUMS} names"))
+    examine(file.core_of(members), given=given, render=render, found=found, authority=authority)
     take(found, 12, lambda: _compare_pages(members))
     return report_of(found)
 
@@ -92,16 +92,16 @@ def _verdict(found: Examination, steps: tuple[Step, ...]) -> str:
 
 def _compare_pages(members: Mapping[str, bytes]) -> str:
     """Make every page and help again from the core, and compare."""
-    core = ef.core_of(members)
+    core = file.core_of(members)
     pages = make_pages(core)
-    for name in sorted({*members, *pages} - {*core, ef.SUMS}):
+    for name in sorted({*members, *pages} - {*core, file.SUMS}):
         if name not in pages:
             raise RefusedError("MALFORMED", f"{name}: no member of this name belongs here")
         if name not in members:
             raise RefusedError("DAMAGED", f"{name}: missing")
-    other = members[ef.EDITION] != pages[ef.EDITION]
+    other = members[file.EDITION] != pages[file.EDITION]
     for name in sorted(pages):
-        if members[name] != pages[name] and not (other and name in ef.WORDED):
+        if members[name] != pages[name] and not (other and name in file.WORDED):
             raise RefusedError("DAMAGED", f"{name}: not what this program makes of the proven members")
     if other:
         raise OpenError(

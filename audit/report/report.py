@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from audit.entry.names import instant
 from audit.note.checkpoint import parse_note
-from audit.report import svg as drawing
+from audit.report import svg
 from audit.report.pages import content_policy, render_page, template
 from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Peer, Survey, median_bin, survey
 from audit.tiles.tile_names import WITNESSED
@@ -130,9 +130,9 @@ def _charts(found: Survey, covered: Coverage | None, members: Mapping[int, str])
     titles = [_column_title(found, i) for i in range(SLOTS)]
     peers = sorted(found.peers.items(), key=lambda each: -(each[1].queued + each[1].received))[:MAX_ROWS]
     return Charts(
-        legend=tuple((name, drawing.COLOURS[name]) for name in (*GROUPS, OTHER)),
-        activity=drawing.columns(found.columns, _when(found.first_us), _when(found.last_us), titles),
-        peers=drawing.bars([(_name(members, n), _peer_parts(peer)) for n, peer in peers]),
+        legend=tuple((name, svg.COLOURS[name]) for name in (*GROUPS, OTHER)),
+        activity=svg.columns(found.columns, _when(found.first_us), _when(found.last_us), titles),
+        peers=svg.bars([(_name(members, n), _peer_parts(peer)) for n, peer in peers]),
         peer_rows=tuple(
             (
                 _name(members, number),
@@ -146,11 +146,9 @@ def _charts(found: Survey, covered: Coverage | None, members: Mapping[int, str])
             )
             for number, peer in peers
         ),
-        latency=drawing.histogram(
-            [_bin_name(i) for i in range(len(BINS_MS) + 1)], found.latencies, drawing.COLOURS["sent"]
-        ),
-        refusals=drawing.bars(
-            [(name, [("refusals", n, drawing.COLOURS["refused"])]) for name, n in found.refusals.most_common(MAX_ROWS)]
+        latency=svg.histogram([_bin_name(i) for i in range(len(BINS_MS) + 1)], found.latencies, svg.COLOURS["sent"]),
+        refusals=svg.bars(
+            [(name, [("refusals", n, svg.COLOURS["refused"])]) for name, n in found.refusals.most_common(MAX_ROWS)]
         ),
         witnesses=_witness_strip(found, covered),
         witness_rows=_witness_rows(covered),
@@ -166,9 +164,9 @@ def _charts(found: Survey, covered: Coverage | None, members: Mapping[int, str])
 
 def _peer_parts(peer: Peer) -> list[tuple[str, int, str]]:
     return [
-        ("sent and answered", min(peer.queued, peer.answered), drawing.COLOURS["sent"]),
-        ("sent, not answered", peer.unanswered, drawing.COLOURS["refused"]),
-        ("received", peer.received, drawing.COLOURS["received"]),
+        ("sent and answered", min(peer.queued, peer.answered), svg.COLOURS["sent"]),
+        ("sent, not answered", peer.unanswered, svg.COLOURS["refused"]),
+        ("received", peer.received, svg.COLOURS["received"]),
     ]
 
 
@@ -178,11 +176,11 @@ def _witness_strip(found: Survey, covered: Coverage | None) -> str:
     told = (
         f"entries 0 to {covered.size - 1:,}: cosigned" if covered is not None and covered.size else "none is cosigned"
     )
-    spans = [(0.0, reached, drawing.COLOURS["received"], told)] if reached else []
+    spans = [(0.0, reached, svg.COLOURS["received"], told)] if reached else []
     if reached < 1:
         waiting = found.size - (covered.size if covered is not None else 0)
         spans.append((reached, 1.0, "#e0a63a", f"{waiting:,} entries wait for the witnesses"))
-    return drawing.strip(spans, (), ("entry 0", f"entry {found.size - 1:,}"))
+    return svg.strip(spans, (), ("entry 0", f"entry {found.size - 1:,}"))
 
 
 def _witness_rows(covered: Coverage | None) -> tuple[tuple[str, str], ...]:
@@ -199,9 +197,9 @@ def _time_strip(found: Survey) -> str:
         return (time_us - found.first_us) / span
 
     silent = [(at(a), at(b), "#e0a63a", f"silent {_span(b - a)} before entry {i:,}") for i, a, b in found.gaps]
-    marks = [(at(t), drawing.COLOURS["refused"], f"{kind} at entry {i:,}, {_when(t)}") for i, t, kind in found.scars]
-    spans = [(0.0, 1.0, drawing.COLOURS["receipts"], "the log was written"), *silent]
-    return drawing.strip(spans, marks, (_when(found.first_us), _when(found.last_us)))
+    marks = [(at(t), svg.COLOURS["refused"], f"{kind} at entry {i:,}, {_when(t)}") for i, t, kind in found.scars]
+    spans = [(0.0, 1.0, svg.COLOURS["receipts"], "the log was written"), *silent]
+    return svg.strip(spans, marks, (_when(found.first_us), _when(found.last_us)))
 
 
 def _column_title(found: Survey, column: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from audit.entry.entry import Body, Kind
 from audit.log.lock import Lock
 from audit.record.statement import parse_read
-from exchange.acts import retention_rules as retention
+from exchange.acts import retention_rules
 from exchange.acts.retention_rules import day_of, is_due
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.store.rows import StoredBulletin
@@ -144,7 +144,7 @@ def erase_due(
     while True:
         go_on()
         due, following = due_after(
-            store.reads(), after, retention.day_of(now_ms), lock.is_erased, everything=everything
+            store.reads(), after, retention_rules.day_of(now_ms), lock.is_erased, everything=everything
         )
         if due:
             act = partial(erase, wanted=due, was_erased=lock.is_erased, remember=lock.remember_erased)

@@ -18,7 +18,7 @@ from typing import Protocol
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import HEAD_LENGTH
 from audit.entry.kinds import Kind
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.note.checkpoint import Checkpoint, SignatureLine, VerifierKey, parse_note, verify_note
 from audit.note.cosignature import verify_cosignature
 from audit.note.epochs import end_before
@@ -132,7 +132,7 @@ class LogProofs:
         if parse_note(note).checkpoint.origin != self.origin:
             return {}
         proof = format_proof(index, self._tree(size).inclusion(index, size), note, self.entry(index)).encode()
-        return {ef.STAMP: (self._stamps / f"{size}.tsr").read_bytes(), ef.STAMPED: proof}
+        return {file.STAMP: (self._stamps / f"{size}.tsr").read_bytes(), file.STAMPED: proof}
 
     def extends(self, size: int, index: int) -> bytes | None:
         """Return the proof that the checkpoint over entry *index* extends the log of *size*, one hash a line."""

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from audit.entry.body import parse_body
 from audit.entry.entry import HEAD_LENGTH
 from audit.entry.kinds import Kind
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.pages import make_pages
 from audit.evidence.zip import write_archive
 from audit.note.checkpoint import parse_note
@@ -94,8 +94,8 @@ def gather(
         UnavailableError: A part of it is not published yet; a running node does so within a second.
         IntegrityError: Database and log contradict each other.
     """
-    if not 0 < len(purpose) <= ef.MAX_PURPOSE:
-        raise RefusedError("MALFORMED", f"a purpose of {len(purpose)} characters, 1 to {ef.MAX_PURPOSE} are allowed")
+    if not 0 < len(purpose) <= file.MAX_PURPOSE:
+        raise RefusedError("MALFORMED", f"a purpose of {len(purpose)} characters, 1 to {file.MAX_PURPOSE} are allowed")
     epoch, index = epoch_of(held.entry_index), index_of(held.entry_index)
     if gone := logs.missing(epoch, index):
         raise RefusedError("NO_SUCH_BULLETIN", f"{gone}. {_others(reads, held)}")
@@ -105,17 +105,17 @@ def gather(
         raise IntegrityError(f"entry {index} is of another bulletin than the database says")
     sent = body.kind == Kind.PUBLISHED
     core = {
-        ef.PURPOSE: purpose.encode(),
-        (ef.PUBLISHED if sent else ef.RECEIVED): proofs.prove(index),
+        file.PURPOSE: purpose.encode(),
+        (file.PUBLISHED if sent else file.RECEIVED): proofs.prove(index),
         **{f"rosters/{each.version}.signed": each.signed for each in reads.records() if each.kind == RecordKind.ROSTER},
     }
     content = reads.content(held.entry_index)
     if content is not None and content.dispatch:
-        core[ef.DISPATCH] = content.dispatch
+        core[file.DISPATCH] = content.dispatch
     left: list[str] = []
     core |= _sent(reads, logs, held, left) if sent else _received(reads, held)
     if held.erased and (erased := _erased(logs, epoch, index)) is not None:
-        core[ef.ERASED] = erased
+        core[file.ERASED] = erased
     if shown is not None:
         core |= _content(logs, epoch, index, shown)
     core |= proofs.stamped(index)
@@ -134,7 +134,7 @@ def _others(reads: Reads, held: StoredBulletin) -> str:
 def evidence_file(core: Mapping[str, bytes]) -> bytes:
     """Return the whole file: the proven members, what is made from them, and the digests of all."""
     members = {**core, **make_pages(core)}
-    members[ef.SUMS] = ef.sums(members)
+    members[file.SUMS] = file.sums(members)
     return write_archive(members)
 
 
@@ -144,10 +144,10 @@ def word_core(core: Mapping[str, bytes]) -> str:
     Raises:
         RefusedError: MALFORMED.
     """
-    if ef.STATEMENT in core:
-        return _word_statement(SignedPayload.decode(core[ef.STATEMENT]).payload)
-    file = parse_disclosure(ef.read_text(ef.FIELDS, core[ef.FIELDS]))
-    return "".join(f"{line}\n" for each in file.disclosure.fields for line in _word_field(each.field, each.value))
+    if file.STATEMENT in core:
+        return _word_statement(SignedPayload.decode(core[file.STATEMENT]).payload)
+    disclosed = parse_disclosure(file.read_text(file.FIELDS, core[file.FIELDS]))
+    return "".join(f"{line}\n" for each in disclosed.disclosure.fields for line in _word_field(each.field, each.value))
 
 
 def _word_statement(payload: bytes) -> str:
@@ -265,16 +265,16 @@ def _received(reads: Reads, held: StoredBulletin) -> dict[str, bytes]:
     lane, row = _inbound(reads, held)
     recipient = parse_delivery(row.delivery).lane.recipient
     members = {f"deliveries/{recipient}-1.bin": row.delivery}
-    later = reads.inbound_after(lane.row, row.sequence, ef.MAX_SEQUENCE_GAP)
+    later = reads.inbound_after(lane.row, row.sequence, file.MAX_SEQUENCE_GAP)
     head = parse_lane_head(SignedPayload.decode(lane.head).payload) if lane.head else None
     if head is None:
         return members
     upto = [each for each in later if each.sequence <= head.sequence]
     last = upto[-1] if upto else row
     if (head.sequence, head.delivery_digest) == (last.sequence, last.digest):
-        members[ef.LANE_HEAD] = lane.head
+        members[file.LANE_HEAD] = lane.head
         if upto:
-            members[ef.LANE_DELIVERIES] = ef.pack_deliveries([each.delivery for each in upto])
+            members[file.LANE_DELIVERIES] = file.pack_deliveries([each.delivery for each in upto])
     return members
 
 
@@ -292,22 +292,22 @@ def _inbound(reads: Reads, held: StoredBulletin) -> tuple[LaneState, InboundRow]
 def _content(logs: EpochLogs, epoch: int, index: int, shown: Shown) -> dict[str, bytes]:
     proofs = logs.of(epoch)
     members = {
-        ef.EXPORTED: logs.newest.prove(shown.exported_index),
-        ef.REQUEST: shown.request.encode(),
-        ef.BLIND: shown.blind,
+        file.EXPORTED: logs.newest.prove(shown.exported_index),
+        file.REQUEST: shown.request.encode(),
+        file.BLIND: shown.blind,
     }
     statement = parse_statement(shown.statement.payload)
     if shown.fields:
         opened = open_fields(statement.salt, statement.bulletin, shown.fields)
-        members[ef.FIELDS] = format_disclosure(opened, proofs.prove(index).decode()).encode()
-        return members | {ef.TEXT: word_core(members).encode()}
-    members[ef.STATEMENT] = shown.statement.encode()
-    members[ef.TEXT] = word_core(members).encode()
+        members[file.FIELDS] = format_disclosure(opened, proofs.prove(index).decode()).encode()
+        return members | {file.TEXT: word_core(members).encode()}
+    members[file.STATEMENT] = shown.statement.encode()
+    members[file.TEXT] = word_core(members).encode()
     head = statement.log_head
     if head is not None and head.origin == proofs.origin:
         extends = proofs.extends(head.size, index)
         if extends is not None:
-            members[ef.LOG_HEAD] = extends
+            members[file.LOG_HEAD] = extends
     return members
 
 
@@ -318,14 +318,14 @@ def _manifests(reads: Reads, core: Mapping[str, bytes], sender: str, *, later: b
     """
     own = (reads.meta("agency") or b"").decode()
     wanted: dict[str, set[bytes]] = {sender: set()}
-    if ef.DISPATCH in core:
-        signed = SignedPayload.decode(core[ef.DISPATCH])
+    if file.DISPATCH in core:
+        signed = SignedPayload.decode(core[file.DISPATCH])
         wanted[sender] |= {each.key_id for each in signed.signatures}
         wanted[sender] |= {each.key_id for each in parse_dispatch(signed.payload).signers}
-    if ef.LANE_HEAD in core:
-        wanted[sender] |= {each.key_id for each in SignedPayload.decode(core[ef.LANE_HEAD]).signatures}
-    if ef.REQUEST in core:
-        for each in SignedPayload.decode(core[ef.REQUEST]).signatures:
+    if file.LANE_HEAD in core:
+        wanted[sender] |= {each.key_id for each in SignedPayload.decode(core[file.LANE_HEAD]).signatures}
+    if file.REQUEST in core:
+        for each in SignedPayload.decode(core[file.REQUEST]).signatures:
             wanted.setdefault(own, set()).add(each.key_id)
     members: dict[str, bytes] = {}
     if later:

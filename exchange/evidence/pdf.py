@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.zip import read_archive
 from keys.files import PUBLIC, write_file
 
@@ -18,7 +18,7 @@ def print_report(data: bytes, path: Path) -> bool:
         return False
     from weasyprint import HTML
 
-    page = read_archive(data)[ef.REPORT].decode()
+    page = read_archive(data)[file.REPORT].decode()
     # It leaves its own colour profile open, which is no business of whoever runs us with warnings as errors.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         printed = HTML(string=page, url_fetcher=_nothing).write_pdf(pdf_variant="pdf/a-3b")

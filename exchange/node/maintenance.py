@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from audit.log.lock import Lock
 from audit.record.lane import LaneClass, parse_lane_head
-from exchange.acts import erasing
-from exchange.acts import retention_rules as retention
+from exchange.acts import erasing, retention_rules
 from exchange.acts.erasing import Run, _same, erase_again, erase_due
 from exchange.acts.retention_rules import Sight
 from exchange.acts.unit_of_work import RandomBytes
@@ -134,7 +133,7 @@ class Upkeep:
         """Change the storage key where it is old, wrap every living content key under it, destroy what has served."""
         stored = load_sealing_keys(home, derived)
         newest = max(key.from_ms for name, key in stored.items() if name.startswith(_STORAGE))
-        if retention.storage_change_due(newest, now_ms):
+        if retention_rules.storage_change_due(newest, now_ms):
             fresh = stored_storage(self._random(32), self._node.view.agency, now_ms)
             stored = {**stored, f"{_STORAGE}{now_ms}": fresh}
             save_sealing_keys(home, derived, stored, self._random)
@@ -154,9 +153,9 @@ class Upkeep:
     def _gone(self, name: str, key: StoredKey, stored: dict[str, StoredKey], now_ms: int) -> bool:
         if name.startswith(_STORAGE):
             begun = [each.from_ms for other, each in stored.items() if other.startswith(_STORAGE)]
-            return key.from_ms in retention.storage_keys_gone(begun, now_ms)
+            return key.from_ms in retention_rules.storage_keys_gone(begun, now_ms)
         if name.startswith(_WINDOW):
-            return retention.window_gone(key.until_ms, self._sights(), now_ms)
+            return retention_rules.window_gone(key.until_ms, self._sights(), now_ms)
         return False
 
     def _sights(self) -> list[Sight]:

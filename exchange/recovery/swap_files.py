@@ -21,7 +21,7 @@ from audit.verify.rfc3161 import STAMPS_FOLDER
 from exchange.acts import directory
 from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.recovery import first_group as reentry
+from exchange.recovery import first_group
 from exchange.recovery.first_group import Entered
 from exchange.recovery.proven_answers import Recovered
 from exchange.store.factory import copy_store, create_store, open_store, store_files, store_in
@@ -130,7 +130,7 @@ def build(
                 rows.set_meta("agency", view.agency.encode())
                 rows.set_meta("pseudonym-key", random_bytes(32))
             directory.begin_again(work, view, plan.catalogue)
-            entered = reentry.enter(work, plan.recovered, view, plan.end, plan.without)
+            entered = first_group.enter(work, plan.recovered, view, plan.end, plan.without)
             directory.adopt_again(work, view)
             stage.write(rows)
         stage.verify_read_back(store.reader())

@@ -15,12 +15,12 @@ from pathlib import Path
 import apsw
 
 from audit.log import wal
-from exchange.store import sqlite_migrations as sqlite_steps
+from exchange.store import sqlite_migrations
 from exchange.store.sqlite_reads import SqliteReads
 from exchange.store.sqlite_writes import SqliteTransaction
 from keys.errors import IntegrityError, UnavailableError
 
-SCHEMA_VERSION = sqlite_steps.NEWEST
+SCHEMA_VERSION = sqlite_migrations.NEWEST
 OF_ONE_EPOCH = frozenset({"entries", "tiles"})
 SCRUB_MILLISECONDS = 200  # it waits so long for readers; whoever comes again tomorrow need not wait longer
 PAGE_CACHE_KIB = 8192  # enough for the indexes' right edges; memory stays flat
@@ -60,13 +60,13 @@ class SqliteStore:
     def _create(self) -> None:
         if self._writer.pragma("user_version"):
             raise IntegrityError(f"{self._path}: a database is here already")
-        sqlite_steps.bring_up(self._writer, 0)
+        sqlite_migrations.bring_up(self._writer, 0)
 
     def _bring_up(self) -> None:
         """Bring an older file up, step by step; one whose own step was changed by somebody is left as it is."""
         found = int(self._writer.pragma("user_version"))
         if 0 < found < SCHEMA_VERSION and described(self._writer) == expected(found):
-            sqlite_steps.bring_up(self._writer, found)
+            sqlite_migrations.bring_up(self._writer, found)
 
     def _check_schema(self) -> None:
         found = self._writer.pragma("user_version")
@@ -209,7 +209,7 @@ def expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
     """List the same of a database as this program makes it, in one of its versions."""
     fresh = apsw.Connection(":memory:")
     for step in range(1, version + 1):
-        fresh.execute(sqlite_steps.schema(step))
+        fresh.execute(sqlite_migrations.schema(step))
     return described(fresh)
 
 

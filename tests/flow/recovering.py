@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.note.checkpoint import Checkpoint
-from exchange.recovery import swap_files as restoring
+from exchange.recovery import swap_files
 from exchange.recovery.first_group import Entered
-from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.recovery import rebuild
 from exchange.rpc.recovery.rebuild import Gathered
 from exchange.rpc.transport.channel import Identity
 from exchange.store.home_paths import Paths
@@ -69,19 +69,19 @@ async def gather(world: World, agency: str, *without: str) -> tuple[Gathered, st
     shutil.rmtree(look, ignore_errors=True)
     look.mkdir()
     paths = Paths(home=member.home)
-    old: str | None = restoring.copied_to(paths, look)
+    old: str | None = swap_files.copied_to(paths, look)
     try:
-        store = restoring.copy_database(paths, look)
+        store = swap_files.copy_database(paths, look)
     except IntegrityError:
         old = None
-        view = rebuilding.view_of_files(member.records.roster, [], member.keys.node, now_ms)
+        view = rebuild.view_of_files(member.records.roster, [], member.keys.node, now_ms)
     else:
-        view = rebuilding.view_of_database(store.reads(), [], member.keys.node, now_ms)
+        view = rebuild.view_of_database(store.reads(), [], member.keys.node, now_ms)
         store.close()
     identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
     addresses = {AgencyId(peer): where for peer, where in world.endpoints.items() if peer != agency}
     chosen = [AgencyId(each) for each in without]
-    return await rebuilding.gather(view, identity, addresses, chosen, now_ms), old
+    return await rebuild.gather(view, identity, addresses, chosen, now_ms), old
 
 
 def sign(member: Member, note: str, gathered: Gathered) -> SignedPayload:
@@ -97,16 +97,14 @@ async def recover(world: World, agency: str, *without: str) -> Recovery:
     """Do all of it; the node is stopped before and after."""
     member = world[agency]
     gathered, old = await gather(world, agency, *without)
-    rebuilding.save_recovered(member.home, gathered)
-    note, end = rebuilding.choose_end(gathered)
-    rebuilding.save_for_root(member.home, note, gathered)
+    rebuild.save_recovered(member.home, gathered)
+    note, end = rebuild.choose_end(gathered)
+    rebuild.save_for_root(member.home, note, gathered)
     manifest = sign(member, note, gathered)
     now_us = time.time_ns() // 1000
-    view = rebuilding.check_manifest(manifest, gathered, now_us // 1000)
-    part = restoring.part_of(member.home, view.epoch)
-    entered = restoring.build(
-        Paths(home=member.home), part, rebuilding.plan_of(view, gathered), old, now_us, os.urandom
-    )
-    before = restoring.change_places(Paths(home=member.home))
+    view = rebuild.check_manifest(manifest, gathered, now_us // 1000)
+    part = swap_files.part_of(member.home, view.epoch)
+    entered = swap_files.build(Paths(home=member.home), part, rebuild.plan_of(view, gathered), old, now_us, os.urandom)
+    before = swap_files.change_places(Paths(home=member.home))
     shutil.rmtree(member.home / "recovery.part")
     return Recovery(gathered, end, manifest, entered, before)

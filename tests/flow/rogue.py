@@ -14,11 +14,11 @@ from exchange.acts import delivery, publishing
 from exchange.node.node import Node, now_ms
 from exchange.rpc.audit.be_witness import Witnessing
 from exchange.rpc.audit.service import AuditLog
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.lane.directory_service import Directory
 from exchange.rpc.lane.receipt_batch import given_receipts
 from exchange.rpc.lane.records import known_records, record_messages
-from exchange.rpc.serve import listeners as server
+from exchange.rpc.serve import listeners
 from exchange.rpc.transport.caller import Identities
 from exchange.rpc.transport.channel import Identity
 from exchange.rpc.transport.interceptor import Gate
@@ -120,8 +120,8 @@ class Rogue:
             view or self.node.view,
             next(self._clock),
         )
-        parcels = [wire.parcel(each.delivery, each.dispatch, each.wrap, each.body) for each in map(change, items)]
-        return wire.batch(parcels, head.encode())
+        parcels = [encode.parcel(each.delivery, each.dispatch, each.wrap, each.body) for each in map(change, items)]
+        return encode.batch(parcels, head.encode())
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Rogue]:
@@ -130,12 +130,12 @@ class Rogue:
         log = ProgramLog(None, self.member.agency)
         view = lambda: self.node.view  # noqa: E731 - one line says it
         gate = Gate(Identities(view, now_ms, desk=False), Refusals(self.node), None, log)
-        made = server.new_server(self.member.settings, gate)
+        made = listeners.new_server(self.member.settings, gate)
         witnessing = Witnessing(self.node, self.member.keys.node, log)
-        server.add_peer_services(made, self, Directory(self.node), AuditLog(self.node, witnessing))  # type: ignore[arg-type] # wrong or merged on purpose
+        listeners.add_peer_services(made, self, Directory(self.node), AuditLog(self.node, witnessing))  # type: ignore[arg-type] # wrong or merged on purpose
         keys = self.member.keys
         identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))
-        port = server.bind(made, "127.0.0.1:0", server.credentials(view, identity, server.peers_roots))
+        port = listeners.bind(made, "127.0.0.1:0", listeners.credentials(view, identity, listeners.peers_roots))
         await made.start()
         self.member.endpoints[self.member.agency] = [f"127.0.0.1:{port}"]
         try:
@@ -150,5 +150,5 @@ async def take_receipts(rogue: Rogue, requests: AsyncIterator[node_pb2.FollowReq
     async for request in requests:
         rogue.receipts.append(request.receipts)
         last = given_receipts(request.receipts)[-1][0]
-        taken = node_pb2.ReceiptsTaken(lane=wire.lane_taken(wire.class_of(request.receipts), last))
+        taken = node_pb2.ReceiptsTaken(lane=encode.lane_taken(encode.class_of(request.receipts), last))
         await context.write(node_pb2.FollowResponse(taken=taken))

@@ -11,7 +11,7 @@ from audit.note.checkpoint import VerifierKey, parse_note, verify_note
 from audit.witness.request import format_request
 from exchange.rpc.audit.external_witness import WitnessAheadError, known_sizes
 from exchange.rpc.audit.witness_transport import ask_http
-from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.recovery import rebuild
 from exchange.rpc.recovery.rebuild import SilentError
 from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
 from keys.errors import RefusedError
@@ -117,8 +117,8 @@ async def test_a_recovery_does_not_cut_off_what_a_witness_without_a_node_has_cos
             gathered, _ = await gather(world, A)
             keys, external = world[A].keys.node, {NAME: prefix}
             with pytest.raises(RefusedError, match=f"{NAME} has cosigned size {size} of .* no member has seen more"):
-                await rebuilding.check_witnesses(gathered, external, keys, ())
-            assert await rebuilding.check_witnesses(gathered, external, keys, (NAME,)) == {}, "given up by name"
+                await rebuild.check_witnesses(gathered, external, keys, ())
+            assert await rebuild.check_witnesses(gathered, external, keys, (NAME,)) == {}, "given up by name"
             await world[A].start()
             await world.connected()
             await all_receipted(world, A)
@@ -127,7 +127,7 @@ async def test_a_recovery_does_not_cut_off_what_a_witness_without_a_node_has_cos
             await world[A].stop()
             gathered, _ = await gather(world, A)
             assert parse_note(gathered.recovered[0].notes[-1][0]).checkpoint.origin == origin
-            told = await rebuilding.check_witnesses(gathered, external, keys, ())  # control: B has seen more now
+            told = await rebuild.check_witnesses(gathered, external, keys, ())  # control: B has seen more now
             assert told == {NAME: size}
         with pytest.raises(SilentError, match=NAME):
-            await rebuilding.check_witnesses(gathered, external, keys, ())
+            await rebuild.check_witnesses(gathered, external, keys, ())

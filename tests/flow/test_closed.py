@@ -13,11 +13,11 @@ from audit.log.sqlite_lock import SqliteLock
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from audit.verify.trust import policy_of
-from exchange.node import home as homes
+from exchange.node import home
 from exchange.node.close_epoch import close_epoch, finish
 from exchange.node.node import EpochOverError, Node
 from exchange.node.rollback_check import RolledBackError
-from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.recovery import rebuild
 from exchange.rpc.transport.channel import Identity
 from exchange.store.home_paths import Paths
 from exchange.store.sqlite import SqliteStore
@@ -33,7 +33,7 @@ def opened(member: Member) -> Node:
     """Open a stopped node whose epoch may have been closed."""
     store = SqliteStore(member.home / DATABASE)
     paths = Paths(home=member.home)
-    view = homes.restore_view(store, member.keys.node)
+    view = home.restore_view(store, member.keys.node)
     return Node(member.home, view, store, open_lock(paths.lock), lambda n: bytes(n))
 
 
@@ -47,12 +47,12 @@ async def close(world: World, agency: str) -> str:
     try:
         note = close_epoch(node, [(each.peer, held) for each in gathered.recovered for _, held in each.notes])
         now_ms = time.time_ns() // 1_000_000
-        note = await rebuilding.show_all(gathered, identity, addresses, note, node.log.consistency, now_ms)
+        note = await rebuild.show_all(gathered, identity, addresses, note, node.log.consistency, now_ms)
         finish(node, note)
     finally:
         node.stop()
-    rebuilding.save_recovered(member.home, gathered)
-    rebuilding.save_for_root(member.home, note, gathered)
+    rebuild.save_recovered(member.home, gathered)
+    rebuild.save_for_root(member.home, note, gathered)
     return note
 
 

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from audit.entry.entry import Kind, Outcome
 from exchange.records.receipt import receipt_from_message, verify_receipt
-from exchange.rpc.serve import running_node as service
+from exchange.rpc.serve import running_node
 from exchange.rpc.transport import status
 from exchange.v1 import node_pb2
 from keys import dsse
@@ -230,8 +230,8 @@ async def test_the_admin_port_is_on_loopback_alone_and_describes_the_services(tm
     node = made[A].open()
     await asyncio.to_thread(node.start)
     with pytest.raises(ValueError, match="loopback"):
-        await service.serve(node, made[A].keys.node, service.ServeOptions(admin_address="0.0.0.0:0"))
-    running = await service.serve(node, made[A].keys.node, service.ServeOptions(admin_address="127.0.0.1:0"))
+        await running_node.serve(node, made[A].keys.node, running_node.ServeOptions(admin_address="0.0.0.0:0"))
+    running = await running_node.serve(node, made[A].keys.node, running_node.ServeOptions(admin_address="127.0.0.1:0"))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{running.admin_port}") as opened:
         call = reflection_pb2_grpc.ServerReflectionStub(opened).ServerReflectionInfo()
         await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))

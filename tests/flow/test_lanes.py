@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from audit.entry.entry import Kind, Outcome
-from exchange.rpc.lane import inflight_marker as marker
+from exchange.rpc.lane import inflight_marker
 from exchange.v1 import node_pb2
 from keys.seal import EncryptionKey
 from tests.flow.world import QUICK, Member, World, bulletin, bulletin_id, until
@@ -137,12 +137,12 @@ async def test_row_69_a_delivery_on_which_two_intakes_died_is_refused_unopened(t
     await world[A].start()
     await world[A].publish(bulletin(A, B), bulletin(A, B))
     for _ in range(2):  # as a run that died while it opened the first delivery leaves it
-        left = marker.Marker(world[B].home, A)
+        left = inflight_marker.Marker(world[B].home, A)
         left.opening(2, 1, 1)
         node = world[B].open()
         node.start()
-        assert marker.count_deaths(node) == 1
-        assert marker.count_deaths(node) == 0
+        assert inflight_marker.count_deaths(node) == 1
+        assert inflight_marker.count_deaths(node) == 0
         node.stop()
     await world[B].start()
     await until(lambda: len(recorded(world[A])) == 2)
@@ -190,7 +190,7 @@ async def test_an_orderly_stop_counts_as_no_death(tmp_path: Path) -> None:
     async with world.serving():
         await world[A].publish(*(bulletin(A, B) for _ in range(20)))
         await until(lambda: len(recorded(world[A])) == 20)
-    assert marker.left_behind(world[B].home) == []
+    assert inflight_marker.left_behind(world[B].home) == []
 
 
 async def test_each_side_keeps_the_others_newest_checkpoint_as_a_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from audit.entry.entry import Kind, Outcome
 from audit.record.lane import LaneClass
 from exchange.records.equivocation import parse_equivocation, verify_equivocation
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.lane.receipt_batch import given_receipts
 from exchange.v1 import node_pb2
 from tests.flow.rogue import Rogue, take_receipts
@@ -198,12 +198,12 @@ def _position(rogue: Rogue) -> int:
 def _head(rogue: Rogue, item: Any) -> bytes:
     """Make a head alone that says the lane goes on to *item*."""
     from exchange.acts import delivery
-    from exchange.rpc.lane import encode as wire
+    from exchange.rpc.lane import encode
 
     head = delivery.sign_head(
         rogue.lane(B), (item.sequence, item.digest), item.sequence, (), rogue.node.view, next(rogue._clock)
     )
-    return wire.batch([], head.encode())
+    return encode.batch([], head.encode())
 
 
 async def test_row_15_a_sender_that_says_nothing_more_is_dialled_again(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ async def test_receipts_that_a_sender_only_claims_to_have_end_the_stream_and_sto
         await take_receipts(rogue, requests, context)
 
     rogue = Rogue(world[A], script)
-    rogue.claims = [wire.lane_taken(LaneClass.ROUTINE, 7)]
+    rogue.claims = [encode.lane_taken(LaneClass.ROUTINE, 7)]
     async with rogue.serving():
         await world[B].start()
         await until(lambda: rogue.follows >= 2)
@@ -246,7 +246,7 @@ async def test_an_acknowledgement_of_receipts_that_were_never_given_ends_the_str
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         if rogue.follows == 1:
-            taken = node_pb2.ReceiptsTaken(lane=wire.lane_taken(2, 7))
+            taken = node_pb2.ReceiptsTaken(lane=encode.lane_taken(2, 7))
             await context.write(node_pb2.FollowResponse(taken=taken))
         elif rogue.follows == 2:
             await context.write(node_pb2.FollowResponse())

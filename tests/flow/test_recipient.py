@@ -17,7 +17,7 @@ from audit.entry.entry import Kind
 from audit.note.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from audit.note.fork import parse_fork, verify_fork
 from exchange.node.rollback_check import RolledBackError
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.errors import IntegrityError, RefusedError
@@ -81,10 +81,10 @@ STARTS = {
         node_pb2.FollowRequest(start=node_pb2.FollowStart(), receipts=node_pb2.ReceiptBatch()),
         "MALFORMED",
     ),
-    "a lane twice": (start(wire.lane_position(2, 1, 0, b""), wire.lane_position(2, 1, 0, b"")), "MALFORMED"),
-    "more than was ever sent": (start(wire.lane_position(2, 1, 3, bytes(32))), "LANE_FORK"),
-    "another delivery than was sent": (start(wire.lane_position(2, 1, 1, bytes(32))), "LANE_FORK"),
-    "an epoch that never was": (start(wire.lane_position(2, 7, 1, bytes(32))), "LANE_UNKNOWN"),
+    "a lane twice": (start(encode.lane_position(2, 1, 0, b""), encode.lane_position(2, 1, 0, b"")), "MALFORMED"),
+    "more than was ever sent": (start(encode.lane_position(2, 1, 3, bytes(32))), "LANE_FORK"),
+    "another delivery than was sent": (start(encode.lane_position(2, 1, 1, bytes(32))), "LANE_FORK"),
+    "an epoch that never was": (start(encode.lane_position(2, 7, 1, bytes(32))), "LANE_UNKNOWN"),
     "an echo that is no checkpoint": (start(echo="x"), "MALFORMED"),
     "a third log's checkpoint that is none": (start(seen=["x"]), "MALFORMED"),
     "a third log's checkpoint that it has not signed": (start(seen=[FORGED]), "SIGNER_UNKNOWN"),
@@ -103,9 +103,9 @@ async def test_a_start_is_refused(world: World, what: str) -> None:
 
 async def test_a_recipient_that_holds_less_is_sent_it_again(world: World) -> None:
     async with following(world) as call:
-        await call.write(start(wire.lane_position(2, 1, 1, digest_of(world, 1))))
+        await call.write(start(encode.lane_position(2, 1, 1, digest_of(world, 1))))
         started = await call.read()
-        assert {wire.class_of(each): each.sequence for each in started.started.lanes} == {1: 0, 2: 2}
+        assert {encode.class_of(each): each.sequence for each in started.started.lanes} == {1: 0, 2: 2}
         answer = await call.read()
         while not answer.batch.parcels:
             answer = await call.read()
@@ -134,7 +134,7 @@ def batch(world: World, given: list[node_pb2.DeliveryReceipt], lane_class: int =
 
 async def give(world: World, request: node_pb2.FollowRequest) -> str:
     async with following(world) as call:
-        await call.write(start(wire.lane_position(2, 1, 2, digest_of(world, 2))))
+        await call.write(start(encode.lane_position(2, 1, 2, digest_of(world, 2))))
         await call.write(request)
         return await ended(call)
 
@@ -192,7 +192,7 @@ async def test_a_receipt_for_another_delivery_or_with_an_altered_entry_is_refuse
 async def test_row_14_receipts_given_again_change_nothing_and_are_acknowledged(world: World) -> None:
     before = world[A].entered()
     async with following(world) as call:
-        await call.write(start(wire.lane_position(2, 1, 2, digest_of(world, 2))))
+        await call.write(start(encode.lane_position(2, 1, 2, digest_of(world, 2))))
         for _ in range(20):
             await call.write(batch(world, receipts(world)[-1:]))
             answer = await call.read()

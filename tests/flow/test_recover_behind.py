@@ -10,7 +10,7 @@ from audit.note.cosignature import add_lines, cosign
 from audit.verify.trust import policy_of
 from exchange.evidence.epoch_proofs import end_notes
 from exchange.recovery.proven_answers import Recovered
-from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.recovery import rebuild
 from keys.roster import parse_roster
 from tests.flow.recovering import Recovery, destroy, recover
 from tests.flow.test_recover import A, B, C, all_receipted, all_witnessed, held_by
@@ -60,7 +60,7 @@ async def test_a_false_line_of_one_peer_does_not_spoil_the_end(tmp_path: Path) -
         recovery = await recover(world, A)
         gathered = recovery.gathered
         view = gathered.view
-        true, end = rebuilding.choose_end(gathered)
+        true, end = rebuild.choose_end(gathered)
         other = parse_note(true).checkpoint
         wrong = type(other)(origin=other.origin, size=other.size, root=bytes(32))
         name = view.federation.roster.member(B).witness_name  # type: ignore[union-attr] # it is there
@@ -74,7 +74,7 @@ async def test_a_false_line_of_one_peer_does_not_spoil_the_end(tmp_path: Path) -
             ),
             without=(),
         )
-        note, chosen = rebuilding.choose_end(spoilt)
+        note, chosen = rebuild.choose_end(spoilt)
         assert chosen == end
         assert policy_of(view.federation.roster, A).judge(note).names, "only the true lines are kept"
         assert [parse_note(each).checkpoint for each in kept_ends(world, recovery)] == [end]
@@ -121,5 +121,5 @@ def receipted_by(world: World, peer: str) -> bool:
 
 def kept_ends(world: World, recovery: Recovery) -> list[str]:
     """Return the ends of earlier epochs that A can show, as its node in the new epoch does."""
-    view = rebuilding.check_manifest(recovery.manifest, recovery.gathered, time.time_ns() // 1_000_000)
+    view = rebuild.check_manifest(recovery.manifest, recovery.gathered, time.time_ns() // 1_000_000)
     return end_notes(world[A].home, view)

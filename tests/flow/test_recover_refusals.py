@@ -16,7 +16,7 @@ from audit.record.lane import delivery_digest, parse_delivery
 from exchange.acts.node_view import NodeView
 from exchange.records.receipt import Receipt, make_receipt
 from exchange.recovery.proven_answers import ProvenAnswer, SentDelivery, check_answer, last_seen
-from exchange.rpc.recovery import rebuild as rebuilding
+from exchange.rpc.recovery import rebuild
 from exchange.rpc.recovery.rebuild import SilentError
 from exchange.rpc.recovery.service import PeerDial, ask
 from exchange.rpc.transport.channel import Identity
@@ -33,7 +33,7 @@ from tests.flow.world import World, bulletin, keys_of, until
 A, B, C = "HK-SB", "TH-DSI", "TW-NHRC"
 
 
-async def lost(world: World) -> rebuilding.Gathered:
+async def lost(world: World) -> rebuild.Gathered:
     """Let A and its peers exchange, stop A, and ask for everything."""
     await world.connected()
     await world[A].publish(bulletin(A, B, C), bulletin(A, B))
@@ -53,14 +53,14 @@ async def test_a_manifest_that_opens_no_such_epoch_is_refused_row_63(tmp_path: P
     world = World(tmp_path, (A, B, C))
     async with world.serving():
         gathered = await lost(world)
-        note, end = rebuilding.choose_end(gathered)
+        note, end = rebuild.choose_end(gathered)
         now_ms = time.time_ns() // 1_000_000
         before = gathered.view.federation.manifests[AgencyId(A)].record
         true = LogEpoch(epoch=2, previous_origin=end.origin, previous_size=end.size, previous_root=end.root)
 
         def refused(signed: SignedPayload) -> str:
             with pytest.raises(RefusedError) as caught:
-                rebuilding.check_manifest(signed, gathered, now_ms)
+                rebuild.check_manifest(signed, gathered, now_ms)
             return f"{caught.value.code}: {caught.value}"
 
         def epochs(*more: LogEpoch) -> SignedPayload:
@@ -81,14 +81,14 @@ async def test_a_manifest_that_opens_no_such_epoch_is_refused_row_63(tmp_path: P
             cut = replace(true, previous_size=smaller.size, previous_root=smaller.root)
             assert "has seen" in refused(epochs(cut))
         # Control: the manifest that says what they hold is taken.
-        assert rebuilding.check_manifest(sign(world[A], note, gathered), gathered, now_ms).epoch == 2
+        assert rebuild.check_manifest(sign(world[A], note, gathered), gathered, now_ms).epoch == 2
 
 
 async def test_a_cut_is_refused_whoever_saw_more_row_63(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B, C))
     async with world.serving():
         gathered = await lost(world)
-        _, end = rebuilding.choose_end(gathered)
+        _, end = rebuild.choose_end(gathered)
         first = gathered.recovered[0]
         early = replace(end, size=end.size - 1, root=bytes(32))  # as if somebody had seen an earlier one, too
         lesser = replace(gathered, recovered=(*gathered.recovered, replace(first, notes=(("", early),))))
@@ -96,14 +96,14 @@ async def test_a_cut_is_refused_whoever_saw_more_row_63(tmp_path: Path) -> None:
         opening = LogEpoch(epoch=2, previous_origin=early.origin, previous_size=early.size, previous_root=early.root)
         cut = opened(A, before, log_epochs=(*before.log_epochs, opening))
         with pytest.raises(RefusedError, match=f"has seen {end.size}"):
-            rebuilding.check_manifest(cut, lesser, time.time_ns() // 1_000_000)
+            rebuild.check_manifest(cut, lesser, time.time_ns() // 1_000_000)
 
 
 async def test_two_histories_of_one_size_are_shown_and_none_is_chosen(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B, C))
     async with world.serving():
         gathered = await lost(world)
-        _, end = rebuilding.choose_end(gathered)
+        _, end = rebuild.choose_end(gathered)
         other = replace(gathered.recovered[0], notes=(("", replace(end, root=bytes(32))),))
         with pytest.raises(RefusedError, match="two histories") as caught:
             last_seen((*gathered.recovered, other), end.origin)
@@ -196,10 +196,10 @@ def refused(answer: ProvenAnswer, view: NodeView) -> bool:
 async def test_a_member_whose_address_nobody_says_is_named_with_what_to_give(tmp_path: Path) -> None:
     world = World(tmp_path, (A, B))
     member, now_ms = world[A], time.time_ns() // 1_000_000
-    view = rebuilding.view_of_files(member.records.roster, [], member.keys.node, now_ms)  # roster 1 and no manifest
+    view = rebuild.view_of_files(member.records.roster, [], member.keys.node, now_ms)  # roster 1 and no manifest
     identity = Identity(leaf=member.keys.tls_leaf, private_pem=private_pem(member.keys.node.tls_private))
     with pytest.raises(SilentError, match=f"{B}: no address is known; ") as caught:
-        await rebuilding.gather(view, identity, {}, [], now_ms)
+        await rebuild.gather(view, identity, {}, [], now_ms)
     assert "--peer" in str(caught.value)
     assert "--record" in str(caught.value)
 

@@ -22,7 +22,7 @@ from exchange.node.clock import NodeClock
 from exchange.node.home import OccupiedError, is_signing, occupy, running_process, say_signing
 from exchange.node.node import Node
 from exchange.node.rollback_check import RolledBackError
-from exchange.rpc.serve import running_node as service
+from exchange.rpc.serve import running_node
 from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.agency import TLS_FILE
@@ -295,7 +295,7 @@ async def test_an_answer_counts_only_under_the_leaf_that_the_peers_key_sheet_pin
         leaf = make_node_leaf(keys.authority, private.public_key(), MADE_MS, os.urandom)
         (world[B].home / TLS_FILE).write_bytes(leaf)
     shown = keys.node if pinned else replace(keys.node, tls_private=private)
-    peer = await service.serve(world[B].open(), shown, service.ServeOptions(settings=PATIENT))
+    peer = await running_node.serve(world[B].open(), shown, running_node.ServeOptions(settings=PATIENT))
     world.endpoints[B] = [f"127.0.0.1:{peer.peers_port}"]
     running = await world[A].serve()
     if pinned:

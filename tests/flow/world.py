@@ -25,10 +25,10 @@ from audit.log.lock_factory import open_lock
 from audit.record.statement import ReadPurpose, ReadRequest, Statement
 from exchange.acts.node_view import NodeView
 from exchange.demo.federation import FoundedFederation, found_federation
-from exchange.node import home as homes
+from exchange.node import home
 from exchange.node.node import Node, check_not_closed, state_at
 from exchange.records.bulletin import encode_bulletin, id_bytes, recipients_of
-from exchange.rpc.serve import running_node as service
+from exchange.rpc.serve import running_node
 from exchange.rpc.serve.running_node import RunningNode
 from exchange.rpc.transport import channel
 from exchange.rpc.transport.limits import Settings
@@ -132,7 +132,7 @@ class Member:
     def open(self) -> Node:
         """Open the node from its files, with keys from memory."""
         store = self.open_store()
-        view = homes.restore_view(store, self.keys.node)
+        view = home.restore_view(store, self.keys.node)
         check_not_closed(store)
         return Node(self.home, view, store, self.open_lock(), os.urandom)
 
@@ -144,10 +144,10 @@ class Member:
 
     async def serve(self, *, alone: bool = False, node: Node | None = None) -> RunningNode:
         """Serve and tell the others where; whether the node may sign is still to be found out."""
-        self.running = await service.serve(
+        self.running = await running_node.serve(
             node or self.open(),
             self.keys.node,
-            service.ServeOptions(endpoints=self.endpoints, settings=self.settings, log=self.log, alone=alone),
+            running_node.ServeOptions(endpoints=self.endpoints, settings=self.settings, log=self.log, alone=alone),
         )
         _RUNNING.append(self.running)
         self.endpoints[self.agency] = [f"127.0.0.1:{self.running.peers_port}"]

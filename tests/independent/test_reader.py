@@ -33,7 +33,7 @@ from exchange.records.receipt import decode_receipt
 from keys.dsse import Signature, SignedPayload, sign
 from keys.identity import AgencyId
 from keys.seal import pad, seal_body, wrap, wrap_info
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.independent import reader
 from tests.independent.conftest import Read, link_libraries, start_reader
 
@@ -48,7 +48,7 @@ def envelope(name: str = "envelope-released.json") -> Job:
 
 def receipt(name: str = "received", file: str = "receipts.json") -> Job:
     job: Job = json.loads((FOLDER / file).read_text())
-    origin = world.ORIGIN if name != "second epoch" else world.ORIGIN[:-1] + "2"
+    origin = formats.ORIGIN if name != "second epoch" else formats.ORIGIN[:-1] + "2"
     return {"what": "receipt", "origin": origin, **job, **job["receipts"][name]}
 
 
@@ -62,21 +62,21 @@ def dispatch_of(job: Job) -> Dispatch:
 
 def resent(job: Job, dispatch: Dispatch, **changes: Any) -> Job:
     """Sign an altered dispatch and everything above it anew: a malicious member can."""
-    signed = sign(dispatch.encode(), ("dispatch", world.OPERATIONS))
+    signed = sign(dispatch.encode(), ("dispatch", formats.OPERATIONS))
     return carried(job | changes | {"dispatch": signed.encode().hex()}, dispatch_digest(signed.payload))
 
 
 def carried(job: Job, digest: bytes) -> Job:
     """Put a dispatch digest into the delivery and sign the lane head for it."""
     delivery = replace(parse_delivery(bytes.fromhex(job["delivery"])), dispatch_digest=digest).encode()
-    head = world.sign_head(world.head_of([delivery], 1))
+    head = formats.sign_head(formats.head_of([delivery], 1))
     return job | {"delivery": delivery.hex(), "lane_head": head.encode().hex()}
 
 
 def resealed(job: Job, padded: bytes) -> Job:
     """Seal other bytes under the same content key."""
     dispatch = dispatch_of(job)
-    body = seal_body(bytes.fromhex(job["content_key"]), world.FEDERATION, dispatch.statement_digest, padded)
+    body = seal_body(bytes.fromhex(job["content_key"]), formats.FEDERATION, dispatch.statement_digest, padded)
     other = replace(dispatch, ciphertext_digest=ciphertext_digest(body), ciphertext_size=len(body))
     return resent(job, other, sealed_body=body.hex())
 
@@ -96,7 +96,7 @@ def dispatch_typed_as_lane_head(job: Job) -> Job:
 
 def dispatch_with_a_varint_too_long(job: Job) -> Job:
     payload = decoded(job, "dispatch").payload.replace(b"\x40\x20", b"\x40\xa0\x00", 1)
-    signed = sign(payload, ("dispatch", world.OPERATIONS))
+    signed = sign(payload, ("dispatch", formats.OPERATIONS))
     return carried(job, dispatch_digest(payload)) | {"dispatch": signed.encode().hex()}
 
 
@@ -119,10 +119,10 @@ def filler_byte_set(job: Job) -> Job:
 
 
 def wrap_for_another_statement(job: Job) -> Job:
-    dispatch, key = dispatch_of(job), world.ENCRYPTION[world.PEER].public
-    other = wrap(bytes.fromhex(job["content_key"]), key, wrap_info(world.FEDERATION, bytes(32), key.key_id))
+    dispatch, key = dispatch_of(job), formats.ENCRYPTION[formats.PEER].public
+    other = wrap(bytes.fromhex(job["content_key"]), key, wrap_info(formats.FEDERATION, bytes(32), key.key_id))
     recipients = tuple(
-        replace(each, wrap_digest=wrap_digest(other)) if each.agency == world.PEER else each
+        replace(each, wrap_digest=wrap_digest(other)) if each.agency == formats.PEER else each
         for each in dispatch.recipients
     )
     return resent(job, replace(dispatch, recipients=recipients), wrap=other.hex())
@@ -133,10 +133,10 @@ def other_federation(job: Job) -> Job:
 
 
 def head_of_another_lane(job: Job) -> Job:
-    lane = replace(world.LANE, recipient=world.OTHER)
+    lane = replace(formats.LANE, recipient=formats.OTHER)
     delivery = replace(parse_delivery(bytes.fromhex(job["delivery"])), lane=lane).encode()
-    head = replace(world.head_of([delivery], 1), lane=lane, delivery_digest=delivery_digest(delivery))
-    return job | {"delivery": delivery.hex(), "lane_head": world.sign_head(head).encode().hex()}
+    head = replace(formats.head_of([delivery], 1), lane=lane, delivery_digest=delivery_digest(delivery))
+    return job | {"delivery": delivery.hex(), "lane_head": formats.sign_head(head).encode().hex()}
 
 
 # The ten altered envelopes, each with the one reason for which it must be refused.
@@ -168,7 +168,7 @@ RECEIPTS: dict[str, tuple[Callable[[Job], Job], str]] = {
         "inclusion: too many hashes",
     ),
     "checkpoint-of-another-log-key": (
-        lambda job: job | {"log_key": world.STRANGER.key.public_key.hex()},
+        lambda job: job | {"log_key": formats.STRANGER.key.public_key.hex()},
         "checkpoint: no signature by this log",
     ),
     "size-plus-one": (
@@ -185,7 +185,7 @@ def test_the_independent_reader_opens_our_envelopes(read: Read, name: str) -> No
     job = envelope(name)
     answer = read(job)
     assert answer["statement"] == job["statement"]
-    assert bytes.fromhex(answer["bulletin"]) == world.bulletin()
+    assert bytes.fromhex(answer["bulletin"]) == formats.bulletin()
     assert answer["recipients"] == ["KH-GDI", "MY-PDRM", "TH-DSI"]
 
 
@@ -220,7 +220,7 @@ def test_the_independent_reader_refuses_an_altered_receipt_for_its_own_reason(re
 
 def shared_receipts() -> Job:
     job: Job = json.loads((FOLDER / "shared-receipts.json").read_text())
-    return {"what": "shared receipts", "origin": world.ORIGIN, **job}
+    return {"what": "shared receipts", "origin": formats.ORIGIN, **job}
 
 
 def test_the_independent_reader_derives_the_receipts_of_a_batch(read: Read) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audit.v1 import dispatch_pb2, statement_pb2
 from keys.errors import RefusedError
 from keys.scan import scan
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.independent import reader
 
 Table = dict[int, tuple[str, Any, bool]]
@@ -22,7 +22,7 @@ TABLES: list[tuple[Table, Descriptor]] = [
     (reader.DELIVERY, dispatch_pb2.Delivery.DESCRIPTOR),
     (reader.LANE_HEAD, dispatch_pb2.LaneHead.DESCRIPTOR),
 ]
-DELIVERY = world.chain(1)[0]
+DELIVERY = formats.chain(1)[0]
 
 
 def same(table: Table, descriptor: Descriptor) -> None:

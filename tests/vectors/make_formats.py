@@ -29,7 +29,7 @@ from exchange.records.equivocation import Equivocation
 from exchange.records.receipt import Receipt, format_receipt
 from keys.dsse import SignedPayload
 from keys.identity import key_id
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 
 FOLDER = Path(__file__).parent / "formats"
 
@@ -54,42 +54,42 @@ def record(value: Any, digest: Any) -> dict[str, Any]:
 
 def read_requests() -> dict[str, ReadRequest]:
     opens = ReadRequest(
-        federation_id=world.FEDERATION,
-        agency=world.PEER,
+        federation_id=formats.FEDERATION,
+        agency=formats.PEER,
         officer="noor",
         purpose=ReadPurpose.CASE_WORK,
         case="PDRM-2026-117",
         reason="the person was named by a witness",
-        nonce=world.seed("nonce")[:16],
-        time_ms=world.NOW_MS,
-        sender=world.SENDER,
-        bulletin_id=world.BULLETIN_ID,
-        statement_digest=statement_digest(world.STATEMENT.encode()),
-        log_head=world.STATEMENT.log_head,
+        nonce=formats.seed("nonce")[:16],
+        time_ms=formats.NOW_MS,
+        sender=formats.SENDER,
+        bulletin_id=formats.BULLETIN_ID,
+        statement_digest=statement_digest(formats.STATEMENT.encode()),
+        log_head=formats.STATEMENT.log_head,
     )
-    listed = ((world.SENDER, world.BULLETIN_ID), (world.OTHER, world.BULLETIN_ID))
+    listed = ((formats.SENDER, formats.BULLETIN_ID), (formats.OTHER, formats.BULLETIN_ID))
     lists = replace(opens, sender="", bulletin_id=b"", statement_digest=b"", log_head=None, listed=listed)
     return {"read: opens": opens, "read: lists": replace(lists, purpose=ReadPurpose.TRIAGE)}
 
 
 def records() -> dict[str, Any]:
     bare = Statement(
-        federation_id=world.FEDERATION,
-        salt=world.seed("another salt"),
+        federation_id=formats.FEDERATION,
+        salt=formats.seed("another salt"),
         bulletin=b"\x01",
-        roster_digest=world.seed("roster"),
-        recipients=(world.PEER,),
+        roster_digest=formats.seed("roster"),
+        recipients=(formats.PEER,),
     )
-    deliveries = world.chain(2)
-    empty = LaneHead(lane=world.LANE, sequence=0, delivery_digest=bytes(32), latest=0, time_ms=world.NOW_MS)
+    deliveries = formats.chain(2)
+    empty = LaneHead(lane=formats.LANE, sequence=0, delivery_digest=bytes(32), latest=0, time_ms=formats.NOW_MS)
     withdrawn = (Withdrawn(sequence=2, reason=WithdrawnReason.RECALLED),)
-    sealed = world.seal()
+    sealed = formats.seal()
     made = {
-        "statement": record(world.STATEMENT, statement_digest),
+        "statement": record(formats.STATEMENT, statement_digest),
         "statement: first of a log": record(bare, statement_digest),
         "dispatch": record(parse_dispatch(sealed.dispatch.payload), dispatch_digest),
         "delivery": record(parse_delivery(deliveries[0]), delivery_digest),
-        "lane-head": record(world.head_of(deliveries, 2, latest=7, withdrawn=withdrawn), lane_head_digest),
+        "lane-head": record(formats.head_of(deliveries, 2, latest=7, withdrawn=withdrawn), lane_head_digest),
         "lane-head: empty lane": record(empty, lane_head_digest),
     }
     made |= {name: record(value, read_digest) for name, value in read_requests().items()}
@@ -97,8 +97,8 @@ def records() -> dict[str, Any]:
 
 
 def derived(delivery: bytes) -> dict[str, Any]:
-    salt, blind, request = world.STATEMENT.salt, world.seed("blind"), world.seed("request")
-    key = world.AUTHOR.key
+    salt, blind, request = formats.STATEMENT.salt, formats.seed("blind"), formats.seed("request")
+    key = formats.AUTHOR.key
     return {
         "key_id": {
             "usage": int(key.usage),
@@ -119,24 +119,24 @@ def public(signer: Any) -> dict[str, Any]:
 
 def envelope(*, released: bool) -> tuple[dict[str, Any], bytes, bytes]:
     """Return an envelope as it reaches one recipient, and its dispatch and delivery digests."""
-    signed = world.signed_statement(released=released)
-    sealed = world.seal(signed)
+    signed = formats.signed_statement(released=released)
+    sealed = formats.seal(signed)
     digest = dispatch_digest(sealed.dispatch.payload)
-    delivery = replace(parse_delivery(world.chain(1)[0]), dispatch_digest=digest).encode()
-    head = world.sign_head(world.head_of([delivery], 1))
-    key = world.ENCRYPTION[world.PEER]
+    delivery = replace(parse_delivery(formats.chain(1)[0]), dispatch_digest=digest).encode()
+    head = formats.sign_head(formats.head_of([delivery], 1))
+    key = formats.ENCRYPTION[formats.PEER]
     made = {
-        "federation_id": world.FEDERATION.hex(),
-        "recipient": world.PEER,
-        "encryption_seed": world.seed(world.PEER).hex(),
+        "federation_id": formats.FEDERATION.hex(),
+        "recipient": formats.PEER,
+        "encryption_seed": formats.seed(formats.PEER).hex(),
         "encryption_key_id": key.public.key_id.hex(),
-        "operations": public(world.OPERATIONS),
-        "author": public(world.AUTHOR),
-        "releaser": public(world.RELEASER) if released else None,
+        "operations": public(formats.OPERATIONS),
+        "author": public(formats.AUTHOR),
+        "releaser": public(formats.RELEASER) if released else None,
         "lane_head": head.encode().hex(),
         "delivery": delivery.hex(),
         "dispatch": sealed.dispatch.encode().hex(),
-        "wrap": sealed.wraps[world.PEER].hex(),
+        "wrap": sealed.wraps[formats.PEER].hex(),
         "sealed_body": sealed.body.hex(),
         "statement": signed.encode().hex(),
         "content_key": sealed.content_key.hex(),
@@ -145,44 +145,44 @@ def envelope(*, released: bool) -> tuple[dict[str, Any], bytes, bytes]:
 
 
 def receipts(dispatch: bytes, delivery: bytes) -> dict[str, Any]:
-    log = world.SmallLog()
-    earlier = world.seed("an earlier delivery")
+    log = formats.SmallLog()
+    earlier = formats.seed("an earlier delivery")
     bodies = {
-        "received": world.answer(Kind.RECEIVED, dispatch, delivery).encode(),
-        "refused": world.answer(Kind.REFUSED, dispatch, delivery, outcome=Outcome.STALE_ROSTER).encode(),
-        "original": world.answer(Kind.RECEIVED, dispatch, earlier).encode(),
-        "withdrawn": world.answer(Kind.WITHDRAWN, dispatch, delivery).encode(),
+        "received": formats.answer(Kind.RECEIVED, dispatch, delivery).encode(),
+        "refused": formats.answer(Kind.REFUSED, dispatch, delivery, outcome=Outcome.STALE_ROSTER).encode(),
+        "original": formats.answer(Kind.RECEIVED, dispatch, earlier).encode(),
+        "withdrawn": formats.answer(Kind.WITHDRAWN, dispatch, delivery).encode(),
     }
     at = {name: log.append(body) for name, body in bodies.items()}
-    duplicate = world.answer(Kind.DUPLICATE, dispatch, delivery, refers_to=at["original"])
+    duplicate = formats.answer(Kind.DUPLICATE, dispatch, delivery, refers_to=at["original"])
     at["duplicate"] = log.append(duplicate.encode())
     # A later version's: kind 99, and RECEIVED with a field 40 (row 71).
-    at["unknown kind"] = log.append(world.answer(99, dispatch, delivery).encode())  # type: ignore[arg-type] # wrong or merged on purpose
+    at["unknown kind"] = log.append(formats.answer(99, dispatch, delivery).encode())  # type: ignore[arg-type] # wrong or merged on purpose
     at["unknown field"] = log.append(bodies["received"] + bytes([40 << 3 & 127 | 128, 40 >> 4, 1]))
     made = {name: receipt(log.receipt(index)) for name, index in at.items()}
-    second = world.SmallLog("my-pdrm.exercise.example/log/2", final_root=world.seed("final root of epoch 1"))
+    second = formats.SmallLog("my-pdrm.exercise.example/log/2", final_root=formats.seed("final root of epoch 1"))
     made["second epoch"] = receipt(second.receipt(second.append(bodies["received"])))
-    key = world.LOG.key.public_key.hex()
+    key = formats.LOG.key.public_key.hex()
     return {
         "log_key": key,
         "dispatch_digest": dispatch.hex(),
         "delivery_digest": delivery.hex(),
         "earlier_delivery_digest": earlier.hex(),
-        "salt": world.STATEMENT.salt.hex(),
-        "peer": world.OUR_NUMBER,
+        "salt": formats.STATEMENT.salt.hex(),
+        "peer": formats.OUR_NUMBER,
         "receipts": made,
     }
 
 
 def shared_receipts() -> dict[str, Any]:
     """Receipts of seven of thirteen entries: neighbours, one alone, and the last of a tree that is not whole."""
-    log = world.SmallLog()
+    log = formats.SmallLog()
     for place in range(12):
-        log.append(world.answer(Kind.WITHDRAWN, world.seed("dispatch"), world.seed(f"delivery {place}")).encode())
+        log.append(formats.answer(Kind.WITHDRAWN, formats.seed("dispatch"), formats.seed(f"delivery {place}")).encode())
     indices = (1, 2, 3, 6, 7, 9, 12)
     shared = log.shared(*indices)
     return {
-        "log_key": world.LOG.key.public_key.hex(),
+        "log_key": formats.LOG.key.public_key.hex(),
         "sequences": list(shared.sequences),
         "note": shared.note,
         "entries": [entry.hex() for entry in shared.entries],
@@ -202,19 +202,19 @@ def receipt(made: Receipt) -> dict[str, Any]:
 
 
 def equivocation() -> dict[str, Any]:
-    shared = world.chain(2)
+    shared = formats.chain(2)
     last = delivery_digest(shared[-1])
     sides = [
-        shared[:2] + world.chain(count, first=3, previous=last, mark=mark) for mark, count in (("", 2), ("other ", 1))
+        shared[:2] + formats.chain(count, first=3, previous=last, mark=mark) for mark, count in (("", 2), ("other ", 1))
     ]
     heads: list[SignedPayload] = [
-        world.sign_head(world.head_of(side, len(side), time_ms=world.NOW_MS + place))
+        formats.sign_head(formats.head_of(side, len(side), time_ms=formats.NOW_MS + place))
         for place, side in enumerate(sides)
     ]
     evidence = Equivocation(
         head_a=heads[0], deliveries_a=tuple(sides[0][2:]), head_b=heads[1], deliveries_b=tuple(sides[1][2:])
     )
-    return {"operations": public(world.OPERATIONS), "sequence": 3, "evidence": evidence.encode().hex()}
+    return {"operations": public(formats.OPERATIONS), "sequence": 3, "evidence": evidence.encode().hex()}
 
 
 def disclosure() -> dict[str, Any]:

@@ -72,7 +72,7 @@ def recover(
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
     from exchange.node.config import paths_of
-    from exchange.recovery import swap_files as restoring
+    from exchange.recovery import swap_files
     from keys.key_files import load_node
     from keys.show import load_kind
 
@@ -89,8 +89,8 @@ def recover(
         _close(home, keys, addresses, list(without))
         return
     with _occupied(home):
-        if restoring.unfinished(home) is not None:
-            _say_done(home, restoring.change_places(paths_of(home)))
+        if swap_files.unfinished(home) is not None:
+            _say_done(home, swap_files.change_places(paths_of(home)))
             return
         if roster is not None:
             from exchange.cli.operator.compare_words import compare_words
@@ -130,19 +130,19 @@ def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], wit
     """Close the epoch of a whole home, have the members cosign that, and write what the root must sign."""
     from exchange.node.close_epoch import close_epoch, finish
     from exchange.node.home import open_home
-    from exchange.rpc.recovery import rebuild as rebuilding
+    from exchange.rpc.recovery import rebuild
 
     node = open_home(home, keys, closed=True)
     try:
         gathered = _gather(home, node.view, keys, addresses, without)
         note = close_epoch(node, [(each.peer, held) for each in gathered.recovered for _, held in each.notes])
-        shown = rebuilding.show_all(gathered, _identity(home, keys), addresses, note, node.log.consistency, _now_ms())
+        shown = rebuild.show_all(gathered, _identity(home, keys), addresses, note, node.log.consistency, _now_ms())
         note = asyncio.run(shown)
         finish(node, note)
     finally:
         node.stop()
-    rebuilding.save_recovered(home, gathered)
-    checkpoint, own = rebuilding.save_for_root(home, note, gathered)
+    rebuild.save_recovered(home, gathered)
+    checkpoint, own = rebuild.save_for_root(home, note, gathered)
     end = parse_note(note).checkpoint
     click.echo(f"{end.origin} is closed at size {end.size:,}; for whoever keeps the root: {checkpoint} and {own}")
     click.echo("exchange: next: exchange keys make epoch, then this with --manifest instead of --close", err=True)
@@ -158,18 +158,18 @@ def _known(
 ) -> tuple[NodeView, str | None]:
     """Return what the home still knows: by its database, whose copy is what is filled from, or by files alone."""
     from exchange.node.config import paths_of
-    from exchange.recovery import swap_files as restoring
-    from exchange.rpc.recovery import rebuild as rebuilding
+    from exchange.recovery import swap_files
+    from exchange.rpc.recovery import rebuild
 
     try:
-        store = restoring.copy_database(paths_of(home), look)
+        store = swap_files.copy_database(paths_of(home), look)
     except IntegrityError as error:
         if roster is None:
             raise click.UsageError(f"{error}; then roster 1 is needed: --roster FILE") from error
         click.echo("exchange: no database of before can be read; everything comes from the members", err=True)
-        return rebuilding.view_of_files(roster, records, keys, now_ms), None
+        return rebuild.view_of_files(roster, records, keys, now_ms), None
     try:
-        return rebuilding.view_of_database(store.reads(), records, keys, now_ms), restoring.copied_to(
+        return rebuild.view_of_database(store.reads(), records, keys, now_ms), swap_files.copied_to(
             paths_of(home), look
         )
     finally:
@@ -179,12 +179,12 @@ def _known(
 def _gather(
     home: Path, view: NodeView, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]
 ) -> Gathered:
-    from exchange.rpc.recovery import rebuild as rebuilding
+    from exchange.rpc.recovery import rebuild
 
     for peer, address in _config(home, view).peers.items():
         addresses.setdefault(_code(peer, "peers"), [address])
     members = [_code(each, "--without") for each in without if "/" not in each]
-    gathered = asyncio.run(rebuilding.gather(view, _identity(home, keys), addresses, members, _now_ms()))
+    gathered = asyncio.run(rebuild.gather(view, _identity(home, keys), addresses, members, _now_ms()))
     width = max((len(each.peer) for each in gathered.recovered), default=0)
     for each in gathered.recovered:
         newest = each.newest
@@ -194,7 +194,7 @@ def _gather(
             f" and {len(each.receipts)} of our receipts"
         )
     external = _config(home, view).witnesses
-    held = asyncio.run(rebuilding.check_witnesses(gathered, external, keys, without))
+    held = asyncio.run(rebuild.check_witnesses(gathered, external, keys, without))
     for name, size in held.items():
         click.echo(f"{name}  has cosigned size {size:,} of {gathered.view.origin}")
     return gathered
@@ -203,25 +203,25 @@ def _gather(
 def _go_on(home: Path, gathered: Gathered, old: str | None, manifest: SignedPayload | None) -> None:
     """Write what the root must sign; or, with what it signed, build the new epoch and put it in its place."""
     from exchange.node.config import CONFIG_FILE, paths_of
-    from exchange.recovery import swap_files as restoring
-    from exchange.rpc.recovery import rebuild as rebuilding
+    from exchange.recovery import swap_files
+    from exchange.rpc.recovery import rebuild
 
-    folder = rebuilding.save_recovered(home, gathered)
+    folder = rebuild.save_recovered(home, gathered)
     if manifest is None:
-        note, end = rebuilding.choose_end(gathered)
-        checkpoint, own = rebuilding.save_for_root(home, note, gathered)
+        note, end = rebuild.choose_end(gathered)
+        checkpoint, own = rebuild.save_for_root(home, note, gathered)
         click.echo(f"what they gave back is kept in {folder}")
         click.echo(f"{end.origin} ends at size {end.size:,}; for whoever keeps the root: {checkpoint} and {own}")
         click.echo("exchange: next: exchange keys make epoch, then this again with --manifest", err=True)
         return
-    view = rebuilding.check_manifest(manifest, gathered, _now_ms())
-    if rebuilding.is_there(old, view):
+    view = rebuild.check_manifest(manifest, gathered, _now_ms())
+    if rebuild.is_there(old, view):
         click.echo(f"nothing to do: this home is in {view.origin} already")
         return
-    plan = rebuilding.plan_of(view, gathered)
-    part = restoring.part_of(home, view.epoch)
-    entered = restoring.build(paths_of(home), part, plan, old, time.time_ns() // 1000, os.urandom)
-    before = restoring.change_places(paths_of(home))
+    plan = rebuild.plan_of(view, gathered)
+    part = swap_files.part_of(home, view.epoch)
+    entered = swap_files.build(paths_of(home), part, plan, old, time.time_ns() // 1000, os.urandom)
+    before = swap_files.change_places(paths_of(home))
     if not (home / CONFIG_FILE).exists():
         _write_config(home, view)
     _say(entered)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from audit.record.statement import ReadPurpose, parse_statement
-from exchange.acts import legal_hold as holding
-from exchange.acts import reading
+from exchange.acts import legal_hold, reading
 from exchange.acts.reading import Granted, Reader
 from exchange.acts.reissue import renew
 from exchange.node.failpoint import failpoint
@@ -153,7 +152,7 @@ class Desk:
         """Keep a bulletin from erasure, or let it go, once that is committed."""
         reader, view = self._check(request.read), self._node.view
         kept, receipt = await self._node.writer.submit(
-            lambda work: holding.hold(work, reader, view, self._node.random_bytes),
+            lambda work: legal_hold.hold(work, reader, view, self._node.random_bytes),
             lambda kept, group: (kept, group.receipt(kept.entry_index, self._node.entry)),
         )
         if kept.denied is not None:

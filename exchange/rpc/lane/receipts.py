@@ -20,7 +20,7 @@ from exchange.node.failpoint import failpoint
 from exchange.node.node import Node
 from exchange.node.writer import Group
 from exchange.rpc.audit.gossip import Showing
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.lane.receipt_batch import Due, put_receipts
 from exchange.rpc.transport.grpc_types import FollowCall
 from exchange.store.rows import InboundRow
@@ -81,7 +81,7 @@ class Answering:
             RefusedError: MALFORMED, RECEIPT_INVALID for more than we gave.
         """
         failpoint("peer-acknowledged")
-        number = wire.class_of(taken.lane)
+        number = encode.class_of(taken.lane)
         if number not in LaneClass.__members__.values():
             raise RefusedError("MALFORMED", "an acknowledgement of no lane")
         due = self._due[LaneClass(number)]

@@ -21,7 +21,7 @@ from exchange.acts.intake import DeliveryAnswer, Message
 from exchange.acts.stop_lane import stop_lane
 from exchange.node.writer import Group
 from exchange.records.lane_rules import EquivocationError
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
 from exchange.rpc.lane.receipts import Answering
 from exchange.rpc.lane.records import known_records, record_messages
@@ -55,7 +55,7 @@ class Following:
         """Return where we stand."""
         held = known_checkpoint(self._node.reads, self.peer, self._node.view)
         lanes = [
-            wire.lane_position(lane_class, state.epoch, state.sequence, state.digest)
+            encode.lane_position(lane_class, state.epoch, state.sequence, state.digest)
             for lane_class in LaneClass
             if (state := self._lane(lane_class)) is not None
         ]
@@ -77,7 +77,7 @@ class Following:
         """
         answering = Answering(self._node, self.peer, peer_size)
         for taken in started.lanes:
-            number = wire.class_of(taken)
+            number = encode.class_of(taken)
             if number not in LaneClass.__members__.values():
                 raise RefusedError("MALFORMED", "a lane of no class")
             state = self._present(LaneClass(number))

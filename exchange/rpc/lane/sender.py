@@ -18,7 +18,7 @@ from exchange.acts import delivery
 from exchange.acts.delivery import MAX_BATCH_BYTES, MAX_BATCH_COUNT
 from exchange.acts.publishing import Queued
 from exchange.node.node import Node
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.lane.headtimes import HeadTimes
 from exchange.rpc.lane.records import Held, record_messages
 from exchange.rpc.transport.fanout import Queue
@@ -104,7 +104,7 @@ class Sending:
         """Acknowledge receipts: they are durable here."""
         self.outlets[lane_class].receipted(sequence)
         self._taken[lane_class] = node_pb2.ReceiptsTaken(
-            lane=wire.lane_taken(lane_class, sequence), peer_size=peer_size
+            lane=encode.lane_taken(lane_class, sequence), peer_size=peer_size
         )
         self.wake.set()
 
@@ -167,7 +167,7 @@ class Sending:
             item: Queued | None = outlet.queue.take(at)
             if item is None:
                 break
-            made = wire.parcel(item.row.delivery, item.dispatch, item.row.wrap, item.body)
+            made = encode.parcel(item.row.delivery, item.dispatch, item.row.wrap, item.body)
             if parcels and size + len(made) > room:
                 outlet.queue.put_back(item)
                 break
@@ -185,7 +185,7 @@ class Sending:
             return 0, None
         size, last = 0, None
         for item in delivery.outgoing_after(reads, state, outlet.sequence, self._times.now_ms()):
-            parcels.append(wire.parcel(item.delivery, item.dispatch, item.wrap, item.body))
+            parcels.append(encode.parcel(item.delivery, item.dispatch, item.wrap, item.body))
             if item.withdrawn is not None:
                 withdrawn.append(Withdrawn(sequence=item.sequence, reason=item.withdrawn))
             size, last = size + item.size, (item.sequence, item.digest)
@@ -201,7 +201,7 @@ class Sending:
             self._node.view,
             self._times.next(outlet.lane),
         )
-        return wire.batch(parcels, head.encode())
+        return encode.batch(parcels, head.encode())
 
     def _tick(self) -> None:
         self.wake.set()

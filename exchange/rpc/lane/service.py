@@ -15,7 +15,7 @@ from exchange.node.job import SUSPENDED_SECONDS
 from exchange.node.writer import Group
 from exchange.rpc.audit.gossip import third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.lane.headtimes import HeadTimes
 from exchange.rpc.lane.receipt_batch import GivenReceipt, given_receipts, one_note
 from exchange.rpc.lane.records import check_number, known_records, record_messages
@@ -119,7 +119,7 @@ class LaneService:
     def _outlet(self, peer: AgencyId, lane_class: LaneClass, start: node_pb2.FollowStart) -> Outlet:
         """Begin one lane where the peer stands."""
         view = self._node.view
-        found = [each for each in start.lanes if wire.class_of(each) == lane_class]
+        found = [each for each in start.lanes if encode.class_of(each) == lane_class]
         if len(found) > 1:
             raise RefusedError("MALFORMED", "a lane stands twice in a follower's start")
         position = found[0] if found else node_pb2.LanePosition()
@@ -146,7 +146,7 @@ class LaneService:
         taken = []
         for lane_class in LaneClass:
             state = self._state(peer, lane_class)
-            taken.append(wire.lane_taken(lane_class, state.taken if state else 0))
+            taken.append(encode.lane_taken(lane_class, state.taken if state else 0))
         held = delivery.known_checkpoint(self._node.reads, peer, self._node.view)
         return node_pb2.FollowResponse(
             started=node_pb2.FollowStarted(
@@ -258,7 +258,7 @@ def _lane_id(view: NodeView, peer: AgencyId, lane_class: LaneClass) -> LaneId:
 
 
 def _class(batch: node_pb2.ReceiptBatch) -> LaneClass:
-    number = wire.class_of(batch)
+    number = encode.class_of(batch)
     if number not in LaneClass.__members__.values():
         raise RefusedError("MALFORMED", "receipts of no lane")
     return LaneClass(number)

@@ -27,7 +27,7 @@ from exchange.records.receipt import Receipt, format_receipt
 from exchange.recovery.proven_answers import Recovered, check_answer, last_seen
 from exchange.recovery.swap_files import Plan
 from exchange.rpc.audit.external_witness import known_sizes
-from exchange.rpc.recovery import service as recovering
+from exchange.rpc.recovery import service
 from exchange.rpc.recovery.service import PeerDial
 from exchange.rpc.transport import status
 from exchange.rpc.transport.channel import Identity
@@ -123,7 +123,7 @@ async def gather(
     found = await asyncio.gather(
         *(_ask(peer, view, identity, addresses.get(peer, ()), turns, now_ms) for peer in asked)
     )
-    told = {peer: each for peer, each in zip(asked, found, strict=True) if isinstance(each, recovering.Told)}
+    told = {peer: each for peer, each in zip(asked, found, strict=True) if isinstance(each, service.Told)}
     missing = {peer: each for peer, each in zip(asked, found, strict=True) if isinstance(each, str)}
     records = [record for each in told.values() for record in each.records]
     view = replace(view, federation=_with_records(view.federation, records, now_ms))
@@ -146,14 +146,14 @@ async def _ask(
     addresses: Sequence[str],
     turns: asyncio.Semaphore,
     now_ms: int,
-) -> recovering.Told | str:
+) -> service.Told | str:
     """Ask one member at each of its addresses; say why where none answered."""
     held = view.federation.manifests.get(peer)
     why = "no address is known; name one with --peer, or give its manifest with --record"
     for address in addresses or (held.record.endpoints if held is not None else ()):
         try:
             async with turns:
-                return await recovering.ask(
+                return await service.ask(
                     PeerDial(peer=peer, address=address, view=view, identity=identity, now_ms=now_ms)
                 )
         except grpc.RpcError as error:
@@ -169,7 +169,7 @@ async def show_all(
     identity: Identity,
     addresses: Mapping[AgencyId, Sequence[str]],
     note: str,
-    prove: recovering.Prove,
+    prove: service.Prove,
     now_ms: int,
 ) -> str:
     """Show our closing checkpoint to every member that has answered, and add the lines that they give.
@@ -184,7 +184,7 @@ async def show_all(
         for address in addresses.get(each.peer) or (held.record.endpoints if held is not None else ()):
             try:
                 dial = PeerDial(peer=each.peer, address=address, view=gathered.view, identity=identity, now_ms=now_ms)
-                given = await recovering.show(dial, note=note, prove=prove)
+                given = await service.show(dial, note=note, prove=prove)
                 lines += parse_note(add_lines(note, given)).signatures
                 missing.pop(each.peer, None)
                 break

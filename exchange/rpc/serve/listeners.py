@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from exchange.acts.node_view import NodeView
 from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.desk.service import Desk
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.rpc.lane.directory_service import Directory
 from exchange.rpc.lane.service import LaneService
 from exchange.rpc.transport.channel import Identity
@@ -93,12 +93,12 @@ def add_peer_services(server: grpc.aio.Server, lanes: LaneService, directory: Di
     follow = grpc.stream_stream_rpc_method_handler(
         lanes.Follow,
         request_deserializer=node_pb2.FollowRequest.FromString,
-        response_serializer=wire.serialize,  # batches are bytes already
+        response_serializer=encode.serialize,  # batches are bytes already
     )
     recover = grpc.unary_stream_rpc_method_handler(
         lanes.Recover,
         request_deserializer=node_pb2.RecoverRequest.FromString,
-        response_serializer=wire.serialize,
+        response_serializer=encode.serialize,
     )
     handler = grpc.method_handlers_generic_handler("exchange.v1.Lane", {"Follow": follow, "Recover": recover})
     server.add_generic_rpc_handlers((handler,))

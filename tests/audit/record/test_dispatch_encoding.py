@@ -28,15 +28,15 @@ from audit.v1 import dispatch_pb2
 from exchange.v1 import bulletin_pb2
 from keys.identity import AgencyId
 from keys.scan import scan
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.exchange.records.refusing import refusal
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "formats"
 RECORDS = json.loads((FOLDER / "records.json").read_text())["records"]
-SEALED = world.seal(world.signed_statement(released=True))
+SEALED = formats.seal(formats.signed_statement(released=True))
 DISPATCH = parse_dispatch(SEALED.dispatch.payload)
 AGENCIES = st.lists(
-    st.from_regex(r"\A[A-Z]{2}-[A-Z]{2,8}\Z").map(AgencyId).filter(lambda agency: agency != world.SENDER),
+    st.from_regex(r"\A[A-Z]{2}-[A-Z]{2,8}\Z").map(AgencyId).filter(lambda agency: agency != formats.SENDER),
     min_size=1,
     max_size=64,
     unique=True,
@@ -52,7 +52,7 @@ def test_a_dispatch_is_read_and_written_as_its_vector() -> None:
     assert dispatch_digest(payload).hex() == vector["digest"]
     assert [each.agency for each in dispatch.recipients] == [each["agency"] for each in vector["fields"]["recipients"]]
     assert dispatch.ciphertext_size == vector["fields"]["ciphertext_size"]
-    assert dispatch.absent == (Absent(agency=world.KEYLESS, reason=AbsentReason.NO_KEY),)
+    assert dispatch.absent == (Absent(agency=formats.KEYLESS, reason=AbsentReason.NO_KEY),)
 
 
 @settings(max_examples=100)
@@ -124,9 +124,9 @@ RELEASER_ONLY = (DispatchSigner(role=SignerRole.RELEASER, key_id=bytes(32)),)
         ({"recipients": (replace(a_recipient("TH-DSI"), key_id=b""),)}, "MALFORMED"),
         ({"recipients": tuple(a_recipient(f"ZZ-A{number:03}") for number in range(65))}, "MALFORMED"),
         ({"recipients": tuple(a_recipient(f"ZZ-A{number:03}") for number in range(64))}, "MALFORMED"),
-        ({"absent": (Absent(agency=world.SENDER, reason=AbsentReason.LEFT),)}, "MALFORMED"),
-        ({"absent": (Absent(agency=world.KEYLESS, reason=0),)}, "MALFORMED"),  # type: ignore[arg-type] # wrong or merged on purpose
-        ({"absent": (Absent(agency=world.KEYLESS, reason=5),)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type] # wrong or merged on purpose
+        ({"absent": (Absent(agency=formats.SENDER, reason=AbsentReason.LEFT),)}, "MALFORMED"),
+        ({"absent": (Absent(agency=formats.KEYLESS, reason=0),)}, "MALFORMED"),  # type: ignore[arg-type] # wrong or merged on purpose
+        ({"absent": (Absent(agency=formats.KEYLESS, reason=5),)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type] # wrong or merged on purpose
         ({"body_suite": 0}, "SUITE_UNKNOWN"),
         ({"body_suite": 16}, "SUITE_UNKNOWN"),
         ({"expires_ms": 0}, "MALFORMED"),

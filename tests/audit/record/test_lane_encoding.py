@@ -27,19 +27,19 @@ from audit.record.lane import (
 )
 from audit.v1 import dispatch_pb2
 from keys.scan import scan
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.exchange.records.refusing import refusal
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "formats"
 RECORDS = json.loads((FOLDER / "records.json").read_text())["records"]
-LANE = world.LANE
+LANE = formats.LANE
 DIGEST = st.binary(min_size=32, max_size=32)
 NUMBER = st.integers(1, (1 << 64) - 1)
 LANES = st.builds(
     LaneId,
     federation_id=DIGEST,
-    sender=st.just(world.SENDER),
-    recipient=st.sampled_from([world.PEER, world.OTHER]),
+    sender=st.just(formats.SENDER),
+    recipient=st.sampled_from([formats.PEER, formats.OTHER]),
     lane_class=st.sampled_from(LaneClass),
     epoch=st.integers(1, (1 << 32) - 1),
 )
@@ -53,7 +53,7 @@ def test_a_delivery_is_read_and_written_as_its_vector() -> None:
     vector = RECORDS["delivery"]
     payload = bytes.fromhex(vector["payload"])
     delivery = parse_delivery(payload)
-    assert delivery.encode() == payload == world.chain(1)[0]
+    assert delivery.encode() == payload == formats.chain(1)[0]
     assert delivery_digest(payload).hex() == vector["digest"]
     assert delivery.sequence == vector["fields"]["sequence"]
 
@@ -120,7 +120,7 @@ def test_garbage_is_refused(data: bytes) -> None:
         ({"time_ms": 0}, "MALFORMED"),
         ({"lane": replace(LANE, federation_id=bytes(31))}, "MALFORMED"),
         ({"lane": replace(LANE, epoch=0)}, "MALFORMED"),
-        ({"lane": replace(LANE, recipient=world.SENDER)}, "MALFORMED"),
+        ({"lane": replace(LANE, recipient=formats.SENDER)}, "MALFORMED"),
         ({"lane": replace(LANE, recipient="pdrm")}, "MALFORMED"),
         ({"lane": replace(LANE, lane_class=0)}, "MALFORMED"),  # type: ignore[arg-type] # wrong or merged on purpose
         ({"lane": replace(LANE, lane_class=3)}, "NOT_UNDERSTOOD"),  # type: ignore[arg-type] # wrong or merged on purpose
@@ -128,7 +128,7 @@ def test_garbage_is_refused(data: bytes) -> None:
     ids=lambda value: str(value)[:60],
 )
 def test_a_delivery_with_a_field_out_of_bounds_is_refused(changes: dict[str, Any], code: str) -> None:
-    delivery = replace(parse_delivery(world.chain(1)[0]), **changes)
+    delivery = replace(parse_delivery(formats.chain(1)[0]), **changes)
     assert refusal(parse_delivery, delivery.encode()) == code
 
 
@@ -153,7 +153,7 @@ def test_a_delivery_with_a_field_out_of_bounds_is_refused(changes: dict[str, Any
     ids=lambda value: str(value)[:60],
 )
 def test_a_lane_head_with_a_field_out_of_bounds_is_refused(changes: dict[str, Any], code: str) -> None:
-    head = world.head_of(world.chain(3), 3, **changes)
+    head = formats.head_of(formats.chain(3), 3, **changes)
     assert refusal(parse_lane_head, head.encode()) == code
 
 

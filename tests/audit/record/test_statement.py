@@ -32,7 +32,7 @@ from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError
 from keys.identity import AgencyId, key_id
 from keys.scan import scan
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "formats" / "records.json").read_text())
 
@@ -54,16 +54,16 @@ LISTED = st.sets(st.tuples(AGENCY, st.binary(min_size=16, max_size=16)), min_siz
 
 def a_read(**changes: Any) -> ReadRequest:
     read = ReadRequest(
-        federation_id=world.FEDERATION,
-        agency=world.PEER,
+        federation_id=formats.FEDERATION,
+        agency=formats.PEER,
         officer="noor",
         purpose=ReadPurpose.TRIAGE,
         case="PDRM-1",
         reason="because",
         nonce=bytes(16),
         time_ms=1,
-        sender=world.SENDER,
-        bulletin_id=world.BULLETIN_ID,
+        sender=formats.SENDER,
+        bulletin_id=formats.BULLETIN_ID,
         statement_digest=bytes(32),
     )
     return replace(read, **changes)
@@ -146,13 +146,13 @@ def test_garbage_is_refused(data: bytes) -> None:
 @settings(max_examples=200)
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_raises_anything_but_a_refusal(place: int, bit: int) -> None:
-    payload = bytearray(world.STATEMENT.encode())
+    payload = bytearray(formats.STATEMENT.encode())
     payload[place % len(payload)] ^= 1 << bit
     try:
         other = parse_statement(bytes(payload))
     except RefusedError:
         return
-    assert other != world.STATEMENT
+    assert other != formats.STATEMENT
     assert other.encode() == payload
 
 
@@ -178,16 +178,16 @@ def test_a_flipped_bit_never_raises_anything_but_a_refusal(place: int, bit: int)
     ids=str,
 )
 def test_a_statement_with_a_field_out_of_bounds_is_malformed(changes: dict[str, Any]) -> None:
-    assert refusal(parse_statement, replace(world.STATEMENT, **changes).encode()) == "MALFORMED"
+    assert refusal(parse_statement, replace(formats.STATEMENT, **changes).encode()) == "MALFORMED"
 
 
 def test_a_statement_takes_as_many_recipients_as_the_limit_says() -> None:
     recipients = tuple(AgencyId(f"HK-A{number:03}") for number in range(MAX_RECIPIENTS))
-    assert parse_statement(replace(world.STATEMENT, recipients=recipients).encode()).recipients == recipients
+    assert parse_statement(replace(formats.STATEMENT, recipients=recipients).encode()).recipients == recipients
 
 
 def test_a_statement_above_its_limit_is_too_large_and_at_it_is_not() -> None:
-    large = replace(world.STATEMENT, bulletin=bytes(MAX_STATEMENT_BYTES // 2))
+    large = replace(formats.STATEMENT, bulletin=bytes(MAX_STATEMENT_BYTES // 2))
     room = MAX_STATEMENT_BYTES - len(large.encode())
     most = replace(large, bulletin=bytes(len(large.bulletin) + room))
     assert len(most.encode()) == MAX_STATEMENT_BYTES
@@ -197,15 +197,15 @@ def test_a_statement_above_its_limit_is_too_large_and_at_it_is_not() -> None:
 
 
 def test_an_unknown_field_in_a_statement_is_not_understood() -> None:
-    assert refusal(parse_statement, world.STATEMENT.encode() + b"\x38\x01") == "NOT_UNDERSTOOD"
+    assert refusal(parse_statement, formats.STATEMENT.encode() + b"\x38\x01") == "NOT_UNDERSTOOD"
 
 
 def test_a_default_value_that_is_written_is_malformed() -> None:
-    assert refusal(parse_statement, b"\x0a\x00" + world.STATEMENT.encode()) == "MALFORMED"
+    assert refusal(parse_statement, b"\x0a\x00" + formats.STATEMENT.encode()) == "MALFORMED"
 
 
 def test_text_that_is_not_utf8_is_malformed() -> None:
-    payload = world.STATEMENT.encode().replace(b"KH-GDI", b"KH-GD\xff")
+    payload = formats.STATEMENT.encode().replace(b"KH-GDI", b"KH-GD\xff")
     assert refusal(parse_statement, payload) == "MALFORMED"
 
 
@@ -227,7 +227,7 @@ def test_text_that_is_not_utf8_is_malformed() -> None:
         ({"sender": "x"}, "MALFORMED"),
         ({"bulletin_id": b""}, "MALFORMED"),
         ({"statement_digest": b""}, "MALFORMED"),
-        ({"listed": ((world.SENDER, bytes(16)),)}, "MALFORMED"),
+        ({"listed": ((formats.SENDER, bytes(16)),)}, "MALFORMED"),
         ({"sender": "", "bulletin_id": b"", "statement_digest": b""}, "MALFORMED"),
     ],
     ids=str,
@@ -239,10 +239,10 @@ def test_a_read_request_with_a_field_out_of_bounds_is_refused(changes: dict[str,
 @pytest.mark.parametrize(
     "listed",
     [
-        ((world.SENDER, bytes(16)),) * 2,
-        ((world.PEER, bytes(16)), (world.SENDER, bytes(16))),
-        ((world.SENDER, bytes(15)),),
-        tuple((world.SENDER, number.to_bytes(16, "big")) for number in range(MAX_LISTED + 1)),
+        ((formats.SENDER, bytes(16)),) * 2,
+        ((formats.PEER, bytes(16)), (formats.SENDER, bytes(16))),
+        ((formats.SENDER, bytes(15)),),
+        tuple((formats.SENDER, number.to_bytes(16, "big")) for number in range(MAX_LISTED + 1)),
     ],
     ids=["twice", "descending", "short-id", "too-many"],
 )

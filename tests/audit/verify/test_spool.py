@@ -13,7 +13,7 @@ import pytest
 
 from audit.entry.entry import Body, Kind
 from audit.tiles.tiles import TileFolder
-from audit.verify import answered as answers
+from audit.verify import answered
 from audit.verify.answered import RECORD, Answers, answer_record
 from audit.verify.kind_counts import Census
 from audit.verify.spool import Spool
@@ -59,7 +59,7 @@ def test_of_many_parts_the_earliest_second_answer_is_found(tmp_path: Path, signe
         held = Answers(in_memory=1000)
         for index in range(4, last):
             held.add(answer_record(bodies[index].delivery_digest, index))
-        filling = b"".join(answer_record(digest(n, 99), 4) for n in range(3 * answers.PART))
+        filling = b"".join(answer_record(digest(n, 99), 4) for n in range(3 * answered.PART))
         held.add(filling)  # as many as need four parts; none of them twice
         assert held.count == last - 4 + len(filling) // RECORD
         assert held.doubles(folder, len(entries)) == found

@@ -21,8 +21,7 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node import node
 from exchange.node.node import EpochOverError, open_log
 from exchange.records.lane_rules import LaneForkError
-from exchange.recovery import first_group as reentry
-from exchange.recovery import swap_files as restoring
+from exchange.recovery import first_group, swap_files
 from exchange.recovery.swap_files import Plan, UnfinishedError
 from exchange.store.home_paths import Paths
 from exchange.store.log_position import epoch_of, index_of, log_position
@@ -185,10 +184,10 @@ def plan_for(desk: Desk) -> Plan:
 
 
 def build(home: Path, plan: Plan) -> None:
-    part = restoring.part_of(home, 2)
-    restoring.copy_database(Paths(home=home), part).close()
-    restoring.build(
-        Paths(home=home), part, plan, restoring.copied_to(Paths(home=home), part), NOW_MS * 1000, os.urandom
+    part = swap_files.part_of(home, 2)
+    swap_files.copy_database(Paths(home=home), part).close()
+    swap_files.build(
+        Paths(home=home), part, plan, swap_files.copied_to(Paths(home=home), part), NOW_MS * 1000, os.urandom
     )
 
 
@@ -228,7 +227,7 @@ def test_a_new_epoch_begins_with_genesis_our_records_and_restored(pair: tuple[De
     plan = plan_for(ours)
     build(ours.home, plan)
     ours.close()
-    before = restoring.change_places(Paths(home=ours.home))
+    before = swap_files.change_places(Paths(home=ours.home))
     store = SqliteStore(ours.home / DATABASE)
     bodies = [parse_body(parse_entry(each).body) for each in store.reads().read_entries(0, 9)]
     kinds = [Kind.GENESIS, Kind.ROSTER_ADOPTED, Kind.MANIFEST_ADOPTED, Kind.KEY_SHEET_ADOPTED, Kind.RESTORED]
@@ -264,7 +263,7 @@ def test_a_home_without_its_lock_signs_nothing_and_a_recovery_makes_a_new_one_ro
     with pytest.raises(IntegrityError, match="is missing"):
         SqliteLock.open(ours.home / LOCK)
     build(ours.home, plan)
-    restoring.change_places(Paths(home=ours.home))
+    swap_files.change_places(Paths(home=ours.home))
     lock = SqliteLock.open(ours.home / LOCK)
     assert lock.read(plan.view.origin) is not None
     assert lock.read(ORIGIN) is None
@@ -281,16 +280,18 @@ def test_a_recovery_that_was_interrupted_anywhere_goes_on_and_no_node_starts_mea
     ours.node.stop()
     build(ours.home, plan)
     home, fresh, before = ours.home, ours.home / "epoch-2.new", ours.home / "before-epoch-2"
-    steps = [(home / name, before / name) for name in restoring.moved_names(Paths(home=home)) if (home / name).exists()]
-    steps += [(fresh / name, home / name) for name in restoring.fresh_names(Paths(home=home))]
+    steps = [
+        (home / name, before / name) for name in swap_files.moved_names(Paths(home=home)) if (home / name).exists()
+    ]
+    steps += [(fresh / name, home / name) for name in swap_files.fresh_names(Paths(home=home))]
     if moved:
         before.mkdir()
     for source, target in steps[:moved]:
         source.rename(target)
     with pytest.raises(UnfinishedError):
-        restoring.check_finished(home)
-    restoring.change_places(Paths(home=home))
-    restoring.check_finished(home)
+        swap_files.check_finished(home)
+    swap_files.change_places(Paths(home=home))
+    swap_files.check_finished(home)
     assert not fresh.exists()
     old = SqliteStore(before / DATABASE)
     assert old.reads().size() >= plan.end.size
@@ -304,11 +305,11 @@ def test_what_was_only_half_built_is_built_anew(pair: tuple[Desk, Desk]) -> None
     ours.node.stop()
     (ours.home / "epoch-2.part").mkdir()
     (ours.home / "epoch-2.part" / DATABASE).write_bytes(b"cut off")
-    restoring.check_finished(ours.home)
+    swap_files.check_finished(ours.home)
     with pytest.raises(IntegrityError):
-        restoring.change_places(Paths(home=ours.home))
+        swap_files.change_places(Paths(home=ours.home))
     build(ours.home, plan)
-    restoring.change_places(Paths(home=ours.home))
+    swap_files.change_places(Paths(home=ours.home))
     start_in(ours, plan)
 
 
@@ -323,7 +324,7 @@ def test_a_copy_that_numbered_otherwise_than_a_peer_received_is_not_entered(pair
     def enter(work: UnitOfWork) -> None:
         delivery = parse_delivery(row.delivery)
         proven = _Proven(delivery, row.delivery)
-        reentry._take_back(work, proven, B, plan.view)  # type: ignore[arg-type] # what it reads of it
+        first_group._take_back(work, proven, B, plan.view)  # type: ignore[arg-type] # what it reads of it
 
     with pytest.raises(RefusedError, match="two copies of this node") as caught:
         ours.node.writer.run(enter, lambda *_: None)

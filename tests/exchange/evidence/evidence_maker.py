@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from audit.entry.entry import Body, Kind, encode_entry, genesis_previous, leaf_hash
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.zip import write_archive
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.note.cosignature import add_lines, cosign
@@ -229,30 +229,30 @@ def make(
         )
     )
     core = {
-        ef.PURPOSE: purpose.encode(),
+        file.PURPOSE: purpose.encode(),
         "rosters/1.signed": roster().encode(),
         f"manifests/{SENDER}-1.signed": records(NAMES).manifests[SENDER].encode(),
-        ef.DISPATCH: signed_dispatch.encode(),
+        file.DISPATCH: signed_dispatch.encode(),
         f"deliveries/{RECIPIENT}-1.bin": delivery,
     }
     if sent:
-        core[ef.PUBLISHED] = ours.prove(published)
+        core[file.PUBLISHED] = ours.prove(published)
         core[f"proofs/queued-{RECIPIENT}-1.tlog-proof"] = ours.prove(entry_queued)
         core[f"proofs/answered-{RECIPIENT}-1.tlog-proof"] = ours.prove(answered)
         core[f"receipts/{RECIPIENT}-1.tlog-proof"] = theirs.prove(got, point.size)
     else:
-        core[ef.RECEIVED] = theirs.prove(got)
+        core[file.RECEIVED] = theirs.prove(got)
         core[f"manifests/{RECIPIENT}-1.signed"] = records(NAMES).manifests[RECIPIENT].encode()
     if content:
-        core |= {ef.STATEMENT: signed.encode(), ef.EXPORTED: log.prove(exported)}
-        core |= {ef.REQUEST: signed_request.encode(), ef.BLIND: blind}
-        core[ef.TEXT] = word_core(core).encode()
+        core |= {file.STATEMENT: signed.encode(), file.EXPORTED: log.prove(exported)}
+        core |= {file.REQUEST: signed_request.encode(), file.BLIND: blind}
+        core[file.TEXT] = word_core(core).encode()
     return Made(core, ours, theirs, signed, delivery)
 
 
 def pack(members: Mapping[str, bytes]) -> bytes:
     """Write a file with right sums over whatever stands in it, as a forger would."""
-    with_sums = {**members, ef.SUMS: ef.sums(members)}
+    with_sums = {**members, file.SUMS: file.sums(members)}
     return write_archive(with_sums)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from audit.entry.body import parse_body
 from audit.entry.entry import HEAD_LENGTH, Body, Kind
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.pages import make_pages
 from audit.evidence.trust import verify_next
 from audit.evidence.verify import verify_evidence
@@ -147,7 +147,7 @@ def test_who_confirms_without_opening_is_refuted_row_32() -> None:
     report = judge(evidence_file(blind.core))
     assert report.exit_code == 0
     assert "only who opened it" not in report.steps[7].detail
-    assert "the proof of it needs the content" in read_archive(evidence_file(blind.core))[ef.REPORT].decode()
+    assert "the proof of it needs the content" in read_archive(evidence_file(blind.core))[file.REPORT].decode()
 
 
 def test_a_receipt_out_of_a_log_that_others_never_saw_is_refuted_row_33() -> None:
@@ -171,8 +171,8 @@ def test_two_deliveries_under_one_number_are_told_apart_row_16() -> None:
 
 def test_attack_21_content_swapped_afterwards_is_not_what_was_dispatched() -> None:
     other = make(text="Nothing to see")
-    swapped = {**whole().core, ef.STATEMENT: other.core[ef.STATEMENT], ef.TEXT: other.core[ef.TEXT]}
-    assert f"{ef.STATEMENT}: its digest is" in refused_core(swapped)
+    swapped = {**whole().core, file.STATEMENT: other.core[file.STATEMENT], file.TEXT: other.core[file.TEXT]}
+    assert f"{file.STATEMENT}: its digest is" in refused_core(swapped)
 
 
 class Rosters:
@@ -249,8 +249,8 @@ def test_a_time_stamp_bounds_the_time_for_whoever_trusts_its_authority(tmp_path:
     note = made.sender_log.note(FILLING + 2)
     core = {
         **made.core,
-        ef.STAMPED: made.sender_log.prove(FILLING, FILLING + 2),
-        ef.STAMP: authority.answer(make_query(note.encode()).der),
+        file.STAMPED: made.sender_log.prove(FILLING, FILLING + 2),
+        file.STAMP: authority.answer(make_query(note.encode()).der),
     }
     data = evidence_file(core)
     report = verify_evidence(data, given=roster(), render=word_core, authority=trusted)
@@ -258,16 +258,16 @@ def test_a_time_stamp_bounds_the_time_for_whoever_trusts_its_authority(tmp_path:
     assert "CN=Clock,O=Exercise stamped it" in report.steps[8].detail
     shut = judge(data)
     assert (shut.exit_code, shut.steps[8].result) == (7, "not checked")
-    assert "openssl ts -verify" in read_archive(data)[ef.HOWTO].decode()
-    other = {**core, ef.STAMP: authority.answer(make_query(b"another note").der)}
+    assert "openssl ts -verify" in read_archive(data)[file.HOWTO].decode()
+    other = {**core, file.STAMP: authority.answer(make_query(b"another note").der)}
     stranger = load_authority(make_authority(tmp_path / "other").ca.read_bytes(), "ca.pem")
-    wrong = {**core, ef.STAMPED: made.sender_log.prove(FILLING + 1)}
+    wrong = {**core, file.STAMPED: made.sender_log.prove(FILLING + 1)}
     for bent, believed in ((other, trusted), (core, stranger), (wrong, trusted)):
         found = verify_evidence(
             pack({**make_pages(core), **bent}), given=roster(), render=word_core, authority=believed
         )
         assert (found.exit_code, found.steps[8].result) == (6, "refuted"), found.verdict
-    for alone in (ef.STAMP, ef.STAMPED):
+    for alone in (file.STAMP, file.STAMPED):
         assert "stand together" in refused_core({name: each for name, each in core.items() if name != alone}, core)
 
 
@@ -280,11 +280,11 @@ def test_any_altered_byte_of_any_member_is_found(times: int) -> None:
     dice = random.Random(20261122)
     members = read_archive(whole_file())
     for name, data in members.items():
-        for _ in range(times if ef.is_core(name) else -(-times // 2)):
+        for _ in range(times if file.is_core(name) else -(-times // 2)):
             bent = {**members, name: altered(data, dice.randrange(len(data)), dice.randrange(8))}
-            if name == ef.EDITION:  # another edition, whose wording nobody else can judge: never 0
+            if name == file.EDITION:  # another edition, whose wording nobody else can judge: never 0
                 assert judge(pack(bent)).exit_code in (6, 7)
-            elif name != ef.SUMS:
+            elif name != file.SUMS:
                 refused(pack(bent))
     for _ in range(20 * times):
         refused(altered(whole_file(), dice.randrange(len(whole_file())), dice.randrange(8)))
@@ -292,13 +292,13 @@ def test_any_altered_byte_of_any_member_is_found(times: int) -> None:
 
 def test_members_removed_added_or_swapped_between_two_files_are_found() -> None:
     one, two = read_archive(whole_file()), read_archive(evidence_file(make(serial=2).core))
-    for name in one.keys() - {ef.SUMS}:
+    for name in one.keys() - {file.SUMS}:
         refused(pack({each: data for each, data in one.items() if each != name}))
         if one[name] != two[name]:
             refused(pack({**one, name: two[name]}))
-    without = {name: data for name, data in one.items() if name != ef.SUMS}
+    without = {name: data for name, data in one.items() if name != file.SUMS}
     refused(write_archive(without))
-    refused(write_archive({**one, ef.SUMS: two[ef.SUMS]}))
+    refused(write_archive({**one, file.SUMS: two[file.SUMS]}))
     refused(pack({**one, "note.txt": b"believe me"}))
     refused(pack({**one, f"receipts/{SENDER}-1.tlog-proof": one[f"receipts/{RECIPIENT}-1.tlog-proof"]}))
 

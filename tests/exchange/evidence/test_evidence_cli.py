@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from audit.entry.entry import Body, Kind, parse_body, parse_entry
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.verify import verify_evidence
 from audit.evidence.zip import read_archive
 from audit.note.checkpoint import parse_note
@@ -110,7 +110,7 @@ def test_any_side_writes_evidence_without_content_and_without_a_key(
     assert not printed.exists() or printed.read_bytes().startswith(b"%PDF-1.7")
     assert Kind.EXPORTED not in [body.kind for body in _bodies(federation.home(agency))[before:]]
     members = read_archive((tmp_path / "one.zip").read_bytes())
-    assert (ef.LANE_HEAD in members) is (agency != SENDER)
+    assert (file.LANE_HEAD in members) is (agency != SENDER)
 
 
 def test_where_nothing_can_be_written_nothing_is_opened_or_logged(
@@ -136,8 +136,8 @@ def test_an_officer_asks_a_running_node_and_the_log_has_it_first(
     assert (body.kind, body.role) == (Kind.EXPORTED, 3)
     assert _while_running(federation, tmp_path / "e.zip").startswith("verified")
     members = read_archive((tmp_path / "e.zip").read_bytes())
-    assert "the handover at the bridge" in members[ef.TEXT].decode()
-    assert members[ef.PURPOSE].decode() == PURPOSE
+    assert "the handover at the bridge" in members[file.TEXT].decode()
+    assert members[file.PURPOSE].decode() == PURPOSE
     for entry in TileFolder(federation.home(SENDER) / "log").names():  # the purpose is in no file of the log
         assert PURPOSE.encode() not in (federation.home(SENDER) / "log" / entry).read_bytes()
 
@@ -150,10 +150,10 @@ def test_one_field_is_shown_while_the_rest_stays_shut(world: tuple[Federation, P
     assert "showing subject" in _while_running(federation, tmp_path / "f.zip")
     data = (tmp_path / "f.zip").read_bytes()
     members = read_archive(data)
-    assert "the handover at the bridge" in members[ef.TEXT].decode()
-    assert b"cooperation" not in members[ef.TEXT]
+    assert "the handover at the bridge" in members[file.TEXT].decode()
+    assert b"cooperation" not in members[file.TEXT]
     assert b"2026-11-20" not in data  # the meeting's date, in the body that stays shut
-    assert ef.STATEMENT not in members
+    assert file.STATEMENT not in members
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_stopped_home_is_opened_by_its_operator_and_an_erased_bulletin_is_stil
     shut = [*words, str(tmp_path / "shut.zip"), "--without-content", "--home", str(home)]
     assert type_line(shut).code == 0
     assert str(_verified(federation, tmp_path / "shut.zip")["verdict"]).endswith(", without content")
-    assert ef.ERASED in read_archive((tmp_path / "shut.zip").read_bytes())
+    assert file.ERASED in read_archive((tmp_path / "shut.zip").read_bytes())
     assert verify_evidence((tmp_path / "e.zip").read_bytes()).exit_code == 7  # what was taken out before stays proof
 
 

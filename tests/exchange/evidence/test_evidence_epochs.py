@@ -9,7 +9,7 @@ import pytest
 
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import parse_entry
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.pages import embedded
 from audit.note.tlogproof import parse_proof
 from exchange.evidence.gather_evidence import evidence_file
@@ -89,8 +89,8 @@ def test_the_page_in_a_browser_takes_later_epochs_as_the_program_does(tmp_path: 
     made = make()
     core = moved(made)
     folder = unpack(evidence_file(core), tmp_path / "file")
-    assert verdict(open_page(folder / ef.PAGE, tmp_path).dom) == "Every check made here is good."
-    page = (folder / ef.PAGE).read_text()
+    assert verdict(open_page(folder / file.PAGE, tmp_path).dom) == "Every check made here is good."
+    page = (folder / file.PAGE).read_text()
     assert embedded(core) in page
-    (folder / ef.PAGE).write_text(page.replace(embedded(core), embedded(moved(made, refers_to_epoch=0))))
-    assert verdict(open_page(folder / ef.PAGE, tmp_path).dom) != "Every check made here is good."
+    (folder / file.PAGE).write_text(page.replace(embedded(core), embedded(moved(made, refers_to_epoch=0))))
+    assert verdict(open_page(folder / file.PAGE, tmp_path).dom) != "Every check made here is good."

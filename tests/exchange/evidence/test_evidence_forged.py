@@ -8,7 +8,7 @@ import pytest
 
 from audit.entry.body import parse_body
 from audit.entry.entry import HEAD_LENGTH, Kind, encode_entry, leaf_hash
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.pages import make_pages
 from audit.evidence.zip import read_archive
 from audit.record.dispatch import parse_dispatch
@@ -96,56 +96,56 @@ def test_a_sender_who_recorded_another_receipt_is_refused() -> None:
     "changes", [{"reason": "something else"}, {"sender": RECIPIENT}, {"bulletin_id": bytes(16)}, {"agency": RECIPIENT}]
 )
 def test_a_request_for_something_else_does_not_cover_the_content(changes: dict[str, object]) -> None:
-    assert f"{ef.REQUEST}: its words" in refused_core(make(request=changes).core)
+    assert f"{file.REQUEST}: its words" in refused_core(make(request=changes).core)
 
 
 def test_a_request_signed_by_another_officer_is_refused() -> None:
-    assert f"{ef.REQUEST}: its officer" in refused_core(make(request={"officer": "robot-1"}).core)
+    assert f"{file.REQUEST}: its officer" in refused_core(make(request={"officer": "robot-1"}).core)
 
 
 def test_content_never_stands_without_the_entry_that_logged_its_taking() -> None:
-    bare = {name: data for name, data in whole().core.items() if name not in (ef.EXPORTED, ef.REQUEST, ef.BLIND)}
+    bare = {name: data for name, data in whole().core.items() if name not in (file.EXPORTED, file.REQUEST, file.BLIND)}
     assert "stand beside content" in refused_core(bare)
 
 
 def test_the_words_beside_the_statement_are_its_own() -> None:
-    forged = {**whole().core, ef.TEXT: whole().core[ef.TEXT].replace(b"paid", b"free")}
-    assert ef.TEXT in refused(pack({**make_pages(forged), **forged}))
+    forged = {**whole().core, file.TEXT: whole().core[file.TEXT].replace(b"paid", b"free")}
+    assert file.TEXT in refused(pack({**make_pages(forged), **forged}))
 
 
 def test_a_dispatch_that_its_sender_signed_anew_is_not_the_one_in_the_log() -> None:
-    dispatch = parse_dispatch(SignedPayload.decode(whole().core[ef.DISPATCH]).payload)
+    dispatch = parse_dispatch(SignedPayload.decode(whole().core[file.DISPATCH]).payload)
     later = replace(dispatch, expires_ms=dispatch.expires_ms + 1).encode()
     signed = dsse.sign(later, ("dispatch", keys_of(SENDER).node.operations))
-    assert f"{ef.DISPATCH}: its digest is" in refused_core({**whole().core, ef.DISPATCH: signed.encode()})
+    assert f"{file.DISPATCH}: its digest is" in refused_core({**whole().core, file.DISPATCH: signed.encode()})
 
 
 def test_a_dispatch_signed_by_another_agency_is_refused() -> None:
-    payload = SignedPayload.decode(whole().core[ef.DISPATCH]).payload
+    payload = SignedPayload.decode(whole().core[file.DISPATCH]).payload
     signed = dsse.sign(payload, ("dispatch", keys_of(RECIPIENT).node.operations))
     assert "refuted: dispatch: no manifest of HK-SB here has the key" in refused_core(
-        {**whole().core, ef.DISPATCH: signed.encode()}
+        {**whole().core, file.DISPATCH: signed.encode()}
     )
 
 
 def test_a_statement_without_its_dispatch_is_refused() -> None:
-    bare = {name: data for name, data in whole().core.items() if name != ef.DISPATCH}
-    assert f"{ef.DISPATCH}: missing, though the statement is there" in refused_core(bare)
+    bare = {name: data for name, data in whole().core.items() if name != file.DISPATCH}
+    assert f"{file.DISPATCH}: missing, though the statement is there" in refused_core(bare)
 
 
 def test_a_statement_signed_by_somebody_else_is_refused() -> None:
-    payload = SignedPayload.decode(whole().core[ef.STATEMENT]).payload
+    payload = SignedPayload.decode(whole().core[file.STATEMENT]).payload
     other = next(each for each in keys_of(SENDER).officers if each.entry.id != "officer-1").keys.signer
     signed = dsse.sign(payload, ("statement", other))
     assert "signatures inside are not the 1 that the dispatch lists" in refused_core(
-        {**whole().core, ef.STATEMENT: signed.encode()}
+        {**whole().core, file.STATEMENT: signed.encode()}
     )
 
 
 def test_a_proof_without_its_entry_is_refused() -> None:
-    lines = whole().core[ef.PUBLISHED].decode().splitlines(keepends=True)
-    bare = {**whole().core, ef.PUBLISHED: "".join([lines[0], *lines[2:]]).encode()}
-    assert f"{ef.PUBLISHED}: no entry in its extra line" in refused_core(bare)
+    lines = whole().core[file.PUBLISHED].decode().splitlines(keepends=True)
+    bare = {**whole().core, file.PUBLISHED: "".join([lines[0], *lines[2:]]).encode()}
+    assert f"{file.PUBLISHED}: no entry in its extra line" in refused_core(bare)
 
 
 def test_an_entry_that_says_another_place_than_it_stands_at_is_refused() -> None:
@@ -153,19 +153,19 @@ def test_an_entry_that_says_another_place_than_it_stands_at_is_refused() -> None
     body = parse_body(whole().sender_log.entries[FILLING][HEAD_LENGTH:])
     log.entries.append(encode_entry(FILLING + 5, 1, bytes(32), body.encode()))
     log.tree.append(leaf_hash(log.entries[-1]))
-    assert "the proof is for 7, the entry is 12" in refused_core({**whole().core, ef.PUBLISHED: log.prove(FILLING)})
+    assert "the proof is for 7, the entry is 12" in refused_core({**whole().core, file.PUBLISHED: log.prove(FILLING)})
 
 
 def test_another_entry_in_the_place_of_published_is_refused() -> None:
     queued = whole().core[f"proofs/queued-{RECIPIENT}-1.tlog-proof"]
-    assert "is no PUBLISHED" in refused_core({**whole().core, ef.PUBLISHED: queued})
+    assert "is no PUBLISHED" in refused_core({**whole().core, file.PUBLISHED: queued})
 
 
 def test_a_sender_whom_no_roster_has_is_refused() -> None:
     assert "whom no roster here has" in refused_core(make(sent=False, received={"peer": 99}).core)
 
 
-@pytest.mark.parametrize("name", [ef.REPORT, ef.PAGE, ef.HOWTO, ef.SCRIPT])
+@pytest.mark.parametrize("name", [file.REPORT, file.PAGE, file.HOWTO, file.SCRIPT])
 def test_a_page_that_tells_another_story_is_found(name: str) -> None:
     members = read_archive(whole_file())
     members[name] = members[name].replace(b"TH-DSI", b"TW-DSI") + b" "
@@ -174,8 +174,8 @@ def test_a_page_that_tells_another_story_is_found(name: str) -> None:
 
 def test_a_page_of_another_edition_is_left_open_and_never_believed() -> None:
     members = read_archive(whole_file())
-    members[ef.EDITION] = b"0" * 64 + b"\n"
-    members[ef.REPORT] += b"<p>lies</p>"
+    members[file.EDITION] = b"0" * 64 + b"\n"
+    members[file.REPORT] += b"<p>lies</p>"
     report = judge(pack(members))
     assert (report.exit_code, report.steps[-1].result) == (7, "not checked")
     members["keys/log-HK-SB.pem"] = members["keys/log-TH-DSI.pem"]  # what no edition changes is still compared
@@ -183,15 +183,15 @@ def test_a_page_of_another_edition_is_left_open_and_never_believed() -> None:
 
 
 def test_a_file_is_about_exactly_one_entry() -> None:
-    theirs = make(sent=False).core[ef.RECEIVED]
-    both = refused_core({**whole().core, ef.RECEIVED: theirs})
+    theirs = make(sent=False).core[file.RECEIVED]
+    both = refused_core({**whole().core, file.RECEIVED: theirs})
     assert "2 of proofs/published.tlog-proof and proofs/received.tlog-proof; exactly one was expected" in both
-    none = {name: data for name, data in whole().core.items() if name != ef.PUBLISHED}
+    none = {name: data for name, data in whole().core.items() if name != file.PUBLISHED}
     assert "0 of proofs/published" in refused_core(none)
 
 
 def test_a_recipient_whom_the_dispatch_does_not_name_is_refused() -> None:
-    other = make().core[ef.DISPATCH]
+    other = make().core[file.DISPATCH]
     recipients = tuple(
         replace(each, agency=AgencyId(WITNESS))
         for each in parse_dispatch(SignedPayload.decode(other).payload).recipients
@@ -202,10 +202,10 @@ def test_a_recipient_whom_the_dispatch_does_not_name_is_refused() -> None:
 
 
 def test_a_signature_over_another_statement_is_refused() -> None:
-    signed = SignedPayload.decode(whole().core[ef.STATEMENT])
-    other = SignedPayload.decode(make(serial=2).core[ef.STATEMENT])
+    signed = SignedPayload.decode(whole().core[file.STATEMENT])
+    other = SignedPayload.decode(make(serial=2).core[file.STATEMENT])
     taken = SignedPayload(payload=signed.payload, signatures=other.signatures)
-    assert "refuted: statement: the signature by key" in refused_core({**whole().core, ef.STATEMENT: taken.encode()})
+    assert "refuted: statement: the signature by key" in refused_core({**whole().core, file.STATEMENT: taken.encode()})
 
 
 def test_a_statement_for_another_federation_is_refused() -> None:
@@ -215,7 +215,7 @@ def test_a_statement_for_another_federation_is_refused() -> None:
 
 
 def test_a_dispatch_to_others_than_the_statement_names_is_refused() -> None:
-    named = parse_dispatch(SignedPayload.decode(make().core[ef.DISPATCH]).payload).recipients
+    named = parse_dispatch(SignedPayload.decode(make().core[file.DISPATCH]).payload).recipients
     others = {"recipients": tuple(replace(each, agency=AgencyId(WITNESS)) for each in named)}
     assert "agencies served and absent are not the 1 that the statement names" in refused_core(
         make(dispatch=others).core
@@ -242,7 +242,7 @@ def with_lane(
     made = LaneHead(lane=first.lane, sequence=2, delivery_digest=delivery_digest(second), latest=2, time_ms=AT_MS)
     made = replace(made, **head)  # type: ignore[arg-type]
     signed = dsse.sign(made.encode(), ("lane-head", keys_of(signer).node.operations))
-    return {**core, ef.LANE_HEAD: signed.encode(), ef.LANE_DELIVERIES: ef.pack_deliveries([second])}
+    return {**core, file.LANE_HEAD: signed.encode(), file.LANE_DELIVERIES: file.pack_deliveries([second])}
 
 
 def test_the_senders_signed_lane_head_covers_a_recipients_delivery() -> None:
@@ -255,8 +255,8 @@ def test_the_senders_signed_lane_head_covers_a_recipients_delivery() -> None:
         (with_lane(core, follows=False), "number 2 does not follow on ours"),
         (with_lane(core, lane=replace(lane, lane_class=LaneClass.URGENT)), "head.signed: its lane is"),
         (with_lane(core, sequence=1), "head.signed: its delivery is"),
-        ({**whole().core, ef.LANE_HEAD: with_lane(core)[ef.LANE_HEAD]}, "it belongs to one delivery"),
-        ({n: d for n, d in with_lane(core).items() if n != ef.LANE_HEAD}, "head.signed: missing, though"),
+        ({**whole().core, file.LANE_HEAD: with_lane(core)[file.LANE_HEAD]}, "it belongs to one delivery"),
+        ({n: d for n, d in with_lane(core).items() if n != file.LANE_HEAD}, "head.signed: missing, though"),
     ):
         assert words in refused_core(bent)
 

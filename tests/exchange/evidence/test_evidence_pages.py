@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.evidence import file as ef
+from audit.evidence import file
 from audit.evidence.pages import embedded, make_pages
 from audit.evidence.verify import verify_evidence
 from audit.evidence.zip import read_archive
@@ -23,7 +23,7 @@ from tests.support.browser import open_page
 
 VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors"
 # What the browser's page leaves to `exchange audit verify`, as it says itself.
-NOT_IN_BROWSER = frozenset({ef.TEXT, ef.LOG_HEAD, ef.LANE_HEAD, ef.LANE_DELIVERIES})
+NOT_IN_BROWSER = frozenset({file.TEXT, file.LOG_HEAD, file.LANE_HEAD, file.LANE_DELIVERIES})
 
 
 def unpack(data: bytes, folder: Path) -> Path:
@@ -46,7 +46,7 @@ def verdict(dom: str) -> str:
 @pytest.mark.parametrize("fragment", ["", "#own-arithmetic"])
 def test_the_page_verifies_itself_in_a_browser_without_network(tmp_path: Path, fragment: str) -> None:
     folder = unpack(evidence_file(make().core), tmp_path / "file")
-    opened = open_page(folder / ef.PAGE, tmp_path, fragment)
+    opened = open_page(folder / file.PAGE, tmp_path, fragment)
     assert verdict(opened.dom) == "Every check made here is good."
     assert opened.dom.count('<tr class="ok">') == 9
     assert (opened.console, opened.requests) == ((), ())
@@ -54,11 +54,11 @@ def test_the_page_verifies_itself_in_a_browser_without_network(tmp_path: Path, f
 
 def test_one_altered_byte_in_the_page_turns_it_red(tmp_path: Path) -> None:
     folder = unpack(evidence_file(make().core), tmp_path / "file")
-    page = (folder / ef.PAGE).read_text()
+    page = (folder / file.PAGE).read_text()
     place = page.index('"dispatch.signed":["') + 100
     old = page[place]
-    (folder / ef.PAGE).write_text(page[:place] + ("A" if old != "A" else "B") + page[place + 1 :])
-    opened = open_page(folder / ef.PAGE, tmp_path)
+    (folder / file.PAGE).write_text(page[:place] + ("A" if old != "A" else "B") + page[place + 1 :])
+    opened = open_page(folder / file.PAGE, tmp_path)
     assert verdict(opened.dom) == "Refuted: dispatch.signed was altered."
     assert '<tr class="failed">' in opened.dom
 
@@ -165,7 +165,7 @@ def test_our_ed25519_in_javascript_agrees_with_the_public_vectors_and_with_libso
 
 def test_the_report_opens_in_a_browser_and_asks_for_nothing(tmp_path: Path) -> None:
     folder = unpack(evidence_file(make().core), tmp_path / "file")
-    opened = open_page(folder / ef.REPORT, tmp_path)
+    opened = open_page(folder / file.REPORT, tmp_path)
     assert "Evidence of one bulletin" in opened.dom
     assert "Beware of paid tickets" in opened.dom
     assert (opened.console, opened.requests) == ((), ())
@@ -232,23 +232,23 @@ def payloads() -> list[str]:
 def test_a_hundred_hostile_texts_stay_text_row_47(tmp_path: Path) -> None:
     hostile = payloads()
     assert len(hostile) == len(set(hostile)) == 100
-    plain = tags(make_pages(make().core)[ef.REPORT])
+    plain = tags(make_pages(make().core)[file.REPORT])
     shut = make(content=False).core
-    plain_page = tags(make_pages(shut)[ef.PAGE])
+    plain_page = tags(make_pages(shut)[file.PAGE])
     for each in hostile:
-        page = make_pages({**shut, ef.PURPOSE: each.encode()})
-        assert tags(page[ef.REPORT]) <= plain, each
-        assert ("script", "") not in tags(page[ef.REPORT])
-        assert tags(page[ef.PAGE]) == plain_page
+        page = make_pages({**shut, file.PURPOSE: each.encode()})
+        assert tags(page[file.REPORT]) <= plain, each
+        assert ("script", "") not in tags(page[file.REPORT])
+        assert tags(page[file.PAGE]) == plain_page
     together = evidence_file(make(text="\n".join(hostile).replace("\x00", "")).core)
     folder = unpack(together, tmp_path / "file")
-    opened = open_page(folder / ef.REPORT, tmp_path)
+    opened = open_page(folder / file.REPORT, tmp_path)
     assert tags(opened.dom) <= plain | {("tbody", "")}
     assert "<title>Evidence of bulletin" in opened.dom
     assert (opened.console, opened.requests) == ((), ())
     assert verify_evidence(together, given=roster(), render=word_core).exit_code == 0
     # Control: one of them, not escaped, does become code and is seen by both readers.
-    bare = (folder / ef.REPORT).read_text().replace("<h1>", "<h1><img src=x onerror=\"document.title='pwned'\">")
+    bare = (folder / file.REPORT).read_text().replace("<h1>", "<h1><img src=x onerror=\"document.title='pwned'\">")
     bare = re.sub(r"<meta http-equiv[^>]*>", "", bare)
     (folder / "bare.html").write_text(bare)
     assert not tags(bare) <= plain
@@ -266,14 +266,14 @@ def commands(howto: str) -> str:
 def follow(folder: Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here")
-    shell = ["sh", "-e", "-c", commands((folder / ef.HOWTO).read_text())]
+    shell = ["sh", "-e", "-c", commands((folder / file.HOWTO).read_text())]
     return subprocess.run(shell, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.mark.parametrize("sent", [True, False])
 def test_the_howto_holds_with_openssl_and_a_shell_alone(tmp_path: Path, sent: bool) -> None:
     folder = unpack(evidence_file(make(sent=sent).core), tmp_path / "file")
-    assert "python" not in (folder / ef.HOWTO).read_text() + (folder / ef.SCRIPT).read_text()
+    assert "python" not in (folder / file.HOWTO).read_text() + (folder / file.SCRIPT).read_text()
     done = follow(folder)
     assert done.returncode == 0, done.stdout[-500:] + done.stderr
     signatures = (folder / "check/list").read_text().splitlines()
@@ -305,7 +305,7 @@ def test_the_howto_finds_what_was_altered_although_the_sums_are_right(tmp_path: 
         bent = altered(data, len(data) - 1)
     (folder / name).write_bytes(bent)
     members = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    (folder / ef.SUMS).write_bytes(ef.sums(members))
+    (folder / file.SUMS).write_bytes(file.sums(members))
     done = follow(folder)
     assert done.returncode != 0
     assert said in done.stdout + done.stderr

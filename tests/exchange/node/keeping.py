@@ -10,8 +10,7 @@ import pytest
 
 from audit.log.sqlite_lock import SqliteLock
 from audit.record.statement import ReadPurpose, ReadRequest
-from exchange.acts import legal_hold as holding
-from exchange.acts import reading
+from exchange.acts import legal_hold, reading
 from exchange.node import node
 from exchange.node.clock import NodeClock
 from exchange.node.maintenance import Done, Upkeep
@@ -100,11 +99,11 @@ class Keeper(Desk):
 
     def hold(
         self, message: Bulletin, purpose: ReadPurpose = ReadPurpose.HOLD, officer: str = "officer-1"
-    ) -> holding.Kept:
+    ) -> legal_hold.Kept:
         """Hold or release as an officer does."""
         reader = self.reader(self.request(message, purpose, officer), officer)
         return self.node.writer.run(
-            lambda w: holding.hold(w, reader, self.view, os.urandom), lambda value, group: value
+            lambda w: legal_hold.hold(w, reader, self.view, os.urandom), lambda value, group: value
         )
 
 

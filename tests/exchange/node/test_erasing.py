@@ -11,7 +11,7 @@ import pytest
 from audit.entry.entry import Body, Kind, Outcome
 from audit.record.lane import WithdrawnReason, parse_lane_head
 from audit.record.statement import ReadPurpose
-from exchange.acts import legal_hold as holding
+from exchange.acts import legal_hold
 from exchange.acts.reading import Reader
 from exchange.acts.retention_rules import DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
 from exchange.acts.stored_bulletin import retention_of
@@ -159,8 +159,8 @@ def test_a_hold_needs_its_own_purpose_role_and_something_to_hold(receiver: Keepe
     twice = receiver.reader(receiver.request(message, ReadPurpose.HOLD))
     other = replace(twice, request=replace(twice.request, nonce=bytes(16), statement_digest=bytes(32)))
 
-    def held(reader: Reader) -> holding.Kept:
-        act = partial(holding.hold, reader=reader, view=receiver.view, random_bytes=os.urandom)
+    def held(reader: Reader) -> legal_hold.Kept:
+        act = partial(legal_hold.hold, reader=reader, view=receiver.view, random_bytes=os.urandom)
         return receiver.node.writer.run(act, lambda value, group: value)
 
     assert held(twice).count == 1  # control

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.records.equivocation import Equivocation, parse_equivocation, verify_equivocation
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.exchange.records.refusing import refusal
 
-LANE = world.LANE
+LANE = formats.LANE
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "formats"
 
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parents[2] / "vectors" / "formats"
 
 def evidence(sides: tuple[list[bytes], list[bytes]], first: int = 1) -> Equivocation:
     heads = [
-        world.sign_head(world.head_of(side, len(side), time_ms=world.NOW_MS + place))
+        formats.sign_head(formats.head_of(side, len(side), time_ms=formats.NOW_MS + place))
         for place, side in enumerate(sides)
     ]
     return Equivocation(
@@ -35,7 +35,7 @@ def evidence(sides: tuple[list[bytes], list[bytes]], first: int = 1) -> Equivoca
     )
 
 
-TWO_SIDES = (world.chain(3), world.chain(2, mark="other "))
+TWO_SIDES = (formats.chain(3), formats.chain(2, mark="other "))
 
 
 def test_row_16_the_vector_of_an_equivocation_verifies_with_the_senders_key_alone() -> None:
@@ -43,39 +43,40 @@ def test_row_16_the_vector_of_an_equivocation_verifies_with_the_senders_key_alon
     data = bytes.fromhex(vector["evidence"])
     proof = parse_equivocation(data)
     assert proof.encode() == data
-    assert verify_equivocation(proof, world.OPERATIONS.key) == (LANE, vector["sequence"])
+    assert verify_equivocation(proof, formats.OPERATIONS.key) == (LANE, vector["sequence"])
 
 
 def test_row_16_evidence_from_the_first_difference_proves_it() -> None:
     proof = evidence(TWO_SIDES)
-    assert verify_equivocation(parse_equivocation(proof.encode()), world.OPERATIONS.key) == (LANE, 1)
+    assert verify_equivocation(parse_equivocation(proof.encode()), formats.OPERATIONS.key) == (LANE, 1)
 
 
 def test_row_16_two_heads_alone_can_prove_it() -> None:
-    proof = replace(evidence((world.chain(2), world.chain(2, mark="other "))), deliveries_a=(), deliveries_b=())
-    assert verify_equivocation(proof, world.OPERATIONS.key) == (LANE, 2)
+    proof = replace(evidence((formats.chain(2), formats.chain(2, mark="other "))), deliveries_a=(), deliveries_b=())
+    assert verify_equivocation(proof, formats.OPERATIONS.key) == (LANE, 2)
 
 
 @pytest.mark.parametrize(
     ("proof", "code"),
     [
-        (evidence((world.chain(2), world.chain(2))), "MALFORMED"),
-        (evidence((world.chain(3), world.chain(2))), "MALFORMED"),
+        (evidence((formats.chain(2), formats.chain(2))), "MALFORMED"),
+        (evidence((formats.chain(3), formats.chain(2))), "MALFORMED"),
         (replace(evidence(TWO_SIDES), deliveries_a=()), "MALFORMED"),
-        (replace(evidence(TWO_SIDES), deliveries_a=tuple(world.chain(3)[1:])), "MALFORMED"),
-        (replace(evidence(TWO_SIDES), deliveries_b=tuple(world.chain(2))), "MALFORMED"),
+        (replace(evidence(TWO_SIDES), deliveries_a=tuple(formats.chain(3)[1:])), "MALFORMED"),
+        (replace(evidence(TWO_SIDES), deliveries_b=tuple(formats.chain(2))), "MALFORMED"),
         (
-            replace(evidence(TWO_SIDES), deliveries_a=(world.chain(3, mark="forged ")[0], *world.chain(3)[1:])),
+            replace(evidence(TWO_SIDES), deliveries_a=(formats.chain(3, mark="forged ")[0], *formats.chain(3)[1:])),
             "MALFORMED",
         ),
         (
             replace(
-                evidence(TWO_SIDES), head_b=world.sign_head(world.head_of(TWO_SIDES[1], 2, lane=replace(LANE, epoch=2)))
+                evidence(TWO_SIDES),
+                head_b=formats.sign_head(formats.head_of(TWO_SIDES[1], 2, lane=replace(LANE, epoch=2))),
             ),
             "LANE_HEAD_INVALID",
         ),
         (
-            replace(evidence(TWO_SIDES), head_b=world.sign_head(world.head_of(TWO_SIDES[1], 2), world.STRANGER)),
+            replace(evidence(TWO_SIDES), head_b=formats.sign_head(formats.head_of(TWO_SIDES[1], 2), formats.STRANGER)),
             "SIGNER_UNKNOWN",
         ),
     ],
@@ -91,13 +92,13 @@ def test_row_16_two_heads_alone_can_prove_it() -> None:
     ],
 )
 def test_row_16_evidence_that_proves_nothing_is_refused(proof: Equivocation, code: str) -> None:
-    assert refusal(verify_equivocation, proof, world.OPERATIONS.key) == code
+    assert refusal(verify_equivocation, proof, formats.OPERATIONS.key) == code
 
 
 def test_row_16_a_stranger_cannot_be_accused_with_keys_that_are_not_the_senders() -> None:
-    heads = [world.sign_head(world.head_of(side, len(side)), world.STRANGER) for side in TWO_SIDES]
+    heads = [formats.sign_head(formats.head_of(side, len(side)), formats.STRANGER) for side in TWO_SIDES]
     proof = replace(evidence(TWO_SIDES), head_a=heads[0], head_b=heads[1])
-    assert refusal(verify_equivocation, proof, world.STRANGER.key) == "WRONG_MAKER"
+    assert refusal(verify_equivocation, proof, formats.STRANGER.key) == "WRONG_MAKER"
 
 
 @settings(max_examples=100)

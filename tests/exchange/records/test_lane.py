@@ -33,10 +33,10 @@ from exchange.records.lane_rules import (
 )
 from keys.dsse import SignedPayload, sign
 from keys.errors import IntegrityError
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.exchange.records.refusing import refusal
 
-LANE = world.LANE
+LANE = formats.LANE
 
 
 class Taker:
@@ -59,28 +59,28 @@ class Taker:
 def taker() -> Taker:
     """Return a recipient that holds the first three deliveries."""
     made = Taker()
-    made.take(world.chain(3), world.head_of(world.chain(3), 3))
+    made.take(formats.chain(3), formats.head_of(formats.chain(3), 3))
     return made
 
 
 def later(payloads: list[bytes], last: int, **changes: Any) -> LaneHead:
     """Return a head dated well after all others."""
-    return world.head_of(payloads, last, **({"time_ms": world.NOW_MS + 1_000_000} | changes))
+    return formats.head_of(payloads, last, **({"time_ms": formats.NOW_MS + 1_000_000} | changes))
 
 
 # ---------------------------------------------------------------- the head
 
 
 def test_a_head_of_the_sender_is_taken() -> None:
-    head = world.head_of(world.chain(2), 2)
-    assert check_head(world.sign_head(head), LANE, world.KEYS.get) == head
+    head = formats.head_of(formats.chain(2), 2)
+    assert check_head(formats.sign_head(head), LANE, formats.KEYS.get) == head
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        replace(LANE, recipient=world.OTHER),
-        replace(LANE, sender=world.KEYLESS),
+        replace(LANE, recipient=formats.OTHER),
+        replace(LANE, sender=formats.KEYLESS),
         replace(LANE, lane_class=LaneClass.ROUTINE),
         replace(LANE, epoch=2),
         replace(LANE, federation_id=bytes(32)),
@@ -88,42 +88,42 @@ def test_a_head_of_the_sender_is_taken() -> None:
     ids=["recipient", "sender", "class", "epoch", "federation"],
 )
 def test_row_58_the_head_of_an_empty_lane_shown_for_another_lane_is_refused(other: LaneId) -> None:
-    empty = world.head_of([], 0, lane=other)
-    assert refusal(check_head, world.sign_head(empty), LANE, world.KEYS.get) == "LANE_HEAD_INVALID"
+    empty = formats.head_of([], 0, lane=other)
+    assert refusal(check_head, formats.sign_head(empty), LANE, formats.KEYS.get) == "LANE_HEAD_INVALID"
 
 
 def test_row_59_nobody_but_the_sender_can_sign_a_head() -> None:
-    head = world.head_of(world.chain(1), 1)
-    assert refusal(check_head, world.sign_head(head, world.STRANGER), LANE, world.KEYS.get) == "WRONG_MAKER"
-    assert refusal(check_head, world.sign_head(head, world.STRANGER), LANE, {}.get) == "SIGNER_UNKNOWN"
+    head = formats.head_of(formats.chain(1), 1)
+    assert refusal(check_head, formats.sign_head(head, formats.STRANGER), LANE, formats.KEYS.get) == "WRONG_MAKER"
+    assert refusal(check_head, formats.sign_head(head, formats.STRANGER), LANE, {}.get) == "SIGNER_UNKNOWN"
 
 
 def test_row_06_a_head_of_another_federation_is_refused() -> None:
-    head = world.head_of([], 0, lane=replace(LANE, federation_id=bytes(32)))
-    assert refusal(check_head, world.sign_head(head), LANE, world.KEYS.get) == "LANE_HEAD_INVALID"
+    head = formats.head_of([], 0, lane=replace(LANE, federation_id=bytes(32)))
+    assert refusal(check_head, formats.sign_head(head), LANE, formats.KEYS.get) == "LANE_HEAD_INVALID"
 
 
 def test_a_head_whose_signature_does_not_verify_is_refused() -> None:
-    signed = world.sign_head(world.head_of(world.chain(1), 1))
-    other = SignedPayload(payload=world.head_of(world.chain(1), 1, latest=9).encode(), signatures=signed.signatures)
-    assert refusal(check_head, other, LANE, world.KEYS.get) == "SIGNATURE_INVALID"
+    signed = formats.sign_head(formats.head_of(formats.chain(1), 1))
+    other = SignedPayload(payload=formats.head_of(formats.chain(1), 1, latest=9).encode(), signatures=signed.signatures)
+    assert refusal(check_head, other, LANE, formats.KEYS.get) == "SIGNATURE_INVALID"
 
 
 def test_a_dispatch_signature_is_no_head() -> None:
-    signed = sign(world.head_of(world.chain(1), 1).encode(), ("dispatch", world.OPERATIONS))
-    assert refusal(check_head, signed, LANE, world.KEYS.get) == "WRONG_TYPE"
+    signed = sign(formats.head_of(formats.chain(1), 1).encode(), ("dispatch", formats.OPERATIONS))
+    assert refusal(check_head, signed, LANE, formats.KEYS.get) == "WRONG_TYPE"
 
 
 # ---------------------------------------------------------------- the rules
 
 
 def test_a_lane_is_taken_from_its_beginning_in_messages_of_any_length() -> None:
-    taker, payloads, at = Taker(), world.chain(12), 0
+    taker, payloads, at = Taker(), formats.chain(12), 0
     for count in (1, 4, 0, 5, 2):
         at += count
         steps = taker.take(
             payloads[at - count : at],
-            world.head_of(payloads[:at], at, time_ms=world.NOW_MS + at * 10 + 1 + (count == 0)),
+            formats.head_of(payloads[:at], at, time_ms=formats.NOW_MS + at * 10 + 1 + (count == 0)),
         )
         assert [step.delivery.sequence for step in steps] == list(range(at - count + 1, at + 1))
         assert all(step.new and step.withdrawn is None for step in steps)
@@ -133,29 +133,29 @@ def test_a_lane_is_taken_from_its_beginning_in_messages_of_any_length() -> None:
 
 def test_an_empty_lane_says_so() -> None:
     taker = Taker()
-    assert taker.take([], world.head_of([], 0)) == []
+    assert taker.take([], formats.head_of([], 0)) == []
     assert taker.position.sequence == 0
 
 
 def test_the_very_same_message_again_is_all_duplicates_and_moves_nothing(taker: Taker) -> None:
-    before, payloads = taker.position, world.chain(3)
-    steps = taker.take(payloads, world.head_of(payloads, 3))
+    before, payloads = taker.position, formats.chain(3)
+    steps = taker.take(payloads, formats.head_of(payloads, 3))
     assert [step.new for step in steps] == [False, False, False]
     assert taker.position == before
 
 
 def test_row_14_an_older_message_again_is_all_duplicates_and_moves_nothing(taker: Taker) -> None:
-    payloads = world.chain(5)
-    taker.take(payloads[3:], world.head_of(payloads, 5))
+    payloads = formats.chain(5)
+    taker.take(payloads[3:], formats.head_of(payloads, 5))
     before = taker.position
     for _ in range(100):
-        steps = taker.take(payloads[:3], world.head_of(payloads[:3], 3))
+        steps = taker.take(payloads[:3], formats.head_of(payloads[:3], 3))
         assert not any(step.new for step in steps)
         assert taker.position == before
 
 
 def test_a_message_that_overlaps_brings_only_what_is_new(taker: Taker) -> None:
-    payloads = world.chain(5)
+    payloads = formats.chain(5)
     steps = taker.take(payloads[1:], later(payloads, 5))
     assert [step.new for step in steps] == [False, False, True, True]
     assert taker.position.sequence == 5
@@ -164,8 +164,8 @@ def test_a_message_that_overlaps_brings_only_what_is_new(taker: Taker) -> None:
 @settings(max_examples=60)
 @given(dropped=st.integers(1, 19), count=st.integers(2, 5))
 def test_row_15_any_dropped_delivery_is_seen_in_the_next_message(dropped: int, count: int) -> None:
-    taker, payloads = Taker(), world.chain(20)
-    taker.take(payloads[: dropped - 1], world.head_of(payloads[: dropped - 1], dropped - 1))
+    taker, payloads = Taker(), formats.chain(20)
+    taker.take(payloads[: dropped - 1], formats.head_of(payloads[: dropped - 1], dropped - 1))
     rest = payloads[dropped : dropped + count]
     with pytest.raises(LaneGapError) as caught:
         taker.take(rest, later(rest, dropped + len(rest)))
@@ -173,27 +173,27 @@ def test_row_15_any_dropped_delivery_is_seen_in_the_next_message(dropped: int, c
 
 
 def test_a_head_without_deliveries_shows_what_was_held_back(taker: Taker) -> None:
-    payloads = world.chain(5)
+    payloads = formats.chain(5)
     with pytest.raises(LaneGapError) as caught:
         taker.take([], later(payloads, 5))
     assert (caught.value.code, caught.value.expected) == ("LANE_GAP", 4)
 
 
 def test_a_delivery_that_follows_another_one_than_the_last_held_is_a_fork(taker: Taker) -> None:
-    payloads = world.chain(1, first=4, previous=bytes(31) + b"\1")
+    payloads = formats.chain(1, first=4, previous=bytes(31) + b"\1")
     with pytest.raises(LaneForkError) as caught:
         taker.take(payloads, later(payloads, 4))
     assert caught.value.code == "LANE_FORK"
 
 
 def test_the_first_delivery_of_a_first_lane_follows_zeros() -> None:
-    payloads = world.chain(1, previous=bytes(31) + b"\1")
-    assert refusal(Taker().take, payloads, world.head_of(payloads, 1)) == "LANE_FORK"
+    payloads = formats.chain(1, previous=bytes(31) + b"\1")
+    assert refusal(Taker().take, payloads, formats.head_of(payloads, 1)) == "LANE_FORK"
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 3])
 def test_row_16_another_delivery_under_a_held_number_is_equivocation(taker: Taker, sequence: int) -> None:
-    payloads = world.chain(4, mark="other ")[sequence - 1 :]
+    payloads = formats.chain(4, mark="other ")[sequence - 1 :]
     before = taker.position
     with pytest.raises(EquivocationError) as caught:
         taker.take(payloads, later(payloads, 4))
@@ -206,55 +206,55 @@ def test_row_16_another_delivery_under_a_held_number_is_equivocation(taker: Take
 
 def test_row_16_a_head_alone_can_equivocate(taker: Taker) -> None:
     for sequence in (2, 3):
-        head = later(world.chain(sequence, mark="other "), sequence, latest=3)
+        head = later(formats.chain(sequence, mark="other "), sequence, latest=3)
         assert refusal(taker.take, [], head) == "EQUIVOCATION"
 
 
 def test_row_16_equivocation_is_seen_in_a_head_of_any_date(taker: Taker) -> None:
-    payloads = world.chain(3, mark="other ")
-    assert refusal(taker.take, payloads, world.head_of(payloads, 3, time_ms=1)) == "EQUIVOCATION"
+    payloads = formats.chain(3, mark="other ")
+    assert refusal(taker.take, payloads, formats.head_of(payloads, 3, time_ms=1)) == "EQUIVOCATION"
 
 
 def test_a_position_that_holds_what_the_store_does_not_stops_the_node(taker: Taker) -> None:
     taker.digests.clear()
-    payloads = world.chain(2)
+    payloads = formats.chain(2)
     with pytest.raises(IntegrityError):
         taker.take(payloads, later(payloads, 2, latest=3))
 
 
 def wrong_lane() -> tuple[list[bytes], LaneHead]:
-    payloads = world.chain(1, lane=replace(LANE, recipient=world.OTHER), first=4)
+    payloads = formats.chain(1, lane=replace(LANE, recipient=formats.OTHER), first=4)
     return payloads, later(payloads, 4)
 
 
 def not_consecutive() -> tuple[list[bytes], LaneHead]:
-    payloads = world.chain(6)
+    payloads = formats.chain(6)
     return [payloads[3], payloads[5]], later(payloads, 6)
 
 
 def not_chained() -> tuple[list[bytes], LaneHead]:
-    payloads = [world.chain(4)[3], *world.chain(1, first=5)]
+    payloads = [formats.chain(4)[3], *formats.chain(1, first=5)]
     return payloads, later(payloads, 5)
 
 
 def head_of_fewer() -> tuple[list[bytes], LaneHead]:
-    payloads = world.chain(5)
+    payloads = formats.chain(5)
     return payloads[3:], later(payloads[:4], 4, latest=5)
 
 
 def another_digest() -> tuple[list[bytes], LaneHead]:
-    payloads = world.chain(4)
+    payloads = formats.chain(4)
     return payloads[3:], later(payloads, 4, delivery_digest=bytes(31) + b"\1")
 
 
 def withdraws_another() -> tuple[list[bytes], LaneHead]:
-    payloads = world.chain(4)
+    payloads = formats.chain(4)
     withdrawn = (Withdrawn(sequence=3, reason=WithdrawnReason.ERASED),)
     return payloads[3:], later(payloads, 4, withdrawn=withdrawn)
 
 
 def goes_back() -> tuple[list[bytes], LaneHead]:
-    return [], later(world.chain(2), 2)
+    return [], later(formats.chain(2), 2)
 
 
 def empties() -> tuple[list[bytes], LaneHead]:
@@ -262,16 +262,16 @@ def empties() -> tuple[list[bytes], LaneHead]:
 
 
 def dated_before() -> tuple[list[bytes], LaneHead]:
-    payloads = world.chain(4)
-    return payloads[3:], world.head_of(payloads, 4, time_ms=world.NOW_MS + 29)
+    payloads = formats.chain(4)
+    return payloads[3:], formats.head_of(payloads, 4, time_ms=formats.NOW_MS + 29)
 
 
 def dated_the_same() -> tuple[list[bytes], LaneHead]:
-    return [], world.head_of(world.chain(3), 3, latest=4)
+    return [], formats.head_of(formats.chain(3), 3, latest=4)
 
 
 def old_silence() -> tuple[list[bytes], LaneHead]:
-    return [], world.head_of(world.chain(3), 3, time_ms=world.NOW_MS + 29)
+    return [], formats.head_of(formats.chain(3), 3, time_ms=formats.NOW_MS + 29)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_a_head_that_does_not_fit_moves_nothing(taker: Taker, message: Any) -> N
 
 
 def test_the_same_silence_again_is_taken(taker: Taker) -> None:
-    silence = later(world.chain(3), 3)
+    silence = later(formats.chain(3), 3)
     taker.take([], silence)
     before = taker.position
     assert taker.take([], silence) == []
@@ -307,7 +307,7 @@ def test_the_same_silence_again_is_taken(taker: Taker) -> None:
 
 
 def test_withdrawn_deliveries_are_named_in_their_steps(taker: Taker) -> None:
-    payloads = world.chain(6)
+    payloads = formats.chain(6)
     withdrawn = (Withdrawn(sequence=5, reason=WithdrawnReason.RECALLED),)
     steps = taker.take(payloads[3:], later(payloads, 6, withdrawn=withdrawn))
     assert [step.withdrawn for step in steps] == [None, WithdrawnReason.RECALLED, None]
@@ -315,29 +315,29 @@ def test_withdrawn_deliveries_are_named_in_their_steps(taker: Taker) -> None:
 
 def test_a_lane_begun_anew_starts_at_one_after_the_last_delivery_held(taker: Taker) -> None:
     lane = replace(LANE, epoch=2)
-    payloads = world.chain(2, lane=lane, previous=taker.position.digest)
+    payloads = formats.chain(2, lane=lane, previous=taker.position.digest)
     taker.digests.clear()  # of the new epoch nothing is held
-    steps = taker.take(payloads, world.head_of(payloads, 2, lane=lane), lane)
+    steps = taker.take(payloads, formats.head_of(payloads, 2, lane=lane), lane)
     assert [step.new for step in steps] == [True, True]
     assert (taker.position.epoch, taker.position.sequence) == (2, 2)
 
 
 def test_a_lane_begun_anew_that_does_not_follow_is_a_fork(taker: Taker) -> None:
     lane = replace(LANE, epoch=2)
-    payloads = world.chain(1, lane=lane)
-    assert refusal(taker.take, payloads, world.head_of(payloads, 1, lane=lane), lane) == "LANE_FORK"
+    payloads = formats.chain(1, lane=lane)
+    assert refusal(taker.take, payloads, formats.head_of(payloads, 1, lane=lane), lane) == "LANE_FORK"
 
 
 def test_a_lane_begun_anew_and_still_empty_keeps_the_last_digest(taker: Taker) -> None:
     lane, digest = replace(LANE, epoch=2), taker.position.digest
-    taker.take([], world.head_of([], 0, lane=lane, time_ms=1), lane)
+    taker.take([], formats.head_of([], 0, lane=lane, time_ms=1), lane)
     assert (taker.position.epoch, taker.position.sequence, taker.position.digest) == (2, 0, digest)
 
 
 def test_an_earlier_epoch_of_a_lane_is_refused(taker: Taker) -> None:
     lane = replace(LANE, epoch=2)
-    taker.take([], world.head_of([], 0, lane=lane), lane)
-    assert refusal(taker.take, [], later(world.chain(3), 3)) == "LANE_HEAD_INVALID"
+    taker.take([], formats.head_of([], 0, lane=lane), lane)
+    assert refusal(taker.take, [], later(formats.chain(3), 3)) == "LANE_HEAD_INVALID"
 
 
 @pytest.mark.parametrize(

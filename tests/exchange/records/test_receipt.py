@@ -31,14 +31,14 @@ from exchange.records.receipt import (
 from keys.errors import RefusedError
 from keys.identity import Usage
 from keys.signer import Ed25519Signer
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "formats" / "receipts.json").read_text())
 DISPATCH, DELIVERY, EARLIER = (
     bytes.fromhex(VECTORS[name]) for name in ("dispatch_digest", "delivery_digest", "earlier_delivery_digest")
 )
 OPENING = opening(bytes.fromhex(VECTORS["salt"]), DELIVERY)
-VKEY = VerifierKey(name=world.ORIGIN, key=bytes.fromhex(VECTORS["log_key"]))
+VKEY = VerifierKey(name=formats.ORIGIN, key=bytes.fromhex(VECTORS["log_key"]))
 
 
 def vector(name: str) -> Receipt:
@@ -51,7 +51,7 @@ def check(receipt: Receipt, vkey: VerifierKey = VKEY, **changes: Any) -> Verifie
         "dispatch_digest": DISPATCH,
         "delivery_digest": DELIVERY,
         "expected_opening": OPENING,
-        "peer_number": world.OUR_NUMBER,
+        "peer_number": formats.OUR_NUMBER,
     }
     return check_exchange_receipt(receipt, vkey, **(facts | changes))
 
@@ -64,10 +64,10 @@ def code(receipt: Receipt, vkey: VerifierKey = VKEY, **changes: Any) -> str:
 
 def logged(body: bytes, *, others: int = 5) -> Receipt:
     """Log a body among others and return its receipt."""
-    log = world.SmallLog()
+    log = formats.SmallLog()
     index = log.append(body)
     for _ in range(others):
-        log.append(world.answer(Kind.WITHDRAWN, DISPATCH, DELIVERY).encode())
+        log.append(formats.answer(Kind.WITHDRAWN, DISPATCH, DELIVERY).encode())
     return log.receipt(index)
 
 
@@ -98,9 +98,9 @@ def test_a_receipt_put_together_from_its_parts_is_the_same() -> None:
 @settings(max_examples=40, deadline=None)
 @given(index=st.integers(1, 40), more=st.integers(0, 40))
 def test_every_entry_of_a_log_of_any_size_has_its_receipt(index: int, more: int) -> None:
-    log = world.SmallLog()
+    log = formats.SmallLog()
     for _ in range(index + more):
-        log.append(world.answer(Kind.RECEIVED, DISPATCH, DELIVERY).encode())
+        log.append(formats.answer(Kind.RECEIVED, DISPATCH, DELIVERY).encode())
     verified = check(log.receipt(index))
     assert (verified.entry.index, verified.checkpoint.size) == (index, index + more + 1)
 
@@ -188,7 +188,7 @@ def test_an_altered_receipt_is_refused(alter: Any) -> None:
 
 
 def test_the_checkpoint_must_be_signed_by_the_givers_log_key() -> None:
-    other = Ed25519Signer.from_seed(Usage.LOG, world.PEER, world.seed("another log key"))
+    other = Ed25519Signer.from_seed(Usage.LOG, formats.PEER, formats.seed("another log key"))
     assert code(vector("received"), replace(VKEY, key=other.key.public_key)) == "RECEIPT_INVALID"
     assert code(vector("received"), replace(VKEY, name="th-dsi.exercise.example/log/1")) == "RECEIPT_INVALID"
 
@@ -204,7 +204,7 @@ def test_other_signature_lines_are_ignored() -> None:
     [
         {"dispatch_digest": bytes(32)},
         {"delivery_digest": bytes(32)},
-        {"peer_number": world.OUR_NUMBER + 1},
+        {"peer_number": formats.OUR_NUMBER + 1},
         {"expected_opening": bytes(32)},
         {"allowed": frozenset({Kind.REFUSED})},
     ],
@@ -215,28 +215,28 @@ def test_a_receipt_that_answers_something_else_is_refused(changes: dict[str, Any
 
 
 def test_row_32_received_without_having_opened_is_refused() -> None:
-    bare = world.answer(Kind.RECEIVED, DISPATCH, DELIVERY, opening=b"")
-    copied = world.answer(Kind.RECEIVED, DISPATCH, DELIVERY, opening=opening(world.STATEMENT.salt, EARLIER))
+    bare = formats.answer(Kind.RECEIVED, DISPATCH, DELIVERY, opening=b"")
+    copied = formats.answer(Kind.RECEIVED, DISPATCH, DELIVERY, opening=opening(formats.STATEMENT.salt, EARLIER))
     for body in (bare, copied):
         assert code(logged(body.encode())) == "RECEIPT_INVALID"
 
 
 @pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.DUPLICATE, Kind.WITHDRAWN])
 def test_opening_stands_in_received_and_nowhere_else(kind: Kind) -> None:
-    body = world.answer(kind, DISPATCH, DELIVERY, opening=OPENING, outcome=Outcome.RULES)
+    body = formats.answer(kind, DISPATCH, DELIVERY, opening=OPENING, outcome=Outcome.RULES)
     assert code(logged(body.encode())) == "RECEIPT_INVALID"
 
 
 def test_a_refusal_without_a_reason_is_refused() -> None:
-    assert code(logged(world.answer(Kind.REFUSED, DISPATCH, DELIVERY).encode())) == "RECEIPT_INVALID"
+    assert code(logged(formats.answer(Kind.REFUSED, DISPATCH, DELIVERY).encode())) == "RECEIPT_INVALID"
 
 
 def test_an_entry_that_answers_no_delivery_is_refused() -> None:
-    assert code(logged(world.answer(Kind.QUEUED, DISPATCH, DELIVERY).encode())) == "RECEIPT_INVALID"
+    assert code(logged(formats.answer(Kind.QUEUED, DISPATCH, DELIVERY).encode())) == "RECEIPT_INVALID"
 
 
 def test_a_body_that_is_not_canonical_is_refused() -> None:
-    body = world.answer(Kind.WITHDRAWN, DISPATCH, DELIVERY).encode()
+    body = formats.answer(Kind.WITHDRAWN, DISPATCH, DELIVERY).encode()
     assert code(logged(body + body[:2])) == "RECEIPT_INVALID"
 
 
@@ -260,14 +260,14 @@ def test_row_71_a_field_unknown_to_the_taker_is_not_understood_and_the_rest_is_c
 
 
 def test_row_71_a_receipt_from_a_later_epoch_of_the_log_holds() -> None:
-    second = replace(VKEY, name=world.ORIGIN[:-1] + "2")
+    second = replace(VKEY, name=formats.ORIGIN[:-1] + "2")
     assert check(vector("second epoch"), second).checkpoint.origin.endswith("/log/2")
     assert code(vector("second epoch")) == "RECEIPT_INVALID"
 
 
 def test_a_duplicate_names_the_received_that_it_repeats() -> None:
     original = check(
-        vector("original"), delivery_digest=EARLIER, expected_opening=opening(world.STATEMENT.salt, EARLIER)
+        vector("original"), delivery_digest=EARLIER, expected_opening=opening(formats.STATEMENT.salt, EARLIER)
     )
     assert check(vector("duplicate")).body.refers_to == original.entry.index
 

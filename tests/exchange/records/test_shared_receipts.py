@@ -19,17 +19,17 @@ from audit.v1 import dispatch_pb2
 from exchange.records.receipt import decode_receipt, verify_receipt
 from exchange.records.shared_receipts import MAX_RECEIPTS, SharedReceipts, shared_from_message, single_receipts
 from keys.errors import RefusedError
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.exchange.records.refusing import refusal
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "formats" / "shared-receipts.json").read_text())
-VKEY = VerifierKey(name=world.ORIGIN, key=world.LOG.key.public_key)
+VKEY = VerifierKey(name=formats.ORIGIN, key=formats.LOG.key.public_key)
 
 
-def a_log(more: int) -> world.SmallLog:
-    log = world.SmallLog()
+def a_log(more: int) -> formats.SmallLog:
+    log = formats.SmallLog()
     for place in range(more):
-        log.append(world.answer(Kind.WITHDRAWN, world.seed("dispatch"), world.seed(str(place))).encode())
+        log.append(formats.answer(Kind.WITHDRAWN, formats.seed("dispatch"), formats.seed(str(place))).encode())
     return log
 
 

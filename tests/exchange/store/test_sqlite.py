@@ -205,11 +205,11 @@ def test_nobody_else_may_read_the_database_or_its_write_ahead_log(tmp_path: Path
 def test_a_database_of_step_1_is_brought_up_with_all_that_it_holds(tmp_path: Path) -> None:
     """Retention comes out of the entries, content keys out of their rows; nothing of them stays behind."""
     from audit.entry.entry import Body, Kind, encode_entry
-    from exchange.store import sqlite_migrations as sqlite_steps
+    from exchange.store import sqlite_migrations
 
     path = tmp_path / "node.db"
     old = apsw.Connection(str(path))
-    old.execute(sqlite_steps.schema(1))
+    old.execute(sqlite_migrations.schema(1))
     for index, day in ((1, 20_000), (2, 0)):
         body = Body(kind=Kind.RECEIVED, retain_until_day=day, retention_rule=6 if day else 0)
         entry = encode_entry(index, 1, bytes(32), body.encode())
@@ -236,11 +236,11 @@ def test_a_database_of_step_1_is_brought_up_with_all_that_it_holds(tmp_path: Pat
 
 
 def test_a_database_of_step_1_that_somebody_changed_is_not_brought_up(tmp_path: Path) -> None:
-    from exchange.store import sqlite_migrations as sqlite_steps
+    from exchange.store import sqlite_migrations
 
     path = tmp_path / "node.db"
     old = apsw.Connection(str(path))
-    old.execute(sqlite_steps.schema(1))
+    old.execute(sqlite_migrations.schema(1))
     old.execute("CREATE TRIGGER mine AFTER INSERT ON entries BEGIN DELETE FROM nonces; END")
     old.pragma("user_version", 1)
     old.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit.v1 import dispatch_pb2
-from exchange.rpc.lane import encode as wire
+from exchange.rpc.lane import encode
 from exchange.v1 import node_pb2
 from keys.v1 import signed_pb2
 
@@ -24,9 +24,9 @@ def test_a_batch_of_bytes_is_the_batch_of_messages() -> None:
     parcels.append(dispatch_pb2.Parcel(delivery=b"withdrawn", dispatch=signed(b"y")))
     head = signed(b"head")
     expected = node_pb2.FollowResponse(batch=node_pb2.LaneBatch(parcels=parcels, head=head))
-    joined = wire.batch(
+    joined = encode.batch(
         [
-            wire.parcel(each.delivery, each.dispatch.SerializeToString(), each.wrap, each.sealed_body)
+            encode.parcel(each.delivery, each.dispatch.SerializeToString(), each.wrap, each.sealed_body)
             for each in parcels
         ],
         head.SerializeToString(),
@@ -37,10 +37,10 @@ def test_a_batch_of_bytes_is_the_batch_of_messages() -> None:
 def test_a_head_alone_is_a_batch_without_parcels() -> None:
     head = signed(b"head")
     expected = node_pb2.FollowResponse(batch=node_pb2.LaneBatch(head=head))
-    assert wire.batch([], head.SerializeToString()) == expected.SerializeToString()
+    assert encode.batch([], head.SerializeToString()) == expected.SerializeToString()
 
 
 def test_the_class_of_a_lane_is_written_and_read() -> None:
-    assert wire.class_of(wire.lane_taken(2, 7)) == 2
-    assert wire.class_of(wire.lane_position(1, 1, 0, bytes(32))) == 1
-    assert wire.lane_position(1, 1, 0, bytes(32)).delivery_digest == b""
+    assert encode.class_of(encode.lane_taken(2, 7)) == 2
+    assert encode.class_of(encode.lane_position(1, 1, 0, bytes(32))) == 1
+    assert encode.lane_position(1, 1, 0, bytes(32)).delivery_digest == b""

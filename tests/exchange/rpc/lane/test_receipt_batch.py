@@ -6,14 +6,14 @@ from audit.entry.entry import Kind
 from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.rpc.lane.receipt_batch import given_receipts, one_note
 from exchange.v1 import node_pb2
-from tests.exchange.records import formats as world
+from tests.exchange.records import formats
 from tests.exchange.records.refusing import refusal
 
 
-def a_log(more: int) -> world.SmallLog:
-    log = world.SmallLog()
+def a_log(more: int) -> formats.SmallLog:
+    log = formats.SmallLog()
     for place in range(more):
-        log.append(world.answer(Kind.WITHDRAWN, world.seed("dispatch"), world.seed(str(place))).encode())
+        log.append(formats.answer(Kind.WITHDRAWN, formats.seed("dispatch"), formats.seed(str(place))).encode())
     return log
 
 
