@@ -33,7 +33,7 @@ class _Waiting:
     future: Future[node_pb2.PublishResult]
 
 
-class Gatherer:
+class Batcher:
     """One stream to the node; when it breaks, everything that waits on it is told so, and a new one is needed."""
 
     def __init__(self, call: Call, translate: Translate) -> None:

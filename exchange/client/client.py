@@ -24,7 +24,7 @@ from audit.note.epochs import epoch_of_origin
 from audit.record.statement import ReadPurpose
 from exchange.client.agent import open_keys
 from exchange.client.compose import Source
-from exchange.client.publishing import Publishing
+from exchange.client.publisher import BulletinPublisher
 from exchange.client.session import PAGE, Line, Surroundings, translate
 from exchange.client.values import (
     Composed,
@@ -78,7 +78,7 @@ class Client:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._publishing = Publishing(line)
+        self._publisher = BulletinPublisher(line)
         self.trust = line.trust
 
     @classmethod
@@ -119,7 +119,7 @@ class Client:
 
     def close(self) -> None:
         """Wait for answers that are owed, write down the newest checkpoint seen, hang up."""
-        self._publishing.close()
+        self._publisher.close()
         self._line.close()
 
     @property
@@ -140,16 +140,16 @@ class Client:
     # ------------------------------------------------------------------ publishing
 
     def compose(self, source: Source) -> Composed:
-        """Make a bulletin ready to be signed, as ``Publishing.compose``; nothing is sent."""
-        return self._publishing.compose(source)
+        """Make a bulletin ready to be signed, as ``BulletinPublisher.compose``; nothing is sent."""
+        return self._publisher.compose(source)
 
     def publish(self, source: Source | Composed) -> Published:
-        """Sign a bulletin, hand it to the node, verify the receipt, as ``Publishing.publish``."""
-        return self._publishing.publish(source)
+        """Sign a bulletin, hand it to the node, verify the receipt, as ``BulletinPublisher.publish``."""
+        return self._publisher.publish(source)
 
     def publish_many(self, sources: Iterable[Source | Composed]) -> Iterator[Published | RefusedError]:
-        """Publish many, gathered into few messages, as ``Publishing.publish_many``."""
-        return self._publishing.publish_many(sources)
+        """Publish many, gathered into few messages, as ``BulletinPublisher.publish_many``."""
+        return self._publisher.publish_many(sources)
 
     # ------------------------------------------------------------------ inbox
 

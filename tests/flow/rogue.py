@@ -12,7 +12,7 @@ from typing import Any
 from audit.record.lane import LaneClass, LaneId
 from exchange.acts import delivery, publishing
 from exchange.node.node import Node, now_ms
-from exchange.rpc.audit.be_witness import Witnessing
+from exchange.rpc.audit.be_witness import WitnessService
 from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.lane import encode
 from exchange.rpc.lane.directory_service import Directory
@@ -131,8 +131,8 @@ class Rogue:
         view = lambda: self.node.view  # noqa: E731 - one line says it
         gate = Gate(Identities(view, now_ms, desk=False), Refusals(self.node), None, log)
         made = listeners.new_server(self.member.settings, gate)
-        witnessing = Witnessing(self.node, self.member.keys.node, log)
-        listeners.add_peer_services(made, self, Directory(self.node), AuditLog(self.node, witnessing))  # type: ignore[arg-type] # wrong or merged on purpose
+        witness = WitnessService(self.node, self.member.keys.node, log)
+        listeners.add_peer_services(made, self, Directory(self.node), AuditLog(self.node, witness))  # type: ignore[arg-type] # wrong or merged on purpose
         keys = self.member.keys
         identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))
         port = listeners.bind(made, "127.0.0.1:0", listeners.credentials(view, identity, listeners.peers_roots))

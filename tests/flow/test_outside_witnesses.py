@@ -19,7 +19,7 @@ from audit.witness.request import format_request
 from audit.witness.witness import Witness, WitnessRefusal
 from exchange.cli.operator.witness_http import WitnessServer
 from exchange.demo.federation import found_federation
-from exchange.rpc.audit.cosignatures import Gathering
+from exchange.rpc.audit.cosignatures import CosignatureSet
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.serve.running_node import ServeOptions, serve
 from keys.errors import UnavailableError
@@ -65,9 +65,9 @@ async def test_a_witness_without_a_node_is_asked_over_http(tmp_path: Path) -> No
             await until(lambda: node.files.published[0] >= 6)
             size, note = node.files.published
             key = cosigner_key(name, witness.signers[0].key.public_key)
-            gathering = Gathering(WitnessPolicy(quorum=1, witnesses=(key,)))
-            gathering.take(name, gathering.aim(note), await ask(format_request(0, [], note)))
-            found = gathering.cosigned()
+            cosignatures = CosignatureSet(WitnessPolicy(quorum=1, witnesses=(key,)))
+            cosignatures.take(name, cosignatures.aim(note), await ask(format_request(0, [], note)))
+            found = cosignatures.cosigned()
             assert found is not None
             assert found[0] == size
             older = sign_checkpoint(

@@ -13,7 +13,7 @@ import pytest
 from audit.entry.entry import Kind, Outcome
 from exchange.acts.directory import RecordKind
 from exchange.node.rollback_check import RolledBackError
-from exchange.rpc.lane.records import Adopting
+from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.transport import status
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -156,7 +156,7 @@ async def test_a_third_agencys_expired_record_parts_nobody(tmp_path: Path) -> No
         async def fetch(kind: RecordKind, agency: str, version: int) -> SignedPayload:
             return old
 
-        await Adopting(world[A].node, ProgramLog(world[A].log, A)).compare([told], fetch)
+        await RecordAdoption(world[A].node, ProgramLog(world[A].log, A)).compare([told], fetch)
         assert "KEY_SHEET_EXPIRED" in world[A].log.getvalue()
         assert version(world[A], C) == 1
 

@@ -19,8 +19,8 @@ from audit.verify.trust import policy_of
 from exchange.cli.operator.node_status import read_status, to_lines
 from exchange.node.config import NodeConfig, format_config
 from exchange.node.witness_status import STATE_FILE
-from exchange.rpc.audit.ask_witnesses import Cosigning
-from exchange.rpc.audit.cosignatures import Gathering
+from exchange.rpc.audit.ask_witnesses import WitnessRounds
+from exchange.rpc.audit.cosignatures import CosignatureSet
 from exchange.rpc.audit.peer_witnessed import PeerWitnessed
 from exchange.rpc.audit.witness_transport import SlowError
 from keys.errors import RefusedError, UnavailableError
@@ -155,18 +155,18 @@ async def test_pending_alarms_after_ten_minutes_and_again_every_ten(tmp_path: Pa
     node.start()
     try:
         now, log = [1_000_000_000_000], io.StringIO()
-        cosigning = Cosigning(runtime(node, lambda: now[0], SOON, log), {})
-        cosigning.start()
-        await until(lambda: cosigning.pending_since_ms is not None)
-        assert cosigning.pending_since_ms == now[0]
+        rounds = WitnessRounds(runtime(node, lambda: now[0], SOON, log), {})
+        rounds.start()
+        await until(lambda: rounds.pending_since_ms is not None)
+        assert rounds.pending_since_ms == now[0]
         for passed, alarms in ((9 * MINUTE, 0), (MINUTE, 1), (9 * MINUTE, 1), (MINUTE, 2)):
             now[0] += passed
-            cosigning.check_pending()
+            rounds.check_pending()
             assert log.getvalue().count("not-witnessed") == alarms, passed
         assert '"seconds": 1200' in log.getvalue()
-        await cosigning.finish(0.1)
+        await rounds.finish(0.1)
         assert pending(world[A]) == 1_000_000_000_000
-        again = Cosigning(runtime(node, lambda: now[0], SOON, log), {})  # after a restart it has waited as long
+        again = WitnessRounds(runtime(node, lambda: now[0], SOON, log), {})  # after a restart it has waited as long
         assert again.pending_since_ms == 1_000_000_000_000
     finally:
         node.stop()
@@ -195,9 +195,9 @@ async def test_the_last_round_waits_for_a_slow_witness_and_for_none_that_is_gone
     try:
         for ask, size in ((gone, 0), (slow, node.reads.size())):
             asks.clear()
-            cosigning = Cosigning(runtime(node, settings=SOON), {name: ask})
-            cosigning.start()
-            await cosigning.finish(PATIENCE_SECONDS)
+            rounds = WitnessRounds(runtime(node, settings=SOON), {name: ask})
+            rounds.start()
+            await rounds.finish(PATIENCE_SECONDS)
             assert node.witnessed[0] == size
             assert len(asks) <= 4, "one that is gone is not asked for two minutes"
     finally:
@@ -236,13 +236,13 @@ async def test_a_wrong_cosignature_is_never_merged(kind: str, tmp_path: Path) ->
 
     try:
         log = io.StringIO()
-        bad = Cosigning(runtime(node, settings=SOON, log=log), {name: answer})
+        bad = WitnessRounds(runtime(node, settings=SOON, log=log), {name: answer})
         bad.start()
         await until(lambda: "witness-refuses" in log.getvalue())
         await bad.finish(1.0)
         assert node.witnessed == (0, "")
         assert (world[A].home / "log" / "checkpoint").read_text() == node.files.published[1]
-        good = Cosigning(runtime(node, settings=SOON), {name: right})  # the control
+        good = WitnessRounds(runtime(node, settings=SOON), {name: right})  # the control
         good.start()
         await until(lambda: node.witnessed[0] > 0)
         await good.finish(1.0)
@@ -257,14 +257,14 @@ async def test_lines_of_a_witness_that_is_asked_do_not_count_for_another() -> No
     made = [keys[each].application.member for each in (B, C)]
     witnesses = tuple(cosigner_key(each.witness_name, each.witness_key.public_key) for each in made)
     both = WitnessPolicy(quorum=2, witnesses=witnesses)
-    gathering = Gathering(both)
+    cosignatures = CosignatureSet(both)
     checkpoint = Checkpoint(origin=keys[A].application.member.origin(1), size=7, root=bytes(32))
-    target = gathering.aim(sign_checkpoint(checkpoint, keys[A].node.log))
+    target = cosignatures.aim(sign_checkpoint(checkpoint, keys[A].node.log))
     lines = {each: cosign(checkpoint, m.witness_name, keys[each].node.witness, 5) for each, m in zip((B, C), made, strict=True)}  # fmt: skip
-    gathering.take(made[0].witness_name, target, lines[B] + lines[C])
-    assert gathering.cosigned() is None
-    gathering.take(made[1].witness_name, target, lines[C])  # the control
-    found = gathering.cosigned()
+    cosignatures.take(made[0].witness_name, target, lines[B] + lines[C])
+    assert cosignatures.cosigned() is None
+    cosignatures.take(made[1].witness_name, target, lines[C])  # the control
+    found = cosignatures.cosigned()
     assert found is not None
     assert found[0] == 7
     assert both.judge(found[1]).names == tuple(each.witness_name for each in made)

@@ -24,7 +24,7 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.evidence.epoch_proofs import end_notes
 from exchange.node.witness_status import ALARM_MS, Pending, load_pending, save_pending
 from exchange.node.writer import Group
-from exchange.rpc.audit.cosignatures import Gathering, Target
+from exchange.rpc.audit.cosignatures import CosignatureSet, Target
 from exchange.rpc.audit.witness_transport import Ask, NoChannelError, SlowError
 from exchange.rpc.transport.runtime import Runtime
 from exchange.rpc.transport.status import ELSEWHERE, FORBIDDEN, NOT_EXTENDED
@@ -51,7 +51,7 @@ class _Witness:
         self.wanted = asyncio.Event()
 
 
-class Cosigning:
+class WitnessRounds:
     """Asks the witnesses of our log."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Cosigning:
         node, self._looks = runtime.node, looks
         self._node, self._settings, self._now_ms, self._log = node, runtime.settings, runtime.now_ms, runtime.log
         policy = policy_of(node.view.federation.roster, node.view.agency)
-        self._quorum, self._gathering = policy.quorum, Gathering(policy)
+        self._quorum, self._cosignatures = policy.quorum, CosignatureSet(policy)
         saved = load_pending(node.paths.home)
         held = saved.witnesses if saved is not None and saved.origin == node.view.origin else {}
         asked = [key.name for key in policy.witnesses if key.name in asks]
@@ -149,7 +149,7 @@ class Cosigning:
     def _aim(self, note: str) -> None:
         self._aimed = time.monotonic()
         self._proofs.clear()
-        self._target = self._gathering.aim(note)
+        self._target = self._cosignatures.aim(note)
         self._dirty.set()
         for each in self._witnesses.values():
             each.wanted.set()
@@ -210,7 +210,7 @@ class Cosigning:
                 if refusal.size > target.size:
                     return  # somebody has shown it a newer one of ours: the next that is published reaches it
                 continue
-            time_s = self._gathering.take(witness.name, target, answer)
+            time_s = self._cosignatures.take(witness.name, target, answer)
             self._node.clock.heard(witness.name, time_s * 1_000_000)
             witness.held = witness.done = target.size
             self._node.vouching.add(witness.name, target.size)
@@ -279,7 +279,7 @@ class Cosigning:
 
     async def _save(self) -> None:
         """Write the cosigned checkpoint, then what is pending."""
-        found = self._gathering.cosigned()
+        found = self._cosignatures.cosigned()
         if found is not None and found[0] >= self._node.witnessed[0] and found != self._node.witnessed:
             await asyncio.to_thread(self._node.files.add_cosigned, *found)
         size = self._node.witnessed[0]

@@ -30,7 +30,7 @@ from keys.manifest import LogEpoch
 from keys.roster import Member
 
 
-class Witnessing:
+class WitnessService:
     """Cosigns for other members."""
 
     def __init__(self, node: Node, keys: NodeKeys, log: ProgramLog) -> None:

@@ -41,7 +41,7 @@ class _Lines:
     mldsa44: dict[str, SignatureLine] = field(default_factory=dict)
 
 
-class Gathering:
+class CosignatureSet:
     """Collects one log's cosignatures."""
 
     def __init__(self, policy: WitnessPolicy) -> None:

@@ -51,7 +51,7 @@ def third_notes(node: Node, peer: str) -> list[str]:
     return [note for _, note in filter(None, held)]
 
 
-class Showing:
+class ShownNotes:
     """What of others' notes was shown on one stream."""
 
     def __init__(self, node: Node, peer: str) -> None:

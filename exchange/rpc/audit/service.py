@@ -9,7 +9,7 @@ from audit.tiles.tiles import MissingError, TileFolder
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node, now_ms
 from exchange.node.writer import Group
-from exchange.rpc.audit.be_witness import Witnessing
+from exchange.rpc.audit.be_witness import WitnessService
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
 from exchange.v1 import node_pb2
@@ -23,8 +23,8 @@ MAX_TILE_BYTES = 256 * 32
 class AuditLog:
     """The servicer of ``exchange.v1.AuditLog``."""
 
-    def __init__(self, node: Node, witnessing: Witnessing) -> None:
-        self._node, self._witnessing = node, witnessing
+    def __init__(self, node: Node, witness: WitnessService) -> None:
+        self._node, self._witness = node, witness
         self._cosigned = node.lock.witness_state()
         node.at_stop.append(self._cosigned.close)
 
@@ -95,8 +95,8 @@ class AuditLog:
     async def AddCheckpoint(
         self, request: node_pb2.AddCheckpointRequest, context: Context
     ) -> node_pb2.AddCheckpointResponse:
-        """Cosign a checkpoint of another member's log; errors as ``Witnessing.add_checkpoint``."""
-        return node_pb2.AddCheckpointResponse(signature_lines=await self._witnessing.add_checkpoint(request.body))
+        """Cosign a checkpoint of another member's log; errors as ``WitnessService.add_checkpoint``."""
+        return node_pb2.AddCheckpointResponse(signature_lines=await self._witness.add_checkpoint(request.body))
 
 
 def _age(note: str) -> tuple[int, int]:

@@ -32,7 +32,7 @@ AT_ONCE = 8  # statements sealed before others get their turn in the loop; about
 Waiting = tuple[bytes, asyncio.Future[node_pb2.PublishResult]] | node_pb2.PublishResult  # payload, what becomes of it
 
 
-class Posting:
+class PublishStream:
     """Takes statements for a node."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -13,7 +13,7 @@ from exchange.node.writer import Group
 from exchange.records.bulletin import parse_bulletin
 from exchange.records.receipt import Receipt
 from exchange.rpc.desk.items import cursor, inbox_item, lanes_by_row, outbox_item
-from exchange.rpc.desk.publish_stream import Posting
+from exchange.rpc.desk.publish_stream import PublishStream
 from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
@@ -34,7 +34,7 @@ class Desk:
 
     def __init__(self, runtime: Runtime, fanout: Fanout) -> None:
         self._node, self._fanout, self._now_ms = runtime.node, fanout, runtime.now_ms
-        self._posting = Posting(runtime)
+        self._publish_stream = PublishStream(runtime)
         self._stopping = False
 
     def stop(self) -> None:
@@ -69,11 +69,11 @@ class Desk:
 
     async def Publish(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context) -> None:
         """Publish statements in batches; answers in order, refusals among them."""
-        await self._posting.stream(requests, context, caller())
+        await self._publish_stream.stream(requests, context, caller())
 
     async def PublishOne(self, request: node_pb2.PublishOneRequest, context: Context) -> node_pb2.PublishOneResponse:
         """Publish one statement; the same path."""
-        (result,) = await self._posting.batch([request.statement], caller())
+        (result,) = await self._publish_stream.batch([request.statement], caller())
         return node_pb2.PublishOneResponse(result=result)
 
     async def Inbox(self, request: node_pb2.InboxRequest, context: Context) -> node_pb2.InboxResponse:

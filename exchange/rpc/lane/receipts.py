@@ -19,7 +19,7 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.failpoint import failpoint
 from exchange.node.node import Node
 from exchange.node.writer import Group
-from exchange.rpc.audit.gossip import Showing
+from exchange.rpc.audit.gossip import ShownNotes
 from exchange.rpc.lane import encode
 from exchange.rpc.lane.receipt_batch import Due, put_receipts
 from exchange.rpc.transport.grpc_types import FollowCall
@@ -32,12 +32,12 @@ MAX_BATCH = 400  # receipts of one message; about 1.3 KiB each, below the limit 
 PAGE = 1000  # rows read at once when a stream begins
 
 
-class Answering:
+class ReceiptGiver:
     """The receipts of one open stream."""
 
     def __init__(self, node: Node, peer: AgencyId, peer_size: int) -> None:
         self._node, self._peer = node, peer
-        self._showing = Showing(node, peer)
+        self._shown_notes = ShownNotes(node, peer)
         self._peer_size = peer_size  # of our newest checkpoint that the peer holds
         self._due: dict[LaneClass, deque[Due]] = {lane_class: deque() for lane_class in LaneClass}
         self._upto = dict.fromkeys(LaneClass, 0)  # everything up to it is due, or acknowledged
@@ -118,7 +118,7 @@ class Answering:
             made.consistency.extend(group.log.consistency(self._peer_size, group.checkpoint.size))
         held = known_checkpoint(self._node.reads, self._peer, self._node.view)
         made.echo = held[1] if held is not None else ""
-        made.seen.extend(self._showing.fresh())
+        made.seen.extend(self._shown_notes.fresh())
         return made
 
 

@@ -23,7 +23,7 @@ from exchange.node.writer import Group
 from exchange.records.lane_rules import EquivocationError
 from exchange.rpc.lane import encode
 from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
-from exchange.rpc.lane.receipts import Answering
+from exchange.rpc.lane.receipts import ReceiptGiver
 from exchange.rpc.lane.records import known_records, record_messages
 from exchange.rpc.transport.grpc_types import FollowCall
 from exchange.rpc.transport.runtime import Runtime
@@ -37,7 +37,7 @@ DAMAGED_TIMES = 3  # then it is refused, so that one broken delivery cannot stop
 ATTEMPTS = 3  # at entering a message while the lane moves under it
 
 
-class Following:
+class LaneReceiver:
     """What we know of one peer's lanes beyond single streams, and how its messages are taken."""
 
     def __init__(self, runtime: Runtime, peer: AgencyId) -> None:
@@ -67,7 +67,7 @@ class Following:
             )
         )
 
-    def answering(self, started: node_pb2.FollowStarted, peer_size: int) -> Answering:
+    def giver(self, started: node_pb2.FollowStarted, peer_size: int) -> ReceiptGiver:
         """Begin the way back: what the sender lacks is due first.
 
         Raises:
@@ -75,7 +75,7 @@ class Following:
                 hold when our log's epoch began. That is its word alone: had we been rolled back, its echo, which we
                 signed, would have said so before.
         """
-        answering = Answering(self._node, self.peer, peer_size)
+        giver = ReceiptGiver(self._node, self.peer, peer_size)
         for taken in started.lanes:
             number = encode.class_of(taken)
             if number not in LaneClass.__members__.values():
@@ -89,10 +89,10 @@ class Following:
                     "LANE_FORK", f"{self.peer} claims receipts up to {taken.sequence}, we hold {position}"
                 )
             if state is not None:
-                answering.resume(LaneClass(number), taken.sequence, state.row, position)
-        return answering
+                giver.resume(LaneClass(number), taken.sequence, state.row, position)
+        return giver
 
-    async def take(self, batch: node_pb2.LaneBatch, answering: Answering) -> None:
+    async def take(self, batch: node_pb2.LaneBatch, giver: ReceiptGiver) -> None:
         """Take one message of a lane.
 
         Raises:
@@ -111,7 +111,7 @@ class Following:
                 return  # the peer's other lane goes on
             self._note_damage(refusal)
             raise
-        answering.answered(lane_class, answers)
+        giver.answered(lane_class, answers)
         self._report(lane_class, answers)
 
     async def _enter(self, message: Message) -> tuple[LaneClass, list[DeliveryAnswer]]:
@@ -199,7 +199,7 @@ class Following:
 
 
 async def converse(
-    call: FollowCall, following: Following, answering: Answering, announce: Callable[[Any], Any]
+    call: FollowCall, receiver: LaneReceiver, giver: ReceiptGiver, announce: Callable[[Any], Any]
 ) -> None:
     """Read a stream to its end, and send receipts beside it.
 
@@ -207,10 +207,10 @@ async def converse(
         RefusedError: What ended it on our side.
         grpc.RpcError: What ended it on the other.
     """
-    sending = asyncio.create_task(answering.run(call))
+    sending = asyncio.create_task(giver.run(call))
     sending.add_done_callback(lambda task: _end_with(task, call))
     try:
-        await _read(call, following, answering, announce)
+        await _read(call, receiver, giver, announce)
     except asyncio.CancelledError:
         # gRPC says so too where the call alone was cancelled, by us, because the way back failed or the peer is silent.
         task = asyncio.current_task()
@@ -218,18 +218,18 @@ async def converse(
             raise
         if sending.done() and not sending.cancelled():
             sending.result()
-        raise UnavailableError(f"{following.peer} said nothing for too long") from None
+        raise UnavailableError(f"{receiver.peer} said nothing for too long") from None
     finally:
         sending.cancel()
 
 
-async def _read(call: FollowCall, following: Following, answering: Answering, announce: Callable[[Any], Any]) -> None:
+async def _read(call: FollowCall, receiver: LaneReceiver, giver: ReceiptGiver, announce: Callable[[Any], Any]) -> None:
     while isinstance(response := await call.read(), node_pb2.FollowResponse):
         if response.HasField("batch"):
-            await following.take(response.batch, answering)
+            await receiver.take(response.batch, giver)
         elif response.HasField("taken"):
-            following.heard = time.monotonic()
-            answering.acknowledged(response.taken)
+            receiver.heard = time.monotonic()
+            giver.acknowledged(response.taken)
         elif response.records:
             await announce(response.records)
         else:

@@ -53,7 +53,7 @@ def check_number(records: Sequence[object]) -> None:
         raise RefusedError("TOO_MANY", f"{len(records)} records, at most {MAX_RECORDS}")
 
 
-class Adopting:
+class RecordAdoption:
     """Adopts one record after the other, so that none is fetched twice."""
 
     def __init__(self, node: Node, log: ProgramLog) -> None:

@@ -52,7 +52,7 @@ class Outlet:
             self.flying -= self.flight.popleft()[1]
 
 
-class Sending:
+class LaneSender:
     """Writes one stream; the only one who does."""
 
     def __init__(

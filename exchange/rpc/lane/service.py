@@ -19,8 +19,8 @@ from exchange.rpc.lane import encode
 from exchange.rpc.lane.headtimes import HeadTimes
 from exchange.rpc.lane.receipt_batch import GivenReceipt, given_receipts, one_note
 from exchange.rpc.lane.records import check_number, known_records, record_messages
-from exchange.rpc.lane.sender import Outlet, Sending
-from exchange.rpc.recovery.service import Recovering
+from exchange.rpc.lane.sender import LaneSender, Outlet
+from exchange.rpc.recovery.service import RecoveryService
 from exchange.rpc.transport.fanout import Fanout, Queue
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import Gate, caller
@@ -42,7 +42,7 @@ class LaneService:
         self._node, self._fanout, self._gate, self._checkpoints = node, fanout, gate, checkpoints
         self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
         self._times = HeadTimes(node, runtime.now_ms)
-        self._streams: dict[str, Sending] = {}
+        self._streams: dict[str, LaneSender] = {}
         self._told = known_records(node.view)
         self._stopping = False
         node.on_view.append(self._adopted)
@@ -61,7 +61,7 @@ class LaneService:
         if self._node.writer.suspended:
             raise UnavailableError(f"this node signs nothing now: {self._node.writer.suspended}", SUSPENDED_SECONDS)
         start = await _first(requests)  # 1
-        stream = Sending(
+        stream = LaneSender(
             self._node,
             peer,
             [self._outlet(peer, lane_class, start) for lane_class in LaneClass],  # 2
@@ -84,7 +84,7 @@ class LaneService:
 
     async def Recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
         """Return to a member that lost its node what it once gave us (``exchange.rpc.recovery.service``)."""
-        await Recovering(self._node).recover(request, context)
+        await RecoveryService(self._node).recover(request, context)
 
     def stop(self) -> None:
         """End every stream in order, and take no new ones."""
@@ -97,7 +97,7 @@ class LaneService:
         """Count the peers that follow us now."""
         return len(self._streams)
 
-    def _enter(self, stream: Sending) -> None:
+    def _enter(self, stream: LaneSender) -> None:
         if self._stopping:
             raise UnavailableError("the node is stopping", 5)
         before = self._streams.get(stream.peer)
@@ -109,7 +109,7 @@ class LaneService:
             self._fanout.follow(stream.peer, lane_class, outlet.queue)
         self._log.write("followed", peer=stream.peer)
 
-    def _leave(self, stream: Sending) -> None:
+    def _leave(self, stream: LaneSender) -> None:
         stream.close()
         for lane_class, outlet in stream.outlets.items():
             self._fanout.leave(stream.peer, lane_class, outlet.queue)
@@ -170,7 +170,7 @@ class LaneService:
             stream.recheck()
             stream.announce(fresh)
 
-    async def _read(self, stream: Sending, requests: Requests) -> None:
+    async def _read(self, stream: LaneSender, requests: Requests) -> None:
         """Take a stream's receipts until it ends; an error ends the whole stream."""
         try:
             async for request in requests:
@@ -182,7 +182,7 @@ class LaneService:
         except Exception as error:  # noqa: BLE001 - handed to the writer of the stream, which raises it
             stream.fail(error)
 
-    async def _take(self, stream: Sending, batch: node_pb2.ReceiptBatch) -> None:
+    async def _take(self, stream: LaneSender, batch: node_pb2.ReceiptBatch) -> None:
         """Check and enter one batch of receipts; acknowledge what is durable."""
         lane_class = _class(batch)
         receipts = given_receipts(batch)

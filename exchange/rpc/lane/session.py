@@ -19,11 +19,11 @@ from exchange.acts.directory import RecordKind
 from exchange.rpc.audit.gossip import Prove, third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.audit.peer_witnessed import PeerWitnessed
-from exchange.rpc.lane.receiver import Following, converse
-from exchange.rpc.lane.records import Adopting
+from exchange.rpc.lane.receiver import LaneReceiver, converse
+from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.transport import channel, status
 from exchange.rpc.transport.caller import check_pin
-from exchange.rpc.transport.channel import Dialling
+from exchange.rpc.transport.channel import DialSettings
 from exchange.rpc.transport.grpc_types import FollowCall
 from exchange.rpc.transport.runtime import Runtime
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -46,14 +46,14 @@ class Follower:
         self,
         runtime: Runtime,
         peer: AgencyId,
-        dialling: Dialling,
-        adopting: Adopting,
+        dial_settings: DialSettings,
+        adoption: RecordAdoption,
         checkpoints: Checkpoints,
     ) -> None:
-        self._node, self._peer, self._dialling = runtime.node, peer, dialling
-        self._adopting, self._checkpoints, self._refusals = adopting, checkpoints, runtime.refusals
+        self._node, self._peer, self._dial_settings = runtime.node, peer, dial_settings
+        self._adoption, self._checkpoints, self._refusals = adoption, checkpoints, runtime.refusals
         self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
-        self._following = Following(runtime, peer)
+        self._receiver = LaneReceiver(runtime, peer)
         self._proven = PeerWitnessed(runtime.node, peer)
         self._attempt = 0
         self.connected = False
@@ -74,7 +74,7 @@ class Follower:
                 await asyncio.sleep(pause * (0.5 + self._node.random_bytes(1)[0] / 256))
                 pause = min(2 * pause, self._settings.retry_most_seconds)
         finally:
-            self._following.close()
+            self._receiver.close()
 
     @property
     def peer(self) -> AgencyId:
@@ -153,7 +153,7 @@ class Follower:
 
     def _address(self) -> str | None:
         """Take the peer's endpoints in turn: what the operator set, else what its manifest says."""
-        given = self._dialling.endpoints.get(self._peer)
+        given = self._dial_settings.endpoints.get(self._peer)
         if given is None:
             held = self._node.view.federation.manifests.get(self._peer)
             given = held.record.endpoints if held is not None else ()
@@ -163,9 +163,9 @@ class Follower:
     async def _session(self, address: str) -> None:
         member = self._node.view.federation.member(self._peer, self._now_ms())
         name = node_name(self._peer, self._node.view.federation.name)
-        opened, identity = None, self._dialling.identity
+        opened, identity = None, self._dial_settings.identity
         try:
-            async with self._dialling.turns:
+            async with self._dial_settings.turns:
                 await self._probe(address, member, name)
                 opened = channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name)
                 await self._learn(opened)
@@ -182,7 +182,7 @@ class Follower:
     async def _probe(self, address: str, member: Member, name: str) -> None:
         """Check the server's pin before anything is said to it; one that we have no key sheet of is learnt first."""
         federation = self._node.view.federation
-        context, identity = channel.probe_context(member.tls_ca), self._dialling.identity
+        context, identity = channel.probe_context(member.tls_ca), self._dial_settings.identity
         known = self._peer in federation.key_sheets
 
         def check(leaf: bytes) -> None:
@@ -204,11 +204,11 @@ class Follower:
     async def _learn(self, opened: grpc.aio.Channel) -> None:
         """Adopt what the peer has and we lack, before anything of it is judged."""
         told = await node_pb2_grpc.DirectoryStub(opened).Adopted(node_pb2.AdoptedRequest(), timeout=CALL_SECONDS)
-        await self._adopting.compare(told.records, partial(_fetch, opened))
+        await self._adoption.compare(told.records, partial(_fetch, opened))
 
     async def _begin(self, call: FollowCall) -> node_pb2.FollowStarted:
         async with asyncio.timeout(CALL_SECONDS):
-            request = self._following.start()
+            request = self._receiver.start()
             request.start.seen.extend(third_notes(self._node, self._peer))
             await call.write(request)
             first = await call.read()
@@ -222,18 +222,18 @@ class Follower:
         """Take the stream's start and go on until it ends."""
         await self._checkpoints.check_echo(self._peer, started.echo)
         await self._checkpoints.gossip.hear(self._peer, started.seen)
-        await self._adopting.compare(started.records, partial(_fetch, opened))
+        await self._adoption.compare(started.records, partial(_fetch, opened))
         await self._see_checkpoint(opened)
         peer_size = _size_of(started.echo, self._node.view.origin)
-        answering = self._following.answering(started, peer_size)
+        giver = self._receiver.giver(started, peer_size)
         self.connected, self.channel = True, opened
-        self._following.heard = time.monotonic()
+        self._receiver.heard = time.monotonic()
         self._log.write("following", peer=self._peer)
         duties = (self._watch(call), self._recheck(call, address), self._see_proven(opened))
         watches = [asyncio.create_task(each) for each in duties]
         try:
             await converse(
-                call, self._following, answering, lambda told: self._adopting.compare(told, partial(_fetch, opened))
+                call, self._receiver, giver, lambda told: self._adoption.compare(told, partial(_fetch, opened))
             )
         finally:
             for watch in watches:
@@ -258,7 +258,7 @@ class Follower:
     async def _watch(self, call: FollowCall) -> None:
         """End a stream that says nothing: lane heads are due, and silence is not allowed."""
         limit = max(SILENT_HEADS * self._settings.head_seconds, SILENT_SECONDS)
-        while time.monotonic() - self._following.heard < limit:
+        while time.monotonic() - self._receiver.heard < limit:
             await asyncio.sleep(self._settings.head_seconds)
         call.cancel()
 

@@ -51,7 +51,7 @@ Prove = Callable[[int, int], list[bytes]]
 """Gives the consistency proof of our log between two sizes."""
 
 
-class Recovering:
+class RecoveryService:
     """Answers a member that has lost its node."""
 
     def __init__(self, node: Node) -> None:

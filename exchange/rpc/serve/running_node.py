@@ -17,8 +17,8 @@ from exchange.node.home import say_signing
 from exchange.node.maintenance import Upkeep
 from exchange.node.node import Node, now_ms
 from exchange.node.timestamping import TimestampAuthority
-from exchange.rpc.audit.ask_witnesses import Cosigning
-from exchange.rpc.audit.be_witness import Witnessing
+from exchange.rpc.audit.ask_witnesses import WitnessRounds
+from exchange.rpc.audit.be_witness import WitnessService
 from exchange.rpc.audit.heartbeat import Heartbeat
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.audit.service import AuditLog
@@ -26,7 +26,7 @@ from exchange.rpc.audit.witness_transport import ask_http, ask_peer
 from exchange.rpc.desk.service import Desk
 from exchange.rpc.lane.directory_service import Directory
 from exchange.rpc.lane.inflight_marker import count_deaths
-from exchange.rpc.lane.records import Adopting
+from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.lane.service import LaneService
 from exchange.rpc.lane.session import Follower
 from exchange.rpc.serve import listeners
@@ -34,7 +34,7 @@ from exchange.rpc.serve.daily import keep_up
 from exchange.rpc.serve.hourly import stamp_forever
 from exchange.rpc.serve.startup_check import StartupCheck
 from exchange.rpc.transport.caller import Identities
-from exchange.rpc.transport.channel import Dialling, Endpoints, Identity
+from exchange.rpc.transport.channel import DialSettings, Endpoints, Identity
 from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.interceptor import Gate
 from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
@@ -113,11 +113,11 @@ class RunningNode:
         settings, self._log = options.settings, ProgramLog(options.log, node.view.agency)
         self._refusals = Refusals(node)
         self._runtime = Runtime(node=node, settings=settings, now_ms=now_ms, log=self._log, refusals=self._refusals)
-        self._dialling = Dialling(
+        self._dial_settings = DialSettings(
             identity=_identity(node, keys), endpoints=options.endpoints, turns=asyncio.Semaphore(settings.dials)
         )
         self._fanout, self._checkpoints = Fanout(), Checkpoints(self._runtime)
-        self._adopting = Adopting(node, self._log)
+        self._adoption = RecordAdoption(node, self._log)
         self._peers_gate = Gate(Identities(self._view, now_ms, desk=False), self._refusals, Quota(settings), self._log)
         self._desk_gate = Gate(Identities(self._view, now_ms, desk=True), self._refusals, None, self._log)
         self._lanes = LaneService(self._runtime, self._fanout, self._peers_gate, self._checkpoints)
@@ -126,7 +126,7 @@ class RunningNode:
         self._health: list[listeners.Health] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._followers: list[Follower] = []
-        self._cosigning: Cosigning | None = None
+        self._witness_rounds: WitnessRounds | None = None
         self._told = asyncio.Event()  # to stop
         self._ready = asyncio.Event()  # it signs
         self._quiet = self._drained = False
@@ -188,9 +188,9 @@ class RunningNode:
 
     async def witness_last(self, seconds: float = LAST_SECONDS) -> None:
         """Have the last checkpoint cosigned by whoever answers within so many seconds."""
-        if self._cosigning is not None:
+        if self._witness_rounds is not None:
             try:
-                await self._cosigning.finish(seconds)
+                await self._witness_rounds.finish(seconds)
             except Exception as error:  # noqa: BLE001 - a full disk here must not keep the node from ending in order
                 self._log.fault("cosigning", error)
         await asyncio.gather(*(each.close() for each in self._followers))
@@ -249,7 +249,7 @@ class RunningNode:
         if not node.begun:
             node.open()
         peers = listeners.new_server(options.settings, self._peers_gate)
-        auditlog = AuditLog(node, Witnessing(node, self._keys, self._log))
+        auditlog = AuditLog(node, WitnessService(node, self._keys, self._log))
         listeners.add_peer_services(peers, self._lanes, Directory(node), auditlog)
         desk = listeners.new_server(options.settings, self._desk_gate, MAX_DESK_STREAMS)
         listeners.add_desk_services(desk, self._desk)
@@ -280,7 +280,7 @@ class RunningNode:
         self._tasks.append(asyncio.create_task(work))
 
     def _bind(self, server: grpc.aio.Server, address: str, roots: Callable[[NodeView], bytes]) -> int:
-        return listeners.bind(server, address, listeners.credentials(self._view, self._dialling.identity, roots))
+        return listeners.bind(server, address, listeners.credentials(self._view, self._dial_settings.identity, roots))
 
     async def _admin(self, address: str) -> int:
         if address.rpartition(":")[0] not in LOOPBACK:
@@ -296,7 +296,7 @@ class RunningNode:
         """Sign only once another member has said what it holds of us; refuse for good where it is more than we have."""
         node = self.node
         try:
-            asking = StartupCheck(self._runtime, self._dialling, self._options.witnesses)
+            asking = StartupCheck(self._runtime, self._dial_settings, self._options.witnesses)
             went_alone = await asking.until_answered(alone=self._options.alone)
             while not node.begun:
                 try:
@@ -333,7 +333,9 @@ class RunningNode:
         view = self.node.view
         for member in view.federation.roster.members:
             if member.agency != view.agency:
-                follower = Follower(self._runtime, member.agency, self._dialling, self._adopting, self._checkpoints)
+                follower = Follower(
+                    self._runtime, member.agency, self._dial_settings, self._adoption, self._checkpoints
+                )
                 self._followers.append(follower)
                 self._go(follower.run())
         self._go(_flush_forever(self._refusals))
@@ -344,8 +346,8 @@ class RunningNode:
         asks = {names[each.peer]: ask_peer(each) for each in self._followers}
         looks = {names[each.peer]: each.see_own for each in self._followers}
         asks |= {name: ask_http(prefix) for name, prefix in self._options.witnesses.items()}
-        self._cosigning = Cosigning(self._runtime, asks, looks)
-        self._cosigning.start()
+        self._witness_rounds = WitnessRounds(self._runtime, asks, looks)
+        self._witness_rounds.start()
         self._go(Heartbeat(self._runtime).run())
 
 

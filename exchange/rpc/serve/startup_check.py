@@ -23,7 +23,7 @@ from exchange.node.writer import Group
 from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, known_sizes
 from exchange.rpc.transport import channel, status
 from exchange.rpc.transport.caller import check_pin
-from exchange.rpc.transport.channel import Dialling
+from exchange.rpc.transport.channel import DialSettings
 from exchange.rpc.transport.runtime import Runtime
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name
@@ -39,9 +39,9 @@ ASK_SECONDS = 10.0  # for one member's answer; the slowest decides how long a st
 class StartupCheck:
     """The question of one start."""
 
-    def __init__(self, runtime: Runtime, dialling: Dialling, witnesses: Mapping[str, str]) -> None:
+    def __init__(self, runtime: Runtime, dial_settings: DialSettings, witnesses: Mapping[str, str]) -> None:
         self._node, self._settings, self._now_ms = runtime.node, runtime.settings, runtime.now_ms
-        self._log, self._dialling = runtime.log, dialling
+        self._log, self._dial_settings = runtime.log, dial_settings
         self._witnesses = witnesses  # that have no node
 
     async def until_answered(self, *, alone: bool) -> bool:
@@ -96,7 +96,7 @@ class StartupCheck:
         """Ask one member at each of its endpoints until it has answered."""
         for address in self._addresses(member.agency):
             try:
-                async with self._dialling.turns:
+                async with self._dial_settings.turns:
                     answer = await self._ask(member, address)
                 await self._check(member, answer)
                 return True
@@ -109,7 +109,7 @@ class StartupCheck:
         return False
 
     def _addresses(self, peer: AgencyId) -> tuple[str, ...]:
-        given = self._dialling.endpoints.get(peer)
+        given = self._dial_settings.endpoints.get(peer)
         if given is None:
             held = self._node.view.federation.manifests.get(peer)
             given = held.record.endpoints if held is not None else ()
@@ -121,7 +121,7 @@ class StartupCheck:
         view.federation.member(member.agency, self._now_ms())
         leaves: list[bytes] = []
         await channel.probe(address, channel.probe_context(member.tls_ca), name, leaves.append)
-        identity = self._dialling.identity
+        identity = self._dial_settings.identity
         async with channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name) as opened:
             try:
                 check_pin(leaves[0], member.agency, view.federation, self._now_ms())

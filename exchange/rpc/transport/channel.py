@@ -136,7 +136,7 @@ Endpoints = Mapping[str, Sequence[str]]  # addresses by agency, instead of those
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialling:
+class DialSettings:
     """How members are dialled."""
 
     identity: Identity

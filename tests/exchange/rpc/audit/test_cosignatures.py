@@ -15,7 +15,7 @@ from audit.note.cosignature import add_lines, cosign, cosigner_key
 from audit.note.policy import WitnessPolicy, default_quorum
 from audit.witness.request import format_request
 from audit.witness.witness import Witness, WitnessRefusal
-from exchange.rpc.audit.cosignatures import KEPT, Gathering
+from exchange.rpc.audit.cosignatures import KEPT, CosignatureSet
 from keys.bounds import MAX_NOTE_BYTES
 from keys.identity import Usage
 from keys.signer import Ed25519Signer, MlDsa44Signer
@@ -51,13 +51,15 @@ def note_of(size: int, root: bytes) -> str:
 def test_ed25519_lines_find_room_before_any_second_line() -> None:
     number = 20
     policy = policy_of(number, second=True)
-    gathering = Gathering(policy)
+    cosignatures = CosignatureSet(policy)
     checkpoint = Checkpoint(origin=ORIGIN, size=9, root=b"r" * 32)
     own = add_lines(sign_checkpoint(checkpoint, LOG), cosign(checkpoint, ORIGIN, SECOND, 5))
-    target = gathering.aim(own)
+    target = cosignatures.aim(own)
     for each in reversed(range(number)):
-        gathering.take(name_of(each), target, "".join(cosign(checkpoint, name_of(each), s, 5) for s in signers(each)))
-    found = gathering.cosigned()
+        cosignatures.take(
+            name_of(each), target, "".join(cosign(checkpoint, name_of(each), s, 5) for s in signers(each))
+        )
+    found = cosignatures.cosigned()
     assert found is not None
     note = found[1]
     assert len(note.encode()) <= MAX_NOTE_BYTES
@@ -71,24 +73,24 @@ def test_ed25519_lines_find_room_before_any_second_line() -> None:
 
 
 def test_the_quorum_must_have_cosigned_one_size() -> None:
-    gathering = Gathering(policy_of(3))
-    targets = [gathering.aim(note_of(size, bytes([size]) * 32)) for size in (5, 6)]
+    cosignatures = CosignatureSet(policy_of(3))
+    targets = [cosignatures.aim(note_of(size, bytes([size]) * 32)) for size in (5, 6)]
     for each, target in zip(range(3), (targets[0], targets[1], targets[0]), strict=True):
-        gathering.take(name_of(each), target, cosign(target.checkpoint, name_of(each), signers(each)[0], 5))
-    assert gathering.cosigned() is None
-    gathering.take(name_of(1), targets[0], cosign(targets[0].checkpoint, name_of(1), signers(1)[0], 5))
-    found = gathering.cosigned()
+        cosignatures.take(name_of(each), target, cosign(target.checkpoint, name_of(each), signers(each)[0], 5))
+    assert cosignatures.cosigned() is None
+    cosignatures.take(name_of(1), targets[0], cosign(targets[0].checkpoint, name_of(1), signers(1)[0], 5))
+    found = cosignatures.cosigned()
     assert found is not None
     assert found[0] == 5
 
 
 def test_only_so_many_sizes_are_kept_in_memory() -> None:
-    gathering = Gathering(policy_of(1))
-    first = gathering.aim(note_of(1, b"r" * 32))
+    cosignatures = CosignatureSet(policy_of(1))
+    first = cosignatures.aim(note_of(1, b"r" * 32))
     for size in range(2, KEPT + 2):
-        gathering.aim(note_of(size, b"r" * 32))
-    gathering.take(name_of(0), first, cosign(first.checkpoint, name_of(0), signers(0)[0], 5))
-    assert gathering.cosigned() is None
+        cosignatures.aim(note_of(size, b"r" * 32))
+    cosignatures.take(name_of(0), first, cosign(first.checkpoint, name_of(0), signers(0)[0], 5))
+    assert cosignatures.cosigned() is None
 
 
 # ------------------------------------------------------------------ two histories
@@ -104,15 +106,15 @@ def _lie(number: int) -> Answer:
 
 def _reached(number: int, answers: dict[int, Answer], order: list[tuple[int, bytes]]) -> list[bool]:
     """Show each of two histories to the witnesses in this order; say which of the two got its quorum."""
-    gatherings = {root: Gathering(policy_of(number)) for root in (b"1" * 32, b"2" * 32)}
-    targets = {root: gathering.aim(note_of(7, root)) for root, gathering in gatherings.items()}
+    sets = {root: CosignatureSet(policy_of(number)) for root in (b"1" * 32, b"2" * 32)}
+    targets = {root: cosignatures.aim(note_of(7, root)) for root, cosignatures in sets.items()}
     for each, root in order:
         try:
             answer = answers[each](targets[root].note)
         except WitnessRefusal:
             continue
-        gatherings[root].take(name_of(each), targets[root], answer)
-    return [gathering.cosigned() is not None for gathering in gatherings.values()]
+        sets[root].take(name_of(each), targets[root], answer)
+    return [cosignatures.cosigned() is not None for cosignatures in sets.values()]
 
 
 @pytest.mark.parametrize(("liars", "both"), [(0, False), (1, False), (2, True)])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
 from audit.record.statement import Statement, statement_digest
-from exchange.client.batcher import Gatherer
+from exchange.client.batcher import Batcher
 from exchange.client.compose import (
     Source,
     check_audience,
@@ -34,18 +34,18 @@ RETRIES = 3  # of one that broke; the node takes the same statement once
 WAIT_SECONDS = 0.2
 
 
-class Publishing:
+class BulletinPublisher:
     """An author's side of publishing, on one line."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self._lock = threading.Lock()
-        self._gatherer: Gatherer | None = None
+        self._batcher: Batcher | None = None
 
     def close(self) -> None:
         """Wait for the answers that are owed."""
-        if self._gatherer is not None:
-            self._gatherer.close()
+        if self._batcher is not None:
+            self._batcher.close()
 
     def compose(self, source: Source) -> Composed:
         """Make a bulletin ready to be signed: read, complete, judge, compute its audience. Nothing is sent.
@@ -142,9 +142,9 @@ class Publishing:
 
     def _submit(self, signed: SignedPayload) -> Future[node_pb2.PublishResult]:
         with self._lock:
-            if self._gatherer is None or self._gatherer.broken:
-                self._gatherer = Gatherer(self._line.stub.Publish, translate)
-            return self._gatherer.submit(signed)
+            if self._batcher is None or self._batcher.broken:
+                self._batcher = Batcher(self._line.stub.Publish, translate)
+            return self._batcher.submit(signed)
 
     def _accept(
         self, result: node_pb2.PublishResult, statement: Statement, signed: SignedPayload, composed: Composed
