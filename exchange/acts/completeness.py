@@ -2,7 +2,7 @@
 
 The sender's newest lane head says how many deliveries there are and which one is the last it sent. Deliveries chain
 backwards from there, so their digests are fixed by that signature. Each of them has its answer in our log. What the
-sender never numbered stands in no lane; for that its log is held against ours (``exchange audit compare``).
+sender never numbered stands in no lane; for that its log is compared with ours (``exchange audit compare``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Completeness:
 
 
 def prove_lanes(reads: Reads, federation: Federation, agency: AgencyId, read_entry: ReadEntry) -> list[Completeness]:
-    """Examine every lane into an agency of which a head is held.
+    """Examine every lane into an agency of which a head is known.
 
     Raises:
         RefusedError: A head, a delivery or an entry contradicts another; the message names lane and number.
@@ -84,7 +84,7 @@ def _prove(reads: Reads, state: LaneState, lane: LaneId, federation: Federation,
             _check_answer(lane, row, entry, number)  # 4
         answered, previous = row.sequence, row.digest
     if head.sequence > answered and head.sequence <= state.sequence:
-        raise RefusedError("LANE_GAP", f"{lane}: the head names delivery {head.sequence}, which is not held")
+        raise RefusedError("LANE_GAP", f"{lane}: the head names delivery {head.sequence}, which is not stored")
     return Completeness(lane=lane, answered=answered, latest=head.latest, head_ms=head.time_ms, unpublished=unpublished)
 
 

@@ -66,7 +66,7 @@ class Settled:
     """A receipt that proved what became of one delivery."""
 
     row: OutboundRow
-    held: StoredBulletin | None
+    stored: StoredBulletin | None
     receipt: Receipt
     proven: VerifiedReceipt
     peer_number: int
@@ -136,7 +136,7 @@ def sign_head(
         last: Sequence and digest of the last delivery in the message, or of the last sent.
         latest: The lane's highest number.
         withdrawn: What of the message travels without content.
-        house: Ours.
+        view: Ours.
         time_ms: Later than that of every head of this lane before.
     """
     head = LaneHead(
@@ -158,13 +158,13 @@ def check_peer_position(reads: Reads, state: LaneState | None, sequence: int, di
     """
     if sequence == 0:
         return
-    held = b""
+    ours = b""
     if state is not None and sequence == state.sequence:
-        held = state.digest
+        ours = state.digest
     elif state is not None and sequence < state.sequence:
         rows = reads.outbound(state.row, sequence - 1, 1)
-        held = rows[0].digest if rows else b""
-    if held != digest:
+        ours = rows[0].digest if rows else b""
+    if ours != digest:
         sent = state.sequence if state is not None else 0
         raise RefusedError("LANE_FORK", f"the peer holds delivery {sequence} as another; we sent {sent}")
 
@@ -186,7 +186,7 @@ def check_receipts(
         receipts: Sequence, receipt, and for a duplicate the original's receipt.
         lane: Ours.
         peer: Who gives them.
-        house: Ours.
+        view: Ours.
         reads: What is committed.
 
     Returns:
@@ -218,7 +218,7 @@ def check_receipts(
         check_not_first(proven)  # 4
         check_original(proven, original, row, key, view, reads)  # 5
         settled.append(
-            Settled(row=row, held=None, receipt=receipt, proven=proven, peer_number=view.member_number(peer))
+            Settled(row=row, stored=None, receipt=receipt, proven=proven, peer_number=view.member_number(peer))
         )
     return settled
 
@@ -229,7 +229,7 @@ def giver_key(receipt: Receipt, peer: AgencyId, view: NodeView, known: dict[str,
     Args:
         receipt: As received.
         peer: Who gives it.
-        house: Ours.
+        view: Ours.
         known: The keys that this very message has asked for, by origin.
 
     Raises:
@@ -260,7 +260,7 @@ def check_order(sequences: Sequence[int], lane: LaneState) -> None:
 
 
 def check_not_first(proven: VerifiedReceipt) -> None:
-    """Refuse an answer in the place of GENESIS: no log of ours has one there, and our own entry could not name it."""
+    """Refuse an answer at the index of GENESIS: no log of ours has one there, and our own entry could not name it."""
     if proven.entry.index == 0:
         raise RefusedError("RECEIPT_INVALID", "the first entry of a log answers no delivery")
 
@@ -308,10 +308,10 @@ def check_ratchet(
     """
     key = view.key_of(peer, parse_note(note).checkpoint.origin)
     new = verify_note(note, key)
-    held = reads.peer_checkpoint(peer, epoch_of_origin(new.origin))
-    if held is None:
+    known = reads.peer_checkpoint(peer, epoch_of_origin(new.origin))
+    if known is None:
         return new
-    old = verify_note(held[1], key)
+    old = verify_note(known[1], key)
     if new.size < old.size:
         raise RefusedError("RECEIPT_INVALID", f"receipts under a log of {new.size} entries, {old.size} are known of it")
     verify_consistency(old, new, consistency)
@@ -331,7 +331,7 @@ def record_receipts(
     """Enter proven receipts: one RECEIPT_RECORDED each, the delivery's state, the lane's mark, the peer's checkpoint.
 
     Args:
-        writing: Open.
+        work: Open.
         settled: From ``check_receipts``.
         note: The peer's checkpoint that they are under.
         newer: From ``check_ratchet``.
@@ -378,10 +378,10 @@ def record_receipts(
     work.rows.settle_outbound(rows)
     if newer is not None:
         epoch = epoch_of_origin(newer.origin)
-        held = work.rows.peer_checkpoint(peer, epoch)
-        before = held[0] if held is not None else 0
+        known = work.rows.peer_checkpoint(peer, epoch)
+        before = known[0] if known is not None else 0
         if proven_from is not None and before != proven_from:
-            raise UnavailableError(f"the checkpoint held of {peer} moved meanwhile", 0.1)
+            raise UnavailableError(f"the known checkpoint of {peer} moved meanwhile", 0.1)
         if before < newer.size:
             work.rows.set_peer_checkpoint(peer, newer.size, note, epoch)
     if rows:

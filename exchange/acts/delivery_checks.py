@@ -1,4 +1,4 @@
-"""One delivery at its recipient: opened, and held against everything that was signed about it.
+"""One delivery at its recipient: opened, and compared with everything that was signed about it.
 
 Cheap before expensive, attributable before decrypted. The same statement is told in the delivery, the dispatch, the
 statement and the bulletin's header; each of them must agree with the others, each with its own refusal code. The
@@ -110,7 +110,7 @@ def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: Window
         key: Of the window that it was sealed for; None where that is gone.
 
     Returns:
-        What passed; None where this statement is held already.
+        What passed; None where this statement is stored already.
 
     Raises:
         RefusedError: With the public code.
@@ -119,8 +119,8 @@ def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: Window
     check_class(case.delivery.lane, dispatch.urgency)  # 9
     check_not_expired(dispatch, case.terms.now_ms)  # 10
     check_recipient(dispatch, recipient)  # 11
-    check_unique(dispatch, case.held)  # 12
-    if case.held:
+    check_unique(dispatch, case.stored_digest)  # 12
+    if case.stored_digest:
         return None
     check_envelope(dispatch, recipient, case.wrap, case.body)  # 13
     if key is None:
@@ -193,26 +193,26 @@ def accept(
 
 def terms_of(view: NodeView, now_ms: int) -> Terms:
     """Return what is the same for every delivery of a message."""
-    held, traffic = view.federation.rosters, None
+    rosters, traffic = view.federation.rosters, None
     try:
         view.federation.check_traffic(now_ms)
     except RefusedError as error:
         traffic = refusal_of(error)
-    replaced = [*(each.record.issued_ms for each in held[1:]), 0]
+    replaced = [*(each.record.issued_ms for each in rosters[1:]), 0]
     return Terms(
         federation_id=view.federation.federation_id,
         recipient=view.agency,
         now_ms=now_ms,
         rosters=tuple(
             KnownRoster(each.digest, each.record.catalogue_digest, until)
-            for each, until in zip(held, replaced, strict=True)
+            for each, until in zip(rosters, replaced, strict=True)
         ),
         traffic=traffic,
     )
 
 
 def case_of(
-    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, view: NodeView, held: StoredBulletin | None
+    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, view: NodeView, stored: StoredBulletin | None
 ) -> DeliveryCase:
     """Gather what a delivery is judged by.
 
@@ -222,7 +222,7 @@ def case_of(
         dispatch: Verified.
         terms: Of its message.
         view: Ours.
-        held: What the store has under its bulletin id.
+        stored: What the store has under its bulletin id.
     """
     author = no_author = None
     try:
@@ -237,7 +237,7 @@ def case_of(
         dispatch=dispatch,
         wrap=parcel.wrap,
         body=parcel.body,
-        held=held.statement_digest if held is not None else b"",
+        stored_digest=stored.statement_digest if stored is not None else b"",
         author=author,
         no_author=no_author,
     )
@@ -258,11 +258,11 @@ def check_recipient(dispatch: Dispatch, recipient: AgencyId) -> None:
     recipient_of(dispatch, recipient)
 
 
-def check_unique(dispatch: Dispatch, held: bytes) -> None:
-    if held and held != dispatch.statement_digest:
+def check_unique(dispatch: Dispatch, stored_digest: bytes) -> None:
+    if stored_digest and stored_digest != dispatch.statement_digest:
         raise RefusedError(
             "EQUIVOCATION",
-            f"bulletin {short(dispatch.bulletin_id)} of {dispatch.sender} is statement {short(held)}"
+            f"bulletin {short(dispatch.bulletin_id)} of {dispatch.sender} is statement {short(stored_digest)}"
             f" here, this is {short(dispatch.statement_digest)}",
         )
 
@@ -286,7 +286,7 @@ def roster_of(statement: Statement, terms: Terms) -> KnownRoster:
     for each in terms.rosters:
         if each.digest == statement.roster_digest:
             return each
-    raise RefusedError("ROSTER_UNKNOWN", f"roster {short(statement.roster_digest)} is not held here")
+    raise RefusedError("ROSTER_UNKNOWN", f"roster {short(statement.roster_digest)} is not known here")
 
 
 def catalogue_of(statement: Statement, terms: Terms, catalogues: Mapping[bytes, Catalogue]) -> Catalogue:

@@ -1,7 +1,7 @@
 """The directory: which rosters, manifests and key sheets a node has adopted, and how it came to them.
 
 A record is verified, written down and logged before it is used. Own records come first, in the order GENESIS,
-ROSTER_ADOPTED, MANIFEST_ADOPTED, KEY_SHEET_ADOPTED; a lower version than the one held is refused, two digests for one
+ROSTER_ADOPTED, MANIFEST_ADOPTED, KEY_SHEET_ADOPTED; a lower version than the known one is refused, two digests for one
 version are evidence.
 """
 
@@ -91,8 +91,8 @@ def begin_again(work: UnitOfWork, view: NodeView, catalogue: Mapping[str, bytes]
     """Write the first four entries of a later epoch: GENESIS, then our own records, which the home may hold already.
 
     Args:
-        writing: The first transaction of the epoch.
-        house: Ours, in that epoch.
+        work: The first transaction of the epoch.
+        view: Ours, in that epoch.
         catalogue: The files of the newest roster's, where the home has lost them.
     """
     federation = view.federation
@@ -110,10 +110,10 @@ def begin_again(work: UnitOfWork, view: NodeView, catalogue: Mapping[str, bytes]
 def adopt_again(work: UnitOfWork, view: NodeView) -> None:
     """Log that other members' records are in force, and keep those that the home had lost; manifests first."""
     federation = view.federation
-    for kind, held in ((RecordKind.MANIFEST, federation.manifests), (RecordKind.KEY_SHEET, federation.key_sheets)):
-        for agency in sorted(held):
+    for kind, known in ((RecordKind.MANIFEST, federation.manifests), (RecordKind.KEY_SHEET, federation.key_sheets)):
+        for agency in sorted(known):
             if agency != view.agency:
-                record = held[agency]
+                record = known[agency]
                 number = view.member_number(agency)
                 _write_again(work, kind, agency, record.record.version, record.signed, number)
 
@@ -139,8 +139,8 @@ def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeV
         The federation with it; it is in force once the transaction is durable.
 
     Raises:
-        RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a version held, for
-            ``keep``; REPLAYED for an older version, MALFORMED for the very record that is held.
+        RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a known version, for
+            ``keep``; REPLAYED for an older version, MALFORMED for the very record that is known.
     """
     return adopt_into(work, kind, signed, view.federation)
 
@@ -148,8 +148,8 @@ def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeV
 def adopt_into(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before: Federation) -> Federation:
     """As ``adopt``, where a node is only being made."""
     federation, agency, version = _verify(kind, signed, before, work.now_ms)
-    held = find(work.rows, kind, agency)
-    check_version(held, version, digest_of(kind, signed), agency)  # 1
+    known = find(work.rows, kind, agency)
+    check_version(known, version, digest_of(kind, signed), agency)  # 1
     member = federation.roster.member(agency)
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
@@ -166,10 +166,10 @@ def keep(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeVi
     """Keep the second of two records of one version, both signed by their maker; of each maker the first such pair.
 
     Args:
-        writing: The open transaction, not the one in which ``adopt`` refused.
+        work: The open transaction, not the one in which ``adopt`` refused.
         kind: Manifest or key sheet.
         signed: What ``adopt`` refused as EQUIVOCATION.
-        house: Ours.
+        view: Ours.
     """
     agency = (parse_manifest if kind is RecordKind.MANIFEST else parse_key_sheet)(signed.payload).agency
     what = f"{_NAMES[kind]} {agency}"
@@ -181,7 +181,7 @@ def keep(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeVi
         outcome=Outcome.EQUIVOCATION,
         digest=digest_of(kind, signed),
     )
-    work.rows.add_evidence(work.place(work.log.add(body)), what, signed.encode())
+    work.rows.add_evidence(work.position(work.log.add(body)), what, signed.encode())
 
 
 def kind_of_record(signed: SignedPayload) -> RecordKind:
@@ -203,23 +203,23 @@ def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms:
 
 
 def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
-    """Return the newest version that is held."""
+    """Return the newest version that is known."""
     found = [record for record in reads.records() if record.kind == kind and record.agency == agency]
     return max(found, key=lambda record: record.version, default=None)
 
 
-def check_version(held: AdoptedRecord | None, version: int, digest: bytes, agency: str) -> None:
+def check_version(known: AdoptedRecord | None, version: int, digest: bytes, agency: str) -> None:
     """Refuse what does not go forward.
 
     Raises:
         RefusedError: EQUIVOCATION, MALFORMED.
     """
-    if held is None or version > held.version:
+    if known is None or version > known.version:
         return
-    if version == held.version and digest != held.digest:
-        text = f"{agency}: version {version} is {short(held.digest)} and {short(digest)}"
+    if version == known.version and digest != known.digest:
+        text = f"{agency}: version {version} is {short(known.digest)} and {short(digest)}"
         raise RefusedError("EQUIVOCATION", text)
-    raise RefusedError("MALFORMED", f"{agency}: version {version}, {held.version} is held already")
+    raise RefusedError("MALFORMED", f"{agency}: version {version}, {known.version} is known already")
 
 
 def _write(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int) -> None:

@@ -33,14 +33,14 @@ T = TypeVar("T")
 class Erased:
     """What one act destroyed."""
 
-    bulletins: tuple[int, ...]  # places of their PUBLISHED and RECEIVED
+    bulletins: tuple[int, ...]  # positions of their PUBLISHED and RECEIVED
 
 
 def erase(work: UnitOfWork, wanted: Sequence[StoredBulletin], was_erased: WasErased, remember: Remember) -> Erased:
     """Erase those of the wanted bulletins that are still due, judged inside the transaction.
 
     Args:
-        writing: The open transaction; its hour is the day that counts.
+        work: The open transaction; its time gives the day that counts.
         wanted: At most ``MAX_ERASED``, as somebody read them before.
         was_erased: Asks the lock.
         remember: Tells the lock; durable when it returns.
@@ -48,24 +48,24 @@ def erase(work: UnitOfWork, wanted: Sequence[StoredBulletin], was_erased: WasEra
     today = day_of(work.now_ms)
     due = []
     for each in wanted[:MAX_ERASED]:
-        held = work.rows.find(each.sender, each.bulletin_id)
-        if held is not None and _due(work.rows, held, today, was_erased):
-            due.append(held)
+        stored = work.rows.find(each.sender, each.bulletin_id)
+        if stored is not None and _due(work.rows, stored, today, was_erased):
+            due.append(stored)
     if due:
-        remember([held.statement_digest for held in due])
+        remember([stored.statement_digest for stored in due])
         # The lock has it. A crash from here on leaves content that the next start erases.
-    for held in due:
-        work.rows.erase(held.entry_index)
+    for stored in due:
+        work.rows.erase(stored.entry_index)
         work.log.add(
             Body(
                 kind=Kind.ERASED,
-                bulletin_id=held.bulletin_id,
-                retain_until_day=held.retain_until_day,
-                retention_rule=held.retention_rule,
-                **work.refers(held.entry_index),
+                bulletin_id=stored.bulletin_id,
+                retain_until_day=stored.retain_until_day,
+                retention_rule=stored.retention_rule,
+                **work.refers(stored.entry_index),
             )
         )
-    return Erased(bulletins=tuple(held.entry_index for held in due))
+    return Erased(bulletins=tuple(stored.entry_index for stored in due))
 
 
 def due_after(
@@ -75,16 +75,16 @@ def due_after(
 
     Args:
         reads: What is committed.
-        after: A place; from 0 at first.
+        after: A position; from 0 at first.
         today: ``day_of`` now.
         was_erased: Asks the lock.
         everything: Ask the lock about every bulletin that is kept, not only about those whose day has passed.
 
     Returns:
-        Those due, and the place to go on after; None at the end.
+        Those due, and the position to go on after; None at the end.
     """
     rows = reads.kept(after, MAX_ERASED, until_before_day=None if everything else today)
-    due = [held for held in rows if _due(reads, held, today, was_erased)]
+    due = [stored for stored in rows if _due(reads, stored, today, was_erased)]
     return due, rows[-1].entry_index if len(rows) == MAX_ERASED else None
 
 
@@ -92,29 +92,29 @@ def spent_readings(reads: Reads, after: int) -> tuple[list[int], int | None]:
     """Name the readings all of whose bulletins are erased: their case and reason have nothing left to explain.
 
     Returns:
-        Their places, and the place to go on after; None at the end.
+        Their positions, and the position to go on after; None at the end.
     """
     rows = reads.readings_after(after, MAX_ERASED)
-    spent = [place for place, request in rows if _spent(reads, request)]
+    spent = [position for position, request in rows if _spent(reads, request)]
     return spent, rows[-1][0] if len(rows) == MAX_ERASED else None
 
 
-def erase_readings(work: UnitOfWork, places: Sequence[int]) -> None:
+def erase_readings(work: UnitOfWork, positions: Sequence[int]) -> None:
     """Destroy what opens the digests of entries about reading; the entries stay."""
-    for place in places:
-        work.rows.erase_reading(place)
+    for position in positions:
+        work.rows.erase_reading(position)
 
 
-def _due(reads: Reads, held: StoredBulletin, today: int, was_erased: WasErased) -> bool:
-    on_hold = bool(reads.open_holds(held.entry_index))
-    return is_due(held, today, on_hold=on_hold, erased_before=was_erased(held.statement_digest))
+def _due(reads: Reads, stored: StoredBulletin, today: int, was_erased: WasErased) -> bool:
+    on_hold = bool(reads.open_holds(stored.entry_index))
+    return is_due(stored, today, on_hold=on_hold, erased_before=was_erased(stored.statement_digest))
 
 
 def _spent(reads: Reads, request: bytes) -> bool:
     read = parse_read(SignedPayload.decode(request).payload)
     wanted = read.listed or ((read.sender, read.bulletin_id),)
     found = [reads.find(sender, bulletin_id) for sender, bulletin_id in wanted]
-    return all(held is None or held.erased for held in found)
+    return all(stored is None or stored.erased for stored in found)
 
 
 def _always() -> None:
@@ -136,7 +136,7 @@ def erase_due(
         store: Ours.
         run: Runs an act: the writer's, or for a thread beside an event loop what hands it to that loop.
         lock: Ours.
-        now_ms: Milliseconds UTC; the acts judge again by their own hour.
+        now_ms: Milliseconds UTC; the acts judge again by their own time.
         everything: Also what the lock says was erased, whatever its day: after a database has come back.
         go_on: Asked before each act; raises where there is to be none.
     """

@@ -24,9 +24,9 @@ def enter_fork(
     """Enter that another member's log has forked, and keep the pair.
 
     Args:
-        writing: Open.
+        work: Open.
         peer: The log's member number.
-        first_note: The one that was held, verified.
+        first_note: The one known before, verified.
         second_note: The other one, verified.
         proven: The same two with what proves that they contradict each other, where something does.
 
@@ -41,7 +41,7 @@ def enter_misuse(work: UnitOfWork, peer: int, shown: str, made: Fork) -> int | N
     """Enter that somebody else signs with our log's key, and keep the pair.
 
     Args:
-        writing: Open; our own log is sound.
+        work: Open; our own log is sound.
         peer: Who showed it, by member number.
         shown: The note that we never signed.
         made: That one and one of ours.
@@ -58,7 +58,7 @@ def _enter(work: UnitOfWork, what: str, kind: Kind, peer: int, made: Fork, stran
     if is_kept(work.rows, what, other.origin):
         return None
     index = work.log.add(Body(kind=kind, peer=peer, peer_size=other.size, peer_root=other.root, digest=made.digest))
-    work.rows.add_evidence(work.place(index), name, format_fork(made).encode())
+    work.rows.add_evidence(work.position(index), name, format_fork(made).encode())
     return index
 
 

@@ -1,6 +1,6 @@
 """Intake: a message of a lane becomes received bulletins, or refusals that say why.
 
-``check_message`` judges a whole message outside the transaction; ``take_message`` enters the verdicts inside it.
+``check_message`` judges a whole message before the transaction; ``take_message`` enters the verdicts inside it.
 What is wrong with the message as such ends the stream and moves nothing. What is wrong with one bulletin is refused,
 logged, and moves the lane, so that no bulletin can block those behind it.
 """
@@ -46,9 +46,9 @@ Opening = Callable[[int, int, int], None]
 class DamagedError(RefusedError):
     """A delivery whose bytes are not what its sender signed: the stream ends, and the third time it is refused."""
 
-    def __init__(self, place: tuple[int, int], refusal: RefusedError) -> None:
+    def __init__(self, delivery: tuple[int, int], refusal: RefusedError) -> None:
         super().__init__(refusal.code, str(refusal))
-        self.place = place  # class, sequence
+        self.delivery = delivery  # class, sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Checked:
 
 @hot_value(frozen=True, slots=True, kw_only=True)
 class DeliveryAnswer:
-    """The place of the entry that answers a delivery; for a duplicate also of the RECEIVED that it repeats."""
+    """The position of the entry that answers a delivery; for a duplicate also of the RECEIVED that it repeats."""
 
     sequence: int
     entry_index: int
@@ -112,7 +112,7 @@ def check_message(
     Args:
         message: As received.
         peer: Whose certificate brought it.
-        house: Ours, now.
+        view: Ours, now.
         reads: What is committed.
         now_ms: Milliseconds UTC.
         random_bytes: For storing content keys.
@@ -191,14 +191,14 @@ class _Judging:
 
     def verdict(self, step: LaneStep, parcel: Parcel, head: LaneHead) -> Verdict:
         """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
-        place = (int(head.lane.lane_class), step.delivery.sequence)
+        numbered = (int(head.lane.lane_class), step.delivery.sequence)
         try:
             dispatch = read_dispatch(step, parcel, head, self.view, self.terms.now_ms)
         except RefusedError as refusal:
             if refusal.code in CURABLE:
                 raise
-            if place not in self.given_up or not step.new:
-                raise DamagedError(place, refusal) from refusal
+            if numbered not in self.given_up or not step.new:
+                raise DamagedError(numbered, refusal) from refusal
             return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
         verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
         if not step.new or step.withdrawn is not None or step.delivery.dispatch_digest in self.accepted:
@@ -214,14 +214,14 @@ class _Judging:
                 self.accepted.add(step.delivery.dispatch_digest)
             return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
         except RefusedError as refusal:
-            if refusal.code in ENDS_STREAM and place not in self.given_up:
-                raise DamagedError(place, refusal) from refusal
+            if refusal.code in ENDS_STREAM and numbered not in self.given_up:
+                raise DamagedError(numbered, refusal) from refusal
             return replace(verdict, refusal=refusal)
 
     def _accepted(self, step: LaneStep, parcel: Parcel, dispatch: Dispatch) -> Accepted | None:
         view = self.view
-        held = self.reads.find(dispatch.sender, dispatch.bulletin_id)
-        case = case_of(step, parcel, dispatch, self.terms, view, held)
+        stored = self.reads.find(dispatch.sender, dispatch.bulletin_id)
+        case = case_of(step, parcel, dispatch, self.terms, view, stored)
         judgement = judge(case, view.catalogues, window_key(dispatch, view))
         return accept(judgement, dispatch, view.storage, self.reads, self.random_bytes) if judgement else None
 
@@ -232,11 +232,11 @@ def take_message(
     """Enter a checked message: one entry for each new delivery, and the lane's new position.
 
     Args:
-        writing: The open transaction.
+        work: The open transaction.
         checked: By ``check_message``.
         peer: Whose lane it is.
-        house: Ours.
-        old_entry: Reads an entry of an earlier epoch of our log by its place; None where there is none.
+        view: Ours.
+        old_entry: Reads an entry of an earlier epoch of our log by its position; None where there is none.
 
     Raises:
         UnavailableError: The lane has moved since it was checked; check again.
@@ -246,19 +246,19 @@ def take_message(
     state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)
     answers = []
-    sequence, held = state.sequence, state.digest if state.sequence else checked.begun_after
+    sequence, previous = state.sequence, state.digest if state.sequence else checked.begun_after
     for verdict in checked.verdicts:
         delivery = verdict.step.delivery
         if not verdict.step.new:
             answers.append(_answered(work, state, delivery.sequence))
             continue
-        if delivery.sequence != sequence + 1 or delivery.previous != held:
+        if delivery.sequence != sequence + 1 or delivery.previous != previous:
             raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
         answers.append(_take(work, verdict, state, peer, view, old_entry))
-        sequence, held = delivery.sequence, verdict.step.digest
+        sequence, previous = delivery.sequence, verdict.step.digest
     if sequence != state.sequence:
-        state = state.moved_to(sequence, held)
-    # Only a head of the very place where the lane stands is kept: evidence of equivocation needs one that covers it.
+        state = state.moved_to(sequence, previous)
+    # Only a head of the very delivery where the lane stands is kept: evidence of equivocation needs one that covers it.
     if checked.head.time_ms > state.head_time_ms and checked.head.sequence == state.sequence:
         state = replace(state, head=checked.signed_head.encode(), head_time_ms=checked.head.time_ms)
     work.rows.move_lane(state)
@@ -288,32 +288,32 @@ def _take(
         dispatch_digest=delivery.dispatch_digest,
         delivery_digest=verdict.step.digest,
     )
-    held = work.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
+    stored = work.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
     refusal, original = verdict.refusal, 0
     if verdict.step.withdrawn is not None:
         index = work.log.add(Body(kind=Kind.WITHDRAWN, **about))
-    elif refusal is None and held is not None and dispatch is not None and _same(held, dispatch):
-        original = renew(work, held.entry_index, old_entry)
+    elif refusal is None and stored is not None and dispatch is not None and _same(stored, dispatch):
+        original = renew(work, stored.entry_index, old_entry)
         index = work.log.add(Body(kind=Kind.DUPLICATE, **about, **work.refers(original)))
-    elif refusal is None and verdict.accepted is not None and held is None:
+    elif refusal is None and verdict.accepted is not None and stored is None:
         index = _receive(work, verdict, verdict.accepted, about, peer)
     else:
         refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
         index = work.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
         if refusal.code == "EQUIVOCATION":
-            work.rows.add_evidence(work.place(index), "dispatch", verdict.parcel.dispatch.encode())
+            work.rows.add_evidence(work.position(index), "dispatch", verdict.parcel.dispatch.encode())
     work.rows.add_inbound(
         InboundRow(
             lane=state.row,
             sequence=delivery.sequence,
             delivery=verdict.parcel.delivery,
             digest=verdict.step.digest,
-            entry_index=work.place(index),
+            entry_index=work.position(index),
             original_index=original,
         )
     )
-    place = work.place(index)
-    return DeliveryAnswer(sequence=delivery.sequence, entry_index=place, original_index=original, refusal=refusal)
+    position = work.position(index)
+    return DeliveryAnswer(sequence=delivery.sequence, entry_index=position, original_index=original, refusal=refusal)
 
 
 class _About(TypedDict):
@@ -325,8 +325,8 @@ class _About(TypedDict):
     delivery_digest: bytes
 
 
-def _same(held: StoredBulletin, dispatch: Dispatch) -> bool:
-    return held.statement_digest == dispatch.statement_digest
+def _same(stored: StoredBulletin, dispatch: Dispatch) -> bool:
+    return stored.statement_digest == dispatch.statement_digest
 
 
 def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _About, peer: AgencyId) -> int:
@@ -344,7 +344,7 @@ def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _Abo
     )
     work.rows.add_bulletin(
         StoredBulletin(
-            entry_index=work.place(index),
+            entry_index=work.position(index),
             sender=peer,
             bulletin_id=accepted.bulletin_id,
             statement_digest=accepted.statement_digest,

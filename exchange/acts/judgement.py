@@ -61,7 +61,7 @@ class DeliveryCase:
     dispatch: Dispatch
     wrap: bytes
     body: bytes
-    held: bytes = b""  # 32 bytes, digest of the statement that is held under its bulletin id
+    stored_digest: bytes = b""  # 32 bytes, of the statement that is stored under its bulletin id
     author: Officer | None = None  # of the sender; whose key the dispatch names
     no_author: CaseRefusal | None = None  # where there is none
 
@@ -79,7 +79,7 @@ class DeliveryCase:
                 dispatch=self.dispatch.encode(),
                 wrap=self.wrap,
                 sealed_body=self.body,
-                held=self.held,
+                held=self.stored_digest,
                 author=self.author.encode() if self.author is not None else b"",
                 no_author=_refusal_message(self.no_author),
             )
@@ -139,7 +139,7 @@ def parse_case(data: bytes) -> DeliveryCase:
         dispatch=dispatch,
         wrap=message.wrap,
         body=message.sealed_body,
-        held=message.held,
+        stored_digest=message.held,
         author=parse_officer_entry(message.author, dispatch.sender) if message.author else None,
         no_author=_parse_refusal(message.no_author) if message.HasField("no_author") else None,
     )

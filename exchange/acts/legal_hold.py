@@ -25,7 +25,7 @@ _KINDS = {ReadPurpose.HOLD: Kind.HOLD_SET, ReadPurpose.RELEASE: Kind.HOLD_RELEAS
 class Kept:
     """What the log says of a hold."""
 
-    entry_index: int  # place of the last entry written
+    entry_index: int  # position of the last entry written
     blind: bytes  # 32 bytes; with it the officer's program checks that the entry commits to the request
     count: int  # holds set or released
     denied: RefusedError | None = None
@@ -38,9 +38,9 @@ def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
     4 there is a hold to release; 5 the nonce is new; 6 role and ceiling.
 
     Args:
-        writing: The open transaction.
+        work: The open transaction.
         reader: ``reading.check_request`` has passed.
-        house: Ours, now.
+        view: Ours, now.
         random_bytes: For the blind.
 
     Raises:
@@ -48,22 +48,22 @@ def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
     """
     request = reader.request
     check_purpose(reader)  # 1
-    held = find_stored(work, request.sender, request.bulletin_id)  # 2
-    check_statement(held, request)  # 3
-    open_holds = work.rows.open_holds(held.entry_index)
+    stored = find_stored(work, request.sender, request.bulletin_id)  # 2
+    check_statement(stored, request)  # 3
+    open_holds = work.rows.open_holds(stored.entry_index)
     if request.purpose is ReadPurpose.RELEASE:
-        check_on_hold(held, open_holds)  # 4
+        check_on_hold(stored, open_holds)  # 4
     check_nonce(work, request)  # 5
     random = random_bytes(32)
-    shared = _HoldRequest(reader=reader, view=view, held=held, blind=random)
+    shared = _HoldRequest(reader=reader, view=view, stored=stored, blind=random)
     try:
-        check_allowed(reader, (held,))  # 6
+        check_allowed(reader, (stored,))  # 6
     except RefusedError as refusal:
-        index = _log(work, shared, Kind.ACCESS_DENIED, held.entry_index, refusal)
+        index = _log(work, shared, Kind.ACCESS_DENIED, stored.entry_index, refusal)
         return Kept(entry_index=index, blind=random, count=0, denied=refusal)
     if request.purpose is ReadPurpose.HOLD:
-        index = _log(work, shared, Kind.HOLD_SET, held.entry_index)
-        work.rows.set_hold(index, held.entry_index)
+        index = _log(work, shared, Kind.HOLD_SET, stored.entry_index)
+        work.rows.set_hold(index, stored.entry_index)
         return Kept(entry_index=index, blind=random, count=1)
     for each in open_holds:
         index = _log(work, shared, Kind.HOLD_RELEASED, each)
@@ -77,10 +77,10 @@ def check_purpose(reader: Reader) -> None:
         raise RefusedError("MALFORMED", "this request is neither to hold nor to release one bulletin")
 
 
-def check_on_hold(held: StoredBulletin, open_holds: list[int]) -> None:
+def check_on_hold(stored: StoredBulletin, open_holds: list[int]) -> None:
     """Refuse to release what nobody holds."""
     if not open_holds:
-        raise RefusedError("NO_SUCH_BULLETIN", f"bulletin {short(held.bulletin_id)} is not on hold")
+        raise RefusedError("NO_SUCH_BULLETIN", f"bulletin {short(stored.bulletin_id)} is not on hold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,28 +89,28 @@ class _HoldRequest:
 
     reader: Reader
     view: NodeView
-    held: StoredBulletin
+    stored: StoredBulletin
     blind: bytes
 
 
 def _log(work: UnitOfWork, request: _HoldRequest, kind: Kind, target: int, denied: RefusedError | None = None) -> int:
-    """Write one entry about *target*, with what opens its digest beside the log; return its place."""
-    reader, view, held = request.reader, request.view, request.held
+    """Write one entry about *target*, with what opens its digest beside the log; return its position."""
+    reader, view, stored = request.reader, request.view, request.stored
     index = work.log.add(
         Body(
             kind=kind,
             actor=view.pseudonym(reader.key.owner),
             actor_epoch=view.pseudonym_epoch,
             role=Role.READER,
-            bulletin_id=held.bulletin_id,
+            bulletin_id=stored.bulletin_id,
             purpose=int(reader.request.purpose),
             outcome=Outcome[denied.code] if denied else 0,
-            retain_until_day=held.retain_until_day if kind is Kind.HOLD_SET else 0,
-            retention_rule=held.retention_rule if kind is Kind.HOLD_SET else 0,
+            retain_until_day=stored.retain_until_day if kind is Kind.HOLD_SET else 0,
+            retention_rule=stored.retention_rule if kind is Kind.HOLD_SET else 0,
             digest=opened_digest(request.blind, reader.digest),
             **work.refers(target),
         )
     )
-    place = work.place(index)
-    work.rows.add_reading(place, request.blind, reader.signed.encode())
-    return place
+    position = work.position(index)
+    work.rows.add_reading(position, request.blind, reader.signed.encode())
+    return position

@@ -1,6 +1,6 @@
 """What a node is and holds at one moment: its agency, its keys, the federation as it has adopted it.
 
-A value: adopting a record makes a new house. Acts take it as an argument, so that each sees one state throughout.
+A value: adopting a record makes a new view. Acts take it as an argument, so that each sees one state throughout.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIRST = (LogEpoch(epoch=1),)
 
 
 def epochs_of(federation: Federation, agency: AgencyId) -> tuple[LogEpoch, ...]:
-    """Return the epochs of a member's log that its manifest has opened; the first alone where none is held."""
+    """Return the epochs of a member's log that its manifest has opened; the first alone where none is known."""
     manifest = federation.manifests.get(agency)
     return manifest.record.log_epochs if manifest is not None else FIRST
 
@@ -85,7 +85,7 @@ class NodeView:
         return end_of_epoch_before(self.federation, self.agency, self.epoch)
 
     def epochs(self, agency: AgencyId) -> tuple[LogEpoch, ...]:
-        """Return the epochs of a member's log that its manifest has opened; the first alone where none is held."""
+        """Return the epochs of a member's log that its manifest has opened; the first alone where none is known."""
         return epochs_of(self.federation, agency)
 
     def newest_epoch(self, agency: AgencyId) -> int:

@@ -17,7 +17,7 @@ def apply_notices(work: UnitOfWork, bulletin: Bulletin, sender: str, bulletin_id
     """Note what a new bulletin says of others of its sender, and what others have said of it before it came.
 
     Args:
-        writing: The open transaction; the bulletin stands in it.
+        work: The open transaction; the bulletin stands in it.
         bulletin: Verified; a correction or recall holds only for bulletins of its own sender.
         sender: The originator.
         bulletin_id: Its own, 16 bytes.
@@ -29,13 +29,13 @@ def apply_notices(work: UnitOfWork, bulletin: Bulletin, sender: str, bulletin_id
             work.rows.add_notice(
                 Notice(sender=sender, target_id=target_id, relation=int(relation.type), bulletin_id=bulletin_id)
             )
-            held = work.rows.find(sender, target_id)
-            if held is not None:
-                _log(work, int(relation.type), target_id, held.entry_index)
+            stored = work.rows.find(sender, target_id)
+            if stored is not None:
+                _log(work, int(relation.type), target_id, stored.entry_index)
     for notice in work.rows.notices(sender, bulletin_id):
         if notice.bulletin_id != bulletin_id:
-            _log(work, notice.relation, bulletin_id, work.place(index))
+            _log(work, notice.relation, bulletin_id, work.position(index))
 
 
-def _log(work: UnitOfWork, relation: int, target_id: bytes, place: int) -> None:
-    work.log.add(Body(kind=_KINDS[relation], bulletin_id=target_id, **work.refers(place)))
+def _log(work: UnitOfWork, relation: int, target_id: bytes, position: int) -> None:
+    work.log.add(Body(kind=_KINDS[relation], bulletin_id=target_id, **work.refers(position)))

@@ -1,6 +1,6 @@
 """Publishing: an author's signed statement becomes a sealed dispatch in the lanes of its recipients.
 
-``prepare`` checks and seals, outside the transaction; ``publish`` enters the result into the lanes and the log,
+``prepare`` checks and seals, before the transaction; ``publish`` enters the result into the lanes and the log,
 inside it. Nothing is acknowledged before that transaction is durable. The checks are numbered; each is proved by a
 test that goes red without it.
 """
@@ -74,7 +74,7 @@ class Queued:
 class PublishOutcome:
     """What the author is told: the entry that the receipt will prove."""
 
-    entry_index: int  # its place
+    entry_index: int  # its position
     statement_digest: bytes
     queued: tuple[Queued, ...]  # none where the same statement was published before
 
@@ -91,13 +91,13 @@ def prepare(
     Args:
         signed: As the client sent it.
         caller: Owner of the certificate that brought it, AGENCY/id.
-        house: Ours, now.
+        view: Ours, now.
         reads: What is committed.
         now_ms: Milliseconds UTC.
         random_bytes: For the content key and nonces.
 
     Returns:
-        What ``publish`` enters; or, where this very statement was published before, what is held of it.
+        What ``publish`` enters; or, where this very statement was published before, what is stored of it.
 
     Raises:
         RefusedError: With the public code of the check that failed.
@@ -114,9 +114,9 @@ def prepare(
     check_signature(signed, author)  # 8
     digest = statement_digest(signed.payload)
     bulletin_id = bulletin_id_of(bulletin)
-    held = reads.find(view.agency, bulletin_id)
-    if held is not None and held.statement_digest == digest:
-        return held
+    stored = reads.find(view.agency, bulletin_id)
+    if stored is not None and stored.statement_digest == digest:
+        return stored
     check_recipients(statement, bulletin, view)  # 9
     check_targets(bulletin, view, reads)  # 10
     check_rules(bulletin, statement, view)  # 11
@@ -162,9 +162,11 @@ def check_targets(bulletin: Bulletin, view: NodeView, reads: Reads) -> None:
     for relation in bulletin.header.relations:
         if not needs_target(relation):
             continue
-        held = [found.statement_digest for found in reads.find_any(id_bytes(relation.bulletin_id))]
-        if not relation.statement_digest or relation.statement_digest not in held:
-            raise RefusedError("TARGET_MISSING", f"relation to {relation.bulletin_id}: that statement is not held here")
+        known = [found.statement_digest for found in reads.find_any(id_bytes(relation.bulletin_id))]
+        if not relation.statement_digest or relation.statement_digest not in known:
+            raise RefusedError(
+                "TARGET_MISSING", f"relation to {relation.bulletin_id}: that statement is not known here"
+            )
 
 
 def check_rules(bulletin: Bulletin, statement: Statement, view: NodeView) -> None:
@@ -244,16 +246,16 @@ def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutc
     Raises:
         RefusedError: EQUIVOCATION, another statement has this id.
     """
-    held = work.rows.find(view.agency, prepared.bulletin_id)
-    if held is not None and held.statement_digest == prepared.digest:
-        return PublishOutcome(entry_index=held.entry_index, statement_digest=prepared.digest, queued=())
-    check_unique(held, prepared)  # 13
+    stored = work.rows.find(view.agency, prepared.bulletin_id)
+    if stored is not None and stored.statement_digest == prepared.digest:
+        return PublishOutcome(entry_index=stored.entry_index, statement_digest=prepared.digest, queued=())
+    check_unique(stored, prepared)  # 13
     rule, day = retention_of(prepared.bulletin)
     index = _log_published(work, prepared, view, rule, day)
-    place, dispatch = work.place(index), prepared.sealed.dispatch.encode()
+    position, dispatch = work.position(index), prepared.sealed.dispatch.encode()
     work.rows.add_bulletin(
         StoredBulletin(
-            entry_index=place,
+            entry_index=position,
             sender=view.agency,
             bulletin_id=prepared.bulletin_id,
             statement_digest=prepared.digest,
@@ -266,14 +268,14 @@ def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutc
     )
     queued = _queue(work, prepared, view, index, dispatch)
     apply_notices(work, prepared.bulletin, view.agency, prepared.bulletin_id, index)
-    return PublishOutcome(entry_index=place, statement_digest=prepared.digest, queued=queued)
+    return PublishOutcome(entry_index=position, statement_digest=prepared.digest, queued=queued)
 
 
-def check_unique(held: StoredBulletin | None, prepared: Prepared) -> None:
-    if held is not None:
+def check_unique(stored: StoredBulletin | None, prepared: Prepared) -> None:
+    if stored is not None:
         raise RefusedError(
             "EQUIVOCATION",
-            f"bulletin {short(prepared.bulletin_id)} was published as statement {short(held.statement_digest)},"
+            f"bulletin {short(prepared.bulletin_id)} was published as statement {short(stored.statement_digest)},"
             f" this is {short(prepared.digest)}",
         )
 
@@ -341,8 +343,8 @@ def _deliver(
     row = OutboundRow(
         lane=state.row,
         sequence=sequence,
-        entry_index=work.place(index),
-        queued_index=work.place(queued_index),
+        entry_index=work.position(index),
+        queued_index=work.position(queued_index),
         delivery=delivery,
         digest=digest,
         wrap=prepared.sealed.wraps[agency],

@@ -42,7 +42,7 @@ class Granted:
     """What may be opened once the entry is durable."""
 
     entry_index: int
-    held: tuple[StoredBulletin, ...]
+    stored: tuple[StoredBulletin, ...]
     blind: bytes  # 32 bytes; with it the reader checks that the entry commits to the request
     denied: RefusedError | None = None
 
@@ -51,7 +51,7 @@ class Granted:
 class OpenedBulletin:
     """Decrypted content whose reading is in the log; its signatures were verified at intake."""
 
-    held: StoredBulletin
+    stored: StoredBulletin
     statement: SignedPayload
     dispatch: SignedPayload
     granted: Granted
@@ -122,21 +122,21 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
     request = reader.request
     check_opens(request)
     wanted = request.listed or ((request.sender, request.bulletin_id),)
-    held = tuple(find_stored(work, sender, bulletin_id) for sender, bulletin_id in wanted)
+    stored = tuple(find_stored(work, sender, bulletin_id) for sender, bulletin_id in wanted)
     if not request.listed:
-        check_statement(held[0], request)
+        check_statement(stored[0], request)
     check_nonce(work, request)  # 6
     denied = None
     try:
-        check_allowed(reader, held)  # 7
+        check_allowed(reader, stored)  # 7
     except RefusedError as refusal:
         denied = refusal
     random = random_bytes(32)
-    index = work.log.add(_entry(work, reader, held, denied, random, view))
-    work.rows.add_reading(work.place(index), random, reader.signed.encode())
+    index = work.log.add(_entry(work, reader, stored, denied, random, view))
+    work.rows.add_reading(work.position(index), random, reader.signed.encode())
     if denied is None and not request.listed:
-        work.rows.mark_opened(held[0].entry_index)
-    return Granted(entry_index=work.place(index), held=held, blind=random, denied=denied)
+        work.rows.mark_opened(stored[0].entry_index)
+    return Granted(entry_index=work.position(index), stored=stored, blind=random, denied=denied)
 
 
 def check_opens(request: ReadRequest) -> None:
@@ -149,18 +149,20 @@ def check_opens(request: ReadRequest) -> None:
 
 def find_stored(work: UnitOfWork, sender: str, bulletin_id: bytes) -> StoredBulletin:
     """Return a bulletin that can still be opened: RefusedError NO_SUCH_BULLETIN, or KEY_GONE for an erased one."""
-    held = work.rows.find(sender, bulletin_id)
-    if held is None:
+    stored = work.rows.find(sender, bulletin_id)
+    if stored is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {short(bulletin_id)} of {sender} is here")
-    if held.erased:
+    if stored.erased:
         raise RefusedError("KEY_GONE", f"bulletin {short(bulletin_id)} of {sender} was erased")
-    return held
+    return stored
 
 
-def check_statement(held: StoredBulletin, request: ReadRequest) -> None:
-    """Refuse a request for another statement than the one that is held."""
-    if held.statement_digest != request.statement_digest:
-        raise RefusedError("NO_SUCH_BULLETIN", f"statement {short(request.statement_digest)} is not the one held here")
+def check_statement(stored: StoredBulletin, request: ReadRequest) -> None:
+    """Refuse a request for another statement than the one that is stored."""
+    if stored.statement_digest != request.statement_digest:
+        raise RefusedError(
+            "NO_SUCH_BULLETIN", f"statement {short(request.statement_digest)} is not the one stored here"
+        )
 
 
 def check_nonce(work: UnitOfWork, request: ReadRequest) -> None:
@@ -168,10 +170,10 @@ def check_nonce(work: UnitOfWork, request: ReadRequest) -> None:
         raise RefusedError("REPLAYED", f"request {short(request.nonce)} was made before")
 
 
-def check_allowed(reader: Reader, held: tuple[StoredBulletin, ...]) -> None:
+def check_allowed(reader: Reader, stored: tuple[StoredBulletin, ...]) -> None:
     if "reader" not in reader.officer.roles:
         raise RefusedError("NOT_ALLOWED", f"{reader.key.owner} has no role reader in the manifest")
-    level = max(item.facts.classification for item in held)
+    level = max(item.facts.classification for item in stored)
     if level > reader.officer.ceiling:
         raise RefusedError("NOT_ALLOWED", f"classification {level} is above {reader.key.owner}'s ceiling")
 
@@ -179,7 +181,7 @@ def check_allowed(reader: Reader, held: tuple[StoredBulletin, ...]) -> None:
 def _entry(
     work: UnitOfWork,
     reader: Reader,
-    held: tuple[StoredBulletin, ...],
+    stored: tuple[StoredBulletin, ...],
     denied: RefusedError | None,
     random: bytes,
     view: NodeView,
@@ -193,16 +195,16 @@ def _entry(
         actor=view.pseudonym(reader.key.owner),
         actor_epoch=view.pseudonym_epoch,
         role=Role.READER,
-        bulletin_id=b"" if listing else held[0].bulletin_id,
+        bulletin_id=b"" if listing else stored[0].bulletin_id,
         purpose=int(reader.request.purpose),
         outcome=Outcome[denied.code] if denied else 0 if kind is Kind.EXPORTED else Outcome.DONE,
-        count=len(held) if listing else 0,
+        count=len(stored) if listing else 0,
         digest=opened_digest(random, reader.digest),
-        **(NOTHING if listing else work.refers(held[0].entry_index)),
+        **(NOTHING if listing else work.refers(stored[0].entry_index)),
     )
 
 
-def open_bulletin(granted: Granted, held: StoredBulletin, view: NodeView, reads: Reads) -> OpenedBulletin:
+def open_bulletin(granted: Granted, stored: StoredBulletin, view: NodeView, reads: Reads) -> OpenedBulletin:
     """Open what a grant allows. Its entry is durable by now.
 
     Raises:
@@ -211,12 +213,12 @@ def open_bulletin(granted: Granted, held: StoredBulletin, view: NodeView, reads:
     """
     if granted.denied is not None:
         raise granted.denied
-    content = reads.content(held.entry_index)
-    if content is None or held not in granted.held:
-        raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")
+    content = reads.content(stored.entry_index)
+    if content is None or stored not in granted.stored:
+        raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(stored.bulletin_id)} is not here")
     return OpenedBulletin(
-        held=held,
-        statement=open_content(content, held, view.storage),
+        stored=stored,
+        statement=open_content(content, stored, view.storage),
         dispatch=SignedPayload.decode(content.dispatch),
         granted=granted,
     )

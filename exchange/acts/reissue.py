@@ -15,33 +15,33 @@ from exchange.store.log_position import epoch_of, index_of, log_position
 from keys.errors import UnavailableError
 
 OldEntry = Callable[[int], bytes]
-"""Reads an entry of an earlier epoch by its place."""
+"""Reads an entry of an earlier epoch by its position."""
 
 
-def renew(work: UnitOfWork, place: int, old_entry: OldEntry | None) -> int:
-    """Return the place of an entry in this epoch of our log; one of an earlier epoch is written once more.
+def renew(work: UnitOfWork, position: int, old_entry: OldEntry | None) -> int:
+    """Return the position of an entry in this epoch of our log; one of an earlier epoch is written once more.
 
     Args:
-        writing: The open transaction.
-        place: Of an answer to a delivery, or of PUBLISHED.
+        work: The open transaction.
+        position: Of an answer to a delivery, or of PUBLISHED.
         old_entry: None where this home has no earlier epoch.
 
     Raises:
         UnavailableError: The earlier epoch's log is not in the home any more.
     """
-    if epoch_of(place) == work.epoch:
-        return place
-    name = f"renewed/{place}"
+    if epoch_of(position) == work.epoch:
+        return position
+    name = f"renewed/{position}"
     if (known := work.rows.meta(name)) is not None and epoch_of(int.from_bytes(known, "big")) == work.epoch:
         return int.from_bytes(known, "big")
     if old_entry is None:
-        raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is not here", 60)
-    body = parse_body(parse_entry(old_entry(place)).body)
+        raise UnavailableError(f"entry {index_of(position)} of epoch {epoch_of(position)} is not here", 60)
+    body = parse_body(parse_entry(old_entry(position)).body)
     if body.refers_to:
-        earlier = log_position(body.refers_to_epoch or epoch_of(place), body.refers_to)
+        earlier = log_position(body.refers_to_epoch or epoch_of(position), body.refers_to)
         if body.kind == Kind.DUPLICATE:
             earlier = renew(work, earlier, old_entry)
         body = replace(body, **work.refers(earlier))
-    new = work.place(work.log.add(body))
+    new = work.position(work.log.add(body))
     work.rows.set_meta(name, new.to_bytes(8, "big"))
     return new

@@ -31,18 +31,18 @@ def day_of(at_ms: int) -> int:
     return at_ms // DAY_MS
 
 
-def is_due(held: StoredBulletin, today: int, *, on_hold: bool, erased_before: bool) -> bool:
+def is_due(stored: StoredBulletin, today: int, *, on_hold: bool, erased_before: bool) -> bool:
     """Return whether a bulletin must be erased.
 
     Args:
-        held: As the database has it.
+        stored: As the database has it.
         today: ``day_of`` now; a bulletin is kept until the end of its day.
         on_hold: An officer's hold is open.
         erased_before: The lock says that this statement was erased.
     """
-    if held.erased:
+    if stored.erased:
         return False
-    return erased_before or (0 < held.retain_until_day < today and not on_hold)
+    return erased_before or (0 < stored.retain_until_day < today and not on_hold)
 
 
 def storage_change_due(present_from_ms: int, now_ms: int) -> bool:

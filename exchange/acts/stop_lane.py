@@ -34,11 +34,11 @@ def stop_lane(work: UnitOfWork, message: Message, found: EquivocationError, *, p
     """Keep the proof that a peer contradicted itself, and stop its lane.
 
     Args:
-        writing: The open transaction.
-        message: The one that contradicts what is held; its head is verified.
+        work: The open transaction.
+        message: The one that contradicts what is known; its head is verified.
         found: By ``check_message``.
         peer: Who said both.
-        house: Ours.
+        view: Ours.
 
     Returns:
         The index of the REFUSED entry.
@@ -58,6 +58,6 @@ def stop_lane(work: UnitOfWork, message: Message, found: EquivocationError, *, p
     # Not as the delivery's digest: that delivery has its one answer, or belongs to nobody's numbering but the peer's.
     body = Body(kind=Kind.REFUSED, outcome=Outcome.EQUIVOCATION, peer=view.member_number(peer), digest=found.shown)
     index = work.log.add(body)
-    work.rows.add_evidence(work.place(index), "lane", evidence.encode())
+    work.rows.add_evidence(work.position(index), "lane", evidence.encode())
     work.rows.move_lane(replace(state, stopped=True))
     return index

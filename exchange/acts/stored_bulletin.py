@@ -27,7 +27,7 @@ from keys.errors import IntegrityError, RefusedError
 from keys.identity import short
 
 
-def open_content(content: Content, held: StoredBulletin, storage: StorageKeys) -> SignedPayload:
+def open_content(content: Content, stored: StoredBulletin, storage: StorageKeys) -> SignedPayload:
     """Open stored bytes under the storage key.
 
     Raises:
@@ -35,13 +35,13 @@ def open_content(content: Content, held: StoredBulletin, storage: StorageKeys) -
         IntegrityError: They are not what was stored.
     """
     if content.erased:
-        raise RefusedError("KEY_GONE", f"bulletin {short(held.bulletin_id)} was erased")
+        raise RefusedError("KEY_GONE", f"bulletin {short(stored.bulletin_id)} was erased")
     dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
-    content_key = storage.recover(content.stored_key, held.statement_digest)
+    content_key = storage.recover(content.stored_key, stored.statement_digest)
     try:
         return open_sealed(dispatch, content.body, content_key)
     except RefusedError as error:
-        raise IntegrityError(f"bulletin {short(held.bulletin_id)} does not open as it was stored: {error}") from error
+        raise IntegrityError(f"bulletin {short(stored.bulletin_id)} does not open as it was stored: {error}") from error
 
 
 def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: StorageKeys) -> Bulletin | None:
@@ -52,11 +52,11 @@ def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: Storage
     for relation in bulletin.header.relations:
         if relation.type != bulletin_pb2.RELATION_TYPE_CORRECTS or not relation.bulletin_id:
             continue
-        held = reads.find(sender, id_bytes(relation.bulletin_id))
-        content = reads.content(held.entry_index) if held is not None else None
-        if held is not None and content is not None and not content.erased:
-            signed = open_content(content, held, storage)
-            return parse_bulletin(parse_statement(signed.payload).bulletin, newer_minor=held.facts.not_understood)
+        stored = reads.find(sender, id_bytes(relation.bulletin_id))
+        content = reads.content(stored.entry_index) if stored is not None else None
+        if stored is not None and content is not None and not content.erased:
+            signed = open_content(content, stored, storage)
+            return parse_bulletin(parse_statement(signed.payload).bulletin, newer_minor=stored.facts.not_understood)
     return None
 
 

@@ -36,11 +36,11 @@ class UnitOfWork:
         """Our log's epoch, as its origin says."""
         return self.log.epoch
 
-    def place(self, index: int) -> int:
-        """Return the place of an entry of this log, as rows keep it."""
+    def position(self, index: int) -> int:
+        """Return the position of an entry of this log, as rows keep it."""
         return log_position(self.log.epoch, index)
 
-    def refers(self, place: int) -> Reference:
-        """Name an entry by its place: its index, and its epoch where that is an earlier one."""
-        epoch = epoch_of(place)
-        return {"refers_to": index_of(place), "refers_to_epoch": 0 if epoch == self.log.epoch else epoch}
+    def refers(self, position: int) -> Reference:
+        """Name an entry by its position: its index, and its epoch where that is an earlier one."""
+        epoch = epoch_of(position)
+        return {"refers_to": index_of(position), "refers_to_epoch": 0 if epoch == self.log.epoch else epoch}

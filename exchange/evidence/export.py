@@ -79,5 +79,5 @@ def _enter(work: UnitOfWork, view: NodeView, held: StoredBulletin, request: Sign
             **work.refers(held.entry_index),
         )
     )
-    work.rows.add_reading(work.place(index), blind, request.encode())
+    work.rows.add_reading(work.position(index), blind, request.encode())
     return index

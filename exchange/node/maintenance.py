@@ -123,7 +123,7 @@ class Upkeep:
             self._go_on()
             spent, following = erasing.spent_readings(self._node.reads, after)
             if spent:
-                self.act(partial(erasing.erase_readings, places=spent), _same)
+                self.act(partial(erasing.erase_readings, positions=spent), _same)
                 count += len(spent)
             if following is None:
                 return count

@@ -133,7 +133,7 @@ def _row(work: UnitOfWork, state: LaneState, sequence: int) -> OutboundRow | Non
 
 
 def _is_new(row: OutboundRow, work: UnitOfWork) -> bool:
-    return row.queued_index >= work.place(0)
+    return row.queued_index >= work.position(0)
 
 
 def _number_again(
@@ -163,7 +163,7 @@ def _number_again(
         lane=state.row,
         sequence=each.sequence,
         entry_index=held.entry_index,
-        queued_index=work.place(queued),
+        queued_index=work.position(queued),
         delivery=each.delivery,
         digest=each.digest,
         wrap=b"",
@@ -191,7 +191,7 @@ def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> St
         )
     )
     held = StoredBulletin(
-        entry_index=work.place(index),
+        entry_index=work.position(index),
         sender=view.agency,
         bulletin_id=dispatch.bulletin_id,
         statement_digest=dispatch.statement_digest,
@@ -357,7 +357,7 @@ def _queue_again(work: UnitOfWork, row: OutboundRow, state: LaneState, view: Nod
                 row,
                 lane=state.row,
                 sequence=state.sequence + 1,
-                queued_index=work.place(queued),
+                queued_index=work.position(queued),
                 delivery=delivery,
                 digest=digest,
                 opening=opening(salt, digest) if salt else bytes(32),

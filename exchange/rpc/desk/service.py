@@ -125,7 +125,7 @@ class Desk:
         if not reader.request.listed:
             raise RefusedError("MALFORMED", "a request to list that lists nothing")
         granted, receipt = await self._grant(reader)
-        lines = [self._subject(granted, each) for each in granted.held]
+        lines = [self._subject(granted, each) for each in granted.stored]
         return node_pb2.ListSubjectsResponse(subjects=lines, receipt=receipt.to_message(), blind=granted.blind)
 
     async def Read(self, request: node_pb2.ReadRequest, context: Context) -> node_pb2.ReadResponse:
@@ -143,7 +143,7 @@ class Desk:
             raise RefusedError("MALFORMED", "a request that is not one to export")
         granted, receipt = await self._grant(reader)
         published = await self._node.writer.submit(
-            lambda work: renew(work, granted.held[0].entry_index, self._node.old_entry),
+            lambda work: renew(work, granted.stored[0].entry_index, self._node.old_entry),
             lambda place, group: group.receipt(place, self._node.entry),
         )
         return node_pb2.ExportResponse(opened=self._opened(granted, receipt), published=published.to_message())
@@ -161,7 +161,7 @@ class Desk:
 
     def _opened(self, granted: Granted, receipt: Receipt) -> node_pb2.ReadResponse:
         failpoint("opened-committed")
-        held, view = granted.held[0], self._node.view
+        held, view = granted.stored[0], self._node.view
         opened = reading.open_bulletin(granted, held, view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
         manifest = view.federation.manifests.get(AgencyId(held.sender))

@@ -161,7 +161,7 @@ class LaneReceiver:
 
     def _note_damage(self, refusal: RefusedError) -> None:
         if isinstance(refusal, intake.DamagedError):
-            self._damaged[refusal.place] += 1
+            self._damaged[refusal.delivery] += 1
 
     async def _stop_lane(self, message: Message, found: EquivocationError) -> None:
         view = self._node.view

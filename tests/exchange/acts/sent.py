@@ -62,5 +62,5 @@ def settle_all(desk: Desk) -> None:
         return
     log = ForgedLog(PEER)
     rows = desk.node.reads.outbound(state.row, state.taken, 1000)
-    places = [(row.sequence, log.add(received(desk, row).encode())) for row in rows]
-    desk.settle([(sequence, log.receipt(index), None) for sequence, index in places], PEER)
+    positions = [(row.sequence, log.add(received(desk, row).encode())) for row in rows]
+    desk.settle([(sequence, log.receipt(index), None) for sequence, index in positions], PEER)

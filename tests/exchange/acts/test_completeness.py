@@ -99,7 +99,7 @@ def following(row: InboundRow, previous: bytes) -> InboundRow:
     [
         (lambda rows: [rows[0], *rows[2:]], "delivery 3: 2 was expected"),
         (lambda rows: [rows[0], rows[2], rows[1], rows[3]], "delivery 3: 2 was expected"),
-        (lambda rows: rows[:3], "the head names delivery 4, which is not held"),
+        (lambda rows: rows[:3], "the head names delivery 4, which is not stored"),
         (lambda rows: [replace(rows[0], digest=bytes(32)), *rows[1:]], "delivery 1: it is of another lane"),
         (lambda rows: [replace(rows[0], delivery=rows[1].delivery), *rows[1:]], "delivery 1: 1 was expected"),
         (lambda rows: [rows[0], following(rows[1], bytes(range(32))), *rows[2:]], "delivery 2: it follows 00010203"),

@@ -70,7 +70,7 @@ def test_a_refusal_settles_with_its_reason(desk: Desk, peer_log: ForgedLog) -> N
     assert (settled.state, settled.reason) == (DeliveryState.REFUSED, Outcome.RULES)
 
 
-def test_1_more_receipts_than_a_message_may_hold_are_refused_even_if_all_are_held(
+def test_1_more_receipts_than_a_message_may_hold_are_refused_even_if_all_are_known(
     desk: Desk, peer_log: ForgedLog
 ) -> None:
     [row] = publish(desk)
@@ -208,9 +208,9 @@ def test_a_kind_or_reason_of_a_newer_program_is_recorded_and_stops_nothing_row_7
     assert desk.settle([(row.sequence, peer_log.receipt(index), None)], PEER) == row.sequence
     assert desk.bodies(Kind.RECEIPT_RECORDED)[-1].outcome == 0
     reads = desk.node.reads
-    held = reads.stored_since(row.entry_index - 1, 1, sent=True)[0]
+    stored = reads.stored_since(row.entry_index - 1, 1, sent=True)[0]
     trust = Verifier(agency=desk.view.agency, federation=desk.view.federation, catalogue=packaged_catalogue())
-    [state] = trust.check_states(outbox_item(held, lanes_by_row(reads), desk.view, reads))
+    [state] = trust.check_states(outbox_item(stored, lanes_by_row(reads), desk.view, reads))
     assert (state.word, state.reason) == shown
     assert publish(desk) != []
 
@@ -232,7 +232,7 @@ def test_receipts_that_were_checked_before_the_lane_moved_are_checked_again(desk
 # the peer's checkpoints only go forward
 
 
-def test_the_ratchet_takes_a_longer_log_that_extends_the_one_held(desk: Desk, peer_log: ForgedLog) -> None:
+def test_the_ratchet_takes_a_longer_log_that_extends_the_known_one(desk: Desk, peer_log: ForgedLog) -> None:
     def ratchet(log: ForgedLog, proof: list[bytes]):  # type: ignore[no-untyped-def] # its types are those of what it stands in for
         return check_ratchet(log.note(), proof, peer=PEER, view=desk.view, reads=desk.node.reads)
 
@@ -293,7 +293,7 @@ def test_a_checkpoint_of_any_size_stops_nothing(desk: Desk, size: int) -> None:
     try:
         newer = check_ratchet(note, [], peer=peer, view=desk.view, reads=desk.node.reads)
     except RefusedError:
-        newer = None  # it does not extend the one that is held
+        newer = None  # it does not extend the known one
     if newer is not None:
         desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(peer, newer.size, note), lambda value, group: None)
     assert desk.node.writer.failure is None
@@ -303,7 +303,7 @@ def test_a_checkpoint_of_any_size_stops_nothing(desk: Desk, size: int) -> None:
 def test_a_checkpoint_that_moved_after_its_proof_was_checked_is_not_overtaken(
     tmp_path: Path, peer_log: ForgedLog, moved: bool
 ) -> None:
-    """A proof leads from the one that was held then; from another one it proves nothing."""
+    """A proof leads from the one known then; from another one it proves nothing."""
     own = Desk("HK-IMMD", tmp_path)
     own.publish(advisory("HK-IMMD", PEER, serial=next(serials)))
     note, state = peer_log.note(), lane(own)

@@ -113,7 +113,7 @@ def test_11_a_dispatch_that_does_not_name_us_is_refused(receiver: Desk, forger: 
     refused(receiver, forger.deliver(receiver, forger.seal(note("TW-NHRC"))), "NOT_FOR_US")
 
 
-def test_11_not_even_as_a_duplicate_of_what_is_held(receiver: Desk, forger: Forger) -> None:
+def test_11_not_even_as_a_duplicate_of_what_is_stored(receiver: Desk, forger: Forger) -> None:
     message = note("TH-DSI", "TW-NHRC")
     made = forger.seal(message)
     receiver.receive(forger.deliver(receiver, made), "HK-IMMD")
@@ -126,9 +126,7 @@ def test_11_not_even_as_a_duplicate_of_what_is_held(receiver: Desk, forger: Forg
     refused(receiver, forger.deliver(receiver, again), "NOT_FOR_US")
 
 
-def test_12_another_statement_under_a_bulletin_id_that_is_held_is_refused_row_66(
-    receiver: Desk, forger: Forger
-) -> None:
+def test_12_another_statement_under_a_stored_bulletin_id_is_refused_row_66(receiver: Desk, forger: Forger) -> None:
     message = note()
     receiver.receive(forger.deliver(receiver, forger.seal(message)), "HK-IMMD")
     refused(receiver, forger.deliver(receiver, forger.seal(message)), "EQUIVOCATION")
@@ -153,8 +151,8 @@ def test_a_body_or_wrap_that_the_dispatch_does_not_name_is_damaged(receiver: Des
     ):
         message = forger.deliver(receiver, damaged)
         ends(receiver, message, "DAMAGED")
-        place = (2, forger.position(receiver)[0] + 1)
-        refused(receiver, message, "DAMAGED", given_up={place})  # the third time it is refused and the lane moves on
+        numbered = (2, forger.position(receiver)[0] + 1)
+        refused(receiver, message, "DAMAGED", given_up={numbered})  # the third time it is refused and the lane moves on
 
 
 def test_a_wrap_for_a_key_that_is_gone_is_refused(receiver: Desk, forger: Forger) -> None:

@@ -76,7 +76,7 @@ def test_15_a_released_statement_is_not_understood_as_an_authors_alone_row_53(re
     refused(receiver, forger.deliver(receiver, made), "SIGNERS_DIFFER")
 
 
-def test_16_a_statement_under_a_roster_that_is_not_held_is_refused(receiver: Desk, forger: Forger) -> None:
+def test_16_a_statement_under_a_roster_that_is_not_known_is_refused(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note(), statement={"roster_digest": bytes(range(32))})
     refused(receiver, forger.deliver(receiver, made), "ROSTER_UNKNOWN")
 

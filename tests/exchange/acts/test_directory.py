@@ -39,7 +39,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def adopt(desk: Desk, kind: RecordKind, signed: SignedPayload, now_ms: int = NOW_MS) -> Federation:
-    """Adopt at an hour of the test's choice, and take it into use."""
+    """Adopt at a time of the test's choice, and take it into use."""
     federation = desk.node.writer.run(
         lambda w: directory.adopt(replace(w, now_ms=now_ms), kind, signed, desk.view), lambda value, group: value
     )
@@ -117,7 +117,7 @@ def test_a_manifest_and_its_key_sheet_are_adopted_logged_and_in_force(desk: Desk
     assert [record.version for record in directory.adopted(desk.node.reads)] == [1, 1, 1, 1, 1]
 
 
-def test_1_the_very_record_that_is_held_is_not_adopted_again_row_14(desk: Desk) -> None:
+def test_1_the_very_record_that_is_known_is_not_adopted_again_row_14(desk: Desk) -> None:
     adopt(desk, RecordKind.MANIFEST, manifest())
     refused(desk, RecordKind.MANIFEST, manifest(), "MALFORMED")
     adopt(desk, RecordKind.MANIFEST, manifest(version=2))  # the node goes on

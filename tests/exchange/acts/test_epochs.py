@@ -83,10 +83,10 @@ def received(pair: tuple[Desk, Desk], count: int) -> list[bytes]:
 
 
 def test_a_place_is_an_index_in_the_first_epoch_and_grows_over_all() -> None:
-    places = [log_position(epoch, index) for epoch in (1, 2, 3) for index in (0, 1, 10**9)]
-    assert places == sorted(places)
-    assert places[:3] == [0, 1, 10**9]
-    assert [(epoch_of(each), index_of(each)) for each in places][3:5] == [(2, 0), (2, 1)]
+    positions = [log_position(epoch, index) for epoch in (1, 2, 3) for index in (0, 1, 10**9)]
+    assert positions == sorted(positions)
+    assert positions[:3] == [0, 1, 10**9]
+    assert [(epoch_of(each), index_of(each)) for each in positions][3:5] == [(2, 0), (2, 1)]
 
 
 def test_a_lane_begins_anew_after_the_last_delivery_that_was_receipted(pair: tuple[Desk, Desk]) -> None:
@@ -95,12 +95,12 @@ def test_a_lane_begins_anew_after_the_last_delivery_that_was_receipted(pair: tup
     adopt(theirs, ours.node.log.checkpoint())
     [(answer, _)] = theirs.receive(message_of(ours, 2, digests[-1], 9), A)
     assert answer.sequence == 1
-    held = theirs.node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
-    assert held is not None
-    assert held.sequence == 1
+    stored = theirs.node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
+    assert stored is not None
+    assert stored.sequence == 1
 
 
-def test_a_restored_sender_may_remember_an_earlier_delivery_but_none_that_we_never_held(
+def test_a_restored_sender_may_remember_an_earlier_delivery_but_none_that_we_never_had(
     pair: tuple[Desk, Desk],
 ) -> None:
     ours, theirs = pair
@@ -212,11 +212,11 @@ def test_what_an_earlier_epoch_answered_is_said_again_once_where_a_proof_is_owed
         work = UnitOfWork(rows, stage, NOW_MS)
         with pytest.raises(UnavailableError):
             renew(work, answer.entry_index, None)
-        place = renew(work, answer.entry_index, lambda place: old(index_of(place)))
-        assert renew(work, answer.entry_index, None) == place
-        assert renew(work, place, None) == place
-        assert epoch_of(place) == 2
-        assert parse_entry(stage.entry(index_of(place))).body == parse_entry(old(answer.entry_index)).body
+        position = renew(work, answer.entry_index, lambda position: old(index_of(position)))
+        assert renew(work, answer.entry_index, None) == position
+        assert renew(work, position, None) == position
+        assert epoch_of(position) == 2
+        assert parse_entry(stage.entry(index_of(position))).body == parse_entry(old(answer.entry_index)).body
         stage.write(rows)
     with_store.close()
 

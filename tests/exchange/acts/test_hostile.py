@@ -137,13 +137,13 @@ def test_no_mixture_of_two_dispatches_makes_anothers_statement_ones_own_row_2(
         assert verdict.accepted is None, taken.keys()
 
 
-@pytest.mark.parametrize("place", ["sequence", "time_ms"])
+@pytest.mark.parametrize("field", ["sequence", "time_ms"])
 @pytest.mark.parametrize("value", [(1 << 40) - 1, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-def test_the_largest_numbers_in_a_delivery_stop_nothing(victim: Desk, forger: Forger, place: str, value: int) -> None:
+def test_the_largest_numbers_in_a_delivery_stop_nothing(victim: Desk, forger: Forger, field: str, value: int) -> None:
     made = forger.seal(note())
     delivery = parse_delivery(forger.deliver(victim, made).parcels[0].delivery)
-    changed = replace(delivery, **{place: value}).encode()
-    head = forger.head(delivery.lane, replace(delivery, **{place: value}).sequence, delivery_digest(changed))
+    changed = replace(delivery, **{field: value}).encode()
+    head = forger.head(delivery.lane, replace(delivery, **{field: value}).sequence, delivery_digest(changed))
     message = Message(parcels=(made.parcel(changed, "TH-DSI"),), head=head)
     try:
         victim.receive(message, "HK-IMMD")

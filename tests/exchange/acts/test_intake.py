@@ -91,8 +91,8 @@ def test_a_message_of_garbage_is_refused(receiver: Desk, forger: Forger) -> None
 def test_dropping_any_one_delivery_is_seen_at_once_row_15(receiver: Desk, forger: Forger) -> None:
     made = [forger.seal(note()) for _ in range(8)]
     whole = forger.deliver(receiver, *made)
-    for place in range(len(made)):
-        holed = replace(whole, parcels=whole.parcels[:place] + whole.parcels[place + 1 :])
+    for index in range(len(made)):
+        holed = replace(whole, parcels=whole.parcels[:index] + whole.parcels[index + 1 :])
         assert code_of(receiver, holed) in {"LANE_HEAD_INVALID", "LANE_GAP"}
     assert len(receiver.check(whole, "HK-IMMD").verdicts) == len(made)
 
@@ -114,7 +114,7 @@ def test_what_the_head_calls_latest_and_does_not_send_is_known_to_be_missing_row
     assert receiver.check(silent, "HK-IMMD").head.latest == sequence + 3
 
 
-def test_a_delivery_that_follows_another_than_the_one_held_is_a_fork(receiver: Desk, forger: Forger) -> None:
+def test_a_delivery_that_follows_another_than_the_stored_one_is_a_fork(receiver: Desk, forger: Forger) -> None:
     sequence, _ = forger.position(receiver)
     message = forger.deliver(receiver, forger.seal(note()), at=(sequence, bytes(range(32))))
     assert code_of(receiver, message) == "LANE_FORK"

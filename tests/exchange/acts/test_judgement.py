@@ -71,12 +71,12 @@ def test_a_refusal_there_is_the_refusal_here(receiver: Desk, forger: Forger, alt
     assert (there.value.code, str(there.value)) == (here.code, str(here)) == (code, str(here))
 
 
-def test_what_is_held_is_judged_as_known_or_as_another(receiver: Desk, forger: Forger) -> None:
+def test_what_is_stored_is_judged_as_known_or_as_another(receiver: Desk, forger: Forger) -> None:
     here = case(receiver, forger.deliver(receiver, forger.seal(note())))
     key = window_key(here.dispatch, receiver.node.view)
-    known = parse_case(replace(here, held=here.dispatch.statement_digest).encode())
+    known = parse_case(replace(here, stored_digest=here.dispatch.statement_digest).encode())
     assert judge(known, receiver.node.view.catalogues, key) is None
-    other = parse_case(replace(here, held=bytes(range(32))).encode())
+    other = parse_case(replace(here, stored_digest=bytes(range(32))).encode())
     assert refusal(judge, other, receiver.node.view.catalogues, key) == "EQUIVOCATION"
 
 

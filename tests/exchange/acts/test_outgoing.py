@@ -30,7 +30,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 # what leaves
 
 
-def test_a_lane_leaves_in_batches_from_any_place(desk: Desk) -> None:
+def test_a_lane_leaves_in_batches_from_any_number(desk: Desk) -> None:
     rows = publish(desk, "TW-NHRC", "TH-DSI", count=3)
     state = lane(desk)
     batch = outgoing_after(desk.node.reads, state, rows[0].sequence - 1, NOW_MS)

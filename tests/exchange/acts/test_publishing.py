@@ -177,7 +177,7 @@ def related(of: Bulletin, relation: int, statement: bytes) -> Bulletin:
     return message
 
 
-def test_10_a_relation_must_name_a_statement_that_is_held(sender: Desk) -> None:
+def test_10_a_relation_must_name_a_statement_that_is_known(sender: Desk) -> None:
     target = note()
     published = sender.enter(sender.prepare(signed(sender, target)))
     relation = bulletin_pb2.RELATION_TYPE_SUPERSEDES
@@ -255,7 +255,7 @@ def test_the_same_statement_again_gets_the_same_entry_and_queues_nothing_row_14(
     first = sender.enter(prepared)
     again = sender.enter(prepared)
     assert (again.entry_index, again.queued) == (first.entry_index, ())
-    held = publishing.prepare(
+    stored = publishing.prepare(
         statement,
         caller="HK-IMMD/officer-1",
         view=sender.view,
@@ -263,8 +263,8 @@ def test_the_same_statement_again_gets_the_same_entry_and_queues_nothing_row_14(
         now_ms=NOW_MS,
         random_bytes=os.urandom,
     )
-    assert not isinstance(held, Prepared)
-    assert held.entry_index == first.entry_index
+    assert not isinstance(stored, Prepared)
+    assert stored.entry_index == first.entry_index
 
 
 def test_a_refused_act_leaves_nothing_and_does_not_spoil_its_neighbours(sender: Desk) -> None:

@@ -28,7 +28,7 @@ _serials = itertools.count(1)
 
 
 @pytest.fixture
-def held(receiver: Desk, forger: Forger) -> Bulletin:
+def stored(receiver: Desk, forger: Forger) -> Bulletin:
     """A bulletin that TH-DSI has received."""
     message = advisory("HK-IMMD", "TH-DSI", serial=next(_serials))
     [(answer, _)] = receiver.receive(forger.deliver(receiver, forger.seal(message)), "HK-IMMD")
@@ -80,46 +80,46 @@ def refused(desk: Desk, signed: SignedPayload, code: str, **more: object) -> Non
     assert desk.node.reads.size() == size
 
 
-def test_a_request_is_logged_and_then_opens_the_bulletin(receiver: Desk, held: Bulletin) -> None:
-    signed = sign(request(receiver, held))
+def test_a_request_is_logged_and_then_opens_the_bulletin(receiver: Desk, stored: Bulletin) -> None:
+    signed = sign(request(receiver, stored))
     granted = grant(receiver, check(receiver, signed))
-    opened = open_bulletin(granted, granted.held[0], receiver.view, receiver.node.reads)
-    assert parse_bulletin(parse_statement(opened.statement.payload).bulletin) == held
+    opened = open_bulletin(granted, granted.stored[0], receiver.view, receiver.node.reads)
+    assert parse_bulletin(parse_statement(opened.statement.payload).bulletin) == stored
     body = receiver.bodies(Kind.OPENED)[-1]
-    assert (body.refers_to, body.purpose, body.outcome) == (granted.held[0].entry_index, 1, Outcome.DONE)
+    assert (body.refers_to, body.purpose, body.outcome) == (granted.stored[0].entry_index, 1, Outcome.DONE)
     random, kept = receiver.node.reads.reading(granted.entry_index)
     assert body.digest == opened_digest(random, read_digest(signed.payload))
     assert kept == signed.encode()
-    assert receiver.node.reads.find("HK-IMMD", granted.held[0].bulletin_id).opened
+    assert receiver.node.reads.find("HK-IMMD", granted.stored[0].bulletin_id).opened
 
 
-def test_1_a_request_of_another_federation_is_refused_row_6(receiver: Desk, held: Bulletin) -> None:
-    refused(receiver, sign(request(receiver, held, federation_id=bytes(range(32)))), "WRONG_FEDERATION")
+def test_1_a_request_of_another_federation_is_refused_row_6(receiver: Desk, stored: Bulletin) -> None:
+    refused(receiver, sign(request(receiver, stored, federation_id=bytes(range(32)))), "WRONG_FEDERATION")
 
 
-def test_1_a_request_to_another_agencys_node_is_refused(receiver: Desk, held: Bulletin) -> None:
-    refused(receiver, sign(request(receiver, held, agency=AgencyId("HK-SB"))), "WRONG_MAKER")
+def test_1_a_request_to_another_agencys_node_is_refused(receiver: Desk, stored: Bulletin) -> None:
+    refused(receiver, sign(request(receiver, stored, agency=AgencyId("HK-SB"))), "WRONG_MAKER")
 
 
-def test_2_a_request_brought_by_somebody_else_is_refused(receiver: Desk, held: Bulletin) -> None:
-    refused(receiver, sign(request(receiver, held)), "AUTHOR_DIFFERS", caller="TH-DSI/reader-1")
+def test_2_a_request_brought_by_somebody_else_is_refused(receiver: Desk, stored: Bulletin) -> None:
+    refused(receiver, sign(request(receiver, stored)), "AUTHOR_DIFFERS", caller="TH-DSI/reader-1")
 
 
-def test_3_a_request_that_names_somebody_else_is_refused(receiver: Desk, held: Bulletin) -> None:
-    refused(receiver, sign(request(receiver, held, officer="reader-1")), "AUTHOR_DIFFERS")
+def test_3_a_request_that_names_somebody_else_is_refused(receiver: Desk, stored: Bulletin) -> None:
+    refused(receiver, sign(request(receiver, stored, officer="reader-1")), "AUTHOR_DIFFERS")
 
 
-def test_4_a_bad_signature_is_refused(receiver: Desk, held: Bulletin) -> None:
-    refused(receiver, broken(sign(request(receiver, held))), "SIGNATURE_INVALID")
+def test_4_a_bad_signature_is_refused(receiver: Desk, stored: Bulletin) -> None:
+    refused(receiver, broken(sign(request(receiver, stored))), "SIGNATURE_INVALID")
 
 
-def test_4_a_statements_signature_is_none_for_a_request_row_5(receiver: Desk, held: Bulletin) -> None:
-    made = dsse.sign(request(receiver, held).encode(), ("statement", signer("TH-DSI", "officer-1")))
+def test_4_a_statements_signature_is_none_for_a_request_row_5(receiver: Desk, stored: Bulletin) -> None:
+    made = dsse.sign(request(receiver, stored).encode(), ("statement", signer("TH-DSI", "officer-1")))
     refused(receiver, made, "WRONG_TYPE")
 
 
-def test_two_signatures_or_none_are_refused_row_3(receiver: Desk, held: Bulletin) -> None:
-    signed = sign(request(receiver, held))
+def test_two_signatures_or_none_are_refused_row_3(receiver: Desk, stored: Bulletin) -> None:
+    signed = sign(request(receiver, stored))
     both = dsse.add(signed, "read", signer("TH-DSI", "reader-1"))
     for strange in (both, replace(signed, signatures=())):
         with pytest.raises(RefusedError) as raised:
@@ -127,22 +127,22 @@ def test_two_signatures_or_none_are_refused_row_3(receiver: Desk, held: Bulletin
         assert raised.value.code == "SIGNERS_DIFFER"
 
 
-def test_another_agencys_officer_is_nobody_here_row_74(receiver: Desk, held: Bulletin) -> None:
-    made = sign(request(receiver, held), agency="TW-NHRC")
+def test_another_agencys_officer_is_nobody_here_row_74(receiver: Desk, stored: Bulletin) -> None:
+    made = sign(request(receiver, stored), agency="TW-NHRC")
     refused(receiver, made, "SIGNER_UNKNOWN", caller="TW-NHRC/officer-1")
 
 
 @pytest.mark.parametrize("away_ms", [-CLOCK_MS - 1, CLOCK_MS + 1])
 def test_5_a_request_more_than_five_minutes_from_the_nodes_clock_is_refused(
-    receiver: Desk, held: Bulletin, away_ms: int
+    receiver: Desk, stored: Bulletin, away_ms: int
 ) -> None:
-    refused(receiver, sign(request(receiver, held, time_ms=NOW_MS + away_ms)), "CLOCK_DIFFERS")
+    refused(receiver, sign(request(receiver, stored, time_ms=NOW_MS + away_ms)), "CLOCK_DIFFERS")
     limit = away_ms + (1 if away_ms < 0 else -1)
-    check(receiver, sign(request(receiver, held, time_ms=NOW_MS + limit)))
+    check(receiver, sign(request(receiver, stored, time_ms=NOW_MS + limit)))
 
 
-def test_6_a_request_opens_once_row_14(receiver: Desk, held: Bulletin) -> None:
-    signed = sign(request(receiver, held))
+def test_6_a_request_opens_once_row_14(receiver: Desk, stored: Bulletin) -> None:
+    signed = sign(request(receiver, stored))
     grant(receiver, check(receiver, signed))
     refused(receiver, signed, "REPLAYED")
 
@@ -160,32 +160,32 @@ def test_7_who_may_not_read_is_denied_and_the_denial_is_logged(
     granted = grant(receiver, check(receiver, signed, f"TH-DSI/{officer}"))
     assert granted.denied is not None
     with pytest.raises(RefusedError) as raised:
-        open_bulletin(granted, granted.held[0], receiver.view, receiver.node.reads)
+        open_bulletin(granted, granted.stored[0], receiver.view, receiver.node.reads)
     assert raised.value.code == "NOT_ALLOWED"
     body = receiver.bodies(Kind.ACCESS_DENIED)[-1]
-    assert (body.outcome, body.refers_to) == (Outcome.NOT_ALLOWED, granted.held[0].entry_index)
-    assert not receiver.node.reads.find("HK-IMMD", granted.held[0].bulletin_id).opened
+    assert (body.outcome, body.refers_to) == (Outcome.NOT_ALLOWED, granted.stored[0].entry_index)
+    assert not receiver.node.reads.find("HK-IMMD", granted.stored[0].bulletin_id).opened
 
 
 def test_a_bulletin_or_a_statement_that_is_not_here_is_refused_and_costs_no_nonce(
-    receiver: Desk, held: Bulletin
+    receiver: Desk, stored: Bulletin
 ) -> None:
     nonce = os.urandom(16)
-    refused(receiver, sign(request(receiver, held, bulletin_id=bytes(16), nonce=nonce)), "NO_SUCH_BULLETIN")
-    refused(receiver, sign(request(receiver, held, statement_digest=bytes(32), nonce=nonce)), "NO_SUCH_BULLETIN")
-    refused(receiver, sign(request(receiver, held, sender="HK-SB", nonce=nonce)), "NO_SUCH_BULLETIN")
-    grant(receiver, check(receiver, sign(request(receiver, held, nonce=nonce))))
+    refused(receiver, sign(request(receiver, stored, bulletin_id=bytes(16), nonce=nonce)), "NO_SUCH_BULLETIN")
+    refused(receiver, sign(request(receiver, stored, statement_digest=bytes(32), nonce=nonce)), "NO_SUCH_BULLETIN")
+    refused(receiver, sign(request(receiver, stored, sender="HK-SB", nonce=nonce)), "NO_SUCH_BULLETIN")
+    grant(receiver, check(receiver, sign(request(receiver, stored, nonce=nonce))))
 
 
 def test_a_listing_is_logged_with_its_count_and_opens_exactly_what_it_names(
-    receiver: Desk, forger: Forger, held: Bulletin
+    receiver: Desk, forger: Forger, stored: Bulletin
 ) -> None:
     other = advisory("HK-IMMD", "TH-DSI", serial=next(_serials))
     receiver.receive(forger.deliver(receiver, forger.seal(other)), "HK-IMMD")
-    granted = grant(receiver, check(receiver, sign(listing(receiver, held, other))))
+    granted = grant(receiver, check(receiver, sign(listing(receiver, stored, other))))
     body = receiver.bodies(Kind.LISTED)[-1]
     assert (body.count, body.bulletin_id, body.refers_to) == (2, b"", 0)
-    for item in granted.held:
+    for item in granted.stored:
         open_bulletin(granted, item, receiver.view, receiver.node.reads)
     unasked = advisory("HK-IMMD", "TH-DSI", serial=next(_serials))
     receiver.receive(forger.deliver(receiver, forger.seal(unasked)), "HK-IMMD")
@@ -195,17 +195,17 @@ def test_a_listing_is_logged_with_its_count_and_opens_exactly_what_it_names(
     assert raised.value.code == "NO_SUCH_BULLETIN"
 
 
-def test_a_bulletin_whose_storage_key_was_destroyed_is_gone(receiver: Desk, held: Bulletin) -> None:
-    granted = grant(receiver, check(receiver, sign(request(receiver, held))))
+def test_a_bulletin_whose_storage_key_was_destroyed_is_gone(receiver: Desk, stored: Bulletin) -> None:
+    granted = grant(receiver, check(receiver, sign(request(receiver, stored))))
     later = replace(receiver.view, storage=StorageKeys.of(bytes(32)))
     with pytest.raises(RefusedError) as raised:
-        open_bulletin(granted, granted.held[0], later, receiver.node.reads)
+        open_bulletin(granted, granted.stored[0], later, receiver.node.reads)
     assert raised.value.code == "KEY_GONE"
 
 
-def test_stored_bytes_that_were_changed_are_an_integrity_error(receiver: Desk, held: Bulletin) -> None:
-    granted = grant(receiver, check(receiver, sign(request(receiver, held))))
-    [item] = granted.held
+def test_stored_bytes_that_were_changed_are_an_integrity_error(receiver: Desk, stored: Bulletin) -> None:
+    granted = grant(receiver, check(receiver, sign(request(receiver, stored))))
+    [item] = granted.stored
     content = receiver.node.reads.content(item.entry_index)
     from exchange.acts.stored_bulletin import open_content
 
@@ -217,8 +217,8 @@ def test_stored_bytes_that_were_changed_are_an_integrity_error(receiver: Desk, h
             open_content(changed, item, receiver.view.storage)
 
 
-def test_neither_case_nor_reason_stands_in_the_log_row_49(receiver: Desk, held: Bulletin) -> None:
-    signed = sign(request(receiver, held, case="CANARY-CASE", reason="CANARY-REASON"))
+def test_neither_case_nor_reason_stands_in_the_log_row_49(receiver: Desk, stored: Bulletin) -> None:
+    signed = sign(request(receiver, stored, case="CANARY-CASE", reason="CANARY-REASON"))
     grant(receiver, check(receiver, signed))
     reads = receiver.node.reads
     log = b"".join(reads.read_entries(0, reads.size()))
@@ -226,8 +226,8 @@ def test_neither_case_nor_reason_stands_in_the_log_row_49(receiver: Desk, held: 
         assert planted not in log
 
 
-def test_who_reads_is_a_pseudonym_that_another_key_does_not_give(receiver: Desk, held: Bulletin) -> None:
-    grant(receiver, check(receiver, sign(request(receiver, held))))
+def test_who_reads_is_a_pseudonym_that_another_key_does_not_give(receiver: Desk, stored: Bulletin) -> None:
+    grant(receiver, check(receiver, sign(request(receiver, stored))))
     actor = receiver.bodies(Kind.OPENED)[-1].actor
     assert actor == receiver.view.pseudonym("TH-DSI/officer-1")
     assert actor != replace(receiver.view, pseudonym_key=bytes(range(32))).pseudonym("TH-DSI/officer-1")

@@ -64,8 +64,8 @@ def test_a_refused_bulletin_gets_one_entry_with_the_reason_and_moves_the_lane(sp
     bodies = [parse_entry_body(spare, answer.entry_index) for answer, _ in answers]
     assert [(body.kind, body.outcome) for body in bodies] == [(Kind.REFUSED, Outcome.RULES), (Kind.RECEIVED, 0)]
     assert forger.position(spare)[0] == before + 2
-    held = spare.node.reads.find("HK-IMMD", b"".join([bodies[0].bulletin_id]))
-    assert held is None
+    stored = spare.node.reads.find("HK-IMMD", b"".join([bodies[0].bulletin_id]))
+    assert stored is None
 
 
 def test_the_same_statement_by_another_delivery_is_a_duplicate_of_the_received(spare: Desk, forger: Forger) -> None:
@@ -161,7 +161,7 @@ def test_two_deliveries_under_one_number_are_kept_as_proof_and_stop_the_lane_row
         desk.close()
 
 
-def test_a_head_that_contradicts_what_is_held_is_proof_enough_row_16(tmp_path: Path, forger: Forger) -> None:
+def test_a_head_that_contradicts_what_is_known_is_proof_enough_row_16(tmp_path: Path, forger: Forger) -> None:
     desk = Desk("TH-DSI", tmp_path / "home")
     try:
         for _ in range(2):
@@ -172,17 +172,19 @@ def test_a_head_that_contradicts_what_is_held_is_proof_enough_row_16(tmp_path: P
         desk.close()
 
 
-def test_a_sender_cannot_spoil_the_proof_by_signing_an_older_place_later_row_16(tmp_path: Path, forger: Forger) -> None:
+def test_a_sender_cannot_spoil_the_proof_by_signing_an_older_number_later_row_16(
+    tmp_path: Path, forger: Forger
+) -> None:
     desk = Desk("TH-DSI", tmp_path / "home")
     try:
         start = forger.position(desk)
         one = forger.deliver(desk, forger.seal(note()))
         desk.receive(one, "HK-IMMD")
-        held = forger.position(desk)
+        stored = forger.position(desk)
         desk.receive(forger.deliver(desk, forger.seal(note())), "HK-IMMD")
-        later = forger.head(forger.lane("TH-DSI"), held[0], held[1], latest=2)
+        later = forger.head(forger.lane("TH-DSI"), stored[0], stored[1], latest=2)
         desk.receive(Message(parcels=(), head=later), "HK-IMMD")
-        other = forger.deliver(desk, forger.seal(note()), at=held)
+        other = forger.deliver(desk, forger.seal(note()), at=stored)
         assert start == (0, bytes(32))
         assert_proven(desk, stop(desk, other), forger, sequence=2)
     finally:
@@ -269,8 +271,8 @@ def test_a_recall_applies_whether_its_bulletin_came_before_or_comes_after(
             [(answer, _)] = desk.receive(forger.deliver(desk, each, lane_class=lane_class), "HK-IMMD")
             assert answer.refusal is None, answer.refusal
         [entry] = desk.bodies(Kind.RECALLED)
-        held = desk.node.reads.find("HK-IMMD", parse_dispatch(made.dispatch.payload).bulletin_id)
-        assert (entry.bulletin_id, entry.refers_to) == (held.bulletin_id, held.entry_index)
+        stored = desk.node.reads.find("HK-IMMD", parse_dispatch(made.dispatch.payload).bulletin_id)
+        assert (entry.bulletin_id, entry.refers_to) == (stored.bulletin_id, stored.entry_index)
     finally:
         desk.close()
 
@@ -287,7 +289,7 @@ def test_a_member_cannot_recall_anothers_bulletin(tmp_path: Path, forger: Forger
         lane_class = 1 if hostile.header.urgency <= 2 else 2
         desk.receive(thief.deliver(desk, thief.seal(hostile), lane_class=lane_class), "TW-NHRC")
         assert desk.bodies(Kind.RECALLED) == []
-        held = desk.node.reads.find("HK-IMMD", parse_dispatch(made.dispatch.payload).bulletin_id)
-        assert desk.node.reads.notices(held.sender, held.bulletin_id) == []
+        stored = desk.node.reads.find("HK-IMMD", parse_dispatch(made.dispatch.payload).bulletin_id)
+        assert desk.node.reads.notices(stored.sender, stored.bulletin_id) == []
     finally:
         desk.close()

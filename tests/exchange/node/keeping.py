@@ -95,7 +95,7 @@ class Keeper(Desk):
         granted = self.node.writer.run(
             lambda w: reading.grant(w, reader, self.view, os.urandom), lambda value, group: value
         )
-        return reading.open_bulletin(granted, granted.held[0], self.view, self.node.reads)
+        return reading.open_bulletin(granted, granted.stored[0], self.view, self.node.reads)
 
     def hold(
         self, message: Bulletin, purpose: ReadPurpose = ReadPurpose.HOLD, officer: str = "officer-1"

@@ -30,7 +30,7 @@ def test_a_bulletin_is_kept_to_the_end_of_its_day_and_erased_on_the_next(sender:
     for desk in (sender, receiver):
         desk.pass_days(1)
         assert desk.keep_up().erased == 0  # control: its day is today
-        assert desk.read(message).held.erased is False
+        assert desk.read(message).stored.erased is False
         desk.pass_days(1)
         assert desk.keep_up().erased == 1
         held = desk.held(message)
@@ -204,11 +204,11 @@ def test_a_storage_key_serves_thirty_days_and_living_keys_move_to_the_next(sende
     keyed.keep_up()
     assert set(keyed.view.storage.secrets) > {before}
     assert keyed.view.storage.present != before
-    assert keyed.read(message).held.erased is False
+    assert keyed.read(message).stored.erased is False
     keyed.at_ms += DRAIN_MS
     assert keyed.keep_up().storage_keys == 1
     assert set(keyed.view.storage.secrets) == {keyed.view.storage.present}
-    assert keyed.read(message).held.erased is False
+    assert keyed.read(message).stored.erased is False
     for name, data in files.items():  # the random bytes were overwritten: the old second file opens for nobody
         assert (keyed.home / name).read_bytes() != data
     (keyed.home / SEALING_FILE).write_bytes(files[SEALING_FILE])
@@ -229,7 +229,7 @@ def test_a_change_of_keys_that_was_cut_off_goes_on(sender: Keeper, keyed: Keeper
     keyed.at_ms += DRAIN_MS
     assert keyed.keep_up().storage_keys == 1
     for message in (first, second):
-        assert keyed.read(message).held.erased is False
+        assert keyed.read(message).stored.erased is False
 
 
 def key_files(desk: Keeper) -> dict[str, bytes]:
