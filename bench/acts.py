@@ -79,7 +79,12 @@ class Acts:
     def _take(self, reader: str, message: Message) -> list[tuple[int, Receipt, Receipt | None]]:
         node, peer = self.nodes[reader], AgencyId(SENDER)
         checked = intake.check_message(
-            message, peer=peer, view=node.view, reads=node.reads, now_ms=now_ms(), random_bytes=os.urandom
+            message,
+            peer=peer,
+            view=node.view,
+            reads=node.reads,
+            now_ms=now_ms(),
+            handling=intake.Handling(random_bytes=os.urandom),
         )
         return node.writer.run(
             lambda w: intake.take_message(w, checked, peer=peer, view=node.view),
@@ -91,7 +96,7 @@ class Acts:
         state = node.reads.lane(outgoing=True, peer=reader, lane_class=ROUTINE, epoch=1)
         assert state is not None
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, view=node.view, reads=node.reads)
-        node.writer.run(lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=reader), _same)
+        node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=reader), _same)
 
 
 def _parcel(item: delivery.Outgoing) -> Parcel:

@@ -7,7 +7,7 @@ no longer travel with its content travels without it and is named in the head: a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from audit.entry.entry import Body, Kind, Outcome
@@ -19,7 +19,7 @@ from audit.tree.proof import verify_consistency
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import RECALLS
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.records.receipt import Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
+from exchange.records.receipt import ExpectedAnswer, Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
 from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.store.rows import DeliveryState, LaneState, OutboundRow, StoredBulletin
 from exchange.store.store import Reads
@@ -70,6 +70,15 @@ class Settled:
     receipt: Receipt
     proven: VerifiedReceipt
     peer_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewerCheckpoint:
+    """A peer's checkpoint that was proven to extend the one that we had of it."""
+
+    checkpoint: Checkpoint
+    note: str
+    proven_from: int  # size of the one that we had, 0 for none
 
 
 def lane_id(state: LaneState, view: NodeView) -> LaneId:
@@ -206,14 +215,7 @@ def check_receipts(
         if row is None:
             raise RefusedError("RECEIPT_INVALID", f"receipt for delivery {sequence}, we sent {lane.sequence}")
         key = giver_key(receipt, peer, view, givers)
-        proven = check_exchange_receipt(
-            receipt,
-            key,
-            dispatch_digest=own_dispatch_digest(row.delivery),
-            delivery_digest=row.digest,
-            expected_opening=row.opening,
-            peer_number=view.number,
-        )  # 3
+        proven = check_exchange_receipt(receipt, key, _expected(row, view))  # 3
         view.check_ended(peer, proven.checkpoint)
         check_not_first(proven)  # 4
         check_original(proven, original, row, key, view, reads)  # 5
@@ -221,6 +223,15 @@ def check_receipts(
             Settled(row=row, stored=None, receipt=receipt, proven=proven, peer_number=view.member_number(peer))
         )
     return settled
+
+
+def _expected(row: OutboundRow, view: NodeView) -> ExpectedAnswer:
+    return ExpectedAnswer(
+        dispatch_digest=own_dispatch_digest(row.delivery),
+        delivery_digest=row.digest,
+        expected_opening=row.opening,
+        peer_number=view.number,
+    )
 
 
 def giver_key(receipt: Receipt, peer: AgencyId, view: NodeView, known: dict[str, VerifierKey]) -> VerifierKey:
@@ -279,14 +290,7 @@ def check_original(
         raise RefusedError("RECEIPT_INVALID", "a duplicate without the receipt of what it repeats")
     for sent in reads.outbound_of(row.entry_index):
         try:
-            repeated = check_exchange_receipt(
-                original,
-                key,
-                dispatch_digest=own_dispatch_digest(sent.delivery),
-                delivery_digest=sent.digest,
-                expected_opening=sent.opening,
-                peer_number=view.number,
-            )
+            repeated = check_exchange_receipt(original, key, _expected(sent, view))
         except RefusedError:
             continue
         if repeated.body.kind == Kind.RECEIVED and repeated.entry.index == proven.body.refers_to:
@@ -321,23 +325,19 @@ def check_ratchet(
 def record_receipts(
     work: UnitOfWork,
     settled: Sequence[Settled],
-    note: str,
-    newer: Checkpoint | None,
+    newer: NewerCheckpoint | None,
     *,
     lane: LaneState,
     peer: str,
-    proven_from: int | None = None,
 ) -> int:
     """Enter proven receipts: one RECEIPT_RECORDED each, the delivery's state, the lane's mark, the peer's checkpoint.
 
     Args:
         work: Open.
         settled: From ``check_receipts``.
-        note: The peer's checkpoint that they are under.
-        newer: From ``check_ratchet``.
+        newer: The peer's checkpoint that they are under, if ``check_ratchet`` found it to be newer.
         lane: Ours, as it was checked.
         peer: Who gave them.
-        proven_from: Size of the checkpoint that *newer* was proven to extend, 0 for none.
 
     Returns:
         Up to which sequence the lane is receipted.
@@ -348,43 +348,48 @@ def record_receipts(
     state = work.rows.lane(outgoing=True, peer=peer, lane_class=lane.lane_class, epoch=lane.epoch)
     if state is None or state.taken != lane.taken:
         raise UnavailableError(f"the lane to {peer} moved meanwhile", 0.1)
-    rows = []
-    for item in settled:
-        body, row = item.proven.body, item.row
-        work.log.add(
-            Body(
-                kind=Kind.RECEIPT_RECORDED,
-                peer=item.peer_number,
-                bulletin_id=body.bulletin_id,
-                dispatch_digest=body.dispatch_digest,
-                delivery_digest=row.digest,
-                outcome=body.outcome if body.outcome in _OUTCOMES else 0,
-                peer_index=item.proven.entry.index,
-                peer_leaf_hash=item.proven.leaf_hash,
-                peer_size=item.proven.checkpoint.size,
-                peer_root=item.proven.checkpoint.root,
-                **work.refers(row.queued_index),
-            )
-        )
-        rows.append(
-            replace(
-                row,
-                state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
-                reason=body.outcome if body.kind == Kind.REFUSED else 0,
-                receipt=item.receipt.encode(),
-                since_ms=work.now_ms,
-            )
-        )
+    rows = [_record(work, item) for item in settled]
     work.rows.settle_outbound(rows)
     if newer is not None:
-        epoch = epoch_of_origin(newer.origin)
-        known = work.rows.peer_checkpoint(peer, epoch)
-        before = known[0] if known is not None else 0
-        if proven_from is not None and before != proven_from:
-            raise UnavailableError(f"the known checkpoint of {peer} moved meanwhile", 0.1)
-        if before < newer.size:
-            work.rows.set_peer_checkpoint(peer, newer.size, note, epoch)
+        _keep_checkpoint(work, newer, peer)
     if rows:
         state = replace(state, taken=rows[-1].sequence)
         work.rows.move_lane(state)
     return state.taken
+
+
+def _record(work: UnitOfWork, item: Settled) -> OutboundRow:
+    """Enter one RECEIPT_RECORDED; return the delivery as it is settled."""
+    body, row = item.proven.body, item.row
+    work.log.add(
+        Body(
+            kind=Kind.RECEIPT_RECORDED,
+            peer=item.peer_number,
+            bulletin_id=body.bulletin_id,
+            dispatch_digest=body.dispatch_digest,
+            delivery_digest=row.digest,
+            outcome=body.outcome if body.outcome in _OUTCOMES else 0,
+            peer_index=item.proven.entry.index,
+            peer_leaf_hash=item.proven.leaf_hash,
+            peer_size=item.proven.checkpoint.size,
+            peer_root=item.proven.checkpoint.root,
+            **work.refers(row.queued_index),
+        )
+    )
+    return replace(
+        row,
+        state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
+        reason=body.outcome if body.kind == Kind.REFUSED else 0,
+        receipt=item.receipt.encode(),
+        since_ms=work.now_ms,
+    )
+
+
+def _keep_checkpoint(work: UnitOfWork, newer: NewerCheckpoint, peer: str) -> None:
+    epoch = epoch_of_origin(newer.checkpoint.origin)
+    known = work.rows.peer_checkpoint(peer, epoch)
+    before = known[0] if known is not None else 0
+    if before != newer.proven_from:
+        raise UnavailableError(f"the known checkpoint of {peer} moved meanwhile", 0.1)
+    if before < newer.checkpoint.size:
+        work.rows.set_peer_checkpoint(peer, newer.checkpoint.size, newer.note, epoch)

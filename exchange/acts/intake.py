@@ -43,6 +43,15 @@ CURABLE = cured_by(Cure.RECORDS, Cure.RENEWAL)
 Opening = Callable[[int, int, int], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handling:
+    """How the deliveries of a message are opened."""
+
+    random_bytes: RandomBytes  # for storing content keys
+    given_up: Collection[tuple[int, int]] = ()  # (class, sequence) of what came damaged too often: refused now
+    on_open: Opening | None = None  # told (class, epoch, sequence) of each delivery before it is opened
+
+
 class DamagedError(RefusedError):
     """A delivery whose bytes are not what its sender signed: the stream ends, and the third time it is refused."""
 
@@ -99,9 +108,7 @@ def check_message(
     view: NodeView,
     reads: Reads,
     now_ms: int,
-    random_bytes: RandomBytes,
-    given_up: Collection[tuple[int, int]] = (),
-    on_open: Opening | None = None,
+    handling: Handling,
 ) -> Checked:
     """Judge a message of a lane into us.
 
@@ -115,9 +122,7 @@ def check_message(
         view: Ours, now.
         reads: What is committed.
         now_ms: Milliseconds UTC.
-        random_bytes: For storing content keys.
-        given_up: (class, sequence) of deliveries that came damaged too often: they are refused now.
-        on_open: Told (class, epoch, sequence) of each delivery before it is opened.
+        handling: Of its deliveries.
 
     Raises:
         RefusedError: MALFORMED, TOO_LARGE, LANE_HEAD_INVALID, CLOCK_DIFFERS and those of signatures; LANE_GAP, LANE_FORK,
@@ -136,7 +141,7 @@ def check_message(
     deliveries = [parcel.delivery for parcel in message.parcels]
     position = standing(reads, state, peer, lane, deliveries)
     steps = advance(position, lane, head, deliveries, lambda sequence: _stored_digest(reads, state, sequence))  # 5
-    judging = _Judging(view, reads, terms_of(view, now_ms), random_bytes, state, given_up, on_open)
+    judging = _Judging(view, reads, terms_of(view, now_ms), handling, state)
     verdicts = tuple(judging.verdict(step, parcel, head) for step, parcel in zip(steps, message.parcels, strict=True))
     return Checked(lane=lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
 
@@ -183,10 +188,8 @@ class _Judging:
     view: NodeView
     reads: Reads
     terms: Terms
-    random_bytes: RandomBytes
+    handling: Handling
     state: LaneState | None
-    given_up: Collection[tuple[int, int]]
-    on_open: Opening | None
     accepted: set[bytes] = field(default_factory=set)  # digests of dispatches
 
     def verdict(self, step: LaneStep, parcel: Parcel, head: LaneHead) -> Verdict:
@@ -197,7 +200,7 @@ class _Judging:
         except RefusedError as refusal:
             if refusal.code in CURABLE:
                 raise
-            if numbered not in self.given_up or not step.new:
+            if numbered not in self.handling.given_up or not step.new:
                 raise DamagedError(numbered, refusal) from refusal
             return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
         verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
@@ -206,15 +209,15 @@ class _Judging:
         if self.state is not None and self.reads.attempts(self.state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
             gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
             return replace(verdict, refusal=gone)
-        if self.on_open is not None:
-            self.on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
+        if self.handling.on_open is not None:
+            self.handling.on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
         try:
             accepted = self._accepted(step, parcel, dispatch)
             if accepted is not None:
                 self.accepted.add(step.delivery.dispatch_digest)
             return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
         except RefusedError as refusal:
-            if refusal.code in ENDS_STREAM and numbered not in self.given_up:
+            if refusal.code in ENDS_STREAM and numbered not in self.handling.given_up:
                 raise DamagedError(numbered, refusal) from refusal
             return replace(verdict, refusal=refusal)
 
@@ -223,7 +226,7 @@ class _Judging:
         stored = self.reads.find(dispatch.sender, dispatch.bulletin_id)
         case = case_of(step, parcel, dispatch, self.terms, view, stored)
         judgement = judge(case, view.catalogues, window_key(dispatch, view))
-        return accept(judgement, dispatch, view.storage, self.reads, self.random_bytes) if judgement else None
+        return accept(judgement, dispatch, view.storage, self.reads, self.handling.random_bytes) if judgement else None
 
 
 def take_message(

@@ -7,6 +7,8 @@ test that goes red without it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from audit.entry.entry import Body, Kind, Role
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
@@ -26,6 +28,7 @@ from exchange.acts.stored_bulletin import (
 )
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.records.bulletin import id_bytes, parse_bulletin, recipients_of
+from exchange.records.seal_order import SealOrder
 from exchange.records.sealed_statement import Sealed, seal_statement
 from exchange.rules import check_bulletin
 from exchange.rules.complaint import RulesError
@@ -37,6 +40,7 @@ from keys.durations import DAY_MS
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
 from keys.roster import MemberStatus
+from keys.seal import CONTENT_KEY_BYTES
 from keys.signer import PublicKey
 from keys.values import hot_value
 
@@ -121,7 +125,8 @@ def prepare(
     check_targets(bulletin, view, reads)  # 10
     check_rules(bulletin, statement, view)  # 11
     check_old_values(bulletin, view, reads)  # 12
-    return _seal(signed, statement, bulletin, author, digest, bulletin_id, view, now_ms, random_bytes)
+    checked = _CheckedStatement(signed, statement, bulletin, bulletin_id, digest, author)
+    return _seal(checked, view, now_ms, random_bytes)
 
 
 def check_federation(statement: Statement, view: NodeView) -> None:
@@ -181,17 +186,19 @@ def check_old_values(bulletin: Bulletin, view: NodeView, reads: Reads) -> None:
         check_correction(bulletin, target)
 
 
-def _seal(
-    signed: SignedPayload,
-    statement: Statement,
-    bulletin: Bulletin,
-    author: Author,
-    digest: bytes,
-    bulletin_id: bytes,
-    view: NodeView,
-    now_ms: int,
-    random_bytes: RandomBytes,
-) -> Prepared:
+class _CheckedStatement(NamedTuple):
+    """A statement that passed every check, not yet sealed."""
+
+    signed: SignedPayload
+    statement: Statement
+    bulletin: Bulletin
+    bulletin_id: bytes
+    digest: bytes  # of the statement
+    author: Author
+
+
+def _seal(checked: _CheckedStatement, view: NodeView, now_ms: int, random_bytes: RandomBytes) -> Prepared:
+    signed, statement, bulletin, bulletin_id, digest, author = checked
     served: dict[AgencyId, PublicKey] = {}
     absent: list[Absent] = []
     for agency in statement.recipients:
@@ -202,18 +209,18 @@ def _seal(
             served[agency] = key
     if not served:
         raise RefusedError("NO_RECIPIENT", "none of the recipients can be served: no key, suspended or left")
-    sealed = seal_statement(
-        signed,
-        statement=statement,
+    order = SealOrder(
+        federation_id=statement.federation_id,
         sender=view.agency,
         bulletin_id=bulletin_id,
         urgency=Urgency(bulletin.header.urgency),
-        recipients=served,
-        absent=absent,
         expires_ms=now_ms + TRANSPORT_MS,
-        signer=view.operations,
-        random_bytes=random_bytes,
+        content_key=random_bytes(CONTENT_KEY_BYTES),
+        signed=signed,
+        recipients=tuple(served.values()),  # ascending, as a statement's recipients are
+        absent=tuple(absent),
     )
+    sealed = seal_statement(order, statement, view.operations)
     return Prepared(
         bulletin=bulletin,
         bulletin_id=bulletin_id,

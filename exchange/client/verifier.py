@@ -27,6 +27,7 @@ from exchange.acts.node_view import newest_epoch
 from exchange.client.values import ABSENT, SentState
 from exchange.records.bulletin import parse_bulletin, recipients_of
 from exchange.records.receipt import (
+    ExpectedAnswer,
     Receipt,
     VerifiedReceipt,
     check_exchange_receipt,
@@ -277,10 +278,12 @@ class Verifier:
         proven = check_exchange_receipt(
             receipt,
             self.log_key(agency, origin_of(receipt)),
-            dispatch_digest=digest,
-            delivery_digest=delivery_digest(told.delivery),
-            expected_opening=told.opening,
-            peer_number=member.number if member is not None else 0,
+            ExpectedAnswer(
+                dispatch_digest=digest,
+                delivery_digest=delivery_digest(told.delivery),
+                expected_opening=told.opening,
+                peer_number=member.number if member is not None else 0,
+            ),
         )
         if int(told.state) != _STATES.get(proven.body.kind, DeliveryState.NOT_UNDERSTOOD):
             raise RefusedError("RECEIPT_INVALID", f"{agency} says another thing than the node tells")

@@ -170,11 +170,8 @@ def advance(
         raise LaneGapError(f"{lane}: {first} follows {at.sequence}", expected=at.sequence + 1)
     if fresh and fresh[0].previous != at.digest:  # 7
         raise LaneForkError(f"{lane}: {first} follows {short(fresh[0].previous)}, we hold {short(at.digest)}")
-    if head.latest < at.sequence and head.time_ms > at.latest_head_time_ms:  # 8
-        raise LaneHeadInvalidError(f"{lane}: latest is {head.latest}, we hold {at.sequence}")
     replayed = bool(parsed) and not fresh  # changes nothing and is answered as before
-    if head.time_ms <= at.latest_head_time_ms and not replayed and head.digest != at.head_digest:
-        raise LaneHeadInvalidError(f"{lane}: head of {head.time_ms} after one of {at.latest_head_time_ms}")  # 9
+    _check_later(at, lane, head, replayed=replayed)  # 8, 9
     reasons = {item.sequence: item.reason for item in head.withdrawn}
     return [
         LaneStep(delivery=delivery, digest=digest, new=not seen, withdrawn=reasons.get(delivery.sequence))
@@ -195,6 +192,14 @@ def _check_message(lane: LaneId, head: LaneHead, parsed: Sequence[Delivery], dig
     numbers = {delivery.sequence for delivery in parsed}
     if not all(item.sequence in numbers for item in head.withdrawn):
         raise LaneHeadInvalidError(f"{lane}: the head withdraws what its message does not hold")
+
+
+def _check_later(at: Position, lane: LaneId, head: LaneHead, *, replayed: bool) -> None:
+    """Check a head against the one before (8 and 9 of ``advance``)."""
+    if head.latest < at.sequence and head.time_ms > at.latest_head_time_ms:
+        raise LaneHeadInvalidError(f"{lane}: latest is {head.latest}, we hold {at.sequence}")
+    if head.time_ms <= at.latest_head_time_ms and not replayed and head.digest != at.head_digest:
+        raise LaneHeadInvalidError(f"{lane}: head of {head.time_ms} after one of {at.latest_head_time_ms}")
 
 
 def _known(at: Position, lane: LaneId, sequence: int, digest: bytes, held: Callable[[int], bytes | None]) -> bool:

@@ -64,6 +64,16 @@ class VerifiedReceipt:
     leaf_hash: bytes  # 32 bytes
 
 
+@hot_value(frozen=True, slots=True, kw_only=True)
+class ExpectedAnswer:
+    """What a receipt must say to answer one delivery of ours."""
+
+    dispatch_digest: bytes  # 32 bytes
+    delivery_digest: bytes  # 32 bytes
+    expected_opening: bytes  # 32 bytes, ``statement.opening`` of salt and delivery
+    peer_number: int  # our own member number, as the giver's log must name us
+
+
 def make_receipt(entry: bytes, index: int, hashes: Sequence[bytes], note: str) -> Receipt:
     """Put a receipt together from our own log.
 
@@ -139,11 +149,7 @@ def verify_receipt(receipt: Receipt, vkey: VerifierKey) -> VerifiedReceipt:
 def check_exchange_receipt(
     receipt: Receipt,
     vkey: VerifierKey,
-    *,
-    dispatch_digest: bytes,
-    delivery_digest: bytes,
-    expected_opening: bytes,
-    peer_number: int,
+    expected: ExpectedAnswer,
     allowed: Set[Kind] = ANSWERS,
 ) -> VerifiedReceipt:
     """Check that a receipt answers one delivery of ours.
@@ -156,30 +162,27 @@ def check_exchange_receipt(
     Args:
         receipt: As received.
         vkey: The giver's log key for the entry's epoch, from the roster.
-        dispatch_digest: 32 bytes.
-        delivery_digest: 32 bytes.
-        expected_opening: 32 bytes, ``statement.opening`` of salt and delivery.
-        peer_number: Our own member number, as the giver's log must name us.
+        expected: Of the delivery.
         allowed: The kinds that may answer.
 
     Raises:
         RefusedError: RECEIPT_INVALID.
     """
     verified = verify_receipt(receipt, vkey)  # 1
-    body, name = verified.body, f"receipt for delivery {short(delivery_digest)}"
-    if (body.dispatch_digest, body.delivery_digest) != (dispatch_digest, delivery_digest):  # 2
-        raise _invalid(f"{name}: entry {verified.entry.index} is of {short(body.delivery_digest)}")
-    if body.peer != peer_number:
-        raise _invalid(f"{name}: it names member {body.peer}, {peer_number} expected")
+    body = verified.body
+    if (body.dispatch_digest, body.delivery_digest) != (expected.dispatch_digest, expected.delivery_digest):  # 2
+        raise _invalid(expected, f"entry {verified.entry.index} is of {short(body.delivery_digest)}")
+    if body.peer != expected.peer_number:
+        raise _invalid(expected, f"it names member {body.peer}, {expected.peer_number} expected")
     if not body.understood and body.kind not in Kind.__members__.values():
         return verified
     if body.kind not in allowed:  # 3
-        raise _invalid(f"{name}: kind {body.kind} is no answer here")
-    expected = expected_opening if body.kind == Kind.RECEIVED else b""
-    if not hmac.compare_digest(body.opening, expected):  # 4
-        raise _invalid(f"{name}: its opening is not the statement's")
+        raise _invalid(expected, f"kind {body.kind} is no answer here")
+    right = expected.expected_opening if body.kind == Kind.RECEIVED else b""
+    if not hmac.compare_digest(body.opening, right):  # 4
+        raise _invalid(expected, "its opening is not the statement's")
     if body.kind == Kind.REFUSED and not body.outcome:  # 5
-        raise _invalid(f"{name}: a refusal without a reason")
+        raise _invalid(expected, "a refusal without a reason")
     return verified
 
 
@@ -217,5 +220,5 @@ def _verified(note: str, vkey: VerifierKey) -> Checkpoint:
     return verify_note(note, vkey)
 
 
-def _invalid(what: str) -> RefusedError:
-    return RefusedError("RECEIPT_INVALID", what)
+def _invalid(expected: ExpectedAnswer, what: str) -> RefusedError:
+    return RefusedError("RECEIPT_INVALID", f"receipt for delivery {short(expected.delivery_digest)}: {what}")

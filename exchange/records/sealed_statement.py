@@ -6,13 +6,11 @@ names. Padding hides the length but for its bucket; the content key is new for e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from audit.record.dispatch import (
-    Absent,
     Dispatch,
     Recipient,
-    Urgency,
     check_recipients,
     ciphertext_digest,
     recipient_of,
@@ -23,8 +21,14 @@ from exchange.records.seal_order import SealOrder, seal
 from keys.dsse import SignedPayload, sign
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
-from keys.seal import CONTENT_KEY_BYTES, WRAP_BYTES, WindowOpener, open_body, open_wrapped, unpad
-from keys.signer import PublicKey, Signer
+from keys.seal import (
+    WRAP_BYTES,
+    WindowOpener,
+    open_body,
+    open_wrapped,
+    unpad,
+)
+from keys.signer import Signer
 from keys.values import hot_value
 
 
@@ -38,50 +42,20 @@ class Sealed:
     content_key: bytes  # 32 bytes, to be wrapped under the storage key
 
 
-def seal_statement(
-    signed_statement: SignedPayload,
-    *,
-    statement: Statement,
-    sender: AgencyId,
-    bulletin_id: bytes,
-    urgency: Urgency,
-    recipients: Mapping[AgencyId, PublicKey],
-    absent: Sequence[Absent],
-    expires_ms: int,
-    signer: Signer,
-    random_bytes: Callable[[int], bytes],
-) -> Sealed:
+def seal_statement(order: SealOrder, statement: Statement, signer: Signer) -> Sealed:
     """Seal a statement for its recipients and sign the dispatch.
 
     Args:
-        signed_statement: With all its signatures, verified.
+        order: Who is served and who is not, and the statement with all its signatures, verified.
         statement: The same, parsed.
-        sender: The agency that *signer*'s key belongs to.
-        bulletin_id: 16 bytes, from the bulletin's header.
-        urgency: From the bulletin's header.
-        recipients: The encryption key of each agency that is served.
-        absent: The agencies that are not, in any order.
-        expires_ms: Milliseconds UTC; nothing is handed over afterwards.
-        signer: An operations key.
-        random_bytes: Makes the content key, a new one for each dispatch.
+        signer: An operations key of the order's sender.
 
     Raises:
         RefusedError: NO_RECIPIENT if nobody is served, RECIPIENTS_DIFFER if served and absent are not exactly the
             statement's, TOO_LARGE above the largest bucket, WRONG_TYPE for a strange signature.
     """
-    if not recipients:
-        raise RefusedError("NO_RECIPIENT", f"statement of {sender}: no recipient can be served")
-    order = SealOrder(
-        federation_id=statement.federation_id,
-        sender=sender,
-        bulletin_id=bulletin_id,
-        urgency=urgency,
-        expires_ms=expires_ms,
-        content_key=random_bytes(CONTENT_KEY_BYTES),
-        signed=signed_statement,
-        recipients=tuple(recipients[agency] for agency in sorted(recipients)),
-        absent=tuple(sorted(absent, key=_absent_order)),
-    )
+    if not order.recipients:
+        raise RefusedError("NO_RECIPIENT", f"statement of {order.sender}: no recipient can be served")
     parts = seal(order)
     check_recipients(statement, parts.dispatch)
     signed = sign(parts.dispatch.encode(), ("dispatch", signer))
@@ -139,7 +113,3 @@ def _named(dispatch: Dispatch, encoded: bytes) -> SignedPayload:
     if statement_digest(signed.payload) != dispatch.statement_digest:
         raise RefusedError("STATEMENT_DIFFERS", f"envelope {short(dispatch.statement_digest)}: another is inside")
     return signed
-
-
-def _absent_order(absent: Absent) -> str:
-    return absent.agency

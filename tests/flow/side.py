@@ -138,7 +138,7 @@ class Side:
             reads=self.desk.node.reads,
         )
         taken = self.desk.node.writer.run(
-            lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=self.peer),
+            lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=self.peer),
             lambda value, group: value,
         )
         failpoint.failpoint("peer-acknowledged")

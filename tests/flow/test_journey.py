@@ -7,7 +7,7 @@ from pathlib import Path
 from audit.entry.entry import Kind
 from audit.record.statement import opening, parse_statement
 from exchange.records.bulletin import parse_bulletin
-from exchange.records.receipt import check_exchange_receipt, receipt_from_message, verify_receipt
+from exchange.records.receipt import ExpectedAnswer, check_exchange_receipt, receipt_from_message, verify_receipt
 from exchange.v1 import node_pb2
 from tests.flow.world import World, bulletin, bulletin_id, until
 
@@ -32,10 +32,12 @@ async def test_a_bulletin_is_published_received_receipted_and_read(tmp_path: Pat
             check_exchange_receipt(
                 receipt_from_message(state.receipt),
                 world[state.agency].node.vkey,
-                dispatch_digest=published.body.dispatch_digest,
-                delivery_digest=_digest(state.delivery),
-                expected_opening=state.opening,
-                peer_number=sender.node.view.number,
+                ExpectedAnswer(
+                    dispatch_digest=published.body.dispatch_digest,
+                    delivery_digest=_digest(state.delivery),
+                    expected_opening=state.opening,
+                    peer_number=sender.node.view.number,
+                ),
             )
         async with reader.desk() as desk:
             inbox = await desk.Inbox(node_pb2.InboxRequest())

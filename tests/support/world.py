@@ -187,8 +187,7 @@ class Desk:
             view=self.view,
             reads=self.node.reads,
             now_ms=now_ms,
-            random_bytes=os.urandom,
-            **more,  # type: ignore[arg-type] # given_up alone
+            handling=intake.Handling(random_bytes=os.urandom, **more),  # type: ignore[arg-type] # given_up or on_open
         )
 
     def take(self, checked: intake.Checked, peer: str) -> list[tuple[intake.DeliveryAnswer, object]]:
@@ -210,7 +209,7 @@ class Desk:
             receipts, lane=state, peer=AgencyId(peer), view=self.view, reads=self.node.reads
         )
         return self.node.writer.run(
-            lambda w: delivery.record_receipts(w, settled, "", None, lane=state, peer=peer), lambda value, group: value
+            lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=peer), lambda value, group: value
         )
 
     def open(self, sender: str, bulletin_id: str) -> Bulletin:

@@ -17,7 +17,7 @@ from audit.record.lane import LaneClass
 from exchange.acts import intake
 from exchange.acts.delivery import known_checkpoint
 from exchange.acts.delivery_checks import Parcel
-from exchange.acts.intake import DeliveryAnswer, Message
+from exchange.acts.intake import DeliveryAnswer, Handling, Message
 from exchange.acts.stop_lane import stop_lane
 from exchange.node.writer import Group
 from exchange.records.lane_rules import EquivocationError
@@ -114,6 +114,10 @@ class LaneReceiver:
         giver.answered(lane_class, answers)
         self._report(lane_class, answers)
 
+    def _handling(self) -> Handling:
+        given_up = [place for place, times in self._damaged.items() if times >= DAMAGED_TIMES]
+        return Handling(random_bytes=self._node.random_bytes, given_up=given_up, on_open=self._marker.opening)
+
     async def _enter(self, message: Message) -> tuple[LaneClass, list[DeliveryAnswer]]:
         for attempt in range(ATTEMPTS):
             view = self._node.view
@@ -124,9 +128,7 @@ class LaneReceiver:
                     view=view,
                     reads=self._node.reads,
                     now_ms=self._now_ms(),
-                    random_bytes=self._node.random_bytes,
-                    given_up=[place for place, times in self._damaged.items() if times >= DAMAGED_TIMES],
-                    on_open=self._marker.opening,
+                    handling=self._handling(),
                 )
             except (RefusedError, UnavailableError, IntegrityError):
                 raise

@@ -219,22 +219,17 @@ class LaneService:
         if not settled:
             return state.taken  # all known: nothing is recorded, so nothing is proved
         try:
-            newer = delivery.check_ratchet(note, batch.consistency, peer=peer, view=view, reads=reads)
+            checkpoint = delivery.check_ratchet(note, batch.consistency, peer=peer, view=view, reads=reads)
         except ConsistencyError:
             if held is not None:
                 await self._checkpoints.contradicted(peer, held[1], note, batch.consistency)
             raise
+        newer = None
+        if checkpoint is not None:
+            proven_from = held[0] if held is not None else 0
+            newer = delivery.NewerCheckpoint(checkpoint=checkpoint, note=note, proven_from=proven_from)
         return await self._node.writer.submit(
-            partial(
-                delivery.record_receipts,
-                settled=settled,
-                note=note,
-                newer=newer,
-                lane=state,
-                peer=peer,
-                proven_from=held[0] if held is not None else 0,
-            ),
-            _value,
+            partial(delivery.record_receipts, settled=settled, newer=newer, lane=state, peer=peer), _value
         )
 
 

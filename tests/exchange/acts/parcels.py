@@ -63,7 +63,7 @@ def check_in(receiver: Desk, message: Message, view: object, now_ms: int = NOW_M
         view=view,  # type: ignore[arg-type] # wrong or merged on purpose
         reads=receiver.node.reads,
         now_ms=now_ms,
-        random_bytes=os.urandom,
+        handling=intake.Handling(random_bytes=os.urandom),
     )
     return checked.verdicts[0]
 

@@ -224,7 +224,7 @@ def test_receipts_that_were_checked_before_the_lane_moved_are_checked_again(desk
     count = len(desk.bodies(Kind.RECEIPT_RECORDED))
     with pytest.raises(UnavailableError):
         desk.node.writer.run(
-            lambda w: delivery.record_receipts(w, settled, "", None, lane=stale, peer=PEER), lambda value, group: value
+            lambda w: delivery.record_receipts(w, settled, None, lane=stale, peer=PEER), lambda value, group: value
         )
     assert len(desk.bodies(Kind.RECEIPT_RECORDED)) == count
 
@@ -307,12 +307,14 @@ def test_a_checkpoint_that_moved_after_its_proof_was_checked_is_not_overtaken(
     own = Desk("HK-IMMD", tmp_path)
     own.publish(advisory("HK-IMMD", PEER, serial=next(serials)))
     note, state = peer_log.note(), lane(own)
-    newer = check_ratchet(note, [], peer=PEER, view=own.view, reads=own.node.reads)
+    checkpoint = check_ratchet(note, [], peer=PEER, view=own.view, reads=own.node.reads)
+    assert checkpoint is not None
+    newer = delivery.NewerCheckpoint(checkpoint=checkpoint, note=note, proven_from=0)
     if moved:
         own.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, 9, "another"), lambda value, group: None)
 
     def record(work: UnitOfWork) -> int:
-        return delivery.record_receipts(work, [], note, newer, lane=state, peer=PEER, proven_from=0)
+        return delivery.record_receipts(work, [], newer, lane=state, peer=PEER)
 
     if moved:
         with pytest.raises(UnavailableError, match="moved meanwhile"):

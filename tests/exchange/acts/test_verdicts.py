@@ -18,7 +18,7 @@ from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.bulletin import uuid7
 from exchange.records.equivocation import parse_equivocation, verify_equivocation
 from exchange.records.lane_rules import EquivocationError
-from exchange.records.receipt import check_exchange_receipt, verify_receipt
+from exchange.records.receipt import ExpectedAnswer, check_exchange_receipt, verify_receipt
 from exchange.store.rows import InboundRow
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -42,10 +42,12 @@ def test_a_received_bulletin_gets_one_entry_whose_receipt_proves_that_it_was_ope
     proven = check_exchange_receipt(
         receipt,
         view_of("HK-IMMD").log_key(AgencyId("TH-DSI")),
-        dispatch_digest=parse_entry_body(spare, answer.entry_index).dispatch_digest,
-        delivery_digest=digest,
-        expected_opening=opening(made.statement.salt, digest),
-        peer_number=view_of("HK-IMMD").number,
+        ExpectedAnswer(
+            dispatch_digest=parse_entry_body(spare, answer.entry_index).dispatch_digest,
+            delivery_digest=digest,
+            expected_opening=opening(made.statement.salt, digest),
+            peer_number=view_of("HK-IMMD").number,
+        ),
     )
     assert proven.body.kind == Kind.RECEIVED
 

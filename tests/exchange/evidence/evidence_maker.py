@@ -21,6 +21,7 @@ from audit.record.statement import ReadPurpose, ReadRequest, Statement, opened_d
 from audit.tree.merkle import Tree
 from exchange.evidence.gather_evidence import word_core
 from exchange.records.bulletin import encode_bulletin, id_bytes
+from exchange.records.seal_order import SealOrder
 from exchange.records.sealed_statement import seal_statement
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -154,18 +155,18 @@ def make(
     signed = dsse.sign(statement.encode(), ("statement", officer))
     bulletin_id = id_bytes(message.header.bulletin_id)
     recipient_key = keys_of(RECIPIENT).node.encryption[0].key.public
-    sealed = seal_statement(
-        signed,
-        statement=statement,
+    order = SealOrder(
+        federation_id=statement.federation_id,
         sender=AgencyId(SENDER),
         bulletin_id=bulletin_id,
         urgency=Urgency.ROUTINE,
-        recipients={AgencyId(RECIPIENT): recipient_key},
-        absent=(),
         expires_ms=AT_MS + 10**9,
-        signer=keys_of(SENDER).node.operations,
-        random_bytes=os.urandom,
+        content_key=os.urandom(32),
+        signed=signed,
+        recipients=(recipient_key,),
+        absent=(),
     )
+    sealed = seal_statement(order, statement, keys_of(SENDER).node.operations)
     bent = replace(parse_dispatch(sealed.dispatch.payload), **(dispatch or {}))  # type: ignore[arg-type]
     signed_dispatch = dsse.sign(bent.encode(), ("dispatch", keys_of(SENDER).node.operations))
     digest = dispatch_digest(signed_dispatch.payload)

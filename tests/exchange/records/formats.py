@@ -16,6 +16,7 @@ from audit.record.lane import Delivery, LaneClass, LaneHead, LaneId, delivery_di
 from audit.record.statement import LogHead, Statement, opening
 from audit.tree.multiproof import places_of
 from exchange.records.receipt import Receipt, make_receipt
+from exchange.records.seal_order import SealOrder
 from exchange.records.sealed_statement import Sealed, seal_statement
 from exchange.records.shared_receipts import SharedReceipts
 from exchange.v1 import bulletin_pb2
@@ -78,18 +79,18 @@ def signed_statement(*, released: bool = False, statement: Statement = STATEMENT
 
 def seal(signed: SignedPayload | None = None, *, statement: Statement = STATEMENT) -> Sealed:
     """Seal for both agencies that have keys; the third is absent."""
-    return seal_statement(
-        signed or signed_statement(statement=statement),
-        statement=statement,
+    order = SealOrder(
+        federation_id=statement.federation_id,
         sender=SENDER,
         bulletin_id=BULLETIN_ID,
         urgency=Urgency.URGENT,
-        recipients={agency: key.public for agency, key in ENCRYPTION.items()},
-        absent=[Absent(agency=KEYLESS, reason=AbsentReason.NO_KEY)],
         expires_ms=NOW_MS + 86_400_000,
-        signer=OPERATIONS,
-        random_bytes=lambda count: CONTENT_KEY[:count],
+        content_key=CONTENT_KEY,
+        signed=signed or signed_statement(statement=statement),
+        recipients=tuple(ENCRYPTION[agency].public for agency in sorted(ENCRYPTION)),
+        absent=(Absent(agency=KEYLESS, reason=AbsentReason.NO_KEY),),
     )
+    return seal_statement(order, statement, OPERATIONS)
 
 
 LANE = LaneId(federation_id=FEDERATION, sender=SENDER, recipient=PEER, lane_class=LaneClass.URGENT, epoch=1)

@@ -30,6 +30,7 @@ from audit.record.dispatch import (
 )
 from audit.record.statement import parse_statement, statement_digest
 from audit.v1 import dispatch_pb2
+from exchange.records.seal_order import SealOrder
 from exchange.records.sealed_statement import (
     Sealed,
     check_envelope,
@@ -118,18 +119,18 @@ def test_row_01_a_recipient_cannot_send_the_statement_on_to_a_third_agency() -> 
     signed = opened(agency=formats.OTHER)
     third = EncryptionKey.from_seed("VN-MPS", formats.seed("third"))
     statement = parse_statement(signed.payload)
-    arguments = {
-        "statement": statement,
-        "sender": formats.OTHER,
-        "bulletin_id": formats.BULLETIN_ID,
-        "urgency": Urgency.URGENT,
-        "absent": [],
-        "expires_ms": 1,
-        "signer": formats.STRANGER,
-        "random_bytes": secrets.token_bytes,
-    }
-    recipients = {AgencyId("VN-MPS"): third.public}
-    assert refusal(seal_statement, signed, recipients=recipients, **arguments) == "RECIPIENTS_DIFFER"
+    order = SealOrder(
+        federation_id=statement.federation_id,
+        sender=formats.OTHER,
+        bulletin_id=formats.BULLETIN_ID,
+        urgency=Urgency.URGENT,
+        expires_ms=1,
+        content_key=secrets.token_bytes(32),
+        signed=signed,
+        recipients=(third.public,),
+        absent=(),
+    )
+    assert refusal(seal_statement, order, statement, formats.STRANGER) == "RECIPIENTS_DIFFER"
     made = replace(DISPATCH, sender=formats.OTHER, recipients=(a_recipient("VN-MPS"),), absent=())
     assert refusal(check_recipients, statement, parse_dispatch(made.encode())) == "RECIPIENTS_DIFFER"
 
@@ -316,18 +317,18 @@ def test_row_52_a_member_without_a_key_is_named_absent_and_silences_nobody() -> 
 
 
 def test_row_52_where_nobody_can_be_served_nothing_is_sealed() -> None:
-    arguments = {
-        "statement": formats.STATEMENT,
-        "sender": formats.SENDER,
-        "bulletin_id": formats.BULLETIN_ID,
-        "urgency": Urgency.FLASH,
-        "recipients": {},
-        "absent": [Absent(agency=agency, reason=AbsentReason.NO_KEY) for agency in formats.STATEMENT.recipients],
-        "expires_ms": 1,
-        "signer": formats.OPERATIONS,
-        "random_bytes": secrets.token_bytes,
-    }
-    assert refusal(seal_statement, formats.signed_statement(), **arguments) == "NO_RECIPIENT"
+    order = SealOrder(
+        federation_id=formats.FEDERATION,
+        sender=formats.SENDER,
+        bulletin_id=formats.BULLETIN_ID,
+        urgency=Urgency.FLASH,
+        expires_ms=1,
+        content_key=secrets.token_bytes(32),
+        signed=formats.signed_statement(),
+        recipients=(),
+        absent=tuple(Absent(agency=agency, reason=AbsentReason.NO_KEY) for agency in formats.STATEMENT.recipients),
+    )
+    assert refusal(seal_statement, order, formats.STATEMENT, formats.OPERATIONS) == "NO_RECIPIENT"
 
 
 def test_row_53_author_and_releaser_cannot_be_swapped() -> None:

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.entry.entry import Kind, Outcome
+from audit.entry.grammar import ANSWERS
 from audit.note.checkpoint import VerifierKey
 from audit.note.tlogproof import format_proof, parse_proof
 from audit.record.statement import opening
 from exchange.records.receipt import (
     MAX_RECEIPT_BYTES,
+    ExpectedAnswer,
     Receipt,
     VerifiedReceipt,
     check_exchange_receipt,
@@ -53,7 +55,8 @@ def check(receipt: Receipt, vkey: VerifierKey = VKEY, **changes: Any) -> Verifie
         "expected_opening": OPENING,
         "peer_number": formats.OUR_NUMBER,
     }
-    return check_exchange_receipt(receipt, vkey, **(facts | changes))
+    allowed = changes.pop("allowed", ANSWERS)
+    return check_exchange_receipt(receipt, vkey, ExpectedAnswer(**(facts | changes)), allowed)
 
 
 def code(receipt: Receipt, vkey: VerifierKey = VKEY, **changes: Any) -> str:
