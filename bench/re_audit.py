@@ -8,7 +8,7 @@ import time
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from audit.tiles.tiles import TileFolder
 from audit.verify.external_checkpoints import ExternalCheckpoint
-from audit.verify.incremental import verify_since
+from audit.verify.incremental import verify_incremental
 from bench.log_files import SIGNER, large_mixture, write_log
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile
@@ -27,7 +27,7 @@ def measure(setting: Setting) -> list[Row]:
     took = []
     for _ in range(TIMES):
         began = time.perf_counter()
-        report = verify_since(folder, key=key, old=ExternalCheckpoint(name="yesterday", data=older.encode()))
+        report = verify_incremental(folder, key=key, old=ExternalCheckpoint(name="yesterday", data=older.encode()))
         took.append((time.perf_counter() - began) * 1e3)
         if report.exit_code == 6 or report.anchored != size - NEW:
             raise RuntimeError(f"the log is {report.verdict}")

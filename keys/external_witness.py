@@ -50,7 +50,7 @@ class ExternalWitness:
                 SIGNATURE_INVALID.
         """
         made = witness_from_message(bounds.parse_record(data, roster_pb2.OutsideWitness, limit=MAX_FILE_BYTES))
-        check_outside(made)
+        check_external_witness(made)
         register_external_witness(made)
         return made
 
@@ -69,7 +69,7 @@ def make_external_witness(signer: Signer, mldsa44: Signer | None) -> ExternalWit
     return ExternalWitness.decode(made.encode())
 
 
-def check_outside(witness: ExternalWitness) -> None:
+def check_external_witness(witness: ExternalWitness) -> None:
     """Check what needs no cryptography: name, owners, usages, suites."""
     parse_witness_name(witness.name)
     owned = all(each.owner == witness.name for each in witness.records)

@@ -21,7 +21,7 @@ from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.external_witness import (
     ExternalWitness,
-    check_outside,
+    check_external_witness,
     register_external_witness,
     witness_from_message,
     witness_to_message,
@@ -283,6 +283,6 @@ def _check_witnesses(roster: Roster) -> None:
     taken = {each.witness_name for each in roster.members} & set(names)
     bounds.require(not taken, "an outside witness has the name of a member's witness")
     for each in roster.witnesses:
-        check_outside(each)
+        check_external_witness(each)
     most = len(roster.members) + len(roster.witnesses)
     bounds.require(roster.witness_quorum <= most, "the witness quorum is above the number of members and witnesses")

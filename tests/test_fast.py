@@ -21,7 +21,7 @@ import json, sys, tempfile
 from pathlib import Path
 from audit.entry.bodies import encode_bodies
 from audit.entry.entry import Body, Kind
-from audit.verify.entry_run import verify_chunk
+from audit.verify.entry_run import verify_run
 from exchange.records.bulletin import parse_bulletin
 from keys.signer import Ed25519Signer
 from keys.identity import Usage
@@ -34,7 +34,7 @@ def work(folder):
     bodies = encode_bodies([Body(kind=Kind.HEARTBEAT, count=1)] * 300, 0)
     entries = chain([*(body.encode() for body in first_bodies()), *bodies])
     write_log(folder, entries, sign(entries, Ed25519Signer.from_seed(Usage.LOG, "HK-SB", bytes(32))))
-    assert not verify_chunk(folder, len(entries), 0, 2).findings
+    assert not verify_run(folder, len(entries), 0, 2).findings
 
 entered = set()
 sys.setprofile(lambda frame, event, _: entered.add(frame.f_code.co_filename) if event == "call" else None)

@@ -17,7 +17,7 @@ from keys.cli.options import JSON
 from keys.refusals import Exit
 
 if TYPE_CHECKING:  # loaded when they are needed: help stays quick
-    from audit.compare.pairs import Lanes, Lost, OneSided, Pairing, Side
+    from audit.compare.pairs import ComparedLog, Lanes, Lost, OneSided, Pairing
     from keys.roster import Roster
 
 _SHOWN = 50  # one-sided entries for people; --json has all
@@ -47,17 +47,17 @@ def run(logs: Sequence[str], roster_file: str | None, as_json: bool, find_roster
         raise click.UsageError("two logs or more are compared")
     logs = [each for log in logs for each in (log, *earlier_epochs(Path(log)))]
     roster = _given_roster(roster_file)
-    sides, refuted = _sides(logs, roster)
+    opened, refuted = _open_logs(logs, roster)
     if refuted:
         _tell_refuted(refuted, as_json)
         return Exit.UNVERIFIED
     beside = roster or next((each for log in logs if (each := find_roster(Path(log)))), None)
     names = {member.number: str(member.agency) for member in beside.members} if beside else {}
-    found = pair(sides, names)
+    found = pair(opened, names)
     if as_json:
         print_json(to_json(found))
     else:
-        _tell(sides, found)
+        _tell(opened, found)
     return Exit.INCOMPLETE if _one_sided(found) or found.lost or found.behind else Exit.DONE
 
 
@@ -75,27 +75,27 @@ def _given_roster(roster_file: str | None) -> "Roster | None":
         return verify_first_roster(load_signed(Path(roster_file)))
 
 
-def _sides(logs: Sequence[str], roster: "Roster | None") -> "tuple[list[Side], list[tuple[str, str]]]":
+def _open_logs(logs: Sequence[str], roster: "Roster | None") -> "tuple[list[ComparedLog], list[tuple[str, str]]]":
     """Open and verify every log; return those that hold, and (log, verdict) of those that do not."""
-    sides: list[Side] = []
+    opened: list[ComparedLog] = []
     refuted: list[tuple[str, str]] = []
     for log in logs:
-        side, verdict = _side(log, roster)
-        if side is None:
+        one, verdict = _open_log(log, roster)
+        if one is None:
             refuted.append((log, verdict))
             continue
-        double = next((each for each in sides if side.number == each.number or side.agency == each.agency), None)
-        if double is not None and (double.number, double.agency) != (side.number, side.agency):
-            why = f"{log}: {side.agency}'s log gives it number {side.number}; {double.agency} is {double.number}"
+        double = next((each for each in opened if one.number == each.number or one.agency == each.agency), None)
+        if double is not None and (double.number, double.agency) != (one.number, one.agency):
+            why = f"{log}: {one.agency}'s log gives it number {one.number}; {double.agency} is {double.number}"
             raise click.UsageError(why)
-        if any((each.number, each.epoch) == (side.number, side.epoch) for each in sides):
-            raise click.UsageError(f"{log}: a second log of {side.agency}; each epoch is given once")
-        sides.append(side)
-    return sides, refuted
+        if any((each.number, each.epoch) == (one.number, one.epoch) for each in opened):
+            raise click.UsageError(f"{log}: a second log of {one.agency}; each epoch is given once")
+        opened.append(one)
+    return opened, refuted
 
 
-def _side(log: str, roster: "Roster | None") -> "tuple[Side | None, str]":
-    from audit.compare.pairs import Side, own_number
+def _open_log(log: str, roster: "Roster | None") -> "tuple[ComparedLog | None, str]":
+    from audit.compare.pairs import ComparedLog, own_number
     from audit.note.epochs import epoch_of_origin
     from audit.tiles.bundle_folder import BundleFolder
     from audit.verify.bundle import require_whole
@@ -117,7 +117,7 @@ def _side(log: str, roster: "Roster | None") -> "tuple[Side | None, str]":
             return None, report.verdict
         agency = report.origin.partition(".")[0].upper()
         number, epoch = own_number(folder, report.size), epoch_of_origin(report.origin)
-        return Side(agency=agency, number=number, folder=folder, size=report.size, epoch=epoch), ""
+        return ComparedLog(agency=agency, number=number, folder=folder, size=report.size, epoch=epoch), ""
     except RefusedError as error:
         return None, f"refuted: {error}"
 
@@ -184,9 +184,9 @@ def _say(text: str) -> None:
     print(shown(text))
 
 
-def _tell(sides: "Sequence[Side]", found: "Pairing") -> None:
-    for side in sides:
-        _say(f"{_log_name(side.agency, side.epoch)}: {side.size:,} entries")
+def _tell(opened: "Sequence[ComparedLog]", found: "Pairing") -> None:
+    for one in opened:
+        _say(f"{_log_name(one.agency, one.epoch)}: {one.size:,} entries")
     _say(f"{found.pairs:,} exchanges stand in both logs: queued, answered, receipt recorded.")
     for lane in found.lanes:
         _say(f"  {_lane_line(lane)}")

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from keys.cli.ending import CommandError
 
-HEAD_BYTES = 1024  # of a file are shown to the shapes: a tar member's header and the beginning of its content
+HEAD_BYTES = 1024  # of a file are shown to the kinds: a tar member's header and the beginning of its content
 
 
-class Shape(NamedTuple):
+class FileKind(NamedTuple):
     """A kind of file: how its first ``HEAD_BYTES`` tell it, and ``module:function(path, options)`` to verify it.
 
     The function prints its own report and returns the exit code. An option that the kind does not take is
@@ -36,26 +36,26 @@ FLAGS = {
 }
 
 # The first that fits; a folder is a log or a home.
-SHAPES: tuple[Shape, ...] = (
-    Shape(
+FILE_KINDS: tuple[FileKind, ...] = (
+    FileKind(
         "an evidence file",
         lambda head: head.startswith(b"PK\x03\x04"),
         "audit.cli.evidence:verify_file",
         frozenset(("roster_file", "tsa_file")),
     ),
-    Shape(
+    FileKind(
         "two notes of a fork",
         lambda head: head.startswith(b"exchange-fork/1\n"),
         "audit.cli.fork:verify_file",
         frozenset(("key_text", "roster_file")),
     ),
-    Shape(
+    FileKind(
         "a bundle",
         lambda head: head[257:263] == b"ustar\0" or head[:7] == b"README\0",
         "audit.cli.bundle:verify_file",
         frozenset(FLAGS),
     ),
-    Shape(
+    FileKind(
         "disclosed fields",
         lambda head: head.startswith(b"exchange/v1/disclosure\n"),
         "audit.cli.disclosure:verify_file",
@@ -64,7 +64,7 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 
-def shape_of(path: Path) -> Shape:
+def kind_of(path: Path) -> FileKind:
     """Return what a file is, by its first bytes.
 
     Raises:
@@ -73,8 +73,8 @@ def shape_of(path: Path) -> Shape:
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    for shape in SHAPES:
-        if shape.is_one(head):
-            return shape
-    kinds = " nor ".join(["a log folder", *(shape.name for shape in SHAPES)])
+    for kind in FILE_KINDS:
+        if kind.is_one(head):
+            return kind
+    kinds = " nor ".join(["a log folder", *(kind.name for kind in FILE_KINDS)])
     raise CommandError("REFUTED", f"{path}: neither {kinds}")

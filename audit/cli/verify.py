@@ -142,15 +142,15 @@ def _not_verified(why: str) -> dict[str, Any]:
 
 
 def _verify_file(path: Path, options: VerifyOptions) -> int:
-    from audit.cli.file_kinds import FLAGS, shape_of
+    from audit.cli.file_kinds import FLAGS, kind_of
 
     with judging(str(path)):
-        shape = shape_of(path)
+        kind = kind_of(path)
     asked = [name for name in FLAGS if getattr(options, name)]
-    if odd := [name for name in asked if name not in shape.takes]:
-        taken = " and ".join(flag for name, flag in FLAGS.items() if name in shape.takes)
-        raise click.UsageError(f"{path}: {shape.name}, which takes {taken}, but not {FLAGS[odd[0]]}")
-    module, _, function = shape.verify.partition(":")
+    if odd := [name for name in asked if name not in kind.takes]:
+        taken = " and ".join(flag for name, flag in FLAGS.items() if name in kind.takes)
+        raise click.UsageError(f"{path}: {kind.name}, which takes {taken}, but not {FLAGS[odd[0]]}")
+    module, _, function = kind.verify.partition(":")
     verified: Callable[[Path, VerifyOptions], int] = getattr(import_module(module), function)
     return verified(path, options)
 
@@ -190,13 +190,13 @@ def _report_since(
     rules: "WitnessRules | None",
     before: "EpochEnd | None",
 ) -> "Report":
-    from audit.verify.incremental import verify_since
+    from audit.verify.incremental import verify_incremental
     from keys.errors import RefusedError
 
     old = read_external(options.since_file, folder) if options.since_file else None
     try:
         with working():
-            return verify_since(folder.root, old=old, key=key, external=external, witnesses=rules, before=before)
+            return verify_incremental(folder.root, old=old, key=key, external=external, witnesses=rules, before=before)
     except RefusedError as error:
         why = str(error).removeprefix(f"{options.since_file}: ")
         raise CommandError("REFUTED", f"--from-checkpoint {options.since_file}: {why}") from error

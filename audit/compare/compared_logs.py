@@ -21,7 +21,7 @@ _WANTED = frozenset(map(int, (Kind.QUEUED, Kind.RECEIPT_RECORDED, Kind.CHECKPOIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class ComparedLog:
     """One epoch of one agency's log, verified before, with all its entries."""
 
     agency: str
@@ -73,43 +73,43 @@ class Lost(NamedTuple):
     loss: Loss
 
 
-def entries(side: Side, kinds: frozenset[int] = _WANTED) -> Iterator[tuple[int, int, Body, bytes]]:
+def entries(log: ComparedLog, kinds: frozenset[int] = _WANTED) -> Iterator[tuple[int, int, Body, bytes]]:
     """Yield (index, time, body, entry) of these kinds; what else there is, is not even parsed."""
-    for bundle in range(-(-side.size // TILE_WIDTH)):
-        width = min(TILE_WIDTH, side.size - bundle * TILE_WIDTH)
-        for index, entry in enumerate(side.folder.entries(bundle, width), bundle * TILE_WIDTH):
+    for bundle in range(-(-log.size // TILE_WIDTH)):
+        width = min(TILE_WIDTH, log.size - bundle * TILE_WIDTH)
+        for index, entry in enumerate(log.folder.entries(bundle, width), bundle * TILE_WIDTH):
             if entry[HEAD_LENGTH + 1] in kinds:
                 yield index, int.from_bytes(entry[12:20], "big"), parse_body(entry[HEAD_LENGTH:]), entry
 
 
-def end_us(side: Side) -> int:
+def end_us(log: ComparedLog) -> int:
     """Return the time of a log's last entry; 0 of an empty one."""
-    if side.size == 0:
+    if log.size == 0:
         return 0
-    bundle, place = divmod(side.size - 1, TILE_WIDTH)
-    return int.from_bytes(side.folder.entries(bundle, place + 1)[place][12:20], "big")
+    bundle, place = divmod(log.size - 1, TILE_WIDTH)
+    return int.from_bytes(log.folder.entries(bundle, place + 1)[place][12:20], "big")
 
 
-def losses_of(sides: Sequence[Side]) -> tuple[list[Loss], list[OneSided]]:
+def losses_of(logs: Sequence[ComparedLog]) -> tuple[list[Loss], list[OneSided]]:
     """Read where each epoch before a RESTORED ended.
 
     Args:
-        sides: Of all agencies, in any order.
+        logs: Of all agencies, in any order.
 
     Returns:
         One loss for each such epoch, though nothing of it may be missing; and RESTORED entries that a log here
         contradicts.
     """
-    by_place = {(side.number, side.epoch): side for side in sides}
+    by_epoch = {(log.number, log.epoch): log for log in logs}
     found, wrong = [], []
-    for side in sides:
-        if side.epoch == 1:
+    for log in logs:
+        if log.epoch == 1:
             continue
-        for index, time_us, body, _ in entries(side, frozenset((int(Kind.RESTORED),))):
+        for index, time_us, body, _ in entries(log, frozenset((int(Kind.RESTORED),))):
             if body.peer:
                 continue
-            row = OneSided(side.agency, index, Kind.RESTORED.name, side.agency, "", side.epoch)
-            before = by_place.get((side.number, side.epoch - 1))
+            row = OneSided(log.agency, index, Kind.RESTORED.name, log.agency, "", log.epoch)
+            before = by_epoch.get((log.number, log.epoch - 1))
             held = before.size if before is not None else 0
             if before is not None and dict(roots(before, {body.peer_size})).get(body.peer_size, body.peer_root) != (
                 body.peer_root
@@ -120,21 +120,21 @@ def losses_of(sides: Sequence[Side]) -> tuple[list[Loss], list[OneSided]]:
                 why = f"epoch {before.epoch} was closed in order at size {held}, not {body.peer_size}"
                 wrong.append(row._replace(why=why))
             last = end_us(before) if before is not None else 0
-            found.append(Loss(side.number, side.epoch - 1, held, body.peer_size, row, time_us, last))
+            found.append(Loss(log.number, log.epoch - 1, held, body.peer_size, row, time_us, last))
             break
     return found, wrong
 
 
-def given_back(side: Side) -> set[int]:
+def given_back(log: ComparedLog) -> set[int]:
     """Return the indices of QUEUED entries that a later epoch took back from peers: their numbers are old ones.
 
     They stand in the group that begins with RESTORED, each with its RECEIPT_RECORDED.
     """
     found: set[int] = set()
     restored_us = None
-    if side.epoch == 1:
+    if log.epoch == 1:
         return found
-    for _, time_us, body, _ in entries(side, frozenset((int(Kind.RESTORED), int(Kind.RECEIPT_RECORDED)))):
+    for _, time_us, body, _ in entries(log, frozenset((int(Kind.RESTORED), int(Kind.RECEIPT_RECORDED)))):
         if restored_us is None and body.kind == Kind.RESTORED:
             restored_us = time_us
         elif restored_us is not None and time_us > restored_us:
@@ -144,12 +144,12 @@ def given_back(side: Side) -> set[int]:
     return found
 
 
-def roots(side: Side, sizes: Mapping[int, object] | set[int]) -> Iterator[tuple[int, bytes]]:
+def roots(log: ComparedLog, sizes: Mapping[int, object] | set[int]) -> Iterator[tuple[int, bytes]]:
     """Yield (size, root) of a log at these sizes, as far as it reaches, by one walk over its leaf hashes."""
     stack: list[bytes] = []
     size = 0
-    for tile in range(-(-side.size // TILE_WIDTH)):
-        data = side.folder.tile(0, tile, min(TILE_WIDTH, side.size - tile * TILE_WIDTH))
+    for tile in range(-(-log.size // TILE_WIDTH)):
+        data = log.folder.tile(0, tile, min(TILE_WIDTH, log.size - tile * TILE_WIDTH))
         for at in range(0, len(data), 32):
             value, size = data[at : at + 32], size + 1
             complete = size

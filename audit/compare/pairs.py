@@ -10,7 +10,7 @@ An agency may have several epochs: its entries are joined over all of them, and 
 lost is *lost*, with the RESTORED that says so (``audit.compare.compared_logs``).
 
 Memory is bounded: the join is done in parts by the digests' first bytes, each part by one reading of the logs. The
-numbers that QUEUED entries give show further that a lane has no hole, even one that both sides keep silent about.
+numbers that QUEUED entries give show further that a lane has no hole, even one that both logs keep silent about.
 """
 
 from collections import Counter
@@ -21,10 +21,10 @@ from typing import NamedTuple, TypeVar
 
 from audit.compare.compared_logs import (
     GRACE_US,
+    ComparedLog,
     Loss,
     Lost,
     OneSided,
-    Side,
     end_us,
     entries,
     given_back,
@@ -38,7 +38,7 @@ from audit.entry.kinds import Kind
 from audit.tiles.tiles import TileFolder
 from keys.errors import RefusedError
 
-__all__ = ["GRACE_US", "Lanes", "Lost", "OneSided", "Pairing", "Side", "compare", "own_number"]
+__all__ = ["GRACE_US", "ComparedLog", "Lanes", "Lost", "OneSided", "Pairing", "compare", "own_number"]
 PART_ENTRIES = 1 << 18  # entries joined at a time: some 150 MB
 
 
@@ -95,7 +95,7 @@ class _Part:
 
 
 @dataclass(slots=True, kw_only=True)
-class _World:
+class _Known:
     """What is known of the logs as a whole."""
 
     names: dict[int, str]  # of the agencies whose logs are here
@@ -117,11 +117,11 @@ def own_number(folder: TileFolder, size: int) -> int:
     return body.peer
 
 
-def compare(sides: Sequence[Side], names: Mapping[int, str], *, part_entries: int = PART_ENTRIES) -> Pairing:
-    """Pair the entries of *sides*.
+def compare(logs: Sequence[ComparedLog], names: Mapping[int, str], *, part_entries: int = PART_ENTRIES) -> Pairing:
+    """Pair the entries of *logs*.
 
     Args:
-        sides: Each agency once.
+        logs: Each agency once.
         names: Agencies by member number, for those without a log here; a number that is missing reads ``member 7``.
         part_entries: How many entries are joined at a time.
 
@@ -129,17 +129,17 @@ def compare(sides: Sequence[Side], names: Mapping[int, str], *, part_entries: in
         RefusedError: MALFORMED; a file of a log is missing or broken.
     """
     found = Pairing()
-    world = _world(found, sides)
-    total = _survey(found, sides, world, {**names, **world.names})
+    known = _known_of(found, logs)
+    total = _read_logs(found, logs, known, {**names, **known.names})
     parts = -(-total // part_entries) or 1
     for number in range(parts):
         part = _Part()
-        for side in sides:
-            for index, time_us, body, entry in entries(side):
+        for log in logs:
+            for index, time_us, body, entry in entries(log):
                 if body.delivery_digest and int.from_bytes(body.delivery_digest[:2], "big") % parts == number:
-                    _take(found, part, side, world, _LoggedEntry(index, time_us, body, entry))
+                    _take(found, part, log, known, _LoggedEntry(index, time_us, body, entry))
         for key in dict.fromkeys((*part.sent, *part.answers, *part.recorded)):
-            _join(found, part, world, key)
+            _join(found, part, known, key)
     found.one_sided.sort()
     found.under_way.sort()
     found.lost.sort()
@@ -152,66 +152,66 @@ def compare(sides: Sequence[Side], names: Mapping[int, str], *, part_entries: in
     return found
 
 
-def _world(found: Pairing, sides: Sequence[Side]) -> _World:
-    world = _World(names={side.number: side.agency for side in sides}, ends={}, losses={}, again={})
-    losses, wrong = losses_of(sides)
+def _known_of(found: Pairing, logs: Sequence[ComparedLog]) -> _Known:
+    known = _Known(names={log.number: log.agency for log in logs}, ends={}, losses={}, again={})
+    losses, wrong = losses_of(logs)
     found.one_sided += wrong
     for loss in losses:
-        world.losses.setdefault(loss.number, []).append(loss)
-    for side in sorted(sides, key=lambda each: each.epoch):
-        world.ends[side.number] = end_us(side)
-        for _, _, body, _ in entries(side, frozenset((int(Kind.QUEUED),))) if side.epoch > 1 else ():
-            world.again[side.number, body.peer, body.dispatch_digest] = side.epoch
-    return world
+        known.losses.setdefault(loss.number, []).append(loss)
+    for log in sorted(logs, key=lambda each: each.epoch):
+        known.ends[log.number] = end_us(log)
+        for _, _, body, _ in entries(log, frozenset((int(Kind.QUEUED),))) if log.epoch > 1 else ():
+            known.again[log.number, body.peer, body.dispatch_digest] = log.epoch
+    return known
 
 
-def _survey(found: Pairing, sides: Sequence[Side], world: _World, names: Mapping[int, str]) -> int:
+def _read_logs(found: Pairing, logs: Sequence[ComparedLog], known: _Known, names: Mapping[int, str]) -> int:
     """Read all logs once: numbers of the lanes, roots of each other that they name, entries about absent peers.
 
     Returns:
         The number of entries that will be joined.
     """
     total = 0
-    seen: dict[int, dict[int, list[tuple[bytes, OneSided]]]] = {number: {} for number in world.names}
-    for side in sides:
+    seen: dict[int, dict[int, list[tuple[bytes, OneSided]]]] = {number: {} for number in known.names}
+    for log in logs:
         lanes: dict[int, LaneNumbers] = {}
-        old = given_back(side)
-        for index, _, body, _ in entries(side):
-            if body.peer not in world.names:
+        old = given_back(log)
+        for index, _, body, _ in entries(log):
+            if body.peer not in known.names:
                 if body.delivery_digest:
-                    place = (side.agency, names.get(body.peer, f"member {body.peer}"))
-                    found.not_compared[place] = found.not_compared.get(place, 0) + 1
+                    key = (log.agency, names.get(body.peer, f"member {body.peer}"))
+                    found.not_compared[key] = found.not_compared.get(key, 0) + 1
                 continue
             total += bool(body.delivery_digest)
-            peer = world.names[body.peer]
+            peer = known.names[body.peer]
             if body.kind == Kind.QUEUED and index not in old:
                 lanes.setdefault(body.peer, LaneNumbers()).add(body.count)
             elif body.peer_size and body.peer_root:
-                row = OneSided(side.agency, index, _kind(body), peer, "", side.epoch)
+                row = OneSided(log.agency, index, _kind(body), peer, "", log.epoch)
                 seen[body.peer].setdefault(body.peer_size, []).append((body.peer_root, row))
-        cut = any(loss.misses and loss.epoch == side.epoch for loss in world.losses.get(side.number, ()))
+        cut = any(loss.misses and loss.epoch == log.epoch for loss in known.losses.get(log.number, ()))
         for number, each in sorted(lanes.items()):
-            told = each.told(side.agency, world.names[number])
-            found.lanes.append(replace(told, epoch=side.epoch, cut=cut))
+            told = each.told(log.agency, known.names[number])
+            found.lanes.append(replace(told, epoch=log.epoch, cut=cut))
     for number, sizes in seen.items():
-        logs = [side for side in sides if side.number == number]
-        _check_roots(found, logs, world.losses.get(number, []), sizes)
+        own = [log for log in logs if log.number == number]
+        _check_roots(found, own, known.losses.get(number, []), sizes)
     return total
 
 
 def _check_roots(
-    found: Pairing, logs: Sequence[Side], losses: Sequence[Loss], sizes: dict[int, list[tuple[bytes, OneSided]]]
+    found: Pairing, logs: Sequence[ComparedLog], losses: Sequence[Loss], sizes: dict[int, list[tuple[bytes, OneSided]]]
 ) -> None:
     """Compare the roots that others have logged of an agency with its own logs', of whichever epoch."""
-    agency, reach = logs[0].agency, max(side.size for side in logs)
-    known = max((reach, *(loss.end for loss in losses)))
-    if (largest := max(sizes, default=0)) > known:
+    agency, reach = logs[0].agency, max(log.size for log in logs)
+    furthest = max((reach, *(loss.end for loss in losses)))
+    if (largest := max(sizes, default=0)) > furthest:
         who = sizes[largest][0][1]
         found.behind.append(
             f"{agency}: its log ends before entry {reach}; {who.agency} had seen {largest} entries of it,"
             f" as its entry {who.entry} says"
         )
-    own = {place for side in logs for place in roots(side, sizes)}
+    own = {root for log in logs for root in roots(log, sizes)}
     for size, told in sizes.items():
         if size > reach or any(loss.held < size <= loss.end for loss in losses):
             continue  # nothing here can say what it was
@@ -220,18 +220,18 @@ def _check_roots(
 
 
 class _LoggedEntry(NamedTuple):
-    place: int
+    position: int
     time_us: int
     body: Body
     entry: bytes
 
 
-def _take(found: Pairing, part: _Part, side: Side, world: _World, logged: _LoggedEntry) -> None:
-    index, time_us, body, entry = logged  # the place in its log, counted from 0
-    if body.peer not in world.names:
+def _take(found: Pairing, part: _Part, log: ComparedLog, known: _Known, logged: _LoggedEntry) -> None:
+    index, time_us, body, entry = logged
+    if body.peer not in known.names:
         return
-    ours, theirs = (side.number, body.peer, body.delivery_digest), (body.peer, side.number, body.delivery_digest)
-    epoch, dispatch = side.epoch, body.dispatch_digest
+    ours, theirs = (log.number, body.peer, body.delivery_digest), (body.peer, log.number, body.delivery_digest)
+    epoch, dispatch = log.epoch, body.dispatch_digest
     if body.kind == Kind.QUEUED:
         twice = _put(part.sent.setdefault(ours, []), _Sent(epoch, index, time_us, dispatch))
     elif body.kind == Kind.RECEIPT_RECORDED:
@@ -244,7 +244,7 @@ def _take(found: Pairing, part: _Part, side: Side, world: _World, logged: _Logge
         twice = _put(part.answers.setdefault(theirs, []), answer)
     if twice:
         why = "this delivery stands here twice"
-        found.one_sided.append(OneSided(side.agency, index, _kind(body), world.names[body.peer], why, epoch))
+        found.one_sided.append(OneSided(log.agency, index, _kind(body), known.names[body.peer], why, epoch))
 
 
 def _put(rows: list[_Row], row: _Row) -> bool:
@@ -255,36 +255,36 @@ def _put(rows: list[_Row], row: _Row) -> bool:
     return False
 
 
-def _join(found: Pairing, part: _Part, world: _World, key: _Key) -> None:
+def _join(found: Pairing, part: _Part, known: _Known, key: _Key) -> None:
     """Judge one delivery: 1. sent and answered, 2. the receipt recorded, 3. nothing left over."""
     sent, answers, recorded = part.sent.get(key, []), part.answers.get(key, []), part.recorded.get(key, [])
     if sent and not answers:  # 1
-        _unanswered(found, world, key, sent[-1], recorded)
+        _unanswered(found, known, key, sent[-1], recorded)
     elif sent:
-        _answered(found, world, key, sent, answers, recorded)
+        _answered(found, known, key, sent, answers, recorded)
     else:  # 3
-        sender, recipient = world.names[key[0]], world.names[key[1]]
+        sender, recipient = known.names[key[0]], known.names[key[1]]
         for answer in answers[:1]:
-            late = answer.time_us > world.ends[key[0]]  # what was answered had been queued before
+            late = answer.time_us > known.ends[key[0]]  # what was answered had been queued before
             row = OneSided(recipient, answer.entry, Kind(answer.kind).name, sender, "", answer.epoch)
             row = row._replace(why=f"no QUEUED in {sender}'s log")
-            _tell(found, row, late, _loss_at(world.losses.get(key[0], ()), answer.time_us, since=True))
+            _tell(found, row, late, _loss_at(known.losses.get(key[0], ()), answer.time_us, counterpart_first=True))
         for each in recorded[:1]:
             row = OneSided(
                 sender, each.entry, "RECEIPT_RECORDED", recipient, "no QUEUED with this delivery", each.epoch
             )
-            _tell(found, row, False, _loss_of(world.losses.get(key[0], ()), each.refers_to[1], each.refers_to[0]))
+            _tell(found, row, False, _loss_of(known.losses.get(key[0], ()), each.refers_to[1], each.refers_to[0]))
 
 
-def _unanswered(found: Pairing, world: _World, key: _Key, sent: _Sent, recorded: Sequence[_Recorded]) -> None:
-    sender, recipient = world.names[key[0]], world.names[key[1]]
+def _unanswered(found: Pairing, known: _Known, key: _Key, sent: _Sent, recorded: Sequence[_Recorded]) -> None:
+    sender, recipient = known.names[key[0]], known.names[key[1]]
     queued = OneSided(sender, sent.entry, "QUEUED", recipient, f"no answer in {recipient}'s log", sent.epoch)
-    losses = world.losses.get(key[1], ())
+    losses = known.losses.get(key[1], ())
     if not recorded:
-        if world.again.get((key[0], key[1], sent.dispatch), 0) > sent.epoch:
+        if known.again.get((key[0], key[1], sent.dispatch), 0) > sent.epoch:
             return  # it was queued again in a later epoch, under another number, and is judged there
-        ended = next((loss for loss in world.losses.get(key[0], ()) if loss.epoch == sent.epoch), None)
-        late = _under_way(sent.time_us, world.ends[key[1]])
+        ended = next((loss for loss in known.losses.get(key[0], ()) if loss.epoch == sent.epoch), None)
+        late = _under_way(sent.time_us, known.ends[key[1]])
         _tell(found, queued, late, ended or _loss_at(losses, sent.time_us))
         return
     row = recorded[-1]
@@ -296,29 +296,29 @@ def _unanswered(found: Pairing, world: _World, key: _Key, sent: _Sent, recorded:
 
 def _answered(
     found: Pairing,
-    world: _World,
+    known: _Known,
     key: _Key,
     sent: Sequence[_Sent],
     answers: Sequence[_Answer],
     recorded: Sequence[_Recorded],
 ) -> None:
-    sender, recipient = world.names[key[0]], world.names[key[1]]
+    sender, recipient = known.names[key[0]], known.names[key[1]]
     answer = answers[0]
     other = next((each for each in sent if each.dispatch != answer.dispatch), None)
     if other is not None:
         why = f"{recipient}'s entry {answer.entry} has another dispatch"
         found.one_sided.append(OneSided(sender, other.entry, "QUEUED", recipient, why, other.epoch))
     elif not recorded:  # 2
-        late = _under_way(answer.time_us, world.ends[key[0]])
+        late = _under_way(answer.time_us, known.ends[key[0]])
         row = OneSided(recipient, answer.entry, Kind(answer.kind).name, sender, "", answer.epoch)
         row = row._replace(why=f"no receipt of it in {sender}'s log")
-        _tell(found, row, late, _loss_at(world.losses.get(key[0], ()), answer.time_us))
+        _tell(found, row, late, _loss_at(known.losses.get(key[0], ()), answer.time_us))
     else:
-        lost = world.losses.get(key[0], ())
+        lost = known.losses.get(key[0], ())
         faults = [_receipt_fault(sent, answers, each, recipient, lost) for each in recorded]
         if all(faults):
             row = OneSided(sender, recorded[0].entry, "RECEIPT_RECORDED", recipient, faults[0], recorded[0].epoch)
-            _tell(found, row, False, _loss_of(world.losses.get(key[1], ()), recorded[0].peer_index))
+            _tell(found, row, False, _loss_of(known.losses.get(key[1], ()), recorded[0].peer_index))
         else:
             found.pairs += 1
 
@@ -335,14 +335,14 @@ def _loss_of(losses: Iterable[Loss], index: int, epoch: int = 0) -> Loss | None:
     return next((each for each in losses if each.held <= index < each.end and epoch in (0, each.epoch)), None)
 
 
-def _loss_at(losses: Iterable[Loss], time_us: int, *, since: bool = False) -> Loss | None:
+def _loss_at(losses: Iterable[Loss], time_us: int, *, counterpart_first: bool = False) -> Loss | None:
     """Find the lost part in which the counterpart of what was done at *time_us* can have stood.
 
-    It was lost if it was written before the recovery; what had to come first (*since*) not where the part here
+    It was lost if it was written before the recovery; what had to come first (*counterpart_first*) not where the part here
     goes on beyond it.
     """
     for each in losses:
-        begun = not since or each.held_us <= time_us + GRACE_US
+        begun = not counterpart_first or each.held_us <= time_us + GRACE_US
         if each.misses and begun and time_us <= each.restored_us + GRACE_US:
             return each
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.entry.bodies_fast import FEW, encode_shape, shapes
+from audit.entry.bodies_fast import FEW, encode_shape, group_by_shape
 from audit.entry.body import Body
 from audit.entry.grammar import PATTERNS, explain, read_number
 from keys.errors import IntegrityError, RefusedError
@@ -38,7 +38,7 @@ def _encode_some(bodies: Sequence[Body | bytes], first: int) -> list[bytes]:
     if not FAST or len(bodies) < FEW:
         return [_encode_one(body, at) for at, body in enumerate(bodies, first)]
     encoded = [b""] * len(bodies)
-    for places, columns in shapes(bodies):
+    for places, columns in group_by_shape(bodies):
         indices = [first + place for place in places]
         found = encode_shape(columns, indices)
         if found is None:

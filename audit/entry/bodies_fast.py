@@ -30,7 +30,7 @@ class _OddError(Exception):
     """Something here is for the law."""
 
 
-def shapes(bodies: Sequence[Any]) -> Iterator[tuple[Sequence[int], _Columns]]:
+def group_by_shape(bodies: Sequence[Any]) -> Iterator[tuple[Sequence[int], _Columns]]:
     """Yield the places of bodies of one shape, with their values; without them where there are few."""
     kinds: defaultdict[int, list[int]] = defaultdict(list)
     for place, body in enumerate(bodies):

@@ -11,7 +11,7 @@ from audit.entry.names import instant
 from audit.note.checkpoint import parse_note
 from audit.report import svg
 from audit.report.pages import content_policy, render_page, template
-from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Peer, Survey, median_bin, survey
+from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Peer, Statistics, gather_statistics, median_bin
 from audit.tiles.tile_names import WITNESSED
 from audit.tiles.tiles import MissingError, TileFolder
 from audit.verify.verdict import OK, REFUTED, Report
@@ -49,7 +49,7 @@ def make_report(
     Raises:
         RefusedError: A file changed since it was verified.
     """
-    found = survey(folder) if not verdict.is_refuted else None
+    found = gather_statistics(folder) if not verdict.is_refuted else None
     covered = coverage(folder, policy) if found is not None and policy is not None else None
     style = drawing_style()
     return render_page(
@@ -91,7 +91,7 @@ def coverage(folder: TileFolder, policy: "WitnessPolicy") -> Coverage:
     )
 
 
-def _figures(found: Survey, covered: Coverage | None) -> tuple[tuple[str, str], ...]:
+def _figures(found: Statistics, covered: Coverage | None) -> tuple[tuple[str, str], ...]:
     days = max(0, found.last_us - found.first_us) / _DAY_US
     rows = [
         ("entries", f"{found.size:,}"),
@@ -126,12 +126,12 @@ class Charts:
     kinds: tuple[tuple[str, str], ...]
 
 
-def _charts(found: Survey, covered: Coverage | None, members: Mapping[int, str]) -> Charts:
+def _charts(found: Statistics, covered: Coverage | None, members: Mapping[int, str]) -> Charts:
     titles = [_column_title(found, i) for i in range(SLOTS)]
     peers = sorted(found.peers.items(), key=lambda each: -(each[1].queued + each[1].received))[:MAX_ROWS]
     return Charts(
         legend=tuple((name, svg.COLOURS[name]) for name in (*GROUPS, OTHER)),
-        activity=svg.columns(found.columns, _when(found.first_us), _when(found.last_us), titles),
+        activity=svg.stacked_bars(found.activity, _when(found.first_us), _when(found.last_us), titles),
         peers=svg.bars([(_name(members, n), _peer_parts(peer)) for n, peer in peers]),
         peer_rows=tuple(
             (
@@ -170,7 +170,7 @@ def _peer_parts(peer: Peer) -> list[tuple[str, int, str]]:
     ]
 
 
-def _witness_strip(found: Survey, covered: Coverage | None) -> str:
+def _witness_strip(found: Statistics, covered: Coverage | None) -> str:
     size = max(1, found.size)
     reached = covered.size / size if covered is not None else 0.0
     told = (
@@ -190,7 +190,7 @@ def _witness_rows(covered: Coverage | None) -> tuple[tuple[str, str], ...]:
     return tuple((safe_text(name), _when(time * 1_000_000)) for name, time in rows)
 
 
-def _time_strip(found: Survey) -> str:
+def _time_strip(found: Statistics) -> str:
     span = max(1, found.last_us - found.first_us)
 
     def at(time_us: int) -> float:
@@ -202,9 +202,9 @@ def _time_strip(found: Survey) -> str:
     return svg.strip(spans, marks, (_when(found.first_us), _when(found.last_us)))
 
 
-def _column_title(found: Survey, column: int) -> str:
+def _column_title(found: Statistics, column: int) -> str:
     begin = found.first_us + (found.last_us - found.first_us) * column // SLOTS
-    counts = [f"{name} {row[column]:,}" for name, row in found.columns.items() if row[column]]
+    counts = [f"{name} {row[column]:,}" for name, row in found.activity.items() if row[column]]
     return f"{_when(begin)}: {', '.join(counts) or 'nothing'}"
 
 

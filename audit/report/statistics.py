@@ -46,14 +46,14 @@ class Peer:
 
 
 @dataclass(slots=True)
-class Survey:
+class Statistics:
     """The figures of one log."""
 
     origin: str
     size: int
     first_us: int = 0
     last_us: int = 0
-    columns: dict[str, list[int]] = field(default_factory=dict)  # by group: SLOTS counts
+    activity: dict[str, list[int]] = field(default_factory=dict)  # by group: SLOTS counts
     kinds: Counter[str] = field(default_factory=Counter)
     peers: dict[int, Peer] = field(default_factory=dict)  # by member number
     refusals: Counter[str] = field(default_factory=Counter)
@@ -69,15 +69,15 @@ class Survey:
         return min(SLOTS - 1, max(0, (time_us - self.first_us) * SLOTS // span))
 
 
-def survey(folder: TileFolder) -> Survey:
+def gather_statistics(folder: TileFolder) -> Statistics:
     """Read a log once.
 
     Raises:
         RefusedError: A file is missing or an entry is not in its form.
     """
     checkpoint = parse_note(folder.note()).checkpoint
-    found = Survey(checkpoint.origin, checkpoint.size)
-    found.columns = {name: [0] * SLOTS for name in (*GROUPS, OTHER)}
+    found = Statistics(checkpoint.origin, checkpoint.size)
+    found.activity = {name: [0] * SLOTS for name in (*GROUPS, OTHER)}
     if checkpoint.size == 0:
         return found
     found.first_us = parse_head(_one(folder, 0, checkpoint.size)).time_us
@@ -110,10 +110,10 @@ def median_bin(latencies: list[int]) -> int | None:
     return None
 
 
-def _count(found: Survey, index: int, time_us: int, body: Body) -> None:
+def _count(found: Statistics, index: int, time_us: int, body: Body) -> None:
     kind = Kind(body.kind) if body.kind in Kind._value2member_map_ else None
     found.kinds[kind.name if kind is not None else f"kind {body.kind}"] += 1
-    found.columns[RULES[kind].group if kind is not None else OTHER][found.slot(time_us)] += 1
+    found.activity[RULES[kind].group if kind is not None else OTHER][found.slot(time_us)] += 1
     if kind is not None and RULES[kind].scar and len(found.scars) < MAX_SCARS:
         found.scars.append((index, time_us, kind.name))
     if kind in (Kind.REFUSED, Kind.ACCESS_DENIED):
@@ -121,7 +121,7 @@ def _count(found: Survey, index: int, time_us: int, body: Body) -> None:
         found.refusals[_reason(body.outcome)] += body.count if body.count and not body.delivery_digest else 1
 
 
-def _pair(found: Survey, index: int, time_us: int, body: Body, waiting: dict[int, int]) -> None:
+def _pair(found: Statistics, index: int, time_us: int, body: Body, waiting: dict[int, int]) -> None:
     """Count by peer, and time from QUEUED to RECEIPT_RECORDED."""
     if not body.peer or body.kind not in (Kind.QUEUED, Kind.RECEIPT_RECORDED, *ANSWERS):
         return
@@ -144,7 +144,7 @@ def _pair(found: Survey, index: int, time_us: int, body: Body, waiting: dict[int
         peer.received += body.kind == Kind.RECEIVED
 
 
-def _gap(found: Survey, index: int, before: int, after: int) -> None:
+def _gap(found: Statistics, index: int, before: int, after: int) -> None:
     """Keep the longest ones."""
     found.gap_count += 1
     found.silent_us += after - before

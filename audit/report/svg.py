@@ -15,7 +15,7 @@ WIDTH, LEFT = 900, 60
 _INK, _FAINT = "#4a5564", "#d8dee6"
 
 
-def columns(rows: Mapping[str, Sequence[int]], first: str, last: str, titles: Sequence[str]) -> str:
+def stacked_bars(rows: Mapping[str, Sequence[int]], first: str, last: str, titles: Sequence[str]) -> str:
     """Stacked columns over time, one colour a group.
 
     Args:

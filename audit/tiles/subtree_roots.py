@@ -8,7 +8,7 @@ from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import EMPTY_ROOT, TILE_HEIGHT, TILE_WIDTH, node_hash, root_of
 
 
-class Border:
+class SubtreeRoots:
     """The hash tiles of a log at one size.
 
     Raises (every method):

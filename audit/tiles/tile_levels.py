@@ -16,11 +16,11 @@ class Levels:
 
     Args:
         folder: Where the stored tiles are that these are compared with.
-        border: What of the incomplete tiles of level 1, 2, … is known already: (index, its first hashes).
+        known_rows: What of the incomplete tiles of level 1, 2, … is known already: (index, its first hashes).
     """
 
-    def __init__(self, folder: TileFolder, border: Iterable[tuple[int, list[bytes]]] = ()) -> None:
-        known = list(border)
+    def __init__(self, folder: TileFolder, known_rows: Iterable[tuple[int, list[bytes]]] = ()) -> None:
+        known = list(known_rows)
         self._folder = folder
         self._rows: list[list[bytes]] = [row for _, row in known]  # of the incomplete tile of level 1, 2, …
         self._places: list[int] = [index for index, _ in known]  # its index

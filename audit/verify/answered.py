@@ -31,7 +31,7 @@ def answer_record(delivery_digest: bytes, index: int) -> bytes:
 
 
 class Answers:
-    """The answers that a sweep has met.
+    """The answers that a verification has met.
 
     Args:
         in_memory: Bytes that are kept out of the file system.

@@ -1,4 +1,4 @@
-"""Sweep all entries of a folder, on one core or two, and join what the runs found.
+"""Verify all entries of a folder, on one core or two, and join what the runs found.
 
 Runs are independent; the seams between them (link, time, index) and what reaches across them (references, two answers
 to one delivery, the tree) are checked here. However long the log, memory stays small: a temporary file holds one byte
@@ -18,22 +18,22 @@ from audit.tree.merkle import TILE_WIDTH
 from audit.verify.answered import Answers
 from audit.verify.entry_run import (
     BODIES_STEP,
-    CHUNK_BUNDLES,
     ENTRIES_STEP,
+    RUN_BUNDLES,
     UNKNOWN_KINDS_SHOWN,
-    Chunk,
+    EntryRun,
     Finding,
     reference_fault,
-    verify_chunk,
+    verify_run,
 )
 from audit.verify.fork_pool import in_copies
-from audit.verify.kind_counts import Census
+from audit.verify.kind_counts import KindCounts
 
 _WORTH_A_PROCESS = 1 << 17  # entries; below, starting one costs more than it saves
 
 
 @dataclass(slots=True, kw_only=True)
-class Sweep:
+class LogEntries:
     """What the entries say together."""
 
     levels: Levels
@@ -41,7 +41,7 @@ class Sweep:
     first_previous: bytes = b""
     last_leaf: bytes = b""
     last_time: int = 0
-    kinds: Census = field(default_factory=Census)
+    kinds: KindCounts = field(default_factory=KindCounts)
     answers: Answers = field(default_factory=Answers)
     tail: list[bytes] = field(default_factory=list)  # leaf hashes of the incomplete level-0 tile
     doubles: tuple[int, int] | None = None  # two entries that answer one delivery
@@ -50,67 +50,67 @@ class Sweep:
     findings: list[Finding] = field(default_factory=list)
 
 
-def sweep(root: Path, size: int, processes: int = 1) -> Sweep:
+def verify_entries(root: Path, size: int, processes: int = 1) -> LogEntries:
     """Verify every entry below *size*; stop at the earliest run with a finding.
 
     Raises:
         OSError: The temporary files of a very long log could not be written.
     """
     folder = folder_at(root)
-    swept = Sweep(levels=Levels(folder))
-    for chunk in _chunks(root, size, processes if size >= _WORTH_A_PROCESS else 1):
-        _join(swept, chunk)
-        if swept.findings:
-            return swept
-    if swept.count != size:
-        swept.findings.append(Finding(ENTRIES_STEP, swept.count, "the entries end here"))
+    entries = LogEntries(levels=Levels(folder))
+    for run in _runs(root, size, processes if size >= _WORTH_A_PROCESS else 1):
+        _join(entries, run)
+        if entries.findings:
+            return entries
+    if entries.count != size:
+        entries.findings.append(Finding(ENTRIES_STEP, entries.count, "the entries end here"))
     else:
-        swept.doubles = swept.answers.doubles(folder, size)
-    return swept
+        entries.doubles = entries.answers.doubles(folder, size)
+    return entries
 
 
-def _chunks(root: Path, size: int, processes: int) -> Iterator[Chunk]:
+def _runs(root: Path, size: int, processes: int) -> Iterator[EntryRun]:
     bundles = -(-size // TILE_WIDTH)
-    runs = -(-bundles // CHUNK_BUNDLES)
+    runs = -(-bundles // RUN_BUNDLES)
 
-    def verify(run: int) -> Chunk:
-        first = run * CHUNK_BUNDLES
-        return verify_chunk(root, size, first, min(CHUNK_BUNDLES, bundles - first))
+    def verify(run: int) -> EntryRun:
+        first = run * RUN_BUNDLES
+        return verify_run(root, size, first, min(RUN_BUNDLES, bundles - first))
 
     if processes < 2 or threading.active_count() > 1:  # see audit/verify/fork_pool.py
         return map(verify, range(runs))
     return in_copies(verify, runs, processes)
 
 
-def _join(swept: Sweep, chunk: Chunk) -> None:
-    if swept.count == 0:
-        swept.first_previous = chunk.first_previous
-    elif chunk.count:
+def _join(entries: LogEntries, run: EntryRun) -> None:
+    if entries.count == 0:
+        entries.first_previous = run.first_previous
+    elif run.count:
         fault = None
-        if chunk.first_previous != swept.last_leaf:
+        if run.first_previous != entries.last_leaf:
             fault = "its link is not the hash of the entry before"
-        elif chunk.first_time < swept.last_time:
+        elif run.first_time < entries.last_time:
             fault = "its time is before that of the entry before"
         if fault:
-            swept.findings.append(Finding(ENTRIES_STEP, chunk.first, fault))
-    swept.kinds.add(bytes(chunk.kinds))
-    swept.levels.add(chunk.roots)
-    swept.tail = chunk.tail
-    swept.answers.add(bytes(chunk.answers))
-    swept.stranger_count += chunk.stranger_count
-    swept.strangers = (swept.strangers + chunk.strangers)[:UNKNOWN_KINDS_SHOWN]
-    swept.findings += chunk.findings
-    _check_references(swept, chunk)
-    swept.count += chunk.count
-    swept.last_leaf, swept.last_time = chunk.last_leaf, chunk.last_time
+            entries.findings.append(Finding(ENTRIES_STEP, run.first, fault))
+    entries.kinds.add(bytes(run.kinds))
+    entries.levels.add(run.roots)
+    entries.tail = run.tail
+    entries.answers.add(bytes(run.answers))
+    entries.stranger_count += run.stranger_count
+    entries.strangers = (entries.strangers + run.strangers)[:UNKNOWN_KINDS_SHOWN]
+    entries.findings += run.findings
+    _check_references(entries, run)
+    entries.count += run.count
+    entries.last_leaf, entries.last_time = run.last_leaf, run.last_time
 
 
-def _check_references(swept: Sweep, chunk: Chunk) -> None:
+def _check_references(entries: LogEntries, run: EntryRun) -> None:
     """Check what entries of this run refer to before it: first the pairs of kinds, which are few."""
-    indices, targets = chunk.references[::2], chunk.references[1::2]
-    pairs = list(zip([chunk.kinds[index - chunk.first] for index in indices], swept.kinds.each(targets), strict=True))
+    indices, targets = run.references[::2], run.references[1::2]
+    pairs = list(zip([run.kinds[index - run.first] for index in indices], entries.kinds.each(targets), strict=True))
     faulty = {pair for pair in set(pairs) if reference_fault(pair[0], 0, pair[1])}
     if faulty:
         place = next(place for place, pair in enumerate(pairs) if pair in faulty)
         fault = reference_fault(pairs[place][0], targets[place], pairs[place][1])
-        swept.findings.append(Finding(BODIES_STEP, indices[place], str(fault)))
+        entries.findings.append(Finding(BODIES_STEP, indices[place], str(fault)))

@@ -23,14 +23,14 @@ from audit.tiles.tile_names import tile_name
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH, root_of
 from audit.verify.answered import answer_record
-from audit.verify.entry_run_fast import Columns, References, verify_columns
+from audit.verify.entry_run_fast import BulkRun, References, verify_bulk
 from keys.errors import RefusedError
 from keys.fast import FAST
 
 ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6
-CHUNK_BUNDLES = 64  # 16,384 entries: some hundredths of a second's work, so that two processes end together
+RUN_BUNDLES = 64  # 16,384 entries: some hundredths of a second's work, so that two processes end together
 AT_ONCE = 8  # bundles looked at together: half a megabyte, for a core's cache holds little more
-_WORTH_COLUMNS = 64  # entries; fewer are walked over at once
+_WORTH_BULK = 64  # entries; fewer are walked over at once
 UNKNOWN_KINDS_SHOWN = 10
 _FRAME = Struct(">HIQQ32s")  # a bundle's length prefix and an entry's head
 _MAGIC = int.from_bytes(MAGIC, "big")
@@ -46,7 +46,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Chunk:
+class EntryRun:
     """What a run of bundles contains; every index counts from the log's beginning."""
 
     first: int
@@ -65,54 +65,54 @@ class Chunk:
     findings: list[Finding] = field(default_factory=list)
 
 
-def verify_chunk(root: Path, size: int, first_bundle: int, bundles: int, at_once: int = AT_ONCE) -> Chunk:
+def verify_run(root: Path, size: int, first_bundle: int, bundles: int, at_once: int = AT_ONCE) -> EntryRun:
     """Verify bundles of a log folder whose checkpoint has *size*; stop after the first bundle with a finding.
 
     *at_once* bundles are looked at together first; with 0 each entry is walked over, which says the same, slower.
     """
     folder = folder_at(root)
-    chunk = Chunk(first=first_bundle * TILE_WIDTH)
+    run = EntryRun(first=first_bundle * TILE_WIDTH)
     widths = [(i, min(TILE_WIDTH, size - i * TILE_WIDTH)) for i in range(first_bundle, first_bundle + bundles)]
     for at in range(0, bundles, at_once or bundles):
         part = widths[at : at + (at_once or bundles)]
-        if FAST and at_once and sum(width for _, width in part) >= _WORTH_COLUMNS:
-            columns = verify_columns(folder, part, chunk.last_leaf or None)
-            if columns is not None and _take(chunk, columns):
+        if FAST and at_once and sum(width for _, width in part) >= _WORTH_BULK:
+            bulk = verify_bulk(folder, part, run.last_leaf or None)
+            if bulk is not None and _take(run, bulk):
                 continue
         for index, width in part:
-            leaves = _verify_bundle(chunk, folder, index, width)
+            leaves = _verify_bundle(run, folder, index, width)
             if len(leaves) == width:
-                _compare_tile(chunk, folder, index, leaves, width)
-            if chunk.findings:
-                return chunk
-    return chunk
+                _compare_tile(run, folder, index, leaves, width)
+            if run.findings:
+                return run
+    return run
 
 
-def _take(chunk: Chunk, columns: Columns) -> bool:
+def _take(run: EntryRun, bulk: BulkRun) -> bool:
     """Add what was verified at once, if it follows what is there and its references are good."""
-    held = len(chunk.kinds)
-    chunk.kinds += columns.kinds
-    if columns.first_time < chunk.last_time or not all(_refer(chunk, group) for group in columns.references):
-        del chunk.kinds[held:]
+    held = len(run.kinds)
+    run.kinds += bulk.kinds
+    if bulk.first_time < run.last_time or not all(_refer(run, group) for group in bulk.references):
+        del run.kinds[held:]
         return False
     if not held:
-        chunk.first_previous, chunk.first_time = columns.first_previous, columns.first_time
-    far = [pair for group in columns.references for pair in _before(chunk.first, group)]
+        run.first_previous, run.first_time = bulk.first_previous, bulk.first_time
+    far = [pair for group in bulk.references for pair in _before(run.first, group)]
     for pair in sorted(far):
-        chunk.references.extend(pair)
-    chunk.answers += b"".join(columns.answers)
-    chunk.roots += columns.roots
-    chunk.tail = columns.tail
-    chunk.count, chunk.last_leaf, chunk.last_time = len(chunk.kinds), columns.leaves[-1], columns.last_time
+        run.references.extend(pair)
+    run.answers += b"".join(bulk.answers)
+    run.roots += bulk.roots
+    run.tail = bulk.tail
+    run.count, run.last_leaf, run.last_time = len(run.kinds), bulk.leaves[-1], bulk.last_time
     return True
 
 
-def _refer(chunk: Chunk, group: References) -> bool:
+def _refer(run: EntryRun, group: References) -> bool:
     """Return whether entries of one kind refer to the right kinds, as far as these lie in this run."""
     kind, indices, targets = group
     if any(map(ge, targets, indices)):
         return False
-    first, kinds = chunk.first, chunk.kinds
+    first, kinds = run.first, run.kinds
     return {kinds[target - first] for target in set(targets) if target >= first} <= _TARGETS[kind]
 
 
@@ -124,21 +124,21 @@ def _before(first: int, group: References) -> list[tuple[int, int]]:
     return [(index, target) for index, target in zip(indices, targets, strict=True) if target < first]
 
 
-def _verify_bundle(chunk: Chunk, folder: TileFolder, index: int, width: int) -> list[bytes]:
+def _verify_bundle(run: EntryRun, folder: TileFolder, index: int, width: int) -> list[bytes]:
     leaves: list[bytes] = []
     try:
         name, data, held = folder.bundle(index, width)
     except RefusedError as error:
-        chunk.findings.append(Finding(ENTRIES_STEP, index * TILE_WIDTH, str(error)))
+        run.findings.append(Finding(ENTRIES_STEP, index * TILE_WIDTH, str(error)))
         return leaves
     try:
-        end = _walk(chunk, data, leaves, width)
+        end = _walk(run, data, leaves, width)
         if held == width and end != len(data):
             raise _WrongError(f"{len(data) - end} bytes after the last entry")
     except _WrongError as wrong:
         at = index * TILE_WIDTH + len(leaves)
-        chunk.findings.append(Finding(ENTRIES_STEP, min(at, index * TILE_WIDTH + width - 1), f"{name}: {wrong}"))
-        _compare_tile(chunk, folder, index, leaves, width)
+        run.findings.append(Finding(ENTRIES_STEP, min(at, index * TILE_WIDTH + width - 1), f"{name}: {wrong}"))
+        _compare_tile(run, folder, index, leaves, width)
     return leaves
 
 
@@ -146,14 +146,14 @@ class _WrongError(Exception):
     """What is wrong with the entry being read."""
 
 
-def _walk(chunk: Chunk, data: bytes, leaves: list[bytes], width: int) -> int:
+def _walk(run: EntryRun, data: bytes, leaves: list[bytes], width: int) -> int:
     """Read *width* entries; *leaves* grows with each one that is whole and in its place.
 
     This loop is the cost of a verification: what every entry needs stands here, what some need is called.
     """
-    position, total, link, time_us = 0, len(data), chunk.last_leaf, chunk.last_time
-    number = chunk.first + chunk.count
-    unpack, matchers, handlers, kinds, append = _FRAME.unpack_from, _MATCH, _HANDLE, chunk.kinds, leaves.append
+    position, total, link, time_us = 0, len(data), run.last_leaf, run.last_time
+    number = run.first + run.count
+    unpack, matchers, handlers, kinds, append = _FRAME.unpack_from, _MATCH, _HANDLE, run.kinds, leaves.append
     try:
         for expected in range(number, number + width):
             if position + 56 > total:
@@ -165,21 +165,21 @@ def _walk(chunk: Chunk, data: bytes, leaves: list[bytes], width: int) -> int:
             if magic != _MAGIC or index != expected or now < time_us:
                 raise _WrongError(_head_fault(magic, index, expected))
             if previous != link:
-                if expected != chunk.first:
+                if expected != run.first:
                     raise _WrongError("its link is not the hash of the entry before")
-                chunk.first_previous, chunk.first_time = previous, now
+                run.first_previous, run.first_time = previous, now
             kind = data[position + 55]
             match = matchers[kind](data, position + 54, stop)
             if match is None:
-                kind = _stranger(chunk, data[position + 54 : stop], expected)
+                kind = _stranger(run, data[position + 54 : stop], expected)
             elif (handle := handlers[kind]) is not None:
-                handle(chunk, kind, expected, match)
+                handle(run, kind, expected, match)
             kinds.append(kind)
             link, time_us = sha256(b"\0" + data[position + 2 : stop]).digest(), now
             append(link)
             position = stop
     finally:
-        chunk.count, chunk.last_leaf, chunk.last_time = len(kinds), link, time_us
+        run.count, run.last_leaf, run.last_time = len(kinds), link, time_us
     return position
 
 
@@ -191,60 +191,60 @@ def _head_fault(magic: int, index: int, expected: int) -> str:
     return "its time is before that of the entry before"
 
 
-def _compare_tile(chunk: Chunk, folder: TileFolder, index: int, leaves: list[bytes], expected: int) -> None:
+def _compare_tile(run: EntryRun, folder: TileFolder, index: int, leaves: list[bytes], expected: int) -> None:
     """Compare leaf hashes, of as many entries as were whole, with level 0 and keep what the tree needs of them."""
     width = len(leaves)
     try:
         stored = folder.tile(0, index, expected)
     except RefusedError as error:
-        chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH, str(error)))
+        run.findings.append(Finding(TILES_STEP, index * TILE_WIDTH, str(error)))
         return
     if stored[: 32 * width] != b"".join(leaves):
         wrong = next(i for i, leaf in enumerate(leaves) if stored[32 * i : 32 * i + 32] != leaf)
         message = f"{tile_name(0, index, expected)}: the entry's hash is not the one in the tile"
-        chunk.findings.append(Finding(TILES_STEP, index * TILE_WIDTH + wrong, message))
+        run.findings.append(Finding(TILES_STEP, index * TILE_WIDTH + wrong, message))
     if width == TILE_WIDTH:
-        chunk.roots.append(root_of(leaves))
+        run.roots.append(root_of(leaves))
     else:
-        chunk.tail = leaves
+        run.tail = leaves
 
 
-def _stranger(chunk: Chunk, body: bytes, index: int) -> int:
+def _stranger(run: EntryRun, body: bytes, index: int) -> int:
     """Judge a body that matched no rule: refuted, or not understood and counted as kind 0."""
     try:
         reason = explain(body)
     except RefusedError as error:
         reason = str(error)
     if reason is not None:
-        chunk.findings.append(Finding(BODIES_STEP, index, reason))
+        run.findings.append(Finding(BODIES_STEP, index, reason))
     else:
-        chunk.stranger_count += 1
-        if len(chunk.strangers) < UNKNOWN_KINDS_SHOWN:
-            chunk.strangers.append(index)
+        run.stranger_count += 1
+        if len(run.strangers) < UNKNOWN_KINDS_SHOWN:
+            run.strangers.append(index)
     return 0
 
 
-def _reference(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> None:
+def _reference(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> None:
     """Check what an entry refers to, where that lies in this run; hand it back where it lies before."""
     refers = match["refers"]
     if refers is None or match["epoch"] is not None:  # another epoch's entries are in another log
         return
     target = read_number(refers)
     if target >= index:
-        chunk.findings.append(Finding(BODIES_STEP, index, f"it refers to entry {target}, which is not before it"))
-    elif target < chunk.first:
-        chunk.references.extend((index, target))
-    elif fault := reference_fault(kind, target, chunk.kinds[target - chunk.first]):
-        chunk.findings.append(Finding(BODIES_STEP, index, fault))
+        run.findings.append(Finding(BODIES_STEP, index, f"it refers to entry {target}, which is not before it"))
+    elif target < run.first:
+        run.references.extend((index, target))
+    elif fault := reference_fault(kind, target, run.kinds[target - run.first]):
+        run.findings.append(Finding(BODIES_STEP, index, fault))
 
 
-def _answer(chunk: Chunk, kind: int, index: int, match: re.Match[bytes]) -> None:
+def _answer(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> None:
     """Keep a part of the digest of an answered delivery."""
     delivery = match["delivery"]
     if delivery is not None:
-        chunk.answers += answer_record(delivery, index)
+        run.answers += answer_record(delivery, index)
     if kind == Kind.DUPLICATE:
-        _reference(chunk, kind, index, match)
+        _reference(run, kind, index, match)
 
 
 def reference_fault(kind: int, target: int, found: int) -> str | None:

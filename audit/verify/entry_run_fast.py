@@ -1,6 +1,6 @@
 """The fast way to verify many entries at once: the same checks as one by one, made on columns of their bytes.
 
-The law is ``entry_run``. This may only say yes, and never where the law says no: ``verify_columns`` returns what is in
+The law is ``entry_run``. This may only say yes, and never where the law says no: ``verify_bulk`` returns what is in
 a few bundles if everything in them is in order, and nothing where anything is not; the walk entry by entry then finds
 out what, so that there is one place that words a refutation. ``body_layout`` is a part of it.
 """
@@ -41,7 +41,7 @@ _layouts: dict[tuple[int, int], Layout] = {}  # by (length, kind): what was lear
 
 
 @dataclass(slots=True, kw_only=True)
-class Columns:
+class BulkRun:
     """What is in bundles where everything is in order."""
 
     first: int  # index of the first entry
@@ -60,7 +60,7 @@ class _UnlikeError(Exception):
     """Something here needs to be looked at entry by entry."""
 
 
-def verify_columns(folder: TileFolder, bundles: Sequence[tuple[int, int]], link: bytes | None) -> Columns | None:
+def verify_bulk(folder: TileFolder, bundles: Sequence[tuple[int, int]], link: bytes | None) -> BulkRun | None:
     """Verify bundles in a row as far as they tell it by themselves; None where anything is unusual or wrong.
 
     Args:
@@ -68,21 +68,21 @@ def verify_columns(folder: TileFolder, bundles: Sequence[tuple[int, int]], link:
         bundles: (index, width) of each.
         link: Leaf hash of the entry before; None where only what follows is compared.
     """
-    columns = Columns(first=bundles[0][0] * TILE_WIDTH)
+    bulk = BulkRun(first=bundles[0][0] * TILE_WIDTH)
     try:
-        entries = _read(columns, folder, bundles)
-        _check_heads(columns, entries, link)
+        entries = _read(bulk, folder, bundles)
+        _check_heads(bulk, entries, link)
         groups: defaultdict[int, list[bytes]] = defaultdict(list)
         for entry in entries:
             groups[len(entry)].append(entry)
         for length, chosen in groups.items():
-            _check_bodies(columns, length, chosen)
+            _check_bodies(bulk, length, chosen)
     except (_UnlikeError, RefusedError, KeyError):
         return None
-    return columns
+    return bulk
 
 
-def _read(columns: Columns, folder: TileFolder, bundles: Sequence[tuple[int, int]]) -> list[bytes]:
+def _read(bulk: BulkRun, folder: TileFolder, bundles: Sequence[tuple[int, int]]) -> list[bytes]:
     """Frame and hash the entries, compare the hashes with the tiles, and make the tiles' roots."""
     entries: list[bytes] = []
     copy = _LEAF.copy  # a copy of a hash that has taken the prefix costs less than a new one
@@ -97,9 +97,9 @@ def _read(columns: Columns, folder: TileFolder, bundles: Sequence[tuple[int, int
         if folder.tile(0, index, width) != b"".join(leaves):
             raise _UnlikeError
         entries += framed
-        columns.leaves += leaves
+        bulk.leaves += leaves
     whole = len(entries) - len(entries) % TILE_WIDTH
-    columns.roots, columns.tail = tile_roots(columns.leaves[:whole]), columns.leaves[whole:]
+    bulk.roots, bulk.tail = tile_roots(bulk.leaves[:whole]), bulk.leaves[whole:]
     return entries
 
 
@@ -117,19 +117,19 @@ def _frame(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
-def _check_heads(columns: Columns, entries: list[bytes], link: bytes | None) -> None:
+def _check_heads(bulk: BulkRun, entries: list[bytes], link: bytes | None) -> None:
     """Compare magic, indices, times and links; note the kinds, if each is where it belongs."""
     count = len(entries)
     heads = b"".join(map(_BEGINNING, entries))
-    expected = _beginnings(columns.first, count)
+    expected = _beginnings(bulk.first, count)
     if any(heads[place::_SHORTEST] != column for place, column in enumerate(expected)):
         raise _UnlikeError
     numbers = _heads_of(count).unpack(heads)
     times, links = numbers[::2], numbers[1::2]
-    columns.first_previous, columns.first_time, columns.last_time = links[0], times[0], times[-1]
-    if times != tuple(sorted(times)) or links != (link or links[0], *columns.leaves[:-1]):
+    bulk.first_previous, bulk.first_time, bulk.last_time = links[0], times[0], times[-1]
+    if times != tuple(sorted(times)) or links != (link or links[0], *bulk.leaves[:-1]):
         raise _UnlikeError
-    columns.kinds = heads[_SHORTEST - 1 :: _SHORTEST]
+    bulk.kinds = heads[_SHORTEST - 1 :: _SHORTEST]
 
 
 def _beginnings(first: int, count: int) -> Iterator[bytes]:
@@ -145,26 +145,26 @@ def _heads_of(count: int) -> Struct:
     return Struct(">" + "12xQ32s2x" * count)
 
 
-def _check_bodies(columns: Columns, length: int, entries: list[bytes]) -> None:
+def _check_bodies(bulk: BulkRun, length: int, entries: list[bytes]) -> None:
     """Check bodies of one length, kind by kind; by a layout where many have one."""
     joined = b"".join(entries)
     kinds = joined[HEAD_LENGTH + 1 :: length]
     kind = kinds[0]
     if kinds.count(kind) != len(kinds):
         for kind in set(kinds):
-            _check_bodies(columns, length, [entry for entry in entries if entry[HEAD_LENGTH + 1] == kind])
+            _check_bodies(bulk, length, [entry for entry in entries if entry[HEAD_LENGTH + 1] == kind])
         return
     if kind not in PATTERNS:
         raise _UnlikeError
     layout = _layout_of(kind, entries, joined) if len(entries) >= FEW else None
     if layout is None:
         for entry in entries:
-            _match(columns, kind, entry)
+            _match(bulk, kind, entry)
         return
     if kind in ANSWERED and layout.delivery:
-        columns.answers.append(layout.answers(joined))
+        bulk.answers.append(layout.answers(joined))
     if kind in REFERRING and layout.refers:
-        columns.references.append((kind, layout.indices(joined), layout.targets(joined)))
+        bulk.references.append((kind, layout.indices(joined), layout.targets(joined)))
 
 
 def _layout_of(kind: int, entries: list[bytes], joined: bytes) -> Layout | None:
@@ -181,12 +181,12 @@ def _layout_of(kind: int, entries: list[bytes], joined: bytes) -> Layout | None:
     return learned if learned.admits(joined) else None
 
 
-def _match(columns: Columns, kind: int, entry: bytes) -> None:
+def _match(bulk: BulkRun, kind: int, entry: bytes) -> None:
     match = PATTERNS[kind].fullmatch(entry, HEAD_LENGTH)
     if match is None:
         raise _UnlikeError
     index = int.from_bytes(entry[4:12], "big")
     if kind in ANSWERED and (delivery := match["delivery"]) is not None:
-        columns.answers.append(answer_record(delivery, index))
+        bulk.answers.append(answer_record(delivery, index))
     if kind in REFERRING and match["refers"] is not None and match["epoch"] is None:
-        columns.references.append((kind, [index], [read_number(match["refers"])]))
+        bulk.references.append((kind, [index], [read_number(match["refers"])]))

@@ -7,7 +7,7 @@ past: else the operator who closed it covers that another history was cosigned.
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import HEAD_LENGTH
 from audit.entry.kinds import Kind
-from audit.tiles.subtree_roots import Border
+from audit.tiles.subtree_roots import SubtreeRoots
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH
 from keys.errors import RefusedError
@@ -32,7 +32,7 @@ def closing_fault(folder: TileFolder, size: int) -> str:
         return ""
     if not 0 < body.count < size:
         return f"EPOCH_CLOSED names size {body.count:,} of {size - 1:,} entries before it"
-    if Border(folder, size).root(body.count) != body.digest:
+    if SubtreeRoots(folder, size).root(body.count) != body.digest:
         return f"EPOCH_CLOSED names another root than the log's at size {body.count:,}"
     return ""
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from audit.entry.entry import leaf_hash
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.tlogproof import FIRST_LINE, MAX_PROOF_BYTES, TlogProof, parse_proof
-from audit.tiles.subtree_roots import Border
+from audit.tiles.subtree_roots import SubtreeRoots
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH
 from audit.tree.proof import InclusionError, verify_inclusion
@@ -54,19 +54,19 @@ class Agreement:
         return "; ".join(parts)
 
 
-def check_outside(
+def check_external(
     folder: TileFolder, checkpoint: Checkpoint, key: VerifierKey, external: Sequence[ExternalCheckpoint]
 ) -> Agreement:
-    """Compare each of *outside* with the verified log in *folder*.
+    """Compare each of *external* with the verified log in *folder*.
 
     Args:
         folder: Its entries and tiles are those that *checkpoint* commits to: steps 2 to 5 have passed.
         checkpoint: The log's own.
         key: The log's.
-        outside: At least one.
+        external: At least one.
     """
     agreement = Agreement()
-    own = _OwnLog(folder, checkpoint, key, Border(folder, checkpoint.size))
+    own = _OwnLog(folder, checkpoint, key, SubtreeRoots(folder, checkpoint.size))
     for item in external:
         try:
             note, proof = _read(item)
@@ -108,7 +108,7 @@ class _OwnLog(NamedTuple):
     folder: TileFolder
     checkpoint: Checkpoint
     key: VerifierKey
-    tree: Border
+    tree: SubtreeRoots
 
 
 def _compare(agreement: Agreement, kept: _Kept, own: _OwnLog) -> None:
@@ -135,7 +135,7 @@ def _compare(agreement: Agreement, kept: _Kept, own: _OwnLog) -> None:
     agreement.anchored = max(other.size, agreement.anchored or 0)
 
 
-def _disagreement(other: Checkpoint, own: Checkpoint, tree: Border) -> Finding | None:
+def _disagreement(other: Checkpoint, own: Checkpoint, tree: SubtreeRoots) -> Finding | None:
     if other.size > own.size:
         message = f"it commits to {other.size:,} entries; the log ends before entry {own.size}"
         return Finding(EXTERNAL_STEP, own.size, message)

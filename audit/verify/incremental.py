@@ -1,6 +1,6 @@
 """Verify what is new in a log since a checkpoint that the auditor trusts, or those entries that a bundle holds.
 
-Entries before the old checkpoint were verified then; its root proves which ones they were. From its border in the
+Entries before the old checkpoint were verified then; its root proves which ones they were. From its subtrees in the
 tree and the new entries the new root is computed, so the work is that of the new entries and a few dozen hashes.
 Where entries are missing, their hash tiles stand for them: place and history are then proven, not what they say. What
 was not looked at is told; nothing is called verified that was not.
@@ -15,25 +15,25 @@ from audit.entry.kinds import Kind
 from audit.note.checkpoint import Checkpoint, VerifierKey, verify_note
 from audit.note.epochs import EpochEnd, link_fault, scar, tell_link
 from audit.tiles.bundle_folder import BundleFolder, folder_at
-from audit.tiles.subtree_roots import Border
+from audit.tiles.subtree_roots import SubtreeRoots
 from audit.tiles.tile_levels import Levels
 from audit.tiles.tiles import MissingError, TileFolder
 from audit.tree.merkle import TILE_WIDTH, root_of
 from audit.verify.answered import Answers
 from audit.verify.entry_run import (
     BODIES_STEP,
-    CHUNK_BUNDLES,
     ENTRIES_STEP,
+    RUN_BUNDLES,
     TILES_STEP,
     UNKNOWN_KINDS_SHOWN,
-    Chunk,
+    EntryRun,
     Finding,
     reference_fault,
-    verify_chunk,
+    verify_run,
 )
 from audit.verify.epoch_end import closing_fault, tell_closed
 from audit.verify.external_checkpoints import ExternalCheckpoint, read_note
-from audit.verify.kind_counts import Census
+from audit.verify.kind_counts import KindCounts
 from audit.verify.trust_steps import (
     LogKey,
     TrustQuestion,
@@ -57,7 +57,7 @@ class _Scope:
 
     folder: TileFolder
     root: Path
-    border: Border
+    subtrees: SubtreeRoots
     size: int
     known: int
     first: int
@@ -79,7 +79,7 @@ class _Found:
     """What the entries say together."""
 
     levels: Levels
-    kinds: Census = field(default_factory=Census)
+    kinds: KindCounts = field(default_factory=KindCounts)
     answers: Answers = field(default_factory=Answers)
     tail: list[bytes] = field(default_factory=list)
     strangers: list[int] = field(default_factory=list)
@@ -87,7 +87,7 @@ class _Found:
     unknown_targets: int = 0  # references to entries that are not here
 
 
-def verify_since(
+def verify_incremental(
     root: Path,
     *,
     old: ExternalCheckpoint | None = None,
@@ -103,7 +103,7 @@ def verify_since(
         old: A checkpoint of this log, up to which everything was verified before; it counts as one from outside.
             None begins with the first entry.
         key: The log's key, from outside, as ``LogKey`` says.
-        outside: Further checkpoints and receipts that somebody else kept.
+        external: Further checkpoints and receipts that somebody else kept.
         witnesses: Whose cosignatures count, from outside; without them step 9 is not made.
         before: Where the epoch before ended, from outside; looked at where entry 0 is.
 
@@ -172,10 +172,10 @@ def _known(old: ExternalCheckpoint | None, checkpoint: Checkpoint, key: Verifier
 
 def _scope(folder: TileFolder, root: Path, checkpoint: Checkpoint, known: Checkpoint | None) -> _Scope:
     size = checkpoint.size
-    border = Border(folder, size)
+    subtrees = SubtreeRoots(folder, size)
     if known is not None:
         try:
-            found = border.root(known.size)
+            found = subtrees.root(known.size)
         except RefusedError as error:
             raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
         if found != known.root:
@@ -185,14 +185,14 @@ def _scope(folder: TileFolder, root: Path, checkpoint: Checkpoint, known: Checkp
     begin = (known.size if known is not None else 0) // TILE_WIDTH * TILE_WIDTH
     first = min(max(first, begin), end)
     return _Scope(
-        folder=folder, root=root, border=border, size=size, known=known.size if known else 0, first=first, end=end
+        folder=folder, root=root, subtrees=subtrees, size=size, known=known.size if known else 0, first=first, end=end
     )
 
 
 def _look(scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> _Found:
     """Read the new entries, and the hash tiles of those that are not here."""
     try:
-        found = _Found(Levels(scope.folder, _border_rows(scope)))
+        found = _Found(Levels(scope.folder, _old_rows(scope)))
         _add_tiles(scope, found, scope.tile, scope.first // TILE_WIDTH)
         _add_entries(scope, found, checkpoint, before)
         last = -(-scope.end // TILE_WIDTH)
@@ -202,12 +202,12 @@ def _look(scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> _Fo
     return found
 
 
-def _border_rows(scope: _Scope) -> Iterator[tuple[int, list[bytes]]]:
+def _old_rows(scope: _Scope) -> Iterator[tuple[int, list[bytes]]]:
     """Yield of each level's tile that was incomplete then the hashes that the old root proves."""
     level, count = 1, scope.tile
     while count:
         index, width = divmod(count, TILE_WIDTH)
-        data = scope.border.tile(level, index) if width else b""
+        data = scope.subtrees.tile(level, index) if width else b""
         yield index, [data[32 * i : 32 * i + 32] for i in range(width)]
         level, count = level + 1, count // TILE_WIDTH
 
@@ -215,7 +215,7 @@ def _border_rows(scope: _Scope) -> Iterator[tuple[int, list[bytes]]]:
 def _add_tiles(scope: _Scope, found: _Found, first: int, end: int) -> None:
     """Take the hashes of entries that are not here from their tiles."""
     for index in range(first, end):
-        data = scope.border.tile(0, index)
+        data = scope.subtrees.tile(0, index)
         leaves = [data[at : at + 32] for at in range(0, len(data), 32)]
         if len(leaves) == TILE_WIDTH:
             found.levels.add([root_of(leaves)])
@@ -225,25 +225,25 @@ def _add_tiles(scope: _Scope, found: _Found, first: int, end: int) -> None:
 
 def _add_entries(scope: _Scope, found: _Found, checkpoint: Checkpoint, before: EpochEnd | None) -> None:
     link, time_us = _before(scope)
-    for first in range(scope.first // TILE_WIDTH, -(-scope.end // TILE_WIDTH), CHUNK_BUNDLES):
-        count = min(CHUNK_BUNDLES, -(-scope.end // TILE_WIDTH) - first)
-        chunk = verify_chunk(scope.root, scope.size, first, count)
-        if first == 0 and (problem := link_fault(chunk.first_previous, checkpoint.origin, before)):
+    for first in range(scope.first // TILE_WIDTH, -(-scope.end // TILE_WIDTH), RUN_BUNDLES):
+        count = min(RUN_BUNDLES, -(-scope.end // TILE_WIDTH) - first)
+        run = verify_run(scope.root, scope.size, first, count)
+        if first == 0 and (problem := link_fault(run.first_previous, checkpoint.origin, before)):
             raise LogRefutedError(Finding(ENTRIES_STEP, 0, problem))
-        if chunk.count and link not in (None, chunk.first_previous):
-            raise LogRefutedError(Finding(ENTRIES_STEP, chunk.first, "its link is not the hash of the entry before"))
-        if chunk.count and chunk.first_time < time_us:
-            raise LogRefutedError(Finding(ENTRIES_STEP, chunk.first, "its time is before that of the entry before"))
-        if chunk.findings:
-            raise LogRefutedError(*chunk.findings)
-        link, time_us = chunk.last_leaf, chunk.last_time
-        found.kinds.add(bytes(chunk.kinds))
-        found.levels.add(chunk.roots)
-        found.tail = chunk.tail
-        found.answers.add(bytes(chunk.answers))
-        found.stranger_count += chunk.stranger_count
-        found.strangers = (found.strangers + chunk.strangers)[:UNKNOWN_KINDS_SHOWN]
-        _check_references(scope, found, chunk)
+        if run.count and link not in (None, run.first_previous):
+            raise LogRefutedError(Finding(ENTRIES_STEP, run.first, "its link is not the hash of the entry before"))
+        if run.count and run.first_time < time_us:
+            raise LogRefutedError(Finding(ENTRIES_STEP, run.first, "its time is before that of the entry before"))
+        if run.findings:
+            raise LogRefutedError(*run.findings)
+        link, time_us = run.last_leaf, run.last_time
+        found.kinds.add(bytes(run.kinds))
+        found.levels.add(run.roots)
+        found.tail = run.tail
+        found.answers.add(bytes(run.answers))
+        found.stranger_count += run.stranger_count
+        found.strangers = (found.strangers + run.strangers)[:UNKNOWN_KINDS_SHOWN]
+        _check_references(scope, found, run)
 
 
 def _before(scope: _Scope) -> tuple[bytes | None, int]:
@@ -255,20 +255,20 @@ def _before(scope: _Scope) -> tuple[bytes | None, int]:
     try:
         entry = scope.folder.entries(tile, TILE_WIDTH)[-1]
     except MissingError:
-        return scope.border.tile(0, tile)[-32:], 0
+        return scope.subtrees.tile(0, tile)[-32:], 0
     leaf = leaf_hash(entry)
-    if leaf != scope.border.tile(0, tile)[-32:]:
+    if leaf != scope.subtrees.tile(0, tile)[-32:]:
         raise LogRefutedError(Finding(TILES_STEP, scope.first - 1, "the entry's hash is not the one in the tile"))
     return leaf, int.from_bytes(entry[12:20], "big")
 
 
-def _check_references(scope: _Scope, found: _Found, chunk: Chunk) -> None:
-    pairs = iter(chunk.references)
+def _check_references(scope: _Scope, found: _Found, run: EntryRun) -> None:
+    pairs = iter(run.references)
     for index, target in zip(pairs, pairs, strict=True):
         kind = found.kinds.at(target - scope.first) if target >= scope.first else _old_kind(scope, target)
         if kind is None:
             found.unknown_targets += 1
-        elif fault := reference_fault(chunk.kinds[index - chunk.first], target, kind):
+        elif fault := reference_fault(run.kinds[index - run.first], target, kind):
             raise LogRefutedError(Finding(BODIES_STEP, index, fault))
 
 
@@ -280,7 +280,7 @@ def _old_kind(scope: _Scope, index: int) -> int | None:
     except MissingError:
         return None
     _authentic(scope, 0, tile)
-    if leaf_hash(entry) != scope.border.tile(0, tile)[32 * place : 32 * place + 32]:
+    if leaf_hash(entry) != scope.subtrees.tile(0, tile)[32 * place : 32 * place + 32]:
         raise LogRefutedError(Finding(TILES_STEP, index, "the entry's hash is not the one in the tile"))
     kind = entry[HEAD_LENGTH + 1]
     return kind if kind in _KINDS else 0
@@ -291,8 +291,8 @@ def _authentic(scope: _Scope, level: int, index: int) -> None:
     if level == 0 and index >= scope.tile:
         return  # the new root proves it
     while index < scope.tile >> 8 * level:
-        data = scope.border.tile(level, index)
-        above = scope.border.tile(level + 1, index // TILE_WIDTH)
+        data = scope.subtrees.tile(level, index)
+        above = scope.subtrees.tile(level + 1, index // TILE_WIDTH)
         at = 32 * (index % TILE_WIDTH)
         if root_of([data[i : i + 32] for i in range(0, len(data), 32)]) != above[at : at + 32]:
             raise LogRefutedError(
@@ -320,7 +320,7 @@ def _tell_tree(steps: Steps, scope: _Scope, checkpoint: Checkpoint, found: _Foun
         raise LogRefutedError(Finding(ROOT_STEP, None, "the entries' root is not the one that the checkpoint signs"))
     since = f"from entry {scope.tile * TILE_WIDTH:,} on " if scope.known else ""
     steps.put(TILES_STEP, OK, f"hash tiles {since}agree, level by level")
-    how = "recomputed from the old checkpoint's border and what is new" if scope.known else "recomputed"
+    how = "recomputed from the old checkpoint's subtrees and what is new" if scope.known else "recomputed"
     steps.put(ROOT_STEP, OK, f"{how}, and the one that was signed")
 
 

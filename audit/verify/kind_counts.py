@@ -14,8 +14,8 @@ ANSWERED = (Kind.CHECKPOINT_SEEN, Kind.RECEIPT_RECORDED, Kind.RECEIVED, Kind.DUP
 IN_MEMORY = 1 << 24  # entries whose kinds are kept out of the file system
 
 
-class Census:
-    """The kinds that a sweep has met, in the order of the log; 0 where an entry was not understood.
+class KindCounts:
+    """The kinds that a verification has met, in the order of the log; 0 where an entry was not understood.
 
     Args:
         in_memory: Entries whose kinds are kept out of the file system.

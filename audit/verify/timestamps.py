@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from audit.note.checkpoint import VerifierKey, parse_note, verify_note
 from audit.note.policy import WitnessPolicy
 from audit.tiles.bundle_folder import BundleFolder
-from audit.tiles.subtree_roots import Border
+from audit.tiles.subtree_roots import SubtreeRoots
 from audit.tiles.tiles import TileFolder
 from audit.verify.rfc3161 import MAX_TOKEN_BYTES, STAMPS_FOLDER, Stamped, verify_token
 from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, Report, Step
@@ -83,10 +83,10 @@ def check_stamps(
     if not tokens:
         return Step(step=STAMPS_STEP, name=STAMPS_NAME, result=NOT_CHECKED, detail="there are no tokens")
     own = parse_note(folder.note()).checkpoint
-    border, found = Border(folder, own.size), []
+    subtrees, found = SubtreeRoots(folder, own.size), []
     try:
         for each in tokens:
-            found.append(_existed(each, key, trusted, policy, border, own.size))
+            found.append(_existed(each, key, trusted, policy, subtrees, own.size))
     except (_FalseError, RefusedError, LookupError) as error:
         return Step(step=STAMPS_STEP, name=STAMPS_NAME, result=REFUTED, detail=str(error))
     last = found[-1]
@@ -107,7 +107,7 @@ def _existed(
     key: VerifierKey,
     trusted: "Sequence[Certificate]",
     policy: WitnessPolicy | None,
-    border: Border,
+    subtrees: SubtreeRoots,
     size: int,
 ) -> Existed:
     try:
@@ -120,7 +120,7 @@ def _existed(
         raise _FalseError(
             f"{each.name}: {checkpoint.size:,} entries existed before {_utc(stamped.time_us)}; the log ends at {size:,}"
         )
-    if border.root(checkpoint.size) != checkpoint.root:
+    if subtrees.root(checkpoint.size) != checkpoint.root:
         raise _FalseError(
             f"{each.name}: at size {checkpoint.size:,} the log was another before {_utc(stamped.time_us)}"
         )

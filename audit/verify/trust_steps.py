@@ -12,7 +12,7 @@ from audit.note.checkpoint import Checkpoint, VerifierKey, parse_verifier_key, v
 from audit.tiles.tile_names import CHECKPOINT, KEY_FILE
 from audit.tiles.tiles import MissingError, TileFolder
 from audit.verify.entry_run import Finding
-from audit.verify.external_checkpoints import ExternalCheckpoint, check_outside, read_note
+from audit.verify.external_checkpoints import ExternalCheckpoint, check_external, read_note
 from audit.verify.verdict import NOT_CHECKED, OK, LogRefutedError, Steps
 from audit.verify.witnesses import WITNESS_STEP, WitnessResult, WitnessRules, check_witnesses, double_signers, own_notes
 from keys.errors import RefusedError
@@ -116,7 +116,7 @@ def step_external(steps: Steps, question: TrustQuestion, witnessed: int | None) 
         steps.put(7, NOT_CHECKED, "no outside checkpoint was given: entries cut off the end cannot be seen")
         return None
     try:
-        result = check_outside(question.folder, question.checkpoint, question.key, external)
+        result = check_external(question.folder, question.checkpoint, question.key, external)
     except (RefusedError, LookupError) as error:
         raise LogRefutedError(Finding(7, None, f"the log changed while it was read: {error}")) from error
     if result.findings:

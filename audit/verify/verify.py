@@ -19,11 +19,11 @@ from audit.tiles.bundle_folder import folder_at
 from audit.tiles.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, MLDSA44_KEY_FILE, WITNESSED, parse_tile_name, tiles_at
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH
-from audit.verify.entries import Sweep, sweep
+from audit.verify.entries import LogEntries, verify_entries
 from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, TILES_STEP, Finding
 from audit.verify.epoch_end import closing_fault, tell_closed
 from audit.verify.external_checkpoints import ExternalCheckpoint
-from audit.verify.kind_counts import Census
+from audit.verify.kind_counts import KindCounts
 from audit.verify.trust_steps import (
     LogKey,
     TrustQuestion,
@@ -54,7 +54,7 @@ def verify_log(
     Args:
         root: The log folder, which exists.
         key: The log's key, from outside the folder, as ``LogKey`` says.
-        outside: Checkpoints and receipts that somebody else kept.
+        external: Checkpoints and receipts that somebody else kept.
         processes: 2 uses a second core for large logs.
         witnesses: Whose cosignatures count, from outside the folder; without them step 9 is not made.
         before: Where the epoch before ended, from outside the folder; the first epoch has none.
@@ -69,29 +69,29 @@ def verify_log(
     try:
         own_key = step_key(steps, folder, key)
         notes, checkpoint = step_checkpoint(steps, folder, own_key)
-        swept = sweep(root, checkpoint.size, processes)
-        _step_entries(steps, checkpoint, swept, before)
-        _step_tiles(steps, folder, checkpoint, swept)
-        _step_root(steps, checkpoint, swept)
-        _step_bodies(steps, checkpoint, swept)
+        entries = verify_entries(root, checkpoint.size, processes)
+        _step_entries(steps, checkpoint, entries, before)
+        _step_tiles(steps, folder, checkpoint, entries)
+        _step_root(steps, checkpoint, entries)
+        _step_bodies(steps, checkpoint, entries)
         question = TrustQuestion(
             folder=folder, checkpoint=checkpoint, key=own_key, notes=notes, external=external, rules=witnesses
         )
         result = judge_witnesses(question)
         anchored = step_external(steps, question, result.reached)
-        _step_rules(steps, folder, checkpoint, swept)
+        _step_rules(steps, folder, checkpoint, entries)
         step_witnesses(steps, result, witnesses)
     except LogRefutedError as refuted:
         for finding in refuted.findings:
             steps.put(finding.step, REFUTED, words_of(finding))
         return report_of(steps, checkpoint, None, None, refuted.findings)
-    return report_of(steps, checkpoint, anchored, result.reached, (), scar(swept.kinds.first.get(Kind.RESTORED)))
+    return report_of(steps, checkpoint, anchored, result.reached, (), scar(entries.kinds.first.get(Kind.RESTORED)))
 
 
-def _step_entries(steps: Steps, checkpoint: Checkpoint, swept: Sweep, before: EpochEnd | None) -> None:
+def _step_entries(steps: Steps, checkpoint: Checkpoint, entries: LogEntries, before: EpochEnd | None) -> None:
     """3: framing, magic, indices without a gap, every link, times that never go back."""
-    findings = list(swept.findings)
-    if swept.count and (problem := link_fault(swept.first_previous, checkpoint.origin, before)):
+    findings = list(entries.findings)
+    if entries.count and (problem := link_fault(entries.first_previous, checkpoint.origin, before)):
         findings.append(Finding(ENTRIES_STEP, 0, problem))
     if findings:
         if all(finding.step > ENTRIES_STEP for finding in findings):
@@ -102,18 +102,18 @@ def _step_entries(steps: Steps, checkpoint: Checkpoint, swept: Sweep, before: Ep
     steps.put(ENTRIES_STEP, OK if linked else NOT_CHECKED, detail + told)
 
 
-def _step_tiles(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
-    """4: level 0 is the entries' hashes (compared in the sweep), each level above is made from the one below."""
-    if problem := swept.levels.finish():
+def _step_tiles(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, entries: LogEntries) -> None:
+    """4: level 0 is the entries' hashes (compared as they were read), each level above is made from the one below."""
+    if problem := entries.levels.finish():
         raise LogRefutedError(Finding(TILES_STEP, *problem))
     try:
-        detail = _census(folder, checkpoint.size)
+        detail = _count_files(folder, checkpoint.size)
     except RefusedError as error:
         raise LogRefutedError(Finding(TILES_STEP, None, str(error))) from error
     steps.put(TILES_STEP, NOT_CHECKED if "nothing of this log" in detail else OK, detail)
 
 
-def _census(folder: TileFolder, size: int) -> str:
+def _count_files(folder: TileFolder, size: int) -> str:
     """Count the files that the checkpoint commits to, and name what else lies there."""
     expected, later, strange, first = 0, 0, 0, ""
     partial = {level: (index, width) for level, index, width in tiles_at(size)}
@@ -151,31 +151,31 @@ def _first_tile(folder: str) -> tuple[str, int, int] | None:
     return parse_tile_name(f"{folder}/000")
 
 
-def _step_root(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_root(steps: Steps, checkpoint: Checkpoint, entries: LogEntries) -> None:
     """5: the root over all entries is the one that was signed."""
-    if swept.levels.root(swept.tail) != checkpoint.root:
+    if entries.levels.root(entries.tail) != checkpoint.root:
         raise LogRefutedError(Finding(5, None, "the entries' root is not the one that the checkpoint signs"))
     steps.put(5, OK, "recomputed from the entries, and the one that was signed")
 
 
-def _step_bodies(steps: Steps, checkpoint: Checkpoint, swept: Sweep) -> None:
-    """6: bodies read in one way, by their kind's rule, references to the right kind (all in the sweep); counts."""
-    counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(swept.kinds.counts.items()) if kind)
+def _step_bodies(steps: Steps, checkpoint: Checkpoint, entries: LogEntries) -> None:
+    """6: bodies read in one way, by their kind's rule, references to the right kind (all as they were read); counts."""
+    counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(entries.kinds.counts.items()) if kind)
     detail = f"{checkpoint.size:,} bodies read in one way: {counts or 'none'}"
-    if swept.stranger_count:
-        places = ", ".join(map(str, swept.strangers))
-        detail += f"; {swept.stranger_count:,} not understood, at {places}: newer than this program"
+    if entries.stranger_count:
+        places = ", ".join(map(str, entries.strangers))
+        detail += f"; {entries.stranger_count:,} not understood, at {places}: newer than this program"
         steps.put(BODIES_STEP, NOT_CHECKED, detail)
     else:
         steps.put(BODIES_STEP, OK, detail)
 
 
-def _step_rules(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, swept: Sweep) -> None:
+def _step_rules(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, entries: LogEntries) -> None:
     """8: how a log begins and ends, one answer a delivery, and what everybody must be told."""
-    kinds = swept.kinds
+    kinds = entries.kinds
     problem = _beginning(kinds)
-    if problem is None and swept.doubles:
-        first, second = swept.doubles
+    if problem is None and entries.doubles:
+        first, second = entries.doubles
         problem = Finding(8, second, f"the delivery that entry {first} answered is answered again")
     closed = kinds.first.get(Kind.EPOCH_CLOSED, kinds.size)
     if problem is None and closed < kinds.size - 1:
@@ -184,7 +184,7 @@ def _step_rules(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, swept:
         problem = Finding(8, closed, fault)
     if problem:
         raise LogRefutedError(problem)
-    detail = f"begins as a log must; {swept.answers.count:,} deliveries answered, each once"
+    detail = f"begins as a log must; {entries.answers.count:,} deliveries answered, each once"
     if alone := kinds.counts[Kind.STARTED_ALONE]:
         detail += f"; {alone} times the node started alone, first at entry {kinds.first[Kind.STARTED_ALONE]}"
     if kinds.alone_since is not None:
@@ -196,7 +196,7 @@ def _step_rules(steps: Steps, folder: TileFolder, checkpoint: Checkpoint, swept:
     steps.put(8, OK, detail)
 
 
-def _beginning(kinds: Census) -> Finding | None:
+def _beginning(kinds: KindCounts) -> Finding | None:
     """GENESIS, ROSTER_ADOPTED, one or more MANIFEST_ADOPTED, KEY_SHEET_ADOPTED; GENESIS never again."""
     for index, (found, kind) in enumerate(zip(kinds.beginning, FIRST_KINDS[:3], strict=False)):
         if found not in (kind, 0):

@@ -15,7 +15,7 @@ from audit.entry.entry import parse_head
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
 from audit.note.cosignature import CosignerKey, parse_cosigner_key
 from audit.note.policy import Witnessed, WitnessPolicy
-from audit.tiles.subtree_roots import Border
+from audit.tiles.subtree_roots import SubtreeRoots
 from audit.tiles.tile_names import CHECKPOINT, MLDSA44_KEY_FILE, WITNESSED
 from audit.tiles.tiles import MissingError, NotHereError, TileFolder
 from audit.tree.merkle import TILE_WIDTH
@@ -81,13 +81,13 @@ def check_witnesses(
         key: The log's.
         rules: Whose lines count.
         notes: (file name, text) of the folder's own notes, each read before the entries.
-        outside: What others kept; their notes count as the own ones do, where they agree with the log.
+        external: What others kept; their notes count as the own ones do, where they agree with the log.
 
     Raises:
         RefusedError, LookupError: The folder changed while it was read.
     """
     result = WitnessResult()
-    tree = Border(folder, checkpoint.size)
+    tree = SubtreeRoots(folder, checkpoint.size)
     _check_second_key(result, folder, rules)
     cosigned = _judge_own(result, notes, checkpoint, key, rules, tree)
     cosigned += _judge_external(external, checkpoint, key, rules, tree)
@@ -144,7 +144,7 @@ def _judge_own(
     checkpoint: Checkpoint,
     key: VerifierKey,
     rules: WitnessRules,
-    tree: Border,
+    tree: SubtreeRoots,
 ) -> list[_Cosigned]:
     """2 and 3."""
     cosigned = []
@@ -159,7 +159,11 @@ def _judge_own(
 
 
 def _judge_external(
-    external: Sequence[ExternalCheckpoint], checkpoint: Checkpoint, key: VerifierKey, rules: WitnessRules, tree: Border
+    external: Sequence[ExternalCheckpoint],
+    checkpoint: Checkpoint,
+    key: VerifierKey,
+    rules: WitnessRules,
+    tree: SubtreeRoots,
 ) -> list[_Cosigned]:
     """Judge what others kept; step 7 has said what is wrong with those that say nothing here."""
     cosigned = []
@@ -183,7 +187,7 @@ def _judge(rules: WitnessRules, text: str) -> Witnessed:
     return policy.judge(text)
 
 
-def _check_prefix(other: Checkpoint, own: Checkpoint, tree: Border) -> None:
+def _check_prefix(other: Checkpoint, own: Checkpoint, tree: SubtreeRoots) -> None:
     if other.size > own.size:
         raise RefusedError("RECEIPT_INVALID", f"it commits to {other.size:,} entries; the log ends at {own.size:,}")
     if tree.root(other.size) != other.root:

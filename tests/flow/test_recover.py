@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from audit.compare.pairs import Pairing, Side, compare
+from audit.compare.pairs import ComparedLog, Pairing, compare
 from audit.entry.entry import Kind
 from audit.note.checkpoint import VerifierKey, parse_note
 from audit.note.epochs import epoch_of_origin
@@ -251,7 +251,7 @@ def paired(world: World, *agencies: str) -> Pairing:
                 continue
             read = parse_note(log.note()).checkpoint
             epoch = epoch_of_origin(read.origin)
-            sides.append(Side(agency=name, number=member.number, folder=log, size=read.size, epoch=epoch))
+            sides.append(ComparedLog(agency=name, number=member.number, folder=log, size=read.size, epoch=epoch))
     return compare(sides, {})
 
 

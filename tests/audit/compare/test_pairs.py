@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from audit.compare import pairs
-from audit.compare.pairs import OneSided, Side, own_number
+from audit.compare.pairs import ComparedLog, OneSided, own_number
 from audit.entry.body import Body
 from audit.entry.entry import parse_entry
 from audit.entry.kinds import Kind
@@ -24,17 +24,17 @@ from tests.audit.compare.paired import AGENCIES, Logs
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def sides_of(logs: Logs, *agencies: str) -> list[Side]:
+def logs_of(logs: Logs, *agencies: str) -> list[ComparedLog]:
     found = []
     for agency in agencies:
         folder = TileFolder(logs.home(agency) / "log")
         size = parse_note(folder.note()).checkpoint.size
-        found.append(Side(agency=agency, number=own_number(folder, size), folder=folder, size=size))
+        found.append(ComparedLog(agency=agency, number=own_number(folder, size), folder=folder, size=size))
     return found
 
 
 def compare(logs: Logs, *agencies: str) -> pairs.Pairing:
-    return pairs.compare(sides_of(logs, *(agencies or AGENCIES)), {})
+    return pairs.compare(logs_of(logs, *(agencies or AGENCIES)), {})
 
 
 def places(rows: list[OneSided]) -> list[tuple[str, int, str, str]]:
@@ -62,7 +62,7 @@ def test_honest_logs_pair_and_their_lanes_are_complete(logs: Logs) -> None:
 
 
 def test_joined_in_many_parts_the_result_is_the_same(logs: Logs) -> None:
-    assert pairs.compare(sides_of(logs, *AGENCIES), {}, part_entries=2) == compare(logs)
+    assert pairs.compare(logs_of(logs, *AGENCIES), {}, part_entries=2) == compare(logs)
 
 
 def test_attack_12_an_answer_that_was_never_written_is_found_by_the_senders_log(logs: Logs) -> None:

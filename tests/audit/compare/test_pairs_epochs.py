@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from audit.compare import pairs
-from audit.compare.pairs import OneSided, Pairing, Side, own_number
+from audit.compare.pairs import ComparedLog, OneSided, Pairing, own_number
 from audit.entry.body import Body, parse_body
 from audit.entry.entry import Entry, genesis_previous, leaf_hash, parse_entry
 from audit.entry.kinds import Kind
@@ -59,7 +59,7 @@ def compare(logs: Logs) -> Pairing:
             folder = TileFolder(home / "log")
             read = parse_note(folder.note()).checkpoint
             epoch, number = epoch_of_origin(read.origin), own_number(folder, read.size)
-            sides.append(Side(agency=agency, number=number, folder=folder, size=read.size, epoch=epoch))
+            sides.append(ComparedLog(agency=agency, number=number, folder=folder, size=read.size, epoch=epoch))
     return pairs.compare(sides, {})
 
 

@@ -15,7 +15,7 @@ from audit.entry.kinds import RULES
 from audit.note.checkpoint import VerifierKey
 from audit.note.policy import WitnessPolicy
 from audit.report.report import coverage, make_report
-from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Survey, bin_of, median_bin, survey
+from audit.report.statistics import BINS_MS, GROUPS, OTHER, SLOTS, Statistics, bin_of, gather_statistics, median_bin
 from audit.tiles.tiles import TileFolder
 from audit.verify.verify import verify_log
 from keys.signer import Ed25519Signer
@@ -73,9 +73,9 @@ def page_of(folder: TileFolder, key: VerifierKey, known: WitnessPolicy | None = 
 
 
 def test_the_figures_are_those_of_the_log(logged: TileFolder) -> None:
-    found = survey(logged)
+    found = gather_statistics(logged)
     assert (found.size, found.kinds["QUEUED"], found.kinds["PUBLISHED"]) == (12, 2, 1)
-    assert sum(sum(row) for row in found.columns.values()) == 12
+    assert sum(sum(row) for row in found.activity.values()) == 12
     assert found.refusals == {"SIGNATURE_INVALID": 7}
     assert (found.peers[2].queued, found.peers[2].answered, found.peers[2].unanswered) == (1, 1, 0)
     assert (found.peers[3].queued, found.peers[3].answered, found.peers[3].unanswered) == (1, 0, 1)
@@ -87,9 +87,9 @@ def test_the_figures_are_those_of_the_log(logged: TileFolder) -> None:
 def test_a_silence_of_three_heartbeats_is_none(tmp_path: Path, signer: Ed25519Signer) -> None:
     rows = [(0, body) for body in first_bodies()] + [(3 * MINUTE_US, Body(kind=Kind.HEARTBEAT))]
     entries = timed(rows)
-    assert survey(TileFolder(write_log(tmp_path / "a", entries, sign(entries, signer)))).gaps == []
+    assert gather_statistics(TileFolder(write_log(tmp_path / "a", entries, sign(entries, signer)))).gaps == []
     entries = timed([*rows[:-1], (3 * MINUTE_US + 1, Body(kind=Kind.HEARTBEAT))])  # control
-    assert len(survey(TileFolder(write_log(tmp_path / "b", entries, sign(entries, signer)))).gaps) == 1
+    assert len(gather_statistics(TileFolder(write_log(tmp_path / "b", entries, sign(entries, signer)))).gaps) == 1
 
 
 @pytest.mark.parametrize(("ms", "number"), [(0, 0), (10, 0), (11, 1), (86_400_000, 10), (86_400_001, 11)])
@@ -98,7 +98,7 @@ def test_latency_bins_hold_their_upper_ends(ms: int, number: int) -> None:
 
 
 def test_the_last_entry_falls_into_the_last_column() -> None:
-    found = Survey("x", 2, first_us=5, last_us=105)
+    found = Statistics("x", 2, first_us=5, last_us=105)
     assert (found.slot(5), found.slot(105), found.slot(104)) == (0, SLOTS - 1, SLOTS - 1)
 
 

@@ -1,4 +1,4 @@
-"""Where one run of a sweep, or a part of a run, ends and the next begins, the log is checked as anywhere else."""
+"""Where one run of entries, or a part of it, ends and the next begins, the log is checked as anywhere else."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from audit.entry.entry import Body, Kind, leaf_hash
-from audit.verify.entries import sweep
-from audit.verify.entry_run import AT_ONCE, BODIES_STEP, CHUNK_BUNDLES, ENTRIES_STEP
+from audit.verify.entries import verify_entries
+from audit.verify.entry_run import AT_ONCE, BODIES_STEP, ENTRIES_STEP, RUN_BUNDLES
 from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, sign, write_log
 from tests.audit.store import digest, first_bodies
 
-SEAM = CHUNK_BUNDLES * 256  # index of the first entry of the second run
+SEAM = RUN_BUNDLES * 256  # index of the first entry of the second run
 SIZE = SEAM + 100  # enough there to be looked at together
 PUBLISHED, BEAT = 4, 5  # indices
 
@@ -53,9 +53,9 @@ def test_references_into_an_earlier_run_must_lead_to_the_right_kind_and_the_firs
     logs: Logs,
 ) -> None:
     good = logs.write(chain(bodies(*[PUBLISHED] * 20)))
-    assert sweep(good, SIZE).findings == []
+    assert verify_entries(good, SIZE).findings == []
     bad = logs.write(chain(bodies(*[PUBLISHED] * 10, BEAT, PUBLISHED, 3, *[PUBLISHED] * 7)))
-    told = sweep(bad, SIZE).findings
+    told = verify_entries(bad, SIZE).findings
     assert told == [(BODIES_STEP, SEAM + 11, f"QUEUED refers to entry {BEAT}, which is HEARTBEAT")]
 
 
@@ -70,6 +70,6 @@ def test_an_odd_head_at_a_beginning_is_found(place: int, words: str, at: int, lo
     bad = [*entries[:at], entries[at][:place] + bytes(length) + entries[at][place + length :]]
     for entry in entries[at + 1 :]:
         bad.append(entry[:20] + leaf_hash(bad[-1]) + entry[52:])
-    found = sweep(logs.write(bad), SIZE).findings
+    found = verify_entries(logs.write(bad), SIZE).findings
     assert [(finding.step, finding.entry) for finding in found] == [(ENTRIES_STEP, at)]
     assert words in found[0].message

@@ -1,4 +1,4 @@
-"""What is verified by column is what is verified entry by entry: the same chunk, whatever is in the files."""
+"""What is verified by column is what is verified entry by entry: the same run, whatever is in the files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from audit.entry.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
 from audit.tiles.tile_names import ENTRIES, encode_bundle, tile_name
 from audit.tiles.tiles import TileFolder
 from audit.verify.body_layout import learn
-from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, Chunk, verify_chunk
-from audit.verify.entry_run_fast import FEW, verify_columns
+from audit.verify.entry_run import BODIES_STEP, ENTRIES_STEP, EntryRun, verify_run
+from audit.verify.entry_run_fast import FEW, verify_bulk
 from keys.signer import Ed25519Signer
 from keys.varint import write_varint
 from tests.audit.forge import chain, read_log, rechain, sign, write_log
@@ -35,9 +35,9 @@ def log(make_folder: Callable[[Path, int], Path], tmp_path: Path) -> Path:
     return folder
 
 
-def found(chunk: Chunk) -> dict[str, Any]:
-    """Return what a chunk says, in one order."""
-    told = asdict(chunk)
+def found(run: EntryRun) -> dict[str, Any]:
+    """Return what a run says, in one order."""
+    told = asdict(run)
     records = bytes(told.pop("answers"))
     told["answers"] = sorted(records[i : i + 16] for i in range(0, len(records), 16))
     return told
@@ -45,11 +45,11 @@ def found(chunk: Chunk) -> dict[str, Any]:
 
 def both(folder: Path, size: int = SIZE) -> tuple[dict[str, Any], dict[str, Any]]:
     bundles = -(-size // 256)
-    return found(verify_chunk(folder, size, 0, bundles)), found(verify_chunk(folder, size, 0, bundles, at_once=0))
+    return found(verify_run(folder, size, 0, bundles)), found(verify_run(folder, size, 0, bundles, at_once=0))
 
 
 def test_a_good_log_is_verified_by_column_and_the_walk_says_the_same(log: Path) -> None:
-    assert verify_columns(TileFolder(log), [(0, 256), (1, 256), (2, SIZE - 512)], None) is not None
+    assert verify_bulk(TileFolder(log), [(0, 256), (1, 256), (2, SIZE - 512)], None) is not None
     fast, slow = both(log)
     assert not fast["findings"]
     assert fast == slow
@@ -255,8 +255,8 @@ def test_a_bundle_of_another_width_is_left_to_the_walk(log: Path) -> None:
     tiles = TileFolder(log)
     entries = tiles.entries(2, SIZE - 512)
     shorter = SIZE - 10
-    assert verify_columns(tiles, [(2, shorter - 512)], None) is None
-    assert not verify_chunk(log, shorter, 0, 3).findings
+    assert verify_bulk(tiles, [(2, shorter - 512)], None) is None
+    assert not verify_run(log, shorter, 0, 3).findings
     (log / tile_name(ENTRIES, 2, SIZE - 512)).write_bytes(encode_bundle(entries) + b"\0")
-    assert not verify_chunk(log, shorter, 0, 3).findings  # nothing of it was needed
-    assert verify_chunk(log, SIZE, 0, 3).findings
+    assert not verify_run(log, shorter, 0, 3).findings  # nothing of it was needed
+    assert verify_run(log, SIZE, 0, 3).findings

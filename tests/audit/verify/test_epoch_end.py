@@ -9,7 +9,7 @@ import pytest
 from audit.entry.entry import Body, Kind
 from audit.note.checkpoint import VerifierKey
 from audit.verify.external_checkpoints import ExternalCheckpoint
-from audit.verify.incremental import verify_since
+from audit.verify.incremental import verify_incremental
 from audit.verify.verify import verify_log
 from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, root, sign, write_log
@@ -37,7 +37,7 @@ def test_a_log_that_was_closed_in_order_says_so(tmp_path: Path, key: VerifierKey
     assert told in report.steps[7].detail
     entries = chain([*first_bodies(), BEAT, BEAT])
     kept = ExternalCheckpoint(name="kept", data=sign(entries, signer).encode())
-    again = verify_since(tmp_path / "log", old=kept, key=key)
+    again = verify_incremental(tmp_path / "log", old=kept, key=key)
     assert told in again.steps[7].detail
     plain = verify_log(closed(tmp_path / "plain", key, signer, Body(kind=Kind.EPOCH_CLOSED)), key=key)
     assert f"closed in order by entry {size - 1}" in plain.steps[7].detail
@@ -58,4 +58,4 @@ def test_a_closing_that_names_what_the_log_never_was_refutes_it(
     assert report.verdict.startswith(f"refuted at entry {size - 1}: EPOCH_CLOSED {said}")
     entries = chain([*first_bodies(), BEAT, BEAT])
     kept = ExternalCheckpoint(name="kept", data=sign(entries, signer).encode())
-    assert said in verify_since(tmp_path / "log", old=kept, key=key).verdict
+    assert said in verify_incremental(tmp_path / "log", old=kept, key=key).verdict

@@ -17,7 +17,7 @@ import pytest
 from audit.note.checkpoint import VerifierKey
 from audit.tiles.tile_names import parse_tile_name
 from audit.tiles.tiles import TileFolder
-from audit.verify.entry_run import verify_chunk
+from audit.verify.entry_run import verify_run
 from audit.verify.verify import verify_log
 from tests.support.scale import SCALE, SLOW
 from tests.tlog.asking import Ask, asking
@@ -56,7 +56,7 @@ def test_row_19_control_nothing_is_refuted_unflipped(small: Path, large: Path, k
     for folder in (small, large):
         assert verify_log(folder, key=key).verdict == verify_log(folder).verdict == "verified, end not anchored"
     for bundle in range(-(-LARGE // 256)):
-        assert not verify_chunk(large, LARGE, bundle, 1).findings
+        assert not verify_run(large, LARGE, bundle, 1).findings
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def refuted(folder: Path, name: str, key: VerifierKey, whole: bool) -> bool:
     tile = parse_tile_name(name)
     if whole or tile is None or tile[0] not in ("entries", "0"):
         return verify_log(folder, key=key).exit_code == 6
-    return bool(verify_chunk(folder, LARGE, tile[1], 1).findings)
+    return bool(verify_run(folder, LARGE, tile[1], 1).findings)
 
 
 def test_copies_are_not_shared(small: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from audit.log.log import Log
 from audit.log.publisher import publish
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.verify.external_checkpoints import ExternalCheckpoint
-from audit.verify.incremental import verify_since
+from audit.verify.incremental import verify_incremental
 from audit.verify.verdict import Report
 from audit.verify.verify import verify_log
 from keys.errors import RefusedError
@@ -46,7 +46,7 @@ def flip(path: Path, place: int, bit: int = 1) -> None:
 def test_from_any_older_checkpoint_on_an_honest_log_is_verified(
     size: int, big: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
-    report = verify_since(big, old=old(size), key=key)
+    report = verify_incremental(big, old=old(size), key=key)
     assert (report.exit_code, report.verdict, report.anchored) == (0, "verified", size)
     assert f"those before {size:,} are the ones that the old checkpoint proves" in step(report, 3)[1]
 
@@ -54,10 +54,10 @@ def test_from_any_older_checkpoint_on_an_honest_log_is_verified(
 def test_without_an_old_checkpoint_it_agrees_with_the_whole_verification(
     big: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
-    whole, part = (each(big, key=key, external=[old(900)]) for each in (verify_log, verify_since))
+    whole, part = (each(big, key=key, external=[old(900)]) for each in (verify_log, verify_incremental))
     assert (whole.verdict, whole.exit_code) == (part.verdict, part.exit_code) == ("verified", 0)
-    assert verify_since(big, old=old(900)).exit_code == 7  # the key was the log's own
-    assert verify_since(big, key=key).verdict == "verified, end not anchored"
+    assert verify_incremental(big, old=old(900)).exit_code == 7  # the key was the log's own
+    assert verify_incremental(big, key=key).verdict == "verified, end not anchored"
 
 
 def test_entries_before_are_not_read_and_what_is_new_is(
@@ -65,10 +65,10 @@ def test_entries_before_are_not_read_and_what_is_new_is(
 ) -> None:
     (log / "tile/entries/000").unlink()
     (log / "tile/entries/001").unlink()
-    assert verify_since(log, old=old(800), key=key).exit_code == 0
+    assert verify_incremental(log, old=old(800), key=key).exit_code == 0
     assert verify_log(log, key=key).exit_code == 6  # control
     (log / "tile/entries/003").unlink()
-    report = verify_since(log, old=old(800), key=key)
+    report = verify_incremental(log, old=old(800), key=key)
     assert (report.exit_code, step(report, 3)[0]) == (6, "refuted")
 
 
@@ -82,9 +82,9 @@ def test_a_changed_byte_in_what_is_new_is_refuted(
     good = (log / name).read_bytes()
     for place in (0, 5, size // 2, size - 1):
         flip(log / name, place)
-        assert verify_since(log, old=old(700), key=key).exit_code == 6, place
+        assert verify_incremental(log, old=old(700), key=key).exit_code == 6, place
         (log / name).write_bytes(good)
-    assert verify_since(log, old=old(700), key=key).exit_code == 0  # control
+    assert verify_incremental(log, old=old(700), key=key).exit_code == 0  # control
 
 
 def test_another_history_is_refuted_though_its_own_key_signed_it(
@@ -96,19 +96,19 @@ def test_another_history_is_refuted_though_its_own_key_signed_it(
     forged = rechain(changed)
     assert root(forged) != root(entries)
     write_log(log, forged, sign(forged, signer), key)
-    report = verify_since(log, old=old(700), key=key)
+    report = verify_incremental(log, old=old(700), key=key)
     assert (report.exit_code, step(report, 7)[0]) == (6, "refuted")
     assert "another history" in step(report, 7)[1]
-    assert step(report, 3)[0] == "not checked"  # nothing is built on a border that no root proves
-    assert verify_since(log, old=old(300), key=key).exit_code in (0, 6)  # control: before the change it agrees
-    assert "another history" not in verify_since(log, old=old(300), key=key).verdict
+    assert step(report, 3)[0] == "not checked"  # nothing is built on subtrees that no root proves
+    assert verify_incremental(log, old=old(300), key=key).exit_code in (0, 6)  # control: before the change it agrees
+    assert "another history" not in verify_incremental(log, old=old(300), key=key).verdict
 
 
 def test_a_log_that_is_shorter_than_the_old_checkpoint_is_refuted(
     log: Path, key: VerifierKey, entries: list[bytes], signer: Ed25519Signer, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     write_log(log, entries[:600], sign(entries[:600], signer), key)
-    report = verify_since(log, old=old(700), key=key)
+    report = verify_incremental(log, old=old(700), key=key)
     assert report.verdict == "refuted at entry 600: old-700: it commits to 700 entries; the log ends before entry 600"
 
 
@@ -125,7 +125,7 @@ def test_a_reference_to_an_old_entry_is_checked_against_the_entry_that_the_old_r
         changed = replace(entry, body=replace(parse_body(body), refers_to=target).encode()).encode()
         made = rechain([*entries[:first], changed, *entries[first + 1 :]])
         write_log(log, made, sign(made, signer), key)
-        return verify_since(log, old=old(700), key=key)
+        return verify_incremental(log, old=old(700), key=key)
 
     assert referring(queued).exit_code == 0
     report = referring(received)
@@ -147,7 +147,7 @@ def test_a_reference_to_an_old_entry_is_checked_against_the_entry_that_the_old_r
 
 
 def referring_again(log: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]) -> Report:
-    return verify_since(log, old=old(700), key=key)
+    return verify_incremental(log, old=old(700), key=key)
 
 
 def test_an_old_checkpoint_that_says_nothing_here_is_refused(
@@ -156,7 +156,7 @@ def test_an_old_checkpoint_that_says_nothing_here_is_refused(
     other = sign_checkpoint(Checkpoint(origin="bee.example/log/1", size=5, root=bytes(32)), signer)
     for data in (b"", b"nonsense", other.encode(), sign([], signer).encode(), b"\xff"):
         with pytest.raises(RefusedError, match=r"^(old|MALFORMED|checkpoint|neither|tlog)"):
-            verify_since(big, old=ExternalCheckpoint(name="old", data=data), key=key)
+            verify_incremental(big, old=ExternalCheckpoint(name="old", data=data), key=key)
 
 
 def test_what_is_answered_twice_in_the_new_part_is_refuted(
@@ -166,7 +166,7 @@ def test_what_is_answered_twice_in_the_new_part_is_refuted(
     again = replace(parse_entry(entries[index]), time_us=parse_entry(entries[-1]).time_us)
     made = rechain([*entries, again.encode()])
     write_log(log, made, sign(made, signer), key)
-    report = verify_since(log, old=old(800), key=key)
+    report = verify_incremental(log, old=old(800), key=key)
     assert (report.exit_code, step(report, 8)[0]) == (6, "refuted")
 
 
@@ -179,7 +179,7 @@ def test_ten_thousand_new_entries_cost_some_calls_each_and_the_old_ones_none(
     publish(tmp_path / "log", store, key, sign_checkpoint(grown.checkpoint(), signer))
     note = sign_checkpoint(Checkpoint(origin=ORIGIN, size=20_000, root=grown.root(20_000)), signer)
     with counted() as calls:
-        report = verify_since(tmp_path / "log", old=ExternalCheckpoint(name="old", data=note.encode()), key=key)
+        report = verify_incremental(tmp_path / "log", old=ExternalCheckpoint(name="old", data=note.encode()), key=key)
     assert report.exit_code == 0
     print(f"{calls[0]} calls")
     assert calls[0] < 200_000  # a dozen for each new entry; with the old ones it were 360,000. bench takes the time
@@ -206,7 +206,7 @@ def test_the_first_new_entry_follows_the_last_old_one(
     for raw in entries[769:]:
         made.append(replace(parse_entry(raw), previous=leaf_hash(made[-1])).encode())
     write_log(log, made, sign(made, signer), key)
-    report = verify_since(log, old=old(768), key=key)
+    report = verify_incremental(log, old=old(768), key=key)
     assert report.verdict == f"refuted at entry 768: {said}"
 
 
@@ -231,4 +231,4 @@ def test_what_may_stand_only_at_an_end_is_refuted_in_the_new_part(
     made += [replace(parse_entry(raw), body=heartbeat).encode() for raw in entries[901:]]
     made = rechain(made)
     write_log(log, made, sign(made, signer), key)
-    assert verify_since(log, old=old(700), key=key).verdict == said
+    assert verify_incremental(log, old=old(700), key=key).verdict == said

@@ -15,7 +15,7 @@ from audit.note.checkpoint import VerifierKey
 from audit.tiles.bundle_folder import BundleFolder
 from audit.verify.bundle import check_bundle, refused, with_steps
 from audit.verify.external_checkpoints import ExternalCheckpoint
-from audit.verify.incremental import verify_since
+from audit.verify.incremental import verify_incremental
 from audit.verify.verdict import Report
 from audit.verify.verify import verify_log
 from keys.errors import RefusedError
@@ -34,7 +34,7 @@ def test_a_part_of_a_log_is_verified_as_a_part(
     folder = BundleFolder(part)
     assert folder.held(SIZE) == (256, 768)
     assert not folder.is_whole()
-    report = verify_since(part, key=key, external=[old(900)])
+    report = verify_incremental(part, key=key, external=[old(900)])
     assert (report.exit_code, report.verdict) == (7, "verified, of entries 256 to 767 alone")
     assert step(report, 3) == (
         "not checked",
@@ -42,20 +42,20 @@ def test_a_part_of_a_log_is_verified_as_a_part(
     )
     assert [step(report, number)[0] for number in (4, 5, 7)] == ["ok"] * 3
     whole = make(big, tmp_path / "whole.audit")
-    assert verify_since(whole, key=key, external=[old(900)]).exit_code == 0  # control
+    assert verify_incremental(whole, key=key, external=[old(900)]).exit_code == 0  # control
 
 
 def test_the_new_part_alone_is_all_that_is_needed_since_an_old_checkpoint(
     big: Path, tmp_path: Path, key: VerifierKey, old: Callable[[int], ExternalCheckpoint]
 ) -> None:
     part = make(big, tmp_path / "part.audit", 600)
-    report = verify_since(part, old=old(900), key=key)
+    report = verify_incremental(part, old=old(900), key=key)
     assert (report.exit_code, report.verdict) == (0, "verified")
     part = make(big, tmp_path / "tight.audit", 900)
-    report = verify_since(part, old=old(900), key=key)
+    report = verify_incremental(part, old=old(900), key=key)
     assert (report.exit_code, step(report, 6)[0]) == (7, "not checked")
     assert "refer to entries that are not here" in step(report, 6)[1]
-    report = verify_since(part, old=old(700), key=key)  # control: entries 700 to 767 are not in it
+    report = verify_incremental(part, old=old(700), key=key)  # control: entries 700 to 767 are not in it
     assert (report.exit_code, report.verdict) == (7, "verified, of entries 768 to 1,099 alone")
 
 
@@ -65,7 +65,7 @@ def test_each_tile_of_a_part_is_checked(name: str, big: Path, tmp_path: Path, ke
     data = members[name]
     for place in (3, len(data) // 2, len(data) - 1):
         members[name] = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-        report = verify_since(put(tmp_path / "x.audit", members), key=key)
+        report = verify_incremental(put(tmp_path / "x.audit", members), key=key)
         assert report.exit_code == 6, (name, place)
 
 
@@ -130,7 +130,7 @@ def test_random_damage_never_ends_in_0_or_in_a_traceback(
             folder = BundleFolder(path)
         except RefusedError as error:
             return refused(error)
-        verify = verify_log if folder.is_whole() else verify_since
+        verify = verify_log if folder.is_whole() else verify_incremental
         return with_steps(verify(path, key=key, external=[old(900)]), check_bundle(folder, None))
 
     assert judge(good).exit_code == 7  # control: keys and policy were compared with nobody's roster

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from audit.entry.kinds import Kind
-from audit.verify.kind_counts import ANSWERED, Census
+from audit.verify.kind_counts import ANSWERED, KindCounts
 
 ALONE, STARTED, BEAT = Kind.STARTED_ALONE, Kind.NODE_STARTED, Kind.HEARTBEAT
 FIRST = (Kind.GENESIS, Kind.ROSTER_ADOPTED, Kind.MANIFEST_ADOPTED, Kind.KEY_SHEET_ADOPTED)
@@ -25,8 +25,8 @@ CASES = [
 @pytest.mark.parametrize(("kinds", "since"), CASES)
 def test_a_start_alone_is_shown_until_somebody_has_answered_row_61(kinds: tuple[Kind, ...], since: int | None) -> None:
     whole = bytes(FIRST + kinds)
-    for cut in itertools.chain([len(whole)], range(1, len(whole))):  # however the sweep deals it out
-        census = Census()
+    for cut in itertools.chain([len(whole)], range(1, len(whole))):  # however they are dealt out
+        counted = KindCounts()
         for part in filter(None, (whole[:cut], whole[cut:])):
-            census.add(part)
-        assert census.alone_since == since, cut
+            counted.add(part)
+        assert counted.alone_since == since, cut

@@ -15,7 +15,7 @@ from audit.entry.entry import Body, Kind
 from audit.tiles.tiles import TileFolder
 from audit.verify import answered
 from audit.verify.answered import RECORD, Answers, answer_record
-from audit.verify.kind_counts import Census
+from audit.verify.kind_counts import KindCounts
 from audit.verify.spool import Spool
 from keys.signer import Ed25519Signer
 from tests.audit.forge import chain, sign, write_log
@@ -39,15 +39,15 @@ def test_what_was_appended_is_read_back_from_memory_and_from_a_file(limit: int) 
 def test_a_census_beyond_memory_says_the_same() -> None:
     dice = random.Random(3)
     kinds = bytes([1, 4, 5, 6, *(dice.choice((10, 11, 12, 14, 32)) for _ in range(50_000))])
-    census = Census(in_memory=100)
+    counted = KindCounts(in_memory=100)
     for place in range(0, len(kinds), 999):
-        census.add(kinds[place : place + 999])
-    assert [census.at(i) for i in range(0, len(kinds), 97)] == list(kinds[::97])
-    assert census.each([49_000, 3, 3, 20_000]) == bytes(kinds[i] for i in (49_000, 3, 3, 20_000))
-    assert census.counts == Counter(kinds)
-    assert census.first == {kind: kinds.index(kind) for kind in set(kinds)}
-    assert sum(census.counts.values()) == census.size == len(kinds)
-    assert (census.beginning, census.after, census.genesis_again) == (bytes([1, 4, 5]), (3, 6), None)
+        counted.add(kinds[place : place + 999])
+    assert [counted.at(i) for i in range(0, len(kinds), 97)] == list(kinds[::97])
+    assert counted.each([49_000, 3, 3, 20_000]) == bytes(kinds[i] for i in (49_000, 3, 3, 20_000))
+    assert counted.counts == Counter(kinds)
+    assert counted.first == {kind: kinds.index(kind) for kind in set(kinds)}
+    assert sum(counted.counts.values()) == counted.size == len(kinds)
+    assert (counted.beginning, counted.after, counted.genesis_again) == (bytes([1, 4, 5]), (3, 6), None)
 
 
 def test_of_many_parts_the_earliest_second_answer_is_found(tmp_path: Path, signer: Ed25519Signer) -> None:

@@ -10,7 +10,7 @@ from audit.entry.entry import Body, Kind, parse_entry
 from audit.note.checkpoint import VerifierKey
 from audit.tiles.tiles import TileFolder
 from audit.verify.external_checkpoints import ExternalCheckpoint
-from audit.verify.incremental import verify_since
+from audit.verify.incremental import verify_incremental
 from audit.verify.prove import prove_entry
 from audit.verify.verdict import NAMES, NOT_CHECKED, OK, REFUTED, Report
 from audit.verify.verify import verify_log
@@ -48,7 +48,11 @@ def test_a_log_with_outside_key_and_checkpoint_is_verified(
 def test_without_a_roster_the_witnesses_are_not_checked_and_the_report_says_what_to_give(
     folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
-    for report in (verify_log(folder, key=key, external=[kept]), verify_log(folder), verify_since(folder, old=kept)):
+    for report in (
+        verify_log(folder, key=key, external=[kept]),
+        verify_log(folder),
+        verify_incremental(folder, old=kept),
+    ):
         last = report.steps[-1]
         assert (last.step, last.name, last.result) == (9, "witnesses", NOT_CHECKED)
         assert "a roster that names them, or --witnesses FILE" in last.detail
