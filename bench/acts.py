@@ -96,15 +96,11 @@ class Acts:
         state = node.reads.lane(outgoing=True, peer=reader, lane_class=ROUTINE, epoch=1)
         assert state is not None
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, view=node.view, reads=node.reads)
-        node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=reader), _same)
+        node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=reader))
 
 
 def _parcel(item: delivery.Outgoing) -> Parcel:
     return Parcel(delivery=item.delivery, dispatch=SignedPayload.decode(item.dispatch), wrap=item.wrap, body=item.body)
-
-
-def _same(value: int, group: object) -> int:
-    return value
 
 
 Step = Callable[[Sequence[Bulletin]], None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from audit.entry.entry import Body, Kind
 from audit.log.lock import Lock
@@ -25,8 +25,7 @@ from keys.dsse import SignedPayload
 MAX_ERASED = 200  # of one act: others wait for the same writer
 Remember = Callable[[Iterable[bytes]], None]
 WasErased = Callable[[bytes], bool]
-Run = Callable[[Callable[[UnitOfWork], Any], Callable[[Any, Any], Any]], Any]  # (act, finish)
-T = TypeVar("T")
+Run = Callable[[Callable[[UnitOfWork], Any]], Any]  # runs an act, and returns its value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +147,7 @@ def erase_due(
         )
         if due:
             act = partial(erase, wanted=due, was_erased=lock.is_erased, remember=lock.remember_erased)
-            count += len(run(act, _same).bulletins)
+            count += len(run(act).bulletins)
         if following is None:
             return count
         after = following
@@ -159,7 +158,3 @@ def erase_again(store: NodeStore, run: Run, lock: Lock, now_ms: int, go_on: Call
     if lock.erased_count() == store.reads().erased_count():
         return 0
     return erase_due(store, run, lock, now_ms, everything=True, go_on=go_on)
-
-
-def _same(value: T, group: Any) -> T:
-    return value

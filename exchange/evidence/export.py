@@ -42,7 +42,7 @@ def export_alone(node: Node, held: StoredBulletin, purpose: str, fields: tuple[s
     view = node.view
     request = SignedPayload(payload=_request(view, held, purpose, node.random_bytes).encode())
     blind = node.random_bytes(32)
-    index = node.writer.run(lambda work: _enter(work, view, held, request, blind), lambda index, group: index)
+    index = node.writer.run(lambda work: _enter(work, view, held, request, blind))
     content = node.reads.content(held.entry_index)
     if content is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from audit.log.log import Stage
+from audit.note.checkpoint import Checkpoint
 from exchange.acts.unit_of_work import UnitOfWork
+from exchange.store.store import Transaction
 from keys.errors import RefusedError, UnavailableError
 
 SUSPENDED_SECONDS = 5.0  # so soon a suspended node may have been let go
@@ -21,10 +25,27 @@ class Job(Generic[T, U]):
     """One act, who waits for it, and what became of it."""
 
     act: Callable[[UnitOfWork], T]  # may be run twice; what it returns the last time counts
-    finish: Callable[[T, Any], U]  # also given its Group
+    finish: Callable[[T, Any], U] | None  # also given its Group; None where the act's own value is the answer
     future: Future[U] | asyncio.Future[U]
     value: Any = None
     error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class CommitGroup:
+    """A group between its acts and its answers."""
+
+    jobs: list[Job[Any, Any]]
+    stage: Stage
+    transaction: AbstractContextManager[Transaction] | None  # None before it was opened and once it is over
+    thread: int  # whose loop it belongs to
+    before: int = 0  # size of the log when it began
+    checkpoint: Checkpoint | None = None
+    landed: bool = False
+
+
+def no_act(work: UnitOfWork) -> None:
+    """Change nothing: the act of those who only read the log, in the writer's turn, when they finish."""
 
 
 def act_freely(job: Job[Any, Any], work: UnitOfWork) -> RefusedError | UnavailableError | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from audit.log.lock import Lock
 from audit.record.lane import LaneClass, parse_lane_head
 from exchange.acts import erasing, retention_rules
-from exchange.acts.erasing import Run, _same, erase_again, erase_due
+from exchange.acts.erasing import Run, erase_again, erase_due
 from exchange.acts.retention_rules import Sight
 from exchange.acts.unit_of_work import RandomBytes
 from exchange.node.writer import Writer
@@ -123,7 +123,7 @@ class Upkeep:
             self._go_on()
             spent, following = erasing.spent_readings(self._node.reads, after)
             if spent:
-                self.act(partial(erasing.erase_readings, positions=spent), _same)
+                self.act(partial(erasing.erase_readings, positions=spent))
                 count += len(spent)
             if following is None:
                 return count
@@ -196,7 +196,7 @@ def wrap_anew(reads: Reads, run: Run, storage: StorageKeys, random_bytes: Random
         old = [row for row in rows if row[2][:ID_BYTES] != storage.present]
         anew = [(place, storage.store(storage.recover(key, of), of, random_bytes)) for place, of, key in old]
         if anew:
-            run(lambda work, rows=anew: work.rows.store_keys(rows), _same)  # type: ignore[misc] # default
+            run(lambda work, rows=anew: work.rows.store_keys(rows))  # type: ignore[misc] # default
             count += len(anew)
         if len(rows) < erasing.MAX_ERASED:
             return count

@@ -224,7 +224,7 @@ class Node:
         self.vouching = Vouching(began=self.log.size)
         self.writer.resume()
         try:
-            self.writer.run(lambda work: self._enter_start(work, alone), _nothing)
+            self.writer.run(lambda work: self._enter_start(work, alone))
         except UnavailableError:
             self.writer.suspend(NOT_ASKED)
             raise
@@ -298,10 +298,10 @@ class Node:
             RefusedError: As ``directory.adopt``; what proves equivocation is kept.
         """
         try:
-            await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.view), _nothing)
+            await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.view))
         except RefusedError as refusal:
             if refusal.code == "EQUIVOCATION":
-                await self.writer.submit(lambda w: directory.keep(w, kind, signed, self.view), _nothing)
+                await self.writer.submit(lambda w: directory.keep(w, kind, signed, self.view))
             raise
         self._take_into_use(kind, signed)
 
@@ -317,7 +317,7 @@ class Node:
 
     def _write(self, act: Callable[[UnitOfWork], object]) -> None:
         if self.begun:
-            self.writer.run(act, _nothing)
+            self.writer.run(act)
         else:
             write_unsigned(self, act)
 
@@ -341,10 +341,6 @@ def now_us() -> int:
 def now_ms() -> int:
     """Read the wall clock: milliseconds UTC."""
     return time.time_ns() // 1_000_000
-
-
-def _nothing(value: object, group: Group) -> None:
-    return None
 
 
 def write_unsigned(node: Node, act: Callable[[UnitOfWork], T]) -> T:

@@ -19,22 +19,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from audit.entry.entry import Body, Kind
 from audit.log.lock import Lock
-from audit.log.log import Log, Stage
+from audit.log.log import Log
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.clock import Reading
 from exchange.node.failpoint import failpoint
-from exchange.node.job import Job, act_freely, act_in_savepoint, settle
+from exchange.node.job import CommitGroup, Job, act_freely, act_in_savepoint, settle
 from exchange.records.receipt import Receipt, make_receipt
 from exchange.records.shared_receipts import SharedReceipts
 from exchange.store.log_position import epoch_of, index_of
-from exchange.store.store import NodeStore, Transaction
+from exchange.store.store import NodeStore
 from keys.errors import UnavailableError
 from keys.signer import Signer
 
@@ -94,19 +93,6 @@ class Group:
         if epoch_of(place) != self.log.epoch:
             raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is proved by that epoch alone")
         return index_of(place)
-
-
-@dataclass(slots=True)
-class CommitGroup:
-    """A group between its acts and its answers."""
-
-    jobs: list[Job[Any, Any]]
-    stage: Stage
-    transaction: AbstractContextManager[Transaction] | None  # None before it was opened and once it is over
-    thread: int  # whose loop it belongs to
-    before: int = 0  # size of the log when it began
-    checkpoint: Checkpoint | None = None
-    landed: bool = False
 
 
 _StepOf = Callable[[CommitGroup], None]
@@ -172,9 +158,13 @@ class Writer:
         """Stop signing: something after the signature went wrong, and only a new start verifies what stands."""
         self.failure = self.failure or error
 
-    def run(self, act: Callable[[UnitOfWork], T], finish: Callable[[T, Group], U]) -> U:
+    @overload
+    def run(self, act: Callable[[UnitOfWork], T]) -> T: ...
+    @overload
+    def run(self, act: Callable[[UnitOfWork], T], finish: Callable[[T, Group], U]) -> U: ...
+    def run(self, act: Callable[[UnitOfWork], Any], finish: Callable[[Any, Group], Any] | None = None) -> Any:
         """Run one act, with whatever else waits, and return its result; for callers without an event loop."""
-        future: Future[U] = Future()
+        future: Future[Any] = Future()
         self._submit(Job(act, finish, future))
         self._land_own()
         while not future.done():
@@ -184,10 +174,16 @@ class Writer:
                     self._whole(jobs)
         return future.result()
 
-    def submit(self, act: Callable[[UnitOfWork], T], finish: Callable[[T, Group], U]) -> asyncio.Future[U]:
-        """Queue one act; the future has what *finish* makes of its result once it is durable and signed for."""
+    @overload
+    def submit(self, act: Callable[[UnitOfWork], T]) -> asyncio.Future[T]: ...
+    @overload
+    def submit(self, act: Callable[[UnitOfWork], T], finish: Callable[[T, Group], U]) -> asyncio.Future[U]: ...
+    def submit(
+        self, act: Callable[[UnitOfWork], Any], finish: Callable[[Any, Group], Any] | None = None
+    ) -> asyncio.Future[Any]:
+        """Queue one act; the future has its value, or what *finish* makes of it, once it is durable and signed for."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[U] = loop.create_future()
+        future: asyncio.Future[Any] = loop.create_future()
         self._submit(Job(act, finish, future))
         if self._flight is None:
             self._plan(loop)
@@ -389,7 +385,7 @@ class Writer:
         group = Group(self._log, self.note, checkpoint, entries, queued)
         self.groups += 1
         for job in flight.jobs:
-            if job.error is None:
+            if job.error is None and job.finish is not None:
                 job.value = job.finish(job.value, group)
         self._after_group(group)
         settle(flight.jobs)

@@ -80,7 +80,7 @@ class Rogue:
             random_bytes=os.urandom,
         )
         assert isinstance(prepared, publishing.Prepared)
-        self.node.writer.run(lambda w: publishing.publish(w, prepared, self.node.view), lambda *_: None)
+        self.node.writer.run(lambda w: publishing.publish(w, prepared, self.node.view))
 
     def _statement(self, message: Bulletin) -> SignedPayload:
         return self.member.sign_statement(message, self.node.view)

@@ -139,7 +139,6 @@ class Side:
         )
         taken = self.desk.node.writer.run(
             lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=self.peer),
-            lambda value, group: value,
         )
         failpoint.failpoint("peer-acknowledged")
         return taken
@@ -164,9 +163,7 @@ class Side:
         signed = dsse.sign(request.encode(), ("read", signer(self.desk.agency, "officer-1")))
         caller = f"{self.desk.agency}/officer-1"
         reader = reading.check_request(signed, caller=caller, view=self.desk.view, now_ms=NOW_MS)
-        granted = self.desk.node.writer.run(
-            lambda w: reading.grant(w, reader, self.desk.view, os.urandom), lambda value, group: value
-        )
+        granted = self.desk.node.writer.run(lambda w: reading.grant(w, reader, self.desk.view, os.urandom))
         failpoint.failpoint("opened-committed")
         opened = reading.open_bulletin(granted, held, self.desk.view, self.desk.node.reads)
         return CANARY if CANARY.encode() in opened.statement.payload else ""

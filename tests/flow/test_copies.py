@@ -103,7 +103,7 @@ async def test_attack_07_a_copy_that_passed_its_question_stops_when_it_meets_the
         await until(lambda: stopped(second))
         node, signed, size = second.node, signer.signed, second.node.log.size
         with pytest.raises(UnavailableError, match="the node is stopping"):
-            await node.writer.submit(node._enter_start, lambda *_: None)
+            await node.writer.submit(node._enter_start)
         with pytest.raises(RolledBackError, match=f"{C} holds our checkpoint of size .*another copy of this node runs"):
             await asyncio.wait_for(leaving, PATIENCE_SECONDS)
         assert (signer.signed, node.log.size) == (signed, size)

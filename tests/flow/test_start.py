@@ -126,8 +126,8 @@ async def test_attack_06_control_without_the_question_a_restored_copy_forks_its_
     node = world[A].open()
     node.start()  # as a node without sockets does
     for _ in range(60):
-        node.writer.run(lambda work: work.rows.set_meta("x", b"y"), lambda *_: None)
-        node.writer.run(lambda work: node._enter_start(work), lambda *_: None)
+        node.writer.run(lambda work: work.rows.set_meta("x", b"y"))
+        node.writer.run(lambda work: node._enter_start(work))
     assert held is not None
     known = parse_note(held[1]).checkpoint
     assert node.log.size > known.size

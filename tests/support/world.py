@@ -161,7 +161,7 @@ class Desk:
 
     def enter(self, prepared: publishing.Prepared) -> publishing.PublishOutcome:
         """Enter a prepared statement into log and lanes."""
-        return self.node.writer.run(lambda w: publishing.publish(w, prepared, self.view), lambda value, group: value)
+        return self.node.writer.run(lambda w: publishing.publish(w, prepared, self.view))
 
     def publish(self, message: Bulletin, officer: str = "officer-1") -> publishing.PublishOutcome:
         """Do all of it."""
@@ -208,9 +208,7 @@ class Desk:
         settled = delivery.check_receipts(
             receipts, lane=state, peer=AgencyId(peer), view=self.view, reads=self.node.reads
         )
-        return self.node.writer.run(
-            lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=peer), lambda value, group: value
-        )
+        return self.node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=peer))
 
     def open(self, sender: str, bulletin_id: str) -> Bulletin:
         """Look into a bulletin that is held, without asking."""

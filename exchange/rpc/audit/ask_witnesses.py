@@ -20,8 +20,8 @@ from audit.note.checkpoint import parse_note
 from audit.verify.trust import policy_of
 from audit.witness.request import format_request
 from audit.witness.witness import WitnessRefusal
-from exchange.acts.unit_of_work import UnitOfWork
 from exchange.evidence.epoch_proofs import end_notes
+from exchange.node.job import no_act
 from exchange.node.witness_status import ALARM_MS, Pending, load_pending, save_pending
 from exchange.node.writer import Group
 from exchange.rpc.audit.cosignatures import CosignatureSet, Target
@@ -238,7 +238,7 @@ class WitnessRounds:
             return []
         found = self._proofs.get((old, new))
         if found is None:
-            found = self._node.writer.submit(_nothing, lambda _, group: _consistency(group, old, new))
+            found = self._node.writer.submit(no_act, lambda _, group: _consistency(group, old, new))
             self._proofs[old, new] = found
         proof = await asyncio.shield(found)
         if proof is None:
@@ -315,7 +315,3 @@ def _consistency(group: Group, old: int, new: int) -> list[bytes] | None:
         return group.log.consistency(old, new)
     except LookupError:
         return None
-
-
-def _nothing(work: UnitOfWork) -> None:
-    return None

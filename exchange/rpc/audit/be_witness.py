@@ -82,9 +82,7 @@ class WitnessService:
         if member is None:
             return
         self._log.alarm("fork-seen", peer=member.agency)
-        await self._node.writer.submit(
-            lambda work: forks.enter_fork(work, member.number, fork.older, fork.newer, fork), lambda *_: None
-        )
+        await self._node.writer.submit(lambda work: forks.enter_fork(work, member.number, fork.older, fork.newer, fork))
 
     def _member(self, origin: str) -> Member | None:
         """Find whose log it is: another member's that takes part now."""

@@ -48,7 +48,7 @@ class Heartbeat:
         idle = self._idle_ms() >= self._seconds * 1000
         grown = self._grown()
         if idle or grown:
-            await self._node.writer.submit(lambda work: self._enter(work, idle, grown), lambda *_: None)
+            await self._node.writer.submit(lambda work: self._enter(work, idle, grown))
 
     def _idle_ms(self) -> int:
         """Return for how long nothing was entered."""

@@ -26,6 +26,7 @@ from audit.tree.proof import ConsistencyError, verify_consistency
 from exchange.acts.delivery import known_checkpoint
 from exchange.acts.forks import enter_fork, enter_misuse
 from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.job import no_act
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, read_answer, save_evidence
 from exchange.node.writer import Group
 from exchange.rpc.audit.gossip import Gossip, Prove
@@ -79,7 +80,7 @@ class Checkpoints:
         shown = read_answer(note, self._node.view)
         if shown is None or (shown.size, shown.root) == self._echoed:
             return
-        group, root, proof = await self._node.writer.submit(_nothing, partial(_compare, size=shown.size))
+        group, root, proof = await self._node.writer.submit(no_act, partial(_compare, size=shown.size))
         if root == shown.root and shown.origin == group.checkpoint.origin:
             self._echoed = max(self._echoed, (shown.size, shown.root))
             return
@@ -99,7 +100,7 @@ class Checkpoints:
             made = replace(made, root=root, proof=tuple(proof))
         shown = parse_note(note).checkpoint
         self._log.alarm("own-key-misused", peer=peer, size=shown.size)
-        await self._node.writer.submit(lambda work: enter_misuse(work, number, note, made), lambda *_: None)
+        await self._node.writer.submit(lambda work: enter_misuse(work, number, note, made))
         raise RefusedError(
             "RECEIPT_INVALID", f"{peer} holds a checkpoint of ours of size {shown.size} that this node never signed"
         )
@@ -144,7 +145,7 @@ class Checkpoints:
                 await self.contradicted(peer, held[1], note, hashes, prove)
                 raise
         before = held[0] if held is not None else 0
-        await self._node.writer.submit(lambda work: _advance(work, peer, before, new, note), lambda *_: None)
+        await self._node.writer.submit(lambda work: _advance(work, peer, before, new, note))
         self.seen(peer)
 
     async def contradicted(
@@ -171,7 +172,7 @@ class Checkpoints:
         self._log.alarm("fork-seen" if proven else "checkpoints-not-joined", peer=peer, size=newer.size)
         if proven:
             number = self._node.view.member_number(peer)
-            await self._node.writer.submit(lambda work: enter_fork(work, number, first, second, made), lambda *_: None)
+            await self._node.writer.submit(lambda work: enter_fork(work, number, first, second, made))
         return proven
 
 
@@ -201,10 +202,6 @@ def _root(group: Group, size: int) -> bytes:
         return group.log.root(size)
     except LookupError:
         return b""
-
-
-def _nothing(work: UnitOfWork) -> None:
-    return None
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from audit.note.checkpoint import parse_note
 from audit.note.epochs import split_origin
 from audit.tiles.tile_names import parse_tile_name
 from audit.tiles.tiles import MissingError, TileFolder
-from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.job import no_act
 from exchange.node.node import Node, now_ms
 from exchange.node.writer import Group
 from exchange.rpc.audit.be_witness import WitnessService
@@ -86,7 +86,7 @@ class AuditLog:
         if request.origin not in ("", self._node.view.origin):
             raise RefusedError("NOT_ALLOWED", "only this node's own log is proven here")
         hashes = await self._node.writer.submit(
-            _nothing, lambda _, group: _prove(group, request.old_size, request.new_size)
+            no_act, lambda _, group: _prove(group, request.old_size, request.new_size)
         )
         if hashes is None:
             raise RefusedError("MALFORMED", f"no sizes {request.old_size} to {request.new_size} in this log")
@@ -109,7 +109,3 @@ def _prove(group: Group, old: int, new: int) -> list[bytes] | None:
         return group.log.consistency(old, new)
     except LookupError:
         return None
-
-
-def _nothing(work: UnitOfWork) -> None:
-    return None

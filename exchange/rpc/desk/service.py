@@ -62,9 +62,7 @@ class Desk:
         catalogue = view.catalogue(view.federation.roster_digest)
         if code not in {kind.code for kind in catalogue.kinds.values()} or year not in YEARS:
             raise RefusedError("MALFORMED", "no kind of this code, or no such year")
-        number = await self._node.writer.submit(
-            lambda work: work.rows.next_number(code, year), lambda value, group: value
-        )
+        number = await self._node.writer.submit(lambda work: work.rows.next_number(code, year))
         return node_pb2.ReserveNumberResponse(number=f"{view.agency}/{code}/{year}/{number:06d}")
 
     async def Publish(self, requests: AsyncIterator[node_pb2.PublishRequest], context: Context) -> None:

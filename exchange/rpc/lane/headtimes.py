@@ -12,7 +12,6 @@ from collections.abc import Callable
 from audit.record.lane import LaneId
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
-from exchange.node.writer import Group
 
 RESERVED = "head-time"  # the name in the database: milliseconds UTC, eight bytes
 RESERVE_MS = 60_000  # a write a minute, and at a restart no head is dated more than that ahead
@@ -39,17 +38,11 @@ class HeadTimes:
     def _reserve(self, until_ms: int) -> None:
         # Nobody waits for it: it is lost only if the node dies at once and its clock is set back as well.
         self._reserved = until_ms
-        self._node.writer.submit(
-            lambda work: _keep(work, until_ms), lambda value, group: _nothing(group)
-        ).add_done_callback(_seen)
+        self._node.writer.submit(lambda work: _keep(work, until_ms)).add_done_callback(_seen)
 
 
 def _keep(work: UnitOfWork, until_ms: int) -> None:
     work.rows.set_meta(RESERVED, until_ms.to_bytes(8, "big"))
-
-
-def _nothing(group: Group) -> None:
-    return None
 
 
 def _seen(future: asyncio.Future[None]) -> None:

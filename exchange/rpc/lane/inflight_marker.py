@@ -64,7 +64,7 @@ def count_deaths(node: Node) -> int:
     """
     found = left_behind(node.paths.home)
     if found:
-        node.writer.run(lambda work: enter_deaths(work, found), lambda *_: None)
+        node.writer.run(lambda work: enter_deaths(work, found))
     for peer, *_ in found:
         (node.paths.home / FOLDER / f"{PREFIX}{peer}").unlink()
     return len(found)

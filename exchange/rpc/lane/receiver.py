@@ -19,7 +19,6 @@ from exchange.acts.delivery import known_checkpoint
 from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import DeliveryAnswer, Handling, Message
 from exchange.acts.stop_lane import stop_lane
-from exchange.node.writer import Group
 from exchange.records.lane_rules import EquivocationError
 from exchange.rpc.lane import encode
 from exchange.rpc.lane.inflight_marker import Marker, enter_deaths
@@ -146,7 +145,6 @@ class LaneReceiver:
                         view=view,
                         old_entry=self._node.old_entry,
                     ),
-                    _same,
                 )
             except UnavailableError:
                 if attempt == ATTEMPTS - 1:
@@ -159,7 +157,7 @@ class LaneReceiver:
         """Count a fault of ours on a delivery as a death on it: it must not hold up the lane for ever (row 69)."""
         if self._marker.at is not None:
             found = [(self.peer, *self._marker.at)]
-            await self._node.writer.submit(lambda work: enter_deaths(work, found), _nothing)
+            await self._node.writer.submit(lambda work: enter_deaths(work, found))
 
     def _note_damage(self, refusal: RefusedError) -> None:
         if isinstance(refusal, intake.DamagedError):
@@ -167,9 +165,7 @@ class LaneReceiver:
 
     async def _stop_lane(self, message: Message, found: EquivocationError) -> None:
         view = self._node.view
-        await self._node.writer.submit(
-            lambda work: stop_lane(work, message, found, peer=self.peer, view=view), _nothing
-        )
+        await self._node.writer.submit(lambda work: stop_lane(work, message, found, peer=self.peer, view=view))
         self._log.alarm("lane-contradicts-itself", peer=self.peer, sequence=found.sequence)
 
     def _report(self, lane_class: LaneClass, answers: list[DeliveryAnswer]) -> None:
@@ -256,11 +252,3 @@ def _message(batch: node_pb2.LaneBatch) -> Message:
         ),
         head=SignedPayload.from_message(batch.head),
     )
-
-
-def _same(value: list[DeliveryAnswer], group: Group) -> list[DeliveryAnswer]:
-    return value
-
-
-def _nothing(value: object, group: Group) -> None:
-    return None

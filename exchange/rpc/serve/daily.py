@@ -12,7 +12,6 @@ from typing import Any
 
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.maintenance import Done, Upkeep
-from exchange.node.writer import Group
 from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import IntegrityError, UnavailableError
 
@@ -55,16 +54,11 @@ async def keep_up(
         await asyncio.sleep(pause)
 
 
-def _hand_over(
-    upkeep: Upkeep,
-    loop: asyncio.AbstractEventLoop,
-    act: Callable[[UnitOfWork], Any],
-    finish: Callable[[Any, Group], Any],
-) -> Any:
+def _hand_over(upkeep: Upkeep, loop: asyncio.AbstractEventLoop, act: Callable[[UnitOfWork], Any]) -> Any:
     """Have an act run in the loop's own thread, as everybody's: whoever is told of its group lives there."""
 
     async def submit() -> Any:
-        return await upkeep.writer.submit(act, finish)
+        return await upkeep.writer.submit(act)
 
     return asyncio.run_coroutine_threadsafe(submit(), loop).result()
 

@@ -16,7 +16,7 @@ import grpc.aio
 
 from audit.note.checkpoint import Checkpoint
 from exchange.acts.directory import RecordKind
-from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.job import no_act
 from exchange.node.node import Node
 from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, check_answer, read_answer, save_evidence
 from exchange.node.writer import Group
@@ -174,7 +174,7 @@ class StartupCheck:
 
 async def own_root(node: Node, size: int) -> tuple[Checkpoint, bytes]:
     """Return what our log commits to, and its root at an earlier size: empty where it is smaller."""
-    return await node.writer.submit(_nothing, lambda _, group: (group.checkpoint, _root(group, size)))
+    return await node.writer.submit(no_act, lambda _, group: (group.checkpoint, _root(group, size)))
 
 
 def _root(group: Group, size: int) -> bytes:
@@ -182,7 +182,3 @@ def _root(group: Group, size: int) -> bytes:
         return group.log.root(size)
     except LookupError:
         return b""
-
-
-def _nothing(work: UnitOfWork) -> None:
-    return None

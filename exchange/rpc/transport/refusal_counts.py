@@ -8,7 +8,6 @@ from __future__ import annotations
 from audit.entry.entry import Body, Kind, Outcome
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
-from exchange.node.writer import Group
 from keys.errors import UnavailableError
 
 FLUSH_SECONDS = 60.0
@@ -33,7 +32,7 @@ class Refusals:
             return
         counts, self._counts = self._counts, {}
         try:
-            await self._node.writer.submit(lambda work: _enter(work, counts), _nothing)
+            await self._node.writer.submit(lambda work: _enter(work, counts))
         except UnavailableError:
             for (peer, outcome), count in counts.items():
                 self._counts[peer, outcome] = self._counts.get((peer, outcome), 0) + count
@@ -42,7 +41,3 @@ class Refusals:
 def _enter(work: UnitOfWork, counts: dict[tuple[int, Outcome], int]) -> None:
     for (peer, outcome), count in sorted(counts.items()):
         work.log.add(Body(kind=Kind.REFUSED, peer=peer, outcome=outcome, count=count))
-
-
-def _nothing(value: object, group: Group) -> None:
-    return None

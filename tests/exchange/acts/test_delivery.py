@@ -167,7 +167,7 @@ def redelivered(desk: Desk, row: OutboundRow) -> OutboundRow:
         work.rows.add_outbound([second])
         work.rows.move_lane(replace(state, sequence=state.sequence + 1, digest=digest))
 
-    desk.node.writer.run(act, lambda value, group: None)
+    desk.node.writer.run(act)
     return second
 
 
@@ -223,9 +223,7 @@ def test_receipts_that_were_checked_before_the_lane_moved_are_checked_again(desk
     desk.settle([(row.sequence, receipt, None)], PEER)
     count = len(desk.bodies(Kind.RECEIPT_RECORDED))
     with pytest.raises(UnavailableError):
-        desk.node.writer.run(
-            lambda w: delivery.record_receipts(w, settled, None, lane=stale, peer=PEER), lambda value, group: value
-        )
+        desk.node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=stale, peer=PEER))
     assert len(desk.bodies(Kind.RECEIPT_RECORDED)) == count
 
 
@@ -264,7 +262,7 @@ def test_the_ratchet_refuses_a_note_of_another_log(desk: Desk) -> None:
 
 def keep(desk: Desk, log: ForgedLog) -> None:
     size, note = log.checkpoint().size, log.note()
-    desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, size, note), lambda value, group: None)
+    desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, size, note))
 
 
 def test_spoilt_answers_of_a_peer_are_refused_or_kept_and_stop_nothing_row_37(desk: Desk) -> None:
@@ -295,7 +293,7 @@ def test_a_checkpoint_of_any_size_stops_nothing(desk: Desk, size: int) -> None:
     except RefusedError:
         newer = None  # it does not extend the known one
     if newer is not None:
-        desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(peer, newer.size, note), lambda value, group: None)
+        desk.node.writer.run(lambda w: w.rows.set_peer_checkpoint(peer, newer.size, note))
     assert desk.node.writer.failure is None
 
 
@@ -311,15 +309,15 @@ def test_a_checkpoint_that_moved_after_its_proof_was_checked_is_not_overtaken(
     assert checkpoint is not None
     newer = delivery.NewerCheckpoint(checkpoint=checkpoint, note=note, proven_from=0)
     if moved:
-        own.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, 9, "another"), lambda value, group: None)
+        own.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, 9, "another"))
 
     def record(work: UnitOfWork) -> int:
         return delivery.record_receipts(work, [], newer, lane=state, peer=PEER)
 
     if moved:
         with pytest.raises(UnavailableError, match="moved meanwhile"):
-            own.node.writer.run(record, lambda value, group: value)
+            own.node.writer.run(record)
     else:
-        own.node.writer.run(record, lambda value, group: value)
+        own.node.writer.run(record)
     assert own.node.reads.peer_checkpoint(PEER) == ((9, "another") if moved else (1, note))
     own.close()

@@ -40,9 +40,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def adopt(desk: Desk, kind: RecordKind, signed: SignedPayload, now_ms: int = NOW_MS) -> Federation:
     """Adopt at a time of the test's choice, and take it into use."""
-    federation = desk.node.writer.run(
-        lambda w: directory.adopt(replace(w, now_ms=now_ms), kind, signed, desk.view), lambda value, group: value
-    )
+    federation = desk.node.writer.run(lambda w: directory.adopt(replace(w, now_ms=now_ms), kind, signed, desk.view))
     desk.node.set_federation(federation)
     return federation
 
@@ -146,7 +144,6 @@ def test_two_records_of_one_version_are_refused_and_the_second_is_kept_row_60(de
     for again in (other, manifest(endpoints=["127.0.0.1:3"])):  # the first pair is kept, others are not
         desk.node.writer.run(
             lambda w, record=again: directory.keep(w, RecordKind.MANIFEST, record, desk.view),
-            lambda value, group: None,
         )
     [(index, what, content)] = list(desk.node.store.evidence())
     assert (what, content) == ("manifest TH-DSI", other.encode())

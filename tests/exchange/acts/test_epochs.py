@@ -152,14 +152,12 @@ def test_receipts_after_a_change_of_epoch_hold_and_none_beyond_its_end_row_71(pa
 def test_each_epoch_has_a_ratchet_of_its_own(pair: tuple[Desk, Desk]) -> None:
     ours, theirs = pair
     end = Checkpoint(origin=ORIGIN, size=80, root=bytes(32))
-    theirs.node.writer.run(
-        lambda w: w.rows.set_peer_checkpoint(A, 80, sign_checkpoint(end, keys_of(A).node.log)), lambda *_: None
-    )
+    theirs.node.writer.run(lambda w: w.rows.set_peer_checkpoint(A, 80, sign_checkpoint(end, keys_of(A).node.log)))
     adopt(theirs, end)
     small = replace(end, origin=ORIGIN[:-1] + "2", size=5)
     note = sign_checkpoint(small, keys_of(A).node.log)
     assert check_ratchet(note, [], peer=A, view=theirs.view, reads=theirs.node.reads) == small
-    theirs.node.writer.run(lambda w: w.rows.set_peer_checkpoint(A, 5, note, 2), lambda *_: None)
+    theirs.node.writer.run(lambda w: w.rows.set_peer_checkpoint(A, 5, note, 2))
     with pytest.raises(RefusedError, match="4 entries, 5 are known"):
         check_ratchet(
             sign_checkpoint(replace(small, size=4), keys_of(A).node.log),
@@ -327,7 +325,7 @@ def test_a_copy_that_numbered_otherwise_than_a_peer_received_is_not_entered(pair
         first_group._take_back(work, proven, B, plan.view)  # type: ignore[arg-type] # what it reads of it
 
     with pytest.raises(RefusedError, match="two copies of this node") as caught:
-        ours.node.writer.run(enter, lambda *_: None)
+        ours.node.writer.run(enter)
     assert caught.value.code == "EQUIVOCATION"
 
 

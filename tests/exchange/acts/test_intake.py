@@ -138,7 +138,6 @@ def test_ten_thousand_replays_change_nothing_and_get_the_same_receipt_row_14(spa
     for _ in range(9 * SCALE):
         spare.node.writer.run(
             lambda w: [intake.take_message(w, checked, peer=AgencyId("HK-IMMD"), view=spare.view) for _ in range(1000)],
-            lambda value, group: None,
         )
     assert spare.node.reads.size() == size
     assert spare.node.note == note_before

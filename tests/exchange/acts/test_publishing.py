@@ -281,7 +281,7 @@ def test_a_refused_act_leaves_nothing_and_does_not_spoil_its_neighbours(sender: 
             work.log.undo(mark)
         return [*done, publishing.publish(work, third, sender.view)]
 
-    one, three = sender.node.writer.run(act, lambda value, group: value)
+    one, three = sender.node.writer.run(act)
     kinds = [
         parse_body(parse_entry(sender.node.entry(at)).body).kind for at in range(one.entry_index, three.entry_index + 2)
     ]

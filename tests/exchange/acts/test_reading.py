@@ -69,7 +69,7 @@ def check(desk: Desk, signed: SignedPayload, caller: str = "TH-DSI/officer-1", n
 
 
 def grant(desk: Desk, reader: Reader) -> Granted:
-    return desk.node.writer.run(lambda w: reading.grant(w, reader, desk.view, os.urandom), lambda value, group: value)
+    return desk.node.writer.run(lambda w: reading.grant(w, reader, desk.view, os.urandom))
 
 
 def refused(desk: Desk, signed: SignedPayload, code: str, **more: object) -> None:

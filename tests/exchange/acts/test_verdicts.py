@@ -129,7 +129,7 @@ def test_an_intake_that_died_twice_on_a_delivery_refuses_it_unopened_row_69(spar
     state = spare.node.reads.lane(outgoing=False, peer="HK-IMMD", lane_class=2, epoch=1)
     for deaths in range(QUARANTINE_AFTER):
         assert spare.check(message, "HK-IMMD").verdicts[0].accepted is not None, deaths
-        spare.node.writer.run(lambda w: w.rows.add_attempts([(state.row, state.sequence + 1)]), lambda v, g: None)
+        spare.node.writer.run(lambda w: w.rows.add_attempts([(state.row, state.sequence + 1)]))
     [(answer, _)] = spare.receive(message, "HK-IMMD")
     assert answer.refusal.code == "QUARANTINED"
     assert spare.receive(forger.deliver(spare, forger.seal(note())), "HK-IMMD")[0][0].refusal is None
@@ -215,7 +215,7 @@ def test_a_contradiction_far_back_in_a_lane_is_proved_by_all_that_lies_between_r
             head = forger.head(lane, last, digest, latest=last)
             work.rows.move_lane(replace(state, sequence=last, digest=digest, head=head.encode()))
 
-        desk.node.writer.run(go_on, lambda value, group: value)
+        desk.node.writer.run(go_on)
         other = forger.head(lane, 1, bytes(range(32)), latest=last)
         assert_proven(desk, stop(desk, Message(parcels=(), head=other)), forger, sequence=1)
     finally:
@@ -228,7 +228,6 @@ def stop(desk: Desk, message: Message) -> int:
         desk.check(message, "HK-IMMD")
     return desk.node.writer.run(
         lambda w: stop_lane(w, message, raised.value, peer=AgencyId("HK-IMMD"), view=desk.view),
-        lambda value, group: value,
     )
 
 

@@ -309,7 +309,5 @@ def _erase(home: Path) -> None:
     node.open()
     node.begin(alone=True)
     [held] = node.reads.stored_since(-1, 10, sent=True)
-    node.writer.run(
-        lambda work: erase(work, [held], lambda digest: True, lambda digests: None), lambda value, group: None
-    )
+    node.writer.run(lambda work: erase(work, [held], lambda digest: True, lambda digests: None))
     node.stop()

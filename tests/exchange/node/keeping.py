@@ -92,9 +92,7 @@ class Keeper(Desk):
     def read(self, message: Bulletin, purpose: ReadPurpose = ReadPurpose.CASE_WORK) -> reading.OpenedBulletin:
         """Ask as an officer does, and open."""
         reader = self.reader(self.request(message, purpose))
-        granted = self.node.writer.run(
-            lambda w: reading.grant(w, reader, self.view, os.urandom), lambda value, group: value
-        )
+        granted = self.node.writer.run(lambda w: reading.grant(w, reader, self.view, os.urandom))
         return reading.open_bulletin(granted, granted.stored[0], self.view, self.node.reads)
 
     def hold(
@@ -102,9 +100,7 @@ class Keeper(Desk):
     ) -> legal_hold.Kept:
         """Hold or release as an officer does."""
         reader = self.reader(self.request(message, purpose, officer), officer)
-        return self.node.writer.run(
-            lambda w: legal_hold.hold(w, reader, self.view, os.urandom), lambda value, group: value
-        )
+        return self.node.writer.run(lambda w: legal_hold.hold(w, reader, self.view, os.urandom))
 
 
 def kept_for(days: int, serial: int, *recipients: str, text: str = "Beware of paid tickets") -> Bulletin:

@@ -138,7 +138,7 @@ def test_the_lock_knows_it_before_anything_is_destroyed(receiver: Keeper, sender
 
     def erase(remember: Remember) -> int:
         act = partial(erasing.erase, wanted=[held], was_erased=receiver.node.lock.is_erased, remember=remember)
-        return len(receiver.node.writer.run(act, lambda value, group: value).bulletins)
+        return len(receiver.node.writer.run(act).bulletins)
 
     with pytest.raises(UnavailableError):
         erase(refuse)

@@ -161,7 +161,7 @@ def test_a_hold_needs_its_own_purpose_role_and_something_to_hold(receiver: Keepe
 
     def held(reader: Reader) -> legal_hold.Kept:
         act = partial(legal_hold.hold, reader=reader, view=receiver.view, random_bytes=os.urandom)
-        return receiver.node.writer.run(act, lambda value, group: value)
+        return receiver.node.writer.run(act)
 
     assert held(twice).count == 1  # control
     assert code_of(lambda: held(twice)) == "REPLAYED"

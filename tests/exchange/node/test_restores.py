@@ -76,7 +76,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     dice = random.Random(18)
     ages = sorted(dice.sample(range(desk.node.log.size, ENTRIES), min(200 * SCALE, ENTRIES - 50)))
     while desk.node.log.size < ENTRIES:
-        desk.node.writer.run(beat, lambda value, group: value)
+        desk.node.writer.run(beat)
         if desk.node.log.size in ages:
             for name in (DATABASE, LOCK):
                 backup(folder / "home" / name, folder / str(desk.node.log.size) / name)
@@ -146,7 +146,7 @@ def test_with_the_question_switched_off_a_restored_copy_forks_row_18(kept: tuple
         node = opened(home, signer)
         node.start()
         while node.log.size <= known.size:
-            node.writer.run(beat, lambda value, group: value)
+            node.writer.run(beat)
         assert signer.signed > 0
         with pytest.raises(RolledBackError, match="another history"):
             ask(node, kept[1])

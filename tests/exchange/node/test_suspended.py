@@ -28,7 +28,7 @@ class Clocked(Desk):
         self.node.clock = self.node.writer._clock = clock
 
     def beat(self) -> int:
-        return self.node.writer.run(beat, lambda index, group: index)
+        return self.node.writer.run(beat)
 
     def entries(self, kind: Kind) -> list[tuple[int, Body]]:
         """Return time and body of the entries of one kind."""
@@ -82,7 +82,7 @@ def test_a_clock_that_jumps_back_during_a_commit_brings_no_wrong_order_row_29(tm
         desk.wall -= DAY
         return beat(work)
 
-    desk.node.writer.run(jump, lambda index, group: index)
+    desk.node.writer.run(jump)
     with pytest.raises(UnavailableError):
         desk.beat()
     ((before, _),) = desk.entries(Kind.HEARTBEAT)

@@ -106,7 +106,7 @@ class Bench:
 
     def beat(self) -> int:
         """Write one entry and return its index."""
-        return self.writer.run(heartbeat, lambda index, group: index)
+        return self.writer.run(heartbeat)
 
     @property
     def size(self) -> int:
@@ -181,7 +181,7 @@ def test_an_error_that_is_no_refusal_ends_the_whole_group(tmp_path: Path) -> Non
 def test_an_entry_that_breaks_its_kinds_rule_is_never_written(tmp_path: Path) -> None:
     with Bench(tmp_path) as bench:
         with pytest.raises(UnavailableError):
-            bench.writer.run(lambda w: w.log.add(Body(kind=Kind.RECEIVED)), lambda value, group: value)
+            bench.writer.run(lambda w: w.log.add(Body(kind=Kind.RECEIVED)))
         assert isinstance(bench.writer.failure, IntegrityError)
     assert_sound(tmp_path, BEFORE)
 
@@ -262,7 +262,7 @@ def test_what_a_refused_act_wrote_is_gone_whichever_way_its_group_is_run(tmp_pat
             together(bench, refuse)
         one, bad, two = together(bench, lambda work: lane(work, 1), refused, lambda work: lane(work, 2))
         assert (one, type(bad), two) == (BEFORE, RefusedError, BEFORE + 1)
-        assert bench.writer.run(lambda work: work.rows.take_nonce(b"n" * 16), lambda value, group: value)
+        assert bench.writer.run(lambda work: work.rows.take_nonce(b"n" * 16))
         assert [each.sequence for each in bench.store.inner.reads().lanes()] == [2]
     assert_sound(tmp_path, BEFORE + 2)
 
@@ -280,7 +280,7 @@ def together(bench: Bench, *acts: Callable[[UnitOfWork], int]) -> list[Any]:
     """Run acts in one group: what is queued before the loop turns goes together."""
 
     async def run() -> list[Any]:
-        futures = [bench.writer.submit(act, lambda value, group: value) for act in acts]
+        futures = [bench.writer.submit(act) for act in acts]
         return await asyncio.gather(*futures, return_exceptions=True)
 
     return asyncio.run(run())
@@ -299,7 +299,7 @@ def test_an_act_alone_departs_at_the_loops_next_turn(tmp_path: Path) -> None:
     with Bench(tmp_path) as bench:
 
         async def run() -> None:
-            future = bench.writer.submit(lambda work: ran.append(heartbeat(work)), lambda value, group: value)
+            future = bench.writer.submit(lambda work: ran.append(heartbeat(work)))
             await asyncio.sleep(0)
             assert ran == [BEFORE]
             await future
@@ -311,9 +311,9 @@ def test_a_group_waits_for_those_whose_calls_the_loop_is_taking_and_no_longer(tm
     with Bench(tmp_path) as bench:
 
         async def run() -> list[int]:
-            futures = [bench.writer.submit(heartbeat, lambda value, group: value)]
+            futures = [bench.writer.submit(heartbeat)]
             for _ in range(10):
-                futures.append(bench.writer.submit(heartbeat, lambda value, group: value))
+                futures.append(bench.writer.submit(heartbeat))
                 await asyncio.sleep(0)
             assert bench.writer.groups == 0
             return list(await asyncio.gather(*futures))
@@ -327,10 +327,7 @@ def test_a_full_group_waits_for_nobody(tmp_path: Path) -> None:
     with Bench(tmp_path) as bench:
 
         async def run() -> None:
-            futures = [
-                bench.writer.submit(lambda work: ran.append(heartbeat(work)), lambda value, group: value)
-                for _ in range(FULL_GROUP)
-            ]
+            futures = [bench.writer.submit(lambda work: ran.append(heartbeat(work))) for _ in range(FULL_GROUP)]
             await asyncio.sleep(0)
             assert len(ran) == FULL_GROUP
             await asyncio.gather(*futures)
@@ -381,7 +378,7 @@ def test_what_waits_at_the_end_is_still_committed(tmp_path: Path, turns: int) ->
     with Bench(tmp_path) as bench:
 
         async def run(turns: int) -> list[int]:
-            futures = [bench.writer.submit(heartbeat, lambda v, g: v) for _ in range(5)]
+            futures = [bench.writer.submit(heartbeat) for _ in range(5)]
             for _ in range(turns):  # the group is queued, on its way to the disk, or beyond it
                 await asyncio.sleep(0)
             bench.writer.stop()
