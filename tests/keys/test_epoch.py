@@ -135,6 +135,6 @@ def test_the_command_writes_the_manifest_and_refuses_in_one_line(tmp_path: Path)
     code, said = type_line("note", "manifest-2")
     assert (code, "opens epoch 2" in said) == (0, True), said
     assert parse_manifest(load_signed(tmp_path / "manifest-2").payload).log_epochs[-1].previous_size == 80
-    assert type_line("bad", "manifest-3")[0] == 6
+    assert type_line("bad", "manifest-3")[0] == 4  # SIGNER_UNKNOWN: a key that signs no log of ours
     assert type_line("missing", "manifest-3")[0] == 5
     assert type_line("note", "manifest-2")[0] == 2  # what is there stays
