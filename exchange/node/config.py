@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 
-from exchange.node.timestamping import TimestampAuthority, is_url
-from exchange.node.timestamping import load as load_authority
+from exchange.node.timestamp_authority import TimestampAuthority, is_url
+from exchange.node.timestamp_authority import load as load_authority
 from exchange.store.factory import DEFAULT_STORE, store_in
 from exchange.store.home_paths import Paths
 from keys.errors import RefusedError

@@ -27,8 +27,8 @@ def stamp(home: Path, tsa: str | None, tsa_file: Path | None, as_json: bool) -> 
     from audit.note.checkpoint import parse_note
     from audit.tiles.tile_names import CHECKPOINT, WITNESSED
     from exchange.node.config import authority_of, load_config
-    from exchange.node.timestamping import is_url
-    from exchange.node.timestamping import stamp as have_stamped
+    from exchange.node.timestamp_authority import is_url
+    from exchange.node.timestamp_authority import stamp as have_stamped
 
     config = load_config(home)
     if tsa is not None and not is_url(tsa):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from exchange.node.node import Node
-from exchange.node.timestamping import TimestampAuthority, stamp
+from exchange.node.timestamp_authority import TimestampAuthority, stamp
 from exchange.rpc.transport.program_log import ProgramLog
 from keys.errors import RefusedError, UnavailableError
 

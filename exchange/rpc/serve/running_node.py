@@ -16,7 +16,7 @@ from exchange.acts.node_view import NodeView
 from exchange.node.home import say_signing
 from exchange.node.maintenance import Upkeep
 from exchange.node.node import Node, now_ms
-from exchange.node.timestamping import TimestampAuthority
+from exchange.node.timestamp_authority import TimestampAuthority
 from exchange.rpc.audit.ask_witnesses import WitnessRounds
 from exchange.rpc.audit.be_witness import WitnessService
 from exchange.rpc.audit.heartbeat import Heartbeat

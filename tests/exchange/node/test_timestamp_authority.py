@@ -25,7 +25,7 @@ from audit.note.policy import WitnessPolicy, format_vkeys
 from audit.tiles.tile_names import CHECKPOINT, WITNESSED
 from audit.verify.rfc3161 import MAX_TOKEN_BYTES, load_authority, make_query, verify_token
 from exchange.cli.main import run
-from exchange.node.timestamping import TimestampAuthority, ask, load, stamp
+from exchange.node.timestamp_authority import TimestampAuthority, ask, load, stamp
 from exchange.rpc.serve.hourly import stamp_forever
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.store.sqlite import SqliteStore
@@ -180,7 +180,7 @@ def desk(tmp_path: Path) -> Iterator[Keeper]:
 
 
 def verified(desk: Keeper, *words: object, ca: Path) -> tuple[Result, dict[str, str]]:
-    """Verify a home's log with its key from outside; the stamps' step beside the result."""
+    """Verify a home's log with its key alone; the stamps' step beside the result."""
     typed = ["verify", "--json", "--key", str(desk.node.vkey), "--tsa-ca", str(ca), str(desk.home)]
     done = CliRunner().invoke(audit, [*typed, *map(str, words)])
     steps = json.loads(done.stdout).get("steps", ())
@@ -201,7 +201,7 @@ def test_a_stamped_note_is_kept_with_all_that_openssl_needs(
     assert "Verification: OK" in openssl("ts", "-verify", "-in", str(path), "-data", str(data), "-CAfile", str(ca))
     assert stamp(desk.home, note, asked) is None  # once
     done, step = verified(desk, ca=authority.ca)
-    assert (done.exit_code, step["result"]) == (7, "ok")  # 7: no outside checkpoint was given
+    assert (done.exit_code, step["result"]) == (7, "ok")  # 7: no external checkpoint was given
     assert f"the first {size:,} entries existed before" in step["detail"]
 
 
@@ -252,7 +252,7 @@ def test_attack_11_all_agencies_collude_and_a_token_kept_outside_refutes_them(
     policy = cosigned(log, int(time.time()))
     made = stamp(desk.home, (log / WITNESSED).read_text(), asked)
     assert made is not None
-    external = tmp_path / "outside"
+    external = tmp_path / "external"
     shutil.move(made[0].parent, external)
     (tmp_path / "w").write_text(format_vkeys(policy))
     witnesses = ("--witnesses", tmp_path / "w", "--stamps", external)
@@ -286,8 +286,8 @@ def test_attack_15_a_witness_whose_clock_lies_is_caught_by_a_token(
     """A majority of witnesses dates itself into the next decade, so that the median does not help."""
     log, now = desk.home / "log", int(time.time())
     write_log(desk, "honest.db", Kind.HEARTBEAT)
-    for hour, result, code in ((now, "ok", 0), (now + 10 * 365 * 86_400, "refuted", 6)):
-        policy = cosigned(log, hour)
+    for time_s, result, code in ((now, "ok", 0), (now + 10 * 365 * 86_400, "refuted", 6)):
+        policy = cosigned(log, time_s)
         (tmp_path / "w").write_text(format_vkeys(policy))
         shutil.rmtree(desk.home / "timestamps", ignore_errors=True)
         stamp(desk.home, (log / WITNESSED).read_text(), asked)
@@ -300,14 +300,14 @@ def test_attack_15_a_witness_whose_clock_lies_is_caught_by_a_token(
     assert lenient.exit_code != 6  # control: without the token nobody sees it
 
 
-def cosigned(log: Path, hour: int) -> WitnessPolicy:
+def cosigned(log: Path, time_s: int) -> WitnessPolicy:
     """Have two witnesses cosign the newest checkpoint."""
-    names = [f"w{place}.exercise.example/witness" for place in (1, 2)]
-    signers = [signer_from_seed(Usage.WITNESS, ED25519, f"HK-W{place}", bytes([place]) * 32) for place in (1, 2)]
+    names = [f"w{index}.exercise.example/witness" for index in (1, 2)]
+    signers = [signer_from_seed(Usage.WITNESS, ED25519, f"HK-W{index}", bytes([index]) * 32) for index in (1, 2)]
     note = (log / CHECKPOINT).read_text()
     checkpoint: Checkpoint = parse_note(note).checkpoint
     for name, signer in zip(names, signers, strict=True):
-        note = add_lines(note, cosign(checkpoint, name, signer, hour))
+        note = add_lines(note, cosign(checkpoint, name, signer, time_s))
     (log / WITNESSED).unlink(missing_ok=True)
     (log / WITNESSED).write_text(note)
     keys = [cosigner_key(name, signer.key.public_key) for name, signer in zip(names, signers, strict=True)]
