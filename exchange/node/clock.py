@@ -2,9 +2,9 @@
 
 Two rules, each with the same bound of five minutes. The wall clock must go as the monotonic one does: a jump is
 entered once as CLOCK_STEPPED, stamped with what the clock would show had it not jumped, and nothing new is signed
-until somebody else tells the hour. And it must agree with the median of the newest hours that this federation's
+until somebody else tells the time. And it must agree with the median of the newest times that this federation's
 witnesses have told, the own clock among them; of fewer than three nothing is concluded, so that no single witness
-moves anything. At start the last entry's time and the cosignatures that are held take the monotonic clock's place.
+moves anything. At start the last entry's time and the cosignatures that are known take the monotonic clock's place.
 
 Source: docs/log.md, "Time".
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 MAX_STEP_US = 300 * 1_000_000  # what is more than drift, a leap second or a slow NTP daemon
-MIN_HOURS = 3  # of two, one liar would be half
+MIN_TIMES = 3  # of two, one liar would be half
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +38,31 @@ class NodeClock:
 
     def __init__(self, wall_us: Callable[[], int], monotonic_us: Callable[[], int]) -> None:
         self._wall_us, self._monotonic_us = wall_us, monotonic_us
-        self._line = (wall_us(), monotonic_us())  # the hour that was right last, and when that was
-        self._heard: dict[str, tuple[int, int]] = {}  # by witness: its newest hour, and when we heard it
-        self._waiting = False  # it jumped, and nobody has told the hour since
+        self._line = (wall_us(), monotonic_us())  # the time that was right last, and when that was
+        self._heard: dict[str, tuple[int, int]] = {}  # by witness: its newest time, and when we heard it
+        self._waiting = False  # it jumped, and nobody has told the time since
         self._trusted = False  # an operator has compared it
 
     def start(self, last_us: int, cosigned_s: Iterable[int] = ()) -> None:
-        """Take what the log holds as the hour before this run.
+        """Take what the log holds as the time before this run.
 
         Args:
             last_us: Of the last entry.
-            cosigned_s: Seconds UTC of the newest cosignatures held of the own log: it cannot be earlier than most say.
+            cosigned_s: Seconds UTC of the newest known cosignatures of the own log: it cannot be earlier than most say.
         """
         told = [last_us, *(each * 1_000_000 for each in cosigned_s)]
-        least = max(last_us, _median(told)) if len(told) >= MIN_HOURS else last_us
+        least = max(last_us, _median(told)) if len(told) >= MIN_TIMES else last_us
         wall = self._wall_us()
         self._line = (max(wall, least) if least - wall > MAX_STEP_US else wall, self._monotonic_us())
 
-    def heard(self, witness: str, time_us_of: int) -> None:
-        """Take a witness's hour, which came this moment: of a cosignature, or of an answer to a question.
+    def heard(self, witness: str, time_us: int) -> None:
+        """Take a witness's time, which came this moment: of a cosignature, or of an answer to a question.
 
         Args:
             witness: Whose; one counts once, its newest.
-            hour_us: Microseconds UTC.
+            time_us: Microseconds UTC.
         """
-        self._heard[witness] = (time_us_of, self._monotonic_us())
+        self._heard[witness] = (time_us, self._monotonic_us())
 
     def trust(self) -> None:
         """Take this machine's clock as right: an operator has compared it with another."""
@@ -78,9 +78,11 @@ class NodeClock:
         if abs(step) > MAX_STEP_US:  # 1
             return self._stepped(wall, expected, monotonic)
         self._line, self._waiting = (wall, monotonic), False
-        hour = self._hour(wall, monotonic)
-        if hour is not None and abs(wall - hour) > MAX_STEP_US and not self._trusted:  # 2
-            return Reading(wall, doubt=f"this machine's clock differs by {_told(wall - hour)} from the other members'")
+        median = self._median_time(wall, monotonic)
+        if median is not None and abs(wall - median) > MAX_STEP_US and not self._trusted:  # 2
+            return Reading(
+                wall, doubt=f"this machine's clock differs by {_told(wall - median)} from the other members'"
+            )
         return Reading(wall)
 
     def _stepped(self, wall: int, expected: int, monotonic: int) -> Reading:
@@ -94,15 +96,15 @@ class NodeClock:
 
     def _confirmed(self, wall: int, monotonic: int) -> bool:
         """Return whether more than half of the witnesses, and two at least, say what the clock says after its jump."""
-        agree = [abs(wall - hour) <= MAX_STEP_US for hour in self._hours(monotonic)]
-        return len(agree) >= MIN_HOURS - 1 and 2 * sum(agree) > len(agree)
+        agree = [abs(wall - told) <= MAX_STEP_US for told in self._told_times(monotonic)]
+        return len(agree) >= MIN_TIMES - 1 and 2 * sum(agree) > len(agree)
 
-    def _hour(self, wall: int, monotonic: int) -> int | None:
-        """Return the median of the newest hours, the own included; None where too few have told one."""
-        hours = [wall, *self._hours(monotonic)]
-        return _median(hours) if len(hours) >= MIN_HOURS else None
+    def _median_time(self, wall: int, monotonic: int) -> int | None:
+        """Return the median of the newest times, the own included; None where too few have told one."""
+        times = [wall, *self._told_times(monotonic)]
+        return _median(times) if len(times) >= MIN_TIMES else None
 
-    def _hours(self, monotonic: int) -> list[int]:
+    def _told_times(self, monotonic: int) -> list[int]:
         return [told + monotonic - at for told, at in self._heard.values()]
 
 

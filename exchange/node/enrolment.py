@@ -26,7 +26,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\n?", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolment:
-    """One person's or system's place in an agency, as the own files say it; no key is opened."""
+    """One person's or system's part in an agency, as the own files say it; no key is opened."""
 
     home: Path
     agency: AgencyId
@@ -87,10 +87,10 @@ def save_pin(home: Path, officer: str, roster_digest: bytes) -> None:
     """
     path = officer_folder(home, officer) / PIN_FILE
     if path.exists():
-        held = _load_pin(path, officer)
-        if held != roster_digest:
+        pinned = _load_pin(path, officer)
+        if pinned != roster_digest:
             raise RefusedError(
-                "WRONG_FEDERATION", f"{officer} is enrolled under {short(held)}, not {short(roster_digest)}"
+                "WRONG_FEDERATION", f"{officer} is enrolled under {short(pinned)}, not {short(roster_digest)}"
             )
         return
     write_file(path, roster_digest.hex().encode() + b"\n", mode=PUBLIC)

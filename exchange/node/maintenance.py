@@ -53,10 +53,10 @@ def erase_aside(uri: str, lock: Lock) -> int:
     store, count, after = open_store(uri), 0, -1
     try:
         while rows := store.reads().kept(after, erasing.MAX_ERASED):
-            gone = [held for held in rows if lock.is_erased(held.statement_digest)]
+            gone = [stored for stored in rows if lock.is_erased(stored.statement_digest)]
             with store.transaction() as work:
-                for held in gone:
-                    work.erase(held.entry_index)
+                for stored in gone:
+                    work.erase(stored.entry_index)
             count, after = count + len(gone), rows[-1].entry_index
         if count:
             store.scrub()
@@ -194,7 +194,7 @@ def wrap_anew(reads: Reads, run: Run, storage: StorageKeys, random_bytes: Random
     while True:
         rows = reads.stored_keys(after, erasing.MAX_ERASED)
         old = [row for row in rows if row[2][:ID_BYTES] != storage.present]
-        anew = [(place, storage.store(storage.recover(key, of), of, random_bytes)) for place, of, key in old]
+        anew = [(position, storage.store(storage.recover(key, of), of, random_bytes)) for position, of, key in old]
         if anew:
             run(lambda work, rows=anew: work.rows.store_keys(rows))  # type: ignore[misc] # default
             count += len(anew)

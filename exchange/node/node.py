@@ -269,13 +269,13 @@ class Node:
         """Read one entry."""
         return self.reads.read_entries(index, 1)[0]
 
-    def old_entry(self, place: int) -> bytes:
+    def old_entry(self, position: int) -> bytes:
         """Read an entry of an earlier epoch of our log, from the store that was moved aside.
 
         Raises:
             UnavailableError: It is not there.
         """
-        return read_old_entry(self.paths.store_before(epoch_of(place) + 1), index_of(place))
+        return read_old_entry(self.paths.store_before(epoch_of(position) + 1), index_of(position))
 
     def set_federation(self, federation: Federation) -> None:
         """Take a federation into use whose newest record is durable."""
@@ -322,7 +322,7 @@ class Node:
             write_unsigned(self, act)
 
     def _take_into_use(self, kind: RecordKind, signed: SignedPayload) -> None:
-        # From the house of this moment: another record may have been adopted in the same group.
+        # From the view of this moment: another record may have been adopted in the same group.
         self.set_federation(directory.with_record(kind, signed, self.view.federation, now_ms()))
 
     def _after_group(self, group: Group) -> None:

@@ -56,43 +56,45 @@ class Group:
     entries: dict[int, bytes]
     queued: list[Any]  # exchange.acts.publishing.Queued, in the order of their lanes
 
-    def receipt(self, place: int, rows: Callable[[int], bytes]) -> Receipt:
+    def receipt(self, position: int, rows: Callable[[int], bytes]) -> Receipt:
         """Make the receipt of an entry of this group, or of one before it, which *rows* reads by its index.
 
         Args:
-            place: Of an entry of this epoch of the log; those of earlier epochs are renewed first.
+            position: Of an entry of this epoch of the log; those of earlier epochs are renewed first.
             rows: Reads an entry.
 
         Raises:
             UnavailableError: It is of an earlier epoch.
         """
-        index = self.index(place)
+        index = self.index(position)
         entry = self.entries.get(index) or rows(index)
         return make_receipt(entry, index, self.log.inclusion(index, self.checkpoint.size), self.note)
 
-    def shared_receipts(self, places: Sequence[tuple[int, int]], rows: Callable[[int], bytes]) -> SharedReceipts:
+    def shared_receipts(self, positions: Sequence[tuple[int, int]], rows: Callable[[int], bytes]) -> SharedReceipts:
         """Make the receipts of several entries at once.
 
         Args:
-            places: Sequence of the delivery and place of its answer, both ascending.
+            positions: Sequence of the delivery and position of its answer, both ascending.
             rows: As for ``receipt``.
 
         Raises:
             UnavailableError: One is of an earlier epoch.
         """
-        indices = [self.index(place) for _, place in places]
+        indices = [self.index(position) for _, position in positions]
         return SharedReceipts(
             note=self.note,
-            sequences=tuple(sequence for sequence, _ in places),
+            sequences=tuple(sequence for sequence, _ in positions),
             entries=tuple(self.entries.get(index) or rows(index) for index in indices),
             hashes=tuple(self.log.shared_inclusion(indices, self.checkpoint.size)),
         )
 
-    def index(self, place: int) -> int:
+    def index(self, position: int) -> int:
         """Return an entry's index in this epoch of the log; UnavailableError for one of an earlier epoch."""
-        if epoch_of(place) != self.log.epoch:
-            raise UnavailableError(f"entry {index_of(place)} of epoch {epoch_of(place)} is proved by that epoch alone")
-        return index_of(place)
+        if epoch_of(position) != self.log.epoch:
+            raise UnavailableError(
+                f"entry {index_of(position)} of epoch {epoch_of(position)} is proved by that epoch alone"
+            )
+        return index_of(position)
 
 
 _StepOf = Callable[[CommitGroup], None]
@@ -116,7 +118,7 @@ class Writer:
         self._suspended, self._reading = "", Reading(0)
         self._stepped_us = 0  # a jump of the clock that has no entry yet
         self._jobs: deque[Job[Any, Any]] = deque()
-        self._turn = threading.Lock()  # held while a group is on its way
+        self._turn = threading.Lock()  # taken while a group is on its way
         self._flight: CommitGroup | None = None  # of an event loop
         self._flush = ThreadPoolExecutor(1, "flush")
         self._stopping = True

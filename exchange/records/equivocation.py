@@ -25,7 +25,7 @@ MAX_EVIDENCE_BYTES = 64 << 20  # some 400,000 deliveries back: nine months of on
 class Equivocation:
     """Two heads, and of each side the deliveries from the difference up to its head."""
 
-    head_a: SignedPayload  # the one that was held first
+    head_a: SignedPayload  # the one that was known first
     deliveries_a: tuple[bytes, ...]  # empty where the head itself names the number
     head_b: SignedPayload
     deliveries_b: tuple[bytes, ...]
@@ -86,9 +86,9 @@ def verify_equivocation(evidence: Equivocation, *keys: PublicKey) -> tuple[LaneI
 def _first(head: LaneHead, deliveries: Sequence[bytes]) -> tuple[int, bytes]:
     """Return the first number that one side speaks of, with its digest; follow the chain back from the head."""
     sequence, digest, previous = head.sequence, head.delivery_digest, b""
-    for place, payload in enumerate(reversed(deliveries)):
+    for index, payload in enumerate(reversed(deliveries)):
         delivery = parse_delivery(payload)
-        if place:
+        if index:
             sequence, digest = sequence - 1, previous
         found = (delivery.lane, delivery.sequence, delivery_digest(payload))
         if found != (head.lane, sequence, digest):

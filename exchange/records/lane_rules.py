@@ -2,7 +2,7 @@
 
 The head is checked first, so nobody without the sender's operations key can stop a lane. Then: known and same is a
 duplicate, known and different is equivocation (two signatures that prove it to anybody), beyond next is a gap, another
-previous digest is a fork. Nothing numbered can be lost, doubled or held back without being seen.
+previous digest is a fork. Nothing numbered can be lost, doubled or kept back without being seen.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class LaneHeadInvalidError(RefusedError):
 class EquivocationError(RefusedError):
     """Two different deliveries for one number: keep both heads, stop the lane, alarm."""
 
-    def __init__(self, message: str, *, sequence: int, held: bytes, shown: bytes) -> None:
+    def __init__(self, message: str, *, sequence: int, known: bytes, shown: bytes) -> None:
         super().__init__("EQUIVOCATION", message)
         self.sequence = sequence  # of the first difference in this message
-        self.held = held  # 32 bytes, digest that we hold
+        self.known = known  # 32 bytes, digest that we have
         self.shown = shown  # 32 bytes, digest that the new head signs for
 
 
@@ -64,8 +64,8 @@ class Position:
     """Where a recipient stands in a peer's lane; the default is a lane of which nothing was ever seen."""
 
     epoch: int = 0
-    sequence: int = 0  # last held
-    digest: bytes = ZERO_DIGEST  # of the last held
+    sequence: int = 0  # last stored
+    digest: bytes = ZERO_DIGEST  # of the last stored
     latest_head_time_ms: int = 0
     head_digest: bytes = b""  # of the newest head, so that the very same one may come again
 
@@ -89,7 +89,7 @@ class LaneStep:
 
     delivery: Delivery
     digest: bytes  # 32 bytes
-    new: bool  # False: held already, answer with the same receipt
+    new: bool  # False: stored already, answer with the same receipt
     withdrawn: WithdrawnReason | None  # content must be there exactly if this is None
 
 
@@ -132,7 +132,7 @@ def advance(
     lane: LaneId,
     head: LaneHead,
     deliveries: Sequence[bytes],
-    held: Callable[[int], bytes | None],
+    digest_of: Callable[[int], bytes | None],
 ) -> list[LaneStep]:
     """Judge one message by the lane rules; nothing moves if anything is refused.
 
@@ -147,7 +147,7 @@ def advance(
         lane: The lane that the head was checked for.
         head: From ``check_head``.
         deliveries: Payloads of the message, in order; none where only the head is sent.
-        held: Gives the digest of a delivery of this lane and epoch that we hold.
+        digest_of: Gives the digest of a stored delivery of this lane and epoch.
 
     Returns:
         One step for each delivery. ``position.after(head, steps)`` says where the lane then stands.
@@ -161,9 +161,9 @@ def advance(
     parsed = [parse_delivery(payload) for payload in deliveries]
     digests = [delivery.digest for delivery in parsed]
     _check_message(lane, head, parsed, digests)  # 1 to 4
-    known = [_known(at, lane, d.sequence, digest, held) for d, digest in zip(parsed, digests, strict=True)]  # 5
+    known = [_known(at, lane, d.sequence, digest, digest_of) for d, digest in zip(parsed, digests, strict=True)]  # 5
     if not parsed and head.sequence:
-        _known(at, lane, head.sequence, head.delivery_digest, held)  # 5
+        _known(at, lane, head.sequence, head.delivery_digest, digest_of)  # 5
     fresh = [delivery for delivery, seen in zip(parsed, known, strict=True) if not seen]
     first = fresh[0].sequence if fresh else head.sequence
     if first > at.sequence + bool(fresh):  # 6
@@ -202,15 +202,15 @@ def _check_later(at: Position, lane: LaneId, head: LaneHead, *, replayed: bool) 
         raise LaneHeadInvalidError(f"{lane}: head of {head.time_ms} after one of {at.latest_head_time_ms}")
 
 
-def _known(at: Position, lane: LaneId, sequence: int, digest: bytes, held: Callable[[int], bytes | None]) -> bool:
+def _known(at: Position, lane: LaneId, sequence: int, digest: bytes, digest_of: Callable[[int], bytes | None]) -> bool:
     """Return whether we hold this delivery; refuse another one under its number."""
     if sequence > at.sequence:
         return False
-    ours = at.digest if sequence == at.sequence else held(sequence)
+    ours = at.digest if sequence == at.sequence else digest_of(sequence)
     if ours is None:
-        raise IntegrityError(f"{lane}: {sequence} is not held, the position is {at.sequence}")
+        raise IntegrityError(f"{lane}: {sequence} is not stored, the position is {at.sequence}")
     if ours != digest:
         raise EquivocationError(
-            f"{lane}: {sequence} is {short(ours)} and {short(digest)}", sequence=sequence, held=ours, shown=digest
+            f"{lane}: {sequence} is {short(ours)} and {short(digest)}", sequence=sequence, known=ours, shown=digest
         )
     return True

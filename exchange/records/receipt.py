@@ -1,4 +1,4 @@
-"""Proof that an entry stands in somebody's log: the entry, its place, its path, the giver's newest checkpoint.
+"""Proof that an entry stands in somebody's log: the entry, its index, its path, the giver's newest checkpoint.
 
 The text is a C2SP tlog-proof, so that any tlog tool can check it. The giver's Ed25519 line must verify; other lines
 are ignored. What a delivery's receipt must say, ``check_exchange_receipt`` knows: exactly this dispatch and delivery,

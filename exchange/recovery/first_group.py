@@ -62,9 +62,9 @@ def enter(
     the last receipted delivery, and what was waiting is queued again.
 
     Args:
-        writing: The first transaction of the new epoch; the home's old rows, if there were any, stand in it.
+        work: The first transaction of the new epoch; the home's old rows, if there were any, stand in it.
         recovered: What peers gave back.
-        house: Ours, in the new epoch.
+        view: Ours, in the new epoch.
         end: Where the epoch before ended.
         without: Members that were not asked.
 
@@ -142,27 +142,27 @@ def _number_again(
     """Log a delivery that the home has lost, and its bulletin if that is lost too; None where nobody kept what."""
     body = each.proven.body
     bulletin_id = parse_dispatch(each.dispatch.payload).bulletin_id if each.dispatch is not None else body.bulletin_id
-    held = work.rows.find(view.agency, bulletin_id) if bulletin_id else None
+    stored = work.rows.find(view.agency, bulletin_id) if bulletin_id else None
     fresh = 0
-    if held is None and each.dispatch is not None:
-        held, fresh = _publish_again(work, each, view), 1
-    if held is None:
+    if stored is None and each.dispatch is not None:
+        stored, fresh = _publish_again(work, each, view), 1
+    if stored is None:
         return 0, None
     queued = work.log.add(
         Body(
             kind=Kind.QUEUED,
             peer=view.member_number(each.lane.recipient),
-            bulletin_id=held.bulletin_id,
+            bulletin_id=stored.bulletin_id,
             dispatch_digest=each.dispatch_digest,
             delivery_digest=each.digest,
             count=each.sequence,
-            **work.refers(held.entry_index),
+            **work.refers(stored.entry_index),
         )
     )
     row = OutboundRow(
         lane=state.row,
         sequence=each.sequence,
-        entry_index=held.entry_index,
+        entry_index=stored.entry_index,
         queued_index=work.position(queued),
         delivery=each.delivery,
         digest=each.digest,
@@ -190,7 +190,7 @@ def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> St
             retention_rule=body.retention_rule,
         )
     )
-    held = StoredBulletin(
+    stored = StoredBulletin(
         entry_index=work.position(index),
         sender=view.agency,
         bulletin_id=dispatch.bulletin_id,
@@ -210,9 +210,9 @@ def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> St
         retain_until_day=body.retain_until_day,
         retention_rule=body.retention_rule,
     )
-    work.rows.add_bulletin(held, Content(dispatch=signed.encode(), body=b"", wrap=b"", stored_key=b""))
+    work.rows.add_bulletin(stored, Content(dispatch=signed.encode(), body=b"", wrap=b"", stored_key=b""))
     _raise_number(work, each.number, view.agency)
-    return held
+    return stored
 
 
 def _raise_number(work: UnitOfWork, number: str, agency: str) -> None:
@@ -339,12 +339,12 @@ def _queue_again(work: UnitOfWork, row: OutboundRow, state: LaneState, view: Nod
         time_ms=work.now_ms,
     ).encode()
     digest = delivery_digest(delivery)
-    held, salt = _stored_of(work, row, view)
+    stored, salt = _stored_of(work, row, view)
     queued = work.log.add(
         Body(
             kind=Kind.QUEUED,
             peer=view.member_number(lane.recipient),
-            bulletin_id=held.bulletin_id,
+            bulletin_id=stored.bulletin_id,
             dispatch_digest=old.dispatch_digest,
             delivery_digest=digest,
             count=state.sequence + 1,
@@ -372,10 +372,10 @@ def _stored_of(work: UnitOfWork, row: OutboundRow, view: NodeView) -> tuple[Stor
     """Find a delivery's bulletin and its statement's salt; no salt where it cannot be opened, and travels without."""
     content = work.rows.content(row.entry_index)
     dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload) if content is not None else None
-    held = work.rows.find(view.agency, dispatch.bulletin_id) if dispatch is not None else None
-    if content is None or held is None:
+    stored = work.rows.find(view.agency, dispatch.bulletin_id) if dispatch is not None else None
+    if content is None or stored is None:
         raise RefusedError("DAMAGED", f"delivery {row.sequence}: its bulletin is not in the home's database")
     try:
-        return held, parse_statement(open_content(content, held, view.storage).payload).salt
+        return stored, parse_statement(open_content(content, stored, view.storage).payload).salt
     except RefusedError:
-        return held, b""
+        return stored, b""

@@ -113,7 +113,7 @@ def check_answer(answer: ProvenAnswer, view: NodeView) -> Recovered:
 
     Args:
         answer: As received.
-        house: Ours: rosters, manifests, who we are.
+        view: Ours: rosters, manifests, who we are.
 
     Raises:
         RefusedError: RECEIPT_INVALID and those of notes, deliveries and dispatches; nothing of the answer is used.
@@ -121,10 +121,12 @@ def check_answer(answer: ProvenAnswer, view: NodeView) -> Recovered:
     notes = tuple((note, _own_note(note, view)) for note in answer.notes)  # 1
     deliveries = tuple(_check_delivery(each, answer.peer, view) for each in answer.deliveries)
     receipts = tuple(_check_receipt(each, answer.peer, view) for each in answer.receipts)
-    deliveries = tuple(sorted(deliveries, key=_place))
+    deliveries = tuple(sorted(deliveries, key=_lane_order))
     for _, lane in groupby(deliveries, key=lambda each: each.lane):
         _check_chain(list(lane))  # 5
-    return Recovered(peer=answer.peer, notes=notes, deliveries=deliveries, receipts=tuple(sorted(receipts, key=_place)))
+    return Recovered(
+        peer=answer.peer, notes=notes, deliveries=deliveries, receipts=tuple(sorted(receipts, key=_lane_order))
+    )
 
 
 def _own_note(note: str, view: NodeView) -> Checkpoint:
@@ -235,5 +237,5 @@ def _order(checkpoint: Checkpoint) -> tuple[int, int]:
     return int(checkpoint.origin.rpartition("/")[2]), checkpoint.size
 
 
-def _place(each: ProvenDelivery | ProvenReceipt) -> tuple[int, int, int]:
+def _lane_order(each: ProvenDelivery | ProvenReceipt) -> tuple[int, int, int]:
     return int(each.lane.lane_class), each.lane.epoch, each.sequence

@@ -2,7 +2,7 @@
 
 Rows of the store outlive the epoch that they were written in: after a recovery the log begins again at index 0, while
 the bulletins, lanes and cursors of before go on. So every index that is kept, or handed to a client as a cursor, is a
-place. In the first epoch a place is the index itself.
+position. In the first epoch it is the index itself.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ _INDEX = (1 << EPOCH_BITS) - 1
 
 
 def log_position(epoch: int, index: int) -> int:
-    """Return the place of entry *index* of our log's epoch *epoch*, which counts from 1."""
+    """Return the position of entry *index* of our log's epoch *epoch*, which counts from 1."""
     return (epoch - 1) << EPOCH_BITS | index
 
 
-def epoch_of(place: int) -> int:
+def epoch_of(position: int) -> int:
     """Return the epoch in which an entry stands."""
-    return (place >> EPOCH_BITS) + 1
+    return (position >> EPOCH_BITS) + 1
 
 
-def index_of(place: int) -> int:
+def index_of(position: int) -> int:
     """Return an entry's index in its epoch."""
-    return place & _INDEX
+    return position & _INDEX
 
 
 def peer_epoch(peer: str, epoch: int) -> str:

@@ -67,7 +67,7 @@ class DeliveryState(IntEnum):
 
 @hot_value(frozen=True, slots=True, kw_only=True)
 class LaneState:
-    """Where a lane stands. Of a lane of ours the last sent; of a peer's the last held."""
+    """Where a lane stands. Of a lane of ours the last sent; of a peer's the last stored."""
 
     row: int  # the engine's own number
     outgoing: bool

@@ -34,7 +34,7 @@ class SqliteStore:
 
     Raises:
         IntegrityError: The file is newer than this program or its schema was changed.
-        UnavailableError: The file cannot be opened or is held by another node.
+        UnavailableError: The file cannot be opened or another node has it open.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:

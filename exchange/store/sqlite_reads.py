@@ -131,7 +131,7 @@ class SqliteReads:
         return {name: bytes(content) for name, content in rows}
 
     def peer_checkpoint(self, peer: str, epoch: int = 1) -> tuple[int, str] | None:
-        """Return size and note of the newest checkpoint that is held of one epoch of a peer's log."""
+        """Return size and note of the newest checkpoint that is known of one epoch of a peer's log."""
         row = self._one("SELECT size, note FROM peer_checkpoints WHERE peer = ?", peer_epoch(peer, epoch))
         return row and (int(row[0]), str(row[1]))
 
@@ -141,7 +141,7 @@ class SqliteReads:
         return [Notice(sender=sender, target_id=target_id, relation=r, bulletin_id=b) for r, b in rows]
 
     def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[StoredBulletin]:
-        """Return bulletins that are not erased, after a place; with a day only those kept until a day before it."""
+        """Return bulletins that are not erased, after a position; with a day only those kept until a day before it."""
         where = " WHERE erased = 0 AND entry_index > ?"
         values: tuple[int, ...] = (after, limit)
         if until_before_day is not None:
@@ -158,12 +158,12 @@ class SqliteReads:
         return [row[0] for row in self._db.execute(statement, (bulletin,))]
 
     def readings_after(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return the signed requests that open the digests of entries, after a place."""
+        """Return the signed requests that open the digests of entries, after a position."""
         statement = "SELECT entry_index, request FROM readings WHERE entry_index > ? ORDER BY entry_index LIMIT ?"
         return [(row[0], row[1]) for row in self._db.execute(statement, (after, limit))]
 
     def stored_keys(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
-        """Return (place, statement digest, stored key) of living content keys, after a place."""
+        """Return (position, statement digest, stored key) of living content keys, after a position."""
         statement = (
             "SELECT stored_keys.entry_index, statement_digest, stored_key FROM stored_keys"
             " JOIN bulletins USING (entry_index) WHERE stored_keys.entry_index > ? ORDER BY 1 LIMIT ?"

@@ -121,14 +121,14 @@ class SqliteTransaction(SqliteReads):
             (name, value),
         )
 
-    def add_bulletin(self, held: StoredBulletin, content: Content) -> None:
-        facts, place, rows = held.facts, held.entry_index, self._rows
+    def add_bulletin(self, stored: StoredBulletin, content: Content) -> None:
+        facts, position, rows = stored.facts, stored.entry_index, self._rows
         rows["bulletins"].append(
             (
-                place,
-                held.sender,
-                held.bulletin_id,
-                held.statement_digest,
+                position,
+                stored.sender,
+                stored.bulletin_id,
+                stored.statement_digest,
                 facts.kind,
                 facts.number,
                 facts.tlp,
@@ -138,16 +138,16 @@ class SqliteTransaction(SqliteReads):
                 facts.reply_due_ms,
                 facts.expires_ms,
                 int(facts.not_understood),
-                held.at_ms,
-                int(held.opened),
+                stored.at_ms,
+                int(stored.opened),
                 int(not content.wrap),
             )
         )
-        rows["contents"].append((place, content.dispatch, content.body, content.wrap))
+        rows["contents"].append((position, content.dispatch, content.body, content.wrap))
         if content.stored_key:  # a recovered bulletin whose content was lost has none
-            rows["stored_keys"].append((place, content.stored_key))
-        rows["retention"].append((place, held.retain_until_day, held.retention_rule))
-        self._new.setdefault((held.sender, held.bulletin_id), held)
+            rows["stored_keys"].append((position, content.stored_key))
+        rows["retention"].append((position, stored.retain_until_day, stored.retention_rule))
+        self._new.setdefault((stored.sender, stored.bulletin_id), stored)
         self._kept_back += 1
 
     def mark_opened(self, entry_index: int) -> None:
@@ -302,7 +302,7 @@ class SqliteTransaction(SqliteReads):
         self._db.execute("INSERT INTO holds VALUES (?,?,0)", (entry_index, bulletin))
 
     def release_hold(self, entry_index: int, released: int) -> None:
-        """Release one hold; *released* is the place of its HOLD_RELEASED."""
+        """Release one hold; *released* is the position of its HOLD_RELEASED."""
         self._db.execute("UPDATE holds SET released = ? WHERE entry_index = ?", (released, entry_index))
 
     def store_keys(self, rows: Sequence[tuple[int, bytes]]) -> None:

@@ -138,7 +138,7 @@ class Transaction(Reads, Protocol):
     def set_meta(self, name: str, value: bytes) -> None:
         """Write a value of the node's own, over the one before."""
 
-    def add_bulletin(self, held: StoredBulletin, content: Content) -> None:
+    def add_bulletin(self, stored: StoredBulletin, content: Content) -> None:
         """Add a bulletin; it is one that we sent where the content has no wrap. Refused twice for sender and id."""
 
     def mark_opened(self, entry_index: int) -> None:

@@ -244,7 +244,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Keeper
     message = kept_for(9, 2)
     desk.publish(message)
     statement = parse_statement(desk.read(message).statement.payload)
-    index = desk.held(message).entry_index
+    index = desk.stored(message).entry_index
     receipt = desk.node.writer.run(lambda w: index, lambda value, group: group.receipt(value, desk.node.entry))
     shown = open_fields(statement.salt, statement.bulletin, ("number", "subject"))
     yield desk, format_disclosure(shown, format_receipt(receipt))

@@ -62,14 +62,14 @@ class Keeper(Desk):
         derived = self.keys.derived if self.keys is not None else None
         return Upkeep(self.node, derived, lambda: self.at_ms, os.urandom).run()
 
-    def held(self, message: Bulletin) -> StoredBulletin:
+    def stored(self, message: Bulletin) -> StoredBulletin:
         found = self.node.reads.find(message.header.originator, id_bytes(message.header.bulletin_id))
         assert found is not None
         return found
 
     def request(self, message: Bulletin, purpose: ReadPurpose, officer: str = "officer-1") -> SignedPayload:
         """Sign a request about one bulletin."""
-        held = self.held(message)
+        stored = self.stored(message)
         made = ReadRequest(
             federation_id=self.view.federation.federation_id,
             agency=self.agency,
@@ -79,9 +79,9 @@ class Keeper(Desk):
             reason="the court asked",
             nonce=os.urandom(16),
             time_ms=self.at_ms,
-            sender=held.sender,
-            bulletin_id=held.bulletin_id,
-            statement_digest=held.statement_digest,
+            sender=stored.sender,
+            bulletin_id=stored.bulletin_id,
+            statement_digest=stored.statement_digest,
         )
         return dsse.sign(made.encode(), ("read", signer(self.agency, officer)))
 

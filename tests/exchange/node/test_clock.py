@@ -1,4 +1,4 @@
-"""The node's clock against the monotonic one and against the witnesses' hours; both clocks are set by the test."""
+"""The node's clock against the monotonic one and against the witnesses' times; both clocks are set by the test."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Machine:
         self.wall += microseconds
         self.monotonic += microseconds
 
-    def hear(self, **hours: int) -> None:
-        for name, hour in hours.items():
-            self.clock.heard(name, hour)
+    def hear(self, **times: int) -> None:
+        for name, told in times.items():
+            self.clock.heard(name, told)
 
 
 def test_a_clock_that_goes_is_read_as_it_stands() -> None:
@@ -68,7 +68,7 @@ def test_it_waits_until_the_jump_is_undone_or_most_witnesses_say_the_new_hour_ro
     machine.wall += jump
     assert machine.clock().doubt
     machine.pass_(SECOND)
-    assert machine.clock().doubt  # what they told before the jump speaks for the old hour
+    assert machine.clock().doubt  # what they told before the jump speaks for the old time
     machine.hear(A=machine.wall)
     assert machine.clock().doubt  # one of two is not most
     machine.hear(B=machine.wall)
@@ -135,7 +135,7 @@ def test_a_clock_set_back_while_the_node_was_stopped_is_seen_at_start_row_29(bac
     assert machine.clock() == Reading(machine.wall)
 
 
-def test_at_start_the_cosignatures_held_say_what_hour_it_is_at_least_row_68() -> None:
+def test_at_start_the_known_cosignatures_say_what_time_it_is_at_least_row_68() -> None:
     machine = Machine()
     behind = [(NOW + DAY) // SECOND] * 2
     machine.clock.start(NOW - DAY, behind)

@@ -47,8 +47,8 @@ def test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_r
 ) -> None:
     message = kept_for(20, 21, text=CANARY)
     delivered(sender, keyed, message)
-    held = keyed.held(message)
-    captured = keyed.node.reads.content(held.entry_index)
+    stored = keyed.stored(message)
+    captured = keyed.node.reads.content(stored.entry_index)
     backup = tmp_path / "backup.db"
     keyed.node.store.scrub()
     shutil.copyfile(keyed.home / DATABASE, backup)
@@ -70,9 +70,9 @@ def test_an_erased_bulletin_opens_neither_by_window_key_nor_backup_nor_restore_r
         """The database of before, under the storage keys that the node holds now."""
         store = SqliteStore(backup)
         try:
-            content = store.reads().content(held.entry_index)
+            content = store.reads().content(stored.entry_index)
             _, storage = open_sealing(load_sealing_keys(keyed.home, keyed.keys.derived))
-            return subject(open_content(content, held, StorageKeys.of(*(each.reveal() for each in storage))))
+            return subject(open_content(content, stored, StorageKeys.of(*(each.reveal() for each in storage))))
         finally:
             store.close()
 
@@ -118,11 +118,11 @@ def test_what_the_lock_says_was_erased_is_erased_again_at_the_start_row_64(recei
     receiver.restart()
     assert receiver.bodies(Kind.ERASED) == []  # control: the lock says nothing
     lock = SqliteLock.open(receiver.home / LOCK)
-    lock.remember_erased([receiver.held(message).statement_digest])
+    lock.remember_erased([receiver.stored(message).statement_digest])
     lock.close()
     receiver.restart()
-    assert receiver.held(message).erased
-    assert not receiver.held(other).erased
+    assert receiver.stored(message).erased
+    assert not receiver.stored(other).erased
     assert len(receiver.bodies(Kind.ERASED)) == 1
 
 
@@ -130,24 +130,24 @@ def test_the_lock_knows_it_before_anything_is_destroyed(receiver: Keeper, sender
     message = kept_for(1, 24)
     delivered(sender, receiver, message)
     receiver.pass_days(2)
-    held, order = receiver.held(message), []
+    stored, order = receiver.stored(message), []
 
     def refuse(digests: Iterable[bytes]) -> None:
-        order.append((list(digests), receiver.node.reads.content(held.entry_index).erased))
+        order.append((list(digests), receiver.node.reads.content(stored.entry_index).erased))
         raise UnavailableError("the lock is busy")
 
     def erase(remember: Remember) -> int:
-        act = partial(erasing.erase, wanted=[held], was_erased=receiver.node.lock.is_erased, remember=remember)
+        act = partial(erasing.erase, wanted=[stored], was_erased=receiver.node.lock.is_erased, remember=remember)
         return len(receiver.node.writer.run(act).bulletins)
 
     with pytest.raises(UnavailableError):
         erase(refuse)
-    assert order == [([held.statement_digest], False)]
-    assert not receiver.held(message).erased
+    assert order == [([stored.statement_digest], False)]
+    assert not receiver.stored(message).erased
     assert receiver.bodies(Kind.ERASED) == []
     assert erase(receiver.node.lock.remember_erased) == 1  # control
-    assert receiver.held(message).erased
-    assert receiver.node.lock.is_erased(held.statement_digest)
+    assert receiver.stored(message).erased
+    assert receiver.node.lock.is_erased(stored.statement_digest)
 
 
 def test_what_is_erased_is_erased_from_databases_that_a_recovery_moved_aside(receiver: Keeper, sender: Keeper) -> None:
@@ -157,15 +157,15 @@ def test_what_is_erased_is_erased_from_databases_that_a_recovery_moved_aside(rec
     aside = receiver.home / "before-epoch-2"
     aside.mkdir()
     shutil.copyfile(receiver.home / DATABASE, aside / DATABASE)
-    held = receiver.held(message)
-    key = receiver.node.reads.content(held.entry_index).stored_key
+    stored = receiver.stored(message)
+    key = receiver.node.reads.content(stored.entry_index).stored_key
     receiver.keep_up()
     assert key in (aside / DATABASE).read_bytes()  # control: its day has not come
     receiver.pass_days(2)
     receiver.keep_up()
     assert key not in (aside / DATABASE).read_bytes()
     store = SqliteStore(aside / DATABASE)
-    assert [each.entry_index for each in store.reads().kept(-1, 9)] == [receiver.held(other).entry_index]
+    assert [each.entry_index for each in store.reads().kept(-1, 9)] == [receiver.stored(other).entry_index]
     store.close()
 
 
@@ -173,7 +173,7 @@ def test_a_recovered_bulletin_without_content_does_no_harm(receiver: Keeper, sen
     """Its row has no content key: it can be opened by nobody, travels withdrawn, and no change of keys trips over it."""
     message = kept_for(1, 27)
     delivered(sender, keyed, message)
-    lost = replace(keyed.held(message), entry_index=999, bulletin_id=bytes(16), retain_until_day=0)
+    lost = replace(keyed.stored(message), entry_index=999, bulletin_id=bytes(16), retain_until_day=0)
     with keyed.node.store.transaction() as rows:
         rows.add_bulletin(lost, Content(dispatch=b"d", body=b"", wrap=b"w", stored_key=b""))
     assert keyed.node.reads.content(999).erased
@@ -212,7 +212,7 @@ def test_after_erasing_half_nothing_of_it_is_found_and_every_entry_is_as_it_was(
         assert after[: len(before)] == before
         for name, data in files_of(desk.home, "node.db*").items():
             assert not [each for group in sealed[1::2] for each in group if each in data], name
-        assert [desk.held(each).erased for each in messages] == [bool(serial % 2) for serial in range(count)]
+        assert [desk.stored(each).erased for each in messages] == [bool(serial % 2) for serial in range(count)]
         assert desk.open("HK-IMMD", messages[0].header.bulletin_id) == messages[0]  # control: what is kept opens
         desk.node.stop()
         now = files_of(desk.home / "log")
@@ -230,9 +230,9 @@ def test_after_erasing_half_nothing_of_it_is_found_and_every_entry_is_as_it_was(
 
 def sealed_bytes(desk: Keeper, message: Bulletin) -> list[bytes]:
     """Return what would have to be found to open a bulletin: its stored key, its wraps, pieces of its body."""
-    held = desk.held(message)
-    content = desk.node.reads.content(held.entry_index)
-    wraps = [content.wrap, *(row.wrap for row in desk.node.reads.outbound_of(held.entry_index))]
+    stored = desk.stored(message)
+    content = desk.node.reads.content(stored.entry_index)
+    wraps = [content.wrap, *(row.wrap for row in desk.node.reads.outbound_of(stored.entry_index))]
     return [content.stored_key[32:], *(each[:64] for each in wraps if each), content.body[:64], content.body[-64:]]
 
 

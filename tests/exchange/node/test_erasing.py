@@ -33,14 +33,14 @@ def test_a_bulletin_is_kept_to_the_end_of_its_day_and_erased_on_the_next(sender:
         assert desk.read(message).stored.erased is False
         desk.pass_days(1)
         assert desk.keep_up().erased == 1
-        held = desk.held(message)
-        content = desk.node.reads.content(held.entry_index)
-        assert held.erased
+        stored = desk.stored(message)
+        content = desk.node.reads.content(stored.entry_index)
+        assert stored.erased
         assert (content.body, content.wrap, content.stored_key) == (b"", b"", b"")
         (body,) = desk.bodies(Kind.ERASED)
-        assert (body.refers_to, body.bulletin_id) == (held.entry_index, held.bulletin_id)
-        assert body.retain_until_day == held.retain_until_day == NOW_MS // DAY_MS + 1
-        assert body.retention_rule == held.retention_rule == 1
+        assert (body.refers_to, body.bulletin_id) == (stored.entry_index, stored.bulletin_id)
+        assert body.retain_until_day == stored.retain_until_day == NOW_MS // DAY_MS + 1
+        assert body.retention_rule == stored.retention_rule == 1
         assert code_of(lambda desk=desk: desk.read(message)) == "KEY_GONE"
         assert desk.keep_up().erased == 0  # once
 
@@ -106,12 +106,12 @@ def test_an_erased_id_stays_taken_for_ever(sender: Keeper, receiver: Keeper) -> 
 def test_is_due_knows_day_hold_and_lock(sender: Keeper) -> None:
     message = kept_for(1, 8)
     sender.publish(message)
-    held = sender.held(message)
-    day = held.retain_until_day
-    assert not is_due(held, day, on_hold=False, erased_before=False)
-    assert is_due(held, day + 1, on_hold=False, erased_before=False)
-    assert not is_due(held, day + 1, on_hold=True, erased_before=False)
-    assert is_due(held, day, on_hold=True, erased_before=True)
+    stored = sender.stored(message)
+    day = stored.retain_until_day
+    assert not is_due(stored, day, on_hold=False, erased_before=False)
+    assert is_due(stored, day + 1, on_hold=False, erased_before=False)
+    assert not is_due(stored, day + 1, on_hold=True, erased_before=False)
+    assert is_due(stored, day, on_hold=True, erased_before=True)
 
 
 @pytest.mark.parametrize("rule", [-1, -(1 << 31), 7, 15, (1 << 31) - 1])
@@ -129,17 +129,17 @@ def test_a_retention_class_that_we_do_not_name_is_told_as_none_and_stops_nobody(
 
 
 def test_a_hold_keeps_a_bulletin_until_every_one_of_them_is_released(receiver: Keeper, sender: Keeper) -> None:
-    held, free = kept_for(1, 11), kept_for(1, 12)
-    delivered(sender, receiver, held, free)
-    assert receiver.hold(held).count == receiver.hold(held).count == 1
+    on_hold, free = kept_for(1, 11), kept_for(1, 12)
+    delivered(sender, receiver, on_hold, free)
+    assert receiver.hold(on_hold).count == receiver.hold(on_hold).count == 1
     receiver.pass_days(30)
     assert receiver.keep_up().erased == 1  # control: the other one
-    assert receiver.held(free).erased
-    assert not receiver.held(held).erased
-    assert receiver.hold(held, ReadPurpose.RELEASE).count == 2
+    assert receiver.stored(free).erased
+    assert not receiver.stored(on_hold).erased
+    assert receiver.hold(on_hold, ReadPurpose.RELEASE).count == 2
     assert receiver.keep_up().erased == 1
     set_, released = receiver.bodies(Kind.HOLD_SET), receiver.bodies(Kind.HOLD_RELEASED)
-    assert [each.refers_to for each in set_] == [receiver.held(held).entry_index] * 2
+    assert [each.refers_to for each in set_] == [receiver.stored(on_hold).entry_index] * 2
     assert len(released) == 2
     assert all(each.digest and each.actor and each.purpose for each in (*set_, *released))
 
@@ -159,13 +159,13 @@ def test_a_hold_needs_its_own_purpose_role_and_something_to_hold(receiver: Keepe
     twice = receiver.reader(receiver.request(message, ReadPurpose.HOLD))
     other = replace(twice, request=replace(twice.request, nonce=bytes(16), statement_digest=bytes(32)))
 
-    def held(reader: Reader) -> legal_hold.Kept:
+    def hold(reader: Reader) -> legal_hold.Kept:
         act = partial(legal_hold.hold, reader=reader, view=receiver.view, random_bytes=os.urandom)
         return receiver.node.writer.run(act)
 
-    assert held(twice).count == 1  # control
-    assert code_of(lambda: held(twice)) == "REPLAYED"
-    assert code_of(lambda: held(other)) == "NO_SUCH_BULLETIN"
+    assert hold(twice).count == 1  # control
+    assert code_of(lambda: hold(twice)) == "REPLAYED"
+    assert code_of(lambda: hold(other)) == "NO_SUCH_BULLETIN"
     assert len(receiver.bodies(Kind.HOLD_SET)) == 1
     receiver.hold(message, ReadPurpose.RELEASE)
     receiver.pass_days(2)

@@ -43,14 +43,16 @@ def stopped(desk: Keeper) -> Path:
     return desk.home
 
 
-def cosigned(home: Path, *hours_s: int) -> WitnessPolicy:
-    """Have three witnesses cosign the newest checkpoint at these hours, and write it as the node does."""
-    signers = [signer_from_seed(Usage.WITNESS, ED25519, f"HK-W{place}", bytes([place]) * 32) for place in range(1, 4)]
-    names = [f"w{place}.exercise.example/witness" for place in range(1, 4)]
+def cosigned(home: Path, *times_s: int) -> WitnessPolicy:
+    """Have three witnesses cosign the newest checkpoint at these times, and write it as the node does."""
+    signers = [
+        signer_from_seed(Usage.WITNESS, ED25519, f"HK-W{number}", bytes([number]) * 32) for number in range(1, 4)
+    ]
+    names = [f"w{number}.exercise.example/witness" for number in range(1, 4)]
     note = (home / "log" / CHECKPOINT).read_text()
     checkpoint = parse_note(note).checkpoint
-    for name, signer, hour in zip(names, signers, hours_s, strict=True):
-        note = add_lines(note, cosign(checkpoint, name, signer, hour))
+    for name, signer, time_s in zip(names, signers, times_s, strict=True):
+        note = add_lines(note, cosign(checkpoint, name, signer, time_s))
     path = home / "log" / WITNESSED
     path.unlink(missing_ok=True)
     path.write_text(note)
@@ -64,8 +66,8 @@ def test_attack_23_a_bulletin_kept_past_its_date_is_reported(sender: Keeper, rec
     receiver.hold(on_hold)
     receiver.hold(released)
     receiver.hold(released, ReadPurpose.RELEASE)
-    places = {desk: [desk.held(each).entry_index for each in (overdue, released)] for desk in (sender, receiver)}
-    everything = [sender.held(each).entry_index for each in (overdue, on_hold, released)]
+    positions = {desk: [desk.stored(each).entry_index for each in (overdue, released)] for desk in (sender, receiver)}
+    everything = [sender.stored(each).entry_index for each in (overdue, on_hold, released)]
     for desk in (sender, receiver):
         control = typed("--json", stopped(desk))
         assert (control.exit_code, json.loads(control.stdout)) == (0, {"overdue": []})  # no date has passed
@@ -73,9 +75,9 @@ def test_attack_23_a_bulletin_kept_past_its_date_is_reported(sender: Keeper, rec
         told = typed("--json", stopped(desk))
         assert told.exit_code == 7
         found = json.loads(told.stdout)["overdue"]
-        assert [each["entry"] for each in found] == (everything if desk is sender else places[desk])
+        assert [each["entry"] for each in found] == (everything if desk is sender else positions[desk])
         assert found[0] == {
-            "entry": places[desk][0],
+            "entry": positions[desk][0],
             "bulletin": overdue.header.bulletin_id,
             "since": str(TODAY.fromordinal(TODAY.toordinal() + 1)),
         }
@@ -196,18 +198,18 @@ def test_an_entry_of_an_earlier_epoch_is_overdue_until_a_later_epoch_names_it(se
     kept = kept_for(1, 6)
     sender.publish(kept)
     sender.pass_days(2)
-    place, home = sender.held(kept).entry_index, stopped(sender)
-    assert [each["entry"] for each in json.loads(typed("--json", home).stdout)["overdue"]] == [place]  # control
+    position, home = sender.stored(kept).entry_index, stopped(sender)
+    assert [each["entry"] for each in json.loads(typed("--json", home).stdout)["overdue"]] == [position]  # control
     other, elsewhere = home.parent / "other", home.parent / "elsewhere"
     shutil.copytree(home, other)
     shutil.copytree(home, elsewhere)
     begin_anew(home, "HK-IMMD")
     told = typed("--json", home)
     assert told.exit_code == 7
-    assert [(each["epoch"], each["entry"]) for each in json.loads(told.stdout)["overdue"]] == [(1, place)]
+    assert [(each["epoch"], each["entry"]) for each in json.loads(told.stdout)["overdue"]] == [(1, position)]
     assert "epochs looked at: 2" in typed(home / "log").stdout  # the earlier epoch is not there: not checked, 7
     assert typed(home / "log").exit_code == 7
-    begin_anew(other, "HK-IMMD", Body(kind=kind, refers_to=place, refers_to_epoch=1))
+    begin_anew(other, "HK-IMMD", Body(kind=kind, refers_to=position, refers_to_epoch=1))
     done = typed("--json", other)
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"overdue": []}), done.output
     begin_anew(elsewhere, "HK-IMMD", Body(kind=kind, refers_to=4))  # of its own epoch: names another entry

@@ -110,7 +110,7 @@ def restored(kept: tuple[Path, str], tmp_path: Path, count: int) -> list[Path]:
     homes = sorted((each for each in folder.iterdir() if each.name.isdigit()), key=lambda each: int(each.name))
     dice = random.Random(81)
     chosen = [homes[dice.randrange(len(homes))] for _ in range(count)]
-    return [shutil.copytree(each, tmp_path / f"{place}-{each.name}") for place, each in enumerate(chosen)]
+    return [shutil.copytree(each, tmp_path / f"{index}-{each.name}") for index, each in enumerate(chosen)]
 
 
 @pytest.mark.parametrize("count", lengths(25, 200))

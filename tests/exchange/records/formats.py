@@ -155,12 +155,12 @@ class SmallLog:
     def shared(self, *indices: int) -> SharedReceipts:
         """Return the receipts of entries, ascending, as those of deliveries 1, 2, 3 … travel together."""
         leaves = [leaf_hash(entry) for entry in self.entries]
-        places = places_of(indices, len(leaves))
+        nodes = places_of(indices, len(leaves))
         return SharedReceipts(
             note=self.note(),
             sequences=tuple(range(1, len(indices) + 1)),
             entries=tuple(self.entries[index] for index in indices),
-            hashes=tuple(_root(leaves[at << height : at + 1 << height]) for height, at in places),
+            hashes=tuple(_root(leaves[at << height : at + 1 << height]) for height, at in nodes),
         )
 
 

@@ -24,8 +24,8 @@ FOLDER = Path(__file__).parents[2] / "vectors" / "formats"
 
 def evidence(sides: tuple[list[bytes], list[bytes]], first: int = 1) -> Equivocation:
     heads = [
-        formats.sign_head(formats.head_of(side, len(side), time_ms=formats.NOW_MS + place))
-        for place, side in enumerate(sides)
+        formats.sign_head(formats.head_of(side, len(side), time_ms=formats.NOW_MS + index))
+        for index, side in enumerate(sides)
     ]
     return Equivocation(
         head_a=heads[0],

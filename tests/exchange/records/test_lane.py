@@ -1,4 +1,4 @@
-"""Lanes: nothing numbered is lost, doubled or held back unseen, and a sender that says two things is proven."""
+"""Lanes: nothing numbered is lost, doubled or kept back unseen, and a sender that says two things is proven."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_row_16_another_delivery_under_a_held_number_is_equivocation(taker: Take
         taker.take(payloads, later(payloads, 4))
     assert caught.value.code == "EQUIVOCATION"
     assert caught.value.sequence == sequence
-    assert caught.value.held == taker.digests[sequence]
+    assert caught.value.known == taker.digests[sequence]
     assert caught.value.shown == delivery_digest(payloads[0])
     assert taker.position == before
 
@@ -316,7 +316,7 @@ def test_withdrawn_deliveries_are_named_in_their_steps(taker: Taker) -> None:
 def test_a_lane_begun_anew_starts_at_one_after_the_last_delivery_held(taker: Taker) -> None:
     lane = replace(LANE, epoch=2)
     payloads = formats.chain(2, lane=lane, previous=taker.position.digest)
-    taker.digests.clear()  # of the new epoch nothing is held
+    taker.digests.clear()  # of the new epoch nothing is stored
     steps = taker.take(payloads, formats.head_of(payloads, 2, lane=lane), lane)
     assert [step.new for step in steps] == [True, True]
     assert (taker.position.epoch, taker.position.sequence) == (2, 2)

@@ -122,10 +122,10 @@ def test_garbage_is_no_receipt(data: bytes, text: str) -> None:
 
 
 @settings(max_examples=100)
-@given(place=st.integers(0, 1 << 16), bit=st.integers(0, 7))
-def test_every_flipped_bit_of_an_entry_is_refused(place: int, bit: int) -> None:
+@given(index=st.integers(0, 1 << 16), bit=st.integers(0, 7))
+def test_every_flipped_bit_of_an_entry_is_refused(index: int, bit: int) -> None:
     entry = bytearray(vector("received").entry)
-    entry[place % len(entry)] ^= 1 << bit
+    entry[index % len(entry)] ^= 1 << bit
     assert code(replace(vector("received"), entry=bytes(entry))) == "RECEIPT_INVALID"
 
 

@@ -28,8 +28,8 @@ VKEY = VerifierKey(name=formats.ORIGIN, key=formats.LOG.key.public_key)
 
 def a_log(more: int) -> formats.SmallLog:
     log = formats.SmallLog()
-    for place in range(more):
-        log.append(formats.answer(Kind.WITHDRAWN, formats.seed("dispatch"), formats.seed(str(place))).encode())
+    for index in range(more):
+        log.append(formats.answer(Kind.WITHDRAWN, formats.seed("dispatch"), formats.seed(str(index))).encode())
     return log
 
 

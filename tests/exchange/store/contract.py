@@ -17,7 +17,7 @@ from exchange.store.rows import AdoptedRecord, DeliveryState, InboundRow, Notice
 from exchange.store.store import NodeStore
 from keys.errors import UnavailableError
 from tests.exchange.store.contract_keeping import TWICE, BoomError, KeepingContract
-from tests.exchange.store.rows import LANE, NASTY, content, entries, held, outbound
+from tests.exchange.store.rows import LANE, NASTY, content, entries, outbound, stored
 
 
 class StoreContract(KeepingContract):
@@ -39,12 +39,12 @@ class StoreContract(KeepingContract):
     def test_what_raises_leaves_nothing(self, store: NodeStore) -> None:
         with pytest.raises(BoomError), store.transaction() as rows:  # noqa: PT012 - the last line raises
             rows.append_entries(entries(0, 3))
-            rows.add_bulletin(held(1), content(1))
+            rows.add_bulletin(stored(1), content(1))
             rows.open_lane(outgoing=True, **LANE)
             rows.set_meta("a", b"1")
             raise BoomError
         reads = store.reads()
-        assert (reads.size(), reads.meta("a"), reads.lanes(), reads.find("HK-IMMD", held(1).bulletin_id)) == (
+        assert (reads.size(), reads.meta("a"), reads.lanes(), reads.find("HK-IMMD", stored(1).bulletin_id)) == (
             0,
             None,
             [],
@@ -90,7 +90,7 @@ class StoreContract(KeepingContract):
             rows.set_meta("before", b"1")
             with suppress(BoomError), rows.savepoint():
                 rows.set_meta("inside", b"1")
-                rows.add_bulletin(held(1), content(1))
+                rows.add_bulletin(stored(1), content(1))
                 raise BoomError
             assert rows.meta("inside") is None
             rows.set_meta("after", b"1")
@@ -102,7 +102,7 @@ class StoreContract(KeepingContract):
             lane = rows.open_lane(outgoing=True, **LANE)
             changing: list[Callable[[], object]] = [
                 lambda: rows.set_meta("a", b"1"),
-                lambda: rows.add_bulletin(held(1), content(1)),
+                lambda: rows.add_bulletin(stored(1), content(1)),
                 lambda: rows.move_lane(replace(lane, sequence=1)),
                 lambda: rows.add_outbound([outbound(lane, 1)]),
                 lambda: rows.take_nonce(b"n" * 16),
@@ -112,7 +112,7 @@ class StoreContract(KeepingContract):
                 change()
                 assert rows.changes() != before
             before = rows.changes()
-            rows.find("HK-IMMD", held(1).bulletin_id)
+            rows.find("HK-IMMD", stored(1).bulletin_id)
             rows.lane(outgoing=True, **LANE)
             assert not rows.take_nonce(b"n" * 16)
             assert rows.changes() == before
@@ -120,21 +120,21 @@ class StoreContract(KeepingContract):
     def test_what_was_kept_back_is_seen_by_every_question_and_undone_with_its_savepoint(self, store: NodeStore) -> None:
         with store.transaction() as rows:
             lane = rows.open_lane(outgoing=True, **LANE)
-            rows.add_bulletin(held(1), content(1))
+            rows.add_bulletin(stored(1), content(1))
             with suppress(BoomError), rows.savepoint():
-                rows.add_bulletin(held(2), content(2))
+                rows.add_bulletin(stored(2), content(2))
                 rows.add_outbound([outbound(lane, 1)])
                 raise BoomError
-            assert rows.find("HK-IMMD", held(2).bulletin_id) is None
-            assert rows.find("HK-IMMD", held(1).bulletin_id) == held(1)
+            assert rows.find("HK-IMMD", stored(2).bulletin_id) is None
+            assert rows.find("HK-IMMD", stored(1).bulletin_id) == stored(1)
             assert rows.outbound(lane.row, 0, 9) == []
             rows.add_outbound([outbound(lane, 1)])
             assert rows.outbound(lane.row, 0, 9) == [outbound(lane, 1)]
-            rows.add_bulletin(held(3), content(3))
+            rows.add_bulletin(stored(3), content(3))
             assert rows.content(3) == content(3)
-            rows.add_bulletin(held(4), content(4))
+            rows.add_bulletin(stored(4), content(4))
             rows.mark_opened(4)
-            found = rows.find("HK-IMMD", held(4).bulletin_id)
+            found = rows.find("HK-IMMD", stored(4).bulletin_id)
             assert found is not None
             assert found.opened
 
@@ -198,13 +198,13 @@ class StoreContract(KeepingContract):
 
     def test_a_bulletin_is_found_by_sender_and_id(self, store: NodeStore) -> None:
         with store.transaction() as rows:
-            rows.add_bulletin(held(1), content(1))
-            rows.add_bulletin(held(2, "TW-NHRC", bulletin_id=held(1).bulletin_id), content(2))
-            rows.add_bulletin(held(3), content(3, ours=True))
+            rows.add_bulletin(stored(1), content(1))
+            rows.add_bulletin(stored(2, "TW-NHRC", bulletin_id=stored(1).bulletin_id), content(2))
+            rows.add_bulletin(stored(3), content(3, ours=True))
         reads = store.reads()
-        assert reads.find("HK-IMMD", held(1).bulletin_id) == held(1)
-        assert reads.find("HK-SB", held(1).bulletin_id) is None
-        assert [each.sender for each in reads.find_any(held(1).bulletin_id)] == ["HK-IMMD", "TW-NHRC"]
+        assert reads.find("HK-IMMD", stored(1).bulletin_id) == stored(1)
+        assert reads.find("HK-SB", stored(1).bulletin_id) is None
+        assert [each.sender for each in reads.find_any(stored(1).bulletin_id)] == ["HK-IMMD", "TW-NHRC"]
         assert reads.content(1) == content(1)
         assert reads.content(9) is None
         assert [each.entry_index for each in reads.stored_since(0, 10, sent=False)] == [1, 2]
@@ -214,20 +214,20 @@ class StoreContract(KeepingContract):
 
     def test_a_sender_has_one_bulletin_of_an_id(self, store: NodeStore) -> None:
         with store.transaction() as rows:
-            rows.add_bulletin(held(1), content(1))
+            rows.add_bulletin(stored(1), content(1))
         with pytest.raises(Exception, match=TWICE), store.transaction() as rows:
-            rows.add_bulletin(held(2, bulletin_id=held(1).bulletin_id), content(2))
+            rows.add_bulletin(stored(2, bulletin_id=stored(1).bulletin_id), content(2))
 
     def test_opened_is_marked_once_read(self, store: NodeStore) -> None:
         with store.transaction() as rows:
-            rows.add_bulletin(held(1), content(1))
+            rows.add_bulletin(stored(1), content(1))
             rows.mark_opened(1)
             rows.mark_opened(1)
-        assert store.reads().find("HK-IMMD", held(1).bulletin_id).opened
+        assert store.reads().find("HK-IMMD", stored(1).bulletin_id).opened
 
     @pytest.mark.parametrize("text", NASTY)
     def test_text_is_text_row_48(self, store: NodeStore, text: str) -> None:
-        nasty = held(1, text, facts=replace(held(1).facts, kind=text, number=text))
+        nasty = stored(1, text, facts=replace(stored(1).facts, kind=text, number=text))
         with store.transaction() as rows:
             rows.add_bulletin(nasty, content(1))
             rows.set_meta(text, text.encode())

@@ -11,7 +11,7 @@ import pytest
 
 from exchange.store.rows import AdoptedRecord, Content, InboundRow, Notice
 from exchange.store.store import NodeStore, Reads, Transaction
-from tests.exchange.store.rows import LANE, content, entries, held, outbound
+from tests.exchange.store.rows import LANE, content, entries, outbound, stored
 
 TWICE = r"UNIQUE|unique"  # what engines say
 
@@ -45,26 +45,26 @@ class KeepingContract:
         with store.transaction() as rows:
             lane = rows.open_lane(outgoing=True, **LANE)
             for index in (1, 2):
-                rows.add_bulletin(held(index, retain_until_day=7, retention_rule=3), content(index))
+                rows.add_bulletin(stored(index, retain_until_day=7, retention_rule=3), content(index))
             rows.add_outbound([outbound(lane, 1, 1), outbound(lane, 2, 2)])
         with store.transaction() as rows:
             rows.erase(1)
         reads = store.reads()
         gone, kept = (reads.find("HK-IMMD", index.to_bytes(16, "big")) for index in (1, 2))
-        assert gone == held(
-            1, retain_until_day=7, retention_rule=3, erased=True, facts=replace(held(1).facts, number="")
+        assert gone == stored(
+            1, retain_until_day=7, retention_rule=3, erased=True, facts=replace(stored(1).facts, number="")
         )
-        assert kept == held(2, retain_until_day=7, retention_rule=3)
+        assert kept == stored(2, retain_until_day=7, retention_rule=3)
         assert reads.content(1) == Content(dispatch=content(1).dispatch, body=b"", wrap=b"", stored_key=b"")
         assert reads.content(2) == content(2)
         assert [row.wrap for row in reads.outbound(lane.row, 0, 9)] == [b"", outbound(lane, 2).wrap]
         assert reads.erased_count() == 1
-        assert reads.stored_keys(0, 9) == [(2, held(2).statement_digest, content(2).stored_key)]
+        assert reads.stored_keys(0, 9) == [(2, stored(2).statement_digest, content(2).stored_key)]
 
     def test_what_is_kept_is_read_from_a_place_and_by_its_day(self, store: NodeStore) -> None:
         with store.transaction() as rows:
             for index, day in enumerate((5, 0, 9, 5), 1):
-                rows.add_bulletin(held(index, retain_until_day=day), content(index))
+                rows.add_bulletin(stored(index, retain_until_day=day), content(index))
             rows.erase(1)
         reads = store.reads()
         assert [each.entry_index for each in reads.kept(0, 9)] == [2, 3, 4]
@@ -85,20 +85,20 @@ class KeepingContract:
 
     def test_readings_and_stored_keys_are_replaced_and_erased(self, store: NodeStore) -> None:
         with store.transaction() as rows:
-            rows.add_bulletin(held(1), content(1))
+            rows.add_bulletin(stored(1), content(1))
             rows.add_reading(5, bytes(32), b"request")
             rows.add_reading(6, bytes(32), b"another")
             rows.erase_reading(5)
             rows.store_keys([(1, b"anew"), (9, b"of nothing")])
         assert store.reads().readings_after(0, 9) == [(6, b"another")]
-        assert store.reads().stored_keys(0, 9) == [(1, held(1).statement_digest, b"anew")]
+        assert store.reads().stored_keys(0, 9) == [(1, stored(1).statement_digest, b"anew")]
         assert store.scrub()
         assert store.reads().reading(6) == (bytes(32), b"another")
         assert store.reads().reading(5) is None
 
     def test_of_what_was_erased_no_key_is_stored_again(self, store: NodeStore) -> None:
         with store.transaction() as rows:
-            rows.add_bulletin(held(1), content(1))
+            rows.add_bulletin(stored(1), content(1))
             rows.erase(1)
             rows.store_keys([(1, b"anew")])
         assert store.reads().stored_keys(0, 9) == []
@@ -140,7 +140,7 @@ class KeepingContract:
 def fill(rows: Transaction) -> None:
     """Put one of everything into a store."""
     lane = rows.open_lane(outgoing=True, **LANE)
-    rows.add_bulletin(held(1), content(1))
+    rows.add_bulletin(stored(1), content(1))
     rows.add_outbound([outbound(lane, 1)])
     rows.add_inbound(InboundRow(lane=lane.row, sequence=1, delivery=b"v", digest=b"g" * 32, entry_index=4))
     rows.add_record(AdoptedRecord(kind=2, agency="TH-DSI", version=1, digest=bytes(32), signed=b"s"))

@@ -205,12 +205,12 @@ class DictTransaction(DictReads):
     def set_meta(self, name: str, value: bytes) -> None:
         self.tables.meta[name] = value
 
-    def add_bulletin(self, held: StoredBulletin, content: Content) -> None:
-        _add(self.tables.ids, (held.sender, held.bulletin_id), held.entry_index)
-        _add(self.tables.bulletins, held.entry_index, held)
-        self.tables.contents[held.entry_index] = content
+    def add_bulletin(self, stored: StoredBulletin, content: Content) -> None:
+        _add(self.tables.ids, (stored.sender, stored.bulletin_id), stored.entry_index)
+        _add(self.tables.bulletins, stored.entry_index, stored)
+        self.tables.contents[stored.entry_index] = content
         if not content.wrap:
-            self.tables.sent.add(held.entry_index)
+            self.tables.sent.add(stored.entry_index)
 
     def mark_opened(self, entry_index: int) -> None:
         self._change(self.tables.bulletins, entry_index, opened=True)

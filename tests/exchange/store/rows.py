@@ -9,7 +9,7 @@ from exchange.store.rows import Content, Facts, LaneState, OutboundRow, StoredBu
 NASTY = ("'; DROP TABLE bulletins; --", 'x" OR 1=1', "%_\\?:a@b$c", "\x01\u202e\U0001f600", "")
 
 
-def held(index: int, sender: str = "HK-IMMD", **changes: object) -> StoredBulletin:
+def stored(index: int, sender: str = "HK-IMMD", **changes: object) -> StoredBulletin:
     facts = Facts(
         kind="advisory",
         number=f"{sender}/ADV/2025/{index:06d}",

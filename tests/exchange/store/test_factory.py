@@ -24,7 +24,7 @@ from exchange.store.home_paths import Paths
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.uri import uri_place
-from tests.exchange.store.rows import content, entries, held
+from tests.exchange.store.rows import content, entries, stored
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def uri(tmp_path: Path) -> str:
     store = create_store(uri)
     with store.transaction() as rows:
         rows.append_entries(entries(0, 3))
-        rows.add_bulletin(held(1), content(1))
+        rows.add_bulletin(stored(1), content(1))
     store.close()
     return uri
 
@@ -103,7 +103,7 @@ def test_a_copy_is_what_is_carried_from_and_the_original_stays(uri: str, tmp_pat
     store = create_store(fresh)
     store.carry_from(copy)
     assert store.reads().size() == 0
-    assert store.reads().find("HK-IMMD", held(1).bulletin_id) == held(1)
+    assert store.reads().find("HK-IMMD", stored(1).bulletin_id) == stored(1)
     store.close()
     assert [each.read_bytes() for each in store_files(uri) if each.exists()] == before
 

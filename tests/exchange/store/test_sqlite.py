@@ -14,7 +14,7 @@ from exchange.store.store import NodeStore
 from keys.errors import IntegrityError
 from tests.exchange.store.contract import StoreContract
 from tests.exchange.store.faulty_store import FaultyStore
-from tests.exchange.store.rows import content, entries, held
+from tests.exchange.store.rows import content, entries, stored
 
 
 class Sqlite:
@@ -59,7 +59,7 @@ def database(tmp_path: Path) -> Path:
     with store.transaction() as rows:
         rows.append_entries(entries(0, 3))
         rows.put_tiles([(0, 0, b"t")])
-        rows.add_bulletin(held(1), content(1))
+        rows.add_bulletin(stored(1), content(1))
     store.close()
     return tmp_path / "node.db"
 

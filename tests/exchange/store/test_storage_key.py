@@ -44,10 +44,10 @@ def test_a_stored_key_opens_for_its_own_statement_only() -> None:
 
 
 @given(st.integers(min_value=ID_BYTES, max_value=ID_BYTES + NONCE_BYTES + 47), st.integers(0, 7))
-def test_any_changed_bit_is_an_integrity_error(place: int, bit: int) -> None:
+def test_any_changed_bit_is_an_integrity_error(index: int, bit: int) -> None:
     keys = StorageKeys.of(FIRST)
     stored = bytearray(keys.store(CONTENT_KEY, DIGEST, lambda count: bytes(count)))
-    stored[place] ^= 1 << bit
+    stored[index] ^= 1 << bit
     with pytest.raises(IntegrityError):
         keys.recover(bytes(stored), DIGEST)
 
