@@ -204,8 +204,8 @@ def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms:
 
 def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
     """Return the newest version that is known."""
-    found = [record for record in reads.records() if record.kind == kind and record.agency == agency]
-    return max(found, key=lambda record: record.version, default=None)
+    versions = [record for record in reads.records() if record.kind == kind and record.agency == agency]
+    return max(versions, key=lambda record: record.version, default=None)
 
 
 def check_version(known: AdoptedRecord | None, version: int, digest: bytes, agency: str) -> None:

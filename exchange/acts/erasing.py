@@ -112,8 +112,8 @@ def _due(reads: Reads, stored: StoredBulletin, today: int, was_erased: WasErased
 def _spent(reads: Reads, request: bytes) -> bool:
     read = parse_read(SignedPayload.decode(request).payload)
     wanted = read.listed or ((read.sender, read.bulletin_id),)
-    found = [reads.find(sender, bulletin_id) for sender, bulletin_id in wanted]
-    return all(stored is None or stored.erased for stored in found)
+    bulletins = [reads.find(sender, bulletin_id) for sender, bulletin_id in wanted]
+    return all(stored is None or stored.erased for stored in bulletins)
 
 
 def _always() -> None:

@@ -70,9 +70,9 @@ def is_kept(reads: Reads, what: str, origin: str) -> bool:
 
 def kept(reads: Reads) -> Sequence[Source]:
     """Return every pair that is kept: what it is called, its text."""
-    found = []
+    pairs = []
     for _, name, content in reads.evidence():
         what, _, origin = name.partition(" ")
         if what in (SEEN, MISUSED):
-            found.append((f"{what}-{origin.replace('/', '-')}", content.decode()))
-    return found
+            pairs.append((f"{what}-{origin.replace('/', '-')}", content.decode()))
+    return pairs

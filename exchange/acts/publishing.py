@@ -138,9 +138,9 @@ def check_federation(statement: Statement, view: NodeView) -> None:
 def check_roster(statement: Statement, view: NodeView, now_ms: int) -> None:
     roster, digest = view.federation.roster, view.federation.roster_digest
     if statement.roster_digest != digest:
-        found = short(statement.roster_digest)
+        signed_under = short(statement.roster_digest)
         raise RefusedError(
-            "STALE_ROSTER", f"signed under roster {found}; in force is {roster.version}, {short(digest)}"
+            "STALE_ROSTER", f"signed under roster {signed_under}; in force is {roster.version}, {short(digest)}"
         )
     view.federation.check_traffic(now_ms)
 

@@ -230,8 +230,8 @@ def _text(value: object, name: str, key: str) -> str:
 
 
 def _check_address(text: str, name: str, key: str) -> None:
-    found = _ADDRESS.fullmatch(text)
-    if found is None or int(found[2]) > 65535:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match[2]) > 65535:
         raise ConfigError(f"{name}: {key} is {_shown(text)}", "an address reads host:port, as 127.0.0.1:7443")
 
 

@@ -194,10 +194,10 @@ def wrap_anew(reads: Reads, run: Run, storage: StorageKeys, random_bytes: Random
     while True:
         rows = reads.stored_keys(after, erasing.MAX_ERASED)
         old = [row for row in rows if row[2][:ID_BYTES] != storage.present]
-        anew = [(position, storage.store(storage.recover(key, of), of, random_bytes)) for position, of, key in old]
-        if anew:
-            run(lambda work, rows=anew: work.rows.store_keys(rows))  # type: ignore[misc] # default
-            count += len(anew)
+        rewrapped = [(position, storage.store(storage.recover(key, of), of, random_bytes)) for position, of, key in old]
+        if rewrapped:
+            run(lambda work, rows=rewrapped: work.rows.store_keys(rows))  # type: ignore[misc] # default
+            count += len(rewrapped)
         if len(rows) < erasing.MAX_ERASED:
             return count
         after = rows[-1][0]

@@ -32,14 +32,14 @@ class RolledBackError(IntegrityError):
         """Word who holds what; *running* if this node has signed something since its start."""
         copy = "another copy of this node runs" if running else "it is an older copy"
         if shown.origin != own.origin:
-            found = f"of {shown.origin}, and this node is still in {own.origin}: {copy}"
+            where = f"of {shown.origin}, and this node is still in {own.origin}: {copy}"
         elif shown.size > own.size:
-            found = f"of size {shown.size}, and this log ends at {own.size}: {copy}"
+            where = f"of size {shown.size}, and this log ends at {own.size}: {copy}"
         else:
-            found = f"of size {shown.size} with another history than this log, which has {own.size} entries"
-            found += f": {copy}" if running else ""
+            where = f"of size {shown.size} with another history than this log, which has {own.size} entries"
+            where += f": {copy}" if running else ""
         signed = "nothing more is signed here" if running else "nothing is signed"
-        super().__init__(f"{peer} holds our checkpoint {found}, or our log's key signs elsewhere; {signed}")
+        super().__init__(f"{peer} holds our checkpoint {where}, or our log's key signs elsewhere; {signed}")
         self.hint = (
             "look for the other copy: if it goes on, leave this one off; if none does, run"
             if running

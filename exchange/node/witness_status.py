@@ -37,12 +37,12 @@ def load_pending(home: Path) -> Pending | None:
     """Read the file; None where there is none, or none that we understand."""
     try:
         read = json.loads((home / STATE_FILE).read_text("utf-8"))
-        made = Pending(**read)
-        numbers = [made.quorum, made.size, made.since_ms, *made.witnesses.values()]
+        pending = Pending(**read)
+        numbers = [pending.quorum, pending.size, pending.since_ms, *pending.witnesses.values()]
     except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    good = isinstance(made.origin, str) and all(type(each) is int and each >= 0 for each in numbers)
-    return made if good else None
+    good = isinstance(pending.origin, str) and all(type(each) is int and each >= 0 for each in numbers)
+    return pending if good else None
 
 
 def save_pending(home: Path, state: Pending) -> None:

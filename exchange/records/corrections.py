@@ -27,15 +27,15 @@ def value_at(bulletin: pb.Bulletin, path: str) -> str | None:
     """
     here: Any = bulletin
     for step in path.split("."):
-        found = _STEP.fullmatch(step)
-        field: Any = here.DESCRIPTOR.fields_by_name.get(found[1]) if found and isinstance(here, Message) else None
-        if found is None or field is None or field.is_repeated != (found[2] is not None):
+        match = _STEP.fullmatch(step)
+        field: Any = here.DESCRIPTOR.fields_by_name.get(match[1]) if match and isinstance(here, Message) else None
+        if match is None or field is None or field.is_repeated != (match[2] is not None):
             return None
-        value = getattr(here, found[1])
-        if found[2] is not None:
-            if int(found[2]) >= len(value):
+        value = getattr(here, match[1])
+        if match[2] is not None:
+            if int(match[2]) >= len(value):
                 return None
-            value = value[int(found[2])]
+            value = value[int(match[2])]
         here = enum_word(field.enum_type, value) if field.enum_type is not None else value
     return _typed(here)
 

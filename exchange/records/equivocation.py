@@ -90,8 +90,8 @@ def _first(head: LaneHead, deliveries: Sequence[bytes]) -> tuple[int, bytes]:
         delivery = parse_delivery(payload)
         if index:
             sequence, digest = sequence - 1, previous
-        found = (delivery.lane, delivery.sequence, delivery_digest(payload))
-        if found != (head.lane, sequence, digest):
+        signed_for = (delivery.lane, delivery.sequence, delivery_digest(payload))
+        if signed_for != (head.lane, sequence, digest):
             raise RefusedError("MALFORMED", f"equivocation: {delivery.sequence} is not what the head signs for")
         previous = delivery.previous
     return sequence, digest

@@ -79,8 +79,8 @@ def enter(
     bulletins = deliveries = receipts = 0
     for answer in recovered:
         for each in answer.deliveries:
-            made = _take_back(work, each, answer.peer, view)  # 2
-            bulletins, deliveries, receipts = bulletins + made[0], deliveries + made[1], receipts + made[2]
+            entered = _take_back(work, each, answer.peer, view)  # 2
+            bulletins, deliveries, receipts = bulletins + entered[0], deliveries + entered[1], receipts + entered[2]
         _stand_where_they_do(work, answer.receipts, answer.peer, view.newest_epoch(answer.peer))  # 3
         _see(work, answer)
     for peer in without:

@@ -94,8 +94,8 @@ class Recovered:
     @property
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint of ours that this peer holds."""
-        found = [checkpoint for _, checkpoint in self.notes]
-        return max(found, key=_order, default=None)
+        checkpoints = [checkpoint for _, checkpoint in self.notes]
+        return max(checkpoints, key=_order, default=None)
 
     @property
     def count(self) -> int:

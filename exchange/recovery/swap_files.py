@@ -56,8 +56,8 @@ class Plan:
 
 def unfinished(home: Path) -> Path | None:
     """Find what an interrupted recovery left, whole and not yet in its place."""
-    found = sorted(home.glob("epoch-*.new"))
-    return found[0] if found else None
+    folders = sorted(home.glob("epoch-*.new"))
+    return folders[0] if folders else None
 
 
 def check_finished(home: Path) -> None:
@@ -66,9 +66,9 @@ def check_finished(home: Path) -> None:
     Raises:
         UnfinishedError: There is one.
     """
-    found = unfinished(home)
-    if found is not None:
-        raise UnfinishedError(found)
+    folder = unfinished(home)
+    if folder is not None:
+        raise UnfinishedError(folder)
 
 
 def copy_database(paths: Paths, folder: Path) -> NodeStore:

@@ -86,10 +86,10 @@ def open_aside(uri: str) -> ReadableStore:
 def read_old_entry(uri: str, index: int) -> bytes:
     """Read one entry from a store that is no longer in use; UnavailableError where store or entry is not there."""
     with closing(open_aside(uri)) as store:
-        found = store.reads().read_entries(index, 1)
-    if not found:
+        entries = store.reads().read_entries(index, 1)
+    if not entries:
         raise UnavailableError(f"{store.name}: no entry {index}", 60)
-    return found[0]
+    return entries[0]
 
 
 def store_exists(uri: str) -> bool:

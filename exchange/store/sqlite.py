@@ -64,14 +64,14 @@ class SqliteStore:
 
     def _bring_up(self) -> None:
         """Bring an older file up, step by step; one whose own step was changed by somebody is left as it is."""
-        found = int(self._writer.pragma("user_version"))
-        if 0 < found < SCHEMA_VERSION and described(self._writer) == expected(found):
-            sqlite_migrations.bring_up(self._writer, found)
+        version = int(self._writer.pragma("user_version"))
+        if 0 < version < SCHEMA_VERSION and described(self._writer) == expected(version):
+            sqlite_migrations.bring_up(self._writer, version)
 
     def _check_schema(self) -> None:
-        found = self._writer.pragma("user_version")
-        if found != SCHEMA_VERSION:
-            raise IntegrityError(f"{self._path}: schema {found}, this program knows {SCHEMA_VERSION}")
+        version = self._writer.pragma("user_version")
+        if version != SCHEMA_VERSION:
+            raise IntegrityError(f"{self._path}: schema {version}, this program knows {SCHEMA_VERSION}")
         if described(self._writer) != expected():
             raise IntegrityError(
                 f"{self._path}: the schema was changed by somebody else; restore it or rebuild the node"

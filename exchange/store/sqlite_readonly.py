@@ -44,10 +44,10 @@ class SqliteReadOnly:
         self._path = path
         with readable(path):
             self._connection = connect(path)
-            found = self._connection.pragma("user_version")
-            if found != SCHEMA_VERSION:
+            version = self._connection.pragma("user_version")
+            if version != SCHEMA_VERSION:
                 raise IntegrityError(
-                    f"{path}: schema {found}, this program reads {SCHEMA_VERSION}; copy the folder to a disk that can"
+                    f"{path}: schema {version}, this program reads {SCHEMA_VERSION}; copy the folder to a disk that can"
                     " be written and use the copy"
                 )
             if described(self._connection) != expected():

@@ -88,9 +88,9 @@ class SqliteTransaction(SqliteReads):
         self._db.execute(statement, values)
 
     def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
-        found = self._new.get((sender, bulletin_id))
-        if found is not None:
-            return found
+        new = self._new.get((sender, bulletin_id))
+        if new is not None:
+            return new
         row = self._one(STORED_BY_ID, sender, bulletin_id)  # the rows that are still here are not it
         return stored_of(row) if row else None
 
@@ -155,12 +155,12 @@ class SqliteTransaction(SqliteReads):
 
     def lane(self, *, outgoing: bool, peer: str, lane_class: int, epoch: int) -> LaneState | None:
         key = (outgoing, peer, lane_class, epoch)
-        found = self._lanes.get(key)
-        if found is None:
-            found = super().lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
-            if found is not None:
-                self._lanes[key] = found
-        return found
+        state = self._lanes.get(key)
+        if state is None:
+            state = super().lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
+            if state is not None:
+                self._lanes[key] = state
+        return state
 
     def lanes(self) -> list[LaneState]:
         self._write_lanes()
@@ -168,18 +168,18 @@ class SqliteTransaction(SqliteReads):
 
     def open_lane(self, *, outgoing: bool, peer: str, lane_class: int, epoch: int) -> LaneState:
         """Return the lane, made empty if it is new."""
-        found = self.lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
-        if found is not None:
-            return found
+        state = self.lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
+        if state is not None:
+            return state
         self._db.execute(
             "INSERT INTO lanes (outgoing, peer, class, epoch, sequence, digest, head, head_time_ms, taken, stopped)"
             " VALUES (?, ?, ?, ?, 0, ?, x'', 0, 0, 0)",
             (int(outgoing), peer, lane_class, epoch, bytes(32)),
         )
-        made = self.lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
-        if made is None:
+        opened = self.lane(outgoing=outgoing, peer=peer, lane_class=lane_class, epoch=epoch)
+        if opened is None:
             raise AssertionError("a lane just made is there")
-        return made
+        return opened
 
     def move_lane(self, lane: LaneState) -> None:
         self._lanes[(lane.outgoing, lane.peer, lane.lane_class, lane.epoch)] = lane
