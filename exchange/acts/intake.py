@@ -7,7 +7,7 @@ logged, and moves the lane, so that no bulletin can block those behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -141,7 +141,7 @@ def check_message(
     deliveries = [parcel.delivery for parcel in message.parcels]
     position = standing(reads, state, peer, lane, deliveries)
     steps = advance(position, lane, head, deliveries, lambda sequence: _stored_digest(reads, state, sequence))  # 5
-    judging = _Judging(view, reads, terms_of(view, now_ms), handling, state)
+    judging = _Judging(view, reads, terms_of(view, now_ms), handling, _attempts(reads, state, steps))
     verdicts = tuple(judging.verdict(step, parcel, head) for step, parcel in zip(steps, message.parcels, strict=True))
     return Checked(lane=lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
 
@@ -173,6 +173,12 @@ def check_not_stopped(state: LaneState | None) -> None:
         raise RefusedError("LANE_STOPPED", f"the lane from {state.peer} is stopped: it contradicts itself")
 
 
+def _attempts(reads: Reads, state: LaneState | None, steps: Sequence[LaneStep]) -> Mapping[int, int]:
+    if state is None or not steps:
+        return {}
+    return reads.attempts(state.row, steps[0].delivery.sequence, steps[-1].delivery.sequence)
+
+
 def _stored_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
     row = reads.inbound(state.row, sequence) if state is not None else None
     return row.digest if row is not None else None
@@ -189,7 +195,7 @@ class _Judging:
     reads: Reads
     terms: Terms
     handling: Handling
-    state: LaneState | None
+    attempts: Mapping[int, int]  # that died, by sequence
     accepted: set[bytes] = field(default_factory=set)  # digests of dispatches
 
     def verdict(self, step: LaneStep, parcel: Parcel, head: LaneHead) -> Verdict:
@@ -206,7 +212,7 @@ class _Judging:
         verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
         if not step.new or step.withdrawn is not None or step.delivery.dispatch_digest in self.accepted:
             return verdict
-        if self.state is not None and self.reads.attempts(self.state.row, step.delivery.sequence) >= QUARANTINE_AFTER:
+        if self.attempts.get(step.delivery.sequence, 0) >= QUARANTINE_AFTER:
             gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
             return replace(verdict, refusal=gone)
         if self.handling.on_open is not None:
@@ -248,6 +254,7 @@ def take_message(
     lane = checked.lane
     state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)
+    work.rows.expect(peer, [each.dispatch.bulletin_id for each in checked.verdicts if each.dispatch is not None])
     answers = []
     sequence, previous = state.sequence, state.digest if state.sequence else checked.begun_after
     for verdict in checked.verdicts:

@@ -170,9 +170,11 @@ class SqliteReads:
         )
         return [(row[0], row[1], row[2]) for row in self._ask(statement, (after, limit))]
 
-    def attempts(self, lane: int, sequence: int) -> int:
-        row = self._one("SELECT died FROM attempts WHERE id = ?", (lane << SEQUENCE_BITS) + sequence)
-        return int(row[0]) if row else 0
+    def attempts(self, lane: int, first: int, last: int) -> dict[int, int]:
+        begin = lane << SEQUENCE_BITS
+        bounds = (begin + first, begin + last)
+        rows = self._db.execute("SELECT id, died FROM attempts WHERE id BETWEEN ? AND ?", bounds)
+        return {identity - begin: died for identity, died in rows}
 
     def reading(self, entry_index: int) -> tuple[bytes, bytes] | None:
         """Return the random bytes and the signed request that open an entry's digest, or None once erased."""

@@ -41,6 +41,8 @@ class SqliteTransaction(SqliteReads):
         self._moved: dict[int, LaneState] = {}
         self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _NEW_ROWS}
         self._new: dict[tuple[str, bytes], StoredBulletin] = {}  # those of the rows that are still here
+        self._absent: set[tuple[str, bytes]] = set()  # of those expected: not stored
+        self._unnoticed: set[tuple[str, bytes]] = set()  # of those expected: no correction or recall stands of them
         self._kept_back = 0  # changes that were kept here
 
     def changes(self) -> int:
@@ -89,10 +91,22 @@ class SqliteTransaction(SqliteReads):
 
     def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
         new = self._new.get((sender, bulletin_id))
-        if new is not None:
+        if new is not None or (sender, bulletin_id) in self._absent:
             return new
         row = self._one(STORED_BY_ID, sender, bulletin_id)  # the rows that are still here are not it
         return stored_of(row) if row else None
+
+    def expect(self, sender: str, bulletin_ids: Sequence[bytes]) -> None:
+        keys = [(sender, each) for each in bulletin_ids]
+        stored = self._db.executemany(
+            "SELECT sender, bulletin_id FROM bulletins WHERE sender = ? AND bulletin_id = ?", keys
+        )
+        self._absent.update(set(keys).difference(stored, self._new))
+        noticed = self._db.executemany("SELECT sender, target_id FROM notices WHERE sender = ? AND target_id = ?", keys)
+        self._unnoticed.update(set(keys).difference(noticed))
+
+    def notices(self, sender: str, target_id: bytes) -> list[Notice]:
+        return [] if (sender, target_id) in self._unnoticed else super().notices(sender, target_id)
 
     def _write_lanes(self) -> None:
         if not self._moved:
@@ -148,6 +162,7 @@ class SqliteTransaction(SqliteReads):
             rows["stored_keys"].append((position, content.stored_key))
         rows["retention"].append((position, stored.retain_until_day, stored.retention_rule))
         self._new.setdefault((stored.sender, stored.bulletin_id), stored)
+        self._absent.discard((stored.sender, stored.bulletin_id))
         self._kept_back += 1
 
     def mark_opened(self, entry_index: int) -> None:
@@ -254,6 +269,7 @@ class SqliteTransaction(SqliteReads):
     def add_notice(self, notice: Notice) -> None:
         values = (notice.sender, notice.target_id, notice.relation, notice.bulletin_id)
         self._db.execute("INSERT OR IGNORE INTO notices VALUES (?,?,?,?)", values)
+        self._unnoticed.discard((notice.sender, notice.target_id))
 
     def take_nonce(self, nonce: bytes) -> bool:
         """Return whether the nonce was new; it is taken from now on."""

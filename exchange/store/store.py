@@ -102,8 +102,8 @@ class Reads(Protocol):
     def stored_keys(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
         """Return (position, statement digest, stored key) of what is not erased, after a position, ascending. n."""
 
-    def attempts(self, lane: int, sequence: int) -> int:
-        """Return how often the node died while it worked at a delivery; 0 for most. One."""
+    def attempts(self, lane: int, first: int, last: int) -> dict[int, int]:
+        """Return how often the node died while it worked at deliveries, by sequence; most are not named. n."""
 
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         """Yield (position, what it is, its bytes) in the order in which it was kept. All of it."""
@@ -140,6 +140,9 @@ class Transaction(Reads, Protocol):
 
     def add_bulletin(self, stored: StoredBulletin, content: Content) -> None:
         """Add a bulletin; it is one that we sent where the content has no wrap. Refused twice for sender and id."""
+
+    def expect(self, sender: str, bulletin_ids: Sequence[bytes]) -> None:
+        """Prepare for ``find`` and ``notices`` of bulletins that come together: one question for all. Changes nothing."""
 
     def mark_opened(self, entry_index: int) -> None:
         """Mark a bulletin as read; again is nothing."""

@@ -327,7 +327,33 @@ class StoreContract(KeepingContract):
             rows.add_attempts([(lane.row, 1), (lane.row, 2)])
             rows.add_attempts([(lane.row, 1)])
         reads = store.reads()
-        assert [reads.attempts(lane.row, number) for number in (1, 2, 3)] == [2, 1, 0]
+        assert (reads.attempts(lane.row, 1, 3), reads.attempts(lane.row, 2, 3)) == ({1: 2, 2: 1}, {2: 1})
+        assert reads.attempts(lane.row + 1, 1, 3) == {}
+
+    def test_bulletins_that_are_expected_together_are_found_as_if_each_was_asked_for(self, store: NodeStore) -> None:
+        ids = [stored(index).bulletin_id for index in (1, 2, 3, 4)]
+        notice = Notice(sender="HK-IMMD", target_id=ids[2], relation=2, bulletin_id=b"b" * 16)
+        with store.transaction() as rows:
+            rows.add_bulletin(stored(1), content(1))
+            rows.add_notice(notice)
+        with store.transaction() as rows:
+            rows.add_bulletin(stored(2), content(2))
+            before = rows.changes()
+            rows.expect("HK-IMMD", ids)
+            rows.expect("HK-IMMD", [])
+            assert rows.changes() == before
+            assert [rows.find("HK-IMMD", each) for each in ids] == [stored(1), stored(2), None, None]
+            assert [rows.notices("HK-IMMD", each) for each in ids] == [[], [], [notice], []]
+            rows.add_bulletin(stored(3), content(3))
+            rows.add_notice(replace(notice, target_id=ids[3]))
+            rows.content(3)  # whatever was kept back is written now
+            assert [rows.find("HK-IMMD", each) for each in ids[2:]] == [stored(3), None]
+            assert rows.notices("HK-IMMD", ids[3]) == [replace(notice, target_id=ids[3])]
+            with suppress(KeyError), rows.savepoint():
+                rows.add_bulletin(stored(4), content(4))
+                raise KeyError
+            assert rows.find("HK-IMMD", ids[3]) is None
+        assert store.reads().find("HK-IMMD", ids[2]) == stored(3)
 
     def test_records_checkpoints_notices_and_evidence_are_kept_in_their_order(self, store: NodeStore) -> None:
         record = AdoptedRecord(kind=2, agency="TH-DSI", version=1, digest=bytes(32), signed=b"s")

@@ -169,5 +169,5 @@ def everything(reads: Reads) -> list[object]:
         ),
         *(reads.records(), reads.notices("HK-IMMD", b"t" * 16), reads.catalogue(bytes(32)), reads.open_holds(1)),
         *(reads.peer_checkpoint("TH-DSI", 3), reads.peer_checkpoint("TH-DSI"), reads.readings_after(0, 9)),
-        *(list(reads.evidence()), reads.attempts(row, 1), reads.meta("a"), reads.stored_keys(0, 9)),
+        *(list(reads.evidence()), reads.attempts(row, 1, 1), reads.meta("a"), reads.stored_keys(0, 9)),
     ]

@@ -160,8 +160,8 @@ class DictReads:
         keys = [(at, tables.bulletins[at].statement_digest, each.stored_key) for at, each in tables.contents.items()]
         return _page([row for row in keys if row[2]], after, limit)
 
-    def attempts(self, lane: int, sequence: int) -> int:
-        return self._t.attempts.get((lane, sequence), 0)
+    def attempts(self, lane: int, first: int, last: int) -> dict[int, int]:
+        return {at: died for (of, at), died in self._t.attempts.items() if of == lane and first <= at <= last}
 
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         yield from self._t.evidence
@@ -174,6 +174,9 @@ class DictTransaction(DictReads):
         self.tables = tables
         self._seen, self._changes = tables.copy(), 0
         super().__init__(lambda: self.tables)
+
+    def expect(self, sender: str, bulletin_ids: Sequence[bytes]) -> None:
+        """Nothing: a dictionary answers at once."""
 
     def changes(self) -> int:
         if self.tables != self._seen:
