@@ -129,7 +129,7 @@ def test_an_altered_or_cut_ciphertext_is_refused(saved: Path) -> None:
 def test_a_file_that_others_may_read_is_refused(saved: Path) -> None:
     for mode in (0o640, 0o604, 0o660, 0o644):
         saved.chmod(mode)
-        refused("NOT_ALLOWED", lambda: load_keystore(saved, PASSPHRASE))
+        refused("NOT_PRIVATE", lambda: load_keystore(saved, PASSPHRASE))
 
 
 def test_an_existing_file_is_never_overwritten(saved: Path) -> None:

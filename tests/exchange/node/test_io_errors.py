@@ -16,8 +16,8 @@ from audit.log.log import verify_entries
 from audit.note.checkpoint import Checkpoint, parse_note
 from keys.errors import UnavailableError
 from tests.exchange.node.failing_disk import AFTER, BEFORE, Disk, failing_disk
-from tests.exchange.node.test_writer import BEFORE as MADE
-from tests.exchange.node.test_writer import Bench
+from tests.exchange.node.writer_bench import BEFORE as MADE
+from tests.exchange.node.writer_bench import Bench
 from tests.support.home_files import DATABASE, LOCK
 from tests.support.scale import SCALE
 
