@@ -44,9 +44,9 @@ def digest_field(value: bytes, what: str) -> bytes:
     return value
 
 
-def ascending(places: Sequence[Any], what: str) -> None:
+def ascending(values: Sequence[Any], what: str) -> None:
     """Refuse a list that does not ascend or has doubles."""
-    require(all(one < two for one, two in pairwise(places)), f"{what} do not ascend, or one stands twice")
+    require(all(one < two for one, two in pairwise(values)), f"{what} do not ascend, or one stands twice")
 
 
 def count(items: Sequence[Any], least: int, most: int, what: str) -> None:

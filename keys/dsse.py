@@ -81,8 +81,8 @@ class SignedPayload:
         if len(message.signatures) > MAX_SIGNATURES:
             raise RefusedError("MALFORMED", f"a payload has {len(message.signatures)} signatures")
         signatures = tuple(_signature(each) for each in message.signatures)
-        places = [_place(each) for each in signatures]
-        if any(one >= two for one, two in pairwise(places)):
+        orders = [_order(each) for each in signatures]
+        if any(one >= two for one, two in pairwise(orders)):
             raise RefusedError("MALFORMED", "signatures do not ascend, or one stands twice")
         return cls(payload=message.payload, signatures=signatures)
 
@@ -102,8 +102,8 @@ def add(signed: SignedPayload, role: str, signer: Signer) -> SignedPayload:
         raise RefusedError("WRONG_TYPE", f"a key of usage {key.usage.value} does not sign as {role}")
     name = payload_type(role)
     made = Signature(payload_type=name, key_id=key.key_id, signature=signer.sign(pae(name, signed.payload)))
-    others = [each for each in signed.signatures if _place(each) != _place(made)]
-    return SignedPayload(payload=signed.payload, signatures=tuple(sorted([*others, made], key=_place)))
+    others = [each for each in signed.signatures if _order(each) != _order(made)]
+    return SignedPayload(payload=signed.payload, signatures=tuple(sorted([*others, made], key=_order)))
 
 
 def verify(
@@ -147,7 +147,7 @@ def verify_roles(
     Raises:
         RefusedError: As ``verify``; SIGNERS_DIFFER also where one owner signed in two roles.
     """
-    wanted = {payload_type(role): place for place, role in enumerate(roles)}
+    wanted = {payload_type(role): number for number, role in enumerate(roles)}
     if len(signed.signatures) != len(wanted):
         raise RefusedError("SIGNERS_DIFFER", f"a payload has {len(signed.signatures)} signatures")
     keys = {
@@ -157,7 +157,7 @@ def verify_roles(
     }
     if len(keys) != len(wanted) or len({key.owner for key in keys.values()}) != len(wanted):
         raise RefusedError("SIGNERS_DIFFER", "two roles are signed by one owner, or one role twice")
-    return tuple(keys[place] for place in range(len(wanted)))
+    return tuple(keys[number] for number in range(len(wanted)))
 
 
 def _verify_one(
@@ -175,7 +175,7 @@ def _verify_one(
     return key
 
 
-def _place(each: Signature) -> tuple[bytes, bytes]:
+def _order(each: Signature) -> tuple[bytes, bytes]:
     return each.payload_type.encode(), each.key_id
 
 

@@ -64,18 +64,19 @@ def open_epoch(root: Signer, before: SignedPayload, opening: LogEpoch, now_ms: i
         RefusedError: The manifest before is not this root's; MALFORMED, the checkpoint is not of its newest epoch.
     """
     verify(before, "manifest", {root.key.key_id: root.key}.get)
-    held: Manifest = parse_manifest(before.payload)
-    newest = max(each.epoch for each in held.log_epochs)
+    known: Manifest = parse_manifest(before.payload)
+    newest = max(each.epoch for each in known.log_epochs)
     if opening.epoch != newest + 1:
         raise RefusedError(
-            "MALFORMED", f"manifest {held.version} is in epoch {newest}, the checkpoint is of epoch {opening.epoch - 1}"
+            "MALFORMED",
+            f"manifest {known.version} is in epoch {newest}, the checkpoint is of epoch {opening.epoch - 1}",
         )
     made = replace(
-        held,
-        version=held.version + 1,
-        issued_ms=max(now_ms, held.issued_ms),
+        known,
+        version=known.version + 1,
+        issued_ms=max(now_ms, known.issued_ms),
         expires_ms=now_ms + YEAR_MS,
-        log_epochs=(*held.log_epochs, opening),
+        log_epochs=(*known.log_epochs, opening),
     )
     payload = made.encode()
     parse_manifest(payload)

@@ -79,7 +79,7 @@ class Federation:
         for each in self.rosters:
             if each.digest == digest:
                 return each.record
-        raise RefusedError("ROSTER_UNKNOWN", f"roster {short(digest)} is not held here")
+        raise RefusedError("ROSTER_UNKNOWN", f"roster {short(digest)} is not known here")
 
     def check_traffic(self, now_ms: int) -> None:
         """Refuse traffic 30 days after the newest roster has expired: ROSTER_EXPIRED."""
@@ -94,21 +94,21 @@ class Federation:
         return found
 
     def manifest(self, agency: str, now_ms: int) -> Manifest:
-        """Return a member's manifest; RefusedError NOT_A_MEMBER, SIGNER_UNKNOWN (none held), MANIFEST_EXPIRED."""
+        """Return a member's manifest; RefusedError NOT_A_MEMBER, SIGNER_UNKNOWN (none known), MANIFEST_EXPIRED."""
         member = self.member(agency, now_ms)
-        held = self.manifests.get(member.agency)
-        if held is None:
-            raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {agency} is held here")
-        require(now_ms < held.record.expires_ms, f"the manifest of {agency} has expired", "MANIFEST_EXPIRED")
-        return held.record
+        known = self.manifests.get(member.agency)
+        if known is None:
+            raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {agency} is known here")
+        require(now_ms < known.record.expires_ms, f"the manifest of {agency} has expired", "MANIFEST_EXPIRED")
+        return known.record
 
     def key_sheet(self, agency: str, now_ms: int) -> KeySheet:
-        """Return a member's key sheet; RefusedError NOT_A_MEMBER, KEY_SHEET_EXPIRED (none held counts as expired)."""
+        """Return a member's key sheet; RefusedError NOT_A_MEMBER, KEY_SHEET_EXPIRED (none known counts as expired)."""
         member = self.member(agency, now_ms)
-        held = self.key_sheets.get(member.agency)
-        if held is None or now_ms >= held.record.expires_ms:
+        known = self.key_sheets.get(member.agency)
+        if known is None or now_ms >= known.record.expires_ms:
             raise RefusedError("KEY_SHEET_EXPIRED", f"no key sheet of {agency} holds now")
-        return held.record
+        return known.record
 
     def operations_key(self, agency: str, key_id: bytes, now_ms: int) -> PublicKey:
         """Find an agency's operations key; errors as ``manifest``, and SIGNER_UNKNOWN, KEY_EXPIRED."""
@@ -125,15 +125,15 @@ class Federation:
             RefusedError: NOT_A_MEMBER.
         """
         self.member(agency, now_ms)
-        held = self.key_sheets.get(AgencyId(agency))
-        if held is None or now_ms >= held.record.expires_ms:
+        known = self.key_sheets.get(AgencyId(agency))
+        if known is None or now_ms >= known.record.expires_ms:
             return None
-        return held.record.encryption_key(now_ms)
+        return known.record.encryption_key(now_ms)
 
     def pin(self, agency: str, spki_sha256: bytes) -> TlsPin | None:
         """Find a pin in an agency's newest key sheet; whether the sheet and the member hold, others ask."""
-        held = self.key_sheets.get(AgencyId(agency))
-        return held.record.pins_by_spki.get(spki_sha256) if held is not None else None
+        known = self.key_sheets.get(AgencyId(agency))
+        return known.record.pins_by_spki.get(spki_sha256) if known is not None else None
 
     def with_manifest(self, signed: SignedPayload, now_ms: int) -> Federation:
         """Adopt a manifest after verification; the same one again changes nothing.
@@ -175,15 +175,15 @@ class Federation:
         require(now_ms < self.roster.expires_ms, "an expired roster adopts nothing new", "ROSTER_EXPIRED")
 
 
-def _same(held: Adopted[Manifest] | Adopted[KeySheet] | None, version: int, digest: bytes) -> bool:
-    """Return whether a record is the one held; refuse it if it is older, or another one of the same version."""
-    if held is None or version > held.record.version:
+def _same(known: Adopted[Manifest] | Adopted[KeySheet] | None, version: int, digest: bytes) -> bool:
+    """Return whether a record is the one known; refuse it if it is older, or another one of the same version."""
+    if known is None or version > known.record.version:
         return False
-    if digest == held.digest:
+    if digest == known.digest:
         return True
-    maker = held.record.agency
-    if version == held.record.version:
+    maker = known.record.agency
+    if version == known.record.version:
         raise RefusedError(
-            "EQUIVOCATION", f"{maker} has signed {short(digest)} and {short(held.digest)} as version {version}"
+            "EQUIVOCATION", f"{maker} has signed {short(digest)} and {short(known.digest)} as version {version}"
         )
-    raise RefusedError("REPLAYED", f"version {version} of {maker} is below {held.record.version}, held here")
+    raise RefusedError("REPLAYED", f"version {version} of {maker} is below {known.record.version}, known here")

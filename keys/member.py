@@ -172,10 +172,10 @@ def check_member(member: Member, federation_name: str) -> None:
 
 def _check_log_keys(agency: AgencyId, keys: tuple[LogKey, ...], suite: int) -> None:
     free = 1
-    for place, each in enumerate(keys, start=1):
+    for number, each in enumerate(keys, start=1):
         last = each.last_epoch or MAX_EPOCH
         bounds.require(
-            free <= each.first_epoch <= last and (bool(each.last_epoch) or place == len(keys)),
+            free <= each.first_epoch <= last and (bool(each.last_epoch) or number == len(keys)),
             f"the epochs of {agency}'s log keys overlap or do not ascend",
         )
         free = last + 1

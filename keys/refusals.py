@@ -202,7 +202,7 @@ _ROWS = (
          hint="exchange outbox shows what was published under this id; leave bulletin_id out and a new one is made"),
     _row(Outcome.TARGET_MISSING, "FAILED_PRECONDITION", Exit.NONE,
          "The bulletin that it corrects, recalls or answers is not here.",
-         hint="exchange inbox and exchange outbox list what is held here"),
+         hint="exchange inbox and exchange outbox list what is stored here"),
     _row(Outcome.NEEDS_RELEASE, "FAILED_PRECONDITION", Exit.POLICY,
          "Two persons are needed: a releaser has to agree first."),
     _row(Outcome.TARGET_DIFFERS, "INVALID_ARGUMENT", Exit.USAGE,
@@ -232,7 +232,7 @@ _ROWS = (
     _row(Outcome.NOT_ALLOWED, "PERMISSION_DENIED", Exit.POLICY, "Role or ceiling do not allow it.",
          hint="roles and ceiling stand in the agency's manifest"),
     _row(Outcome.NO_SUCH_BULLETIN, "NOT_FOUND", Exit.NONE, "There is no such bulletin here.",
-         hint="exchange inbox and exchange outbox list what is held here"),
+         hint="exchange inbox and exchange outbox list what is stored here"),
     # Endings that are no refusals: they stand in no log.
     _row("UNAVAILABLE", "UNAVAILABLE", Exit.UNREACHABLE,
          "A node, a peer or a file is busy or does not answer; nothing is lost.", cure=Cure.LATER),

@@ -127,7 +127,7 @@ def parse_roster(payload: bytes) -> Roster:
     """Parse a roster of any version and check every bound, order and rule that needs no signature.
 
     1. canonical bytes, 2. version, id and previous fit each other, 3. name, times and counts, 4. roots and
-    threshold, 5. members, 6. outside witnesses and quorum, 7. no raw signing key twice.
+    threshold, 5. members, 6. external witnesses and quorum, 7. no raw signing key twice.
 
     Raises:
         RefusedError: MALFORMED, TOO_LARGE, NOT_UNDERSTOOD, SUITE_UNKNOWN, WRONG_MAKER, WRONG_TYPE.
@@ -166,7 +166,7 @@ def verify_first_roster(signed: SignedPayload) -> Roster:
 
     1. form and bounds, 2. it is version 1, 3. each root has signed its own key id, 4. every root that it names has
     signed it, and nobody else, 5. every member's keys have signed their key ids, and its CA has our profile, 6. so
-    have the outside witnesses' keys.
+    have the external witnesses' keys.
 
     First contact compares its digest as twelve words with a person who has it; nothing here replaces that.
 
@@ -277,11 +277,11 @@ def _check_roots(roster: Roster) -> None:
 
 
 def _check_witnesses(roster: Roster) -> None:
-    bounds.count(roster.witnesses, 0, MAX_EXTERNAL_WITNESSES, "outside witnesses")
+    bounds.count(roster.witnesses, 0, MAX_EXTERNAL_WITNESSES, "external witnesses")
     names = [each.name for each in roster.witnesses]
-    bounds.ascending(names, "outside witnesses")
+    bounds.ascending(names, "external witnesses")
     taken = {each.witness_name for each in roster.members} & set(names)
-    bounds.require(not taken, "an outside witness has the name of a member's witness")
+    bounds.require(not taken, "an external witness has the name of a member's witness")
     for each in roster.witnesses:
         check_external_witness(each)
     most = len(roster.members) + len(roster.witnesses)

@@ -218,8 +218,8 @@ def _compile(descriptor: Descriptor, made: dict[str, _Table]) -> _Table:
         return known
     table = made[descriptor.full_name] = _Table(name=descriptor.full_name)
     bits = {
-        oneof.name: 1 << place
-        for place, oneof in enumerate(descriptor.oneofs)
+        oneof.name: 1 << bit
+        for bit, oneof in enumerate(descriptor.oneofs)
         if len(oneof.fields) > 1 or not oneof.name.startswith("_")  # a synthetic one stands for `optional`
     }
     for each in descriptor.fields:

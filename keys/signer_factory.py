@@ -25,8 +25,8 @@ class KeySource(Protocol):
         """Return what signs with a key; RefusedError MALFORMED where there is none of this name."""
 
 
-def _key_file(place: str, passphrase: Passphrase) -> Keystore:
-    return load_keystore(Path(place), passphrase(place))
+def _key_file(path: str, passphrase: Passphrase) -> Keystore:
+    return load_keystore(Path(path), passphrase(path))
 
 
 _SOURCES: dict[str, Callable[[str, Passphrase], KeySource]] = {"file": _key_file}
@@ -43,8 +43,8 @@ def open_keys(uri: str, passphrase: Passphrase) -> KeySource:
         FileNotFoundError: There is no such file.
         RefusedError: MALFORMED, no kind of key of ours is named; those of ``load_keystore``.
     """
-    source, place = resolve(uri, _SOURCES, "kind of key")
-    return source(place, passphrase)
+    source, path = resolve(uri, _SOURCES, "kind of key")
+    return source(path, passphrase)
 
 
 def open_signer(uri: str, passphrase: Passphrase) -> Signer:

@@ -1,6 +1,6 @@
 """URIs by which settings name what keeps a state or a key: ``SCHEME:PLACE``.
 
-The place is taken as it stands, without escapes, and what it means is its scheme's; to what keeps files it is a path.
+The path is taken as it stands, without escapes, and what it means is its scheme's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def resolve(uri: str, known: Mapping[str, T], what: str) -> tuple[T, str]:
-    """Return what a URI's scheme stands for, and the place.
+    """Return what a URI's scheme stands for, and the path.
 
     Args:
         uri: As somebody wrote it.
@@ -25,12 +25,12 @@ def resolve(uri: str, known: Mapping[str, T], what: str) -> tuple[T, str]:
     Raises:
         RefusedError: MALFORMED, the scheme is not known.
     """
-    scheme, colon, place = uri.partition(":")
+    scheme, colon, path = uri.partition(":")
     found = known.get(scheme)
     if found is None or not colon:
         schemes = ", ".join(f"{each}:" for each in known)
         raise RefusedError("MALFORMED", f"{uri!a} names no {what}; known: {schemes}")
-    return found, place
+    return found, path
 
 
 def in_folder(folder: Path, named: str) -> str:
@@ -42,5 +42,5 @@ def in_folder(folder: Path, named: str) -> str:
 
 
 def uri_place(uri: str) -> str:
-    """Return the place: what to call it in messages."""
+    """Return the path: what to call it in messages."""
     return uri.partition(":")[2]

@@ -132,7 +132,7 @@ def to_json(found: "Pairing") -> dict[str, Any]:
     """Return a comparison as the one object of --json."""
     return {
         "pairs": found.pairs,
-        "one_sided": [_place(each) for each in _one_sided(found)],
+        "one_sided": [_one_sided_row(each) for each in _one_sided(found)],
         "why": [each.why for each in _one_sided(found)],  # of each one-sided entry, in the same order
         "under_way": [_row(each) for each in found.under_way],
         "lost": [_lost(each) for each in found.lost],
@@ -155,13 +155,13 @@ def to_json(found: "Pairing") -> dict[str, Any]:
     }
 
 
-def _place(each: "OneSided") -> dict[str, Any]:
+def _one_sided_row(each: "OneSided") -> dict[str, Any]:
     later = {"epoch": each.epoch} if each.epoch > 1 else {}
     return {"agency": each.agency, "entry": each.entry, "kind": each.kind, "peer": each.peer, **later}
 
 
 def _row(each: "OneSided") -> dict[str, Any]:
-    return {**_place(each), "epoch": each.epoch, "why": each.why}
+    return {**_one_sided_row(each), "epoch": each.epoch, "why": each.why}
 
 
 def _lost(each: "Lost") -> dict[str, Any]:

@@ -60,9 +60,9 @@ def to_lines(found: "Retention") -> list[str]:
         f"{each.entry:>9}  {_uuid(each.bulletin_id)}  kept past {_day(each.until_day)}{_in_epoch(each.epoch)}"
         for each in found.overdue
     ]
-    at = instant(found.hour.seconds * 1_000_000)[:19]
-    lines.append(f"As of {at}Z, {found.hour.source}: {found.kept:,} bulletins with a day, {found.erased:,} erased,")
-    lines.append(f"{found.held:,} on hold, {len(found.overdue):,} overdue.")
+    at = instant(found.time.seconds * 1_000_000)[:19]
+    lines.append(f"As of {at}Z, {found.time.source}: {found.kept:,} bulletins with a day, {found.erased:,} erased,")
+    lines.append(f"{found.on_hold:,} on hold, {len(found.overdue):,} overdue.")
     if not found.whole:
         seen = ", ".join(map(str, found.epochs))
         lines.append(f"Not checked: entries that are not here; epochs looked at: {seen}.")
@@ -94,11 +94,11 @@ def _is_whole(folder: "TileFolder") -> bool:
     from audit.tiles.bundle_folder import BundleFolder
 
     size = parse_note(folder.note()).checkpoint.size
-    return not isinstance(folder, BundleFolder) or folder.held(size) == (0, size)
+    return not isinstance(folder, BundleFolder) or folder.stored(size) == (0, size)
 
 
 def _policy(folder: "TileFolder", directory: str, roster_file: str | None) -> "WitnessPolicy | None":
-    """Take the witnesses from the roster that was given, or else from the file beside the log: they tell but the hour."""
+    """Take the witnesses from the roster that was given, or else from the file beside the log: they tell but the time."""
     from audit.note.checkpoint import parse_note
     from audit.note.policy import parse_vkeys
     from audit.tiles.tiles import MissingError, TileFolder

@@ -1,4 +1,4 @@
-"""What ``--tsa-ca`` adds to ``verify``: the tokens beside the log, held against an authority that the auditor trusts."""
+"""What ``--tsa-ca`` adds to ``verify``: the tokens beside the log, checked with an authority that the auditor trusts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

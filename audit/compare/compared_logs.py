@@ -1,7 +1,7 @@
 """What is compared: each agency's logs, one for each epoch here, and what an epoch lost that was never given back.
 
 A later epoch says by its first RESTORED at which size the one before had ended. What of it is not here is lost, or
-was not given to anybody who compares: an exchange that can stand only there is neither paired nor held against anybody.
+was not given to anybody who compares: an exchange that can stand only there is neither paired nor charged to anybody.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,22 +47,22 @@ class Loss(NamedTuple):
 
     number: int  # of the member
     epoch: int  # that ended
-    held: int  # entries that are here; from there to ``end`` they are not
+    stored: int  # entries that are here; from there to ``end`` they are not
     end: int  # size at which it ended
     restored: OneSided  # RESTORED of the epoch after it
     restored_us: int  # its time
-    held_us: int  # time of the last entry here; 0 where there is none
+    stored_us: int  # time of the last entry here; 0 where there is none
 
     @property
     def misses(self) -> bool:
         """Return whether entries are missing."""
-        return self.held < self.end
+        return self.stored < self.end
 
     def told(self) -> str:
         """Return the words of a report."""
         row = self.restored
         ended = f"entry {row.entry} of epoch {row.epoch} of {row.agency}, RESTORED, says that epoch {self.epoch} ended"
-        missing = f"; from {self.held} on its entries are not here" if self.misses else ""
+        missing = f"; from {self.stored} on its entries are not here" if self.misses else ""
         return f"{ended} at size {self.end}{missing}"
 
 
@@ -86,8 +86,8 @@ def end_us(log: ComparedLog) -> int:
     """Return the time of a log's last entry; 0 of an empty one."""
     if log.size == 0:
         return 0
-    bundle, place = divmod(log.size - 1, TILE_WIDTH)
-    return int.from_bytes(log.folder.entries(bundle, place + 1)[place][12:20], "big")
+    bundle, offset = divmod(log.size - 1, TILE_WIDTH)
+    return int.from_bytes(log.folder.entries(bundle, offset + 1)[offset][12:20], "big")
 
 
 def losses_of(logs: Sequence[ComparedLog]) -> tuple[list[Loss], list[OneSided]]:
@@ -110,17 +110,17 @@ def losses_of(logs: Sequence[ComparedLog]) -> tuple[list[Loss], list[OneSided]]:
                 continue
             row = OneSided(log.agency, index, Kind.RESTORED.name, log.agency, "", log.epoch)
             before = by_epoch.get((log.number, log.epoch - 1))
-            held = before.size if before is not None else 0
+            stored = before.size if before is not None else 0
             if before is not None and dict(roots(before, {body.peer_size})).get(body.peer_size, body.peer_root) != (
                 body.peer_root
             ):
                 why = f"epoch {before.epoch} had another root at size {body.peer_size}"
                 wrong.append(row._replace(why=why))
-            elif before is not None and closing_of(before.folder, held) is not None and held != body.peer_size:
-                why = f"epoch {before.epoch} was closed in order at size {held}, not {body.peer_size}"
+            elif before is not None and closing_of(before.folder, stored) is not None and stored != body.peer_size:
+                why = f"epoch {before.epoch} was closed in order at size {stored}, not {body.peer_size}"
                 wrong.append(row._replace(why=why))
             last = end_us(before) if before is not None else 0
-            found.append(Loss(log.number, log.epoch - 1, held, body.peer_size, row, time_us, last))
+            found.append(Loss(log.number, log.epoch - 1, stored, body.peer_size, row, time_us, last))
             break
     return found, wrong
 

@@ -1,7 +1,7 @@
-"""Retention, checked from outside: which bulletins a log says are kept past their day.
+"""Retention, checked by others: which bulletins a log says are kept past their day.
 
 Overdue is every PUBLISHED and RECEIVED whose ``retain_until_day`` had ended when the newest checkpoint was cosigned,
-and that neither an ERASED nor an open HOLD_SET names. The hour is the witnesses' median, because the log's own clock is
+and that neither an ERASED nor an open HOLD_SET names. The time is the witnesses' median, because the log's own clock is
 its operator's; only where no quorum is known is the last entry's time taken, and the report says so.
 
 What an epoch says of an entry of an earlier one (``refers_to_epoch``) counts for that one's log: both are given.
@@ -47,25 +47,25 @@ class AuditTime:
 class Retention:
     """What a log says of keeping and erasing."""
 
-    hour: AuditTime
+    time: AuditTime
     overdue: tuple[Overdue, ...]  # ascending by epoch and entry
     kept: int  # bulletins with a day, whether it has come or not
     erased: int
-    held: int  # open holds
+    on_hold: int  # open holds
     epochs: tuple[int, ...]  # of the logs that were looked at, ascending
     whole: bool  # False where entries or epochs are missing: then an ERASED may be among them
 
 
-_Place = tuple[int, int]
+_Position = tuple[int, int]
 
 
 @dataclass(slots=True)
 class _Seen:
-    """By place: epoch and index."""
+    """By position: epoch and index."""
 
-    kept: dict[_Place, Body] = field(default_factory=dict)
-    erased: set[_Place] = field(default_factory=set)  # places of what they refer to
-    holds: dict[_Place, _Place] = field(default_factory=dict)  # open ones: place of HOLD_SET, what it refers to
+    kept: dict[_Position, Body] = field(default_factory=dict)
+    erased: set[_Position] = field(default_factory=set)  # positions of what they refer to
+    holds: dict[_Position, _Position] = field(default_factory=dict)  # open ones: of HOLD_SET, of what it refers to
 
 
 def check_retention(folder: TileFolder, policy: WitnessPolicy | None, earlier: Sequence[TileFolder] = ()) -> Retention:
@@ -74,7 +74,7 @@ def check_retention(folder: TileFolder, policy: WitnessPolicy | None, earlier: S
     Args:
         folder: A log's files, or a bundle.
         earlier: Logs of the same agency's earlier epochs, verified too; their entries are judged as well.
-        policy: Whose cosignatures tell the hour; None where nobody knows any witness.
+        policy: Whose cosignatures tell the time; None where nobody knows any witness.
 
     Raises:
         RefusedError: A file is missing or malformed, or a known witness's line does not verify.
@@ -88,17 +88,17 @@ def check_retention(folder: TileFolder, policy: WitnessPolicy | None, earlier: S
     seen, whole = _Seen(), epochs == tuple(range(1, epochs[-1] + 1))
     for log in logs:
         length = parse_note(log.note()).checkpoint.size
-        first, end = log.held(length) if isinstance(log, BundleFolder) else (0, length)
+        first, end = log.stored(length) if isinstance(log, BundleFolder) else (0, length)
         whole = whole and (first, end) == (0, length)
         for index, body in _bodies(log, first, end, length):
             _see(seen, (_epoch(log), index), body)
-    hour = _hour(folder, size, policy)
+    time = _time(folder, size, policy)
     return Retention(
-        hour=hour,
-        overdue=tuple(_overdue(seen, hour)),
+        time=time,
+        overdue=tuple(_overdue(seen, time)),
         kept=len(seen.kept),
         erased=len(seen.erased),
-        held=len(seen.holds),
+        on_hold=len(seen.holds),
         epochs=epochs,
         whole=whole,
     )
@@ -117,41 +117,41 @@ def _bodies(folder: TileFolder, first: int, end: int, size: int) -> Iterator[tup
                 yield index, parse_body(entry[HEAD_LENGTH:])
 
 
-def _see(seen: _Seen, place: _Place, body: Body) -> None:
+def _see(seen: _Seen, position: _Position, body: Body) -> None:
     """Take one entry."""
-    named = (body.refers_to_epoch or place[0], body.refers_to)
+    named = (body.refers_to_epoch or position[0], body.refers_to)
     if body.kind in _KEPT:
         if body.retain_until_day:
-            seen.kept[place] = body
+            seen.kept[position] = body
     elif body.kind == Kind.ERASED:
         seen.erased.add(named)
     elif body.kind == Kind.HOLD_SET:
-        seen.holds[place] = named
+        seen.holds[position] = named
     else:
         seen.holds.pop(named, None)
 
 
-def _overdue(seen: _Seen, hour: AuditTime) -> Iterator[Overdue]:
-    today, on_hold = hour.seconds // DAY_SECONDS, set(seen.holds.values())
-    for place, body in seen.kept.items():
-        if body.retain_until_day < today and place not in seen.erased and place not in on_hold:
-            epoch, index = place
+def _overdue(seen: _Seen, time: AuditTime) -> Iterator[Overdue]:
+    today, on_hold = time.seconds // DAY_SECONDS, set(seen.holds.values())
+    for position, body in seen.kept.items():
+        if body.retain_until_day < today and position not in seen.erased and position not in on_hold:
+            epoch, index = position
             day = body.retain_until_day
             yield Overdue(entry=index, bulletin_id=body.bulletin_id, until_day=day, epoch=epoch)
 
 
-def _hour(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> AuditTime:
+def _time(folder: TileFolder, size: int, policy: WitnessPolicy | None) -> AuditTime:
     """Return the median of the newest quorum's cosignatures, or else the last entry's time."""
     if policy is not None:
         for _, note in sorted(own_notes(folder), key=lambda each: -parse_note(each[1]).checkpoint.size):
             witnessed = policy.judge(note)
             if witnessed.reached and witnessed.median_s is not None:
                 return AuditTime(seconds=witnessed.median_s, source=f"median of {len(witnessed.times)} witnesses")
-    bundle, place = divmod(size - 1, TILE_WIDTH)
+    bundle, offset = divmod(size - 1, TILE_WIDTH)
     try:
-        last = parse_head(folder.entries(bundle, place + 1)[place])
+        last = parse_head(folder.entries(bundle, offset + 1)[offset])
     except RefusedError as error:
         raise RefusedError(
-            error.code, f"no hour: no quorum of witnesses, and the last entry is not here ({error})"
+            error.code, f"no time: no quorum of witnesses, and the last entry is not here ({error})"
         ) from error
     return AuditTime(seconds=last.time_us // 1_000_000, source="the log's own clock: no quorum of witnesses is known")

@@ -213,7 +213,7 @@ def _check_roots(
         )
     own = {root for log in logs for root in roots(log, sizes)}
     for size, told in sizes.items():
-        if size > reach or any(loss.held < size <= loss.end for loss in losses):
+        if size > reach or any(loss.stored < size <= loss.end for loss in losses):
             continue  # nothing here can say what it was
         wrong = [row for root, row in told if (size, root) not in own]
         found.one_sided += [row._replace(why=f"{agency}'s log had another root at size {size}") for row in wrong]
@@ -332,7 +332,7 @@ def _tell(found: Pairing, row: OneSided, late: bool, loss: Loss | None) -> None:
 
 def _loss_of(losses: Iterable[Loss], index: int, epoch: int = 0) -> Loss | None:
     """Find the lost part in which an entry stood; no epoch is named where entries name none."""
-    return next((each for each in losses if each.held <= index < each.end and epoch in (0, each.epoch)), None)
+    return next((each for each in losses if each.stored <= index < each.end and epoch in (0, each.epoch)), None)
 
 
 def _loss_at(losses: Iterable[Loss], time_us: int, *, counterpart_first: bool = False) -> Loss | None:
@@ -342,7 +342,7 @@ def _loss_at(losses: Iterable[Loss], time_us: int, *, counterpart_first: bool = 
     goes on beyond it.
     """
     for each in losses:
-        begun = not counterpart_first or each.held_us <= time_us + GRACE_US
+        begun = not counterpart_first or each.stored_us <= time_us + GRACE_US
         if each.misses and begun and time_us <= each.restored_us + GRACE_US:
             return each
     return None

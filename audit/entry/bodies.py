@@ -38,13 +38,13 @@ def _encode_some(bodies: Sequence[Body | bytes], first: int) -> list[bytes]:
     if not FAST or len(bodies) < FEW:
         return [_encode_one(body, at) for at, body in enumerate(bodies, first)]
     encoded = [b""] * len(bodies)
-    for places, columns in group_by_shape(bodies):
-        indices = [first + place for place in places]
+    for positions, columns in group_by_shape(bodies):
+        indices = [first + position for position in positions]
         found = encode_shape(columns, indices)
         if found is None:
-            found = [_encode_one(bodies[place], at) for place, at in zip(places, indices, strict=True)]
-        for place, data in zip(places, found, strict=True):
-            encoded[place] = data
+            found = [_encode_one(bodies[position], at) for position, at in zip(positions, indices, strict=True)]
+        for position, data in zip(positions, found, strict=True):
+            encoded[position] = data
     return encoded
 
 

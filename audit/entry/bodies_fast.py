@@ -20,7 +20,7 @@ from keys.varint import write_varint
 
 FEW = 16  # bodies of one shape; fewer are written one by one
 _VALUES = attrgetter(*(field.name for field in FIELDS), "understood")
-_PLACES = range(len(FIELDS) + 1)
+_FIELD_NUMBERS = range(len(FIELDS) + 1)
 _REFERS, _REFERS_EPOCH = ([field.name for field in FIELDS].index(name) for name in ("refers_to", "refers_to_epoch"))
 _Columns = Sequence[tuple[Any, ...]]
 """Of each field, and last of ``understood``, the values: one a body."""
@@ -31,22 +31,25 @@ class _OddError(Exception):
 
 
 def group_by_shape(bodies: Sequence[Any]) -> Iterator[tuple[Sequence[int], _Columns]]:
-    """Yield the places of bodies of one shape, with their values; without them where there are few."""
+    """Yield the positions of bodies of one shape, with their values; without them where there are few."""
     kinds: defaultdict[int, list[int]] = defaultdict(list)
-    for place, body in enumerate(bodies):
-        kinds[-1 if isinstance(body, bytes) else +body.kind].append(place)
+    for position, body in enumerate(bodies):
+        kinds[-1 if isinstance(body, bytes) else +body.kind].append(position)
     yield kinds.pop(-1, []), ()
-    for places in kinds.values():
-        rows = [_VALUES(bodies[place]) for place in places] if len(places) >= FEW else []
+    for positions in kinds.values():
+        rows = [_VALUES(bodies[position]) for position in positions] if len(positions) >= FEW else []
         columns = list(zip(*rows, strict=True))
         if all(all(column) or not any(column) for column in columns):
-            yield places, columns
+            yield positions, columns
             continue
         mixed: defaultdict[bytes, list[int]] = defaultdict(list)
         for number, row in enumerate(rows):
-            mixed[bytes(compress(_PLACES, row))].append(number)
+            mixed[bytes(compress(_FIELD_NUMBERS, row))].append(number)
         for numbers in mixed.values():
-            yield [places[number] for number in numbers], list(zip(*(rows[number] for number in numbers), strict=True))
+            yield (
+                [positions[number] for number in numbers],
+                list(zip(*(rows[number] for number in numbers), strict=True)),
+            )
 
 
 def encode_shape(columns: _Columns, indices: Sequence[int]) -> list[bytes] | None:

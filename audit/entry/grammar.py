@@ -71,8 +71,8 @@ def explain(data: bytes) -> str | None:
     if not body.understood:
         return None
     kind = Kind(body.kind)
-    held = " ".join(name for name in body.present() if name != "kind") or "nothing"
-    return f"{kind.name} holds: {held}; its rule: {LINES[kind] or 'nothing'}"
+    present_names = " ".join(name for name in body.present() if name != "kind") or "nothing"
+    return f"{kind.name} holds: {present_names}; its rule: {LINES[kind] or 'nothing'}"
 
 
 def check_body(data: bytes) -> Body:

@@ -227,19 +227,19 @@ def add_log(case: Case) -> str:
     """Verify what else the holder's log says: QUEUED and RECEIPT_RECORDED of each delivery, EXPORTED, ERASED."""
     trust, own = case.trust, case.own
     queued, recorded = file.numbered(case.core, file.QUEUED), file.numbered(case.core, file.ANSWERED)
-    places = {(each.agency, each.number) for each in case.answers}
-    if (case.sent and set(queued) != places) or not set(recorded) <= set(queued) or (not case.sent and queued):
+    recipients = {(each.agency, each.number) for each in case.answers}
+    if (case.sent and set(queued) != recipients) or not set(recorded) <= set(queued) or (not case.sent and queued):
         raise RefusedError("MALFORMED", "proofs/: each delivery of a sender's file has its QUEUED, and no other has")
     answers = []
     for each in case.answers:
-        place = (each.agency, each.number)
-        row = own_entry(case, queued[place], Kind.QUEUED, own) if case.sent else None
+        recipient = (each.agency, each.number)
+        row = own_entry(case, queued[recipient], Kind.QUEUED, own) if case.sent else None
         if row is not None:
-            _about(queued[place], row, each, trust.member(each.agency).number)
+            _about(queued[recipient], row, each, trust.member(each.agency).number)
         done = None
-        if row is not None and place in recorded:
-            done = own_entry(case, recorded[place], Kind.RECEIPT_RECORDED, row)
-            _about(recorded[place], done, each, trust.member(each.agency).number)
+        if row is not None and recipient in recorded:
+            done = own_entry(case, recorded[recipient], Kind.RECEIPT_RECORDED, row)
+            _about(recorded[recipient], done, each, trust.member(each.agency).number)
         answers.append(
             AnswerProof(agency=each.agency, number=each.number, delivery=each.delivery, queued=row, recorded=done)
         )

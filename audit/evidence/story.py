@@ -159,13 +159,13 @@ def _recipients(case: Case) -> list[Row]:
         if answer is None:
             rows.append(Row(head=each.agency, cells=(_state(each), "", "")))
             continue
-        place = f"entry {answer.entry.index} of {answer.checkpoint.origin}"
+        where = f"entry {answer.entry.index} of {answer.checkpoint.origin}"
         state = _state(each) if case.sent else "Received and opened."
         opened = case.statement is not None and answer.body.kind == Kind.RECEIVED
         proof = "yes: the entry holds a value that only somebody who has read the text can compute" if opened else ""
         if answer.body.kind == Kind.RECEIVED and not opened:
             proof = "the log says so; the proof of it needs the content, which is not in this file"
-        rows.append(Row(head=each.agency, cells=(state, f"{when(answer.entry.time_us)}, {place}", proof)))
+        rows.append(Row(head=each.agency, cells=(state, f"{when(answer.entry.time_us)}, {where}", proof)))
     return rows
 
 

@@ -77,10 +77,10 @@ class Trust:
         found = [m.officers_by_key[key_id] for m in self.manifests.get(agency, ()) if key_id in m.officers_by_key]
         if not found:
             raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {agency} here has the key {short(key_id)}")
-        held = [each for each in found if each.holds_at(at_ms)]
-        if not held:
+        valid = [each for each in found if each.holds_at(at_ms)]
+        if not valid:
             raise RefusedError("KEY_EXPIRED", f"key {short(key_id)} of {agency} did not hold at that time")
-        return held[-1]
+        return valid[-1]
 
 
 def read_trust(rosters: Sequence[bytes], manifests: Mapping[str, bytes]) -> Trust:

@@ -42,9 +42,9 @@ def write_archive(members: Mapping[str, bytes]) -> bytes:
         data, raw = members[name], name.encode()
         if not is_member_name(name) or len(data) > MAX_MEMBER_BYTES:
             raise ValueError(f"member {name!a} of {len(data)} bytes")
-        place, crc = len(local), zlib.crc32(data)
+        offset, crc = len(local), zlib.crc32(data)
         local += _LOCAL.pack(MAGIC, _VERSION, 0, 0, 0, _DATE, crc, len(data), len(data), len(raw), 0) + raw + data
-        rest = (crc, len(data), len(data), len(raw), 0, 0, 0, 0, _MODE, place)
+        rest = (crc, len(data), len(data), len(raw), 0, 0, 0, 0, _MODE, offset)
         central += _CENTRAL.pack(b"PK\x01\x02", _MADE_BY, _VERSION, 0, 0, 0, _DATE, *rest) + raw
     count = len(members)
     end = _END.pack(b"PK\x05\x06", 0, 0, count, count, len(central), len(local), 0)
@@ -72,8 +72,8 @@ def read_archive(data: bytes) -> dict[str, bytes]:
         raise _malformed(0, f"begins with {data[:4].hex() or 'nothing'} instead of {MAGIC.hex()}")
     whole = write_archive(members)
     if whole != data:
-        place = next((i for i, (one, two) in enumerate(zip(whole, data, strict=False)) if one != two), len(whole))
-        raise _malformed(min(place, len(data)), f"{_where(members, place)}: not the bytes that such a file must have")
+        offset = next((i for i, (one, two) in enumerate(zip(whole, data, strict=False)) if one != two), len(whole))
+        raise _malformed(min(offset, len(data)), f"{_where(members, offset)}: not the bytes that such a file must have")
     return members
 
 
@@ -100,12 +100,12 @@ def _member(data: bytes, at: int) -> tuple[str, bytes, int]:
     return name, data[start : start + size], start + size
 
 
-def _where(members: Mapping[str, bytes], place: int) -> str:
-    """Name the member in whose head *place* lies, or the directory at the end."""
+def _where(members: Mapping[str, bytes], offset: int) -> str:
+    """Name the member in whose head *offset* lies, or the directory at the end."""
     at = 0
     for name in sorted(members):
         at += _LOCAL.size + len(name) + len(members[name])
-        if place < at:
+        if offset < at:
             return f"the head of {name}"
     return "the directory at the end"
 

@@ -17,67 +17,67 @@ _LOCK, _WITNESS = "sqlite:lock.db", "sqlite:witness.db"
 
 
 class LockEngine(Protocol):
-    """One way to keep locks. *place* is what follows the scheme in a URI."""
+    """One way to keep locks. *path* is what follows the scheme in a URI."""
 
-    def create(self, place: str, origin: str) -> Lock:
+    def create(self, path: str, origin: str) -> Lock:
         """Make a lock at size 0; IntegrityError where one is."""
 
-    def open(self, place: str) -> Lock:
+    def open(self, path: str) -> Lock:
         """Open a lock; IntegrityError where none is, or it is not ours. A missing one is never made anew."""
 
-    def create_state(self, place: str) -> WitnessState:
+    def create_state(self, path: str) -> WitnessState:
         """Make the state of a witness that has cosigned nothing; IntegrityError where one is."""
 
-    def open_state(self, place: str) -> WitnessState:
+    def open_state(self, path: str) -> WitnessState:
         """Open a witness's state; IntegrityError where none is. A missing one is never made anew."""
 
-    def exists(self, place: str) -> bool:
+    def exists(self, path: str) -> bool:
         """Return whether something is there that should be one."""
 
-    def copy(self, place: str, other: str) -> None:
+    def copy(self, path: str, other: str) -> None:
         """Copy a lock that nobody has open to another place, as it is found; nothing is judged."""
 
-    def remove(self, place: str) -> None:
+    def remove(self, path: str) -> None:
         """Remove a copy that was of no use."""
 
-    def files(self, place: str) -> tuple[Path, ...]:
+    def files(self, path: str) -> tuple[Path, ...]:
         """Return the files that it may consist of, the one that makes it a lock first."""
 
 
 class SqliteLocks:
     """What ``sqlite:PATH`` names: one file."""
 
-    def create(self, place: str, origin: str) -> SqliteLock:
+    def create(self, path: str, origin: str) -> SqliteLock:
         """Make the file."""
-        return SqliteLock.create(Path(place), origin)
+        return SqliteLock.create(Path(path), origin)
 
-    def open(self, place: str) -> SqliteLock:
+    def open(self, path: str) -> SqliteLock:
         """Open the file."""
-        return SqliteLock.open(Path(place))
+        return SqliteLock.open(Path(path))
 
-    def create_state(self, place: str) -> SqliteWitnessState:
+    def create_state(self, path: str) -> SqliteWitnessState:
         """Make the file."""
-        return SqliteWitnessState.create(Path(place))
+        return SqliteWitnessState.create(Path(path))
 
-    def open_state(self, place: str) -> SqliteWitnessState:
+    def open_state(self, path: str) -> SqliteWitnessState:
         """Open the file."""
-        return SqliteWitnessState(Path(place))
+        return SqliteWitnessState(Path(path))
 
-    def exists(self, place: str) -> bool:
+    def exists(self, path: str) -> bool:
         """Return whether the file is there."""
-        return Path(place).exists()
+        return Path(path).exists()
 
-    def copy(self, place: str, other: str) -> None:
+    def copy(self, path: str, other: str) -> None:
         """Copy the file and its write-ahead log."""
-        sqlite_files.copy(Path(place), Path(other))
+        sqlite_files.copy(Path(path), Path(other))
 
-    def remove(self, place: str) -> None:
+    def remove(self, path: str) -> None:
         """Remove the file and what lies beside it."""
-        sqlite_files.remove(Path(place))
+        sqlite_files.remove(Path(path))
 
-    def files(self, place: str) -> tuple[Path, ...]:
+    def files(self, path: str) -> tuple[Path, ...]:
         """Return the file, its write-ahead log and that log's index."""
-        return sqlite_files.files(Path(place))
+        return sqlite_files.files(Path(path))
 
 
 _ENGINES: dict[str, LockEngine] = {"sqlite": SqliteLocks()}
@@ -95,8 +95,8 @@ def witness_state_in(folder: Path) -> str:
 
 def create_lock(uri: str, origin: str) -> Lock:
     """Make a lock at size 0, for a home without any log; IntegrityError where one is."""
-    engine, place = _resolve(uri)
-    return engine.create(place, origin)
+    engine, path = _resolve(uri)
+    return engine.create(path, origin)
 
 
 def open_lock(uri: str) -> Lock:
@@ -106,44 +106,44 @@ def open_lock(uri: str) -> Lock:
         RefusedError: MALFORMED, no engine of ours is named.
         IntegrityError: It is missing, not a lock, or of a later format. Sign nothing.
     """
-    engine, place = _resolve(uri)
-    return engine.open(place)
+    engine, path = _resolve(uri)
+    return engine.open(path)
 
 
 def create_witness_state(uri: str) -> WitnessState:
     """Make the state of a witness that has cosigned nothing; IntegrityError where one is."""
-    engine, place = _resolve(uri)
-    return engine.create_state(place)
+    engine, path = _resolve(uri)
+    return engine.create_state(path)
 
 
 def open_witness_state(uri: str) -> WitnessState:
     """Open what a witness without a node has cosigned; errors as ``open_lock``."""
-    engine, place = _resolve(uri)
-    return engine.open_state(place)
+    engine, path = _resolve(uri)
+    return engine.open_state(path)
 
 
 def lock_exists(uri: str) -> bool:
     """Return whether something is there that should be a lock."""
-    engine, place = _resolve(uri)
-    return engine.exists(place)
+    engine, path = _resolve(uri)
+    return engine.exists(path)
 
 
 def copy_lock(uri: str, to: str) -> None:
     """Copy a lock that nobody has open to another place of the same engine, as it is found."""
-    engine, place = _resolve(uri)
-    engine.copy(place, _resolve(to)[1])
+    engine, path = _resolve(uri)
+    engine.copy(path, _resolve(to)[1])
 
 
 def remove_lock(uri: str) -> None:
     """Remove a copy of a lock that was of no use."""
-    engine, place = _resolve(uri)
-    engine.remove(place)
+    engine, path = _resolve(uri)
+    engine.remove(path)
 
 
 def lock_files(uri: str) -> tuple[Path, ...]:
     """Return the files that a lock may consist of, the one that makes it a lock first."""
-    engine, place = _resolve(uri)
-    return engine.files(place)
+    engine, path = _resolve(uri)
+    return engine.files(path)
 
 
 def _resolve(uri: str) -> tuple[LockEngine, str]:

@@ -45,7 +45,7 @@ ROOT_LABEL = b"exchange/v1/fields\0" + bytes([len(SLOTS)])
 STREAM_LABEL = b"exchange/v1/field-salts\0"
 _STREAM_BYTES = COMMITMENT_BYTES * len(SLOTS)
 _CUTS = tuple(range(0, _STREAM_BYTES, COMMITMENT_BYTES))
-_PLACES = tuple(bytes([slot]) for slot in range(len(SLOTS)))
+_NUMBERS = tuple(bytes([slot]) for slot in range(len(SLOTS)))
 _HEADER = 1  # number of Bulletin.header
 _BODIES = 101  # from here on a field's number is the bulletin's kind
 _REST_OF_HEADER, _REST = SLOTS.index("references"), SLOTS.index("body")
@@ -110,17 +110,17 @@ def slot_salt(stream: bytes, slot: int) -> bytes:
 
 def commitment(slot: int, salt: bytes, value: bytes) -> bytes:
     """Return c_j = SHA-256(``exchange/v1/field`` 00 ‖ salt 16 ‖ u8 slot ‖ value)."""
-    return hashlib.sha256(FIELD_LABEL + salt + _PLACES[slot] + value).digest()
+    return hashlib.sha256(FIELD_LABEL + salt + _NUMBERS[slot] + value).digest()
 
 
 def commitments(stream: bytes, values: list[bytes]) -> list[bytes]:
     """Return the twenty commitments: to a slot's value, or 32 bytes of the stream where there is none."""
     sha256, label = hashlib.sha256, FIELD_LABEL  # `commitment`, fourteen times a bulletin
     return [
-        sha256(label + stream[cut : cut + SALT_BYTES] + place + value).digest()
+        sha256(label + stream[cut : cut + SALT_BYTES] + number + value).digest()
         if value
         else stream[cut : cut + COMMITMENT_BYTES]
-        for cut, place, value in zip(_CUTS, _PLACES, values, strict=True)
+        for cut, number, value in zip(_CUTS, _NUMBERS, values, strict=True)
     ]
 
 

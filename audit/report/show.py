@@ -1,7 +1,7 @@
 """Print entries for people and programs, as stored: nothing here verifies.
 
 One line an entry: index, UTC time, kind, then its fields by name; digests by their first eight digits for people,
-whole for programs. Every index printed is the entry's place in the log, so nothing can hide in a filtered view.
+whole for programs. Every index printed is the entry's number in the log, so nothing can hide in a filtered view.
 """
 
 from collections.abc import Iterator

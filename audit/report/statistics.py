@@ -164,5 +164,5 @@ def _entries(folder: TileFolder, size: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _one(folder: TileFolder, index: int, size: int) -> bytes:
-    bundle, place = divmod(index, TILE_WIDTH)
-    return folder.entries(bundle, min(TILE_WIDTH, size - bundle * TILE_WIDTH))[place]
+    bundle, offset = divmod(index, TILE_WIDTH)
+    return folder.entries(bundle, min(TILE_WIDTH, size - bundle * TILE_WIDTH))[offset]

@@ -72,7 +72,7 @@ class BundleFolder(TileFolder):
         own = (CHECKPOINT, WITNESSED, KEY_FILE, MLDSA44_KEY_FILE)
         return sorted(name for name in self.tar.members if name in own or parse_tile_name(name))
 
-    def held(self, size: int) -> tuple[int, int]:
+    def stored(self, size: int) -> tuple[int, int]:
         """Return which entries are here: (first, after the last); a log of *size* entries.
 
         Raises:
@@ -80,9 +80,9 @@ class BundleFolder(TileFolder):
         """
         tiles = sorted(tile[1:] for name in self.tar.members if (tile := parse_tile_name(name)) and tile[0] == ENTRIES)
         first = tiles[0][0] if tiles else 0
-        for place, (index, width) in enumerate(tiles, first):
-            if index != place or width != min(TILE_WIDTH, size - index * TILE_WIDTH):
-                expected = tile_name(ENTRIES, place, max(1, min(TILE_WIDTH, size - place * TILE_WIDTH)))
+        for wanted, (index, width) in enumerate(tiles, first):
+            if index != wanted or width != min(TILE_WIDTH, size - index * TILE_WIDTH):
+                expected = tile_name(ENTRIES, wanted, max(1, min(TILE_WIDTH, size - wanted * TILE_WIDTH)))
                 raise RefusedError("MALFORMED", f"{tile_name(ENTRIES, index, width)}: {expected} was expected")
         return first * TILE_WIDTH, min(size, (first + len(tiles)) * TILE_WIDTH)
 
@@ -90,7 +90,7 @@ class BundleFolder(TileFolder):
         """Return whether all entries are here; of a checkpoint that does not read that is for others to say."""
         try:
             size = parse_note(self.note()).checkpoint.size
-            return self.held(size) == (0, size)
+            return self.stored(size) == (0, size)
         except RefusedError:
             return True
 

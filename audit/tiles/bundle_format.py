@@ -96,7 +96,7 @@ def range_of(size: int, first: int = 0, last: int | None = None) -> Range:
 
 
 def write_bundle(
-    out: BinaryIO, spool: BinaryIO, folder: TileFolder, note: str, held: Range, more: Mapping[str, Source]
+    out: BinaryIO, spool: BinaryIO, folder: TileFolder, note: str, stored: Range, more: Mapping[str, Source]
 ) -> None:
     """Write a bundle of the log in *folder* as *note* commits to it.
 
@@ -105,7 +105,7 @@ def write_bundle(
         spool: A temporary file, empty; README comes first but is known last.
         folder: The log's files, at the note's size or grown beyond it.
         note: The checkpoint.
-        held: Which entries; every hash tile goes in, whatever the entries.
+        stored: Which entries; every hash tile goes in, whatever the entries.
         more: Everything else, by name.
 
     Raises:
@@ -116,14 +116,14 @@ def write_bundle(
     sources: dict[str, Source] = {CHECKPOINT: note.encode, KEY_FILE: folder.key_text().encode, **more}
     with suppress(MissingError):
         sources[MLDSA44_KEY_FILE] = folder.text(MLDSA44_KEY_FILE).encode
-    sources |= static_members() | _tiles(folder, held)
+    sources |= static_members() | _tiles(folder, stored)
     digests: dict[str, str] = {}
     for name in sorted(sources):
         data = sources[name]()
         check_name(name, len(data))
         digests[name] = sha256(data).hexdigest()
         _add(spool, name, data)
-    _add(out, README, readme(checkpoint, held.first, held.end, digests).encode())
+    _add(out, README, readme(checkpoint, stored.first, stored.end, digests).encode())
     spool.seek(0)
     copyfileobj(spool, out, 1 << 20)
     out.write(END)
@@ -181,32 +181,32 @@ def kinds_table() -> str:
     return "".join(f"{int(kind)}\t{kind.name}\t{rule}\n" for kind, rule in LINES.items())
 
 
-def _tiles(folder: TileFolder, held: Range) -> dict[str, Source]:
-    """Return every hash tile of the tree, and the entry bundles of *held*."""
+def _tiles(folder: TileFolder, stored: Range) -> dict[str, Source]:
+    """Return every hash tile of the tree, and the entry bundles of *stored*."""
     return {
         tile_name(level, index, width): (
             _entries(folder, index, width) if isinstance(level, str) else _hashes(folder, level, index, width)
         )
-        for level, index, width in _places(held)
+        for level, index, width in _tiles_of(stored)
     }
 
 
-def expected_tiles(held: Range) -> Iterator[str]:
+def expected_tiles(stored: Range) -> Iterator[str]:
     """Yield the names of all tiles of a bundle with these entries; a checkpoint may claim any number of them."""
-    return (tile_name(*place) for place in _places(held))
+    return (tile_name(*tile) for tile in _tiles_of(stored))
 
 
-def _places(held: Range) -> Iterator[tuple[int | str, int, int]]:
-    partial = {level: (index, width) for level, index, width in tiles_at(held.size)}
+def _tiles_of(stored: Range) -> Iterator[tuple[int | str, int, int]]:
+    partial = {level: (index, width) for level, index, width in tiles_at(stored.size)}
     level = 0
-    while held.size >> 8 * level:
-        for index in range(held.size >> 8 * (level + 1)):
+    while stored.size >> 8 * level:
+        for index in range(stored.size >> 8 * (level + 1)):
             yield level, index, TILE_WIDTH
         if level in partial:
             yield level, *partial[level]
         level += 1
-    for index in range(held.first // TILE_WIDTH, -(-held.end // TILE_WIDTH)):
-        yield ENTRIES, index, min(TILE_WIDTH, held.size - index * TILE_WIDTH)
+    for index in range(stored.first // TILE_WIDTH, -(-stored.end // TILE_WIDTH)):
+        yield ENTRIES, index, min(TILE_WIDTH, stored.size - index * TILE_WIDTH)
 
 
 def _hashes(folder: TileFolder, level: int, index: int, width: int) -> Source:
@@ -223,6 +223,6 @@ def _add(out: BinaryIO, name: str, data: bytes) -> None:
     out.write(bytes(-len(data) % BLOCK))
 
 
-def default_name(checkpoint: Checkpoint, held: Range) -> str:
+def default_name(checkpoint: Checkpoint, stored: Range) -> str:
     """Return the name of a bundle's file: ``<origin>-<from>-<to>.audit``, both included, slashes as dots."""
-    return f"{checkpoint.origin.replace('/', '.')}-{held.first}-{held.end - 1}.audit"
+    return f"{checkpoint.origin.replace('/', '.')}-{stored.first}-{stored.end - 1}.audit"

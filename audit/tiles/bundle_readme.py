@@ -15,7 +15,7 @@ _TEXT = """{first_line}
 
 The audit log {origin}
 as its checkpoint commits to it: {size:,} entries, root {root}
-{held}
+{stored}
 It holds no text of any bulletin and no person's name: numbers, digests, pseudonyms, kinds of events and times.
 
 What lies here
@@ -71,7 +71,7 @@ def readme(checkpoint: Checkpoint, first: int, end: int, digests: Mapping[str, s
         origin=checkpoint.origin,
         size=checkpoint.size,
         root=base64.b64encode(checkpoint.root).decode(),
-        held=_WHOLE if whole else _PART.format(first=first, last=end - 1),
+        stored=_WHOLE if whole else _PART.format(first=first, last=end - 1),
         whole="" if whole else _NEEDS_ALL,
     )
     return text + "".join(f"{digest}  {name}\n" for name, digest in digests.items())

@@ -17,16 +17,16 @@ class SubtreeRoots:
 
     def __init__(self, folder: TileFolder, size: int) -> None:
         self._folder, self.size = folder, size
-        self._held: dict[tuple[int, int], bytes] = {}
+        self._kept: dict[tuple[int, int], bytes] = {}
 
     def tile(self, level: int, index: int) -> bytes:
         """Return a tile as wide as the log's size makes it."""
-        data = self._held.get((level, index))
+        data = self._kept.get((level, index))
         if data is None:
             width = min(TILE_WIDTH, (self.size >> TILE_HEIGHT * level) - index * TILE_WIDTH)
             data = self._folder.tile(level, index, width)
             if level:  # the few upper ones are asked for again and again
-                self._held[level, index] = data
+                self._kept[level, index] = data
         return data
 
     def node(self, height: int, index: int) -> bytes:

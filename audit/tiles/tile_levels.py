@@ -1,6 +1,6 @@
 """The tree above the entries' hashes, made and compared tile by tile as the roots of level 0 arrive.
 
-Only each level's incomplete tile is held: 256 hashes for every factor of 256 in the log's length.
+Only each level's incomplete tile is kept: 256 hashes for every factor of 256 in the log's length.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class Levels:
         known = list(known_rows)
         self._folder = folder
         self._rows: list[list[bytes]] = [row for _, row in known]  # of the incomplete tile of level 1, 2, …
-        self._places: list[int] = [index for index, _ in known]  # its index
+        self._indices: list[int] = [index for index, _ in known]  # its index
         self._problems: dict[int, tuple[int | None, str]] = {}  # the first of each level: entry, message
 
     def add(self, roots: Iterable[bytes]) -> None:
@@ -49,19 +49,19 @@ class Levels:
     def _put(self, level: int, value: bytes) -> None:
         if level == len(self._rows):
             self._rows.append([])
-            self._places.append(0)
+            self._indices.append(0)
         row = self._rows[level]
         row.append(value)
         if len(row) == TILE_WIDTH:
             self._compare(level, row)
             self._rows[level] = []
-            self._places[level] += 1
+            self._indices[level] += 1
             self._put(level + 1, root_of(row))
 
     def _compare(self, level: int, row: list[bytes]) -> None:
         if level in self._problems:
             return
-        number, index = level + 1, self._places[level]
+        number, index = level + 1, self._indices[level]
         try:
             if self._folder.tile(number, index, len(row)) != b"".join(row):
                 message = f"{tile_name(number, index, len(row))}: not made from the tiles below it"

@@ -220,13 +220,13 @@ class Tree:
         self._check_size(size)
         if not 0 <= index < size:
             raise LookupError(f"no leaf {index} at size {size}")
-        tile, place = divmod(index, TILE_WIDTH)
+        tile, offset = divmod(index, TILE_WIDTH)
         if tile == size // TILE_WIDTH:
             return self._path(0, index, size)
         rows = self._tile(0, tile).rows
-        return [rows[height][place >> height ^ 1] for height in range(TILE_HEIGHT)] + self._above_tile(tile, size)
+        return [rows[height][offset >> height ^ 1] for height in range(TILE_HEIGHT)] + self._above_tile(tile, size)
 
-    def siblings(self, places: Sequence[tuple[int, int]], size: int) -> list[bytes]:
+    def siblings(self, nodes: Sequence[tuple[int, int]], size: int) -> list[bytes]:
         """Return the hash at each (height, index) of the tree of *size*; the last one of a height may be ragged.
 
         Raises:
@@ -234,7 +234,7 @@ class Tree:
         """
         self._check_size(size)
         partial, found = self._partial(size), []
-        for height, index in places:
+        for height, index in nodes:
             value = self.node(height, index) if (index + 1) << height <= size else partial[height]
             if value is None or index << height >= size:
                 raise LookupError(f"no hash at height {height}, {index} of size {size}")

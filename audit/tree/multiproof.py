@@ -20,13 +20,13 @@ def places_of(indices: Sequence[int], size: int) -> list[tuple[int, int]]:
         indices: Of the leaves, ascending, each below *size*.
         size: Of the tree.
     """
-    places, row, last, height = [], list(indices), size - 1, 0
+    nodes, row, last, height = [], list(indices), size - 1, 0
     while last:
         present = set(row)
-        places += [(height, index ^ 1) for index in row if index ^ 1 <= last and index ^ 1 not in present]
+        nodes += [(height, index ^ 1) for index in row if index ^ 1 <= last and index ^ 1 not in present]
         row = sorted({index >> 1 for index in row})
         last, height = last >> 1, height + 1
-    return places
+    return nodes
 
 
 def single_proofs(leaves: Sequence[tuple[int, bytes]], size: int, hashes: Sequence[bytes]) -> list[list[bytes]]:

@@ -2,7 +2,7 @@
 
 Kept is a record of 16 bytes an answer: the first eight of the delivery's digest, and the entry's index. A few megabytes
 stay in memory, more goes to a temporary file without a name, and is dealt out over up to 128 others by the digest, so
-that only one part is held as numbers at a time. Whole digests are compared where the eight bytes agree.
+that only one part is kept as numbers at a time. Whole digests are compared where the eight bytes agree.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ def _search(folder: TileFolder, size: int, records: Spool) -> tuple[int, int] | 
 
 def _confirm(folder: TileFolder, size: int, indices: Sequence[int]) -> tuple[int, int] | None:
     seen: dict[bytes, int] = {}
-    held, entries = -1, [b""]
+    loaded, entries = -1, [b""]
     for index in indices:
-        bundle, place = divmod(index, TILE_WIDTH)
-        if bundle != held:
-            held, entries = bundle, folder.entries(bundle, min(TILE_WIDTH, size - bundle * TILE_WIDTH))
-        digest = parse_body(parse_entry(entries[place]).body).delivery_digest
+        bundle, offset = divmod(index, TILE_WIDTH)
+        if bundle != loaded:
+            loaded, entries = bundle, folder.entries(bundle, min(TILE_WIDTH, size - bundle * TILE_WIDTH))
+        digest = parse_body(parse_entry(entries[offset]).body).delivery_digest
         if digest in seen:
             return seen[digest], index
         seen[digest] = index

@@ -25,27 +25,27 @@ _INDEX = range(11, 3, -1) if sys.byteorder == "little" else range(4, 12)
 
 
 class Layout(NamedTuple):
-    """Fixed bytes and the bytes that numbers may have, by their place in the entry."""
+    """Fixed bytes and the bytes that numbers may have, by their offset in the entry."""
 
     length: int  # of the entry
     fixed: tuple[tuple[int, bytes], ...]
-    numbers: tuple[tuple[int, bytes], ...]  # (place, bytes allowed there)
-    refers: tuple[int, ...]  # places of ``refers_to``, where it is there and of this epoch
-    delivery: int  # place of ``delivery_digest``; 0 where there is none
+    numbers: tuple[tuple[int, bytes], ...]  # (offset, bytes allowed there)
+    refers: tuple[int, ...]  # offsets of ``refers_to``, where it is there and of this epoch
+    delivery: int  # offset of ``delivery_digest``; 0 where there is none
 
     def admits(self, joined: bytes) -> bool:
         """Return whether every entry in *joined*, all of this length, has this layout."""
         length, count = self.length, len(joined) // self.length
-        for place, byte in self.fixed:
-            if joined[place::length] != byte * count:
+        for offset, byte in self.fixed:
+            if joined[offset::length] != byte * count:
                 return False
-        return not any(joined[place::length].translate(None, allowed) for place, allowed in self.numbers)
+        return not any(joined[offset::length].translate(None, allowed) for offset, allowed in self.numbers)
 
     def indices(self, joined: bytes) -> array[int]:
         """Return each entry's index."""
         numbers = bytearray(len(joined) // self.length * 8)
-        for place in range(8):
-            numbers[place::8] = joined[_INDEX[place] :: self.length]
+        for offset in range(8):
+            numbers[offset::8] = joined[_INDEX[offset] :: self.length]
         return array("Q", bytes(numbers))
 
     def targets(self, joined: bytes) -> array[int]:
@@ -54,9 +54,9 @@ class Layout(NamedTuple):
         All are computed at once, as lanes of 64 bits in one long number.
         """
         total, size = 0, len(joined) // self.length * 8
-        for group, place in enumerate(self.refers):
+        for group, offset in enumerate(self.refers):
             lanes = bytearray(size)
-            lanes[::8] = joined[place :: self.length].translate(_LOW)
+            lanes[::8] = joined[offset :: self.length].translate(_LOW)
             total |= int.from_bytes(lanes, "little") << 7 * group
         values = array("Q", total.to_bytes(size, "little"))
         if sys.byteorder == "big":
@@ -66,9 +66,9 @@ class Layout(NamedTuple):
     def answers(self, joined: bytes) -> bytes:
         """Return the records (see audit/verify/answered.py) of entries that have a ``delivery_digest``."""
         records = bytearray(len(joined) // self.length * RECORD)
-        for place in range(8):
-            records[place::RECORD] = joined[self.delivery + place :: self.length]
-            records[8 + place :: RECORD] = joined[_INDEX[place] :: self.length]
+        for offset in range(8):
+            records[offset::RECORD] = joined[self.delivery + offset :: self.length]
+            records[8 + offset :: RECORD] = joined[_INDEX[offset] :: self.length]
         return bytes(records)
 
 
@@ -94,7 +94,7 @@ def learn(entry: bytes, start: int) -> Layout:
             if field.enum is not None:
                 constant += _bytes_at(entry, value, position)
             else:
-                numbers += [(place, _MORE) for place in range(value, position - 1)]
+                numbers += [(offset, _MORE) for offset in range(value, position - 1)]
                 numbers.append((position - 1, _last(position - value, field.limit)))
         if field.name == "refers_to":
             refers = range(value, position)
@@ -106,7 +106,7 @@ def learn(entry: bytes, start: int) -> Layout:
 
 
 def _bytes_at(entry: bytes, start: int, stop: int) -> list[tuple[int, bytes]]:
-    return [(place, entry[place : place + 1]) for place in range(start, stop)]
+    return [(offset, entry[offset : offset + 1]) for offset in range(start, stop)]
 
 
 def _last(width: int, limit: int) -> bytes:

@@ -110,10 +110,10 @@ def refused(error: RefusedError) -> Report:
 def _check_whole(folder: BundleFolder, roster: SignedPayload | None) -> _Told:
     """10: members, bytes, schema, trust."""
     checkpoint = parse_note(folder.note()).checkpoint
-    first, end = folder.held(checkpoint.size)
-    held = Range(first=first, end=end, size=checkpoint.size)
-    _check_members(folder, held)
-    count = _check_digests(folder, checkpoint, held)
+    first, end = folder.stored(checkpoint.size)
+    stored = Range(first=first, end=end, size=checkpoint.size)
+    _check_members(folder, stored)
+    count = _check_digests(folder, checkpoint, stored)
     told = _Told([f"{count:,} members, each byte as README gives it"])
     for name, source in static_members().items():
         if folder.tar.members.get(name) and folder.tar.read(name) != source():
@@ -125,17 +125,17 @@ def _check_whole(folder: BundleFolder, roster: SignedPayload | None) -> _Told:
     return told
 
 
-def _check_members(folder: BundleFolder, held: Range) -> None:
+def _check_members(folder: BundleFolder, stored: Range) -> None:
     tiles = {name for name in folder.tar.members if parse_tile_name(name)}
     # One more than are here: the first that is missing is among them, however many the checkpoint claims.
-    expected = set(islice(expected_tiles(held), len(tiles) + 1))
+    expected = set(islice(expected_tiles(stored), len(tiles) + 1))
     if len(expected) <= len(tiles) and (odd := sorted(tiles - expected)):
         raise _Wrong(f"{odd[0]}: nothing that the checkpoint commits to")
     if absent := sorted((expected - tiles) | (_MUST - set(folder.tar.members))):
         raise _Wrong(f"{absent[0]}: missing")
 
 
-def _check_digests(folder: BundleFolder, checkpoint: Checkpoint, held: Range) -> int:
+def _check_digests(folder: BundleFolder, checkpoint: Checkpoint, stored: Range) -> int:
     """Make README again from the other members, and compare."""
     digests: dict[str, str] = {}
     given = b""
@@ -144,7 +144,7 @@ def _check_digests(folder: BundleFolder, checkpoint: Checkpoint, held: Range) ->
             given = data
         else:
             digests[name] = sha256(data).hexdigest()
-    expected = readme(checkpoint, held.first, held.end, digests).encode()
+    expected = readme(checkpoint, stored.first, stored.end, digests).encode()
     if given != expected:
         lines = enumerate(zip(_lines(given), _lines(expected), strict=False), 1)
         number, (found, wanted) = next(((n, pair) for n, pair in lines if pair[0] != pair[1]), (0, ("", "")))
@@ -163,12 +163,12 @@ def _check_trust(told: _Told, folder: BundleFolder, checkpoint: Checkpoint, rost
         told.skip("keys, policy and rosters in it were not compared with a roster of yours")
         return
     own = verify_first_roster(roster)
-    held = [name for name in folder.tar.members if name.startswith("roster/")]
-    digests = {_digest(folder, name): name for name in held}
-    if held and roster_digest(roster) not in digests:
+    stored = [name for name in folder.tar.members if name.startswith("roster/")]
+    digests = {_digest(folder, name): name for name in stored}
+    if stored and roster_digest(roster) not in digests:
         told.skip(f"your roster {own.version}, {short(roster_digest(roster))}, is not among its rosters")
         return
-    if held and digests[roster_digest(roster)] != max(held, key=lambda name: int(name.partition("/")[2])):
+    if stored and digests[roster_digest(roster)] != max(stored, key=lambda name: int(name.partition("/")[2])):
         told.skip("it holds rosters that are newer than yours")
         return
     member, _ = member_of_log(own, checkpoint.origin)
@@ -311,11 +311,11 @@ def _check_receipt(folder: BundleFolder, name: str, recorded: int, queued: int, 
 
 def _entry(folder: BundleFolder, name: str, index: int) -> Body:
     size = parse_note(folder.note()).checkpoint.size
-    bundle, place = divmod(index, TILE_WIDTH)
+    bundle, offset = divmod(index, TILE_WIDTH)
     if index >= size:
         _bad(name, f"the log has no entry {index}")
     entries = folder.entries_once(bundle, min(TILE_WIDTH, size - bundle * TILE_WIDTH))
-    return parse_body(entries[place][HEAD_LENGTH:])
+    return parse_body(entries[offset][HEAD_LENGTH:])
 
 
 def _bad(name: str, what: str) -> NoReturn:

@@ -111,6 +111,6 @@ def _check_references(entries: LogEntries, run: EntryRun) -> None:
     pairs = list(zip([run.kinds[index - run.first] for index in indices], entries.kinds.each(targets), strict=True))
     faulty = {pair for pair in set(pairs) if reference_fault(pair[0], 0, pair[1])}
     if faulty:
-        place = next(place for place, pair in enumerate(pairs) if pair in faulty)
-        fault = reference_fault(pairs[place][0], targets[place], pairs[place][1])
-        entries.findings.append(Finding(BODIES_STEP, indices[place], str(fault)))
+        number = next(number for number, pair in enumerate(pairs) if pair in faulty)
+        fault = reference_fault(pairs[number][0], targets[number], pairs[number][1])
+        entries.findings.append(Finding(BODIES_STEP, indices[number], str(fault)))

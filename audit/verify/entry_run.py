@@ -90,12 +90,12 @@ def verify_run(root: Path, size: int, first_bundle: int, bundles: int, at_once: 
 
 def _take(run: EntryRun, bulk: BulkRun) -> bool:
     """Add what was verified at once, if it follows what is there and its references are good."""
-    held = len(run.kinds)
+    before = len(run.kinds)
     run.kinds += bulk.kinds
     if bulk.first_time < run.last_time or not all(_refer(run, group) for group in bulk.references):
-        del run.kinds[held:]
+        del run.kinds[before:]
         return False
-    if not held:
+    if not before:
         run.first_previous, run.first_time = bulk.first_previous, bulk.first_time
     far = [pair for group in bulk.references for pair in _before(run.first, group)]
     for pair in sorted(far):
@@ -127,13 +127,13 @@ def _before(first: int, group: References) -> list[tuple[int, int]]:
 def _verify_bundle(run: EntryRun, folder: TileFolder, index: int, width: int) -> list[bytes]:
     leaves: list[bytes] = []
     try:
-        name, data, held = folder.bundle(index, width)
+        name, data, stored = folder.bundle(index, width)
     except RefusedError as error:
         run.findings.append(Finding(ENTRIES_STEP, index * TILE_WIDTH, str(error)))
         return leaves
     try:
         end = _walk(run, data, leaves, width)
-        if held == width and end != len(data):
+        if stored == width and end != len(data):
             raise _WrongError(f"{len(data) - end} bytes after the last entry")
     except _WrongError as wrong:
         at = index * TILE_WIDTH + len(leaves)

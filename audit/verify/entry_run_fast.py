@@ -122,7 +122,7 @@ def _check_heads(bulk: BulkRun, entries: list[bytes], link: bytes | None) -> Non
     count = len(entries)
     heads = b"".join(map(_BEGINNING, entries))
     expected = _beginnings(bulk.first, count)
-    if any(heads[place::_SHORTEST] != column for place, column in enumerate(expected)):
+    if any(heads[offset::_SHORTEST] != column for offset, column in enumerate(expected)):
         raise _UnlikeError
     numbers = _heads_of(count).unpack(heads)
     times, links = numbers[::2], numbers[1::2]
@@ -133,10 +133,10 @@ def _check_heads(bulk: BulkRun, entries: list[bytes], link: bytes | None) -> Non
 
 
 def _beginnings(first: int, count: int) -> Iterator[bytes]:
-    """Yield, place by place, magic and index of entries in a row, of which the first begins a tile."""
+    """Yield, byte by byte, magic and index of entries in a row, of which the first begins a tile."""
     tiles = [MAGIC + tile.to_bytes(7, "big") for tile in range(first // TILE_WIDTH, -(-(first + count) // TILE_WIDTH))]
-    for place in range(len(MAGIC) + 7):
-        yield b"".join([beginning[place : place + 1] * TILE_WIDTH for beginning in tiles])[:count]
+    for offset in range(len(MAGIC) + 7):
+        yield b"".join([beginning[offset : offset + 1] * TILE_WIDTH for beginning in tiles])[:count]
     yield (_LAST_BYTES * len(tiles))[:count]
 
 

@@ -17,9 +17,9 @@ def closing_of(folder: TileFolder, size: int) -> Body | None:
     """Return the EPOCH_CLOSED at the end of a log of *size* entries; None where it goes on, or its end is not here."""
     if not size:
         return None
-    bundle, place = divmod(size - 1, TILE_WIDTH)
+    bundle, offset = divmod(size - 1, TILE_WIDTH)
     try:
-        body = parse_body(folder.entries(bundle, place + 1)[place][HEAD_LENGTH:])
+        body = parse_body(folder.entries(bundle, offset + 1)[offset][HEAD_LENGTH:])
     except RefusedError:
         return None
     return body if body.kind == Kind.EPOCH_CLOSED else None

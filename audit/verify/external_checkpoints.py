@@ -150,8 +150,8 @@ def _entry_differs(proof: TlogProof | None, other: Checkpoint, folder: TileFolde
         return None
     if proof.index >= other.size:
         return Finding(EXTERNAL_STEP, None, f"a proof of entry {proof.index} in a tree of {other.size}")
-    bundle, place = divmod(proof.index, TILE_WIDTH)
-    entry = folder.entries(bundle, place + 1)[place]
+    bundle, offset = divmod(proof.index, TILE_WIDTH)
+    entry = folder.entries(bundle, offset + 1)[offset]
     if proof.extra not in (None, entry):
         return Finding(EXTERNAL_STEP, proof.index, "its entry is not the one in the log")
     try:

@@ -68,16 +68,16 @@ def _in_order(giving: int, answers: list[int], tasks: int) -> Iterator[Any]:
     ready = select.poll()
     for pipe in answers:
         ready.register(pipe, select.POLLIN)
-    given, held = 0, dict[int, tuple[bool, Any]]()
+    given, early = 0, dict[int, tuple[bool, Any]]()
     for wanted in range(tasks):
         while given < min(tasks, wanted + _AHEAD * len(answers)):
             os.write(giving, given.to_bytes(_NUMBER, "big"))
             given += 1
-        while wanted not in held:
+        while wanted not in early:
             for pipe, _ in ready.poll():
                 number, good, value = pickle.loads(_receive(pipe))  # noqa: S301 (from a copy of this process)
-                held[number] = good, value
-        good, value = held.pop(wanted)
+                early[number] = good, value
+        good, value = early.pop(wanted)
         if not good:
             raise ChildProcessError(value)
         yield value

@@ -181,7 +181,7 @@ def _scope(folder: TileFolder, root: Path, checkpoint: Checkpoint, known: Checkp
         if found != known.root:
             message = f"another history: the log's root at size {known.size:,} is not the old checkpoint's"
             raise LogRefutedError(Finding(EXTERNAL_STEP, None, message))
-    first, end = folder.held(size) if isinstance(folder, BundleFolder) else (0, size)
+    first, end = folder.stored(size) if isinstance(folder, BundleFolder) else (0, size)
     begin = (known.size if known is not None else 0) // TILE_WIDTH * TILE_WIDTH
     first = min(max(first, begin), end)
     return _Scope(
@@ -274,13 +274,13 @@ def _check_references(scope: _Scope, found: _Found, run: EntryRun) -> None:
 
 def _old_kind(scope: _Scope, index: int) -> int | None:
     """Return the kind of an entry before the first one, proven by the tree; None where it is not here."""
-    tile, place = divmod(index, TILE_WIDTH)
+    tile, offset = divmod(index, TILE_WIDTH)
     try:
-        entry = scope.folder.entries(tile, TILE_WIDTH)[place]
+        entry = scope.folder.entries(tile, TILE_WIDTH)[offset]
     except MissingError:
         return None
     _authentic(scope, 0, tile)
-    if leaf_hash(entry) != scope.subtrees.tile(0, tile)[32 * place : 32 * place + 32]:
+    if leaf_hash(entry) != scope.subtrees.tile(0, tile)[32 * offset : 32 * offset + 32]:
         raise LogRefutedError(Finding(TILES_STEP, index, "the entry's hash is not the one in the tile"))
     kind = entry[HEAD_LENGTH + 1]
     return kind if kind in _KINDS else 0
@@ -328,8 +328,8 @@ def _tell_bodies(steps: Steps, scope: _Scope, found: _Found) -> None:
     counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(found.kinds.counts.items()) if kind)
     detail = f"{found.kinds.size:,} bodies read in one way: {counts or 'none'}"
     if found.stranger_count:
-        places = ", ".join(map(str, found.strangers))
-        detail += f"; {found.stranger_count:,} not understood, at {places}: newer than this program"
+        indices = ", ".join(map(str, found.strangers))
+        detail += f"; {found.stranger_count:,} not understood, at {indices}: newer than this program"
     if found.unknown_targets:
         detail += f"; {found.unknown_targets:,} refer to entries that are not here"
     steps.put(BODIES_STEP, NOT_CHECKED if found.stranger_count or found.unknown_targets else OK, detail)

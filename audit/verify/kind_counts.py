@@ -1,4 +1,4 @@
-"""What kinds a log's entries are of: how many, where first, and which one at any place, in constant memory.
+"""What kinds a log's entries are of: how many, where first, and which one at any index, in constant memory.
 
 One byte an entry is kept, the newest in memory and those of very long logs in a temporary file without a name.
 """

@@ -17,8 +17,8 @@ def prove_entry(folder: TileFolder, index: int) -> str:
     checkpoint = parse_note(note).checkpoint
     if index >= checkpoint.size:
         raise LookupError(f"no entry {index}: the log holds entries 0 to {checkpoint.size - 1}")
-    bundle, place = divmod(index, TILE_WIDTH)
-    entry = folder.entries(bundle, min(TILE_WIDTH, checkpoint.size - bundle * TILE_WIDTH))[place]
+    bundle, offset = divmod(index, TILE_WIDTH)
+    entry = folder.entries(bundle, min(TILE_WIDTH, checkpoint.size - bundle * TILE_WIDTH))[offset]
     text = format_proof(index, folder.tree(checkpoint.size).inclusion(index, checkpoint.size), note, entry)
     key: VerifierKey = parse_verifier_key(folder.key_text())
     verify_proof(parse_proof(text), entry, key)

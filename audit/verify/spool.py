@@ -7,7 +7,7 @@ from tempfile import TemporaryFile
 
 
 class Spool:
-    """Bytes that are appended, and read back from any place.
+    """Bytes that are appended, and read back from any offset.
 
     Args:
         limit: Bytes that stay in memory; more goes to the folder that ``TMPDIR`` names.
@@ -37,19 +37,19 @@ class Spool:
         while view:
             view = view[os.write(self._descriptor, view) :]
 
-    def read(self, place: int, count: int) -> bytes:
-        """Return at most *count* bytes from *place* on."""
+    def read(self, offset: int, count: int) -> bytes:
+        """Return at most *count* bytes from *offset* on."""
         if self._descriptor is None:
-            return bytes(self._memory[place : place + count])
-        return os.pread(self._descriptor, count, place)
+            return bytes(self._memory[offset : offset + count])
+        return os.pread(self._descriptor, count, offset)
 
-    def pick(self, places: Sequence[int]) -> bytes:
-        """Return the byte at each of these places, all of which have one."""
+    def pick(self, offsets: Sequence[int]) -> bytes:
+        """Return the byte at each of these offsets, all of which have one."""
         if self._descriptor is None:
-            return bytes(map(self._memory.__getitem__, places))
-        return b"".join([os.pread(self._descriptor, 1, place) for place in places])
+            return bytes(map(self._memory.__getitem__, offsets))
+        return b"".join([os.pread(self._descriptor, 1, offset) for offset in offsets])
 
     def blocks(self, count: int) -> Iterator[bytes]:
         """Yield everything, *count* bytes at a time."""
-        for place in range(0, self.size, count):
-            yield self.read(place, min(count, self.size - place))
+        for offset in range(0, self.size, count):
+            yield self.read(offset, min(count, self.size - offset))

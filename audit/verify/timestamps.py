@@ -1,7 +1,7 @@
 """Step 12 of a verification: what a time-stamping authority says of this log, where the auditor names a trusted one.
 
 A token over a checkpoint's note proves that every entry under it existed before the token's time, although all members
-collude afterwards; and a cosignature in that note that states a later hour is a lying clock.
+collude afterwards; and a cosignature in that note that states a later time is a lying clock.
 """
 
 import re
@@ -78,7 +78,7 @@ def check_stamps(
         key: The log's.
         tokens: From ``read_tokens``.
         trusted: Certificates of authorities that the auditor believes.
-        policy: Whose cosignatures are held against the tokens; None where nobody knows any.
+        policy: Whose cosignatures are compared with the tokens; None where nobody knows any.
     """
     if not tokens:
         return Step(step=STAMPS_STEP, name=STAMPS_NAME, result=NOT_CHECKED, detail="there are no tokens")
@@ -126,10 +126,10 @@ def _existed(
         )
     if policy is not None:
         witnessed = policy.judge(text)
-        for name, hour in zip(witnessed.names, witnessed.times, strict=True):  # 4
-            if hour * 1_000_000 > stamped.time_us + TOLERANCE_US:
-                hours = f"{_utc(hour * 1_000_000)}, but that existed before {_utc(stamped.time_us)}"
-                raise _FalseError(f"{each.name}: {name} dated its cosignature {hours}")
+        for name, time_s in zip(witnessed.names, witnessed.times, strict=True):  # 4
+            if time_s * 1_000_000 > stamped.time_us + TOLERANCE_US:
+                dated = f"{_utc(time_s * 1_000_000)}, but that existed before {_utc(stamped.time_us)}"
+                raise _FalseError(f"{each.name}: {name} dated its cosignature {dated}")
     return Existed(size=checkpoint.size, stamped=stamped)
 
 

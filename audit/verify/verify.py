@@ -37,7 +37,7 @@ from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Repo
 from audit.verify.witnesses import WitnessResult, WitnessRules
 from keys.errors import RefusedError
 
-_IN_A_FOLDER = frozenset(f"{place:03d}" for place in range(1000))  # what complete tiles in one folder are called
+_IN_A_FOLDER = frozenset(f"{number:03d}" for number in range(1000))  # what complete tiles in one folder are called
 
 
 def verify_log(
@@ -163,8 +163,8 @@ def _step_bodies(steps: Steps, checkpoint: Checkpoint, entries: LogEntries) -> N
     counts = ", ".join(f"{Kind(kind).name} {count:,}" for kind, count in sorted(entries.kinds.counts.items()) if kind)
     detail = f"{checkpoint.size:,} bodies read in one way: {counts or 'none'}"
     if entries.stranger_count:
-        places = ", ".join(map(str, entries.strangers))
-        detail += f"; {entries.stranger_count:,} not understood, at {places}: newer than this program"
+        indices = ", ".join(map(str, entries.strangers))
+        detail += f"; {entries.stranger_count:,} not understood, at {indices}: newer than this program"
         steps.put(BODIES_STEP, NOT_CHECKED, detail)
     else:
         steps.put(BODIES_STEP, OK, detail)

@@ -282,8 +282,8 @@ def _stale(folder: TileFolder, checkpoint: Checkpoint, newest: _Cosigned, now_s:
 
 
 def _time_us(folder: TileFolder, index: int) -> int:
-    bundle, place = divmod(index, TILE_WIDTH)
-    return parse_head(folder.entries(bundle, place + 1)[place]).time_us
+    bundle, offset = divmod(index, TILE_WIDTH)
+    return parse_head(folder.entries(bundle, offset + 1)[offset]).time_us
 
 
 def _utc(seconds: int) -> str:

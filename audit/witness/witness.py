@@ -99,7 +99,7 @@ class Witness:
         """Judge a request in this order, and cosign.
 
         1. form (400), 2. a log that we know (404), 3. its signature (403), 4. sizes (400), 5. an epoch that began as
-        its manifest says (403), 6. *old* is what we hold (409), 7. it extends that (409 for the same size with
+        its manifest says (403), 6. its old size is what we have cosigned (409), 7. it extends that (409 for the same size with
         another root, 422), or is the end of an epoch that the other witnesses saw, 8. the state moves, durably, 9. nothing in an epoch that has a successor (403), 10. lines.
 
         Returns:
@@ -111,13 +111,13 @@ class Witness:
             UnavailableError: The state is busy.
         """
         request, new = self._read(body)
-        held = self.state.cosigned(new.origin)
-        ended = self._successor(request, new, held)
-        if held is None:
+        known = self.state.cosigned(new.origin)
+        ended = self._successor(request, new, known)
+        if known is None:
             self._check_opening(new.origin)
-        if ended is None or held is None or not self._is_vouched_end(request, new, held):
-            self._check_consistency(request, new, held)
-        time_s = self.state.swap(held, new, _own_lines(request.read), self.clock_s)
+        if ended is None or known is None or not self._is_vouched_end(request, new, known):
+            self._check_consistency(request, new, known)
+        time_s = self.state.swap(known, new, _own_lines(request.read), self.clock_s)
         if time_s is None:  # another request was faster
             raise self._elsewhere(request, new, self.state.cosigned(new.origin))
         if ended is not None:
@@ -144,7 +144,7 @@ class Witness:
             raise WitnessRefusal(422, "an empty tree with another root than that of nothing")
         return request, new
 
-    def _successor(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned | None) -> int | None:
+    def _successor(self, request: AddCheckpoint, new: Checkpoint, known: Cosigned | None) -> int | None:
         """Return the epoch after this one, if there is one; then only its beginning may still be noted.
 
         A witness that fell behind must be able to reach the very checkpoint that the next epoch builds on.
@@ -157,7 +157,7 @@ class Witness:
         elif epoch is None or self.state.cosigned(f"{epoch[1]}{int(epoch[2]) + 1}") is None:
             return None
         # What convicts the log is kept all the same: a new epoch that cuts entries needs it.
-        fork = self._fork(held, request) if held is not None and held.root != new.root else None
+        fork = self._fork(known, request) if known is not None and known.root != new.root else None
         raise WitnessRefusal(403, f"nothing more is cosigned of {new.origin}: another epoch follows it", fork=fork)
 
     def _check_opening(self, origin: str) -> None:
@@ -196,29 +196,29 @@ class Witness:
                 f" {self.name} holds {before.size}: entries would be cut off",
             )
 
-    def _check_consistency(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned | None) -> None:
+    def _check_consistency(self, request: AddCheckpoint, new: Checkpoint, known: Cosigned | None) -> None:
         """Steps 6 and 7."""
-        size = held.size if held is not None else 0
-        if request.old_size != size or (held is not None and new.size == size and new.root != held.root):
-            raise self._elsewhere(request, new, held)
+        size = known.size if known is not None else 0
+        if request.old_size != size or (known is not None and new.size == size and new.root != known.root):
+            raise self._elsewhere(request, new, known)
         if size in (0, new.size):
             if request.proof:
                 raise WitnessRefusal(422, f"{len(request.proof)} hashes where no proof belongs")
             return
-        assert held is not None
+        assert known is not None
         try:
-            verify_consistency(held, new, request.proof)
+            verify_consistency(known, new, request.proof)
         except ConsistencyError as error:
-            raise WitnessRefusal(422, str(error), fork=self._fork(held, request)) from error
+            raise WitnessRefusal(422, str(error), fork=self._fork(known, request)) from error
 
-    def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned) -> bool:
+    def _is_vouched_end(self, request: AddCheckpoint, new: Checkpoint, known: Cosigned) -> bool:
         """Return whether the other witnesses replace the proof from what we hold to the end of an epoch.
 
         A log that was destroyed cannot prove that step any more. Its end, which the manifest of its root names, is
         then taken on the word of the log's quorum, counted without us; of all others where the quorum is everybody.
         """
         policy = self.policy_of(new.origin)
-        if policy is None or request.proof or request.old_size != held.size or not held.size < new.size:
+        if policy is None or request.proof or request.old_size != known.size or not known.size < new.size:
             return False
         keys = {each.key.public_key for each in self.signers}
         others = {key.name for key in policy.witnesses if key.name != self.name and key.key not in keys}
@@ -231,24 +231,24 @@ class Witness:
             raise WitnessRefusal(403, f"the lines under {new.origin} at size {new.size}: {error}") from error
         return 0 < needed <= len(vouching)
 
-    def _elsewhere(self, request: AddCheckpoint, new: Checkpoint, held: Cosigned | None) -> WitnessRefusal:
+    def _elsewhere(self, request: AddCheckpoint, new: Checkpoint, known: Cosigned | None) -> WitnessRefusal:
         """Return the 409 that says what we hold; with both notes where the same size has another root."""
-        if held is None:
+        if known is None:
             return WitnessRefusal(409, f"{new.origin}: nothing was cosigned yet", size=0)
-        if held.size == new.size and held.root != new.root:
+        if known.size == new.size and known.root != new.root:
             message = f"{new.origin} has signed two roots at size {new.size}"
-            return WitnessRefusal(409, message, size=held.size, fork=self._fork(held, request))
-        return WitnessRefusal(409, f"{new.origin}: {held.size} entries were cosigned", size=held.size)
+            return WitnessRefusal(409, message, size=known.size, fork=self._fork(known, request))
+        return WitnessRefusal(409, f"{new.origin}: {known.size} entries were cosigned", size=known.size)
 
-    def _fork(self, held: Cosigned, request: AddCheckpoint) -> Fork | None:
+    def _fork(self, known: Cosigned, request: AddCheckpoint) -> Fork | None:
         """Keep and return both notes, if they contradict each other by themselves or by the refused proof.
 
         A proof that leads nowhere shows nothing: anybody can send one with an honest note.
         """
-        fork = with_proof(pair(held.note, _own_lines(request.read)), request.proof)
-        if fork.root is None and request.read.checkpoint.size != held.size:
+        fork = with_proof(pair(known.note, _own_lines(request.read)), request.proof)
+        if fork.root is None and request.read.checkpoint.size != known.size:
             return None
-        return self.state.keep_conflict(held.origin, fork)
+        return self.state.keep_conflict(known.origin, fork)
 
 
 def _own_lines(note: Note) -> str:

@@ -207,8 +207,8 @@ def _silence() -> None:
 def _fault(error: Exception) -> Failure:
     import traceback
 
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
     return Failure(code="FAULT", message=f"{type(error).__name__} at {where}", hint=row_of("FAULT").hint)
 
 

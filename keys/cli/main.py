@@ -155,7 +155,7 @@ def make_roster_command(
         terms=RosterTerms(valid_ms=days * DAY_MS, threshold=threshold, witness_quorum=quorum),
     )
     save_signed(output, signed)
-    more = f" and {len(witnesses)} outside witnesses" if witnesses else ""
+    more = f" and {len(witnesses)} external witness{'es' if len(witnesses) > 1 else ''}" if witnesses else ""
     named = _words_of(signed)
     answer(
         as_json,

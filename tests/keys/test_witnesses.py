@@ -250,7 +250,7 @@ def test_a_witness_s_application_is_shown_and_enters_a_roster_by_hand(
         "make", "roster", *(tmp_path / each.agency for each in agencies), "--witness", tmp_path / "application",
         "--catalogue", tmp_path / "catalogue", "-o", tmp_path / "roster",
     )  # fmt: skip
-    assert made == f"made {tmp_path / 'roster'}: roster 1 of 3 agencies and 1 outside witnesses, unsigned\n"
+    assert made == f"made {tmp_path / 'roster'}: roster 1 of 3 agencies and 1 external witness, unsigned\n"
     roster = typed("show", tmp_path / "roster", code=6)  # nobody has signed it yet
     assert f"witnesses    3 cosignatures make a checkpoint witnessed\n  {NAME}  key " in roster
     bad = CliRunner().invoke(keys, ["show", str(tmp_path / "catalogue" / "policy.yaml")], prog_name="exchange")

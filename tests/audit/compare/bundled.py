@@ -53,7 +53,7 @@ def unpacked(bundle: Path, folder: Path) -> Path:
 def remade(members: dict[str, bytes], folder: Path, bundle: Path) -> Path:
     """Write a bundle of altered members, with the README that fits them: what a forger would do."""
     checkpoint = parse_note(members["checkpoint"].decode()).checkpoint
-    first, end = BundleFolder(bundle).held(checkpoint.size)
+    first, end = BundleFolder(bundle).stored(checkpoint.size)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items()) if name != "README"}
     members = {**members, "README": readme(checkpoint, first, end, digests).encode()}
     path = folder / "remade.audit"

@@ -27,9 +27,9 @@ Make = Callable[[list[bytes]], list[Body]]
 
 
 def begin_anew(
-    logs: Logs, agency: str, *more: Body, held: int | None = None, end_root: bytes | None = None
+    logs: Logs, agency: str, *more: Body, stored: int | None = None, end_root: bytes | None = None
 ) -> list[bytes]:
-    """Let an agency go on in epoch 2, an hour after its log ended; *held* entries of epoch 1 stay in its home."""
+    """Let an agency go on in epoch 2, an hour after its log ended; *stored* entries of epoch 1 stay in its home."""
     old, home, signer = logs.entries(agency), logs.home(agency), keys_of(agency).node.log
     name = f"{agency.lower()}.exercise.example/log"
     time_us = parse_entry(old[-1]).time_us + LATER_US
@@ -41,7 +41,7 @@ def begin_anew(
         made.append(Entry(index=index, time_us=time_us, previous=link, body=body.encode()).encode())
         link = leaf_hash(made[-1])
     (home / "before-epoch-2").mkdir()
-    kept = old if held is None else old[:held]
+    kept = old if stored is None else old[:stored]
     if kept:
         key = VerifierKey(name=f"{name}/1", key=signer.key.public_key)
         write_log(home / "before-epoch-2/log", kept, sign(kept, signer, f"{name}/1"), key)
@@ -99,16 +99,16 @@ def test_what_is_missing_in_the_part_at_hand_no_loss_explains(logs: Logs) -> Non
     received, size = logs.find(DSI, Kind.RECEIVED, IMMD), len(logs.entries(DSI))
     recorded = logs.find(IMMD, Kind.RECEIPT_RECORDED, DSI)
     queued = logs.find(IMMD, Kind.QUEUED, DSI)
-    begin_anew(logs, DSI, held=received)  # control: all from there on is lost
+    begin_anew(logs, DSI, stored=received)  # control: all from there on is lost
     found = compare(logs)
     assert found.one_sided == []
     assert (IMMD, recorded, "RECEIPT_RECORDED", DSI) in places([each.row for each in found.lost])
     # The entry is left out, and entries enough stand after it.
     home, signer = logs.home(DSI) / "before-epoch-2/log", keys_of(DSI).node.log
     origin = f"{DSI.lower()}.exercise.example/log/1"
-    held = read_log(home, received)
-    filler = [held[-1]] * (size - received - 1)
-    write_log(home, [*held, *filler], sign([*held, *filler], signer, origin))
+    stored = read_log(home, received)
+    filler = [stored[-1]] * (size - received - 1)
+    write_log(home, [*stored, *filler], sign([*stored, *filler], signer, origin))
     found = compare(logs)
     assert (IMMD, queued, "QUEUED", DSI) in places(found.one_sided)
     assert (IMMD, recorded, "RECEIPT_RECORDED", DSI) in places(found.one_sided)
@@ -168,7 +168,7 @@ def test_numbers_that_were_given_back_are_no_holes_in_the_lanes_of_the_later_epo
     back = replace(at(entries, queued), refers_to=at(entries, queued).refers_to, refers_to_epoch=1)
     receipt = replace(at(entries, recorded), refers_to=5)
     fresh = replace(back, count=1, delivery_digest=bytes([8]) * 32, dispatch_digest=bytes([8]) * 32)
-    begin_anew(logs, IMMD, back, receipt, fresh, held=queued)
+    begin_anew(logs, IMMD, back, receipt, fresh, stored=queued)
     found = compare(logs)
     [lane] = [lane for lane in found.lanes if (lane.sender, lane.recipient, lane.epoch) == (IMMD, DSI, 2)]
     assert (lane.numbers, lane.holes) == ((1, 0), 0)
@@ -180,7 +180,7 @@ def test_numbers_that_were_given_back_are_no_holes_in_the_lanes_of_the_later_epo
 def test_what_happened_after_the_recovery_no_loss_explains(logs: Logs) -> None:
     recorded = logs.find(IMMD, Kind.RECEIPT_RECORDED, NHRC)
     received = logs.find(NHRC, Kind.RECEIVED, IMMD)
-    begin_anew(logs, IMMD, held=recorded)
+    begin_anew(logs, IMMD, stored=recorded)
     assert (NHRC, received, "RECEIVED", IMMD) in places([each.row for each in compare(logs).lost])  # control
 
     def late(entries: list[bytes]) -> list[bytes]:
@@ -214,7 +214,7 @@ def test_a_root_that_no_epoch_had_is_found_and_one_of_a_lost_part_is_not_judged(
 def test_a_receipt_that_a_whole_epoch_lacks_no_loss_explains(logs: Logs, missing: int) -> None:
     logs.drop(IMMD, logs.find(IMMD, Kind.RECEIPT_RECORDED, NHRC))
     received = logs.find(NHRC, Kind.RECEIVED, IMMD)
-    begin_anew(logs, IMMD, held=len(logs.entries(IMMD)) - missing)
+    begin_anew(logs, IMMD, stored=len(logs.entries(IMMD)) - missing)
     found, row = compare(logs), (NHRC, received, "RECEIVED", IMMD)
     assert about([each.row for each in found.lost]) == [row] * missing
     assert about(found.one_sided) == [row] * (1 - missing)
@@ -224,7 +224,7 @@ def test_what_had_to_come_before_the_lost_part_no_loss_explains(logs: Logs) -> N
     received, queued = logs.find(NHRC, Kind.RECEIVED, IMMD), logs.find(IMMD, Kind.QUEUED, NHRC)
     logs.drop(IMMD, queued)
     size = len(logs.entries(IMMD))
-    begin_anew(logs, IMMD, held=size - 1)
+    begin_anew(logs, IMMD, stored=size - 1)
     assert about([each.row for each in compare(logs).lost]) == [(NHRC, received, "RECEIVED", IMMD)]  # control
 
     home, signer = logs.home(IMMD) / "before-epoch-2/log", keys_of(IMMD).node.log

@@ -32,7 +32,7 @@ def test_a_part_of_a_log_is_verified_as_a_part(
 ) -> None:
     part = make(big, tmp_path / "part.audit", 300, 600)
     folder = BundleFolder(part)
-    assert folder.held(SIZE) == (256, 768)
+    assert folder.stored(SIZE) == (256, 768)
     assert not folder.is_whole()
     report = verify_incremental(part, key=key, external=[old(900)])
     assert (report.exit_code, report.verdict) == (7, "verified, of entries 256 to 767 alone")

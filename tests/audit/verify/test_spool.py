@@ -56,13 +56,13 @@ def test_of_many_parts_the_earliest_second_answer_is_found(tmp_path: Path, signe
     entries = chain(bodies)
     folder = TileFolder(write_log(tmp_path / "log", entries, sign(entries, signer)))
     for last, found in ((404, None), (406, (34, 404))):
-        held = Answers(in_memory=1000)
+        answers = Answers(in_memory=1000)
         for index in range(4, last):
-            held.add(answer_record(bodies[index].delivery_digest, index))
+            answers.add(answer_record(bodies[index].delivery_digest, index))
         filling = b"".join(answer_record(digest(n, 99), 4) for n in range(3 * answered.PART))
-        held.add(filling)  # as many as need four parts; none of them twice
-        assert held.count == last - 4 + len(filling) // RECORD
-        assert held.doubles(folder, len(entries)) == found
+        answers.add(filling)  # as many as need four parts; none of them twice
+        assert answers.count == last - 4 + len(filling) // RECORD
+        assert answers.doubles(folder, len(entries)) == found
 
 
 def _answer(number: int) -> Body:

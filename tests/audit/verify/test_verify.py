@@ -309,9 +309,9 @@ def test_an_altered_receipt_refutes_or_is_unusable(change: str, folder: Path, ke
 
 def two_answers(kind: Kind) -> list[bytes]:
     received = exchange_bodies(5, 4)[3]
-    held = {k: v for k, v in received.present().items() if k not in ("kind", "opening", "retain_until_day")}
+    present = {k: v for k, v in received.present().items() if k not in ("kind", "opening", "retain_until_day")}
     extra = {Kind.REFUSED: {"outcome": 70}, Kind.DUPLICATE: {"refers_to": 4}, Kind.RECEIVED: {"opening": digest(1)}}
-    again = Body(**{"kind": kind, **held, **extra.get(kind, {})})
+    again = Body(**{"kind": kind, **present, **extra.get(kind, {})})
     return chain([*first_bodies(), received, Body(kind=Kind.HEARTBEAT), again])
 
 

@@ -30,7 +30,7 @@ SIZE, FORK_AT = 4000, 40
 class Forgetful(SqliteWitnessState):
     """The control: it writes what it is given, without comparing with what is there."""
 
-    def swap(self, held: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
+    def swap(self, known: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
         self._run("INSERT OR REPLACE INTO cosigned VALUES (?, ?, ?, ?)", (new.origin, new.size, new.root, note))
         return clock_s()
 

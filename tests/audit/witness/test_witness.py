@@ -45,8 +45,8 @@ def test_the_first_and_each_longer_checkpoint_are_cosigned(witness: Witness, log
     for old, size in ((0, 7), (7, 8), (8, 8), (8, 33), (33, 40)):
         [line] = parse_lines(witness.add_checkpoint(log.request(old, size)))
         assert verify_cosignature(line, log.checkpoint(size), key(1)) == TIME
-        held = witness.state.cosigned(ORIGIN)
-        assert (held.size, held.root) == (size, log.tree.root(size)) if held else False
+        known = witness.state.cosigned(ORIGIN)
+        assert (known.size, known.root) == (size, log.tree.root(size)) if known else False
 
 
 def test_both_keys_cosign_where_there_are_two(tmp_path: Path, log: GrowingLog) -> None:
@@ -140,9 +140,9 @@ def test_a_longer_branch_with_its_own_proof_is_a_proven_fork(witness: Witness, l
 def test_what_others_signed_under_a_note_is_not_kept(witness: Witness, log: GrowingLog) -> None:
     line = f"— stranger.example {base64.b64encode(b'x' * 40).decode()}\n"
     witness.add_checkpoint(log.request(0) + line.encode())
-    held = witness.state.cosigned(ORIGIN)
-    assert held is not None
-    assert held.note == log.note()
+    known = witness.state.cosigned(ORIGIN)
+    assert known is not None
+    assert known.note == log.note()
 
 
 REQUEST = GrowingLog().grow(40).request(9)

@@ -199,9 +199,9 @@ def test_row_63_without_a_proof_only_the_other_witnesses_quorum_brings_one_to_th
     policies = {ORIGIN: policy(witnesses)}.get
     witness = make_witness(tmp_path / "witness.db", log.key, later.key, policy_of=policies, **hooks)
     assert refused(witness, shown).status == (403 if taken else 422)
-    held = witness.state.cosigned(ORIGIN)
-    assert held is not None
-    assert held.size == (40 if taken else 20)
+    known = witness.state.cosigned(ORIGIN)
+    assert known is not None
+    assert known.size == (40 if taken else 20)
     if taken:
         assert witness.add_checkpoint(later.request(0))
     else:
@@ -250,6 +250,6 @@ def test_nothing_is_cosigned_in_an_epoch_that_has_a_successor(tmp_path: Path, lo
     witness.add_checkpoint(later.request(0))
     assert refused(witness, log.request(30, 40)).status == 403  # known from the state alone
     assert refused(witness, log.request(30, 30)).status == 403
-    held = witness.state.cosigned(ORIGIN)
-    assert held is not None
-    assert held.size == 30
+    known = witness.state.cosigned(ORIGIN)
+    assert known is not None
+    assert known.size == 30

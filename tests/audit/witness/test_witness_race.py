@@ -54,9 +54,9 @@ def test_racing_requests_never_go_back_row_20(requests: int, tmp_path: Path) -> 
             break
     else:
         raise AssertionError("both branches were cosigned")
-    held = SqliteWitnessState(tmp_path / "witness.db").cosigned(ORIGIN)
-    assert held is not None
-    assert held.size == cosigned[-1][1] > FORK_AT
+    known = SqliteWitnessState(tmp_path / "witness.db").cosigned(ORIGIN)
+    assert known is not None
+    assert known.size == cosigned[-1][1] > FORK_AT
 
 
 def test_a_state_without_the_comparison_goes_back_row_20_control(tmp_path: Path) -> None:

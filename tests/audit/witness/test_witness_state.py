@@ -61,17 +61,17 @@ def test_no_cosignature_follows_a_failed_write_nor_a_second_one(tmp_path: Path, 
         for _ in range(2):
             with pytest.raises(IntegrityError, match=r"witness\.db"):
                 witness.add_checkpoint(log.request(9, 40))
-    held = witness.state.cosigned(ORIGIN)
-    assert held is not None
-    assert held.size == 9
+    known = witness.state.cosigned(ORIGIN)
+    assert known is not None
+    assert known.size == 9
     assert witness.add_checkpoint(log.request(9, 40))  # control: with room again
 
 
 class LateError(SqliteWitnessState):
     """A state whose write takes effect, and fails all the same."""
 
-    def swap(self, held: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
-        super().swap(held, new, note, clock_s)
+    def swap(self, known: Cosigned | None, new: Checkpoint, note: str, clock_s: Callable[[], int]) -> int | None:
+        super().swap(known, new, note, clock_s)
         raise IntegrityError("the disk says that it failed")
 
 
@@ -121,12 +121,12 @@ def test_row_62_a_restored_witness_cosigns_no_branch(tmp_path: Path, log: Growin
 def test_the_state_refuses_to_go_back_or_to_another_log(tmp_path: Path, log: GrowingLog) -> None:
     state = SqliteWitnessState.create(tmp_path / "witness.db")
     assert state.swap(None, log.checkpoint(20), "note", lambda: TIME) == TIME
-    held = state.cosigned(ORIGIN)
-    assert held == Cosigned(origin=ORIGIN, size=20, root=log.tree.root(20), note="note")
+    known = state.cosigned(ORIGIN)
+    assert known == Cosigned(origin=ORIGIN, size=20, root=log.tree.root(20), note="note")
     with pytest.raises(IntegrityError):
-        state.swap(held, log.checkpoint(19), "note", lambda: TIME)
+        state.swap(known, log.checkpoint(19), "note", lambda: TIME)
     other = GrowingLog(origin=SECOND).grow(30)
     with pytest.raises(IntegrityError):
-        state.swap(held, other.checkpoint(), "note", lambda: TIME)
-    assert state.swap(None, log.checkpoint(30), "note", lambda: TIME) is None  # not at *held* any more
-    assert state.cosigned(ORIGIN) == held
+        state.swap(known, other.checkpoint(), "note", lambda: TIME)
+    assert state.swap(None, log.checkpoint(30), "note", lambda: TIME) is None  # not at *known* any more
+    assert state.cosigned(ORIGIN) == known
