@@ -58,9 +58,9 @@ def inherit(header: pb.Header, original: pb.Header, *, agency: str) -> None:
 
 def _numbered(texts: Sequence[str]) -> list[tuple[str, str]]:
     found = []
-    for place, text in enumerate(texts, start=1):
+    for number, text in enumerate(texts, start=1):
         said = _ANSWER.fullmatch(text)
-        found.append((said[1], said[2]) if said else (f"Q{place}", text))
+        found.append((said[1], said[2]) if said else (f"Q{number}", text))
     return found
 
 

@@ -58,9 +58,9 @@ def open_keys(enrolment: Enrolment, passphrase: Callable[[], bytes] | None) -> O
     Raises:
         RefusedError: UNOPENABLE; NOT_ALLOWED where there is no passphrase either.
     """
-    held = ask_keys(enrolment)
-    if held is not None:
-        return held
+    known = ask_keys(enrolment)
+    if known is not None:
+        return known
     if passphrase is None:
         raise AgentError(f"the keys of {enrolment.owner} are closed", "exchange unlock opens them for a sitting")
     return load_officer(enrolment.home, enrolment.officer, passphrase())

@@ -40,7 +40,7 @@ class Batcher:
         self._call, self._translate = call, translate
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._sent: deque[list[_Waiting]] = deque()
-        self._held: _Waiting | None = None  # taken from the queue, too large for the message before
+        self._carried: _Waiting | None = None  # taken from the queue, too large for the message before
         self._lock = threading.Lock()
         self.broken = False
         self._thread = threading.Thread(target=self._run, name="gather", daemon=True)
@@ -78,8 +78,8 @@ class Batcher:
 
     def _gather(self) -> list[_Waiting]:
         """Take what is there, and what comes within the wait; nothing once the end was asked for."""
-        first = self._held or self._waiting.get()
-        self._held = None
+        first = self._carried or self._waiting.get()
+        self._carried = None
         if first is None:
             return []
         batch, size = [first], first.size
@@ -92,7 +92,7 @@ class Batcher:
                 self._waiting.put(None)
                 break
             if size + more.size > MAX_BYTES:
-                self._held = more
+                self._carried = more
                 break
             batch.append(more)
             size += more.size
@@ -102,8 +102,8 @@ class Batcher:
         with self._lock:
             self.broken = True
         owed = [each for batch in self._sent for each in batch]
-        if self._held is not None:
-            owed.append(self._held)
+        if self._carried is not None:
+            owed.append(self._carried)
         while not self._waiting.empty():
             more = self._waiting.get()
             if more is not None:

@@ -28,7 +28,7 @@ _OWN_TARGETS = frozenset({pb.RELATION_TYPE_CORRECTS, pb.RELATION_TYPE_RECALLS, p
 
 
 class FindDigest(Protocol):
-    """Looks up the digest of a statement that is held; RefusedError TARGET_MISSING."""
+    """Looks up the digest of a stored statement; RefusedError TARGET_MISSING."""
 
     def __call__(self, bulletin_id: bytes, *, own: bool) -> bytes: ...
 

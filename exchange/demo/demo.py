@@ -229,7 +229,7 @@ def _audit(world: World, tell: Tell) -> DemoOutcome:
 
 
 def _verify(world: World, agency: DemoAgency, folder: Path | None = None) -> Report:
-    """Verify a log as ``exchange audit verify --roster --against`` does: key and checkpoints from outside."""
+    """Verify a log as ``exchange audit verify --roster --against`` does: key and external checkpoints."""
     member = parse_roster(world.roster.payload).member(agency.id)
     if member is None:
         raise RuntimeError(f"{agency.id} is not in its own roster")
@@ -273,9 +273,9 @@ def _tamper(world: World, victim: DemoAgency) -> tuple[Report, int]:
         data = path.read_bytes()
         at = data.find(wanted)
         if at >= 0:
-            place = at + len(wanted) - 1
+            position = at + len(wanted) - 1
             path.chmod(0o600)
-            path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
             path.chmod(0o444)
     refuted = _verify(world, victim, copy)
     if refuted.exit_code != 6:

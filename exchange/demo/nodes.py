@@ -29,7 +29,7 @@ class Nodes:
     """Every node of a world, running."""
 
     def __init__(self, world: World, settings: Settings = SETTINGS) -> None:
-        """Open all homes, listen on the ports that were held for them, follow one another."""
+        """Open all homes, listen on the ports that were reserved for them, follow one another."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="nodes", daemon=True)
         self._thread.start()

@@ -68,7 +68,7 @@ class DemoAgency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The founded federation; its ports are held until the nodes listen on them."""
+    """The founded federation; its ports are reserved until the nodes listen on them."""
 
     folder: Path
     roster: SignedPayload
@@ -116,8 +116,8 @@ def found_world(
     chosen = agencies_of(examples) if names is None else tuple(AgencyId(name) for name in sorted(names))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     now_ms = now_us // 1000
-    held = ExitStack()
-    configs = {name: _config(name, held) for name in chosen}
+    ports = ExitStack()
+    configs = {name: _config(name, ports) for name in chosen}
 
     def found(name: AgencyId) -> AgencyKeys:
         people = [Person(id=OFFICER, roles=("author", "reader"), ceiling=CEILING)]
@@ -144,7 +144,7 @@ def found_world(
         )
         for name, keys in made.items()
     )
-    return World(folder=folder, roster=founded.roster, agencies=agencies, examples=examples, reserved_ports=held)
+    return World(folder=folder, roster=founded.roster, agencies=agencies, examples=examples, reserved_ports=ports)
 
 
 def _settle_all(
@@ -162,17 +162,17 @@ def _settle_all(
         settle(home, config, founded.first_records(name), now_us=now_us, random_bytes=random_bytes)
 
 
-def _config(agency: AgencyId, held: ExitStack) -> NodeConfig:
-    return NodeConfig(agency=agency, listen=f"127.0.0.1:{_hold(held)}", desk=f"127.0.0.1:{_hold(held)}")
+def _config(agency: AgencyId, ports: ExitStack) -> NodeConfig:
+    return NodeConfig(agency=agency, listen=f"127.0.0.1:{_hold(ports)}", desk=f"127.0.0.1:{_hold(ports)}")
 
 
-def _hold(held: ExitStack) -> int:
+def _hold(ports: ExitStack) -> int:
     """Hold a free port, bound but not listening, until its node is about to listen there.
 
     It is none of those that the system hands out by itself: a node that is stopped and started again would now and
     then find that some other program's connection has taken its port meanwhile.
     """
-    line = held.enter_context(socket.socket())
+    line = ports.enter_context(socket.socket())
     for _ in range(ATTEMPTS):
         try:
             line.bind(("127.0.0.1", secrets.choice(PORTS)))

@@ -106,8 +106,8 @@ class LogProofs:
     def entry(self, index: int) -> bytes:
         """Read an entry; UnavailableError where it is not published yet, RefusedError MALFORMED for broken files."""
         self._note_over(index)
-        bundle, place = divmod(index, TILE_WIDTH)
-        return self._source.entries(bundle, min(TILE_WIDTH, self.size - bundle * TILE_WIDTH))[place]
+        bundle, offset = divmod(index, TILE_WIDTH)
+        return self._source.entries(bundle, min(TILE_WIDTH, self.size - bundle * TILE_WIDTH))[offset]
 
     def bodies(self, first: int) -> Iterator[tuple[int, Body]]:
         """Yield (index, body) of each RECEIPT_RECORDED and ERASED from an entry on."""
@@ -199,8 +199,8 @@ class EpochLogs:
         if end is not None and index >= end.size:
             return f"{what}the epoch ended at size {end.size}, and what followed was given up"
         if index >= proofs.size:
-            held = f"{before}/log and {before}/{Path(uri_place(self._paths.store)).name} hold {proofs.size} entries of that epoch"
-            return f"{what}{held}; put a copy of its log/ there"
+            where = f"{before}/log and {before}/{Path(uri_place(self._paths.store)).name} hold {proofs.size} entries of that epoch"
+            return f"{what}{where}; put a copy of its log/ there"
         return f"{what}{before} has the entry, but no checkpoint of at most {proofs.size} entries that covers it is there or in {RECOVERED}/"
 
     def _open(self, epoch: int) -> LogProofs:

@@ -23,34 +23,34 @@ OPERATOR = "operator"  # not an officer's id: who has the node's own passphrase
 CASE = "evidence"
 
 
-def export_alone(node: Node, held: StoredBulletin, purpose: str, fields: tuple[str, ...] = ()) -> Shown:
+def export_alone(node: Node, stored: StoredBulletin, purpose: str, fields: tuple[str, ...] = ()) -> Shown:
     """Log EXPORTED in a node without sockets, then open the bulletin.
 
     Args:
         node: Opened, not begun.
-        held: What is taken out.
+        stored: What is taken out.
         purpose: Why; its digest alone goes into the log.
         fields: Show these alone; none: all of it.
 
     Raises:
         RefusedError: KEY_GONE for an erased bulletin; UnavailableError and IntegrityError as the node's own start.
     """
-    if held.erased:
-        raise RefusedError("KEY_GONE", f"bulletin {short(held.bulletin_id)} of {held.sender} was erased")
+    if stored.erased:
+        raise RefusedError("KEY_GONE", f"bulletin {short(stored.bulletin_id)} of {stored.sender} was erased")
     node.open()
     node.begin(alone=True)
     view = node.view
-    request = SignedPayload(payload=_request(view, held, purpose, node.random_bytes).encode())
+    request = SignedPayload(payload=_request(view, stored, purpose, node.random_bytes).encode())
     blind = node.random_bytes(32)
-    index = node.writer.run(lambda work: _enter(work, view, held, request, blind))
-    content = node.reads.content(held.entry_index)
+    index = node.writer.run(lambda work: _enter(work, view, stored, request, blind))
+    content = node.reads.content(stored.entry_index)
     if content is None:
-        raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(held.bulletin_id)} is not here")
-    statement = open_content(content, held, view.storage)
+        raise RefusedError("NO_SUCH_BULLETIN", f"the content of {short(stored.bulletin_id)} is not here")
+    statement = open_content(content, stored, view.storage)
     return Shown(statement=statement, exported_index=index, request=request, blind=blind, fields=fields)
 
 
-def _request(view: NodeView, held: StoredBulletin, purpose: str, random_bytes: RandomBytes) -> ReadRequest:
+def _request(view: NodeView, stored: StoredBulletin, purpose: str, random_bytes: RandomBytes) -> ReadRequest:
     return ReadRequest(
         federation_id=view.federation.federation_id,
         agency=view.agency,
@@ -60,23 +60,23 @@ def _request(view: NodeView, held: StoredBulletin, purpose: str, random_bytes: R
         reason=purpose,
         nonce=random_bytes(16),
         time_ms=now_ms(),
-        sender=held.sender,
-        bulletin_id=held.bulletin_id,
-        statement_digest=held.statement_digest,
+        sender=stored.sender,
+        bulletin_id=stored.bulletin_id,
+        statement_digest=stored.statement_digest,
     )
 
 
-def _enter(work: UnitOfWork, view: NodeView, held: StoredBulletin, request: SignedPayload, blind: bytes) -> int:
+def _enter(work: UnitOfWork, view: NodeView, stored: StoredBulletin, request: SignedPayload, blind: bytes) -> int:
     index = work.log.add(
         Body(
             kind=Kind.EXPORTED,
             actor=view.pseudonym(f"{view.agency}/{OPERATOR}"),
             actor_epoch=view.pseudonym_epoch,
             role=Role.OPERATOR,
-            bulletin_id=held.bulletin_id,
+            bulletin_id=stored.bulletin_id,
             purpose=int(ReadPurpose.EXPORT),
             digest=opened_digest(blind, read_digest(request.payload)),
-            **work.refers(held.entry_index),
+            **work.refers(stored.entry_index),
         )
     )
     work.rows.add_reading(work.position(index), blind, request.encode())

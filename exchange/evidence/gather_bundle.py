@@ -64,14 +64,14 @@ def snapshot(folder: TileFolder) -> Snapshot:
     )
 
 
-def members_of(home: Path, reads: Reads, taken: Snapshot, held: Range) -> dict[str, Source]:
+def members_of(home: Path, reads: Reads, taken: Snapshot, span: Range) -> dict[str, Source]:
     """Return what goes into a bundle beside tiles, checkpoint and schema.
 
     Args:
         home: The node's.
         reads: Of its database; a running node may have it open, too.
         taken: The moment.
-        held: The entries.
+        span: The entries.
 
     Raises:
         IntegrityError: The database is not the one of this log.
@@ -82,7 +82,7 @@ def members_of(home: Path, reads: Reads, taken: Snapshot, held: Range) -> dict[s
     if member is None or not taken.checkpoint.origin.startswith(f"{member.log_name}/"):
         raise IntegrityError(f"{home}: the log is {taken.checkpoint.origin}, the database is {agency}'s")
     members: dict[str, Source] = {}
-    receipts = _receipts(reads, taken, held)
+    receipts = _receipts(reads, taken, span)
     for name, (row, _) in receipts.items():
         members[name] = _proof(reads, *row)
     members[RECEIPTS] = _fixed("".join(line for _, line in sorted(receipts.values(), key=_by_entry)))
@@ -147,9 +147,9 @@ def _log_key(member: Member, origin: str) -> VerifierKey:
     return VerifierKey(name=origin, key=key.public_key)
 
 
-def _receipts(reads: Reads, taken: Snapshot, held: Range) -> dict[str, tuple[tuple[int, int], str]]:
+def _receipts(reads: Reads, taken: Snapshot, span: Range) -> dict[str, tuple[tuple[int, int], str]]:
     """Return, by file name, where a receipt is stored and its line in the table."""
-    recorded = dict(_recorded(taken, held))
+    recorded = dict(_recorded(taken, span))
     found: dict[str, tuple[tuple[int, int], str]] = {}
     for lane in reads.lanes():
         after = 0
@@ -166,14 +166,14 @@ def _receipts(reads: Reads, taken: Snapshot, held: Range) -> dict[str, tuple[tup
     return found
 
 
-def _recorded(taken: Snapshot, held: Range) -> Iterator[tuple[int, int]]:
-    """Yield (the place of the QUEUED that was answered, the RECEIPT_RECORDED entry) of the entries held.
+def _recorded(taken: Snapshot, span: Range) -> Iterator[tuple[int, int]]:
+    """Yield (the position of the QUEUED that was answered, the RECEIPT_RECORDED entry) of the entries in the range.
 
     What was queued in an earlier epoch may be answered in this one: its index alone would name another entry.
     """
     epoch = epoch_of_origin(taken.checkpoint.origin)
-    for bundle in range(held.first // 256, -(-held.end // 256)):
-        width = min(256, held.size - bundle * 256)
+    for bundle in range(span.first // 256, -(-span.end // 256)):
+        width = min(256, span.size - bundle * 256)
         for index, entry in enumerate(taken.folder.entries(bundle, width), bundle * 256):
             if entry[HEAD_LENGTH + 1 : HEAD_LENGTH + 2] == bytes((Kind.RECEIPT_RECORDED,)):
                 body = parse_body(entry[HEAD_LENGTH:])

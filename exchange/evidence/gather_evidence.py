@@ -75,14 +75,14 @@ def find_bulletin(reads: Reads, name: str) -> StoredBulletin:
 
 
 def gather(
-    reads: Reads, logs: EpochLogs, held: StoredBulletin, *, purpose: str, shown: Shown | None
+    reads: Reads, logs: EpochLogs, stored: StoredBulletin, *, purpose: str, shown: Shown | None
 ) -> tuple[dict[str, bytes], list[str]]:
     """Put the proven members of an evidence file together.
 
     Args:
         reads: The node's database.
         logs: Its log, in all epochs.
-        held: The bulletin.
+        stored: The bulletin.
         purpose: What the evidence is for, 1 to 500 characters.
         shown: Content that was taken out, logged before; None for a file without content.
 
@@ -96,12 +96,12 @@ def gather(
     """
     if not 0 < len(purpose) <= file.MAX_PURPOSE:
         raise RefusedError("MALFORMED", f"a purpose of {len(purpose)} characters, 1 to {file.MAX_PURPOSE} are allowed")
-    epoch, index = epoch_of(held.entry_index), index_of(held.entry_index)
+    epoch, index = epoch_of(stored.entry_index), index_of(stored.entry_index)
     if gone := logs.missing(epoch, index):
-        raise RefusedError("NO_SUCH_BULLETIN", f"{gone}. {_others(reads, held)}")
+        raise RefusedError("NO_SUCH_BULLETIN", f"{gone}. {_others(reads, stored)}")
     proofs = logs.of(epoch)
     body = parse_body(proofs.entry(index)[HEAD_LENGTH:])
-    if body.bulletin_id != held.bulletin_id:
+    if body.bulletin_id != stored.bulletin_id:
         raise IntegrityError(f"entry {index} is of another bulletin than the database says")
     sent = body.kind == Kind.PUBLISHED
     core = {
@@ -109,25 +109,25 @@ def gather(
         (file.PUBLISHED if sent else file.RECEIVED): proofs.prove(index),
         **{f"rosters/{each.version}.signed": each.signed for each in reads.records() if each.kind == RecordKind.ROSTER},
     }
-    content = reads.content(held.entry_index)
+    content = reads.content(stored.entry_index)
     if content is not None and content.dispatch:
         core[file.DISPATCH] = content.dispatch
     left: list[str] = []
-    core |= _sent(reads, logs, held, left) if sent else _received(reads, held)
-    if held.erased and (erased := _erased(logs, epoch, index)) is not None:
+    core |= _sent(reads, logs, stored, left) if sent else _received(reads, stored)
+    if stored.erased and (erased := _erased(logs, epoch, index)) is not None:
         core[file.ERASED] = erased
     if shown is not None:
         core |= _content(logs, epoch, index, shown)
     core |= proofs.stamped(index)
-    return core | _manifests(reads, core, held.sender, later=epoch < logs.newest.epoch), left
+    return core | _manifests(reads, core, stored.sender, later=epoch < logs.newest.epoch), left
 
 
-def _others(reads: Reads, held: StoredBulletin) -> str:
+def _others(reads: Reads, stored: StoredBulletin) -> str:
     """Return who has entries about the same bulletin in logs of their own."""
     own = (reads.meta("agency") or b"").decode()
-    if held.sender != own:
-        return f"{held.sender} sent it, and its own log proves that: it can write evidence for it"
-    peers = sorted({parse_delivery(row.delivery).lane.recipient for row in reads.outbound_of(held.entry_index)})
+    if stored.sender != own:
+        return f"{stored.sender} sent it, and its own log proves that: it can write evidence for it"
+    peers = sorted({parse_delivery(row.delivery).lane.recipient for row in reads.outbound_of(stored.entry_index)})
     return f"Its recipients' own logs prove that they received it: {', '.join(peers)} can write evidence for it"
 
 
@@ -139,7 +139,7 @@ def evidence_file(core: Mapping[str, bytes]) -> bytes:
 
 
 def word_core(core: Mapping[str, bytes]) -> str:
-    """Word what a file shows of a bulletin: the same text each time, nothing in it depends on the hour.
+    """Word what a file shows of a bulletin: the same text each time, nothing in it depends on the time.
 
     Raises:
         RefusedError: MALFORMED.
@@ -183,17 +183,17 @@ def _all(reads: Reads, *, sent: bool) -> Iterable[StoredBulletin]:
         after = rows[-1].entry_index
 
 
-def _fits(wanted: str, held: StoredBulletin) -> bool:
-    whole = held.bulletin_id.hex()
+def _fits(wanted: str, stored: StoredBulletin) -> bool:
+    whole = stored.bulletin_id.hex()
     start = wanted.replace("-", "").lower()
-    return wanted == held.facts.number or (len(start) >= 8 and whole.startswith(start))
+    return wanted == stored.facts.number or (len(start) >= 8 and whole.startswith(start))
 
 
-def _sent(reads: Reads, logs: EpochLogs, held: StoredBulletin, left: list[str]) -> dict[str, bytes]:
+def _sent(reads: Reads, logs: EpochLogs, stored: StoredBulletin, left: list[str]) -> dict[str, bytes]:
     """Each delivery, its QUEUED, and where it was answered the receipt with our RECEIPT_RECORDED."""
-    rows = reads.outbound_of(held.entry_index)
+    rows = reads.outbound_of(stored.entry_index)
     answered = {each.queued_index: _proven_by(each.receipt) for each in rows if each.receipt}
-    recorded = _recorded(logs, epoch_of(held.entry_index), answered)
+    recorded = _recorded(logs, epoch_of(stored.entry_index), answered)
     members: dict[str, bytes] = {}
     count: dict[str, int] = {}
     for row in rows:
@@ -222,8 +222,8 @@ def _delivered(logs: EpochLogs, row: OutboundRow, name: str, recorded: int | Non
     return members
 
 
-def _prove(logs: EpochLogs, place: int) -> bytes:
-    return logs.of(epoch_of(place)).prove(index_of(place))
+def _prove(logs: EpochLogs, position: int) -> bytes:
+    return logs.of(epoch_of(position)).prove(index_of(position))
 
 
 def _proven_by(receipt: bytes) -> tuple[int, int, bytes]:
@@ -234,17 +234,17 @@ def _proven_by(receipt: bytes) -> tuple[int, int, bytes]:
 
 
 def _recorded(logs: EpochLogs, epoch: int, answered: Mapping[int, tuple[int, int, bytes]]) -> dict[int, int]:
-    """Find the place of the RECEIPT_RECORDED of each QUEUED, in its own epoch or a later one.
+    """Find the position of the RECEIPT_RECORDED of each QUEUED, in its own epoch or a later one.
 
-    Of several the one of the very receipt that is held: after a loss the peer proves the same entry again.
+    Of several the one of the very receipt that is known: after a loss the peer proves the same entry again.
     """
     found: dict[int, int] = {}
     for proofs in logs.since(epoch):
         for index, body in proofs.bodies(0):
-            place = log_position(body.refers_to_epoch or proofs.epoch, body.refers_to)
+            position = log_position(body.refers_to_epoch or proofs.epoch, body.refers_to)
             said = (body.peer_index, body.peer_size, body.peer_root)
-            if body.kind == Kind.RECEIPT_RECORDED and answered.get(place) == said:
-                found[place] = log_position(proofs.epoch, index)
+            if body.kind == Kind.RECEIPT_RECORDED and answered.get(position) == said:
+                found[position] = log_position(proofs.epoch, index)
             if len(found) == len(answered):
                 return found
     return found
@@ -260,9 +260,9 @@ def _erased(logs: EpochLogs, epoch: int, index: int) -> bytes | None:
     return None
 
 
-def _received(reads: Reads, held: StoredBulletin) -> dict[str, bytes]:
+def _received(reads: Reads, stored: StoredBulletin) -> dict[str, bytes]:
     """The one delivery to us, and the sender's newest lane head with the deliveries up to it."""
-    lane, row = _inbound(reads, held)
+    lane, row = _inbound(reads, stored)
     recipient = parse_delivery(row.delivery).lane.recipient
     members = {f"deliveries/{recipient}-1.bin": row.delivery}
     later = reads.inbound_after(lane.row, row.sequence, file.MAX_SEQUENCE_GAP)
@@ -278,15 +278,17 @@ def _received(reads: Reads, held: StoredBulletin) -> dict[str, bytes]:
     return members
 
 
-def _inbound(reads: Reads, held: StoredBulletin) -> tuple[LaneState, InboundRow]:
+def _inbound(reads: Reads, stored: StoredBulletin) -> tuple[LaneState, InboundRow]:
     for lane in reads.lanes():
         after = 0
-        while not lane.outgoing and lane.peer == held.sender and (rows := reads.inbound_after(lane.row, after, _PAGE)):
+        while (
+            not lane.outgoing and lane.peer == stored.sender and (rows := reads.inbound_after(lane.row, after, _PAGE))
+        ):
             for row in rows:
-                if row.entry_index == held.entry_index:
+                if row.entry_index == stored.entry_index:
                     return lane, row
             after = rows[-1].sequence
-    raise IntegrityError(f"no delivery in the database led to entry {index_of(held.entry_index)}")
+    raise IntegrityError(f"no delivery in the database led to entry {index_of(stored.entry_index)}")
 
 
 def _content(logs: EpochLogs, epoch: int, index: int, shown: Shown) -> dict[str, bytes]:

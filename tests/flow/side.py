@@ -145,8 +145,8 @@ class Side:
 
     def read(self, bulletin_id: str) -> str:
         """Open a bulletin for an officer, as the desk does: the entry first."""
-        held = self.desk.node.reads.find(self.peer, id_bytes(bulletin_id))
-        assert held is not None
+        stored = self.desk.node.reads.find(self.peer, id_bytes(bulletin_id))
+        assert stored is not None
         request = ReadRequest(
             federation_id=self.desk.view.federation.federation_id,
             agency=self.desk.agency,
@@ -157,15 +157,15 @@ class Side:
             nonce=os.urandom(16),
             time_ms=NOW_MS,
             sender=self.peer,
-            bulletin_id=held.bulletin_id,
-            statement_digest=held.statement_digest,
+            bulletin_id=stored.bulletin_id,
+            statement_digest=stored.statement_digest,
         )
         signed = dsse.sign(request.encode(), ("read", signer(self.desk.agency, "officer-1")))
         caller = f"{self.desk.agency}/officer-1"
         reader = reading.check_request(signed, caller=caller, view=self.desk.view, now_ms=NOW_MS)
         granted = self.desk.node.writer.run(lambda w: reading.grant(w, reader, self.desk.view, os.urandom))
         failpoint.failpoint("opened-committed")
-        opened = reading.open_bulletin(granted, held, self.desk.view, self.desk.node.reads)
+        opened = reading.open_bulletin(granted, stored, self.desk.view, self.desk.node.reads)
         return CANARY if CANARY.encode() in opened.statement.payload else ""
 
     def report(self, notes: list[str]) -> Report:

@@ -65,9 +65,9 @@ async def test_an_old_copy_signs_nothing_while_all_members_are_down_but_a_witnes
         assert copy.node.reads.size() == before, "nothing was entered, and nothing signed"
         assert copy.node.note == ""
         await copy.drain(0.2)
-        held = witness.state.cosigned(vkey.name)
-        assert held is not None
-        assert held.size == size, "the question moves no witness"
+        cosigned = witness.state.cosigned(vkey.name)
+        assert cosigned is not None
+        assert cosigned.size == size, "the question moves no witness"
 
 
 async def test_a_witness_that_is_silent_or_knows_nothing_holds_no_start_up(tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ async def test_the_question_is_signed_for_the_empty_tree_alone(tmp_path: Path) -
     key = _vkey(world[A])
     with outside_of(tmp_path, key, NAME) as (prefix, witness):
         assert await known_sizes({NAME: prefix}, key.name, signer) == {NAME: 0}
-        held = witness.state.cosigned(key.name)
-        assert held is not None
-        assert verify_note(held.note, key).size == 0
+        cosigned = witness.state.cosigned(key.name)
+        assert cosigned is not None
+        assert verify_note(cosigned.note, key).size == 0
 
 
 async def test_a_recovery_does_not_cut_off_what_a_witness_without_a_node_has_cosigned(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ async def close(world: World, agency: str) -> str:
     addresses = {AgencyId(peer): where for peer, where in world.endpoints.items() if peer != agency}
     node = opened(member)
     try:
-        note = close_epoch(node, [(each.peer, held) for each in gathered.recovered for _, held in each.notes])
+        note = close_epoch(node, [(each.peer, text) for each in gathered.recovered for _, text in each.notes])
         now_ms = time.time_ns() // 1_000_000
         note = await rebuild.show_all(gathered, identity, addresses, note, node.log.consistency, now_ms)
         finish(node, note)
@@ -108,7 +108,7 @@ async def test_a_node_that_is_behind_what_a_member_saw_closes_nothing(tmp_path: 
         lock = (world[A].home / LOCK).read_bytes()
         assert lock
         gathered, _ = await gather(world, A)
-        shown = [(each.peer, held) for each in gathered.recovered for _, held in each.notes]
+        shown = [(each.peer, text) for each in gathered.recovered for _, text in each.notes]
         restore(world[A], tmp_path / "backup")
         (world[A].home / LOCK).unlink()
         for suffix in ("-wal", "-shm"):

@@ -70,9 +70,9 @@ async def split(world: World, tmp_path: Path) -> Member:
 
 def note_of(member: Member) -> str:
     """What a peer holds of the victim."""
-    held = member.node.reads.peer_checkpoint(VICTIM)
-    assert held is not None
-    return held[1]
+    known = member.node.reads.peer_checkpoint(VICTIM)
+    assert known is not None
+    return known[1]
 
 
 async def test_attacks_08_and_09_every_honest_pair_finds_a_split_view_within_one_delivery_row_17(

@@ -36,11 +36,11 @@ async def test_a_peer_s_checkpoint_is_entered_at_most_once_an_hour_and_only_if_i
         await world.connected()
         node = world[A].node
 
-        def held() -> int:
+        def seen_size() -> int:
             found = node.reads.peer_checkpoint(B, 1)
             return found[0] if found is not None else 0
 
-        await until(lambda: held() == world[B].node.reads.size())  # and so it stays: B enters nothing by itself
+        await until(lambda: seen_size() == world[B].node.reads.size())  # and so it stays: B enters nothing by itself
         now = [int(time.time() * 1000)]
 
         def beat() -> Heartbeat:
@@ -54,7 +54,7 @@ async def test_a_peer_s_checkpoint_is_entered_at_most_once_an_hour_and_only_if_i
         assert first.peer_root == parse_note(found[1]).checkpoint.root
         await world[B].publish(bulletin(B, A))
         await until(lambda: len(world[B].bodies(Kind.RECEIPT_RECORDED)) == 1)
-        await until(lambda: held() > found[0])
+        await until(lambda: seen_size() > found[0])
         await beat().beat()  # too soon, whoever looks
         assert len(world[A].bodies(Kind.CHECKPOINT_SEEN)) == 1
         await world[B].publish(bulletin(B, A))  # its receipt shows A what B has entered until now

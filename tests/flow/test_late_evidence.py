@@ -143,17 +143,17 @@ async def test_content_of_an_earlier_epoch_is_taken_out_and_logged_in_the_newest
     for message in (homes.sent[0], homes.got[0]):
         node = world[A].open()
         try:
-            held = find_bulletin(node.reads, str(UUID(bytes=bulletin_id(message))))
-            shown = export_alone(node, held, COURT)
+            stored = find_bulletin(node.reads, str(UUID(bytes=bulletin_id(message))))
+            shown = export_alone(node, stored, COURT)
         finally:
             node.stop()
         node = world[A].open()
         try:
-            core, left = gather(node.reads, EpochLogs(world[A].home, node.reads), held, purpose=COURT, shown=shown)
+            core, left = gather(node.reads, EpochLogs(world[A].home, node.reads), stored, purpose=COURT, shown=shown)
         finally:
             node.stop()
         assert left == []
-        path = tmp_path / f"{held.bulletin_id.hex()}.zip"
+        path = tmp_path / f"{stored.bulletin_id.hex()}.zip"
         path.write_bytes(evidence_file(core))
         code = exchange("verify", "--json", path, "--roster", homes.roster)
         assert code.returncode == 0, code.stdout

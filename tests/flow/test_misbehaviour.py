@@ -21,7 +21,7 @@ Requests = AsyncIterator[node_pb2.FollowRequest]
 A, B = "HK-IMMD", "TH-DSI"
 
 
-def held(member: Member) -> list[int]:
+def received(member: Member) -> list[int]:
     """List the sequences that a member holds of the rogue's routine lane."""
     state = member.node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=1)
     rows = member.node.reads.inbound_after(state.row, 0, 10_000) if state is not None else []
@@ -49,7 +49,7 @@ async def test_row_15_a_delivery_left_out_is_noticed_with_the_next_message(tmp_p
         for _ in range(6):
             rogue.publish(bulletin(A, B))
         await world[B].start()
-        await until(lambda: held(world[B]) == [1, 2, 3, 4, 5, 6])
+        await until(lambda: received(world[B]) == [1, 2, 3, 4, 5, 6])
         assert rogue.follows == 2
         assert "LANE_GAP" in world[B].log.getvalue()
         assert len(world[B].bodies(Kind.RECEIVED)) == 6
@@ -74,7 +74,7 @@ async def test_row_15_a_delivery_withheld_at_the_end_is_noticed_with_the_next_he
         for _ in range(3):
             rogue.publish(bulletin(A, B))
         await world[B].start()
-        await until(lambda: held(world[B]) == [1, 2, 3])
+        await until(lambda: received(world[B]) == [1, 2, 3])
         assert "LANE_GAP" in world[B].log.getvalue()
         await world[B].stop()
 
@@ -119,7 +119,7 @@ async def test_row_59_a_thief_of_the_tls_leaf_stops_no_lane(tmp_path: Path) -> N
     async with rogue.serving():
         rogue.publish(bulletin(A, B))
         await world[B].start()
-        await until(lambda: held(world[B]) == [1])
+        await until(lambda: received(world[B]) == [1])
         assert rogue.follows == 4
         state = world[B].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=1)
         assert state is not None
@@ -133,7 +133,7 @@ async def test_row_16_two_deliveries_under_one_number_stop_the_lane_and_leave_a_
 
     async def script(rogue: Rogue, requests: Requests, context: Any) -> None:
         await context.write(rogue.message(rogue.outgoing(B), B))
-        await until(lambda: held(world[B]) == [1])
+        await until(lambda: received(world[B]) == [1])
         await context.write(twin.message(twin.outgoing(B), B))
         await context.write(rogue.message(urgent(rogue), B, lane_class=LaneClass.URGENT))
         await take_receipts(rogue, requests, context)
@@ -179,7 +179,7 @@ async def test_a_delivery_damaged_three_times_is_refused_and_blocks_nothing(tmp_
         for _ in range(3):
             rogue.publish(bulletin(A, B))
         await world[B].start()
-        await until(lambda: held(world[B]) == [1, 2, 3])
+        await until(lambda: received(world[B]) == [1, 2, 3])
         assert rogue.follows == 4
         (entry,) = [body for body in world[B].bodies(Kind.REFUSED) if body.delivery_digest]
         assert entry.outcome == Outcome.DAMAGED
@@ -219,7 +219,7 @@ async def test_row_15_a_sender_that_says_nothing_more_is_dialled_again(tmp_path:
     async with rogue.serving():
         rogue.publish(bulletin(A, B))
         await world[B].start()
-        await until(lambda: held(world[B]) == [1])
+        await until(lambda: received(world[B]) == [1])
         assert rogue.follows >= 2
         await world[B].stop()
 
@@ -258,7 +258,7 @@ async def test_an_acknowledgement_of_receipts_that_were_never_given_ends_the_str
     async with rogue.serving():
         rogue.publish(bulletin(A, B))
         await world[B].start()
-        await until(lambda: held(world[B]) == [1])
+        await until(lambda: received(world[B]) == [1])
         log = world[B].log.getvalue()
         assert "RECEIPT_INVALID" in log
         assert "MALFORMED" in log

@@ -126,8 +126,8 @@ def receipts(world: World) -> list[node_pb2.DeliveryReceipt]:
 
 
 def batch(world: World, given: list[node_pb2.DeliveryReceipt], lane_class: int = 2) -> node_pb2.FollowRequest:
-    held = world[A].node.reads.peer_checkpoint(B)
-    made = node_pb2.ReceiptBatch(receipts=given, consistency_from=held[0] if held else 0)
+    known = world[A].node.reads.peer_checkpoint(B)
+    made = node_pb2.ReceiptBatch(receipts=given, consistency_from=known[0] if known else 0)
     setattr(made, "class", lane_class)
     return node_pb2.FollowRequest(receipts=made)
 

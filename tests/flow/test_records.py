@@ -52,8 +52,8 @@ def sheet(
 
 
 def version(member: Member, of: str) -> int:
-    held = member.node.view.federation.key_sheets.get(of)  # type: ignore[call-overload] # a plain text stands for the code
-    return held.record.version if held is not None else 0
+    known = member.node.view.federation.key_sheets.get(of)  # type: ignore[call-overload] # a plain text stands for the code
+    return known.record.version if known is not None else 0
 
 
 async def test_nodes_that_know_only_each_others_addresses_learn_the_rest(tmp_path: Path) -> None:

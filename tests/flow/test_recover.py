@@ -43,17 +43,17 @@ def held_by(member: Member, origin: str) -> int:
     """Return at which size a member's witness stands."""
     state = member.node.lock.witness_state()
     try:
-        held = state.cosigned(origin)
+        cosigned = state.cosigned(origin)
     finally:
         state.close()
-    return held.size if held is not None else 0
+    return cosigned.size if cosigned is not None else 0
 
 
 def states(member: Member, sent: bytes) -> set[DeliveryState]:
     """Return what became of a bulletin of ours, by its newest delivery to each recipient."""
-    held = member.node.reads.find(member.agency, sent)
-    assert held is not None
-    return {row.state for row in member.node.reads.outbound_of(held.entry_index) if row.receipt}
+    stored = member.node.reads.find(member.agency, sent)
+    assert stored is not None
+    return {row.state for row in member.node.reads.outbound_of(stored.entry_index) if row.receipt}
 
 
 def verifiers(world: World, *agencies: str) -> dict[str, VerifierKey]:
@@ -159,9 +159,9 @@ async def test_an_old_backup_goes_on_in_a_new_epoch_and_bulletins_flow_both_ways
         assert states(world[A], bulletin_id(again)) == {DeliveryState.RECEIVED}
         assert len(world[A].bodies(Kind.RESTORED)) == 3
         for name in (B, C):
-            held = world[name].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
-            assert held is not None
-            assert held.sequence >= 1
+            lane_state = world[name].node.reads.lane(outgoing=False, peer=A, lane_class=2, epoch=2)
+            assert lane_state is not None
+            assert lane_state.sequence >= 1
         keys = verifiers(world, A, B, C)
     logs_verify(world, keys)
 
@@ -288,8 +288,8 @@ async def test_restores_of_random_age_end_in_epochs_that_go_on_and_nothing_is_on
         epoch = world[A].node.view.epoch
         assert epoch == 1 + 2 * SCALE
         reads = world[A].node.reads
-        held = len(reads.stored_since(0, 1000, sent=True)) + len(reads.stored_since(0, 1000, sent=False))
-        assert held > 0
+        stored = len(reads.stored_since(0, 1000, sent=True)) + len(reads.stored_since(0, 1000, sent=False))
+        assert stored > 0
         one, other = bulletin(A, B, C), bulletin(B, A)
         await world[A].publish(one)
         await world[B].publish(other)

@@ -119,7 +119,7 @@ async def test_attack_06_control_without_the_question_a_restored_copy_forks_its_
         copy = shutil.copytree(world[A].home, tmp_path / "copy")
         await world[A].start()
         await exchanged(world)
-        held = world[B].node.reads.peer_checkpoint(A)
+        theirs = world[B].node.reads.peer_checkpoint(A)
         await world[A].stop()
     shutil.rmtree(world[A].home)
     shutil.copytree(copy, world[A].home)
@@ -128,8 +128,8 @@ async def test_attack_06_control_without_the_question_a_restored_copy_forks_its_
     for _ in range(60):
         node.writer.run(lambda work: work.rows.set_meta("x", b"y"))
         node.writer.run(lambda work: node._enter_start(work))
-    assert held is not None
-    known = parse_note(held[1]).checkpoint
+    assert theirs is not None
+    known = parse_note(theirs[1]).checkpoint
     assert node.log.size > known.size
     assert node.log.root(known.size) != known.root
     node.stop()

@@ -212,11 +212,11 @@ class Desk:
 
     def open(self, sender: str, bulletin_id: str) -> Bulletin:
         """Look into a bulletin that is held, without asking."""
-        held = self.node.reads.find(sender, id_bytes(bulletin_id))
-        assert held is not None
-        content = self.node.reads.content(held.entry_index)
+        stored = self.node.reads.find(sender, id_bytes(bulletin_id))
+        assert stored is not None
+        content = self.node.reads.content(stored.entry_index)
         assert content is not None
-        signed = open_content(content, held, self.view.storage)
+        signed = open_content(content, stored, self.view.storage)
         return parse_bulletin(parse_statement(signed.payload).bulletin)
 
     def close(self) -> None:

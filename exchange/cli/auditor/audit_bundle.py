@@ -37,12 +37,12 @@ def bundle(home: str, first: int, last: int | None, output: str, force: bool, as
     path = Path(output)
     try:
         taken = snapshot(folder)
-        held = range_of(taken.checkpoint.size, first, last)
+        span = range_of(taken.checkpoint.size, first, last)
         if path.is_dir():
-            path /= default_name(taken.checkpoint, held)
+            path /= default_name(taken.checkpoint, span)
         if path.exists() and not force:
             raise FileExistsError
-        size, digest = _write(path, Path(home), taken, held, force)
+        size, digest = _write(path, Path(home), taken, span, force)
     except LookupError as error:
         raise CommandError("NO_SUCH_ENTRY", f"{home}: {error}") from error
     except (RefusedError, IntegrityError) as error:
@@ -55,20 +55,20 @@ def bundle(home: str, first: int, last: int | None, output: str, force: bool, as
         raise CommandError("NOT_WRITTEN", f"{path} cannot be written: {error.strerror}") from error
     if as_json:
         told = {"file": str(path), "origin": taken.checkpoint.origin, "size": taken.checkpoint.size}
-        print_json({**told, "from": held.first, "to": held.end - 1, "bytes": size, "sha256": digest})
+        print_json({**told, "from": span.first, "to": span.end - 1, "bytes": size, "sha256": digest})
     else:
         print(
-            f"{shown(str(path))}: entries {held.first:,} to {held.end - 1:,} of {shown(taken.checkpoint.origin)}, {size:,} bytes"
+            f"{shown(str(path))}: entries {span.first:,} to {span.end - 1:,} of {shown(taken.checkpoint.origin)}, {size:,} bytes"
         )
         print(f"  SHA-256 {digest}")
 
 
-def _write(path: Path, home: Path, taken: Snapshot, held: Range, force: bool) -> tuple[int, str]:
+def _write(path: Path, home: Path, taken: Snapshot, span: Range, force: bool) -> tuple[int, str]:
     """Write the file whole or not at all; return its size and SHA-256."""
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=path.parent) as work:
         made = Path(work) / "made"
         with made.open("w+b") as out, (Path(work) / "spool").open("w+b") as spool:
-            _fill(out, spool, home, taken, held)
+            _fill(out, spool, home, taken, span)
             out.flush()
             os.fsync(out.fileno())
             size, digest = out.tell(), _digest(out)
@@ -78,13 +78,13 @@ def _write(path: Path, home: Path, taken: Snapshot, held: Range, force: bool) ->
     return size, digest
 
 
-def _fill(out: BinaryIO, spool: BinaryIO, home: Path, taken: Snapshot, held: Range) -> None:
+def _fill(out: BinaryIO, spool: BinaryIO, home: Path, taken: Snapshot, span: Range) -> None:
     if not store_exists(paths_of(home).store):  # a mirror: the log's files alone
-        write_bundle(out, spool, taken.folder, taken.note, held, {})
+        write_bundle(out, spool, taken.folder, taken.note, span, {})
         return
     store = open_reading(paths_of(home).store)
     try:
-        write_bundle(out, spool, taken.folder, taken.note, held, members_of(home, store.reader(), taken, held))
+        write_bundle(out, spool, taken.folder, taken.note, span, members_of(home, store.reader(), taken, span))
     finally:
         store.close()
 

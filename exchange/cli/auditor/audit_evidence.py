@@ -64,20 +64,20 @@ def evidence(
         raise click.UsageError(f"{home} cannot be written: {why}; proofs alone: --without-content")
     taken = _Home(home)
     try:
-        held = find_bulletin(taken.store.reads(), bulletin)
+        stored = find_bulletin(taken.store.reads(), bulletin)
         shown = None
         if not without_content:
-            shown = _asked(home, held, purpose, fields, officer, passphrase_fd) if running_process(home) else None
+            shown = _asked(home, stored, purpose, fields, officer, passphrase_fd) if running_process(home) else None
         if shown is None and not without_content:
             taken.close()
-            shown = _alone(home, held, purpose, fields, passphrase_fd)
+            shown = _alone(home, stored, purpose, fields, passphrase_fd)
             taken = _Home(home)
-        core, left = _gathered(taken, held, purpose, shown)
+        core, left = _gathered(taken, stored, purpose, shown)
         data = evidence_file(core)
     finally:
         taken.close()
     _write(path, data)
-    _tell(path, data, held, shown, left, as_json)
+    _tell(path, data, stored, shown, left, as_json)
 
 
 def _check_room(path: Path) -> None:
@@ -110,7 +110,7 @@ class _Home:
 
 
 def _asked(
-    home: Path, held: StoredBulletin, purpose: str, fields: tuple[str, ...], officer: str | None, fd: int | None
+    home: Path, stored: StoredBulletin, purpose: str, fields: tuple[str, ...], officer: str | None, fd: int | None
 ) -> Shown:
     """Have an officer ask the running node; EXPORTED is durable before it answers."""
     from uuid import UUID
@@ -120,7 +120,7 @@ def _asked(
 
     whose = officer or only_officer(home)
     with Client.connect(home, whose, passphrase=lambda: read_passphrase(fd, whose)) as client:
-        exported = client.export(client.find(str(UUID(bytes=held.bulletin_id))), case=CASE, because=purpose)
+        exported = client.export(client.find(str(UUID(bytes=stored.bulletin_id))), case=CASE, because=purpose)
     return Shown(
         statement=exported.opened.signed,
         exported_index=exported.opened.log_index,
@@ -130,42 +130,42 @@ def _asked(
     )
 
 
-def _alone(home: Path, held: StoredBulletin, purpose: str, fields: tuple[str, ...], fd: int | None) -> Shown:
+def _alone(home: Path, stored: StoredBulletin, purpose: str, fields: tuple[str, ...], fd: int | None) -> Shown:
     """Open a stopped node's home with the node's own passphrase."""
     from exchange.evidence.export import export_alone
     from exchange.node.home import open_node
 
     node, _ = open_node(home, read_passphrase(fd, f"the node in {home}"))
     try:
-        return export_alone(node, held, purpose, fields)
+        return export_alone(node, stored, purpose, fields)
     finally:
         node.stop()
 
 
 def _gathered(
-    taken: _Home, held: StoredBulletin, purpose: str, shown: Shown | None
+    taken: _Home, stored: StoredBulletin, purpose: str, shown: Shown | None
 ) -> tuple[dict[str, bytes], list[str]]:
     """Gather, and wait for entries that a running node is about to publish."""
     until = time.monotonic() + PUBLISH_SECONDS
     while True:
         try:
             reads = taken.store.reads()
-            return gather(reads, EpochLogs(taken.home, reads), held, purpose=purpose, shown=shown)
+            return gather(reads, EpochLogs(taken.home, reads), stored, purpose=purpose, shown=shown)
         except UnavailableError:
             if time.monotonic() > until:
                 raise
         time.sleep(0.2)
 
 
-def _tell(path: Path, data: bytes, held: StoredBulletin, shown: Shown | None, left: list[str], as_json: bool) -> None:
+def _tell(path: Path, data: bytes, stored: StoredBulletin, shown: Shown | None, left: list[str], as_json: bool) -> None:
     from hashlib import sha256
     from uuid import UUID
 
     pdf = _pdf(path, data)
     told: dict[str, Any] = {
         "file": str(path),
-        "bulletin": str(UUID(bytes=held.bulletin_id)),
-        "sender": held.sender,
+        "bulletin": str(UUID(bytes=stored.bulletin_id)),
+        "sender": stored.sender,
         "content": "none" if shown is None else "fields" if shown.fields else "whole",
         "exported": shown.exported_index if shown is not None else None,
         "bytes": len(data),
@@ -182,7 +182,7 @@ def _tell(path: Path, data: bytes, held: StoredBulletin, shown: Shown | None, le
     for each in left:
         click.echo(f"exchange: left out: {each}", err=True)
     words = {"none": "without content", "fields": f"showing {', '.join(shown.fields) if shown else ''}"}
-    print(f"{path}: {told['bulletin']} of {held.sender}, {words.get(told['content'], 'with its text')}")
+    print(f"{path}: {told['bulletin']} of {stored.sender}, {words.get(told['content'], 'with its text')}")
     if shown is not None:
         print(f"  logged before it was opened, as entry {shown.exported_index}")
     print(f"  SHA-256 {told['sha256']}")

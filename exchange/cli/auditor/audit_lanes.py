@@ -61,16 +61,16 @@ def _prove(uri: str, folder: TileFolder) -> list[Completeness]:
 
 def _reader(folder: TileFolder) -> ReadEntry:
     size = parse_note(folder.note()).checkpoint.size
-    held: tuple[int, list[bytes]] = (-1, [])
+    cached: tuple[int, list[bytes]] = (-1, [])
 
     def read(index: int) -> bytes | None:
-        nonlocal held
-        bundle, place = divmod(index, 256)
+        nonlocal cached
+        bundle, offset = divmod(index, 256)
         if index >= size:
             return None
-        if held[0] != bundle:
-            held = bundle, folder.entries(bundle, min(256, size - bundle * 256))
-        return held[1][place]
+        if cached[0] != bundle:
+            cached = bundle, folder.entries(bundle, min(256, size - bundle * 256))
+        return cached[1][offset]
 
     return read
 

@@ -81,9 +81,9 @@ def to_lines(file: str, judged: Judged) -> list[str]:
         return [f"{name}: ok, {(judged.draft.kind or '').replace('_', ' ')}"]
     lines = []
     for one in judged.complaints:
-        place = f"{name}:{one.line}" if one.line else name
+        where = f"{name}:{one.line}" if one.line else name
         path = f"{safe_text(one.path)}: " if one.path != WHOLE else ""
-        lines.append(f"{place}: {path}{safe_text(one.message)} ({one.code})")
+        lines.append(f"{where}: {path}{safe_text(one.message)} ({one.code})")
         if one.hint:
             lines.append(f"  hint: {safe_text(one.hint, 400)}")
     return lines

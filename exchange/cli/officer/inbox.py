@@ -83,8 +83,8 @@ def _row(item: Received, now_ms: int) -> tuple[str, ...]:
         shown.field(item.sender),
         shown.field(item.kind.replace("_", " ")) or "not understood",
         shown.marking(item.tlp, item.classification),
-        shown.hour(item.received_ms),
-        shown.hour(item.reply_due_ms) or "-",
+        shown.time_text(item.received_ms),
+        shown.time_text(item.reply_due_ms) or "-",
         _state(item, now_ms),
         item.bulletin_id,
     )

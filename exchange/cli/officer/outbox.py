@@ -60,7 +60,7 @@ def to_lines(items: Sequence[Sent]) -> list[str]:
         words = (item.kind.replace("_", " "), shown.status(item.status), "erased" if item.erased else "")
         what = " ".join(filter(None, words))
         lines.append(f"{item.number or '-'}  {shown.marking(item.tlp, item.classification)}  {what}")
-        lines.append(f"  id {item.bulletin_id}  published {shown.hour(item.published_ms)}")
+        lines.append(f"  id {item.bulletin_id}  published {shown.time_text(item.published_ms)}")
         lines += shown.columns([(each.agency, _words(each), _proof(each)) for each in item.recipients])
     waiting = sum(1 for item in items for each in item.recipients if each.word == "waiting")
     lines.append(f"{len(items)} sent, {waiting} {'delivery' if waiting == 1 else 'deliveries'} on their way")
@@ -74,7 +74,7 @@ def _words(state: SentState) -> str:
 def _proof(state: SentState) -> str:
     if state.log_index is None:
         return ""
-    return f"entry {state.log_index} of their log, {shown.hour(state.since_ms)}, receipt verified"
+    return f"entry {state.log_index} of their log, {shown.time_text(state.since_ms)}, receipt verified"
 
 
 def to_json(item: Sent) -> dict[str, Any]:

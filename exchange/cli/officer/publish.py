@@ -129,9 +129,9 @@ def to_lines(composed: Composed) -> list[str]:
         ("", told),
     ]
     if header.HasField("expires_at"):
-        rows.append(("Expires", shown.hour(header.expires_at.ToMilliseconds())))
+        rows.append(("Expires", shown.time_text(header.expires_at.ToMilliseconds())))
     if header.HasField("reply_by"):
-        rows.append(("Reply by", shown.hour(header.reply_by.ToMilliseconds())))
+        rows.append(("Reply by", shown.time_text(header.reply_by.ToMilliseconds())))
     first = " · ".join(filter(None, (marking_line(composed.bulletin), shown.status(header.status))))
     return [first, *shown.columns(rows)]
 

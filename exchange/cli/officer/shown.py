@@ -27,7 +27,7 @@ def highest(markings: Sequence[tuple[int, int]]) -> str:
     return marking(max(tlp or 5 for tlp, _ in markings), max(level or 4 for _, level in markings))
 
 
-def hour(at_ms: int) -> str:
+def time_text(at_ms: int) -> str:
     """Write an instant, UTC, to the minute; empty for none."""
     if not at_ms:
         return ""
@@ -54,7 +54,7 @@ def columns(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
     """Set rows in columns as wide as their widest cell, counted as a terminal counts."""
     if not rows:
         return []
-    widths = [max(_width(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]

@@ -241,20 +241,20 @@ def check(home: Path, passphrase_fd: int | None, as_json: bool) -> int:
                 "ok": exit_code(findings) == 0,
                 "findings": [
                     {
-                        "number": place,
+                        "number": number,
                         "result": each.result,
                         "name": each.name,
                         "detail": each.detail,
                         "hint": each.hint,
                     }
-                    for place, each in enumerate(findings, start=1)
+                    for number, each in enumerate(findings, start=1)
                 ],
             }
         )
     else:
         width = max(len(each.name) for each in findings)
-        for place, each in enumerate(findings, start=1):
-            click.echo(f"{place:>3}  {each.result:<4}  {each.name:<{width}}  {each.detail}")
+        for number, each in enumerate(findings, start=1):
+            click.echo(f"{number:>3}  {each.result:<4}  {each.name:<{width}}  {each.detail}")
             if each.hint:
                 click.echo(f"{'':>9}  {'':<{width}}  → {each.hint}")
     return exit_code(findings)

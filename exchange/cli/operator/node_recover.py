@@ -135,7 +135,7 @@ def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], wit
     node = open_home(home, keys, closed=True)
     try:
         gathered = _gather(home, node.view, keys, addresses, without)
-        note = close_epoch(node, [(each.peer, held) for each in gathered.recovered for _, held in each.notes])
+        note = close_epoch(node, [(each.peer, text) for each in gathered.recovered for _, text in each.notes])
         shown = rebuild.show_all(gathered, _identity(home, keys), addresses, note, node.log.consistency, _now_ms())
         note = asyncio.run(shown)
         finish(node, note)
@@ -194,8 +194,8 @@ def _gather(
             f" and {len(each.receipts)} of our receipts"
         )
     external = _config(home, view).witnesses
-    held = asyncio.run(rebuild.check_witnesses(gathered, external, keys, without))
-    for name, size in held.items():
+    cosigned = asyncio.run(rebuild.check_witnesses(gathered, external, keys, without))
+    for name, size in cosigned.items():
         click.echo(f"{name}  has cosigned size {size:,} of {gathered.view.origin}")
     return gathered
 

@@ -113,7 +113,7 @@ def _witnessed(home: Path, now_ms: int, published: int) -> dict[str, Any]:
         "witnesses": dict(state.witnesses),
         "cosigned": sorted(name for name, size in state.witnesses.items() if size >= published),
         "missing": sorted(name for name, size in state.witnesses.items() if size < published),
-        "pending_since": shown.hour(state.since_ms) or None,
+        "pending_since": shown.time_text(state.since_ms) or None,
         "witness_alarm": state.is_alarming(now_ms),
     }
 

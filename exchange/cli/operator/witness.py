@@ -128,7 +128,7 @@ def show(home: Path, as_json: bool) -> None:
 
     application = load_application(home)
     state = open_witness_state(witness_state_in(home))
-    held = state.all_cosigned()
+    cosigned = state.all_cosigned()
     forks = state.conflicts()
     try:
         trusted = load_trusted(home)
@@ -140,7 +140,7 @@ def show(home: Path, as_json: bool) -> None:
         "federation": trusted.roster.federation_name if trusted else None,
         "roster": trusted.digest.hex() if trusted else None,
         "words": " ".join(words(trusted.digest)) if trusted else None,
-        "logs": [{"origin": each.origin, "size": each.size, "root": each.root.hex()} for each in held],
+        "logs": [{"origin": each.origin, "size": each.size, "root": each.root.hex()} for each in cosigned],
         "forks": forks,
     }
     if as_json:
@@ -150,7 +150,7 @@ def show(home: Path, as_json: bool) -> None:
     for key in told["vkeys"]:
         click.echo(f"  key     {key}")
     click.echo(f"  roster  {told['federation']}: {told['words']}" if trusted else "  roster  none yet")
-    for each in held:
+    for each in cosigned:
         click.echo(f"  log     {each.origin}  size {each.size:,}  root {each.root.hex()[:8]}")
     for origin in forks:
         click.echo(f"  FORK    {origin} has signed two histories; exchange witness fork --home {home} {origin}")

@@ -43,9 +43,9 @@ Look = Callable[[], Awaitable[None]]
 class _Witness:
     """One witness as we know it."""
 
-    def __init__(self, name: str, ask: Ask, held: int) -> None:
+    def __init__(self, name: str, ask: Ask, cosigned_size: int) -> None:
         self.name, self.ask = name, ask
-        self.held = held  # size of ours that it cosigned last, as far as we know
+        self.cosigned_size = cosigned_size  # size of ours that it cosigned last, as far as we know
         self.done = 0  # size that we have its line for
         self.tried = 0  # size that it was asked about last, whatever came of it
         self.wanted = asyncio.Event()
@@ -66,9 +66,9 @@ class WitnessRounds:
         policy = policy_of(node.view.federation.roster, node.view.agency)
         self._quorum, self._cosignatures = policy.quorum, CosignatureSet(policy)
         saved = load_pending(node.paths.home)
-        held = saved.witnesses if saved is not None and saved.origin == node.view.origin else {}
+        cosigned_sizes = saved.witnesses if saved is not None and saved.origin == node.view.origin else {}
         asked = [key.name for key in policy.witnesses if key.name in asks]
-        self._witnesses = {name: _Witness(name, asks[name], held.get(name, 0)) for name in asked}
+        self._witnesses = {name: _Witness(name, asks[name], cosigned_sizes.get(name, 0)) for name in asked}
         self._waiting: list[tuple[int, int]] = []  # (size, published at ms), not witnessed yet; ascending
         if saved is not None and saved.since_ms:
             self._waiting.append((node.witnessed[0] + 1, saved.since_ms))
@@ -192,7 +192,7 @@ class WitnessRounds:
         """Ask from where the witness stands; where it stands elsewhere, again from there."""
         shown = not self._ends
         for _ in range(ATTEMPTS):
-            old = min(witness.held, target.size)
+            old = min(witness.cosigned_size, target.size)
             proof = await self._prove(old, target.size)
             try:
                 answer = await witness.ask(format_request(old, proof, target.note))
@@ -204,7 +204,7 @@ class WitnessRounds:
                     continue
                 if refusal.status != ELSEWHERE or refusal.size is None or refusal.size == old:
                     raise
-                witness.held = refusal.size
+                witness.cosigned_size = refusal.size
                 if refusal.size > self._node.reads.size():
                     raise  # it has seen more of our log than we have
                 if refusal.size > target.size:
@@ -212,7 +212,7 @@ class WitnessRounds:
                 continue
             time_s = self._cosignatures.take(witness.name, target, answer)
             self._node.clock.heard(witness.name, time_s * 1_000_000)
-            witness.held = witness.done = target.size
+            witness.cosigned_size = witness.done = target.size
             self._node.vouching.add(witness.name, target.size)
             self._dirty.set()
             return
@@ -250,7 +250,7 @@ class WitnessRounds:
         target = self._target
         if isinstance(error, RefusedError) and target is not None and witness.tried != target.size:
             code = f"{error.status}" if isinstance(error, WitnessRefusal) else error.code
-            self._log.alarm("witness-refuses", peer=witness.name, code=code, size=witness.held)
+            self._log.alarm("witness-refuses", peer=witness.name, code=code, size=witness.cosigned_size)
 
     async def _look(self, witness: _Witness, error: RefusedError | UnavailableError) -> None:
         """See what a witness holds that stands where we never were: it may be another copy's, or a thief's."""
@@ -289,7 +289,7 @@ class WitnessRounds:
             quorum=self._quorum,
             size=size,
             since_ms=self.pending_since_ms or 0,
-            witnesses={each.name: each.held for each in self._witnesses.values()},
+            witnesses={each.name: each.cosigned_size for each in self._witnesses.values()},
         )
         self._saves += 1
         await asyncio.to_thread(self._write_down, self._saves, state)

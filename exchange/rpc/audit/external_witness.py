@@ -50,7 +50,7 @@ async def known_sizes(witnesses: Mapping[str, str], origin: str, signer: Signer)
     """
     empty = sign_checkpoint(Checkpoint(origin=origin, size=0, root=EMPTY_ROOT), signer)
     names = sorted(witnesses)
-    found = await asyncio.gather(*(_held(witnesses[name], format_request(0, [], empty)) for name in names))
+    found = await asyncio.gather(*(_known_size(witnesses[name], format_request(0, [], empty)) for name in names))
     return dict(zip(names, found, strict=True))
 
 
@@ -65,7 +65,7 @@ def check_sizes(found: Mapping[str, int | str], origin: str, own: int) -> None:
             raise WitnessAheadError(name, origin, size, own)
 
 
-async def _held(prefix: str, body: bytes) -> int | str:
+async def _known_size(prefix: str, body: bytes) -> int | str:
     try:
         await ask_http(prefix)(body)
     except WitnessRefusal as refusal:

@@ -43,12 +43,12 @@ class Judge(Protocol):
 def third_notes(node: Node, peer: str) -> list[str]:
     """Return the newest checkpoints that we hold of all members but one and ourselves."""
     view, reads = node.view, node.reads
-    held = [
+    known = [
         reads.peer_checkpoint(member.agency, view.newest_epoch(member.agency))
         for member in view.federation.roster.members
         if member.agency not in (peer, view.agency)
     ]
-    return [note for _, note in filter(None, held)]
+    return [note for _, note in filter(None, known)]
 
 
 class ShownNotes:
@@ -105,21 +105,21 @@ class Gossip:
             if member.agency == view.agency:
                 await self._judge.check_echo(peer, note)
                 continue
-            held = self._node.reads.peer_checkpoint(member.agency, epoch_of_origin(origin))
-            if held is not None:
-                await self._compare(member.agency, held[1], note, verify_note(note, key))
+            known = self._node.reads.peer_checkpoint(member.agency, epoch_of_origin(origin))
+            if known is not None:
+                await self._compare(member.agency, known[1], note, verify_note(note, key))
 
-    async def _compare(self, agency: AgencyId, held: str, note: str, told: Checkpoint) -> None:
-        ours = parse_note(held).checkpoint
+    async def _compare(self, agency: AgencyId, known: str, note: str, told: Checkpoint) -> None:
+        ours = parse_note(known).checkpoint
         if ours.size == told.size:
             if ours.root != told.root:
-                await self._judge.contradicted(agency, held, note, ())
+                await self._judge.contradicted(agency, known, note, ())
             return
         prove = self.provers.get(agency)
         if prove is None or time.monotonic() < self._next.get(told.origin, 0.0):
             return  # it will be told again
         self._next[told.origin] = time.monotonic() + self._seconds
-        self._beside(self._join(agency, (held, ours), (note, told), prove))
+        self._beside(self._join(agency, (known, ours), (note, told), prove))
 
     def _beside(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -127,16 +127,16 @@ class Gossip:
         task.add_done_callback(self._tasks.discard)
 
     async def _join(
-        self, agency: AgencyId, held: tuple[str, Checkpoint], told: tuple[str, Checkpoint], prove: Prove
+        self, agency: AgencyId, known: tuple[str, Checkpoint], told: tuple[str, Checkpoint], prove: Prove
     ) -> None:
         """Ask a log for the proof that joins two of its notes."""
-        older, newer = sorted((held[1], told[1]), key=lambda each: each.size)
+        older, newer = sorted((known[1], told[1]), key=lambda each: each.size)
         try:
             hashes = await prove(older.size, newer.size)
             try:
                 verify_consistency(older, newer, hashes)
             except ConsistencyError:
-                await self._judge.contradicted(agency, held[0], told[0], hashes, prove)
+                await self._judge.contradicted(agency, known[0], told[0], hashes, prove)
         except grpc.RpcError as error:
             if isinstance(status.error_of(error), RefusedError):  # it has no such proof
                 self._log.alarm("checkpoints-not-joined", peer=agency, size=newer.size)

@@ -62,13 +62,13 @@ class Heartbeat:
         view, reads = self._node.view, self._node.reads
         found = []
         for member in view.federation.roster.members:
-            held = known_checkpoint(reads, member.agency, view) if member.agency != view.agency else None
-            if held is None:
+            known = known_checkpoint(reads, member.agency, view) if member.agency != view.agency else None
+            if known is None:
                 continue
             at_ms, origin, size = _last(reads.meta(_SEEN + member.agency))
-            new = parse_note(held[1]).checkpoint
+            new = parse_note(known[1]).checkpoint
             if (new.origin != origin or new.size > size) and self._now_ms() - at_ms >= SEEN_MS:
-                found.append((member, held[1]))
+                found.append((member, known[1]))
         return found
 
     def _enter(self, work: UnitOfWork, idle: bool, grown: Sequence[tuple[Member, str]]) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints of others that we hold, and ours that others hold.
 
-Each peer's newest one lies as a file under ``peers/``, for auditors who want an outside word about that peer's log. It
-moves forward only, with a proof that starts from the very one that is held; two that contradict each other are
+Each peer's newest one lies as a file under ``peers/``, for auditors who want an external word about that peer's log. It
+moves forward only, with a proof that starts from the very one that is known; two that contradict each other are
 FORK_SEEN, and a file that proves it to anybody. What a peer holds of us (the *echo*) must be a part of our log. If it
 is signed by us and is not, this node was rolled back, or is one of two live copies, and it signs nothing more; only
 where more than half of the other members have cosigned what this run signed, our key is misused elsewhere, and that
@@ -61,10 +61,10 @@ class Checkpoints:
             self._timer.cancel()
             self._timer = None
         for peer in sorted(self._dirty):
-            held = known_checkpoint(self._node.reads, AgencyId(peer), self._node.view)
-            if held is not None:
+            known = known_checkpoint(self._node.reads, AgencyId(peer), self._node.view)
+            if known is not None:
                 path = self._node.paths.peer_checkpoint(peer)
-                _write(path, newest_note(path, held[1]))
+                _write(path, newest_note(path, known[1]))
         self._dirty.clear()
 
     async def check_echo(self, peer: AgencyId, note: str) -> None:
@@ -133,18 +133,18 @@ class Checkpoints:
         """
         key = self._node.view.log_key(peer)
         new = verify_note(note, key)
-        held = known_checkpoint(self._node.reads, peer, self._node.view)
-        if held is not None:
-            old = verify_note(held[1], key)
+        known = known_checkpoint(self._node.reads, peer, self._node.view)
+        if known is not None:
+            old = verify_note(known[1], key)
             if new.size < old.size:
                 return  # a receipt was faster; that the peer's log did not shrink, its echo will show it
             hashes = await prove(old.size, new.size) if new.size > old.size else []
             try:
                 verify_consistency(old, new, hashes)
             except ConsistencyError:
-                await self.contradicted(peer, held[1], note, hashes, prove)
+                await self.contradicted(peer, known[1], note, hashes, prove)
                 raise
-        before = held[0] if held is not None else 0
+        before = known[0] if known is not None else 0
         await self._node.writer.submit(lambda work: _advance(work, peer, before, new, note))
         self.seen(peer)
 
@@ -184,10 +184,10 @@ async def _more(prove: Prove | None, old: int, new: int) -> Sequence[bytes]:
 
 
 def _advance(work: UnitOfWork, peer: str, before: int, new: Checkpoint, note: str) -> None:
-    """Move on, if what is held is still what the proof starts from."""
+    """Move on, if what is known is still what the proof starts from."""
     epoch = epoch_of_origin(new.origin)
-    held = work.rows.peer_checkpoint(peer, epoch)
-    if (held[0] if held is not None else 0) == before and new.size > before:
+    known = work.rows.peer_checkpoint(peer, epoch)
+    if (known[0] if known is not None else 0) == before and new.size > before:
         work.rows.set_peer_checkpoint(peer, new.size, note, epoch)
 
 

@@ -31,19 +31,19 @@ def witnessed_path(checkpoint: Path) -> Path:
     return checkpoint.with_name(WITNESSED_FILE)
 
 
-def newest_note(checkpoint: Path, held: str) -> str:
+def newest_note(checkpoint: Path, known: str) -> str:
     """Return what the file of a peer's newest checkpoint should say: cosigned where that is of this size or more.
 
     Args:
         checkpoint: The file's path.
-        held: The newest note that we hold, with the log's own line.
+        known: The newest note that we hold, with the log's own line.
     """
     try:
         note = witnessed_path(checkpoint).read_text("utf-8")
-        cosigned, bare = parse_note(note).checkpoint, parse_note(held).checkpoint
+        cosigned, bare = parse_note(note).checkpoint, parse_note(known).checkpoint
     except (FileNotFoundError, UnicodeDecodeError, RefusedError):
-        return held
-    return note if cosigned.origin == bare.origin and cosigned.size >= bare.size else held
+        return known
+    return note if cosigned.origin == bare.origin and cosigned.size >= bare.size else known
 
 
 class PeerWitnessed:
@@ -56,8 +56,8 @@ class PeerWitnessed:
 
     def is_behind(self) -> bool:
         """Return whether we hold a newer checkpoint of the peer than its cosigned one."""
-        held = known_checkpoint(self._node.reads, self._peer, self._node.view)
-        return held is not None and self._size_of(parse_note(held[1]).checkpoint.origin) < held[0]
+        known = known_checkpoint(self._node.reads, self._peer, self._node.view)
+        return known is not None and self._size_of(parse_note(known[1]).checkpoint.origin) < known[0]
 
     async def take(self, note: str, prove: Prove) -> bool:
         """Take a cosigned checkpoint that the peer shows.
@@ -84,9 +84,9 @@ class PeerWitnessed:
             raise RefusedError("RECEIPT_INVALID", f"{self._peer} shows a checkpoint as cosigned that no quorum has")
         if new.size <= self._size_of(new.origin):  # 3
             return False
-        held = known_checkpoint(self._node.reads, self._peer, view)
-        if held is not None:
-            old = verify_note(held[1], view.log_key(self._peer))
+        known = known_checkpoint(self._node.reads, self._peer, view)
+        if known is not None:
+            old = verify_note(known[1], view.log_key(self._peer))
             await _check_one_history(old, new, prove)  # 4
         return await asyncio.to_thread(self._write, new, note)
 

@@ -52,8 +52,8 @@ class AuditLog:
     def _newest_of(self, member: Member) -> str:
         """Return the newest checkpoint of a member's log that we verified or cosigned, of whatever epoch."""
         view, reads = self._node.view, self._node.reads
-        held = [reads.peer_checkpoint(member.agency, each.epoch) for each in view.epochs(member.agency)]
-        notes = [note for _, note in filter(None, held)]
+        known = [reads.peer_checkpoint(member.agency, each.epoch) for each in view.epochs(member.agency)]
+        notes = [note for _, note in filter(None, known)]
         return max(notes + self._cosigned_of(member), key=_age, default="")
 
     def _cosigned_of(self, member: Member) -> list[str]:

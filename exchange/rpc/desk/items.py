@@ -17,50 +17,52 @@ from keys.identity import AgencyId
 MAX_NOTICES = 50  # of one bulletin, the newest: a page must fit a message
 
 
-def inbox_item(held: StoredBulletin, reads: Reads) -> node_pb2.InboxItem:
+def inbox_item(stored: StoredBulletin, reads: Reads) -> node_pb2.InboxItem:
     """Show what may be shown of a received bulletin without a reason."""
-    facts = held.facts
+    facts = stored.facts
     return node_pb2.InboxItem(
-        index=held.entry_index,
-        sender=held.sender,
-        bulletin_id=held.bulletin_id,
-        statement_digest=held.statement_digest,
+        index=stored.entry_index,
+        sender=stored.sender,
+        bulletin_id=stored.bulletin_id,
+        statement_digest=stored.statement_digest,
         kind=facts.kind,
         number=facts.number,
         tlp=facts.tlp,
         classification=facts.classification,
         urgency=facts.urgency,
         status=facts.status,
-        received_ms=held.at_ms,
+        received_ms=stored.at_ms,
         reply_due_ms=facts.reply_due_ms,
         expires_ms=facts.expires_ms,
-        opened=held.opened,
+        opened=stored.opened,
         notices=[
             node_pb2.AppliedNotice(relation=notice.relation, bulletin_id=notice.bulletin_id)
-            for notice in reads.notices(held.sender, held.bulletin_id)[-MAX_NOTICES:]
+            for notice in reads.notices(stored.sender, stored.bulletin_id)[-MAX_NOTICES:]
         ],
         not_understood=facts.not_understood,
-        erased=held.erased,
+        erased=stored.erased,
     )
 
 
-def outbox_item(held: StoredBulletin, lanes: dict[int, LaneState], view: NodeView, reads: Reads) -> node_pb2.OutboxItem:
+def outbox_item(
+    stored: StoredBulletin, lanes: dict[int, LaneState], view: NodeView, reads: Reads
+) -> node_pb2.OutboxItem:
     """Show what became of a bulletin of ours: one state and one reason for each recipient."""
-    facts, content = held.facts, reads.content(held.entry_index)
+    facts, content = stored.facts, reads.content(stored.entry_index)
     item = node_pb2.OutboxItem(
-        index=held.entry_index,
-        bulletin_id=held.bulletin_id,
-        statement_digest=held.statement_digest,
+        index=stored.entry_index,
+        bulletin_id=stored.bulletin_id,
+        statement_digest=stored.statement_digest,
         kind=facts.kind,
         number=facts.number,
         tlp=facts.tlp,
         classification=facts.classification,
         urgency=facts.urgency,
         status=facts.status,
-        published_ms=held.at_ms,
-        erased=held.erased,
+        published_ms=stored.at_ms,
+        erased=stored.erased,
     )
-    states = [_state(row, peer, view) for peer, row in _newest(reads.outbound_of(held.entry_index), lanes)]
+    states = [_state(row, peer, view) for peer, row in _newest(reads.outbound_of(stored.entry_index), lanes)]
     if content is not None:
         signed = SignedPayload.decode(content.dispatch)
         item.dispatch.CopyFrom(signed.to_message())
@@ -69,7 +71,7 @@ def outbox_item(held: StoredBulletin, lanes: dict[int, LaneState], view: NodeVie
                 agency=absent.agency,
                 state=node_pb2.DELIVERY_STATE_ABSENT,
                 reason=absent.reason.name,
-                since_ms=held.at_ms,
+                since_ms=stored.at_ms,
             )
             for absent in parse_dispatch(signed.payload).absent
         ]

@@ -75,8 +75,8 @@ class PublishStream:
 
     async def _enter(self, statements: Sequence[signed_pb2.SignedPayload], caller: Caller) -> list[Waiting]:
         waiting: list[Waiting] = []
-        for place, message in enumerate(statements):
-            if place and place % AT_ONCE == 0:
+        for index, message in enumerate(statements):
+            if index and index % AT_ONCE == 0:
                 await asyncio.sleep(0)
             waiting.append(self._enter_one(message, caller))
         return waiting
@@ -98,7 +98,7 @@ class PublishStream:
         finish = partial(self._finish, prepared)
         if isinstance(prepared, StoredBulletin):
             return signed.payload, self._node.writer.submit(
-                partial(_again, held=prepared, old_entry=self._node.old_entry), finish
+                partial(_again, stored=prepared, old_entry=self._node.old_entry), finish
             )
         act = partial(publishing.publish, prepared=prepared, view=view)
         return signed.payload, self._node.writer.submit(act, finish)
@@ -109,8 +109,8 @@ class PublishStream:
         """Make the answer, once it is durable and signed for."""
         if isinstance(prepared, StoredBulletin) or not published.queued:
             # It was published before, perhaps in this very group: what travels is the dispatch of that time.
-            held = prepared if isinstance(prepared, StoredBulletin) else published
-            content = self._node.reads.content(held.entry_index)
+            stored = prepared if isinstance(prepared, StoredBulletin) else published
+            content = self._node.reads.content(stored.entry_index)
             dispatch = SignedPayload.decode(content.dispatch).to_message() if content is not None else None
         else:
             dispatch = prepared.sealed.dispatch.to_message()
@@ -168,6 +168,6 @@ async def _settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
     return results
 
 
-def _again(work: UnitOfWork, *, held: StoredBulletin, old_entry: OldEntry) -> PublishOutcome:
-    place = renew(work, held.entry_index, old_entry)
-    return PublishOutcome(entry_index=place, statement_digest=held.statement_digest, queued=())
+def _again(work: UnitOfWork, *, stored: StoredBulletin, old_entry: OldEntry) -> PublishOutcome:
+    position = renew(work, stored.entry_index, old_entry)
+    return PublishOutcome(entry_index=position, statement_digest=stored.statement_digest, queued=())

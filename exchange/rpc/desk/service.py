@@ -76,9 +76,9 @@ class Desk:
 
     async def Inbox(self, request: node_pb2.InboxRequest, context: Context) -> node_pb2.InboxResponse:
         """List received bulletins after a cursor, or one by its id."""
-        held = self._page(request.after, request.limit, request.bulletin_id, sent=False)
-        items = [inbox_item(each, self._node.reads) for each in held]
-        return node_pb2.InboxResponse(items=items, cursor=cursor(held, request.after))
+        stored = self._page(request.after, request.limit, request.bulletin_id, sent=False)
+        items = [inbox_item(each, self._node.reads) for each in stored]
+        return node_pb2.InboxResponse(items=items, cursor=cursor(stored, request.after))
 
     async def Watch(self, request: node_pb2.WatchRequest, context: Context) -> None:
         """List received bulletins after a cursor and go on with what arrives; pulled from the store, never queued."""
@@ -87,12 +87,12 @@ class Desk:
         try:
             while not self._stopping:
                 event.clear()
-                held = self._node.reads.stored_since(after, PAGE, sent=False)
-                if not held:
+                stored = self._node.reads.stored_since(after, PAGE, sent=False)
+                if not stored:
                     await event.wait()
                     continue
-                after = cursor(held, after)
-                items = [inbox_item(each, self._node.reads) for each in held]
+                after = cursor(stored, after)
+                items = [inbox_item(each, self._node.reads) for each in stored]
                 await context.write(node_pb2.WatchResponse(items=items, cursor=after))
         finally:
             self._fanout.unwatch(event)
@@ -100,13 +100,13 @@ class Desk:
 
     async def Outbox(self, request: node_pb2.OutboxRequest, context: Context) -> node_pb2.OutboxResponse:
         """List what was published, with one state and one reason for each recipient."""
-        held = self._page(request.after, request.limit, request.bulletin_id, sent=True)
+        stored = self._page(request.after, request.limit, request.bulletin_id, sent=True)
         reads = self._node.reads
         lanes = lanes_by_row(reads)
         items: list[node_pb2.OutboxItem] = []
         shown: list[StoredBulletin] = []
         size = 0
-        for each in held:
+        for each in stored:
             item = outbox_item(each, lanes, self._node.view, reads)
             size += item.ByteSize()
             if items and size > 1 << 20:
@@ -142,7 +142,7 @@ class Desk:
         granted, receipt = await self._grant(reader)
         published = await self._node.writer.submit(
             lambda work: renew(work, granted.stored[0].entry_index, self._node.old_entry),
-            lambda place, group: group.receipt(place, self._node.entry),
+            lambda position, group: group.receipt(position, self._node.entry),
         )
         return node_pb2.ExportResponse(opened=self._opened(granted, receipt), published=published.to_message())
 
@@ -159,10 +159,10 @@ class Desk:
 
     def _opened(self, granted: Granted, receipt: Receipt) -> node_pb2.ReadResponse:
         failpoint("opened-committed")
-        held, view = granted.stored[0], self._node.view
-        opened = reading.open_bulletin(granted, held, view, self._node.reads)
+        stored, view = granted.stored[0], self._node.view
+        opened = reading.open_bulletin(granted, stored, view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
-        manifest = view.federation.manifests.get(AgencyId(held.sender))
+        manifest = view.federation.manifests.get(AgencyId(stored.sender))
         response = node_pb2.ReadResponse(
             statement=opened.statement.to_message(),
             dispatch=opened.dispatch.to_message(),
@@ -170,8 +170,8 @@ class Desk:
             blind=granted.blind,
             author_manifest=manifest.signed.to_message() if manifest is not None else None,
         )
-        if held.sender != view.agency:
-            response.item.CopyFrom(inbox_item(held, self._node.reads))
+        if stored.sender != view.agency:
+            response.item.CopyFrom(inbox_item(stored, self._node.reads))
         for roster in view.federation.rosters:
             if roster.digest == statement.roster_digest:
                 response.author_roster.CopyFrom(roster.signed.to_message())
@@ -204,13 +204,13 @@ class Desk:
     def _finish(self, granted: Granted, group: Group) -> tuple[Granted, Receipt]:
         return granted, group.receipt(granted.entry_index, self._node.entry)
 
-    def _subject(self, granted: Granted, held: StoredBulletin) -> node_pb2.SubjectLine:
-        opened = reading.open_bulletin(granted, held, self._node.view, self._node.reads)
+    def _subject(self, granted: Granted, stored: StoredBulletin) -> node_pb2.SubjectLine:
+        opened = reading.open_bulletin(granted, stored, self._node.view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
-        bulletin = parse_bulletin(statement.bulletin, newer_minor=held.facts.not_understood)
+        bulletin = parse_bulletin(statement.bulletin, newer_minor=stored.facts.not_understood)
         return node_pb2.SubjectLine(
-            sender=held.sender,
-            bulletin_id=held.bulletin_id,
+            sender=stored.sender,
+            bulletin_id=stored.bulletin_id,
             subject=[node_pb2.SubjectText(lang=each.lang, text=each.text) for each in bulletin.header.subject],
         )
 

@@ -53,7 +53,7 @@ class ReceiptGiver:
             taken: Up to where the sender has receipts; beyond *position* where we came back from a copy: then what
                 it gives again is answered again.
             lane: Our row of it.
-            position: Our last held.
+            position: Our last known.
         """
         self._acknowledgeable[lane_class] = taken
         self._upto[lane_class] = min(taken, position)
@@ -102,7 +102,7 @@ class ReceiptGiver:
                 await self._wanted.wait()
                 continue
             due = self._due[lane_class]
-            batch = [due[place] for place in range(min(len(due), MAX_BATCH))]
+            batch = [due[index] for index in range(min(len(due), MAX_BATCH))]
             renewed = partial(_renew, batch, self._node.old_entry)
             made = await self._node.writer.submit(renewed, partial(self._make, lane_class))
             self._acknowledged.clear()
@@ -116,8 +116,8 @@ class ReceiptGiver:
         put_receipts(made, batch, group, self._node.entry)
         if 0 < self._peer_size < group.checkpoint.size:
             made.consistency.extend(group.log.consistency(self._peer_size, group.checkpoint.size))
-        held = known_checkpoint(self._node.reads, self._peer, self._node.view)
-        made.echo = held[1] if held is not None else ""
+        known = known_checkpoint(self._node.reads, self._peer, self._node.view)
+        made.echo = known[1] if known is not None else ""
         made.seen.extend(self._shown_notes.fresh())
         return made
 

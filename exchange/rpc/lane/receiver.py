@@ -52,7 +52,7 @@ class LaneReceiver:
 
     def start(self) -> node_pb2.FollowRequest:
         """Return where we stand."""
-        held = known_checkpoint(self._node.reads, self.peer, self._node.view)
+        known = known_checkpoint(self._node.reads, self.peer, self._node.view)
         lanes = [
             encode.lane_position(lane_class, state.epoch, state.sequence, state.digest)
             for lane_class in LaneClass
@@ -62,7 +62,7 @@ class LaneReceiver:
             start=node_pb2.FollowStart(
                 lanes=lanes,
                 records=record_messages(known_records(self._node.view)),
-                echo=held[1] if held is not None else "",
+                echo=known[1] if known is not None else "",
             )
         )
 
@@ -114,7 +114,7 @@ class LaneReceiver:
         self._report(lane_class, answers)
 
     def _handling(self) -> Handling:
-        given_up = [place for place, times in self._damaged.items() if times >= DAMAGED_TIMES]
+        given_up = [position for position, times in self._damaged.items() if times >= DAMAGED_TIMES]
         return Handling(random_bytes=self._node.random_bytes, given_up=given_up, on_open=self._marker.opening)
 
     async def _enter(self, message: Message) -> tuple[LaneClass, list[DeliveryAnswer]]:

@@ -25,25 +25,25 @@ ADOPTABLE = (RecordKind.MANIFEST, RecordKind.KEY_SHEET)  # in this order: a shee
 # A record that cannot be adopted now is no fault of whoever tells of it: the stream goes on, and we without the record.
 NOBODYS_FAULT = cured_by(Cure.RECORDS, Cure.RENEWAL)
 Fetch = Callable[[RecordKind, str, int], Awaitable[SignedPayload]]
-Held = dict[tuple[RecordKind, str], tuple[int, bytes]]
+Known = dict[tuple[RecordKind, str], tuple[int, bytes]]
 
 
-def known_records(view: NodeView) -> Held:
+def known_records(view: NodeView) -> Known:
     """Return version and digest of the newest record of each kind and agency that is in force here."""
     federation = view.federation
-    held: Held = {(RecordKind.ROSTER, ""): (federation.roster.version, federation.roster_digest)}
+    known: Known = {(RecordKind.ROSTER, ""): (federation.roster.version, federation.roster_digest)}
     for agency, manifest in federation.manifests.items():
-        held[RecordKind.MANIFEST, agency] = (manifest.record.version, manifest.digest)
+        known[RecordKind.MANIFEST, agency] = (manifest.record.version, manifest.digest)
     for agency, sheet in federation.key_sheets.items():
-        held[RecordKind.KEY_SHEET, agency] = (sheet.record.version, sheet.digest)
-    return held
+        known[RecordKind.KEY_SHEET, agency] = (sheet.record.version, sheet.digest)
+    return known
 
 
-def record_messages(held: Held) -> list[node_pb2.AdoptedRecord]:
+def record_messages(known: Known) -> list[node_pb2.AdoptedRecord]:
     """Name records as they are told to others, ascending by kind and agency."""
     return [
         node_pb2.AdoptedRecord(kind=node_pb2.RecordKind.ValueType(kind), agency=agency, version=version, digest=digest)
-        for (kind, agency), (version, digest) in sorted(held.items())
+        for (kind, agency), (version, digest) in sorted(known.items())
     ]
 
 
@@ -82,11 +82,11 @@ class RecordAdoption:
 
     def _wanted(self, told: list[node_pb2.AdoptedRecord]) -> list[tuple[RecordKind, node_pb2.AdoptedRecord]]:
         """Pick what must be fetched: manifests first."""
-        held = known_records(self._node.view)
+        known = known_records(self._node.view)
         wanted = []
         for kind in ADOPTABLE:
             for each in told:
-                version, digest = held.get((kind, each.agency), (0, b""))
+                version, digest = known.get((kind, each.agency), (0, b""))
                 newer = each.version > version or (each.version == version and each.digest != digest)
                 if int(each.kind) == kind and newer and not self._is_stopped(kind, each.agency):
                     wanted.append((kind, each))

@@ -20,7 +20,7 @@ from exchange.acts.publishing import Queued
 from exchange.node.node import Node
 from exchange.rpc.lane import encode
 from exchange.rpc.lane.headtimes import HeadTimes
-from exchange.rpc.lane.records import Held, record_messages
+from exchange.rpc.lane.records import Known, record_messages
 from exchange.rpc.transport.fanout import Queue
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import Settings
@@ -34,7 +34,7 @@ class Outlet:
 
     lane: LaneId
     queue: Queue
-    sequence: int  # last sent, or held by the peer
+    sequence: int  # last sent, or known to the peer
     digest: bytes
     next_head: float  # monotonic seconds
     flight: deque[tuple[int, int]] = field(default_factory=deque)  # sequence of a message's last, bytes
@@ -71,7 +71,7 @@ class LaneSender:
         self.stopping = False
         self.error: Exception | None = None  # set by whoever reads the stream
         self._taken: dict[int, node_pb2.ReceiptsTaken] = {}
-        self._records: Held = {}
+        self._records: Known = {}
         self._next_check = time.monotonic() + settings.recheck_seconds
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(settings.head_seconds, self._tick)
@@ -85,7 +85,7 @@ class LaneSender:
         self._next_check = 0.0
         self.wake.set()
 
-    def announce(self, records: Held) -> None:
+    def announce(self, records: Known) -> None:
         """Send the peer what was adopted."""
         self._records.update(records)
         self.wake.set()

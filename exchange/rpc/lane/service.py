@@ -147,12 +147,12 @@ class LaneService:
         for lane_class in LaneClass:
             state = self._state(peer, lane_class)
             taken.append(encode.lane_taken(lane_class, state.taken if state else 0))
-        held = delivery.known_checkpoint(self._node.reads, peer, self._node.view)
+        known = delivery.known_checkpoint(self._node.reads, peer, self._node.view)
         return node_pb2.FollowResponse(
             started=node_pb2.FollowStarted(
                 lanes=taken,
                 records=record_messages(known_records(self._node.view)),
-                echo=held[1] if held else "",
+                echo=known[1] if known else "",
                 seen=third_notes(self._node, peer),
             )
         )
@@ -163,9 +163,9 @@ class LaneService:
 
     def _adopted(self, view: NodeView) -> None:
         """Send the followers what has come into force, and check each of them again."""
-        held = known_records(view)
-        fresh = {key: value for key, value in held.items() if self._told.get(key) != value}
-        self._told = held
+        known = known_records(view)
+        fresh = {key: value for key, value in known.items() if self._told.get(key) != value}
+        self._told = known
         for stream in self._streams.values():
             stream.recheck()
             stream.announce(fresh)
@@ -196,8 +196,8 @@ class LaneService:
             except UnavailableError:
                 if attempt == ATTEMPTS - 1:
                     raise
-        held = delivery.known_checkpoint(self._node.reads, stream.peer, self._node.view)
-        stream.taken(lane_class, taken, held[0] if held else 0)
+        known = delivery.known_checkpoint(self._node.reads, stream.peer, self._node.view)
+        stream.taken(lane_class, taken, known[0] if known else 0)
         self._checkpoints.seen(stream.peer)
 
     async def _enter_receipts(
@@ -212,8 +212,8 @@ class LaneService:
         state = self._state(peer, lane_class)
         if state is None:
             raise RefusedError("LANE_UNKNOWN", f"no lane {lane_class.name} to {peer} has begun")
-        held = delivery.known_checkpoint(reads, peer, view)
-        if held is not None and held[0] != batch.consistency_from:
+        known = delivery.known_checkpoint(reads, peer, view)
+        if known is not None and known[0] != batch.consistency_from:
             return state.taken  # it proves from a checkpoint that is not our newest: told so, it proves again
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, view=view, reads=reads)
         if not settled:
@@ -221,12 +221,12 @@ class LaneService:
         try:
             checkpoint = delivery.check_ratchet(note, batch.consistency, peer=peer, view=view, reads=reads)
         except ConsistencyError:
-            if held is not None:
-                await self._checkpoints.contradicted(peer, held[1], note, batch.consistency)
+            if known is not None:
+                await self._checkpoints.contradicted(peer, known[1], note, batch.consistency)
             raise
         newer = None
         if checkpoint is not None:
-            proven_from = held[0] if held is not None else 0
+            proven_from = known[0] if known is not None else 0
             newer = delivery.NewerCheckpoint(checkpoint=checkpoint, note=note, proven_from=proven_from)
         return await self._node.writer.submit(
             partial(delivery.record_receipts, settled=settled, newer=newer, lane=state, peer=peer), _value

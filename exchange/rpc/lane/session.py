@@ -155,8 +155,8 @@ class Follower:
         """Take the peer's endpoints in turn: what the operator set, else what its manifest says."""
         given = self._dial_settings.endpoints.get(self._peer)
         if given is None:
-            held = self._node.view.federation.manifests.get(self._peer)
-            given = held.record.endpoints if held is not None else ()
+            known = self._node.view.federation.manifests.get(self._peer)
+            given = known.record.endpoints if known is not None else ()
         self._attempt += 1
         return given[(self._attempt - 1) % len(given)] if given else None
 
@@ -277,7 +277,7 @@ class Follower:
                 self._log.fault("proven", error)
 
     async def _see_checkpoint(self, opened: grpc.aio.Channel) -> None:
-        """Take the peer's newest checkpoints, so that its log can be held against an outside word."""
+        """Take the peer's newest checkpoints, so that its log can be compared with an external word."""
         stub = node_pb2_grpc.AuditLogStub(opened)
         origin = self._member().origin(self._node.view.newest_epoch(self._peer))
         answer = await stub.Checkpoint(node_pb2.CheckpointRequest(origin=origin), timeout=CALL_SECONDS)

@@ -108,7 +108,7 @@ async def gather(
     """Ask every member that takes part, and verify what each gives back.
 
     Args:
-        house: As far as the home knows.
+        view: As far as the home knows.
         identity: What we show.
         addresses: Where members are; those that it lacks are looked up in their manifests.
         without: Not asked.
@@ -148,9 +148,9 @@ async def _ask(
     now_ms: int,
 ) -> service.Told | str:
     """Ask one member at each of its addresses; say why where none answered."""
-    held = view.federation.manifests.get(peer)
+    known = view.federation.manifests.get(peer)
     why = "no address is known; name one with --peer, or give its manifest with --record"
-    for address in addresses or (held.record.endpoints if held is not None else ()):
+    for address in addresses or (known.record.endpoints if known is not None else ()):
         try:
             async with turns:
                 return await service.ask(
@@ -180,8 +180,8 @@ async def show_all(
     missing: dict[AgencyId, str] = {}
     lines: list[SignatureLine] = []
     for each in gathered.recovered:
-        held = gathered.view.federation.manifests.get(each.peer)
-        for address in addresses.get(each.peer) or (held.record.endpoints if held is not None else ()):
+        known = gathered.view.federation.manifests.get(each.peer)
+        for address in addresses.get(each.peer) or (known.record.endpoints if known is not None else ()):
             try:
                 dial = PeerDial(peer=each.peer, address=address, view=gathered.view, identity=identity, now_ms=now_ms)
                 given = await service.show(dial, note=note, prove=prove)
@@ -260,7 +260,7 @@ def _true_lines(given: Sequence[SignatureLine], end: Checkpoint, view: NodeView)
 
 
 def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> NodeView:
-    """Judge the manifest that opens the new epoch; returns our house in it.
+    """Judge the manifest that opens the new epoch; returns our view in it.
 
     1. It is ours, under our root, and newer than the one in force. 2. It opens exactly one epoch more. 3. Where it
     says that the epoch before ended, a member holds that very checkpoint; 4. and no member holds a larger one.
@@ -273,9 +273,9 @@ def check_manifest(signed: SignedPayload, gathered: Gathered, now_ms: int) -> No
     if maker != view.agency:
         raise RefusedError("WRONG_MAKER", f"the manifest is {maker}'s, not {view.agency}'s")  # 1
     federation = view.federation.with_manifest(signed, now_ms)
-    held = view.federation.manifests.get(view.agency)
+    ours = view.federation.manifests.get(view.agency)
     known = [each.epoch for each in parse_manifest(signed.payload).log_epochs]
-    same = held is not None and held.signed.payload == signed.payload  # a recovery that is repeated
+    same = ours is not None and ours.signed.payload == signed.payload  # a recovery that is repeated
     before = view.epoch - 1 if same else view.epoch
     if known[-1] != before + 1:  # 2
         raise RefusedError("MALFORMED", f"the manifest is in epoch {known[-1]}; epoch {before + 1} was expected")
@@ -306,8 +306,8 @@ def plan_of(view: NodeView, gathered: Gathered) -> Plan:
             nobody has our key sheet.
     """
     wanted, packaged = view.federation.roster.catalogue_digest, packaged_catalogue().files
-    held = view.catalogues.get(wanted)
-    files = held.files if held is not None else packaged
+    known = view.catalogues.get(wanted)
+    files = known.files if known is not None else packaged
     if catalogue_digest(files) != wanted:
         raise RefusedError("ROSTER_UNKNOWN", f"the roster names catalogue {short(wanted)}, which is not here")
     if view.agency not in view.federation.key_sheets:
@@ -341,20 +341,23 @@ def save_recovered(home: Path, gathered: Gathered) -> Path:
     """
     folder = home / RECOVERED
     for answer in gathered.recovered:
-        place = folder / answer.peer
+        member_folder = folder / answer.peer
         for name in ("sent", "given"):
-            (place / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            (member_folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         for note, checkpoint in answer.notes:
-            _save(place / f"checkpoint-{checkpoint.origin.rpartition('/')[2]}", note.encode())
+            _save(member_folder / f"checkpoint-{checkpoint.origin.rpartition('/')[2]}", note.encode())
         for each in answer.deliveries:
             _save(
-                place / "sent" / _name(each.lane.lane_class.name, each.lane.epoch, each.sequence), _text(each.receipt)
+                member_folder / "sent" / _name(each.lane.lane_class.name, each.lane.epoch, each.sequence),
+                _text(each.receipt),
             )
             if each.dispatch is not None:
-                _save(place / "sent" / f"{each.dispatch_digest.hex()[:16]}.dispatch", each.dispatch.encode())
+                _save(member_folder / "sent" / f"{each.dispatch_digest.hex()[:16]}.dispatch", each.dispatch.encode())
         for given in answer.receipts:
             lane = given.lane
-            _save(place / "given" / _name(lane.lane_class.name, lane.epoch, given.sequence), _text(given.receipt))
+            _save(
+                member_folder / "given" / _name(lane.lane_class.name, lane.epoch, given.sequence), _text(given.receipt)
+            )
     return folder
 
 
@@ -381,8 +384,8 @@ def save_for_root(home: Path, note: str, gathered: Gathered) -> tuple[Path, Path
     # The next recovery writes another one there; whoever stands before this end must be shown it still.
     epoch = epoch_of_origin(parse_note(note).checkpoint.origin)
     write_file(folder / f"{CHECKPOINT_FILE}-{epoch}", note.encode(), mode=PUBLIC, replace=True)
-    held = gathered.view.federation.manifests.get(gathered.view.agency)
-    if held is None:
+    known = gathered.view.federation.manifests.get(gathered.view.agency)
+    if known is None:
         return folder / CHECKPOINT_FILE, None
-    write_file(folder / MANIFEST_FILE, held.signed.encode(), mode=PUBLIC, replace=True)
+    write_file(folder / MANIFEST_FILE, known.signed.encode(), mode=PUBLIC, replace=True)
     return folder / CHECKPOINT_FILE, folder / MANIFEST_FILE

@@ -78,7 +78,7 @@ class RecoveryService:
             cosigned = [each.note for each in state.all_cosigned() if each.origin in origins]
         finally:
             state.close()
-        return [held[1] for held in found if held is not None] + cosigned
+        return [known[1] for known in found if known is not None] + cosigned
 
     async def _receipts(self, lane: LaneState) -> AsyncIterator[node_pb2.RecoverResponse]:
         after = 0
@@ -101,17 +101,17 @@ class RecoveryService:
                 deliveries=[self._delivery(lane, row, each) for row, each in zip(rows, receipts, strict=True)]
             )
 
-    def _prove(self, places: Sequence[int], group: Group) -> list[Receipt]:
-        return [group.receipt(place, self._node.entry) for place in places]
+    def _prove(self, positions: Sequence[int], group: Group) -> list[Receipt]:
+        return [group.receipt(position, self._node.entry) for position in positions]
 
     def _delivery(self, lane: LaneState, row: InboundRow, receipt: Receipt) -> node_pb2.RecoveredDelivery:
         made = node_pb2.RecoveredDelivery(delivery=row.delivery, receipt=receipt.to_message())
         bulletin_id = parse_body(parse_entry(receipt.entry).body).bulletin_id
-        held = self._node.reads.find(lane.peer, bulletin_id) if bulletin_id else None
-        content = self._node.reads.content(held.entry_index) if held is not None else None
-        if held is None or content is None:
+        stored = self._node.reads.find(lane.peer, bulletin_id) if bulletin_id else None
+        content = self._node.reads.content(stored.entry_index) if stored is not None else None
+        if stored is None or content is None:
             return made
-        made.kind, made.number = held.facts.kind, held.facts.number
+        made.kind, made.number = stored.facts.kind, stored.facts.number
         signed = SignedPayload.decode(content.dispatch)
         if dispatch_digest(signed.payload) == parse_delivery(row.delivery).dispatch_digest:
             made.dispatch.CopyFrom(signed.to_message())

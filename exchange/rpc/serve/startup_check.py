@@ -111,8 +111,8 @@ class StartupCheck:
     def _addresses(self, peer: AgencyId) -> tuple[str, ...]:
         given = self._dial_settings.endpoints.get(peer)
         if given is None:
-            held = self._node.view.federation.manifests.get(peer)
-            given = held.record.endpoints if held is not None else ()
+            known = self._node.view.federation.manifests.get(peer)
+            given = known.record.endpoints if known is not None else ()
         return tuple(given)
 
     async def _ask(self, member: Member, address: str) -> node_pb2.CheckpointResponse:
@@ -144,8 +144,8 @@ class StartupCheck:
                 )
                 answer = await directory.Record(wanted, timeout=ASK_SECONDS)
                 signed = SignedPayload.from_message(answer.record)
-                held = federation.manifests if kind is RecordKind.MANIFEST else federation.key_sheets
-                if peer in held and held[peer].record.version >= each.version:
+                known = federation.manifests if kind is RecordKind.MANIFEST else federation.key_sheets
+                if peer in known and known[peer].record.version >= each.version:
                     continue
                 add = federation.with_manifest if kind is RecordKind.MANIFEST else federation.with_key_sheet
                 federation = add(signed, self._now_ms())

@@ -19,7 +19,7 @@ from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 
-# Answered without the pin: a new pin must be learnt somehow, and a member that starts must be told what is held of it.
+# Answered without the pin: a new pin must be learnt somehow, and a member that starts must be told what is known of it.
 UNPINNED = ("/exchange.v1.Directory/", "/exchange.v1.AuditLog/Checkpoint")
 _CALLER: ContextVar[Caller] = ContextVar("caller")
 _Behaviour = Callable[[Any, Context], Awaitable[Any]]

@@ -84,8 +84,8 @@ class ProgramLog:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else "-"
-        self._write("error", "fault", {"where": where, "kind": type(error).__name__, "what": place})
+        line = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else "-"
+        self._write("error", "fault", {"where": where, "kind": type(error).__name__, "what": line})
 
     def _write(self, level: str, event: str, fields: dict[str, Value]) -> None:
         if event not in EVENTS or not FIELDS.issuperset(fields):

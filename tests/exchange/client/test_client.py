@@ -64,7 +64,7 @@ def test_a_draft_of_ten_lines_is_completed_published_and_receipted(published: Pu
 
 
 def test_numbers_are_reserved_one_by_one(sender: Client) -> None:
-    first, second = (sender.publish(note(f"Number {place}", "TH-DSI")).number for place in (1, 2))
+    first, second = (sender.publish(note(f"Number {number}", "TH-DSI")).number for number in (1, 2))
     assert int(second.rpartition("/")[2]) == int(first.rpartition("/")[2]) + 1
 
 
@@ -131,7 +131,7 @@ def test_a_subscription_goes_on_after_its_cursor(federation: Federation, sender:
 
 
 def test_many_publish_in_few_messages_and_in_their_order(sender: Client) -> None:
-    texts = [f"Bulk {place}" for place in range(70)]
+    texts = [f"Bulk {number}" for number in range(70)]
     composed = [sender.compose(note(text, "TH-DSI")) for text in texts]
     results = list(sender.publish_many(composed))
     assert [each.number for each in results if isinstance(each, Published)] == [each.number for each in composed]
@@ -140,8 +140,8 @@ def test_many_publish_in_few_messages_and_in_their_order(sender: Client) -> None
 def test_many_threads_publish_through_one_client(sender: Client) -> None:
     done: list[Published] = []
     threads = [
-        threading.Thread(target=lambda place=place: done.append(sender.publish(note(f"Thread {place}", "TH-DSI"))))
-        for place in range(16)
+        threading.Thread(target=lambda number=number: done.append(sender.publish(note(f"Thread {number}", "TH-DSI"))))
+        for number in range(16)
     ]
     for each in threads:
         each.start()
@@ -151,7 +151,7 @@ def test_many_threads_publish_through_one_client(sender: Client) -> None:
 
 
 def test_an_outbox_of_more_than_one_message_is_told_whole(federation: Federation, sender: Client) -> None:
-    composed = [sender.compose(note(f"Many {place}", "TH-DSI", "HK-IMMD")) for place in range(700)]
+    composed = [sender.compose(note(f"Many {number}", "TH-DSI", "HK-IMMD")) for number in range(700)]
     made = [each for each in sender.publish_many(composed) if isinstance(each, Published)]
     federation.await_received(sender, made[-1])
     told = {each.bulletin_id for each in sender.outbox()}

@@ -202,7 +202,7 @@ def make(
         **both,
     )
     answered = ours.add(replace(done, **(recorded or {})), AT_MS + 500)
-    holder, log, place = (SENDER, ours, published) if sent else (RECIPIENT, theirs, got)
+    holder, log, index = (SENDER, ours, published) if sent else (RECIPIENT, theirs, got)
     asked = ReadRequest(
         federation_id=federation(),
         agency=AgencyId(holder),
@@ -226,7 +226,7 @@ def make(
             actor_epoch=1,
             bulletin_id=bulletin_id,
             digest=opened_digest(blind, read_digest(signed_request.payload)),
-            refers_to=place,
+            refers_to=index,
         )
     )
     core = {

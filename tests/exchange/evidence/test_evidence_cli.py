@@ -276,12 +276,12 @@ def test_a_stopped_home_is_opened_by_its_operator_and_an_erased_bulletin_is_stil
     home = federation.home(SENDER)
     words = ["audit", "evidence", published.bulletin_id, "--purpose", PURPOSE, "-o"]
     # Nothing is opened while the log cannot be written.
-    held = apsw.Connection(str(home / "node.db"))
-    held.execute("BEGIN IMMEDIATE")
+    connection = apsw.Connection(str(home / "node.db"))
+    connection.execute("BEGIN IMMEDIATE")
     before = len(_bodies(home))
     assert _alone(home, *words, str(tmp_path / "none.zip")).code != 0
-    held.execute("ROLLBACK")
-    held.close()
+    connection.execute("ROLLBACK")
+    connection.close()
     assert not (tmp_path / "none.zip").exists()
     assert len(_bodies(home)) == before
     typed = _alone(home, *words, str(tmp_path / "e.zip"))
@@ -308,6 +308,6 @@ def _erase(home: Path) -> None:
     node, _ = open_node(home, (home / PASSPHRASE_FILE).read_bytes().strip())
     node.open()
     node.begin(alone=True)
-    [held] = node.reads.stored_since(-1, 10, sent=True)
-    node.writer.run(lambda work: erase(work, [held], lambda digest: True, lambda digests: None))
+    [stored] = node.reads.stored_since(-1, 10, sent=True)
+    node.writer.run(lambda work: erase(work, [stored], lambda digest: True, lambda digests: None))
     node.stop()

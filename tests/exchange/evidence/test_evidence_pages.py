@@ -55,9 +55,9 @@ def test_the_page_verifies_itself_in_a_browser_without_network(tmp_path: Path, f
 def test_one_altered_byte_in_the_page_turns_it_red(tmp_path: Path) -> None:
     folder = unpack(evidence_file(make().core), tmp_path / "file")
     page = (folder / file.PAGE).read_text()
-    place = page.index('"dispatch.signed":["') + 100
-    old = page[place]
-    (folder / file.PAGE).write_text(page[:place] + ("A" if old != "A" else "B") + page[place + 1 :])
+    position = page.index('"dispatch.signed":["') + 100
+    old = page[position]
+    (folder / file.PAGE).write_text(page[:position] + ("A" if old != "A" else "B") + page[position + 1 :])
     opened = open_page(folder / file.PAGE, tmp_path)
     assert verdict(opened.dom) == "Refuted: dispatch.signed was altered."
     assert '<tr class="failed">' in opened.dom

@@ -12,8 +12,8 @@ from tests.exchange.records.refusing import refusal
 
 def a_log(more: int) -> formats.SmallLog:
     log = formats.SmallLog()
-    for place in range(more):
-        log.append(formats.answer(Kind.WITHDRAWN, formats.seed("dispatch"), formats.seed(str(place))).encode())
+    for number in range(more):
+        log.append(formats.answer(Kind.WITHDRAWN, formats.seed("dispatch"), formats.seed(str(number))).encode())
     return log
 
 
