@@ -41,7 +41,7 @@ class CommitGroup:
     thread: int  # whose loop it belongs to
     before: int = 0  # size of the log when it began
     checkpoint: Checkpoint | None = None
-    landed: bool = False
+    finished: bool = False
 
 
 def no_act(work: UnitOfWork) -> None:

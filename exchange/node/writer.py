@@ -119,7 +119,7 @@ class Writer:
         self._stepped_us = 0  # a jump of the clock that has no entry yet
         self._jobs: deque[Job[Any, Any]] = deque()
         self._turn = threading.Lock()  # taken while a group is on its way
-        self._flight: CommitGroup | None = None  # of an event loop
+        self._group: CommitGroup | None = None  # of an event loop
         self._flush = ThreadPoolExecutor(1, "flush")
         self._stopping = True
         self.failure: BaseException | None = None
@@ -127,7 +127,7 @@ class Writer:
         self.groups = 0
         self._signed_size = log.size
         self._careful = 0  # groups that are still run with a savepoint an act
-        self._departing = False  # a departure stands in the loop's queue
+        self._planned = False  # the beginning of the next one stands in the loop's queue
         self._seen = self._idle = self._turns = 0  # acts at the last turn; turns without a further one; all turns
 
     def start(self) -> None:
@@ -136,11 +136,11 @@ class Writer:
 
     def stop(self) -> None:
         """Commit what waits, then take nothing more."""
-        self._land_own()
+        self._finish_own()
         with self._turn:
             self._stopping = True
             while jobs := self._take():
-                self._whole(jobs)
+                self._run_whole(jobs)
         self._flush.shutdown()
 
     def suspend(self, why: str) -> None:
@@ -168,12 +168,12 @@ class Writer:
         """Run one act, with whatever else waits, and return its result; for callers without an event loop."""
         future: Future[Any] = Future()
         self._submit(Job(act, finish, future))
-        self._land_own()
+        self._finish_own()
         while not future.done():
             with self._turn:
                 jobs = self._take()
                 if jobs:
-                    self._whole(jobs)
+                    self._run_whole(jobs)
         return future.result()
 
     @overload
@@ -187,7 +187,7 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._submit(Job(act, finish, future))
-        if self._flight is None:
+        if self._group is None:
             self._plan(loop)
         return future
 
@@ -213,19 +213,19 @@ class Writer:
 
     # ---- one group, all at once
 
-    def _whole(self, jobs: list[Job[Any, Any]]) -> None:
-        flight = self._begin(jobs)
+    def _run_whole(self, jobs: list[Job[Any, Any]]) -> None:
+        group = self._begin(jobs)
         for step in (self._commit, self._read_back, self._advance, self._answer):
-            if flight is not None:
-                self._step(flight, step)
+            if group is not None:
+                self._step(group, step)
 
     # ---- one group, in an event loop: the two flushes beside it
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the group depart at the loop's next turn: whoever is ready now still joins it."""
-        if not self._departing:
-            self._departing, self._seen, self._idle, self._turns = True, len(self._jobs), 0, 0
-            loop.call_soon(self._depart, loop)
+        """Begin the next group at the loop's next turn: whoever is ready now still joins it."""
+        if not self._planned:
+            self._planned, self._seen, self._idle, self._turns = True, len(self._jobs), 0, 0
+            loop.call_soon(self._begin_due, loop)
 
     def _is_filling(self) -> bool:
         """Return whether others are on their way, whose calls the loop has begun to take: an act alone never waits."""
@@ -234,57 +234,57 @@ class Writer:
         self._seen, self._turns = waiting, self._turns + 1
         return 1 < waiting < FULL_GROUP and self._idle < PATIENT_TURNS and self._turns < MOST_TURNS
 
-    def _depart(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _begin_due(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._is_filling():
-            loop.call_soon(self._depart, loop)
+            loop.call_soon(self._begin_due, loop)
             return
-        self._departing = False
-        if not self._jobs or self._flight is not None:
+        self._planned = False
+        if not self._jobs or self._group is not None:
             return
         if not self._turn.acquire(blocking=False):  # a caller without a loop has it; a flush is soon over
-            self._departing = True
-            loop.call_later(0.001, self._depart, loop)
+            self._planned = True
+            loop.call_later(0.001, self._begin_due, loop)
             return
         jobs = self._take()
         if not jobs:
             self._turn.release()
             return
-        flight = self._flight = self._begin(jobs)
-        if flight is None:
+        group = self._group = self._begin(jobs)
+        if group is None:
             self._turn.release()
         else:
-            self._beside(loop, flight, self._commit, self._committed)
+            self._beside(loop, group, self._commit, self._committed)
 
-    def _beside(self, loop: asyncio.AbstractEventLoop, flight: CommitGroup, step: _StepOf, after: _AfterOf) -> None:
-        done = self._flush.submit(self._step, flight, step)
-        done.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(after, loop, flight))
+    def _beside(self, loop: asyncio.AbstractEventLoop, group: CommitGroup, step: _StepOf, after: _AfterOf) -> None:
+        done = self._flush.submit(self._step, group, step)
+        done.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(after, loop, group))
 
-    def _committed(self, loop: asyncio.AbstractEventLoop, flight: CommitGroup) -> None:
-        if not flight.landed:
-            self._step(flight, self._read_back)
-            self._beside(loop, flight, self._advance, self._locked)
+    def _committed(self, loop: asyncio.AbstractEventLoop, group: CommitGroup) -> None:
+        if not group.finished:
+            self._step(group, self._read_back)
+            self._beside(loop, group, self._advance, self._locked)
 
-    def _locked(self, loop: asyncio.AbstractEventLoop, flight: CommitGroup) -> None:
-        if not flight.landed:
-            self._land(flight)
+    def _locked(self, loop: asyncio.AbstractEventLoop, group: CommitGroup) -> None:
+        if not group.finished:
+            self._finish(group)
             if self._jobs:
                 self._plan(loop)
 
-    def _land(self, flight: CommitGroup) -> None:
-        flight.landed = True
-        self._step(flight, self._answer)
-        self._flight = None
+    def _finish(self, group: CommitGroup) -> None:
+        group.finished = True
+        self._step(group, self._answer)
+        self._group = None
         self._turn.release()
 
-    def _land_own(self) -> None:
+    def _finish_own(self) -> None:
         """Bring a group of this thread's loop to its end, where the loop cannot: its caller waits here."""
-        flight = self._flight
-        if flight is None or flight.thread != threading.get_ident():
+        group = self._group
+        if group is None or group.thread != threading.get_ident():
             return
         self._flush.submit(lambda: None).result()  # what it flushes is flushed
         for step in (self._read_back, self._advance):
-            self._step(flight, step)
-        self._land(flight)
+            self._step(group, step)
+        self._finish(group)
 
     # ---- the steps; each does nothing once one has failed or once it is done
 
@@ -299,20 +299,20 @@ class Writer:
             self._turn_away(jobs)
             return None
         self._stepped_us = self._reading.stepped_us or self._stepped_us
-        flight = CommitGroup(jobs, stage, None, threading.get_ident(), self._log.size)
-        self._step(flight, self._act_all)
-        return flight
+        group = CommitGroup(jobs, stage, None, threading.get_ident(), self._log.size)
+        self._step(group, self._act_all)
+        return group
 
-    def _step(self, flight: CommitGroup, step: _StepOf) -> None:
+    def _step(self, group: CommitGroup, step: _StepOf) -> None:
         if self.failure is None:
             try:
-                step(flight)
+                step(group)
             except Exception as error:  # noqa: BLE001 - any failure of the writing order stops the node
                 self.failure = error
         if self.failure is not None and step == self._answer:
-            self._turn_away(flight.jobs)
+            self._turn_away(group.jobs)
 
-    def _act_all(self, flight: CommitGroup) -> None:
+    def _act_all(self, group: CommitGroup) -> None:
         """Run the acts, and write what they leave.
 
         A savepoint an act costs two statements, and hardly any act is refused once it has begun to write. So there are
@@ -324,70 +324,70 @@ class Writer:
         savepoints = bool(self.suspended) or self._careful > 0
         self._careful = max(0, self._careful - 1)
         try:
-            if not self._run_acts(flight, savepoints=savepoints):
+            if not self._run_acts(group, savepoints=savepoints):
                 self._careful = CAREFUL_GROUPS
-                self._run_acts(flight, savepoints=True)
+                self._run_acts(group, savepoints=True)
             self._stepped_us = 0 if not self._suspended else self._stepped_us
             failpoint("inside-transaction")
         except BaseException as error:
-            self._undo(flight, error)
+            self._undo(group, error)
             raise
 
-    def _run_acts(self, flight: CommitGroup, *, savepoints: bool) -> bool:
+    def _run_acts(self, group: CommitGroup, *, savepoints: bool) -> bool:
         """Run the acts in a transaction; False where one was refused after it wrote, and all of it is undone."""
-        transaction, stage, now_us = self._store.transaction(), flight.stage, self._reading.now_us
+        transaction, stage, now_us = self._store.transaction(), group.stage, self._reading.now_us
         rows = transaction.__enter__()
-        flight.transaction = transaction
+        group.transaction = transaction
         if self._stepped_us and not self._suspended:
             stage.add(Body(kind=Kind.CLOCK_STEPPED, count=abs(self._stepped_us)), now_us)
         work = UnitOfWork(rows, stage, now_us // 1000)
-        for job in flight.jobs:
+        for job in group.jobs:
             if savepoints:
                 act_in_savepoint(job, work, self.suspended)
             elif (refusal := act_freely(job, work)) is not None:
-                self._undo(flight, refusal)
+                self._undo(group, refusal)
                 stage.undo(0)
                 return False
         stage.write(rows)
         rows.flush()
         return True
 
-    def _undo(self, flight: CommitGroup, error: BaseException) -> None:
-        transaction, flight.transaction = flight.transaction, None
+    def _undo(self, group: CommitGroup, error: BaseException) -> None:
+        transaction, group.transaction = group.transaction, None
         if transaction is not None:
             transaction.__exit__(type(error), error, error.__traceback__)
 
-    def _commit(self, flight: CommitGroup) -> None:
-        if flight.transaction is None:
+    def _commit(self, group: CommitGroup) -> None:
+        if group.transaction is None:
             raise AssertionError("a group without a transaction is not committed")
-        flight.transaction.__exit__(None, None, None)
+        group.transaction.__exit__(None, None, None)
         failpoint("committed-before-receipt")
         # Durable from here. A crash now loses only the answers; the caller asks again.
 
-    def _read_back(self, flight: CommitGroup) -> None:
-        if flight.checkpoint is None:
-            flight.stage.verify_read_back(self._store.reads())
-            self._log.commit(flight.stage)
-            flight.checkpoint = self._log.checkpoint()
+    def _read_back(self, group: CommitGroup) -> None:
+        if group.checkpoint is None:
+            group.stage.verify_read_back(self._store.reads())
+            self._log.commit(group.stage)
+            group.checkpoint = self._log.checkpoint()
 
-    def _advance(self, flight: CommitGroup) -> None:
-        if len(flight.stage) and flight.checkpoint is not None and self._signed_size != flight.checkpoint.size:
-            self._lock.compare_and_swap(flight.checkpoint.origin, flight.before, flight.checkpoint)
-            self._signed_size = flight.checkpoint.size
+    def _advance(self, group: CommitGroup) -> None:
+        if len(group.stage) and group.checkpoint is not None and self._signed_size != group.checkpoint.size:
+            self._lock.compare_and_swap(group.checkpoint.origin, group.before, group.checkpoint)
+            self._signed_size = group.checkpoint.size
             failpoint("locked-before-signing")
             # The lock holds what we are about to sign: a copy from a backup finds itself behind it.
 
-    def _answer(self, flight: CommitGroup) -> None:
-        checkpoint = flight.checkpoint or self._log.checkpoint()
-        if len(flight.stage):
+    def _answer(self, group: CommitGroup) -> None:
+        checkpoint = group.checkpoint or self._log.checkpoint()
+        if len(group.stage):
             self.note = sign_checkpoint(checkpoint, self._signer)
             failpoint("signed-before-tiles")
-        queued = [item for job in flight.jobs if job.error is None for item in getattr(job.value, "queued", ())]
-        entries = {index: entry for index, entry, _ in flight.stage.rows()}
-        group = Group(self._log, self.note, checkpoint, entries, queued)
+        queued = [item for job in group.jobs if job.error is None for item in getattr(job.value, "queued", ())]
+        entries = {index: entry for index, entry, _ in group.stage.rows()}
+        committed = Group(self._log, self.note, checkpoint, entries, queued)
         self.groups += 1
-        for job in flight.jobs:
+        for job in group.jobs:
             if job.error is None and job.finish is not None:
-                job.value = job.finish(job.value, group)
-        self._after_group(group)
-        settle(flight.jobs)
+                job.value = job.finish(job.value, committed)
+        self._after_group(committed)
+        settle(group.jobs)

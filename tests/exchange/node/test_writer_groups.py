@@ -123,7 +123,7 @@ def test_one_signature_serves_a_whole_group(tmp_path: Path) -> None:
         assert MAX_GROUP >= 200
 
 
-def test_an_act_alone_departs_at_the_loops_next_turn(tmp_path: Path) -> None:
+def test_an_act_alone_begins_at_the_loops_next_turn(tmp_path: Path) -> None:
     ran: list[int] = []
     with Bench(tmp_path) as bench:
 
