@@ -96,7 +96,7 @@ def sign(payload: bytes, *pairs: tuple[str, Signer]) -> SignedPayload:
 
 
 def add(signed: SignedPayload, role: str, signer: Signer) -> SignedPayload:
-    """Add one more signature in its place; the same one again takes the old one's place."""
+    """Add one more signature in its order; the same one again replaces the old one."""
     key = signer.key
     if key.usage not in SIGNERS[role]:
         raise RefusedError("WRONG_TYPE", f"a key of usage {key.usage.value} does not sign as {role}")

@@ -1,4 +1,4 @@
-"""The lock: what must survive a restore, in a place of its own that no backup ever brings back.
+"""The lock: what must survive a restore, in a file of its own that no backup ever brings back.
 
 What this log has signed last (*heads*), what was cosigned for others and the first two notes of a log that contradict
 each other, and which statements were erased. Before a checkpoint is signed, (origin, size, root) move here in one

@@ -35,7 +35,7 @@ class LockEngine(Protocol):
         """Return whether something is there that should be one."""
 
     def copy(self, path: str, other: str) -> None:
-        """Copy a lock that nobody has open to another place, as it is found; nothing is judged."""
+        """Copy a lock that nobody has open to another path, as it is found; nothing is judged."""
 
     def remove(self, path: str) -> None:
         """Remove a copy that was of no use."""
@@ -129,7 +129,7 @@ def lock_exists(uri: str) -> bool:
 
 
 def copy_lock(uri: str, to: str) -> None:
-    """Copy a lock that nobody has open to another place of the same engine, as it is found."""
+    """Copy a lock that nobody has open to another path of the same engine, as it is found."""
     engine, path = _resolve(uri)
     engine.copy(path, _resolve(to)[1])
 

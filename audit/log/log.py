@@ -96,7 +96,7 @@ class Stage:
         return (self._leaves[-1], self._times[-1]) if self._leaves else (self._log.tip, self._log.time_us)
 
     def mark(self) -> int:
-        """Return a place to ``undo`` to."""
+        """Return what to ``undo`` to."""
         return len(self._bodies)
 
     def undo(self, mark: int) -> None:

@@ -69,7 +69,7 @@ class Publisher:
 
         1. Read the new leaf hashes and compare the root with the signed one.
         2. Complete bundles and tiles. 3. Partial ones. 4. The key, the checkpoint. 5. Superseded partials go.
-        After an error, or a crash at any place, the next call does everything again from the last checkpoint.
+        After an error, or a crash at any point, the next call does everything again from the last checkpoint.
 
         Raises:
             IntegrityError: The tables contradict the checkpoint, or each other, or the folder is ahead of it.

@@ -164,7 +164,7 @@ def _parse_body(lines: list[str]) -> Checkpoint:
 
 
 def parse_line(line: str, number: int) -> SignatureLine:
-    """Read one signature line, without its newline; *number* is its place in the file, from 1, for messages.
+    """Read one signature line, without its newline; *number* is its line in the file, from 1, for messages.
 
     Raises:
         RefusedError: MALFORMED.

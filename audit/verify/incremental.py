@@ -2,7 +2,7 @@
 
 Entries before the old checkpoint were verified then; its root proves which ones they were. From its subtrees in the
 tree and the new entries the new root is computed, so the work is that of the new entries and a few dozen hashes.
-Where entries are missing, their hash tiles stand for them: place and history are then proven, not what they say. What
+Where entries are missing, their hash tiles stand for them: position and history are then proven, not what they say. What
 was not looked at is told; nothing is called verified that was not.
 """
 

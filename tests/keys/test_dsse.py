@@ -189,11 +189,11 @@ def test_wrapper_survives_encoding(payload: bytes, usages: list[Usage]) -> None:
     assert SignedPayload.decode(signed.encode()) == signed
 
 
-@pytest.mark.parametrize("place", range(0, 240, 7))
-def test_a_flipped_bit_is_refused(place: int) -> None:
+@pytest.mark.parametrize("offset", range(0, 240, 7))
+def test_a_flipped_bit_is_refused(offset: int) -> None:
     signed = sign(b"payload", ("dispatch", SIGNING[Usage.AGENCY]))
     data = bytearray(signed.encode())
-    data[place % len(data)] ^= 1 << place % 8
+    data[offset % len(data)] ^= 1 << offset % 8
 
     def read() -> None:
         verify(SignedPayload.decode(bytes(data)), "dispatch", find)

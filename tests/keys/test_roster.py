@@ -121,11 +121,11 @@ def _altered(roster: Roster) -> dict[str, tuple[str, Roster]]:
     def log(*epochs: tuple[int, int]) -> tuple[str, Roster]:
         keys = tuple(
             LogKey(
-                key=make_record(Ed25519Signer.from_seed(Usage.LOG, "HK-SB", bytes([place + 1]) * 32)),
+                key=make_record(Ed25519Signer.from_seed(Usage.LOG, "HK-SB", bytes([index + 1]) * 32)),
                 first_epoch=begin,
                 last_epoch=end,
             )
-            for place, (begin, end) in enumerate(epochs)
+            for index, (begin, end) in enumerate(epochs)
         )
         return member(log_keys=keys)
 

@@ -259,8 +259,8 @@ def test_altered_bytes_are_refused_or_are_canonical(
 ) -> None:
     original = bytearray(message.SerializeToString(deterministic=True) or b"\x08\x01")
     for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(original) - 1))
-        original[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(min_size=1, max_size=2))
+        offset = data.draw(st.integers(0, len(original) - 1))
+        original[offset : offset + data.draw(st.integers(0, 2))] = data.draw(st.binary(min_size=1, max_size=2))
     altered = bytes(original)
     try:
         walk(altered, message.DESCRIPTOR)

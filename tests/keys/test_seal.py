@@ -140,8 +140,8 @@ def test_row_11_an_independent_decryptor_agrees() -> None:
     assert cobblestone.decrypt(CEK, context, body) == padded
 
 
-def flip(data: bytes, place: int) -> bytes:
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+def flip(data: bytes, offset: int) -> bytes:
+    return data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
 
 
 def unsealed(padded: bytes) -> bytes:
@@ -274,9 +274,9 @@ def wrongs(signed: bytes) -> dict[str, tuple[bytes, bytes]]:
     }
 
 
-def flipped(data: bytes, place: int) -> bytes:
+def flipped(data: bytes, offset: int) -> bytes:
     altered = bytearray(data)
-    altered[place] ^= 1
+    altered[offset] ^= 1
     return bytes(altered)
 
 

@@ -97,8 +97,8 @@ def test_a_signature_verifies_and_an_altered_one_does_not() -> None:
     for signer in (PLAIN, ROOT):
         signature = signer.sign(FRAME)
         signer.key.verify(FRAME, signature)
-        for place in range(0, len(signature), 97):
-            altered = signature[:place] + bytes([signature[place] ^ 1]) + signature[place + 1 :]
+        for offset in range(0, len(signature), 97):
+            altered = signature[:offset] + bytes([signature[offset] ^ 1]) + signature[offset + 1 :]
             refused("SIGNATURE_INVALID", lambda signer=signer, altered=altered: signer.key.verify(FRAME, altered))
         refused("SIGNATURE_INVALID", lambda signer=signer, s=signature: signer.key.verify(FRAME + b"x", s))
         refused("SIGNATURE_INVALID", lambda signer=signer: signer.key.verify(FRAME, b""))

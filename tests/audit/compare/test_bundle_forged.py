@@ -1,4 +1,4 @@
-"""Bundles that somebody altered, with a README that fits: each member is held against the log or the roster."""
+"""Bundles that somebody altered, with a README that fits: each member is compared with the log or the roster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs of several agencies held against each other: what one side leaves out, changes or invents is found."""
+"""Logs of several agencies compared with each other: what one side leaves out, changes or invents is found."""
 
 from __future__ import annotations
 

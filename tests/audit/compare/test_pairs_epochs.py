@@ -1,4 +1,4 @@
-"""Logs of several epochs held against each other: what a loss explains is told apart from what nobody explains."""
+"""Logs of several epochs compared with each other: what a loss explains is told apart from what nobody explains."""
 
 from __future__ import annotations
 

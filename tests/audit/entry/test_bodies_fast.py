@@ -151,10 +151,10 @@ def test_what_is_refused_alone_is_refused_in_a_group_and_in_the_same_words(body:
 
 @settings(max_examples=200 * SCALE, deadline=None)
 @given(drawn(), ANYTHING, st.integers(0, FEW + 2))
-def test_one_body_that_breaks_its_rule_is_seen_among_many_that_do_not(good: Body, other: Body, place: int) -> None:
+def test_one_body_that_breaks_its_rule_is_seen_among_many_that_do_not(good: Body, other: Body, index: int) -> None:
     bodies = [good] * (FEW + 2)
-    bodies.insert(place, other)
-    assert verdict(bodies, FIRST) == verdict([other], FIRST + place)
+    bodies.insert(index, other)
+    assert verdict(bodies, FIRST) == verdict([other], FIRST + index)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def test_the_script_accepts_a_log_and_is_as_short_as_it_says(folder: Path, key: 
 )
 def test_the_script_refuses_a_changed_file(name: str, folder: Path, key: VerifierKey, tmp_path: Path) -> None:
     data = bytearray((folder / name).read_bytes())
-    for place in (0, len(data) // 2, len(data) - 1):
+    for offset in (0, len(data) // 2, len(data) - 1):
         changed = bytearray(data)
-        changed[place] ^= 4
+        changed[offset] ^= 4
         (folder / name).write_bytes(changed)
-        assert check(folder, key, tmp_path) != 0, place
+        assert check(folder, key, tmp_path) != 0, offset

@@ -44,10 +44,10 @@ class DictWitnessState:
             raise IntegrityError(f"from size {known.size} of {known.origin} to {new.size} of {new.origin}")
         with self._kept.turn:
             time_s, found = clock_s(), self._kept.cosigned.get(new.origin)
-            place = None if found is None else (found.size, found.root)
-            if place != (None if known is None else (known.size, known.root)):
+            size_root = None if found is None else (found.size, found.root)
+            if size_root != (None if known is None else (known.size, known.root)):
                 return None
-            if place != (new.size, new.root):
+            if size_root != (new.size, new.root):
                 made = Cosigned(origin=new.origin, size=new.size, root=new.root, note=note)
                 self._kept.cosigned[new.origin] = made
             return time_s

@@ -224,8 +224,8 @@ def test_garbage_raises_refused_error(text: str) -> None:
 
 
 @given(st.integers(0, len(NOTE) - 1), st.characters())
-def test_a_note_with_one_character_changed_is_refused(place: int, character: str) -> None:
-    text = NOTE[:place] + character + NOTE[place + 1 :]
+def test_a_note_with_one_character_changed_is_refused(offset: int, character: str) -> None:
+    text = NOTE[:offset] + character + NOTE[offset + 1 :]
     if text != NOTE:
         with pytest.raises(RefusedError):
             verify_note(text, KEY)

@@ -105,11 +105,11 @@ def test_a_cosignature_of_another_checkpoint_is_refused(signer: Signer, changed:
 
 
 @pytest.mark.parametrize("signer", SIGNERS, ids=["Ed25519", "ML-DSA-44"])
-@pytest.mark.parametrize("place", [0, 7, 8, 40, -1], ids=["time-high", "time-low", "first", "middle", "last"])
-def test_one_bit_of_time_or_signature_refuses_the_line(signer: Signer, place: int) -> None:
+@pytest.mark.parametrize("offset", [0, 7, 8, 40, -1], ids=["time-high", "time-low", "first", "middle", "last"])
+def test_one_bit_of_time_or_signature_refuses_the_line(signer: Signer, offset: int) -> None:
     [line] = parse_lines(line_by(signer))
     data = bytearray(line.signature)
-    data[place] ^= 1
+    data[offset] ^= 1
     changed = type(line)(name=line.name, key_hash=line.key_hash, signature=bytes(data))
     with pytest.raises(RefusedError):
         verify_cosignature(changed, CHECKPOINT, key_of(signer))

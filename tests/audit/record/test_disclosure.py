@@ -266,9 +266,9 @@ def test_a_file_altered_in_any_line_is_refused(published: tuple[Keeper, str]) ->
     for number, line in enumerate(lines):
         if not line or line.startswith("—"):
             continue
-        for place in {0, len(line) // 2, len(line) - 1}:
-            other = "A" if line[place] != "A" else "B"
-            changed = "\n".join([*lines[:number], line[:place] + other + line[place + 1 :], *lines[number + 1 :]])
+        for offset in {0, len(line) // 2, len(line) - 1}:
+            other = "A" if line[offset] != "A" else "B"
+            changed = "\n".join([*lines[:number], line[:offset] + other + line[offset + 1 :], *lines[number + 1 :]])
             with pytest.raises(RefusedError):
                 verify_disclosure(parse_disclosure(changed), desk.node.vkey)
 

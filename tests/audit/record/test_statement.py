@@ -144,10 +144,10 @@ def test_garbage_is_refused(data: bytes) -> None:
 
 
 @settings(max_examples=200)
-@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
-def test_a_flipped_bit_never_raises_anything_but_a_refusal(place: int, bit: int) -> None:
+@given(offset=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_never_raises_anything_but_a_refusal(offset: int, bit: int) -> None:
     payload = bytearray(formats.STATEMENT.encode())
-    payload[place % len(payload)] ^= 1 << bit
+    payload[offset % len(payload)] ^= 1 << bit
     try:
         other = parse_statement(bytes(payload))
     except RefusedError:

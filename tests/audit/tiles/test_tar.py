@@ -174,11 +174,11 @@ def test_a_changed_bit_of_a_header_or_of_the_zeros_is_refused(tmp_path: Path) ->
     name, data = MEMBERS[0]
     good = tar([(name, data)])
     path = tmp_path / "x"
-    for place in range(0, len(good), 1 if SCALE > 1 else 7):
-        if BLOCK <= place < BLOCK + len(data):
+    for offset in range(0, len(good), 1 if SCALE > 1 else 7):
+        if BLOCK <= offset < BLOCK + len(data):
             continue
-        for bit in range(8) if SCALE > 1 else [place % 8]:
-            path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
+        for bit in range(8) if SCALE > 1 else [offset % 8]:
+            path.write_bytes(good[:offset] + bytes([good[offset] ^ 1 << bit]) + good[offset + 1 :])
             with pytest.raises(RefusedError):
                 open_tar(path)
 

@@ -57,8 +57,8 @@ def test_another_number_of_hashes_is_refused_and_an_altered_one_leads_nowhere(si
     for wrong in (hashes[:-1], [*hashes, hashes[0]], []):
         with pytest.raises(InclusionError):
             single_proofs(leaves, size, wrong)
-    place = data.draw(st.integers(0, len(hashes) - 1))
-    altered = [*hashes[:place], bytes(32), *hashes[place + 1 :]]
+    index = data.draw(st.integers(0, len(hashes) - 1))
+    altered = [*hashes[:index], bytes(32), *hashes[index + 1 :]]
     head = SimpleNamespace(size=size, root=TREE.root(size))
     found = zip(leaves, single_proofs(leaves, size, altered), strict=True)
     assert not all(leads(index, leaf, proof, head) for (index, leaf), proof in found)
@@ -105,6 +105,6 @@ def test_the_largest_tree_costs_no_more_than_its_height() -> None:
 
 
 def test_what_the_tree_does_not_hold_is_not_looked_up() -> None:
-    for place, size in (((0, 9), 9), ((4, 1), 9), ((0, 0), 2_001)):
+    for node, size in (((0, 9), 9), ((4, 1), 9), ((0, 0), 2_001)):
         with pytest.raises(LookupError):
-            TREE.siblings([place], size)
+            TREE.siblings([node], size)

@@ -30,23 +30,23 @@ def bodies(*targets: int) -> list[Body]:
 
 
 def sent(number: int, *names: str) -> dict[str, bytes]:
-    return {"bulletin_id": digest(number)[:16], **{name: digest(number, place) for place, name in enumerate(names)}}
+    return {"bulletin_id": digest(number)[:16], **{name: digest(number, at) for at, name in enumerate(names)}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
     """Writes logs of SIZE entries."""
 
-    place: Path
+    folder: Path
     signer: Ed25519Signer
 
     def write(self, entries: list[bytes]) -> Path:
-        return write_log(self.place, entries, sign(entries, self.signer))
+        return write_log(self.folder, entries, sign(entries, self.signer))
 
 
 @pytest.fixture
 def logs(tmp_path: Path, signer: Ed25519Signer) -> Logs:
-    return Logs(place=tmp_path / "log", signer=signer)
+    return Logs(folder=tmp_path / "log", signer=signer)
 
 
 def test_references_into_an_earlier_run_must_lead_to_the_right_kind_and_the_first_that_does_not_is_told(
@@ -61,13 +61,13 @@ def test_references_into_an_earlier_run_must_lead_to_the_right_kind_and_the_firs
 
 @pytest.mark.parametrize("at", [SEAM, AT_ONCE * 256], ids=["run", "part of a run"])
 @pytest.mark.parametrize(
-    ("place", "words"), [(12, "its time is before"), (20, "its link is not")], ids=["time", "link"]
+    ("offset", "words"), [(12, "its time is before"), (20, "its link is not")], ids=["time", "link"]
 )
-def test_an_odd_head_at_a_beginning_is_found(place: int, words: str, at: int, logs: Logs) -> None:
+def test_an_odd_head_at_a_beginning_is_found(offset: int, words: str, at: int, logs: Logs) -> None:
     """Tiles, root and signature are made for what is there, and what follows is chained to it."""
     entries = chain(bodies())
-    length = 8 if place == 12 else 32
-    bad = [*entries[:at], entries[at][:place] + bytes(length) + entries[at][place + length :]]
+    length = 8 if offset == 12 else 32
+    bad = [*entries[:at], entries[at][:offset] + bytes(length) + entries[at][offset + length :]]
     for entry in entries[at + 1 :]:
         bad.append(entry[:20] + leaf_hash(bad[-1]) + entry[52:])
     found = verify_entries(logs.write(bad), SIZE).findings

@@ -80,10 +80,10 @@ def test_whatever_is_changed_in_a_body_and_hashed_anew_both_say_the_same(log: Pa
     for _ in range(MUTANTS // 2):
         changed, at = list(entries), dice.randrange(SIZE)
         entry = bytearray(changed[at])
-        place = dice.randrange(52, len(entry))
-        entry[place] = dice.choice((entry[place] ^ 1 << dice.randrange(8), 0, 0x80, 0xFF, 1))
+        offset = dice.randrange(52, len(entry))
+        entry[offset] = dice.choice((entry[offset] ^ 1 << dice.randrange(8), 0, 0x80, 0xFF, 1))
         if dice.random() < 0.3:
-            del entry[place]
+            del entry[offset]
         changed[at] = bytes(entry)
         changed = rechain(changed) if len(entry) > 53 else changed
         write_log(log, changed, sign(changed, signer))
@@ -139,9 +139,9 @@ def test_a_reference_by_column_to_the_wrong_kind_is_found(tmp_path: Path, signer
         assert [(step, entry) for step, entry, _ in fast["findings"]] == [(BODIES_STEP, queued)]
 
 
-def spoil(entries: list[bytes], at: int, place: int, data: bytes) -> list[bytes]:
+def spoil(entries: list[bytes], at: int, offset: int, data: bytes) -> list[bytes]:
     """Overwrite bytes of one entry, and chain what follows to it."""
-    out = [*entries[:at], entries[at][:place] + data + entries[at][place + len(data) :]]
+    out = [*entries[:at], entries[at][:offset] + data + entries[at][offset + len(data) :]]
     for entry in entries[at + 1 :]:
         out.append(entry[:20] + leaf_hash(out[-1]) + entry[52:])
     return out
@@ -149,7 +149,7 @@ def spoil(entries: list[bytes], at: int, place: int, data: bytes) -> list[bytes]
 
 @pytest.mark.parametrize("kind", ["many of one kind", "few"])
 @pytest.mark.parametrize(
-    ("place", "data", "words"),
+    ("offset", "data", "words"),
     [
         (0, b"exl2", "begins with"),
         (4, (151).to_bytes(8, "big"), "its index is"),
@@ -159,7 +159,7 @@ def spoil(entries: list[bytes], at: int, place: int, data: bytes) -> list[bytes]
     ids=["magic", "index", "time", "link"],
 )
 def test_one_odd_head_among_many_good_ones_is_found(
-    place: int, data: bytes, words: str, kind: str, tmp_path: Path, signer: Ed25519Signer
+    offset: int, data: bytes, words: str, kind: str, tmp_path: Path, signer: Ed25519Signer
 ) -> None:
     """Everything else fits: tiles, root and signature are made for what is there."""
     beats = [Body(kind=Kind.HEARTBEAT)] * 200 if kind != "few" else []
@@ -168,7 +168,7 @@ def test_one_odd_head_among_many_good_ones_is_found(
         bodies += exchange_bodies(len(bodies), len(bodies))
     entries = chain(bodies)
     at = 150 if beats else 7
-    bad = spoil(entries, at, place, data if place != 4 else (at + 1).to_bytes(8, "big"))
+    bad = spoil(entries, at, offset, data if offset != 4 else (at + 1).to_bytes(8, "big"))
     assert both(write_log(tmp_path / "good", entries, sign(entries, signer)), len(entries))[0]["findings"] == []
     fast, slow = both(write_log(tmp_path / "log", bad, sign(bad, signer)), len(bad))
     assert fast == slow
@@ -212,14 +212,14 @@ def test_a_layout_admits_what_it_was_learned_from_and_nothing_with_another_byte_
     layout = learn(entries[0], 52)
     assert layout.admits(b"".join(entries))
     assert layout.targets(b"".join(entries)).tolist() == [300 + n for n in range(FEW)]
-    for place, _ in layout.fixed:
+    for offset, _ in layout.fixed:
         other = bytearray(entries[3])
-        other[place] ^= 0x41
+        other[offset] ^= 0x41
         assert not layout.admits(b"".join((*entries[:3], bytes(other), *entries[4:])))
-    for place, allowed in layout.numbers:
+    for offset, allowed in layout.numbers:
         for byte in range(256):
             other = bytearray(entries[3])
-            other[place] = byte
+            other[offset] = byte
             assert layout.admits(b"".join((*entries[:3], bytes(other)))) == (byte in allowed)
 
 

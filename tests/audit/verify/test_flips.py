@@ -72,9 +72,9 @@ def test_row_19_every_single_bit_flip_is_refuted(name: str, small: Path, key: Ve
     assert name in TileFolder(small).names()
     assert len(TileFolder(small).names()) == 4
     flips = 0
-    for place, bit in flipping(small / name, every((small / name).stat().st_size)):
+    for offset, bit in flipping(small / name, every((small / name).stat().st_size)):
         report = verify_log(small, key=key if bit & 1 else None)
-        assert report.exit_code == 6 or (name, 8 * place + bit) in HARMLESS, (name, place, bit, report)
+        assert report.exit_code == 6 or (name, 8 * offset + bit) in HARMLESS, (name, offset, bit, report)
         flips += 1
     assert flips == 8 * (small / name).stat().st_size
 
@@ -88,9 +88,9 @@ def test_row_19_single_bit_flips_of_a_thousand_entries_are_refuted(large: Path, 
     for name in names:
         size = (large / name).stat().st_size
         some = ((dice.randrange(size), dice.randrange(8)) for _ in range(max(20, SAMPLE * size * 8 // bits)))
-        for place, bit in flipping(large / name, every(size) if WHOLE else some):
+        for offset, bit in flipping(large / name, every(size) if WHOLE else some):
             whole = dice.random() < (0.001 if WHOLE else 0.05)
-            assert refuted(large, name, key, whole) or (name, 8 * place + bit) in HARMLESS, (name, place, bit)
+            assert refuted(large, name, key, whole) or (name, 8 * offset + bit) in HARMLESS, (name, offset, bit)
             flips += 1
     assert flips == bits if WHOLE else flips >= SAMPLE
 
@@ -115,12 +115,12 @@ def flipping(path: Path, places: Iterator[tuple[int, int]]) -> Iterator[tuple[in
     """Yield (byte, bit) while that bit of the file is flipped; the file is good again after the last."""
     data = path.read_bytes()
     with path.open("r+b", buffering=0) as file:
-        for place, bit in places:
-            file.seek(place)
-            file.write(bytes([data[place] ^ 1 << bit]))
-            yield place, bit
-            file.seek(place)
-            file.write(data[place : place + 1])
+        for offset, bit in places:
+            file.seek(offset)
+            file.write(bytes([data[offset] ^ 1 << bit]))
+            yield offset, bit
+            file.seek(offset)
+            file.write(data[offset : offset + 1])
     assert path.read_bytes() == data
 
 

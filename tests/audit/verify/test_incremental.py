@@ -36,9 +36,9 @@ def log(big: Path, tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-def flip(path: Path, place: int, bit: int = 1) -> None:
+def flip(path: Path, offset: int, bit: int = 1) -> None:
     data = bytearray(path.read_bytes())
-    data[place] ^= bit
+    data[offset] ^= bit
     path.write_bytes(data)
 
 
@@ -80,9 +80,9 @@ def test_a_changed_byte_in_what_is_new_is_refuted(
 ) -> None:
     size = len((log / name).read_bytes())
     good = (log / name).read_bytes()
-    for place in (0, 5, size // 2, size - 1):
-        flip(log / name, place)
-        assert verify_incremental(log, old=old(700), key=key).exit_code == 6, place
+    for offset in (0, 5, size // 2, size - 1):
+        flip(log / name, offset)
+        assert verify_incremental(log, old=old(700), key=key).exit_code == 6, offset
         (log / name).write_bytes(good)
     assert verify_incremental(log, old=old(700), key=key).exit_code == 0  # control
 

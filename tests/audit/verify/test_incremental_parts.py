@@ -63,10 +63,10 @@ def test_the_new_part_alone_is_all_that_is_needed_since_an_old_checkpoint(
 def test_each_tile_of_a_part_is_checked(name: str, big: Path, tmp_path: Path, key: VerifierKey) -> None:
     members = members_of(make(big, tmp_path / "part.audit", 300, 600))
     data = members[name]
-    for place in (3, len(data) // 2, len(data) - 1):
-        members[name] = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    for offset in (3, len(data) // 2, len(data) - 1):
+        members[name] = data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
         report = verify_incremental(put(tmp_path / "x.audit", members), key=key)
-        assert report.exit_code == 6, (name, place)
+        assert report.exit_code == 6, (name, offset)
 
 
 @pytest.mark.parametrize("missing", ["tile/0/000", "tile/1/000.p/4", "tile/entries/001", "checkpoint", "log.vkey"])
@@ -135,11 +135,14 @@ def test_random_damage_never_ends_in_0_or_in_a_traceback(
 
     assert judge(good).exit_code == 7  # control: keys and policy were compared with nobody's roster
     for case in range(60):
-        place = dice.randrange(len(good))
-        cut, flipped = good[:place], good[:place] + bytes([good[place] ^ 1 << dice.randrange(8)]) + good[place + 1 :]
+        offset = dice.randrange(len(good))
+        cut, flipped = (
+            good[:offset],
+            good[:offset] + bytes([good[offset] ^ 1 << dice.randrange(8)]) + good[offset + 1 :],
+        )
         for data in (cut, flipped):
             report = judge(data)
-            assert report.exit_code == 6, (case, place, report)
+            assert report.exit_code == 6, (case, offset, report)
             assert "\n" not in report.verdict
     for data in (good[:9999], good[:100], good + b"x"):
         path.write_bytes(data)

@@ -33,15 +33,15 @@ def test_what_was_appended_is_read_back_from_memory_and_from_a_file(limit: int) 
         whole += part
         assert spool.size == len(whole)
     assert b"".join(spool.blocks(333)) == whole
-    assert [spool.read(place, 9) for place in (0, 5, 1234)] == [whole[place : place + 9] for place in (0, 5, 1234)]
+    assert [spool.read(offset, 9) for offset in (0, 5, 1234)] == [whole[offset : offset + 9] for offset in (0, 5, 1234)]
 
 
 def test_a_census_beyond_memory_says_the_same() -> None:
     dice = random.Random(3)
     kinds = bytes([1, 4, 5, 6, *(dice.choice((10, 11, 12, 14, 32)) for _ in range(50_000))])
     counted = KindCounts(in_memory=100)
-    for place in range(0, len(kinds), 999):
-        counted.add(kinds[place : place + 999])
+    for offset in range(0, len(kinds), 999):
+        counted.add(kinds[offset : offset + 999])
     assert [counted.at(i) for i in range(0, len(kinds), 97)] == list(kinds[::97])
     assert counted.each([49_000, 3, 3, 20_000]) == bytes(kinds[i] for i in (49_000, 3, 3, 20_000))
     assert counted.counts == Counter(kinds)

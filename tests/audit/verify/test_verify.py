@@ -90,7 +90,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
 def test_attack_01_and_row_19_an_edited_log_is_refuted_at_the_entry(
     name: str, tiles: str, folder: Path, key: VerifierKey, kept: ExternalCheckpoint
 ) -> None:
-    edit, place = EDITS[name]
+    edit, at = EDITS[name]
     note = (folder / "checkpoint").read_text()
     entries = edit(read_log(folder, SIZE))
     if tiles == "tiles kept":
@@ -104,7 +104,7 @@ def test_attack_01_and_row_19_an_edited_log_is_refuted_at_the_entry(
     assert report.exit_code == 6
     assert report.verdict.startswith("refuted")
     if tiles == "tiles kept":
-        assert f"at {place}" in report.verdict
+        assert f"at {at}" in report.verdict
 
 
 def test_attack_01_control_the_same_entries_written_again_verify(
@@ -297,11 +297,11 @@ def test_an_outside_checkpoint_of_size_0_anchors_nothing(folder: Path, key: Veri
 @pytest.mark.parametrize("change", ["entry", "hash", "index", "signature", "root"])
 def test_an_altered_receipt_refutes_or_is_unusable(change: str, folder: Path, key: VerifierKey, template: Path) -> None:
     lines = prove_entry(TileFolder(template), 100).split("\n")
-    place = {"entry": 1, "index": 2, "hash": 3, "root": -5, "signature": -2}[change]
-    line = lines[place]
-    lines[place] = "index 101" if change == "index" else line[:60] + ("A" if line[60:61] != "A" else "B") + line[61:]
+    at = {"entry": 1, "index": 2, "hash": 3, "root": -5, "signature": -2}[change]
+    line = lines[at]
+    lines[at] = "index 101" if change == "index" else line[:60] + ("A" if line[60:61] != "A" else "B") + line[61:]
     if change in ("hash", "root"):
-        lines[place] = ("A" if line[0] != "A" else "B") + line[1:]
+        lines[at] = ("A" if line[0] != "A" else "B") + line[1:]
     report = verify_log(folder, key=key, external=[ExternalCheckpoint(name="r", data="\n".join(lines).encode())])
     assert report.exit_code in (6, 7)
     assert result(report, 7) != OK
@@ -351,7 +351,7 @@ def test_of_two_answers_the_later_one_is_named_where_many_entries_are_looked_at_
 
 def test_a_log_begins_as_every_log_does(tmp_path: Path, key: VerifierKey, signer: Ed25519Signer) -> None:
     first, beat = first_bodies(), Body(kind=Kind.HEARTBEAT)
-    for bodies, place in (
+    for bodies, at in (
         ([beat], 0),
         ([first[0], beat], 1),
         ([first[0], first[1], first[3]], 2),
@@ -362,7 +362,7 @@ def test_a_log_begins_as_every_log_does(tmp_path: Path, key: VerifierKey, signer
         entries = chain(bodies)
         write_log(tmp_path / "log", entries, sign(entries, signer), key)
         report = verify_log(tmp_path / "log", key=key)
-        assert report.verdict.startswith(f"refuted at entry {place}: "), bodies
+        assert report.verdict.startswith(f"refuted at entry {at}: "), bodies
         assert result(report, 8) == REFUTED
     entries = chain([*first[:3], first[2], *first[3:], beat, Body(kind=Kind.EPOCH_CLOSED)])
     write_log(tmp_path / "log", entries, sign(entries, signer), key)

@@ -104,14 +104,14 @@ def test_tiles_beyond_the_checkpoint_are_left_out_and_counted(
 
 
 def test_a_socket_in_the_folder_is_refused(folder: Path, key: VerifierKey) -> None:
-    place = os.getcwd()
+    before = os.getcwd()
     os.chdir(folder)
     try:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("s")
             assert verify_log(folder, key=key).exit_code == 6
     finally:
-        os.chdir(place)
+        os.chdir(before)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
