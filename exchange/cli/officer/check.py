@@ -22,7 +22,7 @@ from keys.refusals import Exit
 def check(as_json: bool, files: tuple[str, ...]) -> int:
     """Check bulletins and say what is wrong, where, and what would be right.
 
-    A correction or recall is held against the bulletin that it names, if that file is given too.
+    A correction or recall is compared with the bulletin that it names, if that file is given too.
     Ends with 0 if all are right, with 2 if not, with 5 if a file is missing.
     """
     judged = judge([load_draft(file) for file in files], packaged_catalogue())

@@ -296,8 +296,8 @@ class RunningNode:
         """Sign only once another member has said what it holds of us; refuse for good where it is more than we have."""
         node = self.node
         try:
-            asking = StartupCheck(self._runtime, self._dial_settings, self._options.witnesses)
-            went_alone = await asking.until_answered(alone=self._options.alone)
+            check = StartupCheck(self._runtime, self._dial_settings, self._options.witnesses)
+            went_alone = await check.until_answered(alone=self._options.alone)
             while not node.begun:
                 try:
                     await asyncio.to_thread(node.begin, alone=went_alone)
