@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from audit.entry.entry import Body, Kind, Role
+from audit.log.lock import check_start
 from audit.log.lock_factory import open_lock
 from audit.log.log import Log, Stage
 from exchange.node.node import now_us
@@ -20,6 +21,7 @@ def fill(home: Path, origin: str, size: int) -> int:
     store, lock = open_store(Paths(home=home).store), open_lock(Paths(home=home).lock)
     try:
         log = Log.open(origin, store.reader())
+        check_start(log, lock, store.reader(), store.name)
         before = log.size
         while log.size < size:
             stage = log.begin(now_us())

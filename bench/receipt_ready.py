@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from audit.entry.entry import Body, Kind
-from audit.log.lock import Lock
+from audit.log.lock import Lock, check_start
 from audit.log.lock_factory import open_lock
 from audit.log.log import Log
 from audit.note.checkpoint import sign_checkpoint
@@ -40,6 +40,7 @@ def measure(setting: Setting) -> list[Row]:
     store, lock = open_store(Paths(home=home).store), open_lock(Paths(home=home).lock)
     try:
         log = Log.open(origin, store.reader())
+        check_start(log, lock, store.reader(), store.name)
         gc.freeze()  # as a node does when it begins
         ones, flushes = [], []
         for _ in range(SINGLE):
