@@ -8,7 +8,7 @@ PYTHON_CODE := exchange keys audit proto bench tests examples
 # Names of ours that vermin takes for Python 2's, and then leaves the whole file unread.
 LIKENESSES := --exclude file --exclude str.decode
 
-.PHONY: demo test everything testbed lint bench bench-check plain soak mutants transcripts lock clean
+.PHONY: demo test slow testbed lint bench bench-check plain soak mutants transcripts lock clean
 
 demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an auditor
 	@$(BIN)/exchange demo
@@ -16,8 +16,8 @@ demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an audit
 test: testbed ## every test but those that only repeat, some minutes
 	@$(PYTEST) -m 'not slow' $(ARGS)
 
-everything: testbed ## every test, what .ci/run runs
-	@$(PYTEST) $(ARGS)
+slow: testbed ## the tests that test leaves out; .ci/run runs both
+	@$(PYTEST) -m slow $(ARGS)
 
 testbed: .venv/dev.stamp
 	@.ci/packages
