@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,15 +113,16 @@ def test_help_codes_says_everything_in_80_columns(
 
 @pytest.mark.parametrize(("group", "program"), [(cli, "exchange"), (audit, "exchange-audit")])
 def test_both_programs_tell_their_product_and_complete_their_commands(
-    group: click.Group, program: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    group: click.Group, program: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(group, ["--version"], program) == 0
     assert capsys.readouterr().out.startswith(f"{program} (Interagency Exchange) ")
     for shell in ("bash", "zsh", "fish"):
         assert run(group, ["completion", shell], program) == 0
         assert f"{program.replace('-', '_').upper()}_COMPLETE" in capsys.readouterr().out
-    monkeypatch.setenv(f"_{program.replace('-', '_').upper()}_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", f"{program} he")
-    monkeypatch.setenv("COMP_CWORD", "1")
-    assert run(group, [], program) == 0
-    assert capsys.readouterr().out == "plain,help\n"
+    asked = {f"_{program.replace('-', '_').upper()}_COMPLETE": "bash_complete", "COMP_WORDS": f"{program} he"}
+    command = Path(sys.executable).with_name(program)  # as a shell asks it
+    done = subprocess.run(
+        [command], env={**os.environ, **asked, "COMP_CWORD": "1"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "plain,help\n"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,10 @@ def test_a_home_names_no_store_out_of_it(tmp_path: Path, name: str) -> None:
         store_in(tmp_path, f"sqlite:{name}")
 
 
-def test_a_store_is_in_its_home_wherever_the_program_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert Paths(home=Path("home")).store == f"sqlite:{tmp_path}/home/node.db"
-    assert Paths(home=Path("home")).store_before(2) == f"sqlite:{tmp_path}/home/before-epoch-2/node.db"
+def test_a_store_is_in_its_home_wherever_the_program_stands(tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        assert Paths(home=Path("home")).store == f"sqlite:{tmp_path}/home/node.db"
+        assert Paths(home=Path("home")).store_before(2) == f"sqlite:{tmp_path}/home/before-epoch-2/node.db"
 
 
 def test_a_path_is_taken_as_it_stands(tmp_path: Path) -> None:
