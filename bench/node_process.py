@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import counting
 from bench.federation import PASSPHRASE
+from exchange.node.garbage import collect_rarely
 from exchange.node.home import open_node
 from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
 from exchange.rpc.transport.limits import Settings
@@ -28,6 +29,7 @@ async def run(home: Path) -> None:
     """Serve until told to stop."""
     node, keys = open_node(home, PASSPHRASE)
     node.start()
+    collect_rarely()
     endpoints: dict[str, list[str]] = {}
     running = await serve(node, keys, ServeOptions(endpoints=endpoints, settings=SETTINGS))
     _say({"peers": running.peers_port, "desk": running.desk_port})

@@ -147,10 +147,10 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     It signs nothing before another member has said what it holds of this node's log: a restored copy ends with 6.
     """
     import asyncio
-    import gc
 
     from exchange.cli.operator.node_check import warnings
     from exchange.node.config import authority_of, load_config
+    from exchange.node.garbage import collect_rarely
     from exchange.node.home import open_node
     from exchange.rpc.serve.running_node import ServeOptions
     from exchange.rpc.serve.running_node import serve as start
@@ -185,7 +185,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
 
     if trust_clock:
         opened.clock.trust()
-    gc.freeze()  # what a node begins with it keeps: no collection need look through it
+    collect_rarely()
     asyncio.run(run())
     size = opened.log.size
     answer(
