@@ -118,7 +118,19 @@ class Body:
         return {field.name: value for field in FIELDS if (value := getattr(self, field.name))}
 
 
-_BY_NUMBER = {field.number: field for field in FIELDS}
+_MEMBERS: dict[type[IntEnum], dict[int, int]] = {
+    each: {int(value): value for value in each} for each in (Kind, Role, Outcome)
+}
+_BY_TAG = {
+    field.number << 3 | (2 if field.length else 0): (
+        field.name,
+        field.length,
+        field.limit,
+        _MEMBERS[field.enum] if field.enum else None,
+    )
+    for field in FIELDS
+}
+_UNKNOWN = ("", 0, 0, None)
 _VALUES = attrgetter(*(field.name for field in FIELDS))
 _ROWS = tuple((field.prefix, field.length, field.limit, field.name) for field in FIELDS)
 _ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
@@ -138,54 +150,45 @@ def parse_body(data: bytes) -> Body:
 
 def _parse(data: bytes) -> Body:
     values: dict[str, Any] = {}
-    understood, last, position = True, 0, 0
-    while position < len(data):
-        start = position
-        tag, position = read_varint(data, position, len(data))
-        number, wire = tag >> 3, tag & 7
-        if number <= last:
-            raise _malformed(start, f"field {number} after field {last}")
-        last = number
-        value, position = _read_value(data, position, wire, number)
-        field = _BY_NUMBER.get(number)
-        if field is None:
-            understood = False
-            continue
-        known, values[field.name] = _check_known(field, value, start)
-        understood = understood and known
+    understood, last, at, end = True, 0, 0, len(data)
+    while at < end:
+        start = at
+        tag, at = (data[at], at + 1) if data[at] < 0x80 else read_varint(data, at, end)
+        if tag >> 3 <= last:
+            raise _malformed(start, f"field {tag >> 3} after field {last}")
+        last = tag >> 3
+        stood = at
+        value, at = (data[at], at + 1) if at < end and data[at] < 0x80 else read_varint(data, at, end)
+        if not value:
+            raise _malformed(stood, f"field {last} writes its default value")
+        name, length, limit, members = _BY_TAG.get(tag, _UNKNOWN)
+        if length:
+            if value != length or at + value > end:
+                raise _malformed(start, f"{name} is not {length} bytes long")
+            values[name] = data[at : at + value]
+            at += value
+        elif limit:
+            if value > limit:
+                raise _malformed(start, f"{name} is out of its bounds")
+            values[name] = value
+            if members is not None:
+                values[name] = members.get(value, value)
+                understood = understood and value in members
+        else:
+            at, understood = _after_unknown(tag, value, at, end), False
     if "kind" not in values:
         raise _malformed(0, "no kind")
     return Body(**values, understood=understood)
 
 
-def _check_known(field: BodyField, value: int | bytes, start: int) -> tuple[bool, int | bytes]:
-    if isinstance(value, bytes):
-        if len(value) != field.length:
-            raise _malformed(start, f"{field.name} is not {field.length or 'a number of 0'} bytes long")
-        return True, value
-    if field.length or value > field.limit:
-        raise _malformed(start, f"{field.name} is out of its bounds")
-    if field.enum is None:
-        return True, value
-    try:
-        return True, field.enum(value)
-    except ValueError:
-        return False, value
-
-
-def _read_value(data: bytes, position: int, wire: int, number: int) -> tuple[int | bytes, int]:
-    value, after = read_varint(data, position, len(data))
-    if wire == 0:
-        if value == 0:
-            raise _malformed(position, f"field {number} writes its default value")
-        return value, after
-    if wire != 2:
-        raise _malformed(position, f"field {number} has wire type {wire}")
-    if value == 0:
-        raise _malformed(position, f"field {number} writes its default value")
-    if after + value > len(data):
-        raise _malformed(position, f"field {number} ends after the body")
-    return data[after : after + value], after + value
+def _after_unknown(tag: int, value: int, at: int, end: int) -> int:
+    """Return where a field ends whose number we do not know; refuse one whose number we know with another type."""
+    if tag & 7 not in (0, 2) or tag >> 3 <= FIELDS[-1].number:
+        raise _malformed(at, f"field {tag >> 3} has wire type {tag & 7}")
+    after = at + value if tag & 7 else at
+    if after > end:
+        raise _malformed(at, f"field {tag >> 3} ends after the body")
+    return after
 
 
 def _malformed(position: int, what: str) -> RefusedError:
