@@ -21,7 +21,7 @@ from exchange.acts.notices import RECALLS
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.receipt import ExpectedAnswer, Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
 from exchange.records.shared_receipts import MAX_RECEIPTS
-from exchange.store.rows import DeliveryState, LaneState, OutboundRow, StoredBulletin
+from exchange.store.rows import DeliveryState, LaneState, OutboundRow, Settlement
 from exchange.store.store import Reads
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -39,8 +39,6 @@ _STATES: dict[int, DeliveryState] = {
     Kind.DUPLICATE: DeliveryState.DUPLICATE,
     Kind.WITHDRAWN: DeliveryState.WITHDRAWN,
 }
-
-_KNOWN = frozenset(Outcome)  # our own log says nothing that we do not understand
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,6 @@ class Settled:
     """A receipt that proved what became of one delivery."""
 
     row: OutboundRow
-    stored: StoredBulletin | None
     receipt: Receipt
     proven: VerifiedReceipt
     peer_number: int
@@ -219,9 +216,7 @@ def check_receipts(
         view.check_ended(peer, proven.checkpoint)
         check_not_first(proven)  # 4
         check_original(proven, original, row, key, view, reads)  # 5
-        settled.append(
-            Settled(row=row, stored=None, receipt=receipt, proven=proven, peer_number=view.member_number(peer))
-        )
+        settled.append(Settled(row=row, receipt=receipt, proven=proven, peer_number=view.member_number(peer)))
     return settled
 
 
@@ -348,7 +343,7 @@ def record_receipts(
     state = work.rows.lane(outgoing=True, peer=peer, lane_class=lane.lane_class, epoch=lane.epoch)
     if state is None or state.taken != lane.taken:
         raise UnavailableError(f"the lane to {peer} moved meanwhile", 0.1)
-    rows = [_record(work, item) for item in settled]
+    rows = [record_answer(work, each.row, each.receipt, each.proven, each.peer_number) for each in settled]
     work.rows.settle_outbound(rows)
     if newer is not None:
         _keep_checkpoint(work, newer, peer)
@@ -358,29 +353,32 @@ def record_receipts(
     return state.taken
 
 
-def _record(work: UnitOfWork, item: Settled) -> OutboundRow:
-    """Enter one RECEIPT_RECORDED; return the delivery as it is settled."""
-    body, row = item.proven.body, item.row
+def record_answer(
+    work: UnitOfWork, row: OutboundRow, receipt: Receipt, proven: VerifiedReceipt, peer_number: int
+) -> Settlement:
+    """Enter one RECEIPT_RECORDED of a receipt that was found to answer a delivery; return how that is settled."""
+    body = proven.body
     work.log.add(
         Body(
             kind=Kind.RECEIPT_RECORDED,
-            peer=item.peer_number,
+            peer=peer_number,
             bulletin_id=body.bulletin_id,
             dispatch_digest=body.dispatch_digest,
             delivery_digest=row.digest,
-            outcome=body.outcome if body.outcome in _OUTCOMES else 0,
-            peer_index=item.proven.entry.index,
-            peer_leaf_hash=item.proven.leaf_hash,
-            peer_size=item.proven.checkpoint.size,
-            peer_root=item.proven.checkpoint.root,
+            outcome=body.outcome if body.outcome in _OUTCOMES else 0,  # our log says nothing that we do not understand
+            peer_index=proven.entry.index,
+            peer_leaf_hash=proven.leaf_hash,
+            peer_size=proven.checkpoint.size,
+            peer_root=proven.checkpoint.root,
             **work.refers(row.queued_index),
         )
     )
-    return replace(
-        row,
+    return Settlement(
+        lane=row.lane,
+        sequence=row.sequence,
         state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
         reason=body.outcome if body.kind == Kind.REFUSED else 0,
-        receipt=item.receipt.encode(),
+        receipt=receipt.encode(),
         since_ms=work.now_ms,
     )
 

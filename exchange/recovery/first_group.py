@@ -9,31 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from audit.entry.entry import Body, Kind, Outcome
+from audit.entry.entry import Body, Kind
 from audit.note.checkpoint import Checkpoint
 from audit.note.epochs import epoch_of_origin
 from audit.note.tlogproof import parse_proof
 from audit.record.dispatch import parse_dispatch
 from audit.record.lane import Delivery, LaneClass, LaneId, delivery_digest, parse_delivery
 from audit.record.statement import opening, parse_statement
+from exchange.acts.delivery import record_answer
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
-from exchange.store.rows import Content, DeliveryState, Facts, LaneState, OutboundRow, StoredBulletin
+from exchange.store.rows import Content, Facts, LaneState, OutboundRow, StoredBulletin
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
 
 PAGE = 1000  # rows read at once
 UNKNOWN = (1 << 40) - 1  # of a peer that was not asked: whatever it claims to have receipts for may be true
-_OUTCOMES = frozenset(Outcome)
-_STATES: dict[int, DeliveryState] = {
-    Kind.RECEIVED: DeliveryState.RECEIVED,
-    Kind.REFUSED: DeliveryState.REFUSED,
-    Kind.DUPLICATE: DeliveryState.DUPLICATE,
-    Kind.WITHDRAWN: DeliveryState.WITHDRAWN,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +116,7 @@ def _take_back(work: UnitOfWork, each: ProvenDelivery, peer: AgencyId, view: Nod
         state = replace(state, sequence=each.sequence, digest=each.digest)
     recorded = row is not None and not row.receipt
     if row is not None and recorded:
-        _record(work, each, row, view.member_number(peer))
+        work.rows.settle_outbound([record_answer(work, row, each.receipt, each.proven, view.member_number(peer))])
     work.rows.move_lane(replace(state, taken=max(state.taken, each.sequence)))
     return fresh, int(row is not None and row.sequence == each.sequence and _is_new(row, work)), int(recorded)
 
@@ -220,36 +214,6 @@ def _raise_number(work: UnitOfWork, number: str, agency: str) -> None:
     parts = number.split("/")
     if len(parts) == 4 and parts[0] == agency and parts[2].isdecimal() and parts[3].isdecimal():
         work.rows.raise_number(parts[1], int(parts[2]), int(parts[3]))
-
-
-def _record(work: UnitOfWork, each: ProvenDelivery, row: OutboundRow, number: int) -> None:
-    body = each.proven.body
-    work.log.add(
-        Body(
-            kind=Kind.RECEIPT_RECORDED,
-            peer=number,
-            bulletin_id=body.bulletin_id,
-            dispatch_digest=each.dispatch_digest,
-            delivery_digest=each.digest,
-            outcome=body.outcome if body.outcome in _OUTCOMES else 0,
-            peer_index=each.proven.entry.index,
-            peer_leaf_hash=each.proven.leaf_hash,
-            peer_size=each.proven.checkpoint.size,
-            peer_root=each.proven.checkpoint.root,
-            **work.refers(row.queued_index),
-        )
-    )
-    work.rows.settle_outbound(
-        [
-            replace(
-                row,
-                state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
-                reason=body.outcome if body.kind == Kind.REFUSED else 0,
-                receipt=each.receipt.encode(),
-                since_ms=work.now_ms,
-            )
-        ]
-    )
 
 
 # ------------------------------------------------------------------ where peers' lanes to us stood

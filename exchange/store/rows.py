@@ -117,6 +117,18 @@ class OutboundRow:
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of one delivery of ours."""
+
+    lane: int
+    sequence: int
+    state: DeliveryState
+    reason: int  # audit.v1.Outcome; 0 unless it was refused
+    receipt: bytes  # audit.v1.Receipt, theirs
+    since_ms: int
+
+
+@hot_value(frozen=True, slots=True, kw_only=True)
 class InboundRow:
     """One delivery of a peer's, and the entry that answered it."""
 

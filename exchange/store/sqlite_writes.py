@@ -15,7 +15,16 @@ from typing import Any
 import apsw
 
 from exchange.store.log_position import peer_epoch
-from exchange.store.rows import AdoptedRecord, Content, InboundRow, LaneState, Notice, OutboundRow, StoredBulletin
+from exchange.store.rows import (
+    AdoptedRecord,
+    Content,
+    InboundRow,
+    LaneState,
+    Notice,
+    OutboundRow,
+    Settlement,
+    StoredBulletin,
+)
 from exchange.store.sqlite_reads import SEQUENCE_BITS, STORED_BY_ID, SqliteReads, stored_of
 
 MANY = 100  # entries a statement: each statement costs as much as a row, and lets go of the interpreter's lock
@@ -222,19 +231,13 @@ class SqliteTransaction(SqliteReads):
         )
         self._kept_back += len(rows)
 
-    def settle_outbound(self, rows: Sequence[OutboundRow]) -> None:
-        """Write state, reason, receipt and time of deliveries that stand already."""
+    def settle_outbound(self, rows: Sequence[Settlement]) -> None:
+        """Write what became of deliveries that stand already."""
         self._write_rows()
         self._db.executemany(
             "UPDATE outbound SET state = ?, reason = ?, receipt = ?, since_ms = ? WHERE id = ?",
             [
-                (
-                    int(row.state),
-                    row.reason,
-                    row.receipt,
-                    row.since_ms,
-                    (row.lane << SEQUENCE_BITS) + row.sequence,
-                )
+                (int(row.state), row.reason, row.receipt, row.since_ms, (row.lane << SEQUENCE_BITS) + row.sequence)
                 for row in rows
             ],
         )

@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from exchange.store.rows import AdoptedRecord, Content, InboundRow, LaneState, Notice, OutboundRow, StoredBulletin
+from exchange.store.rows import (
+    AdoptedRecord,
+    Content,
+    InboundRow,
+    LaneState,
+    Notice,
+    OutboundRow,
+    Settlement,
+    StoredBulletin,
+)
 
 
 class Reads(Protocol):
@@ -156,8 +165,8 @@ class Transaction(Reads, Protocol):
     def add_outbound(self, rows: Sequence[OutboundRow]) -> None:
         """Add deliveries of ours."""
 
-    def settle_outbound(self, rows: Sequence[OutboundRow]) -> None:
-        """Write state, reason, receipt and time of deliveries that stand already; their bytes stay."""
+    def settle_outbound(self, rows: Sequence[Settlement]) -> None:
+        """Write what became of deliveries that stand already; their bytes stay."""
 
     def add_inbound(self, row: InboundRow) -> None:
         """Add a delivery of a peer's with the entry that answers it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.store.rows import AdoptedRecord, DeliveryState, InboundRow, Notice
+from exchange.store.rows import AdoptedRecord, DeliveryState, InboundRow, Notice, Settlement
 from exchange.store.store import NodeStore
 from keys.errors import UnavailableError
 from tests.exchange.store.contract_keeping import TWICE, BoomError, KeepingContract
@@ -280,10 +280,10 @@ class StoreContract(KeepingContract):
         with store.transaction() as rows:
             lane = rows.open_lane(outgoing=True, **LANE)
             rows.add_outbound([outbound(lane, 1), outbound(lane, 2)])
-        settled = replace(outbound(lane, 2), state=DeliveryState.REFUSED, reason=70, receipt=b"r", since_ms=8)
+        new = {"state": DeliveryState.REFUSED, "reason": 70, "receipt": b"r", "since_ms": 8}
         with store.transaction() as rows:
-            rows.settle_outbound([settled])
-        assert store.reads().outbound(lane.row, 0, 10) == [outbound(lane, 1), settled]
+            rows.settle_outbound([Settlement(lane=lane.row, sequence=2, **new)])
+        assert store.reads().outbound(lane.row, 0, 10) == [outbound(lane, 1), replace(outbound(lane, 2), **new)]
 
     def test_a_delivery_of_a_peer_has_one_answer(self, store: NodeStore) -> None:
         with store.transaction() as rows:

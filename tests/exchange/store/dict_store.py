@@ -15,7 +15,16 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import TypeVar
 
-from exchange.store.rows import AdoptedRecord, Content, InboundRow, LaneState, Notice, OutboundRow, StoredBulletin
+from exchange.store.rows import (
+    AdoptedRecord,
+    Content,
+    InboundRow,
+    LaneState,
+    Notice,
+    OutboundRow,
+    Settlement,
+    StoredBulletin,
+)
 from keys.errors import UnavailableError
 
 K = TypeVar("K")
@@ -232,7 +241,7 @@ class DictTransaction(DictReads):
         for row in rows:
             _add(self.tables.outbound, (row.lane, row.sequence), row)
 
-    def settle_outbound(self, rows: Sequence[OutboundRow]) -> None:
+    def settle_outbound(self, rows: Sequence[Settlement]) -> None:
         for row in rows:
             new = {"state": row.state, "reason": row.reason, "receipt": row.receipt, "since_ms": row.since_ms}
             self._change(self.tables.outbound, (row.lane, row.sequence), **new)
