@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from keys.errors import RefusedError
 from keys.identity import DIGEST_BYTES
-from keys.scan import scan
+from keys.scan import parse_scanned
 
 MAX_RECORD_BYTES = 1 << 20  # rosters and manifests
 MAX_NOTE_BYTES = 64 << 10  # a checkpoint: room for 32 signature lines, a few of them post-quantum
@@ -20,11 +20,7 @@ def parse_record(payload: bytes, kind: type[Any], *, limit: int = MAX_RECORD_BYT
     """Parse a record of ours: size, strict scan, then the parser; MALFORMED, TOO_LARGE or NOT_UNDERSTOOD."""
     if len(payload) > limit:
         raise RefusedError("TOO_LARGE", f"a {kind.DESCRIPTOR.name} has {len(payload)} bytes, {limit} may be")
-    scan(payload, kind.DESCRIPTOR)
-    try:
-        return kind.FromString(payload)
-    except DecodeError:  # what passes the scan parses; a parser that thinks otherwise still ends in a refusal
-        raise RefusedError("MALFORMED", f"a {kind.DESCRIPTOR.full_name} cannot be parsed") from None
+    return parse_scanned(payload, kind)
 
 
 def encode_record(message: Message) -> bytes:

@@ -10,37 +10,42 @@ walked, and the walk finds the fault and names it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-_Parse = Callable[[bytes], Message]
+_Record = TypeVar("_Record", bound=Message)
 
 
 def is_canonical(data: bytes, descriptor: Descriptor, depth: int) -> bool:
-    """Return True only for bytes that the scan would pass; False where it might.
+    """Return True only for bytes that the scan would pass; False where it might. Arguments as ``parse_canonical``."""
+    return parse_canonical(data, _class_of(descriptor), depth) is not None
+
+
+def parse_canonical(data: bytes, kind: type[_Record], depth: int) -> _Record | None:
+    """Return the message only of bytes that the scan would pass; None where it might.
 
     Args:
         data: The encoded message, as received; short, because it is parsed before anything is known about it.
-        descriptor: Its type.
+        kind: Its generated class.
         depth: Levels of messages that may be, the outermost counted.
     """
-    if not _is_plain(descriptor, depth):
-        return False
+    if not _is_plain(kind.DESCRIPTOR, depth):
+        return None
     try:
-        message = _parser(descriptor)(data)
+        message = kind.FromString(data)
     except DecodeError:
-        return False
-    message.DiscardUnknownFields()
-    return message.SerializeToString(deterministic=True) == data
+        return None
+    message.DiscardUnknownFields()  # of bytes that are equal then there were none
+    return message if message.SerializeToString(deterministic=True) == data else None
 
 
 @cache
-def _parser(descriptor: Descriptor) -> _Parse:
-    return GetMessageClass(descriptor).FromString
+def _class_of(descriptor: Descriptor) -> type[Message]:
+    return GetMessageClass(descriptor)
 
 
 @cache

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from keys.errors import RefusedError
 from keys.identity import DIGEST_BYTES, AgencyId, parse_agency
-from keys.scan import scan
+from keys.scan import parse_scanned
 
 ID_BYTES = 16
 MAX_RECIPIENTS = 64  # a bulletin's header takes no more: proto/README.md, section 10
@@ -43,11 +42,7 @@ def parse(record: str, payload: bytes, message: type[_Record], limit: int) -> _R
     """
     if len(payload) > limit:
         raise RefusedError("TOO_LARGE", f"{record}: {len(payload)} bytes, at most {limit}")
-    scan(payload, cast(Descriptor, message.DESCRIPTOR))
-    try:
-        return message.FromString(payload)
-    except DecodeError as error:
-        raise RefusedError("MALFORMED", f"{record}: {error}") from error
+    return parse_scanned(payload, message)
 
 
 def encode(message: Message) -> bytes:

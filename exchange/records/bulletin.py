@@ -13,14 +13,13 @@ from functools import cache
 from uuid import UUID
 
 from google.protobuf.descriptor import EnumDescriptor
-from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from audit.record.wire import need_agency
 from exchange.v1.bulletin_pb2 import Addressee, Bulletin
 from keys.errors import RefusedError
 from keys.identity import AgencyId
-from keys.scan import scan
+from keys.scan import parse_scanned, scan
 
 MAX_BULLETIN_BYTES = 1 << 20  # what a sealed body may hold; an officer's file is at most a quarter of it
 EPOCH = dt.date(1970, 1, 1)
@@ -60,11 +59,7 @@ def parse_bulletin(data: bytes, *, newer_minor: bool = False) -> Bulletin:
     """
     if len(data) > MAX_BULLETIN_BYTES:
         raise RefusedError("MALFORMED", f"bulletin of {len(data)} bytes, at most {MAX_BULLETIN_BYTES}")
-    scan(data, Bulletin.DESCRIPTOR, unknown=newer_minor)
-    try:
-        return Bulletin.FromString(data)
-    except DecodeError as error:
-        raise RefusedError("MALFORMED", "bulletin does not parse") from error
+    return parse_scanned(data, Bulletin, unknown=newer_minor)
 
 
 def encode_bulletin(bulletin: Bulletin) -> bytes:
