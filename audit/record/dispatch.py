@@ -8,7 +8,6 @@ shows buckets only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -80,7 +79,7 @@ ROLE_OF_TYPE = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class DispatchSigner:
     """One signature inside the sealed body."""
 
@@ -88,7 +87,7 @@ class DispatchSigner:
     key_id: bytes  # 32 bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@hot_value(frozen=True, slots=True, kw_only=True)
 class Recipient:
     """One agency that can open the body."""
 
@@ -125,7 +124,7 @@ class Dispatch:
     @property
     def served(self) -> tuple[AgencyId, ...]:
         """The agencies that can open the body, ascending."""
-        return tuple(recipient.agency for recipient in self.recipients)
+        return tuple([recipient.agency for recipient in self.recipients])
 
     def encode(self) -> bytes:
         """Write the payload of type ``dispatch``."""
@@ -171,9 +170,9 @@ def parse_dispatch(payload: bytes) -> Dispatch:
         bulletin_id=message.bulletin_id,
         sender=need_agency(message.sender),
         statement_digest=message.statement_digest,
-        signers=tuple(_parse_signer(signer) for signer in message.signers),
-        recipients=tuple(_parse_recipient(recipient) for recipient in message.recipients),
-        absent=tuple(_parse_absent(absent) for absent in message.absent),
+        signers=tuple([_parse_signer(signer) for signer in message.signers]),
+        recipients=tuple([_parse_recipient(recipient) for recipient in message.recipients]),
+        absent=tuple([_parse_absent(absent) for absent in message.absent]),
         body_suite=message.body_suite,
         expires_ms=message.expires_ms,
         urgency=need_enum("dispatch", "urgency", message.urgency, Urgency),
@@ -257,13 +256,11 @@ def recipient_of(dispatch: Dispatch, agency: AgencyId) -> Recipient:
 
 def _check_lists(dispatch: Dispatch) -> None:
     """Bound the three lists; one author, at most one releaser; recipients and absent apart, the sender in none."""
-    need_count("dispatch", "signers", len(dispatch.signers), 1, 2)
-    need_ascending("dispatch", "signers", [_signer_order(signer) for signer in dispatch.signers])
-    roles = [signer.role for signer in dispatch.signers]
-    if roles.count(SignerRole.AUTHOR) != 1:
+    signers, served, absent = dispatch.signers, dispatch.served, [absent.agency for absent in dispatch.absent]
+    need_count("dispatch", "signers", len(signers), 1, 2)
+    need_ascending("dispatch", "signers", [_signer_order(signer) for signer in signers])
+    if [signer.role for signer in signers].count(SignerRole.AUTHOR) != 1:
         raise malformed("dispatch", "signers name not exactly one author")
-    served = dispatch.served
-    absent = [absent.agency for absent in dispatch.absent]
     need_count("dispatch", "recipients", len(served), 1, MAX_RECIPIENTS)
     need_count("dispatch", "recipients and absent", len(served) + len(absent), 1, MAX_RECIPIENTS)
     need_ascending("dispatch", "recipients", served)
