@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
-from exchange.records.bulletin import Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
+from exchange.records.bulletin import EPOCH, Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
 from exchange.rules.catalogue import Catalogue, KindPolicy
 from exchange.rules.codes import SPECIMEN
 from exchange.rules.complaint import Complaint
@@ -20,7 +20,7 @@ from keys.values import hot_value
 
 # Year-ends fall within these offsets from UTC; the number's year is the one on the officer's wall.
 _EARLIEST, _LATEST = -12 * 3600, 14 * 3600
-_UNIX = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_DAY = 24 * 3600
 
 _CHILD = {pb.MINOR_YES, pb.MINOR_PRESUMED}
 _VICTIM = {pb.PERSON_CATEGORY_POSSIBLE_VICTIM, pb.PERSON_CATEGORY_VICTIM}
@@ -80,22 +80,26 @@ def _addressee(case: PolicyCase) -> Iterator[Complaint]:
 def _number(case: PolicyCase) -> Iterator[Complaint]:
     header = case.bulletin.header
     _, code, year, _ = header.number.split("/")
-    years = {_year(header.issued_at.seconds + offset) for offset in (_EARLIEST, _LATEST)}
+    issued = header.issued_at.seconds
+    years = (_year((issued + _EARLIEST) // _DAY), _year((issued + _LATEST) // _DAY))
     if code != case.policy.code:
         hint = f"write {case.policy.code} for {case.kind}"
         yield _complain("P-NUMBER", "header.number", f"the number says {code}, the body is {case.kind}", hint)
     elif year not in years:
-        message = f"the number says {year}, issued_at {'/'.join(sorted(years))}"
+        message = f"the number says {year}, issued_at {'/'.join(sorted({*years}))}"
         yield _complain("P-NUMBER", "header.number", message, None)
 
 
 def _marking(case: PolicyCase) -> Iterator[Complaint]:
     """One complaint where both fit: the child's asks for more."""
-    persons, tlp = case.bulletin.persons, tlp_of(case.bulletin)
+    persons = case.bulletin.persons
+    if not persons:
+        return
+    tlp = tlp_of(case.bulletin)
     if tlp < Tlp.AMBER_STRICT and any(person.minor in _CHILD for person in persons):
         message = "a (presumed) child may not travel below TLP:AMBER+STRICT"
         yield _complain("P-MINOR", "header.marking.tlp", message, "write amber-strict or red")
-    elif tlp == Tlp.CLEAR and persons:
+    elif tlp == Tlp.CLEAR:
         message = "data about persons may not travel under TLP:CLEAR"
         yield _complain("P-MARKING", "header.marking.tlp", message, f"usual for {case.kind}: {case.policy.tlp}")
 
@@ -120,10 +124,12 @@ def _victim(case: PolicyCase) -> Iterator[Complaint]:
 
 
 def _consent(case: PolicyCase) -> Iterator[Complaint]:
-    header = case.bulletin.header
+    header, persons = case.bulletin.header, case.bulletin.persons
+    if not persons:
+        return
     overridden = any(basis.type in _OVERRIDES for basis in header.legal_basis)
     external: set[int] = set()
-    for index, person in enumerate(case.bulletin.persons):
+    for index, person in enumerate(persons):
         if person.consent.status in _NO_CONSENT and not overridden:
             message = f"{person.id} did not agree to this being shared"
             hint = "only vital interests or a court order (header.legal_basis) override that"
@@ -257,9 +263,10 @@ def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint
     return Complaint(code=code, path=path, message=message, hint=hint)
 
 
-def _year(seconds: int) -> str:
-    """Return the year of an instant, within what a calendar can hold."""
-    return str((_UNIX + dt.timedelta(seconds=min(max(seconds, -62_135_596_800), 253_402_300_799))).year)
+@lru_cache(maxsize=1024)  # most are issued these days
+def _year(day: int) -> str:
+    """Return the year of a day, counted from 1970-01-01, within what a calendar can hold."""
+    return str(dt.date.fromordinal(min(max(EPOCH.toordinal() + day, 1), dt.date.max.toordinal())).year)
 
 
 def _is_victim(person: pb.Person) -> bool:
