@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
+PLAIN_PROSE = b"\t\n" + bytes(range(0x20, 0x7F))  # the characters of ASCII that running text may have
 _ISOLATES = frozenset("\u2066\u2067\u2068")
 _POP = "\u2069"
 _NEVER = frozenset("\u202a\u202b\u202c\u202d\u202e\ufeff")

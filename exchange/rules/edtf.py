@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 import re
+from functools import lru_cache
 
 _DATE = re.compile(
     r"(?:(\d{4})(?:-(\d\d)(?:-(\d\d|XX))?|-XX(?:-XX)?)?|\d{3}X|\d\dXX)[?~%]?",
@@ -18,6 +19,7 @@ _FEBRUARY = 2
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
+@lru_cache(maxsize=1024)  # most are of these days
 def is_edtf(text: str) -> bool:
     """Return whether *text* is a date or an interval of the profile, and possible on the calendar."""
     start, slash, end = text.partition("/")
@@ -30,6 +32,7 @@ def is_edtf(text: str) -> bool:
     return _is_date(start) and _is_date(end) and _digits(start, "0") <= _digits(end, "9")
 
 
+@lru_cache(maxsize=1024)
 def is_date(text: str) -> bool:
     """Return whether *text* is a plain calendar date, as 2025-01-24."""
     return _DAY.fullmatch(text) is not None and _is_date(text)

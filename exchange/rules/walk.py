@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from exchange.rules.characters import PLAIN_PROSE
 from exchange.rules.findings import At, Findings
 from exchange.rules.registry import CHECKS, LISTED, OBJECTS, line_fault, lines_fault, prose_fault
 
@@ -338,7 +339,9 @@ def check_marking(this: Any, found: Findings, at: At) -> None:
     if handling_text:
         if len(handling_text) > 1000:
             found.stated(at, "handling_text", None, STRING_MAX_LEN_1000)
-        elif not (handling_text.isascii() and handling_text.isprintable()) and (fault := prose_fault(handling_text)):
+        elif (not handling_text.isascii() or handling_text.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(handling_text)
+        ):
             found.fault(at, "handling_text", None, fault)
     pap = this.pap
     if pap not in PAP:
@@ -364,7 +367,7 @@ def check_legal_basis(this: Any, found: Findings, at: At) -> None:
     if cite:
         if len(cite) > 200:
             found.stated(at, "cite", None, STRING_MAX_LEN_200)
-        elif not (cite.isascii() and cite.isprintable()) and (fault := prose_fault(cite)):
+        elif (not cite.isascii() or cite.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(cite)):
             found.fault(at, "cite", None, fault)
 
 
@@ -383,7 +386,7 @@ def check_lang_text(this: Any, found: Findings, at: At) -> None:
     if text:
         if len(text) > 16000:
             found.stated(at, "text", None, STRING_MAX_LEN_16000)
-        elif not (text.isascii() and text.isprintable()) and (fault := prose_fault(text)):
+        elif (not text.isascii() or text.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(text)):
             found.fault(at, "text", None, fault)
     else:
         found.stated(at, "text", None, REQUIRED)
@@ -473,7 +476,9 @@ def check_source(this: Any, found: Findings, at: At) -> None:
     if locator:
         if len(locator) > 200:
             found.stated(at, "locator", None, STRING_MAX_LEN_200)
-        elif not (locator.isascii() and locator.isprintable()) and (fault := prose_fault(locator)):
+        elif (not locator.isascii() or locator.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(locator)
+        ):
             found.fault(at, "locator", None, fault)
     published = this.published
     if published:
@@ -643,7 +648,9 @@ def check_header(this: Any, found: Findings, at: At) -> None:
     if urgency_reason:
         if len(urgency_reason) > 500:
             found.stated(at, "urgency_reason", None, STRING_MAX_LEN_500)
-        elif not (urgency_reason.isascii() and urgency_reason.isprintable()) and (fault := prose_fault(urgency_reason)):
+        elif (not urgency_reason.isascii() or urgency_reason.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(urgency_reason)
+        ):
             found.fault(at, "urgency_reason", None, fault)
     if reply_by is not None:
         if not 0 <= reply_by <= 253402300799999999999:
@@ -966,12 +973,14 @@ def check_person(this: Any, found: Findings, at: At) -> None:
     if best_interests:
         if len(best_interests) > 1000:
             found.stated(at, "best_interests", None, STRING_MAX_LEN_1000)
-        elif not (best_interests.isascii() and best_interests.isprintable()) and (fault := prose_fault(best_interests)):
+        elif (not best_interests.isascii() or best_interests.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(best_interests)
+        ):
             found.fault(at, "best_interests", None, fault)
     if non_punishment_review:
         if len(non_punishment_review) > 1000:
             found.stated(at, "non_punishment_review", None, STRING_MAX_LEN_1000)
-        elif not (non_punishment_review.isascii() and non_punishment_review.isprintable()) and (
+        elif (not non_punishment_review.isascii() or non_punishment_review.encode().translate(None, PLAIN_PROSE)) and (
             fault := prose_fault(non_punishment_review)
         ):
             found.fault(at, "non_punishment_review", None, fault)
@@ -1070,7 +1079,9 @@ def check_place(this: Any, found: Findings, at: At) -> None:
     if address:
         if len(address) > 500:
             found.stated(at, "address", None, STRING_MAX_LEN_500)
-        elif not (address.isascii() and address.isprintable()) and (fault := prose_fault(address)):
+        elif (not address.isascii() or address.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(address)
+        ):
             found.fault(at, "address", None, fault)
     if not found.schema:
         for name, fault in OF_PLACE(this, found):
@@ -1325,7 +1336,9 @@ def check_assistance_request(this: Any, found: Findings, at: At) -> None:
     if promised_job:
         if len(promised_job) > 200:
             found.stated(at, "promised_job", None, STRING_MAX_LEN_200)
-        elif not (promised_job.isascii() and promised_job.isprintable()) and (fault := prose_fault(promised_job)):
+        elif (not promised_job.isascii() or promised_job.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(promised_job)
+        ):
             found.fault(at, "promised_job", None, fault)
     if this.HasField("ransom"):
         check_money(this.ransom, found, (at, "ransom", None))
@@ -1417,7 +1430,7 @@ def check_intervention_request(this: Any, found: Findings, at: At) -> None:
     if do_not:
         if len(do_not) > 1000:
             found.stated(at, "do_not", None, STRING_MAX_LEN_1000)
-        elif not (do_not.isascii() and do_not.isprintable()) and (fault := prose_fault(do_not)):
+        elif (not do_not.isascii() or do_not.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(do_not)):
             found.fault(at, "do_not", None, fault)
 
 
@@ -1495,7 +1508,9 @@ def check_warrant(this: Any, found: Findings, at: At) -> None:
     if offence:
         if len(offence) > 200:
             found.stated(at, "offence", None, STRING_MAX_LEN_200)
-        elif not (offence.isascii() and offence.isprintable()) and (fault := prose_fault(offence)):
+        elif (not offence.isascii() or offence.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(offence)
+        ):
             found.fault(at, "offence", None, fault)
     else:
         found.stated(at, "offence", None, REQUIRED)
@@ -1548,7 +1563,7 @@ def check_offence(this: Any, found: Findings, at: At) -> None:
     if text:
         if len(text) > 300:
             found.stated(at, "text", None, STRING_MAX_LEN_300)
-        elif not (text.isascii() and text.isprintable()) and (fault := prose_fault(text)):
+        elif (not text.isascii() or text.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(text)):
             found.fault(at, "text", None, fault)
     else:
         found.stated(at, "text", None, REQUIRED)
@@ -1817,7 +1832,7 @@ def check_handover(this: Any, found: Findings, at: At) -> None:
     if risk_assessment:
         if len(risk_assessment) > 500:
             found.stated(at, "risk_assessment", None, STRING_MAX_LEN_500)
-        elif not (risk_assessment.isascii() and risk_assessment.isprintable()) and (
+        elif (not risk_assessment.isascii() or risk_assessment.encode().translate(None, PLAIN_PROSE)) and (
             fault := prose_fault(risk_assessment)
         ):
             found.fault(at, "risk_assessment", None, fault)
@@ -1859,7 +1874,9 @@ def check_protection_referral(this: Any, found: Findings, at: At) -> None:
     if receiving:
         if len(receiving) > 120:
             found.stated(at, "receiving", None, STRING_MAX_LEN_120)
-        elif not (receiving.isascii() and receiving.isprintable()) and (fault := prose_fault(receiving)):
+        elif (not receiving.isascii() or receiving.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(receiving)
+        ):
             found.fault(at, "receiving", None, fault)
 
 
@@ -1874,7 +1891,7 @@ def check_question(this: Any, found: Findings, at: At) -> None:
     if text:
         if len(text) > 2000:
             found.stated(at, "text", None, STRING_MAX_LEN_2000)
-        elif not (text.isascii() and text.isprintable()) and (fault := prose_fault(text)):
+        elif (not text.isascii() or text.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(text)):
             found.fault(at, "text", None, fault)
     else:
         found.stated(at, "text", None, REQUIRED)
@@ -1893,7 +1910,9 @@ def check_information_request(this: Any, found: Findings, at: At) -> None:
     if purpose_text:
         if len(purpose_text) > 2000:
             found.stated(at, "purpose_text", None, STRING_MAX_LEN_2000)
-        elif not (purpose_text.isascii() and purpose_text.isprintable()) and (fault := prose_fault(purpose_text)):
+        elif (not purpose_text.isascii() or purpose_text.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(purpose_text)
+        ):
             found.fault(at, "purpose_text", None, fault)
     else:
         found.stated(at, "purpose_text", None, REQUIRED)
@@ -1901,13 +1920,17 @@ def check_information_request(this: Any, found: Findings, at: At) -> None:
     if why_you:
         if len(why_you) > 1000:
             found.stated(at, "why_you", None, STRING_MAX_LEN_1000)
-        elif not (why_you.isascii() and why_you.isprintable()) and (fault := prose_fault(why_you)):
+        elif (not why_you.isascii() or why_you.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(why_you)
+        ):
             found.fault(at, "why_you", None, fault)
     use_limits = this.use_limits
     if use_limits:
         if len(use_limits) > 1000:
             found.stated(at, "use_limits", None, STRING_MAX_LEN_1000)
-        elif not (use_limits.isascii() and use_limits.isprintable()) and (fault := prose_fault(use_limits)):
+        elif (not use_limits.isascii() or use_limits.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(use_limits)
+        ):
             found.fault(at, "use_limits", None, fault)
 
 
@@ -2138,19 +2161,19 @@ def check_field_change(this: Any, found: Findings, at: At) -> None:
     if old:
         if len(old) > 4000:
             found.stated(at, "old", None, STRING_MAX_LEN_4000)
-        elif not (old.isascii() and old.isprintable()) and (fault := prose_fault(old)):
+        elif (not old.isascii() or old.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(old)):
             found.fault(at, "old", None, fault)
     new = this.new
     if new:
         if len(new) > 4000:
             found.stated(at, "new", None, STRING_MAX_LEN_4000)
-        elif not (new.isascii() and new.isprintable()) and (fault := prose_fault(new)):
+        elif (not new.isascii() or new.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(new)):
             found.fault(at, "new", None, fault)
     reason = this.reason
     if reason:
         if len(reason) > 500:
             found.stated(at, "reason", None, STRING_MAX_LEN_500)
-        elif not (reason.isascii() and reason.isprintable()) and (fault := prose_fault(reason)):
+        elif (not reason.isascii() or reason.encode().translate(None, PLAIN_PROSE)) and (fault := prose_fault(reason)):
             found.fault(at, "reason", None, fault)
     else:
         found.stated(at, "reason", None, REQUIRED)
@@ -2177,7 +2200,9 @@ def check_recall(this: Any, found: Findings, at: At) -> None:
     if explanation:
         if len(explanation) > 1000:
             found.stated(at, "explanation", None, STRING_MAX_LEN_1000)
-        elif not (explanation.isascii() and explanation.isprintable()) and (fault := prose_fault(explanation)):
+        elif (not explanation.isascii() or explanation.encode().translate(None, PLAIN_PROSE)) and (
+            fault := prose_fault(explanation)
+        ):
             found.fault(at, "explanation", None, fault)
     else:
         found.stated(at, "explanation", None, REQUIRED)

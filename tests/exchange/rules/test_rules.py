@@ -6,7 +6,7 @@ import pytest
 
 from exchange.records.bulletin import encode_bulletin, parse_bulletin
 from exchange.rules import RulesError, check_bulletin, packaged_catalogue, parse_catalogue, refusing
-from exchange.rules.characters import text_fault
+from exchange.rules.characters import PLAIN_PROSE, text_fault
 from exchange.rules.codes import is_bitcoin, is_language, is_phone
 from exchange.rules.complaint import MOST
 from exchange.rules.edtf import is_date, is_edtf
@@ -132,6 +132,11 @@ def test_characters_are_judged_by_where_they_stand() -> None:
         assert text_fault(f"a{always}b", prose=False) is None
     for never in "\x00\x1b\x7f\x85\r\u202a\u202e\ufeff\ufffe\U000e0041\U0001ffff\u0378":
         assert text_fault(f"a{never}b", prose=True)
+
+
+def test_what_the_walk_takes_for_plain_prose_is_what_running_text_may_have() -> None:
+    allowed = [number for number in range(128) if text_fault(chr(number), prose=True) is None]
+    assert bytes(allowed) == PLAIN_PROSE
 
 
 def test_codes_of_others_are_judged_by_form_and_check_digit() -> None:
