@@ -6,7 +6,7 @@ import io
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +86,11 @@ class Federation:
         raise AssertionError(f"{bulletin_id} did not come")
 
 
-def type_line(words: list[str]) -> Typed:
-    """Type a line in this process."""
+def type_line(words: list[str], program: Callable[[list[str]], int] = run) -> Typed:
+    """Type a line of a program, ``exchange`` or another one, in this process."""
     out, err, both = io.StringIO(), io.StringIO(), io.StringIO()
     with redirect_stdout(_Tee(out, both)), redirect_stderr(_Tee(err, both)):
-        code = run(words)
+        code = program(words)
     return Typed(code, out.getvalue(), err.getvalue(), both.getvalue())
 
 

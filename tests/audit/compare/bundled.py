@@ -1,4 +1,8 @@
-"""The auditor's commands as processes of their own, as tests of bundles type them."""
+"""The auditor's commands, as tests of bundles type them: here, or as processes of their own.
+
+To start an interpreter and to load the program costs more than most commands do, so they run in the test's process, end
+as they always do, and are a process only where that is what the test is about.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,17 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audit.cli.main import audit
 from audit.note.checkpoint import parse_note
 from audit.tiles.bundle_folder import BundleFolder
 from audit.tiles.bundle_readme import readme
 from audit.tiles.tar import write
+from keys.cli import ending
+from tests.support.running import Typed, type_line
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME = "HK-IMMD"  # whose bundle it is
@@ -26,16 +34,38 @@ OTHER_SETTINGS = (
 
 
 def exchange(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **more.pop("env", {})}
-    command = [*more.pop("before", ()), sys.executable, "-m", "exchange", "audit", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=False)
+    """Type ``exchange audit``; *more* (``before``, ``env``, ``stdin``) makes it a process of its own."""
+    typed = ["audit", *map(str, words)]
+    return process("exchange", typed, **more) if more else _ended(typed, type_line(typed))
 
 
 def verify(path: Path, *words: object, before: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
-    command = [*before, sys.executable, "-m", "audit.cli.main", "verify", "--json", str(path), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    """Type ``exchange-audit verify --json``; words *before* it make it a process of its own."""
+    typed = ["verify", "--json", str(path), *map(str, words)]
+    if before:
+        done = process("audit.cli.main", typed, before=before)
+    else:
+        done = _ended(typed, type_line(typed, lambda line: ending.run(audit, line, "exchange-audit")))
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
+
+
+def process(
+    module: str,
+    words: list[str],
+    *,
+    before: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+    stdin: Any = None,
+) -> subprocess.CompletedProcess[str]:
+    """Start a program of ours with other words before it, another environment or another input."""
+    command = [*before, sys.executable, "-m", module, *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, stdin=stdin, check=False)
+
+
+def _ended(words: list[str], typed: Typed) -> subprocess.CompletedProcess[str]:
+    return subprocess.CompletedProcess(words, typed.code, typed.out, typed.err)
 
 
 def unpacked(bundle: Path, folder: Path) -> Path:
