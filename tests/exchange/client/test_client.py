@@ -17,6 +17,7 @@ import pytest
 from audit.entry.entry import Kind
 from audit.record.statement import LogHead
 from exchange.client.client import Client, Published, Received, RulesError
+from exchange.client.session import PAGE
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER
 from exchange.node.enrolment import PIN_FILE, SEEN_FILE, load_enrolment, load_seen, save_pin, save_seen
@@ -151,7 +152,8 @@ def test_many_threads_publish_through_one_client(sender: Client) -> None:
 
 
 def test_an_outbox_of_more_than_one_message_is_told_whole(federation: Federation, sender: Client) -> None:
-    composed = [sender.compose(note(f"Many {number}", "TH-DSI", "HK-IMMD")) for number in range(700)]
+    many = PAGE + 10
+    composed = [sender.compose(note(f"Many {number}", "TH-DSI", "HK-IMMD")) for number in range(many)]
     made = [each for each in sender.publish_many(composed) if isinstance(each, Published)]
     federation.await_received(sender, made[-1])
     told = {each.bulletin_id for each in sender.outbox()}
@@ -160,7 +162,7 @@ def test_an_outbox_of_more_than_one_message_is_told_whole(federation: Federation
     assert sender.find(made[-1].number).bulletin_id == made[-1].bulletin_id
     with federation.client("HK-IMMD") as other:
         items = list(other.inbox())
-        assert len(other.subjects(items, case="7/26", because="triage")) == len(items) >= 700
+        assert len(other.subjects(items, case="7/26", because="triage")) == len(items) >= many
 
 
 def test_a_refusal_among_many_stands_in_its_place(sender: Client) -> None:

@@ -18,10 +18,15 @@ import pytest
 
 from audit.note.checkpoint import parse_note
 from audit.note.policy import parse_vkeys
-from exchange.demo.demo import waves
-from exchange.demo.world import agencies_of, load_examples
+from audit.verify.verify import verify_log
+from exchange.demo.demo import DemoOutcome, waves
+from exchange.demo.world import OFFICER, PASSPHRASE_FILE, DemoAgency, agencies_of, load_examples
+from exchange.node.config import load_config
 from exchange.store.sqlite import SqliteStore
+from keys.identity import AgencyId
+from keys.key_files import load_node, load_officer
 from tests.support.home_files import DATABASE
+from tests.support.scale import SLOW
 
 SECONDS = 1500  # of a whole demo on a machine that does much else; twenty are usual
 
@@ -170,6 +175,54 @@ def test_the_story_says_what_happened(kept: Kept) -> None:
         assert part in kept.said
 
 
+def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, kept: Kept) -> None:
+    with subprocess.Popen(
+        [str(Path(sys.executable).parent / "exchange"), "demo"],
+        env={**kept.environment, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert "found a federation" in running.stdout.readline()
+        assert list(tmp_path.iterdir())
+        running.send_signal(signal.SIGINT)
+        assert running.wait(SECONDS) == 130
+        assert running.stderr.read().strip() == "exchange: error: interrupted"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_demo_came_to_is_one_object(kept: Kept) -> None:
+    home, report = kept.folder / "HK-SB", verify_log(kept.folder / "HK-SB/log")
+    passphrase = (home / PASSPHRASE_FILE).read_bytes().strip()
+    agency = DemoAgency(
+        id=AgencyId("HK-SB"),
+        home=home,
+        config=load_config(home),
+        node_keys=load_node(home, passphrase),
+        officer_keys=load_officer(home, OFFICER, passphrase),
+    )
+    outcome = DemoOutcome(
+        folder=kept.folder,
+        agencies=((agency, "hk-sb.exercise.example/log/1", 99),),
+        bulletins=25,
+        deliveries=75,
+        receipts=74,
+        example=(agency.id, "TH-DSI/ADV/2026/000001"),
+        tampered=agency.id,
+        reports={agency.id: report},
+        refuted=report,
+    )
+    assert outcome.to_json() == {
+        "agencies": [{"id": "HK-SB", "home": str(home), "origin": "hk-sb.exercise.example/log/1", "size": 99}],
+        "bulletins": 25,
+        "deliveries": 75,
+        "receipts": 74,
+    }
+
+
+@SLOW  # a second demo; the tests before have its object and its end
 def test_json_is_one_object_and_nothing_is_left(tmp_path: Path, kept: Kept) -> None:
     told = subprocess.run(
         [str(Path(sys.executable).parent / "exchange"), "demo", "--json"],
