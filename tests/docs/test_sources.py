@@ -200,6 +200,6 @@ def test_a_decision_has_a_number_of_its_own_and_says_it() -> None:
     pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
     assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
     for page in pages:
-        said = re.match(r"# (\d+)[.:] ", page.read_text("utf-8"))
-        assert said is not None, page.name
-        assert int(said[1]) == int(page.name[:4]), page.name
+        head, _, text = page.read_text("utf-8").partition("\n")
+        assert re.fullmatch(rf"# {page.name[:4]}: \S.*[^.]", head), page.name
+        assert "**Decided" in text, page.name
