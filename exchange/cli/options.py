@@ -15,10 +15,10 @@ import click
 
 from keys.cli.ending import print_json
 from keys.cli.options import JSON
+from keys.cli.passphrase import first_passphrase, passphrases_in
 from keys.errors import RefusedError
 from keys.memory_guard import harden
 
-MAX_PASSPHRASE_BYTES = 1024
 CREDENTIAL = "exchange-passphrase"  # systemd: LoadCredential=exchange-passphrase:PATH
 
 __all__ = [
@@ -117,29 +117,13 @@ def read_passphrase(descriptor: int | None, whose: str, *, confirm: bool = False
     """
     harden()  # from here on this process holds keys
     if descriptor is not None:
-        return _first_line(descriptor, whose)
+        return first_passphrase(descriptor)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder and (Path(folder) / CREDENTIAL).exists():
-        return (Path(folder) / CREDENTIAL).read_bytes().rstrip(b"\n")
+    if folder and (file := Path(folder) / CREDENTIAL).exists():
+        return passphrases_in(file.read_bytes(), str(file))[0]
     if not sys.stdin.isatty():
         raise PassphraseError(whose)
     typed: str = click.prompt(
         f"Passphrase for {whose}", hide_input=True, err=True, confirmation_prompt=confirm, prompt_suffix=": "
     )
     return typed.encode()
-
-
-def _first_line(descriptor: int, whose: str) -> bytes:
-    data = b""
-    try:
-        while b"\n" not in data and len(data) <= MAX_PASSPHRASE_BYTES:
-            more = os.read(descriptor, MAX_PASSPHRASE_BYTES)
-            if not more:
-                break
-            data += more
-    except OSError as error:
-        raise click.UsageError(f"descriptor {descriptor} cannot be read: {error.strerror}") from error
-    found = data.partition(b"\n")[0]
-    if not found:
-        raise PassphraseError(whose)
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keys.cli.passphrase import all_passphrases
 from keys.errors import RefusedError
 from keys.memory_guard import harden
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from keys.federation import Federation
 
 _LINES = "keys.cli.passphrases"
-_MAX_LINES_BYTES = 1 << 16
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -45,19 +44,16 @@ class Passphrases:
             return cls(fresh=fresh)
         read = click.get_current_context().meta  # a descriptor can be read once; holders share its lines
         if _LINES not in read:
-            try:
-                with os.fdopen(descriptor, "rb", closefd=False) as file:
-                    read[_LINES] = file.read(_MAX_LINES_BYTES).splitlines()
-            except OSError as error:
-                raise click.UsageError(f"descriptor {descriptor} cannot be read: {error.strerror}") from error
-        if not read[_LINES]:
-            raise RefusedError("UNOPENABLE", f"file descriptor {descriptor} holds no passphrase")
+            read[_LINES] = all_passphrases(descriptor)
         return cls(fresh=fresh, lines=read[_LINES])
 
     def __call__(self, holder: str) -> bytes:
         """Return the passphrase of ``root``, ``node`` or a person."""
         if self.lines:
-            return self.lines[0] if len(self.lines) == 1 else self.lines.pop(0)
+            line = self.lines[0] if len(self.lines) == 1 else self.lines.pop(0)
+            if not line:
+                raise RefusedError("UNOPENABLE", f"the line for {holder} holds no passphrase")
+            return line
         prompt = f"Passphrase of {holder}"
         return str(click.prompt(prompt, hide_input=True, confirmation_prompt=self.fresh, err=True)).encode()
 
