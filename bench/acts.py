@@ -14,8 +14,10 @@ from exchange.acts import delivery, intake, publishing
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
 from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import Message
+from exchange.acts.statement_checks import Arrival, Prepared, prepare_all
 from exchange.node.node import Node, now_ms
 from exchange.records.receipt import Receipt
+from exchange.rpc.desk.publish_stream import AT_ONCE
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
@@ -42,18 +44,21 @@ class Acts:
     def publish(self, signed: Sequence[SignedPayload]) -> list[Receipt]:
         """Check, seal and enter a batch in one commit group."""
         node = self.nodes[SENDER]
-        prepared = [self._prepare(node, each) for each in signed]
+        prepared = self._prepare(node, signed)
         return node.writer.run(
             lambda w: [publishing.publish(w, each, node.view) for each in prepared],
             lambda value, group: [group.receipt(each.entry_index, node.entry) for each in value],
         )
 
-    def _prepare(self, node: Node, signed: SignedPayload) -> publishing.Prepared:
-        caller = f"{SENDER}/{OFFICER}"
-        found = publishing.prepare(
-            signed, caller=caller, view=node.view, reads=node.reads, now_ms=now_ms(), random_bytes=os.urandom
+    def _prepare(self, node: Node, signed: list[SignedPayload]) -> list[Prepared]:
+        arrival = Arrival(
+            caller=f"{SENDER}/{OFFICER}", view=node.view, reads=node.reads, now_ms=now_ms(), random_bytes=os.urandom
         )
-        assert isinstance(found, publishing.Prepared)
+        found: list[Prepared] = []
+        for first in range(0, len(signed), AT_ONCE):
+            for each in prepare_all(signed[first : first + AT_ONCE], arrival):
+                assert isinstance(each, Prepared)
+                found.append(each)
         return found
 
     def deliver(self, reader: str) -> int:

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS_OF = {
+    "statement_checks": ["tests/exchange/acts/test_publishing.py"],
     "publishing": ["tests/exchange/acts/test_publishing.py"],
     "intake": ["tests/exchange/acts/test_intake.py", "tests/exchange/acts/test_verdicts.py"],
     "delivery_checks": [
@@ -38,7 +39,7 @@ COPIED = ("keys", "audit", "exchange", "tests", "pyproject.toml")
 REPLACED = {
     "parse_statement": (
         "import audit.record.statement; audit.record.statement.MAX_STATEMENT_BYTES = 1 << 30;"
-        " statement = parse_statement(signed.payload)"
+        " case.statement = parse_statement(case.signed.payload)"
     ),
     "check_head": "from audit.record.lane import parse_lane_head; head = parse_lane_head(message.head.payload)",
     "advance": (

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from audit.record.lane import LaneClass, LaneId
-from exchange.acts import delivery, publishing
+from exchange.acts import delivery, publishing, statement_checks
+from exchange.acts.statement_checks import Arrival
 from exchange.node.node import Node, now_ms
 from exchange.rpc.audit.be_witness import WitnessService
 from exchange.rpc.audit.service import AuditLog
@@ -71,15 +72,17 @@ class Rogue:
         """Publish in its own log and lanes, without any Desk."""
         self.member.running = None
         signed = self._statement(message)
-        prepared = publishing.prepare(
+        prepared = statement_checks.prepare(
             signed,
-            caller=f"{self.member.agency}/officer-1",
-            view=self.node.view,
-            reads=self.node.reads,
-            now_ms=now_ms(),
-            random_bytes=os.urandom,
+            Arrival(
+                caller=f"{self.member.agency}/officer-1",
+                view=self.node.view,
+                reads=self.node.reads,
+                now_ms=now_ms(),
+                random_bytes=os.urandom,
+            ),
         )
-        assert isinstance(prepared, publishing.Prepared)
+        assert isinstance(prepared, statement_checks.Prepared)
         self.node.writer.run(lambda w: publishing.publish(w, prepared, self.node.view))
 
     def _statement(self, message: Bulletin) -> SignedPayload:

@@ -18,9 +18,10 @@ from audit.entry.entry import leaf_hash, parse_body, parse_entry
 from audit.log.log import verify_entries
 from audit.note.checkpoint import Checkpoint, parse_note
 from audit.record.statement import ReadPurpose, ReadRequest
-from exchange.acts import delivery, publishing, reading
+from exchange.acts import delivery, publishing, reading, statement_checks
 from exchange.acts.delivery import outgoing_after
 from exchange.acts.intake import Message
+from exchange.acts.statement_checks import Arrival
 from exchange.node import failpoint
 from exchange.node.node import Node
 from exchange.records.bulletin import id_bytes
@@ -94,15 +95,17 @@ class Side:
     def publish(self, signed: bytes) -> tuple[int, str]:
         """Publish; the index of PUBLISHED and the note that covers it are the acknowledgement."""
         statement = SignedPayload.decode(signed)
-        found = publishing.prepare(
+        found = statement_checks.prepare(
             statement,
-            caller=f"{SENDER}/officer-1",
-            view=self.desk.view,
-            reads=self.desk.node.reads,
-            now_ms=NOW_MS,
-            random_bytes=os.urandom,
+            Arrival(
+                caller=f"{SENDER}/officer-1",
+                view=self.desk.view,
+                reads=self.desk.node.reads,
+                now_ms=NOW_MS,
+                random_bytes=os.urandom,
+            ),
         )
-        if not isinstance(found, publishing.Prepared):
+        if not isinstance(found, statement_checks.Prepared):
             return found.entry_index, self.desk.node.note
         return self.desk.node.writer.run(
             lambda w: publishing.publish(w, found, self.desk.view),

@@ -11,7 +11,7 @@ import click
 from audit.cli.shared import open_folder
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
-from exchange.acts.completeness import Completeness, ReadEntry, prove_lanes
+from exchange.evidence.completeness import Completeness, ReadEntry, prove_lanes
 from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.store.factory import open_reading, store_exists

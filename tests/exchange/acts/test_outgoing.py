@@ -11,7 +11,7 @@ from audit.entry.entry import Kind
 from audit.record.lane import Withdrawn, WithdrawnReason, parse_lane_head
 from exchange.acts import delivery
 from exchange.acts.delivery import MAX_BATCH_COUNT, check_peer_position, outgoing_after
-from exchange.acts.publishing import TRANSPORT_MS
+from exchange.acts.statement_checks import TRANSPORT_MS
 from exchange.records.bulletin import uuid7
 from exchange.v1 import bulletin_pb2
 from keys.errors import RefusedError

@@ -10,12 +10,13 @@ import pytest
 
 from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.record.dispatch import AbsentReason, parse_dispatch
-from audit.record.statement import MAX_STATEMENT_BYTES
-from exchange.acts import publishing
+from audit.record.statement import MAX_STATEMENT_BYTES, statement_digest
+from exchange.acts import publishing, statement_checks
 from exchange.acts.node_view import NodeView
-from exchange.acts.publishing import Prepared
+from exchange.acts.statement_checks import Arrival, Prepared
 from exchange.records.bulletin import uuid7
 from exchange.records.receipt import verify_receipt
+from exchange.store.rows import StoredBulletin
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
@@ -51,13 +52,11 @@ def refused(
 ) -> RefusedError:
     size = desk.node.reads.size()
     with pytest.raises(RefusedError) as raised:
-        publishing.prepare(
+        statement_checks.prepare(
             statement,
-            caller=caller,
-            view=view or desk.view,
-            reads=desk.node.reads,
-            now_ms=now_ms,
-            random_bytes=os.urandom,
+            Arrival(
+                caller=caller, view=view or desk.view, reads=desk.node.reads, now_ms=now_ms, random_bytes=os.urandom
+            ),
         )
     assert raised.value.code == code, raised.value
     assert desk.node.reads.size() == size
@@ -101,13 +100,11 @@ def test_3_nothing_is_published_thirty_days_after_the_roster_expired(sender: Des
     day = 86_400_000
     fresh = aged(sender.view, expires_ms=NOW_MS - 30 * day + 1)
     assert isinstance(
-        publishing.prepare(
+        statement_checks.prepare(
             statement,
-            caller="HK-IMMD/officer-1",
-            view=fresh,
-            reads=sender.node.reads,
-            now_ms=NOW_MS,
-            random_bytes=os.urandom,
+            Arrival(
+                caller="HK-IMMD/officer-1", view=fresh, reads=sender.node.reads, now_ms=NOW_MS, random_bytes=os.urandom
+            ),
         ),
         Prepared,
     )
@@ -255,16 +252,57 @@ def test_the_same_statement_again_gets_the_same_entry_and_queues_nothing_row_14(
     first = sender.enter(prepared)
     again = sender.enter(prepared)
     assert (again.entry_index, again.queued) == (first.entry_index, ())
-    stored = publishing.prepare(
+    stored = statement_checks.prepare(
         statement,
-        caller="HK-IMMD/officer-1",
-        view=sender.view,
-        reads=sender.node.reads,
-        now_ms=NOW_MS,
-        random_bytes=os.urandom,
+        Arrival(
+            caller="HK-IMMD/officer-1",
+            view=sender.view,
+            reads=sender.node.reads,
+            now_ms=NOW_MS,
+            random_bytes=os.urandom,
+        ),
     )
     assert not isinstance(stored, Prepared)
     assert stored.entry_index == first.entry_index
+
+
+def test_in_a_batch_each_statement_is_answered_as_if_it_came_alone(sender: Desk) -> None:
+    known = signed(sender, note())
+    published = sender.enter(sender.prepare(known))
+    nobody_mentioned = note()
+    nobody_mentioned.header.ClearField("legal_basis")
+    another = note()
+    another.header.originator = "TH-DSI"
+    broken = signed(sender, note())
+    broken = replace(broken, signatures=(replace(broken.signatures[0], signature=bytes(64)),))
+    batch = {
+        "first": signed(sender, note()),
+        "MALFORMED": dsse.sign(b"\0", ("statement", signer("HK-IMMD", "officer-1"))),  # each falls at a later check
+        "WRONG_FEDERATION": signed(sender, note(), federation_id=OTHER_FEDERATION),
+        "SENDER_DIFFERS": signed(sender, another),
+        "SIGNATURE_INVALID": broken,
+        "known": known,
+        "RECIPIENTS_DIFFER": signed(sender, note(), recipients=("TH-DSI", "TW-NHRC")),
+        "RULES": signed(sender, nobody_mentioned),
+        "last": signed(sender, note("TW-NHRC")),
+    }
+    arrival = Arrival(
+        caller="HK-IMMD/officer-1", view=sender.view, reads=sender.node.reads, now_ms=NOW_MS, random_bytes=os.urandom
+    )
+    outcomes = dict(zip(batch, statement_checks.prepare_all(list(batch.values()), arrival), strict=True))
+    for name in ("first", "last"):
+        prepared = outcomes.pop(name)
+        assert isinstance(prepared, Prepared)
+        assert prepared.digest == statement_digest(batch[name].payload)
+        assert sender.enter(prepared).queued != ()
+    stored = outcomes.pop("known")
+    assert isinstance(stored, StoredBulletin)
+    assert stored.entry_index == published.entry_index
+    for code, outcome in outcomes.items():
+        assert isinstance(outcome, RefusedError)
+        assert outcome.code == code
+        alone = refused(sender, batch[code], code)
+        assert str(alone) == str(outcome)
 
 
 def test_a_refused_act_leaves_nothing_and_does_not_spoil_its_neighbours(sender: Desk) -> None:
@@ -294,13 +332,9 @@ def test_a_refused_act_leaves_nothing_and_does_not_spoil_its_neighbours(sender: 
 def test_a_recipient_without_a_key_is_named_as_absent_and_silences_nobody_row_52(sender: Desk) -> None:
     sheets = {agency: sheet for agency, sheet in sender.view.federation.key_sheets.items() if agency != "TW-NHRC"}
     view = replace(sender.view, federation=replace(sender.view.federation, key_sheets=sheets))
-    prepared = publishing.prepare(
+    prepared = statement_checks.prepare(
         signed(sender, note("TH-DSI", "TW-NHRC")),
-        caller="HK-IMMD/officer-1",
-        view=view,
-        reads=sender.node.reads,
-        now_ms=NOW_MS,
-        random_bytes=os.urandom,
+        Arrival(caller="HK-IMMD/officer-1", view=view, reads=sender.node.reads, now_ms=NOW_MS, random_bytes=os.urandom),
     )
     assert isinstance(prepared, Prepared)
     dispatch = parse_dispatch(prepared.sealed.dispatch.payload)

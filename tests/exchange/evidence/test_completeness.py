@@ -11,8 +11,8 @@ import pytest
 
 from audit.entry.kinds import Kind
 from audit.record.lane import LaneClass, delivery_digest, parse_delivery
-from exchange.acts.completeness import Completeness, prove_lanes
 from exchange.acts.delivery import lane_id, sign_head
+from exchange.evidence.completeness import Completeness, prove_lanes
 from exchange.store.rows import InboundRow, LaneState
 from exchange.store.store import Reads
 from keys.errors import RefusedError
