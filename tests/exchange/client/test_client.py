@@ -132,8 +132,7 @@ def test_a_subscription_goes_on_after_its_cursor(federation: Federation, sender:
 
 
 def test_many_publish_in_few_messages_and_in_their_order(sender: Client) -> None:
-    texts = [f"Bulk {number}" for number in range(70)]
-    composed = [sender.compose(note(text, "TH-DSI")) for text in texts]
+    composed = [sender.compose(note(f"Bulk {number}", "TH-DSI")) for number in range(70)]
     results = list(sender.publish_many(composed))
     assert [each.number for each in results if isinstance(each, Published)] == [each.number for each in composed]
 
@@ -152,8 +151,7 @@ def test_many_threads_publish_through_one_client(sender: Client) -> None:
 
 
 def test_an_outbox_of_more_than_one_message_is_told_whole(federation: Federation, sender: Client) -> None:
-    many = PAGE + 10
-    composed = [sender.compose(note(f"Many {number}", "TH-DSI", "HK-IMMD")) for number in range(many)]
+    composed = [sender.compose(note(f"Many {number}", "TH-DSI", "HK-IMMD")) for number in range(PAGE + 10)]
     made = [each for each in sender.publish_many(composed) if isinstance(each, Published)]
     federation.await_received(sender, made[-1])
     told = {each.bulletin_id for each in sender.outbox()}
@@ -162,7 +160,7 @@ def test_an_outbox_of_more_than_one_message_is_told_whole(federation: Federation
     assert sender.find(made[-1].number).bulletin_id == made[-1].bulletin_id
     with federation.client("HK-IMMD") as other:
         items = list(other.inbox())
-        assert len(other.subjects(items, case="7/26", because="triage")) == len(items) >= many
+        assert len(other.subjects(items, case="7/26", because="triage")) == len(items) > PAGE
 
 
 def test_a_refusal_among_many_stands_in_its_place(sender: Client) -> None:
