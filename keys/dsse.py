@@ -24,6 +24,7 @@ __all__ = ["Signature", "SignedPayload", "add", "pae", "payload_type", "sign", "
 MAX_SIGNATURES = 32  # more than roots or persons ever sign one thing
 MAX_SIGNED_BYTES = 1 << 20  # the largest records, roster and manifest; smaller limits are their places'
 MAX_TYPE_BYTES = 100
+SIGNATURE_BYTES = frozenset(suites.suite(each).signature_bytes for each in (suites.ED25519, suites.ED25519_MLDSA65))
 
 # Which keys may sign in which role. "key" is the proof of possession that stands in key records; log and witness
 # keys sign notes, which are no frames.
@@ -80,9 +81,8 @@ class SignedPayload:
             raise RefusedError("MALFORMED", "a signed payload is empty")
         if len(message.signatures) > MAX_SIGNATURES:
             raise RefusedError("MALFORMED", f"a payload has {len(message.signatures)} signatures")
-        signatures = tuple(_signature(each) for each in message.signatures)
-        orders = [_order(each) for each in signatures]
-        if any(one >= two for one, two in pairwise(orders)):
+        signatures = tuple([_signature(each) for each in message.signatures])
+        if len(signatures) > 1 and any(one >= two for one, two in pairwise(map(_order, signatures))):
             raise RefusedError("MALFORMED", "signatures do not ascend, or one stands twice")
         return cls(payload=message.payload, signatures=signatures)
 
@@ -133,7 +133,7 @@ def verify(
     number = len(signed.signatures)
     if number == 0 or (count is not None and number != count):
         raise RefusedError("SIGNERS_DIFFER", f"a {role} has {number} signatures")
-    return tuple(_verify_one(signed.payload, each, (role,), find) for each in signed.signatures)
+    return tuple([_verify_one(signed.payload, each, (role,), find) for each in signed.signatures])
 
 
 def verify_roles(
@@ -163,8 +163,10 @@ def verify_roles(
 def _verify_one(
     payload: bytes, each: Signature, roles: Sequence[str], find: Callable[[bytes], PublicKey | None]
 ) -> PublicKey:
-    role = next((role for role in roles if payload_type(role) == each.payload_type), None)
-    if role is None:
+    for role in roles:
+        if payload_type(role) == each.payload_type:
+            break
+    else:
         raise RefusedError("WRONG_TYPE", f"a signature of another type stands where {roles[0]} belongs")
     key = find(each.key_id)
     if key is None or key.key_id != each.key_id:
@@ -180,12 +182,9 @@ def _order(each: Signature) -> tuple[bytes, bytes]:
 
 
 def _signature(message: signed_pb2.Signature) -> Signature:
-    lengths = (
-        suites.suite(suites.ED25519).signature_bytes,
-        suites.suite(suites.ED25519_MLDSA65).signature_bytes,
-    )
-    if len(message.key_id) != DIGEST_BYTES or len(message.signature) not in lengths:
+    name, key_id, signature = message.payload_type, message.key_id, message.signature
+    if len(key_id) != DIGEST_BYTES or len(signature) not in SIGNATURE_BYTES:
         raise RefusedError("MALFORMED", "a signature or its key id has no length of ours")
-    if not 0 < len(message.payload_type) <= MAX_TYPE_BYTES:
+    if not 0 < len(name) <= MAX_TYPE_BYTES:
         raise RefusedError("MALFORMED", "a signature's type is absent or too long")
-    return Signature(payload_type=message.payload_type, key_id=message.key_id, signature=message.signature)
+    return Signature(payload_type=name, key_id=key_id, signature=signature)
