@@ -7,7 +7,7 @@ from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.identity import AgencyId, split_owner
+from keys.identity import AgencyId
 from keys.manifest import Officer
 from keys.signer import PublicKey
 from keys.values import hot_value
@@ -40,9 +40,9 @@ def check_one_author(signed: SignedPayload) -> None:
 
 def check_author_named(bulletin: Bulletin, author: Author) -> None:
     """Refuse a bulletin whose header names another author than the one who signed."""
-    _, officer = split_owner(author.key.owner)
-    if bulletin.header.author != officer:
-        raise RefusedError("AUTHOR_DIFFERS", f"header.author is {bulletin.header.author!a}, signed by {officer}")
+    named, officer = bulletin.header.author, author.officer.id  # of whom the key is: the manifest was read so
+    if named != officer:
+        raise RefusedError("AUTHOR_DIFFERS", f"header.author is {named!a}, signed by {officer}")
 
 
 def check_role(author: Author, bulletin: Bulletin) -> None:

@@ -80,6 +80,7 @@ _TARGETED = frozenset(
 )
 
 
+_RETENTION_CLASSES = frozenset(bulletin_pb2.RetentionClass.values())
 _URGENCY_WORDS = {1: "flash", 2: "urgent", 3: "priority", 4: "routine"}
 
 
@@ -132,7 +133,7 @@ def retention_of(bulletin: Bulletin) -> tuple[int, int]:
     the log holds what we understood, and the day of review holds whatever the class.
     """
     rule = retention_class(bulletin)
-    return rule if rule in bulletin_pb2.RetentionClass.values() else 0, review_day(bulletin)
+    return rule if rule in _RETENTION_CLASSES else 0, review_day(bulletin)
 
 
 def needs_target(relation: Relation) -> bool:
