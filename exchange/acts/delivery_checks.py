@@ -8,6 +8,7 @@ checks are numbered on from those of the message (``intake``).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import (
@@ -32,7 +33,7 @@ from exchange.records.sealed_statement import check_envelope, open_statement
 from exchange.rules import check_bulletin, refusing
 from exchange.rules.catalogue import Catalogue
 from exchange.rules.complaint import RulesError
-from exchange.store.rows import Facts, StoredBulletin
+from exchange.store.rows import Facts
 from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Reads
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -66,7 +67,15 @@ class Accepted:
     stored_key: bytes
 
 
-def read_dispatch(step: LaneStep, parcel: Parcel, head: LaneHead, view: NodeView, now_ms: int) -> Dispatch:
+class SenderKeys:
+    """The keys of a message's sender as they hold now, each looked up once a message; errors as ``Federation``'s."""
+
+    def __init__(self, view: NodeView, sender: AgencyId, now_ms: int) -> None:
+        self.operations = cache(lambda key_id: view.federation.operations_key(sender, key_id, now_ms))
+        self.person = cache(lambda key_id: view.federation.person(sender, key_id, now_ms))
+
+
+def read_dispatch(step: LaneStep, parcel: Parcel, head: LaneHead, view: NodeView, keys: SenderKeys) -> Dispatch:
     """Parse a delivery's dispatch once it is known to be its maker's.
 
     6 it is the one that the delivery names; 7 its signature; 8 its federation and maker.
@@ -75,7 +84,7 @@ def read_dispatch(step: LaneStep, parcel: Parcel, head: LaneHead, view: NodeView
         RefusedError: Each of these ends the stream.
     """
     check_dispatch_digest(step, parcel)  # 6
-    check_dispatch_signature(parcel.dispatch, head.lane.sender, view, now_ms)  # 7
+    check_dispatch_signature(parcel.dispatch, keys)  # 7
     dispatch = parse_dispatch(parcel.dispatch.payload)
     check_dispatch_maker(dispatch, head.lane, view)  # 8
     return dispatch
@@ -86,8 +95,8 @@ def check_dispatch_digest(step: LaneStep, parcel: Parcel) -> None:
         raise RefusedError("DAMAGED", f"delivery {step.delivery.sequence}: another dispatch than the one it names")
 
 
-def check_dispatch_signature(signed: SignedPayload, sender: AgencyId, view: NodeView, now_ms: int) -> None:
-    dsse.verify(signed, "dispatch", lambda key_id: view.federation.operations_key(sender, key_id, now_ms))
+def check_dispatch_signature(signed: SignedPayload, keys: SenderKeys) -> None:
+    dsse.verify(signed, "dispatch", keys.operations)
 
 
 def check_dispatch_maker(dispatch: Dispatch, lane: LaneId, view: NodeView) -> None:
@@ -212,7 +221,7 @@ def terms_of(view: NodeView, now_ms: int) -> Terms:
 
 
 def case_of(
-    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, view: NodeView, stored: StoredBulletin | None
+    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, keys: SenderKeys, stored_digest: bytes
 ) -> DeliveryCase:
     """Gather what a delivery is judged by.
 
@@ -221,14 +230,14 @@ def case_of(
         parcel: What it carries.
         dispatch: Verified.
         terms: Of its message.
-        view: Ours.
-        stored: What the store has under its bulletin id.
+        keys: Of its maker.
+        stored_digest: Of the statement that the store has under its bulletin id; empty where it has none.
     """
     author = no_author = None
     try:
         # What the dispatch lists is what must be inside (15), so its author is known before it is opened.
         key_id = next(each.key_id for each in dispatch.signers if each.role is SignerRole.AUTHOR)
-        author, _ = view.federation.person(dispatch.sender, key_id, terms.now_ms)
+        author, _ = keys.person(key_id)
     except RefusedError as error:
         no_author = refusal_of(error)
     return DeliveryCase(
@@ -237,7 +246,7 @@ def case_of(
         dispatch=dispatch,
         wrap=parcel.wrap,
         body=parcel.body,
-        stored_digest=stored.statement_digest if stored is not None else b"",
+        stored_digest=stored_digest,
         author=author,
         no_author=no_author,
     )

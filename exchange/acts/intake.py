@@ -15,7 +15,17 @@ from audit.entry.entry import Body, Kind, Outcome
 from audit.record.dispatch import Dispatch
 from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import opening
-from exchange.acts.delivery_checks import Accepted, Parcel, accept, case_of, judge, read_dispatch, terms_of, window_key
+from exchange.acts.delivery_checks import (
+    Accepted,
+    Parcel,
+    SenderKeys,
+    accept,
+    case_of,
+    judge,
+    read_dispatch,
+    terms_of,
+    window_key,
+)
 from exchange.acts.judgement import Terms
 from exchange.acts.lane_position import standing
 from exchange.acts.node_view import NodeView
@@ -129,11 +139,8 @@ def check_message(
             EQUIVOCATION, DAMAGED. Nothing moves.
     """
     check_size(message)  # 1
-    head = check_head(
-        message.head,
-        lambda claimed: lane_of(claimed, peer, view),
-        lambda key_id: view.federation.operations_key(peer, key_id, now_ms),
-    )  # 2
+    keys = SenderKeys(view, peer, now_ms)
+    head = check_head(message.head, lambda claimed: lane_of(claimed, peer, view), keys.operations)  # 2
     lane = head.lane
     check_clock(head, now_ms)  # 3
     state = reads.lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
@@ -141,8 +148,8 @@ def check_message(
     deliveries = [parcel.delivery for parcel in message.parcels]
     position = standing(reads, state, peer, lane, deliveries)
     steps = advance(position, lane, head, deliveries, lambda sequence: _stored_digest(reads, state, sequence))  # 5
-    judging = _Judging(view, reads, terms_of(view, now_ms), handling, _attempts(reads, state, steps))
-    verdicts = tuple(judging.verdict(step, parcel, head) for step, parcel in zip(steps, message.parcels, strict=True))
+    judging = _Judging(view, reads, head, keys, terms_of(view, now_ms), handling, _attempts(reads, state, steps))
+    verdicts = judging.verdicts([*zip(steps, message.parcels, strict=True)])
     return Checked(lane=lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
 
 
@@ -193,46 +200,65 @@ class _Judging:
 
     view: NodeView
     reads: Reads
+    head: LaneHead
+    keys: SenderKeys
     terms: Terms
     handling: Handling
     attempts: Mapping[int, int]  # that died, by sequence
     accepted: set[bytes] = field(default_factory=set)  # digests of dispatches
 
-    def verdict(self, step: LaneStep, parcel: Parcel, head: LaneHead) -> Verdict:
-        """Judge one delivery; what ends the stream is raised, every other refusal is part of the verdict."""
-        numbered = (int(head.lane.lane_class), step.delivery.sequence)
+    def verdicts(self, deliveries: Sequence[tuple[LaneStep, Parcel]]) -> tuple[Verdict, ...]:
+        """Judge all deliveries; what ends the stream is raised, every other refusal is part of its verdict."""
+        read = [self._read(step, parcel) for step, parcel in deliveries]
+        sent = [each.dispatch.bulletin_id for each in read if each.dispatch is not None]
+        stored = self.reads.statement_digests(self.head.lane.sender, sent)
+        return tuple([self._judged(each, stored) for each in read])
+
+    def _read(self, step: LaneStep, parcel: Parcel) -> Verdict:
+        """Read a delivery's dispatch; the verdict is the last one where it is not its maker's."""
         try:
-            dispatch = read_dispatch(step, parcel, head, self.view, self.terms.now_ms)
+            dispatch = read_dispatch(step, parcel, self.head, self.view, self.keys)
         except RefusedError as refusal:
             if refusal.code in CURABLE:
                 raise
+            numbered = self._numbered(step)
             if numbered not in self.handling.given_up or not step.new:
                 raise DamagedError(numbered, refusal) from refusal
             return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
-        verdict = Verdict(step=step, parcel=parcel, dispatch=dispatch)
-        if not step.new or step.withdrawn is not None or step.delivery.dispatch_digest in self.accepted:
+        return Verdict(step=step, parcel=parcel, dispatch=dispatch)
+
+    def _judged(self, verdict: Verdict, stored: Mapping[bytes, bytes]) -> Verdict:
+        """Open and judge a delivery; *stored* are the statements here, by bulletin id."""
+        step, dispatch = verdict.step, verdict.dispatch
+        if dispatch is None or not step.new or step.withdrawn is not None:
+            return verdict
+        if step.delivery.dispatch_digest in self.accepted:
             return verdict
         if self.attempts.get(step.delivery.sequence, 0) >= QUARANTINE_AFTER:
             gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
             return replace(verdict, refusal=gone)
         if self.handling.on_open is not None:
-            self.handling.on_open(int(head.lane.lane_class), head.lane.epoch, step.delivery.sequence)
+            self.handling.on_open(int(self.head.lane.lane_class), self.head.lane.epoch, step.delivery.sequence)
         try:
-            accepted = self._accepted(step, parcel, dispatch)
-            if accepted is not None:
-                self.accepted.add(step.delivery.dispatch_digest)
-            return Verdict(step=step, parcel=parcel, dispatch=dispatch, accepted=accepted)
+            accepted = self._accepted(step, verdict.parcel, dispatch, stored.get(dispatch.bulletin_id, b""))
         except RefusedError as refusal:
+            numbered = self._numbered(step)
             if refusal.code in ENDS_STREAM and numbered not in self.handling.given_up:
                 raise DamagedError(numbered, refusal) from refusal
             return replace(verdict, refusal=refusal)
+        if accepted is None:
+            return verdict
+        self.accepted.add(step.delivery.dispatch_digest)
+        return Verdict(step=step, parcel=verdict.parcel, dispatch=dispatch, accepted=accepted)
 
-    def _accepted(self, step: LaneStep, parcel: Parcel, dispatch: Dispatch) -> Accepted | None:
+    def _accepted(self, step: LaneStep, parcel: Parcel, dispatch: Dispatch, stored_digest: bytes) -> Accepted | None:
         view = self.view
-        stored = self.reads.find(dispatch.sender, dispatch.bulletin_id)
-        case = case_of(step, parcel, dispatch, self.terms, view, stored)
+        case = case_of(step, parcel, dispatch, self.terms, self.keys, stored_digest)
         judgement = judge(case, view.catalogues, window_key(dispatch, view))
         return accept(judgement, dispatch, view.storage, self.reads, self.handling.random_bytes) if judgement else None
+
+    def _numbered(self, step: LaneStep) -> tuple[int, int]:
+        return int(self.head.lane.lane_class), step.delivery.sequence
 
 
 def take_message(
@@ -255,7 +281,7 @@ def take_message(
     state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)
     work.rows.expect(peer, [each.dispatch.bulletin_id for each in checked.verdicts if each.dispatch is not None])
-    answers = []
+    answers, number = [], view.member_number(peer)
     sequence, previous = state.sequence, state.digest if state.sequence else checked.begun_after
     for verdict in checked.verdicts:
         delivery = verdict.step.delivery
@@ -264,7 +290,7 @@ def take_message(
             continue
         if delivery.sequence != sequence + 1 or delivery.previous != previous:
             raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
-        answers.append(_take(work, verdict, state, peer, view, old_entry))
+        answers.append(_take(work, verdict, state, number, old_entry))
         sequence, previous = delivery.sequence, verdict.step.digest
     if sequence != state.sequence:
         state = state.moved_to(sequence, previous)
@@ -283,22 +309,17 @@ def _answered(work: UnitOfWork, state: LaneState, sequence: int) -> DeliveryAnsw
 
 
 def _take(
-    work: UnitOfWork,
-    verdict: Verdict,
-    state: LaneState,
-    peer: AgencyId,
-    view: NodeView,
-    old_entry: OldEntry | None,
+    work: UnitOfWork, verdict: Verdict, state: LaneState, number: int, old_entry: OldEntry | None
 ) -> DeliveryAnswer:
-    """Write the one entry that answers a delivery, and what hangs on it."""
+    """Write the one entry that answers a delivery, and what hangs on it; *number* is its sender's in the roster."""
     delivery, dispatch = verdict.step.delivery, verdict.dispatch
     about = _About(
-        peer=view.member_number(peer),
+        peer=number,
         bulletin_id=dispatch.bulletin_id if dispatch is not None else b"",
         dispatch_digest=delivery.dispatch_digest,
         delivery_digest=verdict.step.digest,
     )
-    stored = work.rows.find(peer, dispatch.bulletin_id) if dispatch is not None else None
+    stored = work.rows.find(state.peer, dispatch.bulletin_id) if dispatch is not None else None
     refusal, original = verdict.refusal, 0
     if verdict.step.withdrawn is not None:
         index = work.log.add(Body(kind=Kind.WITHDRAWN, **about))
@@ -306,23 +327,23 @@ def _take(
         original = renew(work, stored.entry_index, old_entry)
         index = work.log.add(Body(kind=Kind.DUPLICATE, **about, **work.refers(original)))
     elif refusal is None and verdict.accepted is not None and stored is None:
-        index = _receive(work, verdict, verdict.accepted, about, peer)
+        index = _receive(work, verdict, verdict.accepted, about, state.peer)
     else:
         refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
         index = work.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
         if refusal.code == "EQUIVOCATION":
             work.rows.add_evidence(work.position(index), "dispatch", verdict.parcel.dispatch.encode())
+    position = work.position(index)
     work.rows.add_inbound(
         InboundRow(
             lane=state.row,
             sequence=delivery.sequence,
             delivery=verdict.parcel.delivery,
             digest=verdict.step.digest,
-            entry_index=work.position(index),
+            entry_index=position,
             original_index=original,
         )
     )
-    position = work.position(index)
     return DeliveryAnswer(sequence=delivery.sequence, entry_index=position, original_index=original, refusal=refusal)
 
 
@@ -339,7 +360,7 @@ def _same(stored: StoredBulletin, dispatch: Dispatch) -> bool:
     return stored.statement_digest == dispatch.statement_digest
 
 
-def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _About, peer: AgencyId) -> int:
+def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _About, peer: str) -> int:
     judgement = accepted.judgement
     rule, day = retention_of(judgement.bulletin)
     index = work.log.add(

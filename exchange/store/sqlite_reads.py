@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -72,6 +72,10 @@ class SqliteReads:
     def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
         row = self._first(STORED_BY_ID, sender, bulletin_id)
         return stored_of(row) if row else None
+
+    def statement_digests(self, sender: str, bulletin_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        statement = "SELECT bulletin_id, statement_digest FROM bulletins WHERE sender = ? AND bulletin_id = ?"
+        return dict(chain.from_iterable(self._ask(statement, (sender, each)) for each in bulletin_ids))
 
     def find_any(self, bulletin_id: bytes) -> list[StoredBulletin]:
         rows = self._ask(_STORED + " WHERE bulletin_id = ? ORDER BY entry_index", (bulletin_id,))

@@ -51,6 +51,9 @@ class Reads(Protocol):
     def find(self, sender: str, bulletin_id: bytes) -> StoredBulletin | None:
         """Return the one bulletin of a sender with this id. One; asked for every bulletin that comes or goes."""
 
+    def statement_digests(self, sender: str, bulletin_ids: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """Return the statements' digests of a sender's bulletins that are here, by bulletin id. n."""
+
     def find_any(self, bulletin_id: bytes) -> list[StoredBulletin]:
         """Return every sender's bulletin with this id, ascending by position. May walk over all; asked by people."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.acts.delivery_checks import case_of, judge, terms_of, window_key
+from exchange.acts.delivery_checks import SenderKeys, case_of, judge, terms_of, window_key
 from exchange.acts.intake import Message
 from exchange.acts.judgement import (
     MAX_REFUSAL,
@@ -32,7 +32,8 @@ def case(receiver: Desk, message: Message) -> DeliveryCase:
     found = verdict(receiver, message)
     assert found.dispatch is not None
     view = receiver.node.view
-    return case_of(found.step, found.parcel, found.dispatch, terms_of(view, NOW_MS), view, None)
+    keys = SenderKeys(view, found.dispatch.sender, NOW_MS)
+    return case_of(found.step, found.parcel, found.dispatch, terms_of(view, NOW_MS), keys, b"")
 
 
 def elsewhere(receiver: Desk, encoded: bytes) -> bytes:

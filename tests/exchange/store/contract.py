@@ -127,6 +127,8 @@ class StoreContract(KeepingContract):
                 raise BoomError
             assert rows.find("HK-IMMD", stored(2).bulletin_id) is None
             assert rows.find("HK-IMMD", stored(1).bulletin_id) == stored(1)
+            here = {stored(1).bulletin_id: stored(1).statement_digest}
+            assert rows.statement_digests("HK-IMMD", [stored(2).bulletin_id, stored(1).bulletin_id]) == here
             assert rows.outbound(lane.row, 0, 9) == []
             rows.add_outbound([outbound(lane, 1)])
             assert rows.outbound(lane.row, 0, 9) == [outbound(lane, 1)]
@@ -204,6 +206,11 @@ class StoreContract(KeepingContract):
         reads = store.reads()
         assert reads.find("HK-IMMD", stored(1).bulletin_id) == stored(1)
         assert reads.find("HK-SB", stored(1).bulletin_id) is None
+        ids = [stored(number).bulletin_id for number in (1, 2, 3)]
+        assert reads.statement_digests("HK-IMMD", ids) == {
+            each.bulletin_id: each.statement_digest for each in (stored(1), stored(3))
+        }
+        assert reads.statement_digests("HK-SB", ids) == {}
         assert [each.sender for each in reads.find_any(stored(1).bulletin_id)] == ["HK-IMMD", "TW-NHRC"]
         assert reads.content(1) == content(1)
         assert reads.content(9) is None

@@ -98,6 +98,10 @@ class DictReads:
         tables = self._t
         return tables.bulletins.get(tables.ids.get((sender, bulletin_id), -1))
 
+    def statement_digests(self, sender: str, bulletin_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = [self.find(sender, each) for each in bulletin_ids]
+        return {each.bulletin_id: each.statement_digest for each in found if each is not None}
+
     def find_any(self, bulletin_id: bytes) -> list[StoredBulletin]:
         return self._bulletins(-1, len(self._t.bulletins), lambda each: each.bulletin_id == bulletin_id)
 
