@@ -1,8 +1,7 @@
 """The one writer: takes the acts that wait, runs them in one transaction, signs one checkpoint, releases the answers.
 
 The order is the promise (docs/log.md, "Writing order"): transaction, read back, lock, signature, answers. It commits
-what is queued; a group of two or more waits for those alone whose calls the event loop is taking at this moment. A
-refused act leaves nothing and does not spoil its neighbours. After any other error nothing is signed any more: the node
+what is queued; ``exchange.node.departure`` says when. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing is signed any more: the node
 stops and is verified again at its next start. As long as the writer is *suspended*, because no other member has told yet what
 it holds of this log or because the clock is in doubt, acts that would write an entry are turned away and the others go
 on: nothing new is signed.
@@ -28,6 +27,7 @@ from audit.log.log import Log
 from audit.note.checkpoint import Checkpoint, sign_checkpoint
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.clock import Reading
+from exchange.node.departure import PATIENCE_SECONDS, Departure
 from exchange.node.failpoint import failpoint
 from exchange.node.job import CommitGroup, Job, act_freely, act_in_savepoint, settle
 from exchange.records.receipt import Receipt, make_receipt
@@ -39,9 +39,6 @@ from keys.signer import Signer
 
 MAX_GROUP = 1000  # acts; what waits longer is in the next group
 CAREFUL_GROUPS = 100  # after a group that had to be run again, so many are run with a savepoint an act from the start
-FULL_GROUP = 32  # acts; a group of them has hardly more to gain from a further one
-PATIENT_TURNS = 10  # of the event loop without a further act, after which a group of two or more departs
-MOST_TURNS = 64  # that a group waits at all; a turn is at most 5 ms of sealing
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -128,7 +125,7 @@ class Writer:
         self._signed_size = log.size
         self._careful = 0  # groups that are still run with a savepoint an act
         self._planned = False  # the beginning of the next one stands in the loop's queue
-        self._seen = self._idle = self._turns = 0  # acts at the last turn; turns without a further one; all turns
+        self._departure = Departure()
 
     def start(self) -> None:
         """Take acts from now on."""
@@ -222,21 +219,20 @@ class Writer:
     # ---- one group, in an event loop: the two flushes beside it
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin the next group at the loop's next turn: whoever is ready now still joins it."""
+        """Begin the next group at the loop's next turn, so that whoever is ready now still joins it, or later."""
         if not self._planned:
-            self._planned, self._seen, self._idle, self._turns = True, len(self._jobs), 0, 0
-            loop.call_soon(self._begin_due, loop)
+            self._planned = True
+            self._look(loop, self._departure.plan(len(self._jobs), loop.time()))
 
-    def _is_filling(self) -> bool:
-        """Return whether others are on their way, whose calls the loop has begun to take: an act alone never waits."""
-        waiting = len(self._jobs)
-        self._idle = self._idle + 1 if waiting == self._seen else 0
-        self._seen, self._turns = waiting, self._turns + 1
-        return 1 < waiting < FULL_GROUP and self._idle < PATIENT_TURNS and self._turns < MOST_TURNS
+    def _look(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        if seconds:
+            loop.call_later(seconds, self._begin_due, loop)
+        else:
+            loop.call_soon(self._begin_due, loop)
 
     def _begin_due(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._is_filling():
-            loop.call_soon(self._begin_due, loop)
+        if not self._departure.is_due(len(self._jobs), loop.time()):
+            self._look(loop, PATIENCE_SECONDS)
             return
         self._planned = False
         if not self._jobs or self._group is not None:
@@ -267,6 +263,7 @@ class Writer:
     def _locked(self, loop: asyncio.AbstractEventLoop, group: CommitGroup) -> None:
         if not group.finished:
             self._finish(group)
+            self._departure.answered(len(group.jobs), loop.time())
             if self._jobs:
                 self._plan(loop)
 

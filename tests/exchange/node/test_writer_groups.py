@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.node.writer import FULL_GROUP, MAX_GROUP
+from exchange.node.departure import FULL_GROUP, PATIENCE_SECONDS
+from exchange.node.writer import MAX_GROUP
 from exchange.records.receipt import verify_receipt
 from keys.errors import RefusedError, UnavailableError
 from tests.exchange.node.writer_bench import BEFORE, Bench, assert_sound, heartbeat, refuse, together
@@ -149,6 +150,22 @@ def test_a_group_waits_for_those_whose_calls_the_loop_is_taking_and_no_longer(tm
 
         assert asyncio.run(run()) == list(range(BEFORE, BEFORE + 11))
         assert bench.writer.groups == 1
+
+
+def test_callers_who_come_back_one_after_the_other_share_the_next_group(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench:
+
+        async def run() -> None:
+            await asyncio.gather(*(bench.writer.submit(heartbeat) for _ in range(8)))
+            assert bench.writer.groups == 1
+            futures = []
+            for _ in range(8):
+                futures.append(bench.writer.submit(heartbeat))
+                await asyncio.sleep(PATIENCE_SECONDS / 10)
+            await asyncio.gather(*futures)
+
+        asyncio.run(run())
+        assert bench.writer.groups == 2
 
 
 def test_a_full_group_waits_for_nobody(tmp_path: Path) -> None:
