@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from functools import wraps
-from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from keys.cli.ending import print_json
 from keys.cli.options import JSON
 from keys.cli.passphrase import first_passphrase, passphrases_in
 from keys.errors import RefusedError
@@ -24,7 +21,6 @@ CREDENTIAL = "exchange-passphrase"  # systemd: LoadCredential=exchange-passphras
 __all__ = [
     "home_option",
     "json_option",
-    "lines_as_json",
     "officer_options",
     "only_officer",
     "passphrase_option",
@@ -63,21 +59,6 @@ def passphrase_option(command: F) -> F:
 def json_option(command: F) -> F:
     """Add ``--json``."""
     return JSON(command)
-
-
-def lines_as_json(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Make what a command prints, line by line as it goes on, the ``lines`` of one object where ``--json`` asks for it."""
-
-    @wraps(command)
-    def run(*, as_json: bool, **given: Any) -> None:
-        if not as_json:
-            command(**given)
-            return
-        with redirect_stdout(StringIO()) as printed:
-            command(**given)
-        print_json({"ok": True, "lines": printed.getvalue().splitlines()})
-
-    return run
 
 
 def officer_options(command: Callable[..., Any]) -> Callable[..., Any]:

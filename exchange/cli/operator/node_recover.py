@@ -12,16 +12,19 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audit.note.checkpoint import parse_note
-from exchange.cli.options import home_option, json_option, lines_as_json, passphrase_option, read_passphrase
+from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
+from keys.cli.ending import print_json
 from keys.errors import IntegrityError, RefusedError
 
 if TYPE_CHECKING:
+    from audit.note.checkpoint import Checkpoint
     from exchange.acts.node_view import NodeView
     from exchange.node.config import NodeConfig
     from exchange.recovery.first_group import Entered
@@ -35,6 +38,30 @@ FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
 
 LOOK = "recovery.part"  # folder for the copy of the old database
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySteps:
+    """What a recovery did: lines for people while it goes on, or one object for programs when it has ended."""
+
+    as_json: bool
+    done: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, line: str, **done: Any) -> None:
+        """Take note of something that was done; a line of nothing is for programs alone."""
+        self.done.update(done)
+        if line and not self.as_json:
+            click.echo(line)
+
+    def note(self, line: str) -> None:
+        """Say to people what they may want to know, or to do next."""
+        if not self.as_json:
+            click.echo(f"exchange: {line}", err=True)
+
+    def end(self) -> None:
+        """Print the object, where a program wants it."""
+        if self.as_json:
+            print_json({"ok": True, **self.done})
 
 
 @click.command("recover")
@@ -51,7 +78,6 @@ LOOK = "recovery.part"  # folder for the copy of the old database
 @click.option("--without", multiple=True, metavar="AGENCY", help="Give up what this member alone holds; repeat it.")
 @passphrase_option
 @json_option
-@lines_as_json
 def recover(
     home: Path,
     from_peers: bool,
@@ -63,6 +89,7 @@ def recover(
     peers: tuple[str, ...],
     without: tuple[str, ...],
     passphrase_fd: int | None,
+    as_json: bool,
 ) -> None:
     """Begin a new epoch of the log from what the peers hold, after the node or its disk was lost.
 
@@ -71,8 +98,7 @@ def recover(
     With --close it ends the log of a node that has lost nothing, because its key was stolen or it forked: EPOCH_CLOSED
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
-    from exchange.node.config import paths_of
-    from exchange.recovery import swap_files
+    from exchange.cli.operator.compare_words import compare_words
     from keys.key_files import load_node
     from keys.show import load_kind
 
@@ -82,25 +108,25 @@ def recover(
     roster = load_kind(roster_file, "roster") if roster_file is not None else None
     given = [load_kind(each, "manifest", "key-sheet") for each in records]
     addresses = _addresses(peers)
+    steps = RecoverySteps(as_json)
     if close:
         if manifest is not None or roster is not None:
             raise click.UsageError("--close is for a whole home, before there is a manifest: leave the other files out")
         keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
-        _close(home, keys, addresses, list(without))
-        return
+        _close(steps, home, keys, addresses, list(without))
+        return steps.end()
     with _occupied(home):
-        if swap_files.unfinished(home) is not None:
-            _say_done(home, swap_files.change_places(paths_of(home)))
-            return
+        if _completed(steps, home):
+            return steps.end()
         if roster is not None:
-            from exchange.cli.operator.compare_words import compare_words
-
             compare_words(roster, told)
         keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
         with _empty_folder(home / LOOK) as look:
             view, old = _known(home, look, keys, roster, given, _now_ms())
-            gathered = _gather(home, view, keys, addresses, list(without))
-            _go_on(home, gathered, old, manifest)
+            _add_old(steps, old)
+            gathered = _gather(steps, home, view, keys, addresses, list(without))
+            _go_on(steps, home, gathered, old, manifest)
+    return steps.end()
 
 
 @contextmanager
@@ -115,6 +141,25 @@ def _occupied(home: Path) -> Iterator[None]:
         os.close(occupied)
 
 
+def _completed(steps: RecoverySteps, home: Path) -> bool:
+    """Bring to its end what a recovery before began; return whether there was such a one."""
+    from exchange.node.config import paths_of
+    from exchange.recovery import swap_files
+
+    if swap_files.unfinished(home) is None:
+        return False
+    steps.add("", stage="completed")
+    _add_place(steps, home, swap_files.change_places(paths_of(home)))
+    return True
+
+
+def _add_old(steps: RecoverySteps, old: str | None) -> None:
+    """Say whether the database of before can be read."""
+    steps.add("", old_database=old is not None)
+    if old is None:
+        steps.note("no database of before can be read; everything comes from the members")
+
+
 @contextmanager
 def _empty_folder(path: Path) -> Iterator[Path]:
     """Give a folder of our own, which is gone afterwards."""
@@ -126,7 +171,9 @@ def _empty_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]) -> None:
+def _close(
+    steps: RecoverySteps, home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]
+) -> None:
     """Close the epoch of a whole home, have the members cosign that, and write what the root must sign."""
     from exchange.node.close_epoch import close_epoch, finish
     from exchange.node.home import open_home
@@ -134,7 +181,7 @@ def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], wit
 
     node = open_home(home, keys, closed=True)
     try:
-        gathered = _gather(home, node.view, keys, addresses, without)
+        gathered = _gather(steps, home, node.view, keys, addresses, without)
         note = close_epoch(node, [(each.peer, text) for each in gathered.recovered for _, text in each.notes])
         shown = rebuild.show_all(gathered, _identity(home, keys), addresses, note, node.log.consistency, _now_ms())
         note = asyncio.run(shown)
@@ -142,10 +189,23 @@ def _close(home: Path, keys: NodeKeys, addresses: dict[AgencyId, list[str]], wit
     finally:
         node.stop()
     rebuild.save_recovered(home, gathered)
-    checkpoint, own = rebuild.save_for_root(home, note, gathered)
+    files = rebuild.save_for_root(home, note, gathered)
     end = parse_note(note).checkpoint
-    click.echo(f"{end.origin} is closed at size {end.size:,}; for whoever keeps the root: {checkpoint} and {own}")
-    click.echo("exchange: next: exchange keys make epoch, then this with --manifest instead of --close", err=True)
+    _add_end(steps, end, f"{end.origin} is closed at size {end.size:,}", files)
+    steps.add("", stage="closed")
+    steps.note("next: exchange keys make epoch, then this with --manifest instead of --close")
+
+
+def _add_end(steps: RecoverySteps, end: Checkpoint, line: str, files: tuple[Path, Path | None]) -> None:
+    """Say where the old epoch ends, and in which files that is for whoever signs the next one."""
+    checkpoint, own = files
+    steps.add(
+        f"{line}; for whoever keeps the root: {checkpoint}" + (f" and {own}" if own is not None else ""),
+        origin=end.origin,
+        size=end.size,
+        checkpoint=str(checkpoint),
+        manifest=str(own) if own is not None else None,
+    )
 
 
 def _known(
@@ -166,7 +226,6 @@ def _known(
     except IntegrityError as error:
         if roster is None:
             raise click.UsageError(f"{error}; then roster 1 is needed: --roster FILE") from error
-        click.echo("exchange: no database of before can be read; everything comes from the members", err=True)
         return rebuild.view_of_files(roster, records, keys, now_ms), None
     try:
         return rebuild.view_of_database(store.reads(), records, keys, now_ms), swap_files.copied_to(
@@ -177,8 +236,14 @@ def _known(
 
 
 def _gather(
-    home: Path, view: NodeView, keys: NodeKeys, addresses: dict[AgencyId, list[str]], without: list[str]
+    steps: RecoverySteps,
+    home: Path,
+    view: NodeView,
+    keys: NodeKeys,
+    addresses: dict[AgencyId, list[str]],
+    without: list[str],
 ) -> Gathered:
+    """Ask the members, and the witnesses without a node; say what each gave back."""
     from exchange.rpc.recovery import rebuild
 
     for peer, address in _config(home, view).peers.items():
@@ -186,21 +251,34 @@ def _gather(
     members = [_code(each, "--without") for each in without if "/" not in each]
     gathered = asyncio.run(rebuild.gather(view, _identity(home, keys), addresses, members, _now_ms()))
     width = max((len(each.peer) for each in gathered.recovered), default=0)
+    members_told = []
     for each in gathered.recovered:
         newest = each.newest
         seen = f"saw {newest.origin} at size {newest.size:,}" if newest is not None else "saw nothing of our log"
-        click.echo(
+        steps.add(
             f"{each.peer:<{width}}  {seen}; gives back {len(each.deliveries)} deliveries of ours"
             f" and {len(each.receipts)} of our receipts"
+        )
+        members_told.append(
+            {
+                "agency": each.peer,
+                "origin": newest.origin if newest is not None else None,
+                "size": newest.size if newest is not None else None,
+                "deliveries": len(each.deliveries),
+                "receipts": len(each.receipts),
+            }
         )
     external = _config(home, view).witnesses
     cosigned = asyncio.run(rebuild.check_witnesses(gathered, external, keys, without))
     for name, size in cosigned.items():
-        click.echo(f"{name}  has cosigned size {size:,} of {gathered.view.origin}")
+        steps.add(f"{name}  has cosigned size {size:,} of {gathered.view.origin}")
+    steps.add("", members=members_told, witnesses=cosigned)
     return gathered
 
 
-def _go_on(home: Path, gathered: Gathered, old: str | None, manifest: SignedPayload | None) -> None:
+def _go_on(
+    steps: RecoverySteps, home: Path, gathered: Gathered, old: str | None, manifest: SignedPayload | None
+) -> None:
     """Write what the root must sign; or, with what it signed, build the new epoch and put it in its place."""
     from exchange.node.config import CONFIG_FILE, paths_of
     from exchange.recovery import swap_files
@@ -209,36 +287,45 @@ def _go_on(home: Path, gathered: Gathered, old: str | None, manifest: SignedPayl
     folder = rebuild.save_recovered(home, gathered)
     if manifest is None:
         note, end = rebuild.choose_end(gathered)
-        checkpoint, own = rebuild.save_for_root(home, note, gathered)
-        click.echo(f"what they gave back is kept in {folder}")
-        click.echo(f"{end.origin} ends at size {end.size:,}; for whoever keeps the root: {checkpoint} and {own}")
-        click.echo("exchange: next: exchange keys make epoch, then this again with --manifest", err=True)
+        files = rebuild.save_for_root(home, note, gathered)
+        steps.add(f"what they gave back is kept in {folder}", stage="gathered", folder=str(folder))
+        _add_end(steps, end, f"{end.origin} ends at size {end.size:,}", files)
+        steps.note("next: exchange keys make epoch, then this again with --manifest")
         return
     view = rebuild.check_manifest(manifest, gathered, _now_ms())
     if rebuild.is_there(old, view):
-        click.echo(f"nothing to do: this home is in {view.origin} already")
+        steps.add(f"nothing to do: this home is in {view.origin} already", stage="unchanged", epoch=view.origin)
         return
     plan = rebuild.plan_of(view, gathered)
     part = swap_files.part_of(home, view.epoch)
     entered = swap_files.build(paths_of(home), part, plan, old, time.time_ns() // 1000, os.urandom)
     before = swap_files.change_places(paths_of(home))
-    if not (home / CONFIG_FILE).exists():
+    lost = not (home / CONFIG_FILE).exists()
+    if lost:
         _write_config(home, view)
-    _say(entered)
-    _say_done(home, before)
+        steps.note(f"{home / CONFIG_FILE} was lost too and is as exchange node init writes it: look at it")
+    steps.add("", stage="recovered", epoch=view.origin, settings_written=lost)
+    _add_entered(steps, entered)
+    _add_place(steps, home, before)
 
 
-def _say(entered: Entered) -> None:
-    click.echo(
+def _add_entered(steps: RecoverySteps, entered: Entered) -> None:
+    """Say what the new epoch has taken back."""
+    steps.add(
         f"recovered: {entered.bulletins} bulletins of ours, {entered.deliveries} deliveries, {entered.receipts} receipts"
-        f" of peers, {entered.given} receipts of our own"
+        f" of peers, {entered.given} receipts of our own",
+        bulletins=entered.bulletins,
+        deliveries=entered.deliveries,
+        receipts=entered.receipts,
+        own_receipts=entered.given,
     )
-    click.echo(f"queued again: {entered.renumbered} deliveries that were waiting")
+    steps.add(f"queued again: {entered.renumbered} deliveries that were waiting", queued_again=entered.renumbered)
 
 
-def _say_done(home: Path, before: Path) -> None:
-    click.echo(f"the new epoch is in place; what was here before is in {before}")
-    click.echo(f"exchange: next: exchange node serve --home {home}", err=True)
+def _add_place(steps: RecoverySteps, home: Path, before: Path) -> None:
+    """Say that the new epoch is in its place, and where the old files are."""
+    steps.add(f"the new epoch is in place; what was here before is in {before}", before=str(before))
+    steps.note(f"next: exchange node serve --home {home}")
 
 
 def _config(home: Path, view: NodeView) -> NodeConfig:
@@ -255,9 +342,6 @@ def _write_config(home: Path, view: NodeView) -> None:
 
     write_file(home / CONFIG_FILE, format_config(_config(home, view)).encode(), mode=PUBLIC)
     enrol_all(home, view.federation.rosters[0].signed)
-    click.echo(
-        f"exchange: {home / CONFIG_FILE} was lost too and is as exchange node init writes it: look at it", err=True
-    )
 
 
 def _identity(home: Path, keys: NodeKeys) -> Identity:

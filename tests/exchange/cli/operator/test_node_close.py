@@ -35,20 +35,58 @@ def test_a_whole_home_closes_its_epoch_and_goes_on_in_the_next(federation: Feder
     closed = typed(federation, *line, "--close")
     assert closed.returncode == 0, closed.stderr
     assert "/log/1 is closed at size" in closed.stdout
-    assert typed(federation, *line, "--close").returncode == 0, "again: nothing new, and no harm"
+    kept = home / "recovered"
+    again = typed(federation, *line, "--close", "--json")
+    assert again.returncode == 0, "again: nothing new, and no harm"
+    size = json.loads(again.stdout)["size"]
+    assert f"/log/1 is closed at size {size};" in closed.stdout
+    assert (again.stderr, json.loads(again.stdout)) == (
+        "",
+        {
+            "ok": True,
+            "members": [
+                {"agency": name, "origin": "hk-sb.exercise.example/log/1", "size": size, **counts}
+                for name, counts in (
+                    (OTHER, {"deliveries": 1, "receipts": 0}),
+                    (PEER, {"deliveries": 1, "receipts": 0}),
+                )
+            ],
+            "witnesses": {},
+            "origin": "hk-sb.exercise.example/log/1",
+            "size": size,
+            "checkpoint": str(kept / "checkpoint"),
+            "manifest": str(kept / "manifest"),
+            "stage": "closed",
+        },
+    )
     started = typed(federation, "node", "serve", "--home", home, "--passphrase-fd", "0")
     assert (started.returncode, "closed this epoch of the log" in started.stderr) == (6, True), started.stderr
 
-    kept, opened = home / "recovered", folder / "manifest-2"
+    opened = folder / "manifest-2"
     signed = typed(
         federation,
         *("keys", "make", "epoch", kept / "checkpoint", "--home", home, "--roster", folder / ROSTER_FILE),
         *("--manifest", kept / "manifest", "-o", opened, "--passphrase-fd", "0"),
     )
     assert signed.returncode == 0, signed.stderr
-    built = typed(federation, *line, "--manifest", opened)
-    assert built.returncode == 0, built.stderr
-    assert "recovered: 0 bulletins of ours, 0 deliveries, 0 receipts of peers" in built.stdout, "nothing was lost"
+    built = typed(federation, *line, "--manifest", opened, "--json")
+    assert (built.returncode, built.stderr) == (0, ""), built.stderr
+    done = json.loads(built.stdout)
+    assert [each["agency"] for each in done.pop("members")] == [OTHER, PEER]
+    assert done == {
+        "ok": True,
+        "old_database": True,
+        "witnesses": {},
+        "stage": "recovered",
+        "epoch": "hk-sb.exercise.example/log/2",
+        "settings_written": False,
+        "bulletins": 0,  # nothing was lost
+        "deliveries": 0,
+        "receipts": 0,
+        "own_receipts": 0,
+        "queued_again": 0,
+        "before": str(home / "before-epoch-2"),
+    }
 
     verify = ("audit", "verify", "--json", "--roster", folder / ROSTER_FILE)
     before = typed(federation, *verify, home / "before-epoch-2/log")

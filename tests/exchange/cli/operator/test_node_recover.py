@@ -82,6 +82,29 @@ def test_a_node_whose_home_is_gone_but_for_its_keys_is_rebuilt_by_hand(federatio
 
     opened = folder / "manifest-2"
     kept = home / "recovered"
+    told_again = typed(federation, *line, "--json")  # either line may be repeated
+    size = json.loads(told_again.stdout)["size"]
+    origin = "hk-sb.exercise.example/log/1"
+    seen = {"origin": origin, "size": size}
+    assert (told_again.stderr, json.loads(told_again.stdout)) == (
+        "",
+        {
+            "ok": True,
+            "old_database": False,
+            "members": [
+                {"agency": OTHER, **seen, "deliveries": 1, "receipts": 0},
+                {"agency": PEER, **seen, "deliveries": 1, "receipts": 1},
+            ],
+            "witnesses": {},
+            "stage": "gathered",
+            "folder": str(kept),
+            "origin": origin,
+            "size": size,
+            "checkpoint": str(kept / "checkpoint"),
+            "manifest": str(kept / "manifest"),
+        },
+    )
+    assert f"{origin} ends at size {size}; for whoever keeps the root: {kept / 'checkpoint'} and " in asked.stdout
     signed = typed(
         federation,
         *("keys", "make", "epoch", kept / "checkpoint", "--home", home, "--roster", folder / ROSTER_FILE),
@@ -101,6 +124,15 @@ def test_a_node_whose_home_is_gone_but_for_its_keys_is_rebuilt_by_hand(federatio
     (home / CONFIG_FILE).write_text(config)
     again = typed(federation, *line, "--manifest", opened)
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True), again.stderr
+    unchanged = json.loads(typed(federation, *line, "--manifest", opened, "--json").stdout)
+    assert unchanged.pop("members")
+    assert unchanged == {
+        "ok": True,
+        "old_database": True,
+        "witnesses": {},
+        "stage": "unchanged",
+        "epoch": "hk-sb.exercise.example/log/2",
+    }
 
     start_one(federation, LOST)
     with federation.client(LOST) as ours, federation.client(PEER) as theirs:
