@@ -7,7 +7,7 @@ directory is silent: layer R has said it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 
 from exchange.records.bulletin import EPOCH, Tlp, enum_word, kind_of, milliseconds, tlp_of, uuid7_ms
@@ -40,9 +40,15 @@ class PolicyCase:
     policy: KindPolicy
     catalogue: Catalogue
     targets: Mapping[str, pb.Bulletin]  # bulletin_id -> bulletin, as far as they are here
+    header: pb.Header
+    found: list[Complaint]  # so far
+
+    def complain(self, code: str, path: str, message: str, hint: str | None) -> None:
+        """Note what a rule finds."""
+        self.found.append(Complaint(code=code, path=path, message=message, hint=hint))
 
 
-Rule = Callable[[PolicyCase], Iterator[Complaint]]
+Rule = Callable[[PolicyCase], None]
 
 
 def check_policy(
@@ -53,44 +59,52 @@ def check_policy(
     policy = catalogue.kinds.get(kind)
     if policy is None:
         return ()
-    case = PolicyCase(bulletin=bulletin, kind=kind, policy=policy, catalogue=catalogue, targets=targets)
     found: list[Complaint] = []
+    case = PolicyCase(
+        bulletin=bulletin,
+        kind=kind,
+        policy=policy,
+        catalogue=catalogue,
+        targets=targets,
+        header=bulletin.header,
+        found=found,
+    )
     for rule in _rules_of(kind):
-        found.extend(rule(case))
+        rule(case)
     return tuple(found)
 
 
-def _issuer(case: PolicyCase) -> Iterator[Complaint]:
-    originator = case.bulletin.header.originator
+def _issuer(case: PolicyCase) -> None:
+    originator = case.header.originator
     agency_type = case.catalogue.type_of(originator)
     if agency_type and not case.catalogue.may_issue(case.kind, agency_type):
         allowed = ", ".join(sorted(case.policy.issue))
         message = f"{originator} ({agency_type}) may not issue a bulletin of kind {case.kind}"
-        yield _complain("P-ISSUER", "header.originator", message, f"allowed: {allowed}")
+        case.complain("P-ISSUER", "header.originator", message, f"allowed: {allowed}")
 
 
-def _addressee(case: PolicyCase) -> Iterator[Complaint]:
-    for index, addressee in enumerate(case.bulletin.header.addressees):
+def _addressee(case: PolicyCase) -> None:
+    for index, addressee in enumerate(case.header.addressees):
         agency_type = case.catalogue.type_of(addressee.agency)
         if agency_type and not case.catalogue.may_receive(case.kind, agency_type):
             message = f"{addressee.agency} ({agency_type}) may not receive a bulletin of kind {case.kind}"
-            yield _complain("P-ADDRESSEE", f"header.addressees[{index}]", message, "leave it out")
+            case.complain("P-ADDRESSEE", f"header.addressees[{index}]", message, "leave it out")
 
 
-def _number(case: PolicyCase) -> Iterator[Complaint]:
-    header = case.bulletin.header
+def _number(case: PolicyCase) -> None:
+    header = case.header
     _, code, year, _ = header.number.split("/")
     issued = header.issued_at.seconds
     years = (_year((issued + _EARLIEST) // _DAY), _year((issued + _LATEST) // _DAY))
     if code != case.policy.code:
         hint = f"write {case.policy.code} for {case.kind}"
-        yield _complain("P-NUMBER", "header.number", f"the number says {code}, the body is {case.kind}", hint)
+        case.complain("P-NUMBER", "header.number", f"the number says {code}, the body is {case.kind}", hint)
     elif year not in years:
         message = f"the number says {year}, issued_at {'/'.join(sorted({*years}))}"
-        yield _complain("P-NUMBER", "header.number", message, None)
+        case.complain("P-NUMBER", "header.number", message, None)
 
 
-def _marking(case: PolicyCase) -> Iterator[Complaint]:
+def _marking(case: PolicyCase) -> None:
     """One complaint where both fit: the child's asks for more."""
     persons = case.bulletin.persons
     if not persons:
@@ -98,33 +112,33 @@ def _marking(case: PolicyCase) -> Iterator[Complaint]:
     tlp = tlp_of(case.bulletin)
     if tlp < Tlp.AMBER_STRICT and any(person.minor in _CHILD for person in persons):
         message = "a (presumed) child may not travel below TLP:AMBER+STRICT"
-        yield _complain("P-MINOR", "header.marking.tlp", message, "write amber-strict or red")
+        case.complain("P-MINOR", "header.marking.tlp", message, "write amber-strict or red")
     elif tlp == Tlp.CLEAR:
         message = "data about persons may not travel under TLP:CLEAR"
-        yield _complain("P-MARKING", "header.marking.tlp", message, f"usual for {case.kind}: {case.policy.tlp}")
+        case.complain("P-MARKING", "header.marking.tlp", message, f"usual for {case.kind}: {case.policy.tlp}")
 
 
-def _expiry(case: PolicyCase) -> Iterator[Complaint]:
-    header, days = case.bulletin.header, case.policy.max_days
+def _expiry(case: PolicyCase) -> None:
+    header, days = case.header, case.policy.max_days
     if days is None or not header.HasField("expires_at"):
         return
     if milliseconds(header.expires_at) > milliseconds(header.issued_at) + days * DAY_MS:
         message = f"a bulletin of kind {case.kind} lives {days} days at most"
-        yield _complain("P-EXPIRY", "header.expires_at", message, "set an earlier day and renew it in time")
+        case.complain("P-EXPIRY", "header.expires_at", message, "set an earlier day and renew it in time")
 
 
-def _victim(case: PolicyCase) -> Iterator[Complaint]:
+def _victim(case: PolicyCase) -> None:
     if case.kind != "lookout" or case.bulletin.lookout.action in _FOR_VICTIMS:
         return
     subjects = set(case.bulletin.lookout.subjects)
     victims = [person.id for person in case.bulletin.persons if person.id in subjects and _is_victim(person)]
     if victims:
         message = f"{', '.join(victims)}: a (possible) victim may only be located or checked on"
-        yield _complain("P-VICTIM", "lookout.subjects", message, "action: locate-and-report or check-welfare")
+        case.complain("P-VICTIM", "lookout.subjects", message, "action: locate-and-report or check-welfare")
 
 
-def _consent(case: PolicyCase) -> Iterator[Complaint]:
-    header, persons = case.bulletin.header, case.bulletin.persons
+def _consent(case: PolicyCase) -> None:
+    header, persons = case.header, case.bulletin.persons
     if not persons:
         return
     overridden = any(basis.type in _OVERRIDES for basis in header.legal_basis)
@@ -133,7 +147,7 @@ def _consent(case: PolicyCase) -> Iterator[Complaint]:
         if person.consent.status in _NO_CONSENT and not overridden:
             message = f"{person.id} did not agree to this being shared"
             hint = "only vital interests or a court order (header.legal_basis) override that"
-            yield _complain("P-CONSENT", f"persons[{index}].consent", message, hint)
+            case.complain("P-CONSENT", f"persons[{index}].consent", message, hint)
         if person.consent.status == pb.CONSENT_STATUS_GIVEN:
             allowed = frozenset(person.consent.share_with)
             for place, addressee in enumerate(header.addressees):
@@ -143,34 +157,34 @@ def _consent(case: PolicyCase) -> Iterator[Complaint]:
                     external.add(place)
     for place in sorted(external):
         message = f"{header.addressees[place].agency} is on no list that the persons agreed to"
-        yield _complain("P-CONSENT", f"header.addressees[{place}]", message, "ask the person, or leave it out")
+        case.complain("P-CONSENT", f"header.addressees[{place}]", message, "ask the person, or leave it out")
 
 
-def _specimen(case: PolicyCase) -> Iterator[Complaint]:
-    if case.bulletin.header.status != pb.MESSAGE_STATUS_ACTUAL:
+def _specimen(case: PolicyCase) -> None:
+    if case.header.status != pb.MESSAGE_STATUS_ACTUAL:
         return
     for index, person in enumerate(case.bulletin.persons):
         if any(document.issuer == SPECIMEN for document in person.documents):
             message = "UTO is the issuer of ICAO's specimen; it cannot be an actual document"
-            yield _complain("P-SPECIMEN", f"persons[{index}].documents", message, "status: exercise or test")
+            case.complain("P-SPECIMEN", f"persons[{index}].documents", message, "status: exercise or test")
 
 
-def _sum(case: PolicyCase) -> Iterator[Complaint]:
+def _sum(case: PolicyCase) -> None:
     measures = case.bulletin.statistics_return.measures
     known = {"", *(measure.code for measure in measures)}
     if any(measure.part_of not in known for measure in measures):
         return  # R-REF says it, and without that part no sum can be judged
     for measure in measures:
         if measure.unit == pb.UNIT_PERCENT and measure.value > 100:
-            yield _complain("P-SUM", "statistics_return.measures", f"{measure.code} is over 100 per cent", None)
+            case.complain("P-SUM", "statistics_return.measures", f"{measure.code} is over 100 per cent", None)
         parts = [part for part in measures if part.part_of == measure.code]
         if measure.exhaustive and parts and not _may_agree(measure, parts):
             total = sum(part.value for part in parts)
             message = f"the parts of {measure.code} add up to {total}, not {measure.value}"
-            yield _complain("P-SUM", "statistics_return.measures", message, "or take exhaustive: true away")
+            case.complain("P-SUM", "statistics_return.measures", message, "or take exhaustive: true away")
 
 
-def _level(case: PolicyCase) -> Iterator[Complaint]:
+def _level(case: PolicyCase) -> None:
     order = case.catalogue.levels.get(case.bulletin.travel_alert.scheme, ())
     for index, area in enumerate(case.bulletin.travel_alert.areas):
         if area.level not in order or area.level_before not in order:
@@ -180,10 +194,10 @@ def _level(case: PolicyCase) -> Iterator[Complaint]:
         if raised or (area.change == pb.ALERT_CHANGE_LOWERED and step >= 0):
             word = "above" if raised else "below"
             message = f"{area.level} is not {word} {area.level_before}"
-            yield _complain("P-LEVEL", f"travel_alert.areas[{index}]", message, f"in order: {', '.join(order)}")
+            case.complain("P-LEVEL", f"travel_alert.areas[{index}]", message, f"in order: {', '.join(order)}")
 
 
-def _state(case: PolicyCase) -> Iterator[Complaint]:
+def _state(case: PolicyCase) -> None:
     """Each change is one step; without ``from`` it goes on from the person's change before it, or begins a case."""
     enum, before = pb.CaseState.DESCRIPTOR, dict[str, str]()
     for index, change in enumerate(case.bulletin.status_update.changes):
@@ -194,36 +208,36 @@ def _state(case: PolicyCase) -> Iterator[Complaint]:
         if to not in allowed:
             message = f"no step from {since} to {to}" if since else f"{to} cannot be the first state; say from which"
             hint = f"allowed: {', '.join(sorted(allowed))}"
-            yield _complain("P-STATE", f"status_update.changes[{index}]", message, hint)
+            case.complain("P-STATE", f"status_update.changes[{index}]", message, hint)
 
 
-def _owner(case: PolicyCase) -> Iterator[Complaint]:
+def _owner(case: PolicyCase) -> None:
     if not case.policy.same_originator:
         return
-    header = case.bulletin.header
+    header = case.header
     for index, relation in enumerate(header.relations):
         target = case.targets.get(relation.bulletin_id) if relation.type in _UNDOES else None
         if target is not None and target.header.originator != header.originator:
             message = f"{relation.bulletin_id} is {target.header.originator}'s; only it may correct or recall it"
-            yield _complain("P-OWNER", f"header.relations[{index}]", message, "send it an information_request")
+            case.complain("P-OWNER", f"header.relations[{index}]", message, "send it an information_request")
 
 
-def _deadline(case: PolicyCase) -> Iterator[Complaint]:
-    header = case.bulletin.header
+def _deadline(case: PolicyCase) -> None:
+    header = case.header
     hours = case.catalogue.deadline_hours.get(enum_word(pb.Urgency.DESCRIPTOR, header.urgency))
     if case.kind != "information_request" or hours is None or not header.HasField("reply_by"):
         return
     # A day more, because calendar days are the receiver's.
     if milliseconds(header.reply_by) > milliseconds(header.issued_at) + hours * HOUR_MS + DAY_MS:
         message = f"this urgency asks for an answer within {hours} hours"
-        yield _complain("P-DEADLINE", "header.reply_by", message, "set it earlier, or lower the urgency")
+        case.complain("P-DEADLINE", "header.reply_by", message, "set it earlier, or lower the urgency")
 
 
-def _id_time(case: PolicyCase) -> Iterator[Complaint]:
-    header = case.bulletin.header
+def _id_time(case: PolicyCase) -> None:
+    header = case.header
     if abs(uuid7_ms(header.bulletin_id) - milliseconds(header.issued_at)) > DAY_MS:
         message = "the time in bulletin_id is over a day from issued_at"
-        yield _complain("P-IDTIME", "header.bulletin_id", message, "'exchange draft' writes one of today")
+        case.complain("P-IDTIME", "header.bulletin_id", message, "'exchange draft' writes one of today")
 
 
 RULES: tuple[Rule, ...] = (
@@ -257,10 +271,6 @@ ONLY_OF: dict[Rule, str] = {
 @cache
 def _rules_of(kind: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if ONLY_OF.get(rule, kind) == kind)
-
-
-def _complain(code: str, path: str, message: str, hint: str | None) -> Complaint:
-    return Complaint(code=code, path=path, message=message, hint=hint)
 
 
 @lru_cache(maxsize=1024)  # most are issued these days
