@@ -34,7 +34,6 @@ from exchange.client.values import (
     Published,
     Received,
     Sent,
-    SentState,
     received_of,
     sent_of,
     uuid_text,
@@ -42,31 +41,12 @@ from exchange.client.values import (
 from exchange.node.enrolment import Enrolment, load_enrolment
 from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import receipt_from_message
-from exchange.rules.complaint import RulesError
 from exchange.store.log_position import log_position
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
-from keys.errors import IntegrityError, RefusedError, UnavailableError
+from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.key_files import OfficerKeys
-
-__all__ = [
-    "Client",
-    "Composed",
-    "Exported",
-    "Hold",
-    "IntegrityError",
-    "Opened",
-    "Published",
-    "ReadPurpose",
-    "Received",
-    "RefusedError",
-    "RulesError",
-    "Sent",
-    "SentState",
-    "Surroundings",
-    "UnavailableError",
-]
 
 MIN_PREFIX = 8  # characters of an id that people may type
 WAIT_SECONDS = 0.2

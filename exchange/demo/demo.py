@@ -27,7 +27,7 @@ from audit.verify.verify import verify_log
 from audit.verify.witnesses import WitnessRules
 from exchange.acts.retention_rules import day_of
 from exchange.acts.stored_bulletin import retention_of
-from exchange.client.client import Client, Sent, Surroundings
+from exchange.client import Client, Sent, Surroundings
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, ROSTER_FILE, DemoAgency, Example, World, found_world
 from exchange.store.factory import open_store

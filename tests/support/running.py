@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exchange.cli.main import run
-from exchange.client.client import Client, Published, Received, Surroundings
+from exchange.client import Client, Published, Received, Surroundings
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER, PASSPHRASE_FILE, DemoAgency, World, found_world
 from exchange.rpc.transport.limits import Settings

@@ -13,7 +13,7 @@ from exchange.cli.options import json_option, officer_options
 from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
-    from exchange.client.client import Client, Received
+    from exchange.client import Client, Received
 
 
 @click.command()

@@ -12,7 +12,7 @@ from exchange.cli.options import json_option, officer_options
 from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
-    from exchange.client.client import Client, Sent, SentState
+    from exchange.client import Client, Sent, SentState
 
 _WORDS = {
     "waiting": "on its way: not yet answered",

@@ -15,7 +15,7 @@ from exchange.rules.complaint import Complaint, RulesError
 from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
-    from exchange.client.client import Client, Composed, Published
+    from exchange.client import Client, Composed, Published
 
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask; for scripts.")
 
@@ -63,7 +63,7 @@ def reply(
     is logged first. ID is a number, an id, or its first eight characters.
     """
     from exchange.authoring.reply import inherit, make_reply
-    from exchange.client.client import ReadPurpose
+    from exchange.client import ReadPurpose
     from exchange.client.compose import read_source
 
     if bool(texts) == (file is not None):

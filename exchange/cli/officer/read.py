@@ -11,7 +11,7 @@ from exchange.cli.options import json_option, officer_options
 from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
-    from exchange.client.client import Client, Opened
+    from exchange.client import Client, Opened
 
 _PURPOSES = ("case-work", "triage", "reply", "oversight", "automated")
 
@@ -29,7 +29,7 @@ def read(node: Client, name: str, case: str, because: str, purpose: str, as_json
     The request with your case and reason is signed by you and stands in the log before anything is opened. Author,
     audience and signature are verified on this machine. ID is a number, an id, or its first eight characters.
     """
-    from exchange.client.client import ReadPurpose
+    from exchange.client import ReadPurpose
 
     number = ReadPurpose(_PURPOSES.index(purpose) + 1)
     item = node.find(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange.client.client import Client, Published, ReadPurpose, Received
+from exchange.client import Client, Published, ReadPurpose, Received
 from exchange.client.verifier import Verifier
 from exchange.records.bulletin import id_bytes
 from exchange.v1 import node_pb2

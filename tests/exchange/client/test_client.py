@@ -16,7 +16,7 @@ import pytest
 
 from audit.entry.entry import Kind
 from audit.record.statement import LogHead
-from exchange.client.client import Client, Published, Received, RulesError
+from exchange.client import Client, Published, Received, RulesError
 from exchange.client.session import PAGE
 from exchange.demo.nodes import Nodes
 from exchange.demo.world import OFFICER

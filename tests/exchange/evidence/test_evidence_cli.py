@@ -19,7 +19,7 @@ from audit.evidence.zip import read_archive
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
 from audit.verify.rfc3161 import make_query
-from exchange.client.client import Published
+from exchange.client import Published
 from exchange.demo.world import PASSPHRASE_FILE
 from keys.dsse import SignedPayload
 from tests.support.authority import make_authority

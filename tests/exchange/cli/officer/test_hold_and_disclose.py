@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.client.client import Published
+from exchange.client import Published
 from tests.support.running import Federation, note, running, type_line
 
 ROSTER = "roster"
