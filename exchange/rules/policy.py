@@ -59,19 +59,25 @@ def check_policy(
     policy = catalogue.kinds.get(kind)
     if policy is None:
         return ()
-    found: list[Complaint] = []
-    case = PolicyCase(
+    case = policy_case(bulletin, kind, policy, catalogue, targets)
+    for rule in _rules_of(kind):
+        rule(case)
+    return tuple(case.found)
+
+
+def policy_case(
+    bulletin: pb.Bulletin, kind: str, policy: KindPolicy, catalogue: Catalogue, targets: Mapping[str, pb.Bulletin]
+) -> PolicyCase:
+    """Begin to judge a bulletin of a kind by its row."""
+    return PolicyCase(
         bulletin=bulletin,
         kind=kind,
         policy=policy,
         catalogue=catalogue,
         targets=targets,
         header=bulletin.header,
-        found=found,
+        found=[],
     )
-    for rule in _rules_of(kind):
-        rule(case)
-    return tuple(found)
 
 
 def _issuer(case: PolicyCase) -> None:
