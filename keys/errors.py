@@ -1,6 +1,6 @@
 """Three families of errors, by whose move it is.
 
-Lower layers raise these; ``exchange.rpc.transport.status`` alone turns them into gRPC codes, ``keys.cli.ending`` alone
+Lower layers raise these; ``exchange.rpc.transport.status`` alone turns them into gRPC codes, ``keys.cli.failure`` alone
 into words, hints and exit codes, both by the table in ``keys.refusals``. Messages carry ids, digests, sizes and counts,
 never content.
 """

@@ -135,7 +135,7 @@ message ShelterNotice { // SHN
 ASK_CODE = """
 from audit.v1 import entry_pb2
 from exchange.rpc.transport.status import status_of
-from keys.cli.ending import failure_of
+from keys.cli.failure import failure_of
 from keys.errors import RefusedError
 error = RefusedError("LANE_LATE", "the lane is late")
 assert failure_of(error).exit_code == 3

@@ -12,7 +12,8 @@ import click
 
 from audit.cli.shared import earlier_epochs, judging, open_folder, shown, working
 from audit.cli.verify import PROCESSES
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 from keys.refusals import Exit
 

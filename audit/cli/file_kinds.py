@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from keys.cli.ending import CommandError
+from keys.cli.failure import CommandError
 
 HEAD_BYTES = 1024  # of a file are shown to the kinds: a tar member's header and the beginning of its content
 

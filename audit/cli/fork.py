@@ -12,7 +12,8 @@ import click
 
 from audit.cli.shared import judging, open_folder, shown, write_new
 from audit.cli.verify import given_key
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 from keys.refusals import Exit
 

@@ -8,7 +8,8 @@ import click
 from audit.cli.shared import judging, open_folder, shown, write_new
 from audit.cli.verify import log_report, report_json
 from audit.cli.verify_options import VerifyOptions
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 
 if TYPE_CHECKING:

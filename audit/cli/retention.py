@@ -9,7 +9,8 @@ import click
 from audit.cli.shared import earlier_epochs, judging, open_folder, shown
 from audit.cli.verify import log_report
 from audit.cli.verify_options import VerifyOptions
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 from keys.refusals import Exit
 

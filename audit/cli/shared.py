@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keys.cli.ending import CommandError
+from keys.cli.failure import CommandError
 from keys.errors import RefusedError
 from keys.files import PUBLIC, write_file
 from keys.text import safe_text

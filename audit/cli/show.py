@@ -3,7 +3,8 @@
 import click
 
 from audit.cli.shared import judging, open_folder, write_new
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 
 

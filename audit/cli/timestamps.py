@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keys.cli.ending import CommandError
+from keys.cli.failure import CommandError
 
 if TYPE_CHECKING:
     from audit.cli.verify_options import VerifyOptions

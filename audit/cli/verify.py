@@ -15,7 +15,8 @@ import click
 from audit.cli.epoch import epoch_end
 from audit.cli.shared import RENDER, judging, open_folder, shown, working
 from audit.cli.verify_options import VerifyOptions
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 from keys.refusals import Exit, row_of
 

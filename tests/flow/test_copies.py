@@ -24,7 +24,7 @@ from exchange.node.node import Node
 from exchange.node.rollback_check import RolledBackError
 from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
-from keys.cli.ending import failure_of
+from keys.cli.failure import failure_of
 from keys.errors import UnavailableError
 from tests.flow.test_fork import delivered
 from tests.flow.test_start import PATIENT, CountingSigner

@@ -27,7 +27,7 @@ from exchange.rpc.transport import status
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.agency import TLS_FILE
 from keys.certificate import make_node_leaf, new_private_key
-from keys.cli.ending import failure_of
+from keys.cli.failure import failure_of
 from keys.errors import UnavailableError
 from tests.flow.world import MADE_MS, NEVER_SECONDS, QUICK, Member, World, bulletin, until
 

@@ -16,7 +16,7 @@ import pytest
 
 from audit.v1 import entry_pb2
 from exchange.rpc.transport.status import status_of
-from keys.cli.ending import CommandError, failure_of
+from keys.cli.failure import CommandError, failure_of
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.refusals import MEANINGS, TABLE, Cure, Exit, Outcome, cured_by, is_public, row_of
 
@@ -99,7 +99,7 @@ ASKED = """
 import json
 from exchange.cli.main import run
 from exchange.rpc.transport.status import status_of
-from keys.cli.ending import failure_of
+from keys.cli.failure import failure_of
 from keys.errors import RefusedError
 from keys.refusals import Outcome, TABLE
 print(json.dumps([each.name for each in Outcome if each.name not in TABLE]))

@@ -15,7 +15,8 @@ from audit.tiles.bundle_format import Range, default_name, range_of, write_bundl
 from exchange.evidence.gather_bundle import Snapshot, members_of, snapshot
 from exchange.node.config import paths_of
 from exchange.store.factory import open_reading, store_exists
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 from keys.errors import IntegrityError, RefusedError
 

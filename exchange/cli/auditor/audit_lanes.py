@@ -15,7 +15,8 @@ from exchange.evidence.completeness import Completeness, ReadEntry, prove_lanes
 from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.store.factory import open_reading, store_exists
-from keys.cli.ending import CommandError, print_json
+from keys.cli.ending import print_json
+from keys.cli.failure import CommandError
 from keys.cli.options import JSON
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId

@@ -15,7 +15,8 @@ from exchange.cli.options import json_option
 from exchange.records.bulletin import KINDS, uuid7
 from exchange.rules.catalogue import Catalogue, packaged_catalogue
 from exchange.rules.complaint import nearest
-from keys.cli.ending import CommandError, answer
+from keys.cli.ending import answer
+from keys.cli.failure import CommandError
 from keys.errors import RefusedError
 
 

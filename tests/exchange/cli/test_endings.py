@@ -14,7 +14,8 @@ import pytest
 
 from audit.cli.main import audit
 from exchange.cli.main import cli
-from keys.cli.ending import CommandError, failure_of, run
+from keys.cli.ending import run
+from keys.cli.failure import CommandError, failure_of
 from keys.refusals import TABLE
 from tests.support.running import type_line
 

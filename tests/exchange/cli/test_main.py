@@ -9,11 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from exchange.cli.main import COMMANDS, run
+from exchange.cli.main import COMMANDS, cli, run
 from exchange.rules.complaint import Complaint, RulesError
-from keys.cli.ending import failure_of
+from keys.cli.failure import failure_of
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.refusals import MEANINGS
 from tests.support.running import type_line
@@ -30,6 +31,37 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.endswith("LOADED []\n")
+
+
+@pytest.mark.parametrize("module", ["exchange.cli.main", "audit.cli.main"])
+def test_help_loads_nothing_that_only_a_failure_or_an_answer_needs(module: str) -> None:
+    spared = ("keys.refusals", "keys.errors", "keys.cli.failure", "json", "shutil")
+    program = (
+        f"import contextlib, sys\nfrom {module} import main\n"
+        "with contextlib.suppress(SystemExit):\n    main(['--help'])\n"
+        f"print('LOADED', [name for name in {spared!r} if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("Usage: exchange")
+    assert told.stdout.endswith("LOADED []\n")
+
+
+def test_a_chosen_command_has_the_words_for_its_end_before_it_runs() -> None:
+    program = (
+        "import sys\nfrom exchange.cli.main import cli\n"
+        "cli.get_command(None, 'help')\nassert 'keys.cli.failure' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("columns", ["", "0", "40", "81", "100", "300", "wide"])
+def test_help_is_as_wide_as_click_would_have_it(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    ours, plain = (
+        made(cli, info_name="exchange", max_content_width=100).make_formatter().width
+        for made in (cli.context_class, click.Context)
+    )
+    assert ours == plain
 
 
 @pytest.mark.parametrize("name", COMMANDS)
