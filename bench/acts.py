@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from bench.federation import OFFICER, READERS, SENDER, Federation, opened, sign
 from exchange.acts import delivery, intake, publishing
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
-from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import Message
+from exchange.acts.judgement import Parcel
 from exchange.acts.statement_checks import Arrival, Prepared, prepare_all
 from exchange.node.node import Node, now_ms
 from exchange.records.receipt import Receipt

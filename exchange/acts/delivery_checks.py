@@ -7,13 +7,12 @@ checks are numbered on from those of the message (``intake``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import (
     Dispatch,
-    SignerRole,
     check_recipients,
     check_signers,
     dispatch_digest,
@@ -23,7 +22,7 @@ from audit.record.dispatch import (
 from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import Statement, parse_statement
 from exchange.acts.authorship import Author, check_author_named, check_one_author, check_role, check_signature
-from exchange.acts.judgement import DeliveryCase, Judgement, KnownRoster, Terms, refusal_of
+from exchange.acts.judgement import DeliveryCase, Judgement, KnownRoster, Parcel, SenderKeys, Terms
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of, reply_due
 from exchange.acts.unit_of_work import RandomBytes
@@ -47,16 +46,6 @@ from keys.values import hot_value
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)
-class Parcel:
-    """One delivery with what it carries, as received."""
-
-    delivery: bytes
-    dispatch: SignedPayload
-    wrap: bytes
-    body: bytes
-
-
-@hot_value(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """A bulletin that passed every check."""
 
@@ -65,14 +54,6 @@ class Accepted:
     statement_digest: bytes
     facts: Facts
     stored_key: bytes
-
-
-class SenderKeys:
-    """The keys of a message's sender as they hold now, each looked up once a message; errors as ``Federation``'s."""
-
-    def __init__(self, view: NodeView, sender: AgencyId, now_ms: int) -> None:
-        self.operations = cache(lambda key_id: view.federation.operations_key(sender, key_id, now_ms))
-        self.person = cache(lambda key_id: view.federation.person(sender, key_id, now_ms))
 
 
 def read_dispatch(step: LaneStep, parcel: Parcel, head: LaneHead, view: NodeView, keys: SenderKeys) -> Dispatch:
@@ -106,12 +87,31 @@ def check_dispatch_maker(dispatch: Dispatch, lane: LaneId, view: NodeView) -> No
         raise RefusedError("WRONG_MAKER", f"dispatch of {dispatch.sender} in a lane of {lane.sender}")
 
 
+@dataclass(slots=True)
+class _Opening:
+    """A delivery on its way through the checks: each leaves here what those behind it need."""
+
+    case: DeliveryCase
+    key: WindowOpener | None  # of the window that it was sealed for; None where that is gone
+    catalogues: Mapping[bytes, Catalogue]
+    going: bool = True  # False once the outcome is known
+    outcome: Judgement | RefusedError | None = None
+    signed: SignedPayload = field(init=False)
+    content_key: bytes = field(init=False)
+    statement: Statement = field(init=False)
+    catalogue: Catalogue = field(init=False)
+    bulletin: Bulletin = field(init=False)
+    author: Author = field(init=False)
+
+
 def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: WindowOpener | None) -> Judgement | None:
     """Open one delivery and check that everything it says agrees, from values alone.
 
     9 class; 10 transport not expired; 11 we are a recipient; 12 no other statement has its id; 13 wrap and body are those
-    named; then it is opened and judged by what is inside (14 to 26). A function of its arguments: no store, no clock,
-    no dice; of all keys it is given only the one that opens.
+    named; then it is opened: 14 federation; 15 signers; 16 roster; 17 originator; 18 bulletin id; 19 urgency; 20 author;
+    21 role and ceiling; 22 the author's signature; 23 the statement's recipients are the addressees; 24 and those of the
+    dispatch; 25 no attachments; 26 the bulletin's rules. A function of its arguments: no store, no clock, no dice; of
+    all keys it is given only the one that opens.
 
     Args:
         case: Its dispatch is verified (6 to 8).
@@ -124,60 +124,115 @@ def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: Window
     Raises:
         RefusedError: With the public code.
     """
-    dispatch, recipient = case.dispatch, case.terms.recipient
+    outcome = judge_all([(case, key)], catalogues)[0]
+    if isinstance(outcome, RefusedError):
+        raise outcome
+    return outcome
+
+
+def judge_all(
+    cases: Sequence[tuple[DeliveryCase, WindowOpener | None]],
+    catalogues: Mapping[bytes, Catalogue],
+    on_turn: Callable[[int], None] | None = None,
+) -> list[Judgement | RefusedError | None]:
+    """Judge several deliveries as ``judge`` does each, check by check, which costs a processor a fifth less.
+
+    Args:
+        cases: Each with its key.
+        catalogues: By digest; each known roster's.
+        on_turn: Told before each step which of the cases, by its index, is looked at.
+    """
+    openings = [_Opening(case, key, catalogues) for case, key in cases]
+    for step in _STEPS:
+        for index, opening in enumerate(openings):
+            if not opening.going:
+                continue
+            if on_turn is not None:
+                on_turn(index)
+            try:
+                step(opening)
+            except RefusedError as refusal:
+                opening.outcome, opening.going = refusal, False
+    return [opening.outcome for opening in openings]
+
+
+def _judge_envelope(opening: _Opening) -> None:
+    case, dispatch, recipient = opening.case, opening.case.dispatch, opening.case.terms.recipient
     check_class(case.delivery.lane, dispatch.urgency)  # 9
     check_not_expired(dispatch, case.terms.now_ms)  # 10
     check_recipient(dispatch, recipient)  # 11
     check_unique(dispatch, case.stored_digest)  # 12
     if case.stored_digest:
-        return None
+        opening.going = False
+        return
     check_envelope(dispatch, recipient, case.wrap, case.body)  # 13
-    if key is None:
+    if opening.key is None:
         key_id = recipient_of(dispatch, recipient).key_id
         raise RefusedError("KEY_GONE", f"sealed to key {short(key_id)}, which is not here any more")
-    signed, content_key = open_statement(dispatch, case.wrap, case.body, key, dispatch.federation_id)
-    return judge_statement(case, signed, content_key, catalogues)
 
 
-def judge_statement(
-    case: DeliveryCase, signed: SignedPayload, content_key: bytes, catalogues: Mapping[bytes, Catalogue]
-) -> Judgement:
-    """Check what was inside.
+def _open(opening: _Opening) -> None:
+    case, dispatch, key = opening.case, opening.case.dispatch, opening.key
+    assert key is not None  # the step before has refused it
+    opening.signed, opening.content_key = open_statement(dispatch, case.wrap, case.body, key, dispatch.federation_id)
 
-    14 federation; 15 signers; 16 roster; 17 originator; 18 bulletin id; 19 urgency; 20 author; 21 role and ceiling; 22 the
-    author's signature; 23 the statement's recipients are the addressees; 24 and those of the dispatch; 25 no
-    attachments; 26 the bulletin's rules.
 
-    Raises:
-        RefusedError: With the public code.
-    """
-    dispatch = case.dispatch
-    statement = parse_statement(signed.payload)
+def _judge_statement(opening: _Opening) -> None:
+    case = opening.case
+    statement = opening.statement = parse_statement(opening.signed.payload)
     check_federation(statement, case.terms)  # 14
-    check_signers(signed, dispatch)  # 15
+    check_signers(opening.signed, case.dispatch)  # 15
     check_roster(statement, case)  # 16
-    catalogue = catalogue_of(statement, case.terms, catalogues)
-    newer = catalogue.schema_minor > 0
-    bulletin = parse_bulletin(statement.bulletin, newer_minor=newer)
+    opening.catalogue = catalogue_of(statement, case.terms, opening.catalogues)
+    opening.bulletin = parse_bulletin(statement.bulletin, newer_minor=opening.catalogue.schema_minor > 0)
+
+
+def _judge_header(opening: _Opening) -> None:
+    bulletin, dispatch = opening.bulletin, opening.case.dispatch
     check_originator(bulletin, dispatch)  # 17
     check_bulletin_id(bulletin, dispatch)  # 18
     check_urgency(bulletin, dispatch)  # 19
-    author = author_of(signed, case)
+    author = opening.author = author_of(opening.signed, opening.case)
     check_author_named(bulletin, author)  # 20
     check_role(author, bulletin)  # 21
-    check_signature(signed, author)  # 22
-    check_addressees(statement, bulletin, dispatch)  # 23
-    check_recipients(statement, dispatch)  # 24
-    check_attachments(bulletin)  # 25
-    check_rules(bulletin, catalogue)  # 26
-    return Judgement(
+
+
+def _verify(opening: _Opening) -> None:
+    check_signature(opening.signed, opening.author)  # 22
+
+
+def _judge_recipients(opening: _Opening) -> None:
+    check_addressees(opening.statement, opening.bulletin, opening.case.dispatch)  # 23
+    check_recipients(opening.statement, opening.case.dispatch)  # 24
+    check_attachments(opening.bulletin)  # 25
+
+
+def _judge_rules(opening: _Opening) -> None:
+    check_rules(opening.bulletin, opening.catalogue)  # 26
+
+
+def _conclude(opening: _Opening) -> None:
+    statement, bulletin, catalogue = opening.statement, opening.bulletin, opening.catalogue
+    opening.outcome = Judgement(
         statement=statement,
         bulletin=bulletin,
-        content_key=content_key,
+        content_key=opening.content_key,
         disclosure_root=disclosure_root(statement.salt, statement.bulletin),
-        reply_due_ms=reply_due(bulletin, catalogue, case.terms.now_ms),
-        not_understood=newer and not is_understood(statement.bulletin),
+        reply_due_ms=reply_due(bulletin, catalogue, opening.case.terms.now_ms),
+        not_understood=catalogue.schema_minor > 0 and not is_understood(statement.bulletin),
     )
+
+
+_STEPS: tuple[Callable[[_Opening], None], ...] = (
+    _judge_envelope,
+    _open,
+    _judge_statement,
+    _judge_header,
+    _verify,
+    _judge_recipients,
+    _judge_rules,
+    _conclude,
+)
 
 
 def accept(
@@ -198,64 +253,6 @@ def accept(
         facts=facts_of(judgement.bulletin, judgement.reply_due_ms, understood=not judgement.not_understood),
         stored_key=storage.store(judgement.content_key, dispatch.statement_digest, random_bytes),
     )
-
-
-def terms_of(view: NodeView, now_ms: int) -> Terms:
-    """Return what is the same for every delivery of a message."""
-    rosters, traffic = view.federation.rosters, None
-    try:
-        view.federation.check_traffic(now_ms)
-    except RefusedError as error:
-        traffic = refusal_of(error)
-    replaced = [*(each.record.issued_ms for each in rosters[1:]), 0]
-    return Terms(
-        federation_id=view.federation.federation_id,
-        recipient=view.agency,
-        now_ms=now_ms,
-        rosters=tuple(
-            KnownRoster(each.digest, each.record.catalogue_digest, until)
-            for each, until in zip(rosters, replaced, strict=True)
-        ),
-        traffic=traffic,
-    )
-
-
-def case_of(
-    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, keys: SenderKeys, stored_digest: bytes
-) -> DeliveryCase:
-    """Gather what a delivery is judged by.
-
-    Args:
-        step: Of the delivery.
-        parcel: What it carries.
-        dispatch: Verified.
-        terms: Of its message.
-        keys: Of its maker.
-        stored_digest: Of the statement that the store has under its bulletin id; empty where it has none.
-    """
-    author = no_author = None
-    try:
-        # What the dispatch lists is what must be inside (15), so its author is known before it is opened.
-        key_id = next(each.key_id for each in dispatch.signers if each.role is SignerRole.AUTHOR)
-        author, _ = keys.person(key_id)
-    except RefusedError as error:
-        no_author = refusal_of(error)
-    return DeliveryCase(
-        terms=terms,
-        delivery=step.delivery,
-        dispatch=dispatch,
-        wrap=parcel.wrap,
-        body=parcel.body,
-        stored_digest=stored_digest,
-        author=author,
-        no_author=no_author,
-    )
-
-
-def window_key(dispatch: Dispatch, view: NodeView) -> WindowOpener | None:
-    """Return the key that a dispatch was sealed for, where it names us and the key is here."""
-    key_ids = [each.key_id for each in dispatch.recipients if each.agency == view.agency]
-    return view.encryption.get(key_ids[0]) if key_ids else None
 
 
 def check_not_expired(dispatch: Dispatch, now_ms: int) -> None:

@@ -7,7 +7,7 @@ logged, and moves the lane, so that no bulletin can block those behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -15,19 +15,16 @@ from audit.entry.entry import Body, Kind, Outcome
 from audit.record.dispatch import Dispatch
 from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import opening
-from exchange.acts.delivery_checks import (
-    Accepted,
-    Parcel,
-    SenderKeys,
-    accept,
-    case_of,
-    judge,
-    read_dispatch,
-    terms_of,
-    window_key,
+from exchange.acts.delivery_checks import Accepted, accept, judge_all, read_dispatch
+from exchange.acts.judgement import Judgement, Parcel, SenderKeys, Terms, case_of, terms_of, window_key
+from exchange.acts.lane_position import (
+    attempts_at,
+    check_clock,
+    check_not_stopped,
+    lane_of,
+    standing,
+    stored_digest,
 )
-from exchange.acts.judgement import Terms
-from exchange.acts.lane_position import standing
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import apply_notices
 from exchange.acts.reissue import OldEntry, renew
@@ -43,8 +40,8 @@ from keys.refusals import Cure, cured_by
 from keys.values import hot_value
 
 MAX_PARCELS = 64  # of one message
+AT_ONCE = 8  # judged together, check by check
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
-AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds its lane up so long, not for ever
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
 ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
 # Of a dispatch: what another attempt may cure, once we hold the maker's newest records.
@@ -59,7 +56,7 @@ class Handling:
 
     random_bytes: RandomBytes  # for storing content keys
     given_up: Collection[tuple[int, int]] = ()  # (class, sequence) of what came damaged too often: refused now
-    on_open: Opening | None = None  # told (class, epoch, sequence) of each delivery before it is opened
+    on_open: Opening | None = None  # told (class, epoch, sequence) before each step of opening and judging a delivery
 
 
 class DamagedError(RefusedError):
@@ -147,8 +144,8 @@ def check_message(
     check_not_stopped(state)  # 4
     deliveries = [parcel.delivery for parcel in message.parcels]
     position = standing(reads, state, peer, lane, deliveries)
-    steps = advance(position, lane, head, deliveries, lambda sequence: _stored_digest(reads, state, sequence))  # 5
-    judging = _Judging(view, reads, head, keys, terms_of(view, now_ms), handling, _attempts(reads, state, steps))
+    steps = advance(position, lane, head, deliveries, lambda sequence: stored_digest(reads, state, sequence))  # 5
+    judging = _Judging(view, reads, head, keys, terms_of(view, now_ms), handling, attempts_at(reads, state, steps))
     verdicts = judging.verdicts([*zip(steps, message.parcels, strict=True)])
     return Checked(lane=lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
 
@@ -162,33 +159,17 @@ def check_size(message: Message) -> None:
             raise RefusedError("TOO_LARGE", f"a delivery of {size} bytes, at most {MAX_PARCEL_BYTES}")
 
 
-def lane_of(claimed: LaneId, peer: AgencyId, view: NodeView) -> LaneId:
-    """Name the lane that a message must be of: the peer's to us, in the class and epoch that its head claims."""
-    view.check_epoch(peer, claimed.epoch)
-    return replace(claimed, federation_id=view.federation.federation_id, sender=peer, recipient=view.agency)
-
-
-def check_clock(head: LaneHead, now_ms: int) -> None:
-    """Refuse a head from far ahead: once it is kept, no head of the present could follow it."""
-    if head.time_ms > now_ms + AHEAD_MS:
-        seconds = (head.time_ms - now_ms) // 1000
-        raise RefusedError("CLOCK_DIFFERS", f"{head.lane}: its head is {seconds} s ahead of our clock")
-
-
-def check_not_stopped(state: LaneState | None) -> None:
-    if state is not None and state.stopped:
-        raise RefusedError("LANE_STOPPED", f"the lane from {state.peer} is stopped: it contradicts itself")
-
-
-def _attempts(reads: Reads, state: LaneState | None, steps: Sequence[LaneStep]) -> Mapping[int, int]:
-    if state is None or not steps:
-        return {}
-    return reads.attempts(state.row, steps[0].delivery.sequence, steps[-1].delivery.sequence)
-
-
-def _stored_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
-    row = reads.inbound(state.row, sequence) if state is not None else None
-    return row.digest if row is not None else None
+def _distinct(read: Iterable[Verdict]) -> Iterator[list[Verdict]]:
+    """Cut a message into runs that are judged together: none is long, and none has a dispatch twice."""
+    some: list[Verdict] = []
+    for verdict in read:
+        digest = verdict.step.delivery.dispatch_digest
+        if len(some) == AT_ONCE or any(digest == each.step.delivery.dispatch_digest for each in some):
+            yield some
+            some = []
+        some.append(verdict)
+    if some:
+        yield some
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +193,7 @@ class _Judging:
         read = [self._read(step, parcel) for step, parcel in deliveries]
         sent = [each.dispatch.bulletin_id for each in read if each.dispatch is not None]
         stored = self.reads.statement_digests(self.head.lane.sender, sent)
-        return tuple([self._judged(each, stored) for each in read])
+        return tuple([verdict for some in _distinct(read) for verdict in self._judged(some, stored)])
 
     def _read(self, step: LaneStep, parcel: Parcel) -> Verdict:
         """Read a delivery's dispatch; the verdict is the last one where it is not its maker's."""
@@ -227,35 +208,50 @@ class _Judging:
             return Verdict(step=step, parcel=parcel, dispatch=None, refusal=RefusedError("DAMAGED", str(refusal)))
         return Verdict(step=step, parcel=parcel, dispatch=dispatch)
 
-    def _judged(self, verdict: Verdict, stored: Mapping[bytes, bytes]) -> Verdict:
-        """Open and judge a delivery; *stored* are the statements here, by bulletin id."""
+    def _judged(self, some: list[Verdict], stored: Mapping[bytes, bytes]) -> list[Verdict]:
+        """Open and judge those of a run that need it; *stored* are the statements here, by bulletin id."""
+        found, opened, cases = list(some), list[int](), []
+        for index, verdict in enumerate(some):
+            step, dispatch = verdict.step, verdict.dispatch
+            if dispatch is None or not step.new or step.withdrawn is not None:
+                continue
+            if step.delivery.dispatch_digest in self.accepted:
+                continue
+            if self.attempts.get(step.delivery.sequence, 0) >= QUARANTINE_AFTER:
+                gone = f"intake died {QUARANTINE_AFTER} times on it; it is not opened again"
+                found[index] = replace(verdict, refusal=RefusedError("QUARANTINED", gone))
+                continue
+            self._note(step)
+            known = stored.get(dispatch.bulletin_id, b"")
+            case = case_of(step, verdict.parcel, dispatch, self.terms, self.keys, known)
+            cases.append((case, window_key(dispatch, self.view)))
+            opened.append(index)
+        outcomes = judge_all(cases, self.view.catalogues, lambda turn: self._note(some[opened[turn]].step))
+        for index, outcome in zip(opened, outcomes, strict=True):
+            found[index] = self._concluded(some[index], outcome)
+        return found
+
+    def _concluded(self, verdict: Verdict, outcome: Judgement | RefusedError | None) -> Verdict:
         step, dispatch = verdict.step, verdict.dispatch
-        if dispatch is None or not step.new or step.withdrawn is not None:
+        if outcome is None or dispatch is None:
             return verdict
-        if step.delivery.dispatch_digest in self.accepted:
-            return verdict
-        if self.attempts.get(step.delivery.sequence, 0) >= QUARANTINE_AFTER:
-            gone = RefusedError("QUARANTINED", f"intake died {QUARANTINE_AFTER} times on it; it is not opened again")
-            return replace(verdict, refusal=gone)
-        if self.handling.on_open is not None:
-            self.handling.on_open(int(self.head.lane.lane_class), self.head.lane.epoch, step.delivery.sequence)
+        self._note(step)
         try:
-            accepted = self._accepted(step, verdict.parcel, dispatch, stored.get(dispatch.bulletin_id, b""))
+            if isinstance(outcome, RefusedError):
+                raise outcome
+            accepted = accept(outcome, dispatch, self.view.storage, self.reads, self.handling.random_bytes)
         except RefusedError as refusal:
             numbered = self._numbered(step)
             if refusal.code in ENDS_STREAM and numbered not in self.handling.given_up:
                 raise DamagedError(numbered, refusal) from refusal
             return replace(verdict, refusal=refusal)
-        if accepted is None:
-            return verdict
         self.accepted.add(step.delivery.dispatch_digest)
         return Verdict(step=step, parcel=verdict.parcel, dispatch=dispatch, accepted=accepted)
 
-    def _accepted(self, step: LaneStep, parcel: Parcel, dispatch: Dispatch, stored_digest: bytes) -> Accepted | None:
-        view = self.view
-        case = case_of(step, parcel, dispatch, self.terms, self.keys, stored_digest)
-        judgement = judge(case, view.catalogues, window_key(dispatch, view))
-        return accept(judgement, dispatch, view.storage, self.reads, self.handling.random_bytes) if judgement else None
+    def _note(self, step: LaneStep) -> None:
+        """Have it noted which delivery is looked at from now on."""
+        if self.handling.on_open is not None:
+            self.handling.on_open(int(self.head.lane.lane_class), self.head.lane.epoch, step.delivery.sequence)
 
     def _numbered(self, step: LaneStep) -> tuple[int, int]:
         return int(self.head.lane.lane_class), step.delivery.sequence

@@ -6,24 +6,47 @@ another process, or on a machine that is exposed. What comes back from there is 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
-from audit.record.dispatch import MAX_CIPHERTEXT_BYTES, MAX_DISPATCH_BYTES, Dispatch, parse_dispatch
+from audit.record.dispatch import MAX_CIPHERTEXT_BYTES, MAX_DISPATCH_BYTES, Dispatch, SignerRole, parse_dispatch
 from audit.record.lane import MAX_DELIVERY_BYTES, Delivery, parse_delivery
 from audit.record.statement import MAX_STATEMENT_BYTES, Statement, parse_statement
 from audit.record.wire import encode, malformed, need_agency, need_bytes, need_count, parse
+from exchange.acts.node_view import NodeView
 from exchange.records.bulletin import parse_bulletin
+from exchange.records.lane_rules import LaneStep
 from exchange.v1 import judgement_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
+from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from keys.manifest import Officer, parse_officer_entry
+from keys.seal import WindowOpener
 from keys.values import hot_value
 
 MAX_ROSTERS = 4096
 MAX_REFUSAL = 1000  # characters
 MAX_CASE_BYTES = MAX_CIPHERTEXT_BYTES + MAX_DISPATCH_BYTES + MAX_DELIVERY_BYTES + 80 * MAX_ROSTERS + (16 << 10)
 MAX_JUDGEMENT_BYTES = MAX_STATEMENT_BYTES + 256
+
+
+@hot_value(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """One delivery with what it carries, as received."""
+
+    delivery: bytes
+    dispatch: SignedPayload
+    wrap: bytes
+    body: bytes
+
+
+class SenderKeys:
+    """The keys of a message's sender as they hold now, each looked up once a message; errors as ``Federation``'s."""
+
+    def __init__(self, view: NodeView, sender: AgencyId, now_ms: int) -> None:
+        self.operations = cache(lambda key_id: view.federation.operations_key(sender, key_id, now_ms))
+        self.person = cache(lambda key_id: view.federation.person(sender, key_id, now_ms))
 
 
 class KnownRoster(NamedTuple):
@@ -163,6 +186,64 @@ def parse_judgement(data: bytes) -> Judgement:
         reply_due_ms=message.reply_due_ms,
         not_understood=message.not_understood,
     )
+
+
+def terms_of(view: NodeView, now_ms: int) -> Terms:
+    """Return what is the same for every delivery of a message."""
+    rosters, traffic = view.federation.rosters, None
+    try:
+        view.federation.check_traffic(now_ms)
+    except RefusedError as error:
+        traffic = refusal_of(error)
+    replaced = [*(each.record.issued_ms for each in rosters[1:]), 0]
+    return Terms(
+        federation_id=view.federation.federation_id,
+        recipient=view.agency,
+        now_ms=now_ms,
+        rosters=tuple(
+            KnownRoster(each.digest, each.record.catalogue_digest, until)
+            for each, until in zip(rosters, replaced, strict=True)
+        ),
+        traffic=traffic,
+    )
+
+
+def case_of(
+    step: LaneStep, parcel: Parcel, dispatch: Dispatch, terms: Terms, keys: SenderKeys, stored_digest: bytes
+) -> DeliveryCase:
+    """Gather what a delivery is judged by.
+
+    Args:
+        step: Of the delivery.
+        parcel: What it carries.
+        dispatch: Verified.
+        terms: Of its message.
+        keys: Of its maker.
+        stored_digest: Of the statement that the store has under its bulletin id; empty where it has none.
+    """
+    author = no_author = None
+    try:
+        # What the dispatch lists is what must be inside (15), so its author is known before it is opened.
+        key_id = next(each.key_id for each in dispatch.signers if each.role is SignerRole.AUTHOR)
+        author, _ = keys.person(key_id)
+    except RefusedError as error:
+        no_author = refusal_of(error)
+    return DeliveryCase(
+        terms=terms,
+        delivery=step.delivery,
+        dispatch=dispatch,
+        wrap=parcel.wrap,
+        body=parcel.body,
+        stored_digest=stored_digest,
+        author=author,
+        no_author=no_author,
+    )
+
+
+def window_key(dispatch: Dispatch, view: NodeView) -> WindowOpener | None:
+    """Return the key that a dispatch was sealed for, where it names us and the key is here."""
+    key_ids = [each.key_id for each in dispatch.recipients if each.agency == view.agency]
+    return view.encryption.get(key_ids[0]) if key_ids else None
 
 
 def refusal_of(error: RefusedError) -> CaseRefusal:

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from audit.record.lane import LaneId, lane_head_digest, parse_delivery
-from exchange.records.lane_rules import Position
+from audit.record.lane import LaneHead, LaneId, lane_head_digest, parse_delivery
+from exchange.acts.node_view import NodeView
+from exchange.records.lane_rules import LaneStep, Position
 from exchange.store.rows import LaneState
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
+from keys.errors import RefusedError
 from keys.identity import AgencyId
 
+AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds its lane up so long, not for ever
 REMEMBERED = 1000  # of an earlier epoch's newest deliveries: one of them is what a restored sender goes on from
+
+
+def lane_of(claimed: LaneId, peer: AgencyId, view: NodeView) -> LaneId:
+    """Name the lane that a message must be of: the peer's to us, in the class and epoch that its head claims."""
+    view.check_epoch(peer, claimed.epoch)
+    return replace(claimed, federation_id=view.federation.federation_id, sender=peer, recipient=view.agency)
+
+
+def check_clock(head: LaneHead, now_ms: int) -> None:
+    """Refuse a head from far ahead: once it is kept, no head of the present could follow it."""
+    if head.time_ms > now_ms + AHEAD_MS:
+        seconds = (head.time_ms - now_ms) // 1000
+        raise RefusedError("CLOCK_DIFFERS", f"{head.lane}: its head is {seconds} s ahead of our clock")
+
+
+def check_not_stopped(state: LaneState | None) -> None:
+    """Refuse a lane that contradicts itself: LANE_STOPPED."""
+    if state is not None and state.stopped:
+        raise RefusedError("LANE_STOPPED", f"the lane from {state.peer} is stopped: it contradicts itself")
+
+
+def attempts_at(reads: Reads, state: LaneState | None, steps: Sequence[LaneStep]) -> Mapping[int, int]:
+    """Return how often an intake died on each of these deliveries, by sequence."""
+    if state is None or not steps:
+        return {}
+    return reads.attempts(state.row, steps[0].delivery.sequence, steps[-1].delivery.sequence)
+
+
+def stored_digest(reads: Reads, state: LaneState | None, sequence: int) -> bytes | None:
+    """Return the digest of a delivery that we hold."""
+    row = reads.inbound(state.row, sequence) if state is not None else None
+    return row.digest if row is not None else None
 
 
 def position_of(state: LaneState | None) -> Position:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from audit.entry.entry import Body, Kind, Outcome
 from audit.record.lane import parse_delivery, parse_lane_head
-from exchange.acts.intake import Message, lane_of
+from exchange.acts.intake import Message
+from exchange.acts.lane_position import lane_of
 from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.equivocation import Equivocation

@@ -18,8 +18,8 @@ from audit.record.lane import Withdrawn
 from audit.record.statement import Statement, parse_statement
 from exchange.acts import delivery, intake, publishing, statement_checks
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
-from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import Message
+from exchange.acts.judgement import Parcel
 from exchange.acts.node_view import NodeView
 from exchange.acts.statement_checks import Arrival
 from exchange.acts.stored_bulletin import open_content

@@ -16,8 +16,8 @@ from typing import Any
 from audit.record.lane import LaneClass
 from exchange.acts import intake
 from exchange.acts.delivery import known_checkpoint
-from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import DeliveryAnswer, Handling, Message
+from exchange.acts.judgement import Parcel
 from exchange.acts.stop_lane import stop_lane
 from exchange.records.lane_rules import EquivocationError
 from exchange.rpc.lane import encode

@@ -22,8 +22,8 @@ from audit.record.dispatch import (
 )
 from audit.record.lane import Delivery, LaneClass, LaneHead, LaneId, Withdrawn, delivery_digest
 from audit.record.statement import Statement, statement_digest
-from exchange.acts.delivery_checks import Parcel
 from exchange.acts.intake import Message
+from exchange.acts.judgement import Parcel
 from exchange.acts.node_view import NodeView
 from exchange.demo.federation import FoundedFederation
 from exchange.records.bulletin import encode_bulletin, id_bytes, recipients_of

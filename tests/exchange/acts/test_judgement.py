@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.acts.delivery_checks import SenderKeys, case_of, judge, terms_of, window_key
+from exchange.acts.delivery_checks import judge
 from exchange.acts.intake import Message
 from exchange.acts.judgement import (
     MAX_REFUSAL,
@@ -17,8 +17,12 @@ from exchange.acts.judgement import (
     DeliveryCase,
     Judgement,
     KnownRoster,
+    SenderKeys,
+    case_of,
     parse_case,
     parse_judgement,
+    terms_of,
+    window_key,
 )
 from exchange.v1 import judgement_pb2
 from keys.errors import RefusedError

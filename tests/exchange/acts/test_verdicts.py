@@ -12,7 +12,7 @@ from audit.entry.entry import Kind, Outcome, parse_entry
 from audit.record.dispatch import parse_dispatch
 from audit.record.lane import Delivery, Withdrawn, WithdrawnReason, delivery_digest
 from audit.record.statement import opening, statement_digest
-from exchange.acts.intake import QUARANTINE_AFTER, Message
+from exchange.acts.intake import AT_ONCE, QUARANTINE_AFTER, Message
 from exchange.acts.stop_lane import stop_lane
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.bulletin import uuid7
@@ -24,6 +24,7 @@ from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.errors import RefusedError
 from keys.identity import AgencyId
+from keys.seal import WindowOpener
 from tests.exchange.acts.forge import Forger
 from tests.exchange.acts.messages import code_of
 from tests.exchange.acts.parcels import note, serials
@@ -93,11 +94,56 @@ def test_the_same_dispatch_twice_in_one_message_is_opened_and_judged_once(spare:
     made, before = forger.seal(note()), forger.position(spare)[0]
     message, opened = forger.deliver(spare, made, made), []
     verdicts = spare.check(message, "HK-IMMD", on_open=lambda *which: opened.append(which[2])).verdicts
-    assert opened == [before + 1]
+    assert set(opened) == {before + 1}  # before each step on it
     assert [verdict.accepted is None for verdict in verdicts] == [False, True]
     (one, _), (two, _) = spare.receive(message, "HK-IMMD")
     assert parse_entry_body(spare, two.entry_index).kind == Kind.DUPLICATE
     assert two.original_index == one.entry_index
+
+
+class FailingKey:
+    """A window key that fails, in a way that no rule foresees, when it opens its second wrap."""
+
+    def __init__(self, key: WindowOpener) -> None:
+        self.public, self._key, self._opened = key.public, key, 0
+
+    def unwrap(self, wrapped: bytes, info: bytes) -> bytes:
+        return self._key.unwrap(wrapped, info)
+
+    def try_unwrap(self, wrapped: bytes, info: bytes) -> bytes | None:
+        self._opened += 1
+        if self._opened == 2:
+            raise ZeroDivisionError
+        return self._key.try_unwrap(wrapped, info)
+
+
+def test_of_deliveries_judged_together_the_one_that_kills_is_the_last_that_was_noted_row_69(
+    spare: Desk, forger: Forger
+) -> None:
+    before, _ = forger.position(spare)
+    message, noted = forger.deliver(spare, *(forger.seal(note()) for _ in range(5))), []
+    sound = spare.node.view
+    spare.node.view = replace(sound, encryption={each: FailingKey(key) for each, key in sound.encryption.items()})
+    with pytest.raises(ZeroDivisionError):
+        spare.check(message, "HK-IMMD", on_open=lambda *which: noted.append(which))
+    assert noted[-1] == (2, 1, before + 2)
+    spare.node.view = sound
+    assert len(spare.receive(message, "HK-IMMD")) == 5
+
+
+def test_more_deliveries_than_are_judged_together_keep_their_order_and_their_own_verdicts(
+    spare: Desk, forger: Forger
+) -> None:
+    bad = note()
+    bad.header.subject[0].text = "bidi \u202e override"
+    again = forger.seal(note())
+    made = [forger.seal(note()) for _ in range(2 * AT_ONCE)]
+    made[3], made[5], made[6], made[-1] = forger.seal(bad), again, again, forger.seal(bad)
+    answers = spare.receive(forger.deliver(spare, *made), "HK-IMMD")
+    kinds = [parse_entry_body(spare, answer.entry_index).kind for answer, _ in answers]
+    expected = [Kind.RECEIVED] * len(made)
+    expected[3], expected[6], expected[-1] = Kind.REFUSED, Kind.DUPLICATE, Kind.REFUSED
+    assert kinds == expected
 
 
 def test_two_statements_of_one_id_in_one_message_the_second_is_refused_and_kept_row_66(
