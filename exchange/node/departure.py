@@ -29,9 +29,15 @@ class Departure:
         """Learn that a group of so many acts has ended."""
         self._answered, self._answered_at = acts, now
 
-    def plan(self, waiting: int, now: float) -> float:
-        """Begin to watch a group; return in how many seconds ``is_due`` is to be asked."""
-        callers = waiting + (self._answered if now - self._answered_at < JUST_SECONDS else 0)
+    def plan(self, waiting: int, callers: int, now: float) -> float:
+        """Begin to watch a group; return in how many seconds ``is_due`` is to be asked.
+
+        Args:
+            waiting: Acts in it.
+            callers: Who is known to wait for something; those who were answered just now are added here.
+            now: Seconds of a steady clock.
+        """
+        callers += self._answered if now - self._answered_at < JUST_SECONDS else 0
         self._seen, self._idle, self._latest = waiting, 0 if callers >= CROWD else IDLE_LOOKS, now + MOST_SECONDS
         return PATIENCE_SECONDS if callers >= CROWD else 0.0
 

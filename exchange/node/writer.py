@@ -222,7 +222,7 @@ class Writer:
         """Begin the next group at the loop's next turn, so that whoever is ready now still joins it, or later."""
         if not self._planned:
             self._planned = True
-            self._look(loop, self._departure.plan(len(self._jobs), loop.time()))
+            self._look(loop, self._departure.plan(len(self._jobs), len(self._jobs), loop.time()))
 
     def _look(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         if seconds:

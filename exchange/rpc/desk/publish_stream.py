@@ -66,16 +66,11 @@ class PublishStream:
     ) -> None:
         async for request in requests:
             check_batch(request)
-            await waiting.put(await self._enter(request.statements, caller))
+            await waiting.put(await self.enter(request.statements, caller))
         await waiting.put(None)
 
-    async def batch(
-        self, statements: Sequence[signed_pb2.SignedPayload], caller: Caller
-    ) -> list[node_pb2.PublishResult]:
-        """Take one batch and wait for it."""
-        return await _settled(await self._enter(statements, caller))
-
-    async def _enter(self, statements: Sequence[signed_pb2.SignedPayload], caller: Caller) -> list[Waiting]:
+    async def enter(self, statements: Sequence[signed_pb2.SignedPayload], caller: Caller) -> list[Waiting]:
+        """Check, seal and submit statements of one caller; return what becomes of each, in order."""
         waiting: list[Waiting] = []
         for first in range(0, len(statements), AT_ONCE):
             if first:
@@ -164,10 +159,10 @@ def check_batch(request: node_pb2.PublishRequest) -> None:
 
 async def _answer(waiting: asyncio.Queue[list[Waiting] | None], context: Context) -> None:
     while (batch := await waiting.get()) is not None:
-        await context.write(node_pb2.PublishResponse(results=await _settled(batch)))
+        await context.write(node_pb2.PublishResponse(results=await settled(batch)))
 
 
-async def _settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
+async def settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
     """Wait for a batch; what the transaction refused is an answer too."""
     results = []
     for each in batch:

@@ -14,6 +14,7 @@ from exchange.records.bulletin import parse_bulletin
 from exchange.records.receipt import Receipt
 from exchange.rpc.desk.items import cursor, inbox_item, lanes_by_row, outbox_item
 from exchange.rpc.desk.publish_stream import PublishStream
+from exchange.rpc.desk.single_calls import SingleCalls
 from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
@@ -35,6 +36,7 @@ class Desk:
     def __init__(self, runtime: Runtime, fanout: Fanout) -> None:
         self._node, self._fanout, self._now_ms = runtime.node, fanout, runtime.now_ms
         self._publish_stream = PublishStream(runtime)
+        self._single_calls = SingleCalls(self._publish_stream.enter)
         self._stopping = False
 
     def stop(self) -> None:
@@ -71,8 +73,7 @@ class Desk:
 
     async def PublishOne(self, request: node_pb2.PublishOneRequest, context: Context) -> node_pb2.PublishOneResponse:
         """Publish one statement; the same path."""
-        (result,) = await self._publish_stream.batch([request.statement], caller())
-        return node_pb2.PublishOneResponse(result=result)
+        return node_pb2.PublishOneResponse(result=await self._single_calls.publish(request.statement, caller()))
 
     async def Inbox(self, request: node_pb2.InboxRequest, context: Context) -> node_pb2.InboxResponse:
         """List received bulletins after a cursor, or one by its id."""
