@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -14,9 +15,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from audit.entry.entry import Kind, Outcome
+from audit.record.statement import statement_digest
 from exchange.records.receipt import receipt_from_message, verify_receipt
 from exchange.rpc.serve import running_node
 from exchange.rpc.transport import status
+from exchange.store.storage_key import StorageKeys
 from exchange.v1 import node_pb2
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -48,6 +51,41 @@ async def test_a_system_keeps_64_calls_in_flight_on_one_connection(world: World)
         requests = [node_pb2.PublishOneRequest(statement=each.to_message()) for each in signed]
         answers = await asyncio.gather(*(desk.PublishOne(request) for request in requests))
     assert all(answer.result.HasField("receipt") for answer in answers)
+
+
+async def test_single_calls_that_are_sealed_together_are_answered_each_by_itself(world: World) -> None:
+    signed = [world[A].statement(bulletin(A, B)) for _ in range(20)]
+    signed[3] = SignedPayload(payload=signed[3].payload + b"\x00", signatures=signed[3].signatures)
+    signed[7] = signed[6]
+    requests = [node_pb2.PublishOneRequest(statement=each.to_message()) for each in signed]
+    async with world[A].desk() as desk, world[A].desk("robot-1") as other:
+        calls = [desk.PublishOne(each) for each in requests]
+        brought = [other.PublishOne(each) for each in requests[:2]]
+        gone = desk.PublishOne(node_pb2.PublishOneRequest(statement=world[A].statement(bulletin(A, B)).to_message()))
+        await asyncio.sleep(0)
+        gone.cancel()
+        results = [answer.result for answer in await asyncio.gather(*calls)]
+        foreign = [answer.result.refusal.code for answer in await asyncio.gather(*brought)]
+    assert {index: each.refusal.code for index, each in enumerate(results) if each.refusal.code} == {3: "MALFORMED"}
+    assert foreign == ["AUTHOR_DIFFERS", "AUTHOR_DIFFERS"]
+    assert [each.statement_digest for each in results] == [statement_digest(each.payload) for each in signed]
+    assert results[6].dispatch == results[7].dispatch
+    published = len(world[A].bodies(Kind.PUBLISHED))
+    assert published in {18, 19}  # the call that was given up may have been taken in before
+
+
+async def test_a_fault_while_single_calls_are_sealed_ends_those_calls_alone(world: World) -> None:
+    node = world[A].node
+    sound = node.view
+    node.view = replace(sound, storage=StorageKeys(present=bytes(32), secrets={}))
+    requests = [node_pb2.PublishOneRequest(statement=world[A].statement(bulletin(A, B)).to_message()) for _ in range(5)]
+    async with world[A].desk() as desk:
+        ended = await asyncio.gather(*(desk.PublishOne(each) for each in requests), return_exceptions=True)
+        assert {each.code() for each in ended if isinstance(each, grpc.aio.AioRpcError)} == {grpc.StatusCode.INTERNAL}
+        node.view = sound
+        answers = await asyncio.gather(*(desk.PublishOne(each) for each in requests))
+    assert all(answer.result.HasField("receipt") for answer in answers)
+    assert len(world[A].bodies(Kind.PUBLISHED)) == 5
 
 
 async def test_a_stream_answers_in_order_with_refusals_among_them(world: World) -> None:
