@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -35,17 +34,24 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def __init__(self, identities: Identities, refusals: Refusals, quota: Quota | None, log: ProgramLog) -> None:
         self.identities, self._refusals, self._quota, self._log = identities, refusals, quota, log
+        self._handlers: dict[str, Any] = {}  # by method, of those that there are
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Put the gate before a method; a method that is not there stays UNIMPLEMENTED."""
+        """Put the gate before a method, once; a method that is not there stays UNIMPLEMENTED."""
+        method = str(details.method)
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
         handler = await continuation(details)
-        if handler is None:
-            return handler
-        pinned = not str(details.method).startswith(UNPINNED)
+        if handler is not None:
+            handler = self._handlers[method] = self._gated(handler, pinned=not method.startswith(UNPINNED))
+        return handler
+
+    def _gated(self, handler: Any, *, pinned: bool) -> Any:
         kinds = (
             ("unary_unary", grpc.unary_unary_rpc_method_handler),
             ("unary_stream", grpc.unary_stream_rpc_method_handler),
@@ -64,7 +70,7 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def _guarded(self, behaviour: _Behaviour, pinned: bool) -> _Behaviour:
         async def guarded(request: Any, context: Context) -> Any:
-            async with self._errors(context):
+            try:
                 found = self._caller(context, pinned)
                 _CALLER.set(found)
                 if self._quota is not None:
@@ -72,27 +78,24 @@ class Gate(grpc.aio.ServerInterceptor):
                     if hasattr(request, "ByteSize"):
                         self._quota.bytes(found.agency, request.ByteSize())
                 return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must reach the log, not the peer
+                await self._end(context, error)
 
         return guarded
 
-    @contextlib.asynccontextmanager
-    async def _errors(self, context: Context) -> AsyncIterator[None]:
-        try:
-            yield
-        except RefusedError as error:
+    async def _end(self, context: Context, error: Exception) -> None:
+        """Turn what a method raised into a status."""
+        if isinstance(error, grpc.aio.AbortError | grpc.RpcError):
+            raise error
+        if isinstance(error, RefusedError):
             found = _CALLER.get(None)
             if not (
                 isinstance(error, WitnessRefusal) and error.status == status.ELSEWHERE
             ):  # how a log asks where we stand
                 self._refusals.count(found.number if found is not None else 0, error.code)
-            await status.abort(context, error)
-        except (UnavailableError, IntegrityError) as error:
-            await status.abort(context, error)
-        except (grpc.aio.AbortError, grpc.RpcError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a fault of ours must reach the log, not the peer
+        elif not isinstance(error, UnavailableError | IntegrityError):
             self._log.fault("call", error)
-            await status.abort(context, error)
+        await status.abort(context, error)
 
     def _caller(self, context: Context, pinned: bool) -> Caller:
         """Return who calls; where the pin is not demanded, whether it is there all the same."""
