@@ -8,7 +8,7 @@ from exchange.client import Client, RefusedError
 home, me, bulletin, secret = sys.argv[1:5]
 cursor = Path("cursor")
 
-with Client.connect(Path(home), me, passphrase=lambda: Path(secret).read_bytes().strip()) as node:
+with Client.connect(Path(home), me, passphrase=lambda: Path(secret).read_bytes().rstrip(b"\r\n")) as node:
     print("published", node.publish(Path(bulletin)).number)  # durable, logged and proved by now
     for item in node.subscribe(after=int(cursor.read_text()) if cursor.exists() else 0):
         try:

@@ -52,6 +52,7 @@ def fork(
 
     with _proving():
         made = pair(_note(first), _note(second))
+        _check_one_log(made)
         key = log_key(made, key_text, roster_file)
         if directory is not None:
             made = _from_folder(made, directory)
@@ -83,6 +84,17 @@ def _proving() -> Iterator[None]:
     except RefusedError as error:
         why = str(error).removeprefix("fork: ").removeprefix("checkpoint: ")
         raise CommandError("NOT_CHECKED", why) from error
+
+
+def _check_one_log(made: "Fork") -> None:
+    """Refuse notes of two logs by their names, and not by what the log's folder then lacks."""
+    from audit.note.checkpoint import parse_note
+
+    names = [parse_note(note).checkpoint.origin for note in (made.older, made.newer)]
+    if names[0] != names[1]:
+        raise CommandError(
+            "NOT_CHECKED", f"notes of two logs, {names[0]} and {names[1]}: a fork is two histories of one"
+        )
 
 
 def log_key(made: "Fork", key_text: str | None, roster_file: str | None) -> "VerifierKey":

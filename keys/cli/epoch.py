@@ -10,7 +10,7 @@ from keys.cli.ending import answer
 from keys.cli.options import FD, FILE, HOME, JSON, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
 
 
-@click.command("epoch")
+@click.command("epoch", short_help="Open a new epoch of the agency's log.")
 @click.argument("checkpoint", type=FILE)
 @HOME
 @ROSTER

@@ -96,7 +96,7 @@ def make_agency_command(
     )
 
 
-@make.command("officer")
+@make.command("officer", short_help="Make one more person's keys.")
 @click.argument("officer", metavar="ID[:ROLES[:CEILING]]")
 @HOME
 @click.option("--system", is_flag=True, help="An automaton, which never releases.")
@@ -201,7 +201,7 @@ def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | 
     )
 
 
-@make.command("manifest")
+@make.command("manifest", short_help="Make and sign the agency's manifest.")
 @HOME
 @ROSTER
 @click.option("--endpoint", "endpoints", multiple=True, metavar="HOST:PORT", help="The peers' listener. Repeatable.")
@@ -242,7 +242,7 @@ def make_manifest_command(
     )
 
 
-@make.command("sheet")
+@make.command("sheet", short_help="Make and sign the agency's key sheet.")
 @HOME
 @ROSTER
 @VERSION
@@ -275,7 +275,7 @@ def make_sheet_command(
     )
 
 
-@make.command("request")
+@make.command("request", short_help="Ask for a leaf certificate by file.")
 @HOME
 @click.option("--as", "officer", metavar="OFFICER", help="For a person's leaf; without it the node's.")
 @OUTPUT
@@ -320,7 +320,7 @@ def make_leaf_command(
     answer(as_json, {"file": str(output), "holder": holder, "pin": pin}, [f"made {output}: pin {pin}"])
 
 
-@keys.command("show")
+@keys.command("show", short_help="Show a record or a key file in words.")
 @click.argument("file", type=FILE)
 @click.option("--roster", type=FILE, help="Verify a manifest or key sheet against this roster.")
 @click.option("--manifest", type=FILE, help="Verify a key sheet against this manifest.")

@@ -34,7 +34,7 @@ def node() -> None:
     """Make, run and examine a node."""
 
 
-@node.command()
+@node.command(short_help="Make a home with keys in it into a node's.")
 @home_option
 @click.option("--agency", required=True, metavar="AGENCY", help="Whose node it is, as HK-IMMD.")
 @click.option("--roster", "roster_file", type=FILE, required=True, help="Roster 1, signed by all its roots.")
@@ -95,7 +95,7 @@ def init(
     )
 
 
-@node.command()
+@node.command(short_help="Write down for an officer which roster was compared.")
 @home_option
 @click.option("--as", "officer", required=True, envvar="EXCHANGE_AS", metavar="OFFICER", help="Who is enrolled.")
 @click.option("--roster", "roster_file", type=FILE, required=True, help="Roster 1.")
@@ -134,7 +134,7 @@ def _title(record: SignedPayload) -> str:
     return f"key sheet {sheet.version} of {sheet.agency}"
 
 
-@node.command()
+@node.command(short_help="Run the node until it is told to stop.")
 @home_option
 @passphrase_option
 @click.option("--alone", is_flag=True, help="Go on if no other member has answered for a minute; the log says so.")
@@ -208,7 +208,7 @@ async def _announce(running: RunningNode, config: NodeConfig, as_json: bool) -> 
         answer(as_json, told, [f"{config.agency} serves: peers at {config.listen}, its officers at {config.desk}"])
 
 
-@node.command()
+@node.command(short_help="Say what a node holds, running or not; no key is needed.")
 @home_option
 @json_option
 def status(home: Path, as_json: bool) -> None:
@@ -223,7 +223,7 @@ def status(home: Path, as_json: bool) -> None:
         click.echo(line)
 
 
-@node.command()
+@node.command(short_help="Examine what a node needs, and say what to do.")
 @home_option
 @passphrase_option
 @json_option
@@ -263,7 +263,7 @@ def check(home: Path, passphrase_fd: int | None, as_json: bool) -> int:
 node.add_command(recover)
 
 
-@node.command()
+@node.command(short_help="Adopt other members' records from files.")
 @home_option
 @passphrase_option
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE…")

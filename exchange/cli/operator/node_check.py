@@ -75,7 +75,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
         RefusedError: UNOPENABLE: nothing is examined without the node's passphrase.
     """
     config = load_config(home)
-    findings = [CheckFinding(name="settings", result="ok", detail=f"{config.agency}, peers dial {config.listen}")]  # 1
+    findings = [CheckFinding(name="settings", result="ok", detail=f"{config.agency}, peers at {config.listen}")]  # 1
     try:
         keys = load_node(home, passphrase(str(config.agency)))
     except FileNotFoundError as error:

@@ -64,7 +64,7 @@ class RecoverySteps:
             print_json({"ok": True, **self.done})
 
 
-@click.command("recover")
+@click.command("recover", short_help="Begin a new epoch from what the peers hold.")
 @home_option
 @click.option("--from-peers", is_flag=True, required=True, help="Take back what the other members hold.")
 @click.option("--close", is_flag=True, help="The home is whole: close its epoch in order, then go on as after a loss.")

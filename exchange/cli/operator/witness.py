@@ -30,7 +30,7 @@ def witness() -> None:
     """
 
 
-@witness.command()
+@witness.command(short_help="Make a witness: its keys and its application.")
 @HOME
 @click.option("--name", required=True, metavar="NAME", help="The witness's name, as oversight.example/witness.")
 @passphrase_option
@@ -80,7 +80,7 @@ def trust(home: Path, roster_file: Path, manifest_files: tuple[Path, ...], told:
     )
 
 
-@witness.command()
+@witness.command(short_help="Answer checkpoints until told to stop.")
 @HOME
 @click.option("--listen", default="127.0.0.1:7460", show_default=True, metavar="HOST:PORT", help="Where logs ask.")
 @passphrase_option
@@ -117,7 +117,7 @@ def serve(home: Path, listen: str, passphrase_fd: int | None, quiet: bool, as_js
     answer(as_json, {"event": "stopped", "name": name}, [f"{name} stopped"])
 
 
-@witness.command()
+@witness.command(short_help="Say who this witness is, and how far it has seen each log.")
 @HOME
 @json_option
 def show(home: Path, as_json: bool) -> None:
@@ -156,7 +156,7 @@ def show(home: Path, as_json: bool) -> None:
         click.echo(f"  FORK    {origin} has signed two histories; exchange witness fork --home {home} {origin}")
 
 
-@witness.command()
+@witness.command(short_help="Write two notes that contradict each other, as evidence.")
 @HOME
 @click.argument("origin")
 @click.option("-o", "--output", type=FILE, required=True, help="The new file.")

@@ -200,3 +200,12 @@ def test_which_of_two_notes_is_malformed_is_said(tmp_path: Path) -> None:
         done = CliRunner().invoke(audit, ["fork", *map(str, pair_of), "--key", str(KEY), "-o", str(tmp_path / "out")])
         assert (done.exit_code, f"error: {bad}: more than 65536 bytes" in done.output) == (7, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_notes_of_two_logs_are_named_as_that(tmp_path: Path) -> None:
+    note = note_of(tree_of(9, 9, ""), 9)
+    (tmp_path / "one").write_text(note)
+    (tmp_path / "two").write_text(note.replace(ORIGIN, "another.example/log/1", 1))
+    code, told = run("fork", str(tmp_path / "one"), str(tmp_path / "two"), "-o", str(tmp_path / "x"), "--key", str(KEY))
+    assert (code, (tmp_path / "x").exists()) == (7, False)
+    assert f"notes of two logs, {ORIGIN} and another.example/log/1: a fork is two histories of one" in told

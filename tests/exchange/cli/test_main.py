@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from audit.cli.main import audit
 from exchange.cli.main import COMMANDS, cli, run
 from exchange.rules.complaint import Complaint, RulesError
 from keys.cli.failure import failure_of
@@ -70,6 +72,27 @@ def test_every_command_has_help_and_a_summary(name: str) -> None:
     assert typed.code == 0
     assert "Usage: exchange " + name in typed.out
     assert COMMANDS[name][1].endswith(".")
+
+
+def groups_of(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Group]]:
+    """Yield a group of commands and all groups below it."""
+    yield path, group
+    context = click.Context(group, info_name=path[-1])
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if isinstance(found, click.Group):
+            yield from groups_of(found, (*path, name))
+
+
+@pytest.mark.parametrize(("program", "name"), [(cli, "exchange"), (audit, "exchange-audit")])
+def test_every_list_of_commands_fits_a_terminal_of_eighty_columns_whole(program: click.Group, name: str) -> None:
+    found = list(groups_of(program, (name,)))
+    assert found
+    for path, group in found:
+        text = group.get_help(click.Context(group, info_name=" ".join(path), terminal_width=80))
+        _, listed, text = text.partition("Commands:")
+        assert listed
+        assert not [line for line in text.splitlines() if line.endswith("...") or len(line) > 80], path
 
 
 def test_an_unknown_command_is_wrong_use() -> None:
