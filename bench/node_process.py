@@ -1,7 +1,7 @@
 """One node in a process of its own, as a benchmark's parent drives it: a JSON object a line in, one a line out.
 
-Commands: ``endpoints`` (where the others are), ``stat``, ``count`` (begin to count primitive calls), ``counts`` (end,
-and give them), ``stop``.
+Commands: ``endpoints`` (where the others are), ``stat``, ``owed`` (receipts that named peers owe; asked often, so cheap),
+``count`` (begin to count primitive calls), ``counts`` (end, and give them), ``stop``.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ async def run(home: Path) -> None:
                 _say({})
             elif "stat" in command:
                 _say(_stat(running))
+            elif "owed" in command:
+                _say({"receipts": _owed(running, command["owed"])})
             elif "count" in command:
                 calls = stack.enter_context(counting.counting())
                 _say({})
@@ -71,6 +73,11 @@ def _stat(running: RunningNode) -> dict[str, Any]:
         "sent": {each.peer: each.sequence for each in lanes if each.outgoing},
         "tips": {each.peer: each.digest.hex() for each in lanes if each.outgoing},
     }
+
+
+def _owed(running: RunningNode, peers: list[str]) -> int:
+    lanes = running.node.reads.lanes()
+    return sum(each.sequence - each.taken for each in lanes if each.outgoing and each.peer in peers)
 
 
 def _say(answer: dict[str, Any]) -> None:
