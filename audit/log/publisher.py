@@ -7,6 +7,8 @@ whatever it commits to is there.
 Source: c2sp.org/tlog-tiles.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 from collections.abc import Iterator
@@ -52,6 +54,7 @@ class Publisher:
     def __init__(self, folder: Path, store: LogReads, key: VerifierKey, mldsa44_key: str = "") -> None:
         self._folder, self._store, self._key, self._mldsa44_key = folder, store, key, mldsa44_key
         self._temporary = folder.with_name(folder.name + ".tmp")
+        self._keys_written: set[str] = set()
         self._note, self._size = self._published()
         try:
             self._tree = Tree(self._size, store.get_tile, store.leaf_hashes)
@@ -94,9 +97,7 @@ class Publisher:
             if level == 0:
                 writer.write(tile_name(ENTRIES, index, width), self._bundle(index, width))
         writer.flush()
-        writer.write(KEY_FILE, f"{self._key}\n".encode())
-        if self._mldsa44_key:
-            writer.write(MLDSA44_KEY_FILE, f"{self._mldsa44_key}\n".encode())
+        self._write_keys(writer)
         writer.write(CHECKPOINT, note.encode())
         writer.flush()
         # A crash from here on leaves partials too many; the next start removes them.
@@ -126,6 +127,13 @@ class Publisher:
             self._note = note
         writer.flush()
         self._temporary.rmdir()
+
+    def _write_keys(self, writer: _Writer) -> None:
+        """Write the files of the log's keys, once in our life and again where one is gone."""
+        for name, key in ((KEY_FILE, str(self._key)), (MLDSA44_KEY_FILE, self._mldsa44_key)):
+            if key and not (name in self._keys_written and (self._folder / name).exists()):
+                writer.write(name, f"{key}\n".encode())
+                self._keys_written.add(name)
 
     def _published(self) -> tuple[str, int]:
         path = self._folder / CHECKPOINT

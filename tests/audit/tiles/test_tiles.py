@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from audit.log.log import Log
 from audit.log.publisher import Publisher, publish
 from audit.note.checkpoint import VerifierKey, sign_checkpoint
-from audit.tiles.tile_names import parse_tile_name, tile_name
+from audit.tiles.tile_names import KEY_FILE, parse_tile_name, tile_name
 from audit.tiles.tiles import TileFolder
 from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.verify import verify_log
@@ -122,6 +122,24 @@ def test_a_checkpoint_that_the_tables_contradict_is_not_published(
     store.execute("UPDATE entries SET leaf = zeroblob(32) WHERE i = 280")
     with pytest.raises(IntegrityError, match="another root at size 300"):
         publish(tmp_path / "log", store, key, note)
+
+
+def test_the_logs_key_stands_in_its_folder_from_the_first_checkpoint_on_and_again_if_it_is_lost(
+    tmp_path: Path, signer: Ed25519Signer, key: VerifierKey
+) -> None:
+    store, first = at_size(3, signer)
+    publisher = Publisher(tmp_path / "log", store, key)
+    publisher.publish(first)
+    path = tmp_path / "log" / KEY_FILE
+    made = path.stat().st_ino
+    assert path.read_text() == f"{key}\n"
+    _, second = at_size(5, signer, store)
+    publisher.publish(second)
+    assert path.stat().st_ino == made  # what does not change is not written each second
+    path.unlink()
+    _, third = at_size(8, signer, store)
+    publisher.publish(third)
+    assert path.read_text() == f"{key}\n"
 
 
 def test_the_folder_of_another_log_is_refused(tmp_path: Path, signer: Ed25519Signer, key: VerifierKey) -> None:
