@@ -40,7 +40,7 @@ from keys.refusals import Cure, cured_by
 from keys.values import hot_value
 
 MAX_PARCELS = 64  # of one message
-AT_ONCE = 8  # judged together, check by check
+AT_ONCE = 32  # judged together, check by check
 MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
 ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
@@ -161,15 +161,15 @@ def check_size(message: Message) -> None:
 
 def _distinct(read: Iterable[Verdict]) -> Iterator[list[Verdict]]:
     """Cut a message into runs that are judged together: none is long, and none has a dispatch twice."""
-    some: list[Verdict] = []
+    some: dict[bytes, Verdict] = {}  # by digest of the dispatch
     for verdict in read:
         digest = verdict.step.delivery.dispatch_digest
-        if len(some) == AT_ONCE or any(digest == each.step.delivery.dispatch_digest for each in some):
-            yield some
-            some = []
-        some.append(verdict)
+        if len(some) == AT_ONCE or digest in some:
+            yield [*some.values()]
+            some = {}
+        some[digest] = verdict
     if some:
-        yield some
+        yield [*some.values()]
 
 
 @dataclass(frozen=True, slots=True)
