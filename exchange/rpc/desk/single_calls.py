@@ -1,6 +1,6 @@
 """Publishing by calls of one statement each: those that come close together are checked and sealed together.
 
-What is prepared eight at a time costs a sixth less than one by one. A call alone is prepared at the loop's next turn;
+What is prepared many at a time costs a sixth less than one by one. A call alone is prepared at the loop's next turn;
 with three callers or more the first waits for the others, by the rule that commit groups have.
 """
 
