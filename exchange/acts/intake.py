@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypedDict
 
 from audit.entry.entry import Body, Kind, Outcome
@@ -172,6 +173,10 @@ def _distinct(read: Iterable[Verdict]) -> Iterator[list[Verdict]]:
         yield [*some.values()]
 
 
+def _unseen(lane_class: int, epoch: int, sequence: int) -> None:
+    """Note nothing: nobody wants to know what is opened."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Judging:
     """What the verdicts on the deliveries of one message have in common.
@@ -210,7 +215,7 @@ class _Judging:
 
     def _judged(self, some: list[Verdict], stored: Mapping[bytes, bytes]) -> list[Verdict]:
         """Open and judge those of a run that need it; *stored* are the statements here, by bulletin id."""
-        found, opened, cases = list(some), list[int](), []
+        found, opened, turns, cases = list(some), list[int](), [], []
         for index, verdict in enumerate(some):
             step, dispatch = verdict.step, verdict.dispatch
             if dispatch is None or not step.new or step.withdrawn is not None:
@@ -221,13 +226,15 @@ class _Judging:
                 gone = f"intake died {QUARANTINE_AFTER} times on it; it is not opened again"
                 found[index] = replace(verdict, refusal=RefusedError("QUARANTINED", gone))
                 continue
-            self._note(step)
+            turns.append(self._turn(step))
+            turns[-1]()
             known = stored.get(dispatch.bulletin_id, b"")
             case = case_of(step, verdict.parcel, dispatch, self.terms, self.keys, known)
             cases.append((case, window_key(dispatch, self.view)))
             opened.append(index)
-        outcomes = judge_all(cases, self.view.catalogues, lambda turn: self._note(some[opened[turn]].step))
-        for index, outcome in zip(opened, outcomes, strict=True):
+        outcomes = judge_all(cases, self.view.catalogues, turns)
+        for index, turn, outcome in zip(opened, turns, outcomes, strict=True):
+            turn()
             found[index] = self._concluded(some[index], outcome)
         return found
 
@@ -235,7 +242,6 @@ class _Judging:
         step, dispatch = verdict.step, verdict.dispatch
         if outcome is None or dispatch is None:
             return verdict
-        self._note(step)
         try:
             if isinstance(outcome, RefusedError):
                 raise outcome
@@ -248,10 +254,10 @@ class _Judging:
         self.accepted.add(step.delivery.dispatch_digest)
         return Verdict(step=step, parcel=verdict.parcel, dispatch=dispatch, accepted=accepted)
 
-    def _note(self, step: LaneStep) -> None:
-        """Have it noted which delivery is looked at from now on."""
-        if self.handling.on_open is not None:
-            self.handling.on_open(int(self.head.lane.lane_class), self.head.lane.epoch, step.delivery.sequence)
+    def _turn(self, step: LaneStep) -> Callable[[], None]:
+        """Return what has it noted that a delivery is looked at from now on."""
+        on_open, lane = self.handling.on_open or _unseen, self.head.lane
+        return partial(on_open, int(lane.lane_class), lane.epoch, step.delivery.sequence)
 
     def _numbered(self, step: LaneStep) -> tuple[int, int]:
         return int(self.head.lane.lane_class), step.delivery.sequence
