@@ -164,8 +164,7 @@ class Publisher:
             leaves = self._store.leaf_hashes(self._tree.size, min(1 << 14, size - self._tree.size))
             if not leaves:
                 raise IntegrityError(f"the tables hold {self._tree.size} entries, but {size} were signed")
-            for leaf in leaves:
-                self._tree.append(leaf)
+            self._tree.extend(leaves)
 
     def _complete(self, size: int) -> Iterator[tuple[str, bytes]]:
         level = 0
