@@ -220,3 +220,23 @@ async def test_a_member_that_is_away_is_named_and_given_up_only_by_name(tmp_path
         assert gathered.without == (C,)
         await world[C].start()
         await until(lambda: world[C].running is not None)
+
+
+async def test_a_member_that_waits_for_others_itself_is_said_to_sign_nothing_yet(tmp_path: Path) -> None:
+    """Both were down: the one that is left proves nothing before it goes on alone."""
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+        await world[A].publish(bulletin(A, B))
+        await world[B].publish(bulletin(B, A))
+        await all_receipted(world, A, B)
+        await world[A].stop()
+        await world[B].stop()
+        await world[B].serve()
+        with pytest.raises(SilentError, match=f"no answer from {B}: .*this node signs nothing now: ") as caught:
+            await gather(world, A)
+        assert "does not verify" not in str(caught.value)
+        await world[B].stop()
+        await world[B].start()
+        gathered, _ = await gather(world, A)
+        assert [len(each.deliveries) for each in gathered.recovered] == [1]

@@ -26,6 +26,7 @@ from exchange.acts.directory import RecordKind, digest_of
 from exchange.acts.node_view import NodeView
 from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.unit_of_work import UnitOfWork
+from exchange.node.job import SUSPENDED_SECONDS
 from exchange.node.node import Node
 from exchange.node.writer import Group
 from exchange.records.receipt import Receipt, decode_receipt, receipt_from_message
@@ -40,7 +41,7 @@ from exchange.store.rows import InboundRow, LaneState
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name
 from keys.dsse import SignedPayload
-from keys.errors import RefusedError
+from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 
 PAGE = 64  # deliveries of one message: about 4 KiB each, far below the limit of a message
@@ -58,7 +59,13 @@ class RecoveryService:
         self._node = node
 
     async def recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
-        """Write everything that the caller once gave us."""
+        """Write everything that the caller once gave us.
+
+        Raises:
+            UnavailableError: We have signed no checkpoint since our start, under which its answers could be proved.
+        """
+        if not self._node.begun:
+            raise UnavailableError(f"this node signs nothing now: {self._node.writer.suspended}", SUSPENDED_SECONDS)
         peer = caller().agency
         await context.write(node_pb2.RecoverResponse(notes=self._notes(peer)))
         for lane in self._node.reads.lanes():
