@@ -54,7 +54,7 @@ def verify_file(path: Path, options: "VerifyOptions") -> int:
     print(shown(f"{found.checkpoint.origin}, entry {found.index} of {found.checkpoint.size:,}: {kind}"))
     print(f"bulletin {UUID(bytes=found.body.bulletin_id)}")
     for each in found.fields:
-        print(f"  {each.field:<11} {shown(' · '.join(texts_of(each.value)))}  ok")
+        print(f"  {each.field:<11} {shown(' · '.join(_worded(each.field, texts_of(each.value))))}  ok")
     print(f"Verified: {len(found.fields)} of {len(SLOTS)} fields are what the log committed to; the others stay shut.")
     return Exit.DONE
 
@@ -68,6 +68,15 @@ def _key_of(origin: str, options: "VerifyOptions") -> "VerifierKey":
     name = options.roster_file or ""
     with judging(name):
         return key_of_origin(Path(name), origin)[0]
+
+
+def _worded(field: str, texts: list[str]) -> list[str]:
+    """Return a field's texts for people: of dates the seconds since 1970 are times, whose fractions are below 10^9."""
+    from audit.entry.names import instant
+
+    if field != "dates":
+        return texts
+    return [instant(int(each) * 1_000_000) if each.isdigit() and int(each) >= 10**9 else each for each in texts]
 
 
 def texts_of(value: bytes) -> list[str]:

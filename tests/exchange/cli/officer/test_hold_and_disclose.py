@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,19 @@ def test_fields_are_disclosed_verified_by_anybody_and_the_log_said_so_first(
     with federation.client("TH-DSI") as client:
         kinds = [each for each in client.inbox() if each.bulletin_id == published.bulletin_id]
         assert kinds[0].opened
+
+
+def test_dates_are_shown_as_times_to_people_and_as_they_were_signed_to_programs(
+    federation: Federation, published: Published, tmp_path: Path
+) -> None:
+    roster = next(federation.home("TH-DSI").parent.glob(f"{ROSTER}*"))
+    file = tmp_path / "dates.disclosure"
+    line = f"audit disclose {published.bulletin_id} --field dates --for C-1 --because 'the court' -o {file}"
+    assert federation.type(line, "TH-DSI").code == 0
+    told = json.loads(federation.type(f"audit verify --json --roster {roster} {file}").out)
+    issued = int(told["fields"]["dates"][0])
+    shown = federation.type(f"audit verify --roster {roster} {file}").out
+    assert f"  dates       {datetime.fromtimestamp(issued, UTC):%Y-%m-%dT%H:%M:%S}.000000Z" in shown
 
 
 def test_disclose_names_the_fields_that_there_are(federation: Federation, published: Published, tmp_path: Path) -> None:
