@@ -6,7 +6,7 @@ The next batch is sealed while the one before is being committed. No task for ea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 
 from audit.record.statement import statement_digest
@@ -74,10 +74,10 @@ class PublishStream:
     async def enter(self, statements: Sequence[signed_pb2.SignedPayload], caller: Caller) -> list[Waiting]:
         """Check, seal and submit statements of one caller; return what becomes of each, in order."""
         waiting: list[Waiting] = []
-        for first in range(0, len(statements), AT_ONCE):
-            if first:
+        for some in slices(statements):
+            if waiting:
                 await _let_others()
-            waiting += self._enter_some(statements[first : first + AT_ONCE], caller)
+            waiting += self._enter_some(some, caller)
         return waiting
 
     def _enter_some(self, messages: Sequence[signed_pb2.SignedPayload], caller: Caller) -> list[Waiting]:
@@ -126,6 +126,20 @@ class PublishStream:
     def _refused(self, payload: bytes, refusal: RefusedError, caller: Caller) -> node_pb2.PublishResult:
         self._refusals.count(caller.number, refusal.code)
         return refused_result(payload, refusal)
+
+
+def slices(statements: Sequence[signed_pb2.SignedPayload]) -> Iterator[list[signed_pb2.SignedPayload]]:
+    """Divide statements into those that are sealed in one turn of the loop: not many, and not large."""
+    some: list[signed_pb2.SignedPayload] = []
+    room = MAX_STATEMENTS_BYTES
+    for each in statements:
+        size = len(each.payload)
+        if some and (len(some) == AT_ONCE or size > room):
+            yield some
+            some, room = [], MAX_STATEMENTS_BYTES
+        some.append(each)
+        room -= size
+    yield some
 
 
 async def _let_others() -> None:
