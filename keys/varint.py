@@ -11,6 +11,7 @@ from __future__ import annotations
 from keys.errors import RefusedError
 
 MAX_U64 = (1 << 64) - 1
+_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
 
 
 class VarintError(RefusedError):
@@ -22,6 +23,8 @@ class VarintError(RefusedError):
 
 def write_varint(value: int) -> bytes:
     """Return *value*, at least 0, in its shortest form."""
+    if value < 0x80:
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

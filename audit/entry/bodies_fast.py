@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import compress, repeat
-from operator import attrgetter, index, lt
+from operator import index, lt
 from typing import Any
 
-from audit.entry.body import FIELDS, BodyField
+from audit.entry.body import FIELDS
 from audit.entry.grammar import PATTERNS
 from keys.varint import write_varint
 
-FEW = 16  # bodies of one shape; fewer are written one by one
-_VALUES = attrgetter(*(field.name for field in FIELDS), "understood")
+FEW = 8  # bodies of one shape; fewer are written one by one
+_FIELDS = [(field.prefix, field.length, field.limit, field.enum is not None) for field in FIELDS]
 _FIELD_NUMBERS = range(len(FIELDS) + 1)
 _REFERS, _REFERS_EPOCH = ([field.name for field in FIELDS].index(name) for name in ("refers_to", "refers_to_epoch"))
 _Columns = Sequence[tuple[Any, ...]]
@@ -37,7 +37,7 @@ def group_by_shape(bodies: Sequence[Any]) -> Iterator[tuple[Sequence[int], _Colu
         kinds[-1 if isinstance(body, bytes) else +body.kind].append(position)
     yield kinds.pop(-1, []), ()
     for positions in kinds.values():
-        rows = [_VALUES(bodies[position]) for position in positions] if len(positions) >= FEW else []
+        rows = [bodies[position] for position in positions] if len(positions) >= FEW else []
         columns = list(zip(*rows, strict=True))
         if all(all(column) or not any(column) for column in columns):
             yield positions, columns
@@ -64,21 +64,23 @@ def _encode_shape(columns: _Columns, indices: Sequence[int]) -> list[bytes]:
     if len(indices) < FEW or not columns or not all(columns[-1]):
         raise _OddError
     constant, parts = b"", []
-    for field, column in zip(FIELDS, columns, strict=False):
+    for (prefix, length, limit, enum), column in zip(_FIELDS, columns, strict=False):
         if not column[0]:
             continue
-        if field.length:
-            if set(map(len, column)) != {field.length}:
+        if length:
+            if set(map(len, column)) != {length}:
                 raise _OddError
-            parts += [repeat(constant + field.prefix, len(indices)), column]
+            parts += [repeat(constant + prefix, len(indices)), column]
             constant = b""
             continue
         numbers = list(map(index, column))
-        written = _numbers(field, set(numbers))
-        if len(written) == 1:
-            constant += written[numbers[0]]
+        low, high = min(numbers), max(numbers)
+        if low < 1 or high > limit or (enum and low != high):
+            raise _OddError
+        if low == high:
+            constant += prefix + write_varint(low)
         else:
-            parts += [repeat(constant, len(indices)), map(written.__getitem__, numbers)]
+            parts += [repeat(constant + prefix, len(indices)), map(write_varint, numbers)]
             constant = b""
     encoded = list(map(b"".join, zip(*parts, repeat(constant, len(indices)), strict=True)))
     if (rule := PATTERNS.get(int.from_bytes(encoded[0][1:2]))) is None or rule.fullmatch(encoded[0]) is None:
@@ -87,10 +89,3 @@ def _encode_shape(columns: _Columns, indices: Sequence[int]) -> list[bytes]:
     if refers[0] and not columns[_REFERS_EPOCH][0] and not all(map(lt, refers, indices)):
         raise _OddError
     return encoded
-
-
-def _numbers(field: BodyField, numbers: set[int]) -> dict[int, bytes]:
-    """Write each of the numbers that a field has, with what stands before it."""
-    if min(numbers) < 1 or max(numbers) > field.limit or (field.enum is not None and len(numbers) > 1):
-        raise _OddError
-    return {number: field.prefix + write_varint(number) for number in numbers}

@@ -7,12 +7,10 @@ understood*; anything else is refused. Bytes are the truth: a stored body is nev
 
 from enum import IntEnum
 from itertools import compress
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from audit.entry.kinds import Kind, Outcome, Role
 from keys.errors import RefusedError
-from keys.values import hot_value
 from keys.varint import MAX_U64, VarintError, read_varint, write_varint
 
 MAX_ENUM = (1 << 31) - 1  # protobuf enums are int32; ours are never negative
@@ -62,9 +60,11 @@ FIELDS = (
 )
 
 
-@hot_value(frozen=True, slots=True, kw_only=True)
-class Body:
-    """What one entry says. Fields as in ``entry.proto``; 0 and ``b""`` mean absent."""
+class Body(NamedTuple):
+    """What one entry says. Fields as in ``entry.proto``; 0 and ``b""`` mean absent. Always made by name.
+
+    A tuple, because many are written at once, column by column (``bodies_fast``).
+    """
 
     kind: int
     actor: bytes = b""
@@ -87,7 +87,7 @@ class Body:
     key_id: bytes = b""
     refers_to: int = 0
     refers_to_epoch: int = 0
-    count: int = 0
+    count: int = 0  # type: ignore[assignment] # a method of tuples, which nobody asks of a body
     digest: bytes = b""
     understood: bool = True  # False: it holds a field, kind or enum value that this program does not know
 
@@ -100,7 +100,8 @@ class Body:
         if not self.understood:
             raise ValueError("a body that was not understood is never written anew")
         parts: list[bytes] = []
-        add, values = parts.append, _VALUES(self)
+        add = parts.append
+        values: tuple[Any, ...] = self[:-1]
         for value, (prefix, length, limit, name) in zip(filter(None, values), compress(_ROWS, values), strict=True):
             add(prefix)
             if length:
@@ -110,7 +111,7 @@ class Body:
             else:
                 if not 0 < value <= limit:
                     raise ValueError(f"{name} is out of its bounds: {value}")
-                add(_ONE_BYTE[value] if value < 0x80 else write_varint(value))
+                add(write_varint(value))
         return b"".join(parts)
 
     def present(self) -> dict[str, Any]:
@@ -131,9 +132,7 @@ _BY_TAG = {
     for field in FIELDS
 }
 _UNKNOWN = ("", 0, 0, None)
-_VALUES = attrgetter(*(field.name for field in FIELDS))
 _ROWS = tuple((field.prefix, field.length, field.limit, field.name) for field in FIELDS)
-_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
 
 
 def parse_body(data: bytes) -> Body:

@@ -7,7 +7,6 @@ reaches its last entries. So what is still owed is written again, once, in the s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from audit.entry.entry import Kind, parse_body, parse_entry
 from exchange.acts.unit_of_work import UnitOfWork
@@ -41,7 +40,7 @@ def renew(work: UnitOfWork, position: int, old_entry: OldEntry | None) -> int:
         earlier = log_position(body.refers_to_epoch or epoch_of(position), body.refers_to)
         if body.kind == Kind.DUPLICATE:
             earlier = renew(work, earlier, old_entry)
-        body = replace(body, **work.refers(earlier))
+        body = body._replace(**work.refers(earlier))
     new = work.position(work.log.add(body))
     work.rows.set_meta(name, new.to_bytes(8, "big"))
     return new

@@ -40,6 +40,8 @@ def plain(value: Any) -> Any:
         return value.hex()
     if isinstance(value, IntEnum):
         return int(value)
+    if hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if is_dataclass(value):

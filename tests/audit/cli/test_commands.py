@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -215,7 +214,7 @@ def test_no_name_of_a_log_steers_the_terminal(folder: Path, signer: Ed25519Signe
     for number, name in enumerate(("one", "two"), 1):
         origin = f"{name}\x9b31m\u202e\u3164\u2800.exercise.example/log/1"
         *first, manifest = first_bodies()[:3]
-        entries = chain([*first, replace(manifest, peer=number)], origin)
+        entries = chain([*first, manifest._replace(peer=number)], origin)
         key = VerifierKey(name=origin, key=signer.key.public_key)
         logs.append(write_log(tmp_path / name, entries, sign(entries, signer, origin), key))
     for command in ("verify", "compare", "retention", "show"):

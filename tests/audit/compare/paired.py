@@ -120,7 +120,7 @@ class Logs:
                     continue
                 places[index] = len(kept)
                 if body.refers_to:
-                    body = replace(body, refers_to=places[body.refers_to])
+                    body = body._replace(refers_to=places[body.refers_to])
                 kept.append(replace(entry, body=body.encode()).encode())
             return kept
 
@@ -131,7 +131,7 @@ class Logs:
 
         def changed(entries: list[bytes]) -> list[bytes]:
             entry = parse_entry(entries[index])
-            body = replace(parse_body(entry.body), **fields)  # type: ignore[arg-type] # fields of a body
+            body = parse_body(entry.body)._replace(**fields)  # type: ignore[arg-type] # fields of a body
             return [*entries[:index], replace(entry, body=body.encode()).encode(), *entries[index + 1 :]]
 
         self.rewrite(agency, changed)

@@ -123,7 +123,7 @@ def test_a_receipt_in_the_later_epoch_names_the_delivery_of_the_earlier_one(logs
     recorded = logs.find(IMMD, Kind.RECEIPT_RECORDED, NHRC)
     body = at(logs.entries(IMMD), recorded)
     logs.drop(IMMD, recorded)
-    begin_anew(logs, IMMD, replace(body, refers_to_epoch=1))
+    begin_anew(logs, IMMD, body._replace(refers_to_epoch=1))
     found = compare(logs)
     assert (about(found.one_sided), found.lost) == ([], [])
 
@@ -133,7 +133,7 @@ def test_a_receipt_that_refers_elsewhere_is_found_in_every_epoch(logs: Logs, epo
     recorded = logs.find(IMMD, Kind.RECEIPT_RECORDED, NHRC)
     body = at(logs.entries(IMMD), recorded)
     logs.drop(IMMD, recorded)
-    begin_anew(logs, IMMD, replace(body, refers_to_epoch=epoch, refers_to=body.refers_to - epoch))
+    begin_anew(logs, IMMD, body._replace(refers_to_epoch=epoch, refers_to=body.refers_to - epoch))
     assert about(compare(logs).one_sided) == [(IMMD, 5, "RECEIPT_RECORDED", NHRC)]
 
 
@@ -143,7 +143,7 @@ def test_what_was_waiting_and_is_queued_again_is_judged_in_the_later_epoch_alone
     received = logs.find(NHRC, Kind.RECEIVED, IMMD)
     logs.drop(NHRC, received)
     logs.drop(IMMD, logs.find(IMMD, Kind.RECEIPT_RECORDED, NHRC))
-    again = replace(body, delivery_digest=bytes([9]) * 32, refers_to_epoch=1, count=1)
+    again = body._replace(delivery_digest=bytes([9]) * 32, refers_to_epoch=1, count=1)
     begin_anew(logs, IMMD, again)
     found = compare(logs)
     assert places(found.under_way) == [(IMMD, 5, "QUEUED", NHRC)]
@@ -165,9 +165,9 @@ def test_what_was_waiting_and_is_not_queued_again_is_lost_with_its_epoch(logs: L
 def test_numbers_that_were_given_back_are_no_holes_in_the_lanes_of_the_later_epoch(logs: Logs) -> None:
     entries = logs.entries(IMMD)
     queued, recorded = (logs.find(IMMD, kind, DSI, 2) for kind in (Kind.QUEUED, Kind.RECEIPT_RECORDED))
-    back = replace(at(entries, queued), refers_to=at(entries, queued).refers_to, refers_to_epoch=1)
-    receipt = replace(at(entries, recorded), refers_to=5)
-    fresh = replace(back, count=1, delivery_digest=bytes([8]) * 32, dispatch_digest=bytes([8]) * 32)
+    back = at(entries, queued)._replace(refers_to=at(entries, queued).refers_to, refers_to_epoch=1)
+    receipt = at(entries, recorded)._replace(refers_to=5)
+    fresh = back._replace(count=1, delivery_digest=bytes([8]) * 32, dispatch_digest=bytes([8]) * 32)
     begin_anew(logs, IMMD, back, receipt, fresh, stored=queued)
     found = compare(logs)
     [lane] = [lane for lane in found.lanes if (lane.sender, lane.recipient, lane.epoch) == (IMMD, DSI, 2)]

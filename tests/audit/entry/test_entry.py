@@ -1,5 +1,6 @@
 """Entries and bodies: one way to read them, pinned by vectors."""
 
+import ast
 import contextlib
 import json
 from pathlib import Path
@@ -150,3 +151,15 @@ def test_a_varint_is_as_short_as_can_be() -> None:
         "ac02",
         "ffffffffffffffffff01",
     ]
+
+
+def test_bodies_are_made_by_name() -> None:
+    calls = [
+        (path, node)
+        for top in ("audit", "exchange")
+        for path in (Path(entry_pb2.__file__).parents[2] / top).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Body"
+    ]
+    assert len(calls) > 10
+    assert [f"{path}:{node.lineno}" for path, node in calls if node.args] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ def test_a_reference_by_column_to_a_later_entry_of_the_right_kind_is_found(
     while len(bodies) < 500:
         bodies += exchange_bodies(len(bodies), len(bodies))
     queued = [i for i, body in enumerate(bodies) if body.kind == Kind.QUEUED][-3]
-    bodies[queued] = replace(bodies[queued], refers_to=queued + 7)
+    bodies[queued] = bodies[queued]._replace(refers_to=queued + 7)
     assert bodies[queued + 7].kind == Kind.PUBLISHED
     entries = chain(bodies)
     fast, slow = both(write_log(tmp_path / "log", entries, sign(entries, signer)), len(entries))

@@ -122,7 +122,7 @@ def test_a_reference_to_an_old_entry_is_checked_against_the_entry_that_the_old_r
 
     def referring(target: int) -> Report:
         entry = parse_entry(entries[first])
-        changed = replace(entry, body=replace(parse_body(body), refers_to=target).encode()).encode()
+        changed = replace(entry, body=parse_body(body)._replace(refers_to=target).encode()).encode()
         made = rechain([*entries[:first], changed, *entries[first + 1 :]])
         write_log(log, made, sign(made, signer), key)
         return verify_incremental(log, old=old(700), key=key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 from audit.entry.entry import Body, Kind
 from audit.record.dispatch import parse_dispatch
@@ -48,7 +47,7 @@ def received(desk: Desk, row: OutboundRow, **changes: object) -> Body:
         delivery_digest=row.digest,
         opening=row.opening,
     )
-    return replace(honest, **changes)
+    return honest._replace(**changes)
 
 
 def check(desk: Desk, *receipts: tuple[int, Receipt, Receipt | None]) -> list[delivery.Settled]:

@@ -186,9 +186,9 @@ def make(
     published = ours.add(Body(kind=Kind.PUBLISHED, statement_digest=statement_digest, **about))
     both = {**about, "delivery_digest": step}
     entered = Body(kind=Kind.QUEUED, peer=number(RECIPIENT), refers_to=published, **both)
-    entry_queued = ours.add(replace(entered, **(queued or {})))
+    entry_queued = ours.add(entered._replace(**(queued or {})))
     entry = Body(kind=Kind.RECEIVED, peer=number(SENDER), opening=opening(statement.salt, step), **both)
-    got = theirs.add(replace(entry, **(received or {})))
+    got = theirs.add(entry._replace(**(received or {})))
     theirs.add(Body(kind=Kind.HEARTBEAT))
     point = theirs.checkpoint()
     done = Body(
@@ -201,7 +201,7 @@ def make(
         refers_to=entry_queued,
         **both,
     )
-    answered = ours.add(replace(done, **(recorded or {})), AT_MS + 500)
+    answered = ours.add(done._replace(**(recorded or {})), AT_MS + 500)
     holder, log, index = (SENDER, ours, published) if sent else (RECIPIENT, theirs, got)
     asked = ReadRequest(
         federation_id=federation(),

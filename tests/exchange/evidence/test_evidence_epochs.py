@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ def body_of(core: dict[str, bytes], name: str) -> Body:
 def moved(made: Made, **changes: int) -> dict[str, bytes]:
     """Log the sender's RECEIPT_RECORDED in epoch 2 of its log, instead of in epoch 1."""
     log = filled(SENDER, epoch=2)
-    at = log.add(replace(body_of(made.core, ANSWERED), **{"refers_to_epoch": 1, **changes}), LATER_MS)  # type: ignore[arg-type]
+    at = log.add(body_of(made.core, ANSWERED)._replace(**{"refers_to_epoch": 1, **changes}), LATER_MS)  # type: ignore[arg-type]
     return {**made.core, ANSWERED: log.prove(at)}
 
 
@@ -61,10 +60,10 @@ def test_an_entry_of_a_later_epoch_that_names_another_one_is_refused(changes: di
 def test_no_entry_of_an_earlier_epoch_speaks_of_a_later_one() -> None:
     made = make()
     log = filled(SENDER, epoch=2)
-    queued = log.add(replace(body_of(made.core, QUEUED), refers_to_epoch=1), LATER_MS)
+    queued = log.add(body_of(made.core, QUEUED)._replace(refers_to_epoch=1), LATER_MS)
     core = {**made.core, QUEUED: log.prove(queued)}
     assert "is no RECEIPT_RECORDED of entry" in refused_core(core)
-    done = replace(body_of(made.core, ANSWERED), refers_to=queued)
+    done = body_of(made.core, ANSWERED)._replace(refers_to=queued)
     core[ANSWERED] = log.prove(log.add(done, LATER_MS))  # control: both in the later one
     assert judge(evidence_file(core)).exit_code == 0
 
@@ -72,7 +71,7 @@ def test_no_entry_of_an_earlier_epoch_speaks_of_a_later_one() -> None:
 def test_an_epoch_of_another_members_log_is_refused() -> None:
     made = make()
     log = filled(RECIPIENT, epoch=2)
-    at = log.add(replace(body_of(made.core, ANSWERED), refers_to_epoch=1), LATER_MS)
+    at = log.add(body_of(made.core, ANSWERED)._replace(refers_to_epoch=1), LATER_MS)
     assert "its log is" in refused_core({**made.core, ANSWERED: log.prove(at)})
 
 

@@ -168,8 +168,8 @@ def answer(kind: Kind, dispatch: bytes, delivery: bytes, **changes: object) -> B
     """Return the body of an entry that answers a delivery."""
     body = Body(kind=kind, peer=OUR_NUMBER, dispatch_digest=dispatch, delivery_digest=delivery)
     if kind is Kind.RECEIVED:
-        body = replace(body, opening=opening(STATEMENT.salt, delivery))
-    return replace(body, **changes)  # type: ignore[arg-type] # wrong or merged on purpose
+        body = body._replace(opening=opening(STATEMENT.salt, delivery))
+    return body._replace(**changes)  # type: ignore[arg-type] # wrong or merged on purpose
 
 
 def _root(leaves: Sequence[bytes]) -> bytes:
