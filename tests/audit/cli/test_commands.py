@@ -16,31 +16,10 @@ from audit.note.policy import WitnessPolicy, format_vkeys
 from keys.agency import AgencyKeys
 from keys.roster import save_signed
 from keys.signer import Ed25519Signer
+from tests.audit.cli.typed import OFFLINE, ROOT, run
 from tests.audit.forge import chain, read_log, sign, write_log
 from tests.audit.store import first_bodies
 from tests.keys.world import agency, roster_of
-
-ROOT = Path(__file__).resolve().parents[3]
-OFFLINE = """
-import socket, sys
-def refuse(event, args):
-    if event.startswith("socket."):
-        raise RuntimeError("the network was touched: " + event)
-sys.addaudithook(refuse)
-from audit.cli.main import main
-try:
-    main(sys.argv[1:])
-finally:
-    heavy = {"grpc", "rich", "structlog", "protovalidate", "exchange"} & set(sys.modules)
-    assert not heavy, heavy
-"""
-
-
-def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", OFFLINE, *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd or ROOT, env={"PYTHONPATH": str(ROOT)}, check=False
-    )
 
 
 def verify_json(*words: str | Path) -> tuple[int, dict[str, object]]:

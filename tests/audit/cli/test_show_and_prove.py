@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audit.note.checkpoint import VerifierKey
 from audit.note.tlogproof import parse_proof, verify_proof
-from tests.audit.cli.test_commands import run
+from tests.audit.cli.typed import run
 from tests.audit.forge import read_log
 
 
