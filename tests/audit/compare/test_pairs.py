@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from audit.entry.entry import parse_entry
 from audit.entry.kinds import Kind
 from audit.note.checkpoint import parse_note
 from audit.tiles.tiles import TileFolder
+from tests.audit.cli import typed
 from tests.audit.compare.paired import AGENCIES, Logs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -42,8 +41,7 @@ def places(rows: list[OneSided]) -> list[tuple[str, int, str, str]]:
 
 
 def run(*words: object) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "audit.cli.main", "compare", "--json", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = typed.run("compare", "--json", *map(str, words))
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from audit.verify.verify import verify_log
 from keys.errors import RefusedError
 from tests.audit.big_log import SIZE, step
 from tests.audit.bundles import make, members_of, put, remake
+from tests.audit.cli import typed
 
 # ------------------------------------------------------------------ parts
 
@@ -83,8 +82,7 @@ def test_a_bundle_without_what_it_must_hold_is_refuted(
 
 
 def run(path: Path, *words: str) -> tuple[int, dict[str, object]]:
-    command = [sys.executable, "-m", "audit.cli.main", "verify", "--json", str(path), *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = typed.run("verify", "--json", path, *words)
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
     return done.returncode, json.loads(done.stdout)
