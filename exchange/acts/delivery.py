@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from audit.entry.entry import Body, Kind, Outcome
-from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note, verify_note
+from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note
 from audit.note.epochs import epoch_of_origin
 from audit.record.dispatch import Dispatch, parse_dispatch
 from audit.record.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, own_dispatch_digest
@@ -19,7 +19,14 @@ from audit.tree.proof import verify_consistency
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import RECALLS
 from exchange.acts.unit_of_work import UnitOfWork
-from exchange.records.receipt import ExpectedAnswer, Receipt, VerifiedReceipt, check_exchange_receipt, origin_of
+from exchange.records.receipt import (
+    ExpectedAnswer,
+    Receipt,
+    VerifiedReceipt,
+    check_exchange_receipt,
+    origin_of,
+    verified_note,
+)
 from exchange.records.shared_receipts import MAX_RECEIPTS
 from exchange.store.rows import DeliveryState, LaneState, OutboundRow, Settlement
 from exchange.store.store import Reads
@@ -306,11 +313,11 @@ def check_ratchet(
             checkpoint that we hold, so an honest one has none that is older.
     """
     key = view.key_of(peer, parse_note(note).checkpoint.origin)
-    new = verify_note(note, key)
+    new = verified_note(note, key)
     known = reads.peer_checkpoint(peer, epoch_of_origin(new.origin))
     if known is None:
         return new
-    old = verify_note(known[1], key)
+    old = verified_note(known[1], key)
     if new.size < old.size:
         raise RefusedError("RECEIPT_INVALID", f"receipts under a log of {new.size} entries, {old.size} are known of it")
     verify_consistency(old, new, consistency)

@@ -143,7 +143,7 @@ def verify_receipt(receipt: Receipt, vkey: VerifierKey) -> VerifiedReceipt:
             raise malformed("receipt", "an extra line stands in the proof")
         entry = parse_entry(receipt.entry)  # 2
         body = parse_body(entry.body)
-        checkpoint = _verified(proof.note, vkey)  # 3
+        checkpoint = verified_note(proof.note, vkey)  # 3
         if proof.index != entry.index:  # 4
             raise malformed("receipt", f"the proof is for {proof.index}, the entry is {entry.index}")
         leaf = leaf_within(receipt.path, checkpoint) if FAST and receipt.path is not None else None
@@ -225,7 +225,8 @@ def _origin(note: str) -> str:
 
 
 @lru_cache(maxsize=64)  # one checkpoint covers a whole group of receipts; a note has at most 64 KiB
-def _verified(note: str, vkey: VerifierKey) -> Checkpoint:
+def verified_note(note: str, vkey: VerifierKey) -> Checkpoint:
+    """Do as ``verify_note``, once for a note that is asked for again: with its batch, and with the next one."""
     return verify_note(note, vkey)
 
 
