@@ -114,11 +114,7 @@ def parse_head(data: bytes) -> Head:
     Raises:
         RefusedError: MALFORMED.
     """
-    if not HEAD_LENGTH + 2 <= len(data) <= MAX_ENTRY_BYTES:
-        raise RefusedError("MALFORMED", f"entry: {len(data)} bytes instead of 54 to {MAX_ENTRY_BYTES}")
-    magic, index, time_us, previous = _HEAD.unpack_from(data)
-    if magic != MAGIC:
-        raise RefusedError("MALFORMED", f"entry: begins with {magic.hex()} instead of {MAGIC.hex()}")
+    index, time_us, previous = _split(data)
     return Head(index=index, time_us=time_us, previous=previous)
 
 
@@ -128,8 +124,17 @@ def parse_entry(data: bytes) -> Entry:
     Raises:
         RefusedError: MALFORMED; the length or the magic is wrong. The body is not looked at.
     """
-    head = parse_head(data)
-    return Entry(index=head.index, time_us=head.time_us, previous=head.previous, body=bytes(data[HEAD_LENGTH:]))
+    index, time_us, previous = _split(data)
+    return Entry(index=index, time_us=time_us, previous=previous, body=bytes(data[HEAD_LENGTH:]))
+
+
+def _split(data: bytes) -> tuple[int, int, bytes]:
+    if not HEAD_LENGTH + 2 <= len(data) <= MAX_ENTRY_BYTES:
+        raise RefusedError("MALFORMED", f"entry: {len(data)} bytes instead of 54 to {MAX_ENTRY_BYTES}")
+    magic, index, time_us, previous = _HEAD.unpack_from(data)
+    if magic != MAGIC:
+        raise RefusedError("MALFORMED", f"entry: begins with {magic.hex()} instead of {MAGIC.hex()}")
+    return index, time_us, previous
 
 
 def leaf_hash(entry: bytes) -> bytes:

@@ -212,8 +212,8 @@ def check_receipts(
     fresh = [item for item in receipts if item[0] > lane.taken]
     rows = {row.sequence: row for row in reads.outbound(lane.row, lane.taken, len(fresh))}
     check_order([item[0] for item in fresh], lane)  # 2
-    settled = []
-    givers: dict[str, VerifierKey] = {}  # by what the receipts say of themselves: one log, but for a peer come back
+    settled, number = [], view.member_number(peer)
+    givers: dict[str, VerifierKey] = {}  # by the receipts' checkpoints: one, but for a peer come back
     for sequence, receipt, original in fresh:
         row = rows.get(sequence)
         if row is None:
@@ -223,7 +223,7 @@ def check_receipts(
         view.check_ended(peer, proven.checkpoint)
         check_not_first(proven)  # 4
         check_original(proven, original, row, key, view, reads)  # 5
-        settled.append(Settled(row=row, receipt=receipt, proven=proven, peer_number=view.member_number(peer)))
+        settled.append(Settled(row=row, receipt=receipt, proven=proven, peer_number=number))
     return settled
 
 
@@ -243,16 +243,16 @@ def giver_key(receipt: Receipt, peer: AgencyId, view: NodeView, known: dict[str,
         receipt: As received.
         peer: Who gives it.
         view: Ours.
-        known: The keys that this very message has asked for, by origin.
+        known: The keys that this very message has asked for, by checkpoint.
 
     Raises:
         RefusedError: RECEIPT_INVALID; it is of no log of the peer.
     """
+    note = receipt.note
+    if note in known:
+        return known[note]
     try:
-        origin = origin_of(receipt)
-        if origin not in known:
-            known[origin] = view.key_of(peer, origin)
-        return known[origin]
+        return known.setdefault(note, view.key_of(peer, origin_of(receipt)))
     except RefusedError as error:
         raise RefusedError("RECEIPT_INVALID", str(error)) from error
 

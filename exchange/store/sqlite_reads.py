@@ -31,6 +31,7 @@ _STORED = (
 STORED_BY_ID = _STORED + " WHERE sender = ? AND bulletin_id = ?"
 _LANE = "SELECT id, outgoing, peer, class, epoch, sequence, digest, head, head_time_ms, taken, stopped FROM lanes"
 _OUTBOUND = "SELECT id, entry_index, queued_index, delivery, digest, wrap, opening, state, reason, receipt, since_ms FROM outbound"
+_STATES = {int(state): state for state in DeliveryState}
 _INBOUND = "SELECT id, delivery, digest, entry_index, original_index FROM inbound"
 
 
@@ -241,7 +242,7 @@ def _outbound(row: Any) -> OutboundRow:
         digest=row[4],
         wrap=row[5],
         opening=row[6],
-        state=DeliveryState(row[7]),
+        state=_STATES[row[7]],
         reason=row[8],
         receipt=row[9],
         since_ms=row[10],

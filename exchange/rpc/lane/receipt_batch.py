@@ -48,7 +48,9 @@ def given_receipts(batch: node_pb2.ReceiptBatch) -> list[GivenReceipt]:
     if shared is None:
         return alone
     derived: list[GivenReceipt] = [(sequence, receipt, None) for sequence, receipt in single_receipts(shared)]
-    return list(merge(alone, derived, key=itemgetter(0)))  # what does not ascend stays so, and is refused as such
+    return (
+        list(merge(alone, derived, key=itemgetter(0))) if alone else derived
+    )  # what does not ascend stays so, and is refused as such
 
 
 def one_note(receipts: Iterable[GivenReceipt]) -> str:
