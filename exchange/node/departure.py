@@ -9,7 +9,7 @@ here reads a clock; the writer says what time it is.
 from __future__ import annotations
 
 FULL_GROUP = 32  # acts; a group of them has hardly more to gain from a further one
-CROWD = 3  # acts that wait or were just answered: from so many on, a group waits for others like them
+CROWD = 3  # callers who wait or were just answered: from so many on, a group waits for others like them
 PATIENCE_SECONDS = 0.0005  # between two looks; a loop with calls to take begins with the next one sooner
 IDLE_LOOKS = 2  # without a further act; before the first of them the loop may only have given answers
 MOST_SECONDS = 0.05  # that a group waits at all: what 32 acts take to be prepared
@@ -19,30 +19,36 @@ JUST_SECONDS = 0.02  # after its answer, a caller who publishes one by one has s
 class Departure:
     """Watches one group after the other fill."""
 
-    __slots__ = ("_answered", "_answered_at", "_idle", "_latest", "_seen")
+    __slots__ = ("_expected", "_idle", "_known", "_known_at", "_latest", "_seen")
 
     def __init__(self) -> None:
-        self._answered, self._answered_at = 0, 0.0
-        self._seen, self._idle, self._latest = 0, 0, 0.0
+        self._known, self._known_at = 0, 0.0
+        self._seen, self._idle, self._latest, self._expected = 0, 0, 0.0, FULL_GROUP
 
-    def answered(self, acts: int, now: float) -> None:
-        """Learn that a group of so many acts has ended."""
-        self._answered, self._answered_at = acts, now
+    def answered(self, callers: int, now: float) -> None:
+        """Learn that a group has ended, and how many callers there were then, with and without an answer."""
+        self._known, self._known_at = callers, now
 
-    def plan(self, waiting: int, callers: int, now: float) -> float:
-        """Begin to watch a group; return in how many seconds ``is_due`` is to be asked.
+    def plan(self, waiting: int, callers: int, now: float) -> None:
+        """Begin to watch a group; ``is_due`` is to be asked at the loop's next turn.
 
         Args:
             waiting: Acts in it.
-            callers: Who is known to wait for something; those who were answered just now are added here.
+            callers: Who waits for something, here or elsewhere; who was answered just now is known already.
             now: Seconds of a steady clock.
         """
-        callers += self._answered if now - self._answered_at < JUST_SECONDS else 0
-        self._seen, self._idle, self._latest = waiting, 0 if callers >= CROWD else IDLE_LOOKS, now + MOST_SECONDS
-        return PATIENCE_SECONDS if callers >= CROWD else 0.0
+        known = self._known if now - self._known_at < JUST_SECONDS else 0
+        crowded = max(known, callers) >= CROWD
+        self._expected = known if known >= CROWD else FULL_GROUP
+        self._seen, self._idle, self._latest = waiting, -1 if crowded else IDLE_LOOKS, now + MOST_SECONDS
 
-    def is_due(self, waiting: int, now: float) -> bool:
+    def is_due(self, waiting: int, callers: int, now: float) -> bool:
         """Return whether it departs; where it does not, ask again in ``PATIENCE_SECONDS``."""
         self._idle = self._idle + 1 if waiting == self._seen else 0
         self._seen = waiting
-        return self._idle >= IDLE_LOOKS or waiting >= FULL_GROUP or now >= self._latest
+        return (
+            self._idle >= IDLE_LOOKS
+            or waiting >= FULL_GROUP
+            or callers >= self._expected  # nobody else is known who could come
+            or now >= self._latest
+        )

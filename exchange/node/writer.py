@@ -222,17 +222,12 @@ class Writer:
         """Begin the next group at the loop's next turn, so that whoever is ready now still joins it, or later."""
         if not self._planned:
             self._planned = True
-            self._look(loop, self._departure.plan(len(self._jobs), len(self._jobs), loop.time()))
-
-    def _look(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        if seconds:
-            loop.call_later(seconds, self._begin_due, loop)
-        else:
+            self._departure.plan(len(self._jobs), len(self._jobs), loop.time())
             loop.call_soon(self._begin_due, loop)
 
     def _begin_due(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._departure.is_due(len(self._jobs), loop.time()):
-            self._look(loop, PATIENCE_SECONDS)
+        if not self._departure.is_due(len(self._jobs), len(self._jobs), loop.time()):
+            loop.call_later(PATIENCE_SECONDS, self._begin_due, loop)
             return
         self._planned = False
         if not self._jobs or self._group is not None:
@@ -263,7 +258,7 @@ class Writer:
     def _locked(self, loop: asyncio.AbstractEventLoop, group: CommitGroup) -> None:
         if not group.finished:
             self._finish(group)
-            self._departure.answered(len(group.jobs), loop.time())
+            self._departure.answered(len(group.jobs) + len(self._jobs), loop.time())
             if self._jobs:
                 self._plan(loop)
 

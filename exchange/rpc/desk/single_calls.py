@@ -21,7 +21,7 @@ Enter = Callable[[Sequence[signed_pb2.SignedPayload], Caller], Awaitable[list[Wa
 
 @dataclass(slots=True)
 class _Call:
-    """One call that has not been prepared yet; the future also tells how many were entered with it."""
+    """One call that has not been prepared yet; the future also tells how many were open when it was entered."""
 
     statement: signed_pb2.SignedPayload
     caller: Caller
@@ -54,23 +54,18 @@ class SingleCalls:
         self._open += 1
         try:
             if len(self._arrived) == 1:
-                self._look(self._departure.plan(1, self._open, self._loop.time()))
-            waiting, together = await call.future
+                self._departure.plan(1, self._open, self._loop.time())
+                self._loop.call_soon(self._depart)
+            waiting, known = await call.future
             (result,) = await settled([waiting])
-            self._departure.answered(together, self._loop.time())
+            self._departure.answered(known, self._loop.time())
             return result
         finally:
             self._open -= 1
 
-    def _look(self, seconds: float) -> None:
-        if seconds:
-            self._loop.call_later(seconds, self._depart)
-        else:
-            self._loop.call_soon(self._depart)
-
     def _depart(self) -> None:
-        if not self._departure.is_due(len(self._arrived), self._loop.time()):
-            self._look(PATIENCE_SECONDS)
+        if not self._departure.is_due(len(self._arrived), self._open, self._loop.time()):
+            self._loop.call_later(PATIENCE_SECONDS, self._depart)
             return
         calls, self._arrived = self._arrived, []
         by_caller: dict[Caller, list[_Call]] = {}
@@ -78,11 +73,11 @@ class SingleCalls:
             if not call.future.done():  # else it was cancelled: nothing of it has happened
                 by_caller.setdefault(call.caller, []).append(call)
         for caller, of_one in by_caller.items():
-            task = self._loop.create_task(self._enter_calls(caller, of_one, len(calls)))
+            task = self._loop.create_task(self._enter_calls(caller, of_one, self._open))
             self._entering.add(task)
             task.add_done_callback(self._entering.discard)
 
-    async def _enter_calls(self, caller: Caller, calls: list[_Call], together: int) -> None:
+    async def _enter_calls(self, caller: Caller, calls: list[_Call], known: int) -> None:
         try:
             entered = await self._enter([call.statement for call in calls], caller)
         except Exception as error:  # noqa: BLE001 - each call ends with it, as if it had been alone
@@ -92,4 +87,4 @@ class SingleCalls:
             return
         for call, waiting in zip(calls, entered, strict=True):
             if not call.future.done():
-                call.future.set_result((waiting, together))
+                call.future.set_result((waiting, known))
