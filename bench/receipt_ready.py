@@ -20,6 +20,7 @@ from audit.note.checkpoint import sign_checkpoint
 from bench.federation import SENDER
 from bench.setting import Setting
 from bench.table import LESS, Row, percentile
+from exchange.node.garbage import collect_rarely
 from exchange.node.node import now_us
 from exchange.records.receipt import make_receipt
 from exchange.store.factory import open_store
@@ -37,11 +38,12 @@ def measure(setting: Setting) -> list[Row]:
     home = made.home(SENDER)
     origin = f"{SENDER.lower()}.bench.example/log/1"
     signer = made.keys[SENDER].node.log
+    thresholds = gc.get_threshold()
     store, lock = open_store(Paths(home=home).store), open_lock(Paths(home=home).lock)
     try:
         log = Log.open(origin, store.reader())
         check_start(log, lock, store.reader(), store.name)
-        gc.freeze()  # as a node does when it begins
+        collect_rarely()  # as a node does when it begins
         ones, flushes = [], []
         for _ in range(SINGLE):
             flushes.append(_flush(setting.folder / "flushed", ENTRY))
@@ -50,6 +52,7 @@ def measure(setting: Setting) -> list[Row]:
         proven = [_append(log, store, lock, signer, BATCH) for _ in range(GROUPS // 3)]
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         store.close()
         lock.close()
     beyond = [(one - flush) * 1e3 for one, flush in zip(ones, flushes, strict=True)]
