@@ -67,9 +67,13 @@ def officer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def run(home: Path, officer: str | None, passphrase_fd: int | None, **given: Any) -> Any:
         from exchange.client.client import Client
+        from exchange.node.enrolment import load_enrolment
+
+        def passphrase() -> bytes:
+            return read_passphrase(passphrase_fd, load_enrolment(home, whose).owner)
 
         whose = officer or only_officer(home)
-        with Client.connect(home, whose, passphrase=lambda: read_passphrase(passphrase_fd, whose)) as node:
+        with Client.connect(home, whose, passphrase=passphrase) as node:
             return command(node=node, **given)
 
     named = click.option(

@@ -117,9 +117,11 @@ def _asked(
 
     from exchange.client.client import Client
     from exchange.evidence.export import CASE
+    from exchange.node.enrolment import load_enrolment
 
     whose = officer or only_officer(home)
-    with Client.connect(home, whose, passphrase=lambda: read_passphrase(fd, whose)) as client:
+    owner = load_enrolment(home, whose).owner
+    with Client.connect(home, whose, passphrase=lambda: read_passphrase(fd, owner)) as client:
         exported = client.export(client.find(str(UUID(bytes=stored.bulletin_id))), case=CASE, because=purpose)
     return Shown(
         statement=exported.opened.signed,

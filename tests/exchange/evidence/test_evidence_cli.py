@@ -51,6 +51,18 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Federation, Publi
     return federation, published
 
 
+def test_whoever_is_asked_for_a_passphrase_is_named_with_the_agency(world: tuple[Federation, Published]) -> None:
+    federation, published = world
+    home = federation.home("HK-SB")
+    for line in (
+        ["inbox"],
+        ["audit", "evidence", published.bulletin_id, "--purpose", "court", "-o", str(home / "none")],
+    ):
+        typed = type_line([*line, "--home", str(home), "--as", "duty-1"])
+        assert typed.code == 4
+        assert "the passphrase of HK-SB/duty-1 is needed, and there is no terminal to ask at" in typed.err
+
+
 def _bodies(home: Path) -> list[Body]:
     # The node's own SQLite library: another one in this process would let go of the node's locks when it closes.
     database = apsw.Connection(str(home / "node.db"), flags=apsw.SQLITE_OPEN_READWRITE)
