@@ -14,7 +14,7 @@ from exchange.acts import delivery, intake, publishing
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
 from exchange.acts.intake import Message
 from exchange.acts.judgement import Parcel
-from exchange.acts.statement_checks import Arrival, Prepared, prepare_all
+from exchange.acts.publishing import Arrival, Prepared, admit_all
 from exchange.node.node import Node, now_ms
 from exchange.records.receipt import Receipt
 from exchange.rpc.desk.publish_stream import AT_ONCE
@@ -56,7 +56,7 @@ class Acts:
         )
         found: list[Prepared] = []
         for first in range(0, len(signed), AT_ONCE):
-            for each in prepare_all(signed[first : first + AT_ONCE], arrival):
+            for each in admit_all(signed[first : first + AT_ONCE], arrival):
                 assert isinstance(each, Prepared)
                 found.append(each)
         return found

@@ -39,7 +39,7 @@ COPIED = ("keys", "audit", "exchange", "tests", "pyproject.toml")
 REPLACED = {
     "parse_statement": (
         "import audit.record.statement; audit.record.statement.MAX_STATEMENT_BYTES = 1 << 30;"
-        " case.statement = parse_statement(case.signed.payload)"
+        " statement = parse_statement(signed.payload)"
     ),
     "check_head": "from audit.record.lane import parse_lane_head; head = parse_lane_head(message.head.payload)",
     "advance": (

@@ -15,6 +15,7 @@ from audit.record.statement import MAX_STATEMENT_BYTES, Statement, parse_stateme
 from audit.record.wire import encode, malformed, need_agency, need_bytes, need_count, parse
 from exchange.acts.node_view import NodeView
 from exchange.records.bulletin import parse_bulletin
+from exchange.records.case_refusal import CaseRefusal, parse_refusal, refusal_of
 from exchange.records.lane_rules import LaneStep
 from exchange.v1 import judgement_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -26,7 +27,6 @@ from keys.seal import WindowOpener
 from keys.values import hot_value
 
 MAX_ROSTERS = 4096
-MAX_REFUSAL = 1000  # characters
 MAX_CASE_BYTES = MAX_CIPHERTEXT_BYTES + MAX_DISPATCH_BYTES + MAX_DELIVERY_BYTES + 80 * MAX_ROSTERS + (16 << 10)
 MAX_JUDGEMENT_BYTES = MAX_STATEMENT_BYTES + 256
 
@@ -55,13 +55,6 @@ class KnownRoster(NamedTuple):
     digest: bytes  # 32 bytes
     catalogue_digest: bytes  # 32 bytes
     replaced_ms: int  # when the next one was issued; 0 for the newest
-
-
-class CaseRefusal(NamedTuple):
-    """A refusal that is spoken only once the judge comes to it."""
-
-    code: str
-    message: str
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)
@@ -97,14 +90,14 @@ class DeliveryCase:
                 recipient=terms.recipient,
                 now_ms=terms.now_ms,
                 rosters=[judgement_pb2.KnownRoster(**each._asdict()) for each in terms.rosters],
-                traffic=_refusal_message(terms.traffic),
+                traffic=terms.traffic.to_message() if terms.traffic is not None else None,
                 delivery=self.delivery.encode(),
                 dispatch=self.dispatch.encode(),
                 wrap=self.wrap,
                 sealed_body=self.body,
                 held=self.stored_digest,
                 author=self.author.encode() if self.author is not None else b"",
-                no_author=_refusal_message(self.no_author),
+                no_author=self.no_author.to_message() if self.no_author is not None else None,
             )
         )
 
@@ -156,7 +149,7 @@ def parse_case(data: bytes) -> DeliveryCase:
             recipient=need_agency(message.recipient),
             now_ms=message.now_ms,
             rosters=tuple(KnownRoster(r.digest, r.catalogue_digest, r.replaced_ms) for r in message.rosters),
-            traffic=_parse_refusal(message.traffic) if message.HasField("traffic") else None,
+            traffic=parse_refusal(message.traffic) if message.HasField("traffic") else None,
         ),
         delivery=parse_delivery(message.delivery),
         dispatch=dispatch,
@@ -164,7 +157,7 @@ def parse_case(data: bytes) -> DeliveryCase:
         body=message.sealed_body,
         stored_digest=message.held,
         author=parse_officer_entry(message.author, dispatch.sender) if message.author else None,
-        no_author=_parse_refusal(message.no_author) if message.HasField("no_author") else None,
+        no_author=parse_refusal(message.no_author) if message.HasField("no_author") else None,
     )
 
 
@@ -244,18 +237,3 @@ def window_key(dispatch: Dispatch, view: NodeView) -> WindowOpener | None:
     """Return the key that a dispatch was sealed for, where it names us and the key is here."""
     key_ids = [each.key_id for each in dispatch.recipients if each.agency == view.agency]
     return view.encryption.get(key_ids[0]) if key_ids else None
-
-
-def refusal_of(error: RefusedError) -> CaseRefusal:
-    """Keep a refusal until the judge comes to it."""
-    return CaseRefusal(error.code, str(error)[:MAX_REFUSAL])
-
-
-def _refusal_message(refusal: CaseRefusal | None) -> judgement_pb2.CaseRefusal | None:
-    return judgement_pb2.CaseRefusal(**refusal._asdict()) if refusal is not None else None
-
-
-def _parse_refusal(message: judgement_pb2.CaseRefusal) -> CaseRefusal:
-    need_count("case", "characters of a refusal's code", len(message.code), 1, MAX_REFUSAL)
-    need_count("case", "characters of a refusal", len(message.message), 0, MAX_REFUSAL)
-    return CaseRefusal(message.code, message.message)

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from audit.record.dispatch import (
     Dispatch,
     Recipient,
-    check_recipients,
     ciphertext_digest,
     recipient_of,
     wrap_digest,
 )
-from audit.record.statement import Statement, statement_digest
-from exchange.records.seal_order import SealOrder, seal
+from audit.record.statement import statement_digest
+from exchange.records.seal_order import SealedParts
 from keys.dsse import SignedPayload, sign
 from keys.errors import RefusedError
 from keys.identity import AgencyId, short
@@ -42,24 +41,10 @@ class Sealed:
     content_key: bytes  # 32 bytes, to be wrapped under the storage key
 
 
-def seal_statement(order: SealOrder, statement: Statement, signer: Signer) -> Sealed:
-    """Seal a statement for its recipients and sign the dispatch.
-
-    Args:
-        order: Who is served and who is not, and the statement with all its signatures, verified.
-        statement: The same, parsed.
-        signer: An operations key of the order's sender.
-
-    Raises:
-        RefusedError: NO_RECIPIENT if nobody is served, RECIPIENTS_DIFFER if served and absent are not exactly the
-            statement's, TOO_LARGE above the largest bucket, WRONG_TYPE for a strange signature.
-    """
-    if not order.recipients:
-        raise RefusedError("NO_RECIPIENT", f"statement of {order.sender}: no recipient can be served")
-    parts = seal(order)
-    check_recipients(statement, parts.dispatch)
+def sign_sealed(parts: SealedParts, content_key: bytes, signer: Signer) -> Sealed:
+    """Sign the dispatch of a sealed statement with an operations key of its sender."""
     signed = sign(parts.dispatch.encode(), ("dispatch", signer))
-    return Sealed(dispatch=signed, body=parts.body, wraps=dict(parts.wraps), content_key=order.content_key)
+    return Sealed(dispatch=signed, body=parts.body, wraps=dict(parts.wraps), content_key=content_key)
 
 
 def check_envelope(dispatch: Dispatch, agency: AgencyId, wrapped: bytes, body: bytes) -> Recipient:

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from audit.record.lane import LaneClass, LaneId
-from exchange.acts import delivery, publishing, statement_checks
-from exchange.acts.statement_checks import Arrival
+from exchange.acts import delivery, publishing
+from exchange.acts.publishing import Arrival
 from exchange.node.node import Node, now_ms
 from exchange.rpc.audit.be_witness import WitnessService
 from exchange.rpc.audit.service import AuditLog
@@ -72,7 +72,7 @@ class Rogue:
         """Publish in its own log and lanes, without any Desk."""
         self.member.running = None
         signed = self._statement(message)
-        prepared = statement_checks.prepare(
+        prepared = publishing.admit(
             signed,
             Arrival(
                 caller=f"{self.member.agency}/officer-1",
@@ -82,7 +82,7 @@ class Rogue:
                 random_bytes=os.urandom,
             ),
         )
-        assert isinstance(prepared, statement_checks.Prepared)
+        assert isinstance(prepared, publishing.Prepared)
         self.node.writer.run(lambda w: publishing.publish(w, prepared, self.node.view))
 
     def _statement(self, message: Bulletin) -> SignedPayload:

@@ -18,10 +18,10 @@ from audit.entry.entry import leaf_hash, parse_body, parse_entry
 from audit.log.log import verify_entries
 from audit.note.checkpoint import Checkpoint, parse_note
 from audit.record.statement import ReadPurpose, ReadRequest
-from exchange.acts import delivery, publishing, reading, statement_checks
+from exchange.acts import delivery, publishing, reading
 from exchange.acts.delivery import outgoing_after
 from exchange.acts.intake import Message
-from exchange.acts.statement_checks import Arrival
+from exchange.acts.publishing import Arrival
 from exchange.node import failpoint
 from exchange.node.node import Node
 from exchange.records.bulletin import id_bytes
@@ -95,7 +95,7 @@ class Side:
     def publish(self, signed: bytes) -> tuple[int, str]:
         """Publish; the index of PUBLISHED and the note that covers it are the acknowledgement."""
         statement = SignedPayload.decode(signed)
-        found = statement_checks.prepare(
+        found = publishing.admit(
             statement,
             Arrival(
                 caller=f"{SENDER}/officer-1",
@@ -105,7 +105,7 @@ class Side:
                 random_bytes=os.urandom,
             ),
         )
-        if not isinstance(found, statement_checks.Prepared):
+        if not isinstance(found, publishing.Prepared):
             return found.entry_index, self.desk.node.note
         return self.desk.node.writer.run(
             lambda w: publishing.publish(w, found, self.desk.view),

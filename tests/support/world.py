@@ -16,12 +16,12 @@ from audit.entry.entry import Body, Kind, parse_body, parse_entry
 from audit.log.sqlite_lock import SqliteLock
 from audit.record.lane import Withdrawn
 from audit.record.statement import Statement, parse_statement
-from exchange.acts import delivery, intake, publishing, statement_checks
+from exchange.acts import delivery, intake, publishing
 from exchange.acts.delivery import lane_id, outgoing_after, sign_head
 from exchange.acts.intake import Message
 from exchange.acts.judgement import Parcel
 from exchange.acts.node_view import NodeView
-from exchange.acts.statement_checks import Arrival
+from exchange.acts.publishing import Arrival
 from exchange.acts.stored_bulletin import open_content
 from exchange.authoring.draft import read_draft
 from exchange.demo.federation import FoundedFederation, found_federation
@@ -147,9 +147,9 @@ class Desk:
             recipients=recipients_of(message.header.addressees, self.agency),
         )
 
-    def prepare(self, signed: SignedPayload, caller: str = "", now_ms: int = NOW_MS) -> statement_checks.Prepared:
+    def prepare(self, signed: SignedPayload, caller: str = "", now_ms: int = NOW_MS) -> publishing.Prepared:
         """Check and seal as the node does."""
-        found = statement_checks.prepare(
+        found = publishing.admit(
             signed,
             Arrival(
                 caller=caller or f"{self.agency}/officer-1",
@@ -159,10 +159,10 @@ class Desk:
                 random_bytes=os.urandom,
             ),
         )
-        assert isinstance(found, statement_checks.Prepared)
+        assert isinstance(found, publishing.Prepared)
         return found
 
-    def enter(self, prepared: statement_checks.Prepared) -> publishing.PublishOutcome:
+    def enter(self, prepared: publishing.Prepared) -> publishing.PublishOutcome:
         """Enter a prepared statement into log and lanes."""
         return self.node.writer.run(lambda w: publishing.publish(w, prepared, self.view))
 

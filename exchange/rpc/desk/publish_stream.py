@@ -12,9 +12,8 @@ from functools import partial
 from audit.record.statement import statement_digest
 from exchange.acts import publishing
 from exchange.acts.node_view import NodeView
-from exchange.acts.publishing import PublishOutcome
+from exchange.acts.publishing import Arrival, Prepared, PublishOutcome, admit_all
 from exchange.acts.reissue import OldEntry, renew
-from exchange.acts.statement_checks import Arrival, Prepared, prepare_all
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.writer import Group
 from exchange.rpc.transport.caller import Caller
@@ -90,7 +89,7 @@ class PublishStream:
             random_bytes=self._node.random_bytes,
         )
         signed = [_decoded(message) for message in messages]
-        outcomes = iter(prepare_all([each for each in signed if isinstance(each, SignedPayload)], arrival))
+        outcomes = iter(admit_all([each for each in signed if isinstance(each, SignedPayload)], arrival))
         return [
             self._refused(message.payload, outcome, caller)
             if isinstance(outcome, RefusedError)

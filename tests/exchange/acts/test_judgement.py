@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from exchange.acts.delivery_checks import judge
 from exchange.acts.intake import Message
 from exchange.acts.judgement import (
-    MAX_REFUSAL,
     MAX_ROSTERS,
-    CaseRefusal,
     DeliveryCase,
     Judgement,
     KnownRoster,
@@ -24,6 +22,7 @@ from exchange.acts.judgement import (
     terms_of,
     window_key,
 )
+from exchange.records.case_refusal import MAX_REFUSAL, CaseRefusal
 from exchange.v1 import judgement_pb2
 from keys.errors import RefusedError
 from tests.exchange.acts.forge import Forger

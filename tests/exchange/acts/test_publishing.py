@@ -11,9 +11,9 @@ import pytest
 from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.record.dispatch import AbsentReason, parse_dispatch
 from audit.record.statement import MAX_STATEMENT_BYTES, statement_digest
-from exchange.acts import publishing, statement_checks
+from exchange.acts import publishing
 from exchange.acts.node_view import NodeView
-from exchange.acts.statement_checks import Arrival, Prepared
+from exchange.acts.publishing import Arrival, Prepared
 from exchange.records.bulletin import uuid7
 from exchange.records.receipt import verify_receipt
 from exchange.store.rows import StoredBulletin
@@ -52,7 +52,7 @@ def refused(
 ) -> RefusedError:
     size = desk.node.reads.size()
     with pytest.raises(RefusedError) as raised:
-        statement_checks.prepare(
+        publishing.admit(
             statement,
             Arrival(
                 caller=caller, view=view or desk.view, reads=desk.node.reads, now_ms=now_ms, random_bytes=os.urandom
@@ -100,7 +100,7 @@ def test_3_nothing_is_published_thirty_days_after_the_roster_expired(sender: Des
     day = 86_400_000
     fresh = aged(sender.view, expires_ms=NOW_MS - 30 * day + 1)
     assert isinstance(
-        statement_checks.prepare(
+        publishing.admit(
             statement,
             Arrival(
                 caller="HK-IMMD/officer-1", view=fresh, reads=sender.node.reads, now_ms=NOW_MS, random_bytes=os.urandom
@@ -252,7 +252,7 @@ def test_the_same_statement_again_gets_the_same_entry_and_queues_nothing_row_14(
     first = sender.enter(prepared)
     again = sender.enter(prepared)
     assert (again.entry_index, again.queued) == (first.entry_index, ())
-    stored = statement_checks.prepare(
+    stored = publishing.admit(
         statement,
         Arrival(
             caller="HK-IMMD/officer-1",
@@ -289,7 +289,7 @@ def test_in_a_batch_each_statement_is_answered_as_if_it_came_alone(sender: Desk)
     arrival = Arrival(
         caller="HK-IMMD/officer-1", view=sender.view, reads=sender.node.reads, now_ms=NOW_MS, random_bytes=os.urandom
     )
-    outcomes = dict(zip(batch, statement_checks.prepare_all(list(batch.values()), arrival), strict=True))
+    outcomes = dict(zip(batch, publishing.admit_all(list(batch.values()), arrival), strict=True))
     for name in ("first", "last"):
         prepared = outcomes.pop(name)
         assert isinstance(prepared, Prepared)
@@ -332,7 +332,7 @@ def test_a_refused_act_leaves_nothing_and_does_not_spoil_its_neighbours(sender: 
 def test_a_recipient_without_a_key_is_named_as_absent_and_silences_nobody_row_52(sender: Desk) -> None:
     sheets = {agency: sheet for agency, sheet in sender.view.federation.key_sheets.items() if agency != "TW-NHRC"}
     view = replace(sender.view, federation=replace(sender.view.federation, key_sheets=sheets))
-    prepared = statement_checks.prepare(
+    prepared = publishing.admit(
         signed(sender, note("TH-DSI", "TW-NHRC")),
         Arrival(caller="HK-IMMD/officer-1", view=view, reads=sender.node.reads, now_ms=NOW_MS, random_bytes=os.urandom),
     )

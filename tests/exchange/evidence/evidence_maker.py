@@ -21,8 +21,8 @@ from audit.record.statement import ReadPurpose, ReadRequest, Statement, opened_d
 from audit.tree.merkle import Tree
 from exchange.evidence.gather_evidence import word_core
 from exchange.records.bulletin import encode_bulletin, id_bytes
-from exchange.records.seal_order import SealOrder
-from exchange.records.sealed_statement import seal_statement
+from exchange.records.seal_order import SealOrder, seal
+from exchange.records.sealed_statement import sign_sealed
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId, federation_id, record_digest
@@ -166,7 +166,7 @@ def make(
         recipients=(recipient_key,),
         absent=(),
     )
-    sealed = seal_statement(order, statement, keys_of(SENDER).node.operations)
+    sealed = sign_sealed(seal(order, statement), order.content_key, keys_of(SENDER).node.operations)
     bent = replace(parse_dispatch(sealed.dispatch.payload), **(dispatch or {}))  # type: ignore[arg-type]
     signed_dispatch = dsse.sign(bent.encode(), ("dispatch", keys_of(SENDER).node.operations))
     digest = dispatch_digest(signed_dispatch.payload)

@@ -15,9 +15,10 @@ from audit.record.dispatch import Absent, AbsentReason, Urgency, dispatch_digest
 from audit.record.lane import Delivery, LaneClass, LaneHead, LaneId, delivery_digest
 from audit.record.statement import LogHead, Statement, opening
 from audit.tree.multiproof import places_of
+from exchange.records import seal_order
 from exchange.records.receipt import Receipt, make_receipt
 from exchange.records.seal_order import SealOrder
-from exchange.records.sealed_statement import Sealed, seal_statement
+from exchange.records.sealed_statement import Sealed, sign_sealed
 from exchange.records.shared_receipts import SharedReceipts
 from exchange.v1 import bulletin_pb2
 from keys.dsse import SignedPayload, sign
@@ -90,7 +91,7 @@ def seal(signed: SignedPayload | None = None, *, statement: Statement = STATEMEN
         recipients=tuple(ENCRYPTION[agency].public for agency in sorted(ENCRYPTION)),
         absent=(Absent(agency=KEYLESS, reason=AbsentReason.NO_KEY),),
     )
-    return seal_statement(order, statement, OPERATIONS)
+    return sign_sealed(seal_order.seal(order, statement), CONTENT_KEY, OPERATIONS)
 
 
 LANE = LaneId(federation_id=FEDERATION, sender=SENDER, recipient=PEER, lane_class=LaneClass.URGENT, epoch=1)

@@ -30,13 +30,12 @@ from audit.record.dispatch import (
 )
 from audit.record.statement import parse_statement, statement_digest
 from audit.v1 import dispatch_pb2
-from exchange.records.seal_order import SealOrder
+from exchange.records.seal_order import SealOrder, seal
 from exchange.records.sealed_statement import (
     Sealed,
     check_envelope,
     open_sealed,
     open_statement,
-    seal_statement,
 )
 from keys.dsse import Signature, SignedPayload, payload_type, sign, verify, verify_roles
 from keys.errors import RefusedError
@@ -130,7 +129,7 @@ def test_row_01_a_recipient_cannot_send_the_statement_on_to_a_third_agency() -> 
         recipients=(third.public,),
         absent=(),
     )
-    assert refusal(seal_statement, order, statement, formats.STRANGER) == "RECIPIENTS_DIFFER"
+    assert refusal(seal, order, statement) == "RECIPIENTS_DIFFER"
     made = replace(DISPATCH, sender=formats.OTHER, recipients=(a_recipient("VN-MPS"),), absent=())
     assert refusal(check_recipients, statement, parse_dispatch(made.encode())) == "RECIPIENTS_DIFFER"
 
@@ -328,7 +327,7 @@ def test_row_52_where_nobody_can_be_served_nothing_is_sealed() -> None:
         recipients=(),
         absent=tuple(Absent(agency=agency, reason=AbsentReason.NO_KEY) for agency in formats.STATEMENT.recipients),
     )
-    assert refusal(seal_statement, order, formats.STATEMENT, formats.OPERATIONS) == "NO_RECIPIENT"
+    assert refusal(seal, order, formats.STATEMENT) == "NO_RECIPIENT"
 
 
 def test_row_53_author_and_releaser_cannot_be_swapped() -> None:
