@@ -51,16 +51,21 @@ class SqliteReads:
     def _first(self, statement: str, *values: Any) -> Any:
         return next(iter(self._ask(statement, values)), None)
 
+    def _column(self, statement: str, values: tuple[Any, ...]) -> list[bytes]:
+        """Return the one column of bytes that is asked for; many come without a row around each."""
+        found = self._db.execute(statement, values).get
+        return found if isinstance(found, list) else [] if found is None else [found]
+
     def size(self) -> int:
         return int(self._one("SELECT coalesce(max(idx) + 1, 0) FROM entries")[0])
 
     def read_entries(self, first: int, count: int) -> list[bytes]:
         statement = "SELECT entry FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return list(chain.from_iterable(self._db.execute(statement, (first, first + count))))
+        return self._column(statement, (first, first + count))
 
     def leaf_hashes(self, first: int, count: int) -> list[bytes]:
         statement = "SELECT leaf_hash FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return list(chain.from_iterable(self._db.execute(statement, (first, first + count))))
+        return self._column(statement, (first, first + count))
 
     def get_tile(self, level: int, index: int) -> bytes | None:
         row = self._one("SELECT hashes FROM tiles WHERE level = ? AND idx = ?", level, index)
