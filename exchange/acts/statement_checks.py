@@ -1,7 +1,7 @@
 """The checks of a statement that is to be published, one after the other; then it is sealed: all from values alone.
 
-``prepare_all`` takes a batch through each check before the next: a processor does the same work for eight statements in
-four fifths of the time that it needs to do eight kinds of work for one. The checks are numbered; each is proved by a
+``prepare_all`` takes a batch through each check before the next: a processor does the same work for many statements in
+four fifths of the time that it needs to do all the work for each. The checks are numbered; each is proved by a
 test that goes red without it.
 """
 
@@ -43,7 +43,6 @@ class _Checking:
     going: bool = True  # False once the outcome is known
     outcome: SealedStatement | RefusedError | None = None
     author: Author = field(init=False)
-    bulletin_id: bytes = field(init=False)
     catalogue: Catalogue = field(init=False)
     parts: SealedParts = field(init=False)
 
@@ -89,15 +88,11 @@ def prepare_all(
     return [checking.outcome for checking in checkings]
 
 
-def _judge_statement(checking: _Checking) -> None:
+def _judge_header(checking: _Checking) -> None:
     case = checking.case
     check_federation(case.statement, case.terms)  # 2
     check_roster(case.statement, case.terms)  # 3
     check_originator(case.bulletin, case.terms)  # 4
-
-
-def _judge_author(checking: _Checking) -> None:
-    case = checking.case
     author = checking.author = author_of(case)
     check_caller(author, case.terms.caller)  # 5
     check_author_named(case.bulletin, author)  # 6
@@ -108,24 +103,18 @@ def _verify(checking: _Checking) -> None:
     check_signature(checking.case.signed, checking.author)  # 8
 
 
-def _recognise(checking: _Checking) -> None:
-    """End the checks of what was published before."""
-    case = checking.case
-    checking.bulletin_id = bulletin_id_of(case.bulletin)
-    checking.going = case.stored_digest == b"" or case.stored_digest != statement_digest(case.signed.payload)
-
-
 def _judge_references(checking: _Checking) -> None:
-    check_recipients(checking.case)  # 9
-    check_targets(checking.case)  # 10
+    case = checking.case
+    if case.stored_digest and case.stored_digest == statement_digest(case.signed.payload):
+        checking.going = False  # it was published before
+        return
+    check_recipients(case)  # 9
+    check_targets(case)  # 10
 
 
 def _judge_rules(checking: _Checking) -> None:
     checking.catalogue = catalogue_of(checking)
     check_rules(checking.case.bulletin, checking.catalogue)  # 11
-
-
-def _judge_corrections(checking: _Checking) -> None:
     check_old_values(checking.case)  # 12
 
 
@@ -134,7 +123,7 @@ def _seal(checking: _Checking) -> None:
     order = SealOrder(
         federation_id=case.terms.federation_id,
         sender=case.terms.agency,
-        bulletin_id=checking.bulletin_id,
+        bulletin_id=bulletin_id_of(case.bulletin),
         urgency=Urgency(case.bulletin.header.urgency),
         expires_ms=case.terms.now_ms + TRANSPORT_MS,
         content_key=case.content_key,
@@ -232,13 +221,10 @@ def check_old_values(case: StatementCase) -> None:
 
 
 _STEPS: tuple[Callable[[_Checking], None], ...] = (
-    _judge_statement,
-    _judge_author,
+    _judge_header,
     _verify,
-    _recognise,
     _judge_references,
     _judge_rules,
-    _judge_corrections,
     _seal,
     _conclude,
 )
