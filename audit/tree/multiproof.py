@@ -29,10 +29,8 @@ def places_of(indices: Sequence[int], size: int) -> list[tuple[int, int]]:
     return nodes
 
 
-def single_proofs(
-    leaves: Sequence[tuple[int, bytes]], size: int, hashes: Sequence[bytes]
-) -> tuple[list[list[bytes]], bytes]:
-    """Return the inclusion proof of each leaf, and the root that all of them lead to, whether it is the right one or not.
+def single_proofs(leaves: Sequence[tuple[int, bytes]], size: int, hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the inclusion proof of each leaf; whether it leads to a root, ``verify_inclusion`` says of each.
 
     1 there is a leaf, and a tree; 2 the indices ascend and lie in it; 3 hashes have 32 bytes; 4 there are exactly as many
     as the indices need.
@@ -63,8 +61,7 @@ def single_proofs(
         row, last = above, last >> 1
     if next(given, None) is not None:  # 4
         raise InclusionError(f"{len(hashes)} hashes are too many")
-    proofs = [[row[at] for h, row in enumerate(rows) if (at := index >> h ^ 1) in row] for index in indices]
-    return proofs, row[0]
+    return [[row[at] for h, row in enumerate(rows) if (at := index >> h ^ 1) in row] for index in indices]
 
 
 def _parent(row: dict[int, bytes], index: int, last: int, given: Iterator[bytes]) -> bytes:

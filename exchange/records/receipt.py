@@ -19,9 +19,7 @@ from audit.note.tlogproof import MAX_PROOF_BYTES, TlogProof, format_proof, parse
 from audit.record.wire import encode, malformed, parse
 from audit.tree.proof import verify_inclusion
 from audit.v1 import dispatch_pb2
-from exchange.records.receipt_fast import DerivedPath, leaf_within
 from keys.errors import RefusedError
-from keys.fast import FAST
 from keys.identity import short
 from keys.values import hot_value
 
@@ -36,7 +34,6 @@ class Receipt:
     entry: bytes  # head and body, as logged
     proof: str  # without extra line
     made: TlogProof | None = field(default=None, init=False, compare=False, repr=False)  # what *proof* is written from
-    path: DerivedPath | None = field(default=None, init=False, compare=False, repr=False)  # of one of a batch
 
     @property
     def parsed(self) -> TlogProof:
@@ -77,21 +74,17 @@ class ExpectedAnswer:
     peer_number: int  # our own member number, as the giver's log must name us
 
 
-def make_receipt(
-    entry: bytes, index: int, hashes: Sequence[bytes], note: str, path: DerivedPath | None = None
-) -> Receipt:
-    """Put a receipt together from our own log, or from a batch.
+def make_receipt(entry: bytes, index: int, hashes: Sequence[bytes], note: str) -> Receipt:
+    """Put a receipt together from our own log.
 
     Args:
         entry: Head and body, as logged.
         index: Of the entry.
         hashes: Its inclusion proof in the checkpoint's tree, lowest level first.
         note: The signed checkpoint.
-        path: Where *hashes* lead, if they were derived with those of a batch.
     """
     receipt = Receipt(entry=entry, proof=format_proof(index, hashes, note))
     object.__setattr__(receipt, "made", TlogProof(index=index, hashes=tuple(hashes), note=note))
-    object.__setattr__(receipt, "path", path)
     return receipt
 
 
@@ -146,10 +139,8 @@ def verify_receipt(receipt: Receipt, vkey: VerifierKey) -> VerifiedReceipt:
         checkpoint = verified_note(proof.note, vkey)  # 3
         if proof.index != entry.index:  # 4
             raise malformed("receipt", f"the proof is for {proof.index}, the entry is {entry.index}")
-        leaf = leaf_within(receipt.path, checkpoint) if FAST and receipt.path is not None else None
-        if leaf is None:
-            leaf = leaf_hash(receipt.entry)
-            verify_inclusion(leaf, proof.index, proof.hashes, checkpoint)  # 5
+        leaf = leaf_hash(receipt.entry)
+        verify_inclusion(leaf, proof.index, proof.hashes, checkpoint)  # 5
     except RefusedError as error:
         raise RefusedError("RECEIPT_INVALID", str(error)) from error
     return VerifiedReceipt(entry=entry, body=body, checkpoint=checkpoint, leaf_hash=leaf)

@@ -14,7 +14,6 @@ from audit.record.wire import need_ascending
 from audit.tree.multiproof import single_proofs
 from audit.v1 import dispatch_pb2
 from exchange.records.receipt import Receipt, make_receipt
-from exchange.records.receipt_fast import DerivedPath
 from keys.errors import RefusedError
 
 MAX_RECEIPTS = 1000  # of one message, single ones counted
@@ -67,10 +66,10 @@ def single_receipts(shared: SharedReceipts) -> list[tuple[int, Receipt]]:
         need_ascending("shared receipts", "sequences", shared.sequences)
         size = parse_note(shared.note).checkpoint.size  # 3
         leaves = [(parse_head(entry).index, leaf_hash(entry)) for entry in shared.entries]
-        proofs, root = single_proofs(leaves, size, shared.hashes)  # 4
+        proofs = single_proofs(leaves, size, shared.hashes)  # 4
     except RefusedError as error:
         raise RefusedError("RECEIPT_INVALID", f"shared receipts: {error}") from error
     return [
-        (sequence, make_receipt(entry, index, proof, shared.note, DerivedPath(leaf_hash=leaf, size=size, root=root)))
-        for sequence, entry, (index, leaf), proof in zip(shared.sequences, shared.entries, leaves, proofs, strict=True)
+        (sequence, make_receipt(entry, index, proof, shared.note))
+        for sequence, entry, (index, _), proof in zip(shared.sequences, shared.entries, leaves, proofs, strict=True)
     ]

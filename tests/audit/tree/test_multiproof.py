@@ -23,9 +23,7 @@ def shared(indices: list[int], size: int) -> list[bytes]:
 
 
 def derived(indices: list[int], size: int) -> list[list[bytes]]:
-    proofs, root = single_proofs([(index, LEAVES[index]) for index in indices], size, shared(indices, size))
-    assert root == TREE.root(size)
-    return proofs
+    return single_proofs([(index, LEAVES[index]) for index in indices], size, shared(indices, size))
 
 
 @settings(max_examples=300, deadline=None)
@@ -62,12 +60,8 @@ def test_another_number_of_hashes_is_refused_and_an_altered_one_leads_nowhere(si
     index = data.draw(st.integers(0, len(hashes) - 1))
     altered = [*hashes[:index], bytes(32), *hashes[index + 1 :]]
     head = SimpleNamespace(size=size, root=TREE.root(size))
-    proofs, root = single_proofs(leaves, size, altered)
-    found = list(zip(leaves, proofs, strict=True))
+    found = zip(leaves, single_proofs(leaves, size, altered), strict=True)
     assert not all(leads(index, leaf, proof, head) for (index, leaf), proof in found)
-    assert root != head.root
-    elsewhere = SimpleNamespace(size=size, root=root)
-    assert all(leads(index, leaf, proof, elsewhere) for (index, leaf), proof in found)
 
 
 def leads(index: int, leaf: bytes, proof: list[bytes], head: TreeHead) -> bool:
@@ -106,7 +100,7 @@ def test_the_largest_tree_costs_no_more_than_its_height() -> None:
     size = (1 << 63) - 1
     places = places_of([0, size - 1], size)
     assert len(places) == 62 + 61  # their last step is to each other
-    (first, last), _ = single_proofs([(0, bytes(32)), (size - 1, bytes(32))], size, [bytes(32)] * len(places))
+    (first, last) = single_proofs([(0, bytes(32)), (size - 1, bytes(32))], size, [bytes(32)] * len(places))
     assert (len(first), len(last)) == (63, 62)
 
 
