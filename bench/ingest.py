@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import bound, counting
 from bench.federation import ABSENT, READERS, SENDER, bulletins, sign
@@ -21,8 +21,15 @@ from bench.spent import Rounds, Spent, spent
 from bench.table import LESS, Row, per, percentile
 from keys.v1 import signed_pb2
 
-NUMBER = 192  # bulletins a round
+NUMBER = 640  # bulletins a round: twenty messages, so that dialling and what is in flight at the ends count little
 Load = Callable[[Fleet, Sequence[signed_pb2.SignedPayload]], Awaitable[list[float]]]
+
+
+class _Batch(NamedTuple):
+    """What is published in one round."""
+
+    size: int  # bytes of a bulletin
+    many: bool  # findings rather than long texts
 
 
 @dataclass(slots=True)
@@ -93,9 +100,10 @@ def _row(fleet: Fleet, what: str, measured: Measured, **asked: float) -> Row:
 
 def measure_load(setting: Setting, fleet: Fleet, size: int, load: Load, *, many: bool = False) -> Measured:
     """Count what a load calls; then let it and its bound take turns."""
-    _round(setting, fleet, size, load, many)
+    batch = _Batch(size, many)
+    _round(setting, fleet, load, batch)
     fleet.count()
-    _round(setting, fleet, size, load, many)
+    _round(setting, fleet, load, batch)
     calls = fleet.counts()
     counting.demand(calls, counting.INGEST)
     primitives, folder = bound.Primitives(), setting.scratch("bound")
@@ -104,7 +112,7 @@ def measure_load(setting: Setting, fleet: Fleet, size: int, load: Load, *, many:
         raise counting.ZeroCallsError("the bound did not repeat the product's calls")
     measured = Measured(Rounds(NUMBER), calls, made)
     for _ in range(setting.rounds):
-        product, latencies = _round(setting, fleet, size, load, many)
+        product, latencies = _round(setting, fleet, load, batch)
         measured.took += latencies
         measured.rounds.add(product, spent(lambda: bound.run(calls, primitives, folder), NUMBER))
         measured.slowness.append(setting.machine.slowness())
@@ -112,9 +120,10 @@ def measure_load(setting: Setting, fleet: Fleet, size: int, load: Load, *, many:
     return measured
 
 
-def _round(setting: Setting, fleet: Fleet, size: int, load: Load, many: bool) -> tuple[Spent, list[float]]:
+def _round(setting: Setting, fleet: Fleet, load: Load, batch: _Batch) -> tuple[Spent, list[float]]:
     """Sign first, which is the author's part; then time the node's."""
-    fresh = bulletins(NUMBER, size, *READERS, ABSENT, first=setting.serials(NUMBER), many=many)
+    first = setting.serials(NUMBER)
+    fresh = bulletins(NUMBER, batch.size, *READERS, ABSENT, first=first, many=batch.many)
     signed = [sign(each, fleet.made).to_message() for each in fresh]
     took: list[float] = []
 

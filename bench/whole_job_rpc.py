@@ -21,7 +21,7 @@ from bench.setting import Setting
 from bench.spent import Rounds, Spent
 from bench.table import Row, per
 
-NUMBER = 160  # bulletins a round
+NUMBER = 480  # bulletins a round
 
 
 @dataclass(slots=True)
