@@ -19,7 +19,7 @@ from bench.table import LESS, Row
 from exchange.rules import packaged_catalogue
 from keys.dsse import SignedPayload
 
-NUMBER, SIZE, ROUNDS = 96, 2048, 3
+NUMBER, SIZE, ROUNDS = 96, 2048, 8
 STEPS = (1, 5, 9, 13)
 
 
