@@ -22,7 +22,7 @@ from exchange.v1 import node_pb2, node_pb2_grpc
 from keys.certificate import node_name, private_pem
 
 CROWD, ADDRESSED = 32, 13  # followers; agencies that a bulletin goes to, which are in the catalogue
-STEPS, ROUNDS, NUMBER = (1, 5, 9, 13), 3, 96
+STEPS, ROUNDS, NUMBER = (1, 5, 9, 13), 6, 96
 SIZE, ROUTINE = 2048, 2
 FLAT, FLAT_FULL = 2_000, 100_000  # bulletins over which memory is watched
 
