@@ -1,10 +1,10 @@
 """The one writer: takes the acts that wait, runs them in one transaction, signs one checkpoint, releases the answers.
 
 The order is the promise (docs/log.md, "Writing order"): transaction, read back, lock, signature, answers. It commits
-what is queued; ``exchange.node.departure`` says when. A refused act leaves nothing and does not spoil its neighbours. After any other error nothing is signed any more: the node
-stops and is verified again at its next start. As long as the writer is *suspended*, because no other member has told yet what
-it holds of this log or because the clock is in doubt, acts that would write an entry are turned away and the others go
-on: nothing new is signed.
+what is queued; ``exchange.node.departure`` says when. A refused act leaves nothing and does not spoil its neighbours.
+After any other error nothing is signed any more: the node stops and is verified again at its next start. As long as
+the writer is *suspended*, because no other member has told yet what it holds of this log or because the clock is in
+doubt, acts that would write an entry are turned away and the others go on: nothing new is signed.
 
 Acts run in the event loop's own thread, one group at a time; only the two flushes to disk, of the state and of the
 lock, run beside it. Every statement of SQLite lets go of the interpreter's lock, and a second thread would wait for it

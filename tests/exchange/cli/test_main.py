@@ -57,12 +57,15 @@ def test_a_chosen_command_has_the_words_for_its_end_before_it_runs() -> None:
 
 
 @pytest.mark.parametrize("columns", ["", "0", "40", "81", "100", "300", "wide"])
-def test_help_is_as_wide_as_click_would_have_it(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    ours, plain = (
-        made(cli, info_name="exchange", max_content_width=100).make_formatter().width
-        for made in (cli.context_class, click.Context)
+def test_help_is_as_wide_as_click_would_have_it(columns: str) -> None:
+    program = (
+        "import click\nfrom exchange.cli.main import cli\n"
+        "print(*(made(cli, info_name='exchange', max_content_width=100).make_formatter().width"
+        " for made in (cli.context_class, click.Context)))"
     )
+    environment = {**os.environ, "COLUMNS": columns}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    ours, plain = told.stdout.split()
     assert ours == plain
 
 
