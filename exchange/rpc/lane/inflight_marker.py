@@ -1,8 +1,8 @@
 """Which delivery an intake is opening just now, so that one that kills the process is known afterwards (row 69).
 
 A few bytes in ``run/intake-<PEER>``, mapped into memory, written before each step on a delivery and cleared after the
-message: they survive the process, not the machine, and that is what they are for. What is left at the next start counts as one
-death on that delivery; after two it is refused unopened.
+message: they survive the process, not the machine, and that is what they are for. What is left at the next start counts
+as one death on that delivery; after two it is refused unopened.
 """
 
 from __future__ import annotations
