@@ -49,7 +49,7 @@ class ExternalWitness:
             RefusedError: MALFORMED, TOO_LARGE, NOT_UNDERSTOOD, SUITE_UNKNOWN, WRONG_TYPE, WRONG_MAKER,
                 SIGNATURE_INVALID.
         """
-        made = witness_from_message(bounds.parse_record(data, roster_pb2.OutsideWitness, limit=MAX_FILE_BYTES))
+        made = witness_from_message(bounds.parse_record(data, roster_pb2.ExternalWitness, limit=MAX_FILE_BYTES))
         check_external_witness(made)
         register_external_witness(made)
         return made
@@ -84,7 +84,7 @@ def register_external_witness(witness: ExternalWitness) -> None:
         register(witness.witness_mldsa44, owner=witness.name, usage={Usage.WITNESS}, second=True)
 
 
-def witness_from_message(message: roster_pb2.OutsideWitness) -> ExternalWitness:
+def witness_from_message(message: roster_pb2.ExternalWitness) -> ExternalWitness:
     second = message.HasField("witness_mldsa44")
     return ExternalWitness(
         name=message.name,
@@ -93,9 +93,9 @@ def witness_from_message(message: roster_pb2.OutsideWitness) -> ExternalWitness:
     )
 
 
-def witness_to_message(witness: ExternalWitness) -> roster_pb2.OutsideWitness:
+def witness_to_message(witness: ExternalWitness) -> roster_pb2.ExternalWitness:
     second = witness.witness_mldsa44
-    return roster_pb2.OutsideWitness(
+    return roster_pb2.ExternalWitness(
         name=witness.name,
         witness=witness.witness.to_message(),
         witness_mldsa44=second.to_message() if second is not None else None,

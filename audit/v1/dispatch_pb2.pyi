@@ -515,7 +515,7 @@ class Equivocation(_message.Message):
     DELIVERIES_B_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def head_a(self) -> _signed_pb2.SignedPayload:
-        """type lane-head; the one that was held first"""
+        """type lane-head; the one that came first"""
 
     @_builtins.property
     def deliveries_a(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:

@@ -95,7 +95,7 @@ class DeliveryCase:
                 dispatch=self.dispatch.encode(),
                 wrap=self.wrap,
                 sealed_body=self.body,
-                held=self.stored_digest,
+                stored=self.stored_digest,
                 author=self.author.encode() if self.author is not None else b"",
                 no_author=self.no_author.to_message() if self.no_author is not None else None,
             )
@@ -138,8 +138,8 @@ def parse_case(data: bytes) -> DeliveryCase:
     for each in message.rosters:
         need_bytes("case", "rosters.digest", each.digest)
         need_bytes("case", "rosters.catalogue_digest", each.catalogue_digest)
-    if message.held:
-        need_bytes("case", "held", message.held)
+    if message.stored:
+        need_bytes("case", "stored", message.stored)
     if not message.now_ms or bool(message.author) == message.HasField("no_author"):
         raise malformed("case", "no time, or not exactly one of author and no_author")
     dispatch = parse_dispatch(message.dispatch)
@@ -155,7 +155,7 @@ def parse_case(data: bytes) -> DeliveryCase:
         dispatch=dispatch,
         wrap=message.wrap,
         body=message.sealed_body,
-        stored_digest=message.held,
+        stored_digest=message.stored,
         author=parse_officer_entry(message.author, dispatch.sender) if message.author else None,
         no_author=parse_refusal(message.no_author) if message.HasField("no_author") else None,
     )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65xchange/v1/judgement.proto\x12\x0b\x65xchange.v1\"\xa0\x03\n\x0c\x44\x65liveryCase\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x1c\n\trecipient\x18\x02 \x01(\tR\trecipient\x12\x15\n\x06now_ms\x18\x03 \x01(\x04R\x05nowMs\x12\x32\n\x07rosters\x18\x04 \x03(\x0b\x32\x18.exchange.v1.KnownRosterR\x07rosters\x12\x32\n\x07traffic\x18\x05 \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x07traffic\x12\x1a\n\x08\x64\x65livery\x18\x06 \x01(\x0cR\x08\x64\x65livery\x12\x1a\n\x08\x64ispatch\x18\x07 \x01(\x0cR\x08\x64ispatch\x12\x12\n\x04wrap\x18\x08 \x01(\x0cR\x04wrap\x12\x1f\n\x0bsealed_body\x18\t \x01(\x0cR\nsealedBody\x12\x12\n\x04held\x18\n \x01(\x0cR\x04held\x12\x16\n\x06\x61uthor\x18\x0b \x01(\x0cR\x06\x61uthor\x12\x35\n\tno_author\x18\x0c \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noAuthor\"q\n\x0bKnownRoster\x12\x16\n\x06\x64igest\x18\x01 \x01(\x0cR\x06\x64igest\x12)\n\x10\x63\x61talogue_digest\x18\x02 \x01(\x0cR\x0f\x63\x61talogueDigest\x12\x1f\n\x0breplaced_ms\x18\x03 \x01(\x04R\nreplacedMs\";\n\x0b\x43\x61seRefusal\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xbc\x01\n\tJudgement\x12\x1c\n\tstatement\x18\x01 \x01(\x0cR\tstatement\x12\x1f\n\x0b\x63ontent_key\x18\x02 \x01(\x0cR\ncontentKey\x12\'\n\x0f\x64isclosure_root\x18\x03 \x01(\x0cR\x0e\x64isclosureRoot\x12 \n\x0creply_due_ms\x18\x04 \x01(\x04R\nreplyDueMs\x12%\n\x0enot_understood\x18\x05 \x01(\x08R\rnotUnderstood\"\xc1\x05\n\rStatementCase\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x15\n\x06now_ms\x18\x03 \x01(\x04R\x05nowMs\x12#\n\rroster_digest\x18\x04 \x01(\x0cR\x0crosterDigest\x12%\n\x0eroster_version\x18\x05 \x01(\rR\rrosterVersion\x12)\n\x10\x63\x61talogue_digest\x18\x06 \x01(\x0cR\x0f\x63\x61talogueDigest\x12\x32\n\x07traffic\x18\x07 \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x07traffic\x12\x16\n\x06signed\x18\x08 \x01(\x0cR\x06signed\x12\x16\n\x06\x63\x61ller\x18\t \x01(\tR\x06\x63\x61ller\x12\x16\n\x06\x61uthor\x18\n \x01(\x0cR\x06\x61uthor\x12\x35\n\tno_author\x18\x0b \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noAuthor\x12\x16\n\x06stored\x18\x0c \x01(\x0cR\x06stored\x12\x35\n\tno_member\x18\r \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noMember\x12\x31\n\x07targets\x18\x0e \x03(\x0b\x32\x17.exchange.v1.CaseTargetR\x07targets\x12\x1c\n\tcorrected\x18\x0f \x01(\x0cR\tcorrected\x12\x35\n\tno_target\x18\x10 \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noTarget\x12:\n\nrecipients\x18\x11 \x03(\x0b\x32\x1a.exchange.v1.CaseRecipientR\nrecipients\x12\x1f\n\x0b\x63ontent_key\x18\x12 \x01(\x0cR\ncontentKey\"X\n\nCaseTarget\x12\x1f\n\x0b\x62ulletin_id\x18\x01 \x01(\x0cR\nbulletinId\x12)\n\x10statement_digest\x18\x02 \x01(\x0cR\x0fstatementDigest\"^\n\rCaseRecipient\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12\x1d\n\npublic_key\x18\x02 \x01(\x0cR\tpublicKey\x12\x16\n\x06\x61\x62sent\x18\x03 \x01(\rR\x06\x61\x62sent\"\xc6\x01\n\x0fSealedStatement\x12\x1a\n\x08\x64ispatch\x18\x01 \x01(\x0cR\x08\x64ispatch\x12\x1f\n\x0bsealed_body\x18\x02 \x01(\x0cR\nsealedBody\x12+\n\x05wraps\x18\x03 \x03(\x0b\x32\x15.exchange.v1.CaseWrapR\x05wraps\x12\'\n\x0f\x64isclosure_root\x18\x04 \x01(\x0cR\x0e\x64isclosureRoot\x12 \n\x0creply_due_ms\x18\x05 \x01(\x04R\nreplyDueMs\"6\n\x08\x43\x61seWrap\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12\x12\n\x04wrap\x18\x02 \x01(\x0cR\x04wrapb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65xchange/v1/judgement.proto\x12\x0b\x65xchange.v1\"\xa4\x03\n\x0c\x44\x65liveryCase\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x1c\n\trecipient\x18\x02 \x01(\tR\trecipient\x12\x15\n\x06now_ms\x18\x03 \x01(\x04R\x05nowMs\x12\x32\n\x07rosters\x18\x04 \x03(\x0b\x32\x18.exchange.v1.KnownRosterR\x07rosters\x12\x32\n\x07traffic\x18\x05 \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x07traffic\x12\x1a\n\x08\x64\x65livery\x18\x06 \x01(\x0cR\x08\x64\x65livery\x12\x1a\n\x08\x64ispatch\x18\x07 \x01(\x0cR\x08\x64ispatch\x12\x12\n\x04wrap\x18\x08 \x01(\x0cR\x04wrap\x12\x1f\n\x0bsealed_body\x18\t \x01(\x0cR\nsealedBody\x12\x16\n\x06stored\x18\n \x01(\x0cR\x06stored\x12\x16\n\x06\x61uthor\x18\x0b \x01(\x0cR\x06\x61uthor\x12\x35\n\tno_author\x18\x0c \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noAuthor\"q\n\x0bKnownRoster\x12\x16\n\x06\x64igest\x18\x01 \x01(\x0cR\x06\x64igest\x12)\n\x10\x63\x61talogue_digest\x18\x02 \x01(\x0cR\x0f\x63\x61talogueDigest\x12\x1f\n\x0breplaced_ms\x18\x03 \x01(\x04R\nreplacedMs\";\n\x0b\x43\x61seRefusal\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xbc\x01\n\tJudgement\x12\x1c\n\tstatement\x18\x01 \x01(\x0cR\tstatement\x12\x1f\n\x0b\x63ontent_key\x18\x02 \x01(\x0cR\ncontentKey\x12\'\n\x0f\x64isclosure_root\x18\x03 \x01(\x0cR\x0e\x64isclosureRoot\x12 \n\x0creply_due_ms\x18\x04 \x01(\x04R\nreplyDueMs\x12%\n\x0enot_understood\x18\x05 \x01(\x08R\rnotUnderstood\"\xc1\x05\n\rStatementCase\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x15\n\x06now_ms\x18\x03 \x01(\x04R\x05nowMs\x12#\n\rroster_digest\x18\x04 \x01(\x0cR\x0crosterDigest\x12%\n\x0eroster_version\x18\x05 \x01(\rR\rrosterVersion\x12)\n\x10\x63\x61talogue_digest\x18\x06 \x01(\x0cR\x0f\x63\x61talogueDigest\x12\x32\n\x07traffic\x18\x07 \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x07traffic\x12\x16\n\x06signed\x18\x08 \x01(\x0cR\x06signed\x12\x16\n\x06\x63\x61ller\x18\t \x01(\tR\x06\x63\x61ller\x12\x16\n\x06\x61uthor\x18\n \x01(\x0cR\x06\x61uthor\x12\x35\n\tno_author\x18\x0b \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noAuthor\x12\x16\n\x06stored\x18\x0c \x01(\x0cR\x06stored\x12\x35\n\tno_member\x18\r \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noMember\x12\x31\n\x07targets\x18\x0e \x03(\x0b\x32\x17.exchange.v1.CaseTargetR\x07targets\x12\x1c\n\tcorrected\x18\x0f \x01(\x0cR\tcorrected\x12\x35\n\tno_target\x18\x10 \x01(\x0b\x32\x18.exchange.v1.CaseRefusalR\x08noTarget\x12:\n\nrecipients\x18\x11 \x03(\x0b\x32\x1a.exchange.v1.CaseRecipientR\nrecipients\x12\x1f\n\x0b\x63ontent_key\x18\x12 \x01(\x0cR\ncontentKey\"X\n\nCaseTarget\x12\x1f\n\x0b\x62ulletin_id\x18\x01 \x01(\x0cR\nbulletinId\x12)\n\x10statement_digest\x18\x02 \x01(\x0cR\x0fstatementDigest\"^\n\rCaseRecipient\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12\x1d\n\npublic_key\x18\x02 \x01(\x0cR\tpublicKey\x12\x16\n\x06\x61\x62sent\x18\x03 \x01(\rR\x06\x61\x62sent\"\xc6\x01\n\x0fSealedStatement\x12\x1a\n\x08\x64ispatch\x18\x01 \x01(\x0cR\x08\x64ispatch\x12\x1f\n\x0bsealed_body\x18\x02 \x01(\x0cR\nsealedBody\x12+\n\x05wraps\x18\x03 \x03(\x0b\x32\x15.exchange.v1.CaseWrapR\x05wraps\x12\'\n\x0f\x64isclosure_root\x18\x04 \x01(\x0cR\x0e\x64isclosureRoot\x12 \n\x0creply_due_ms\x18\x05 \x01(\x04R\nreplyDueMs\"6\n\x08\x43\x61seWrap\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12\x12\n\x04wrap\x18\x02 \x01(\x0cR\x04wrapb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,21 +32,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.judgement_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DELIVERYCASE']._serialized_start=45
-  _globals['_DELIVERYCASE']._serialized_end=461
-  _globals['_KNOWNROSTER']._serialized_start=463
-  _globals['_KNOWNROSTER']._serialized_end=576
-  _globals['_CASEREFUSAL']._serialized_start=578
-  _globals['_CASEREFUSAL']._serialized_end=637
-  _globals['_JUDGEMENT']._serialized_start=640
-  _globals['_JUDGEMENT']._serialized_end=828
-  _globals['_STATEMENTCASE']._serialized_start=831
-  _globals['_STATEMENTCASE']._serialized_end=1536
-  _globals['_CASETARGET']._serialized_start=1538
-  _globals['_CASETARGET']._serialized_end=1626
-  _globals['_CASERECIPIENT']._serialized_start=1628
-  _globals['_CASERECIPIENT']._serialized_end=1722
-  _globals['_SEALEDSTATEMENT']._serialized_start=1725
-  _globals['_SEALEDSTATEMENT']._serialized_end=1923
-  _globals['_CASEWRAP']._serialized_start=1925
-  _globals['_CASEWRAP']._serialized_end=1979
+  _globals['_DELIVERYCASE']._serialized_end=465
+  _globals['_KNOWNROSTER']._serialized_start=467
+  _globals['_KNOWNROSTER']._serialized_end=580
+  _globals['_CASEREFUSAL']._serialized_start=582
+  _globals['_CASEREFUSAL']._serialized_end=641
+  _globals['_JUDGEMENT']._serialized_start=644
+  _globals['_JUDGEMENT']._serialized_end=832
+  _globals['_STATEMENTCASE']._serialized_start=835
+  _globals['_STATEMENTCASE']._serialized_end=1540
+  _globals['_CASETARGET']._serialized_start=1542
+  _globals['_CASETARGET']._serialized_end=1630
+  _globals['_CASERECIPIENT']._serialized_start=1632
+  _globals['_CASERECIPIENT']._serialized_end=1726
+  _globals['_SEALEDSTATEMENT']._serialized_start=1729
+  _globals['_SEALEDSTATEMENT']._serialized_end=1927
+  _globals['_CASEWRAP']._serialized_start=1929
+  _globals['_CASEWRAP']._serialized_end=1983
 # @@protoc_insertion_point(module_scope)

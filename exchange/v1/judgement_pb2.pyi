@@ -35,7 +35,7 @@ class DeliveryCase(_message.Message):
     DISPATCH_FIELD_NUMBER: _builtins.int
     WRAP_FIELD_NUMBER: _builtins.int
     SEALED_BODY_FIELD_NUMBER: _builtins.int
-    HELD_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
     NO_AUTHOR_FIELD_NUMBER: _builtins.int
     federation_id: _builtins.bytes
@@ -50,8 +50,8 @@ class DeliveryCase(_message.Message):
     """exchange.v1.Dispatch, verified"""
     wrap: _builtins.bytes
     sealed_body: _builtins.bytes
-    held: _builtins.bytes
-    """digest of the statement that is held under its bulletin id; absent where none is"""
+    stored: _builtins.bytes
+    """digest of the statement that is stored under its bulletin id; absent where none is"""
     author: _builtins.bytes
     """keys.v1.Officer: whose key the dispatch names, as the sender's manifest has that person now; or"""
     @_builtins.property
@@ -78,13 +78,13 @@ class DeliveryCase(_message.Message):
         dispatch: _builtins.bytes = ...,
         wrap: _builtins.bytes = ...,
         sealed_body: _builtins.bytes = ...,
-        held: _builtins.bytes = ...,
+        stored: _builtins.bytes = ...,
         author: _builtins.bytes = ...,
         no_author: Global___CaseRefusal | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["no_author", b"no_author", "traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "delivery", b"delivery", "dispatch", b"dispatch", "federation_id", b"federation_id", "held", b"held", "no_author", b"no_author", "now_ms", b"now_ms", "recipient", b"recipient", "rosters", b"rosters", "sealed_body", b"sealed_body", "traffic", b"traffic", "wrap", b"wrap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "delivery", b"delivery", "dispatch", b"dispatch", "federation_id", b"federation_id", "no_author", b"no_author", "now_ms", b"now_ms", "recipient", b"recipient", "rosters", b"rosters", "sealed_body", b"sealed_body", "stored", b"stored", "traffic", b"traffic", "wrap", b"wrap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1074,7 +1074,7 @@ class LanePosition(_message.Message):
     DELIVERY_DIGEST_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     sequence: _builtins.int
-    """last held; absent before the first"""
+    """the last one here; absent before the first"""
     delivery_digest: _builtins.bytes
     """of it"""
     def __init__(

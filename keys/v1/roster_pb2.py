@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from keys.v1 import signed_pb2 as keys_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14keys/v1/roster.proto\x12\x07keys.v1\x1a\x14keys/v1/signed.proto\"\xc4\x03\n\x06Roster\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x18\n\x07version\x18\x02 \x01(\rR\x07version\x12\x1a\n\x08previous\x18\x03 \x01(\x0cR\x08previous\x12\'\n\x0f\x66\x65\x64\x65ration_name\x18\x04 \x01(\tR\x0e\x66\x65\x64\x65rationName\x12\x1b\n\tissued_ms\x18\x05 \x01(\x04R\x08issuedMs\x12\x1d\n\nexpires_ms\x18\x06 \x01(\x04R\texpiresMs\x12(\n\x05roots\x18\x07 \x03(\x0b\x32\x12.keys.v1.KeyRecordR\x05roots\x12\x1c\n\tthreshold\x18\x08 \x01(\rR\tthreshold\x12)\n\x10\x63\x61talogue_digest\x18\t \x01(\x0cR\x0f\x63\x61talogueDigest\x12)\n\x07members\x18\n \x03(\x0b\x32\x0f.keys.v1.MemberR\x07members\x12%\n\x0ewitness_quorum\x18\x0b \x01(\rR\rwitnessQuorum\x12\x35\n\twitnesses\x18\x0c \x03(\x0b\x32\x17.keys.v1.OutsideWitnessR\twitnesses\"\xee\x03\n\x06Member\x12\x16\n\x06number\x18\x01 \x01(\rR\x06number\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12-\n\x06status\x18\x03 \x01(\x0e\x32\x15.keys.v1.MemberStatusR\x06status\x12&\n\x04root\x18\x04 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x04root\x12\x15\n\x06tls_ca\x18\x05 \x01(\x0cR\x05tlsCa\x12\x19\n\x08log_name\x18\x06 \x01(\tR\x07logName\x12*\n\x08log_keys\x18\x07 \x03(\x0b\x32\x0f.keys.v1.LogKeyR\x07logKeys\x12,\n\x07witness\x18\x08 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x07witness\x12%\n\x0eminimum_suites\x18\t \x03(\rR\rminimumSuites\x12\x17\n\x07\x66rom_ms\x18\n \x01(\x04R\x06\x66romMs\x12\x19\n\x08until_ms\x18\x0b \x01(\x04R\x07untilMs\x12\x39\n\x10log_mldsa44_keys\x18\x0c \x03(\x0b\x32\x0f.keys.v1.LogKeyR\x0elogMldsa44Keys\x12;\n\x0fwitness_mldsa44\x18\r \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x0ewitnessMldsa44\"\x8f\x01\n\x0eOutsideWitness\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12,\n\x07witness\x18\x02 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x07witness\x12;\n\x0fwitness_mldsa44\x18\x03 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x0ewitnessMldsa44\"n\n\x06LogKey\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x03key\x12\x1f\n\x0b\x66irst_epoch\x18\x02 \x01(\rR\nfirstEpoch\x12\x1d\n\nlast_epoch\x18\x03 \x01(\rR\tlastEpoch\"\x94\x01\n\x0b\x41pplication\x12\'\n\x0f\x66\x65\x64\x65ration_name\x18\x01 \x01(\tR\x0e\x66\x65\x64\x65rationName\x12\'\n\x06member\x18\x02 \x01(\x0b\x32\x0f.keys.v1.MemberR\x06member\x12\x33\n\x0broster_root\x18\x03 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\nrosterRoot*|\n\x0cMemberStatus\x12\x1d\n\x19MEMBER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14MEMBER_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17MEMBER_STATUS_SUSPENDED\x10\x02\x12\x16\n\x12MEMBER_STATUS_LEFT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14keys/v1/roster.proto\x12\x07keys.v1\x1a\x14keys/v1/signed.proto\"\xc5\x03\n\x06Roster\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x18\n\x07version\x18\x02 \x01(\rR\x07version\x12\x1a\n\x08previous\x18\x03 \x01(\x0cR\x08previous\x12\'\n\x0f\x66\x65\x64\x65ration_name\x18\x04 \x01(\tR\x0e\x66\x65\x64\x65rationName\x12\x1b\n\tissued_ms\x18\x05 \x01(\x04R\x08issuedMs\x12\x1d\n\nexpires_ms\x18\x06 \x01(\x04R\texpiresMs\x12(\n\x05roots\x18\x07 \x03(\x0b\x32\x12.keys.v1.KeyRecordR\x05roots\x12\x1c\n\tthreshold\x18\x08 \x01(\rR\tthreshold\x12)\n\x10\x63\x61talogue_digest\x18\t \x01(\x0cR\x0f\x63\x61talogueDigest\x12)\n\x07members\x18\n \x03(\x0b\x32\x0f.keys.v1.MemberR\x07members\x12%\n\x0ewitness_quorum\x18\x0b \x01(\rR\rwitnessQuorum\x12\x36\n\twitnesses\x18\x0c \x03(\x0b\x32\x18.keys.v1.ExternalWitnessR\twitnesses\"\xee\x03\n\x06Member\x12\x16\n\x06number\x18\x01 \x01(\rR\x06number\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12-\n\x06status\x18\x03 \x01(\x0e\x32\x15.keys.v1.MemberStatusR\x06status\x12&\n\x04root\x18\x04 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x04root\x12\x15\n\x06tls_ca\x18\x05 \x01(\x0cR\x05tlsCa\x12\x19\n\x08log_name\x18\x06 \x01(\tR\x07logName\x12*\n\x08log_keys\x18\x07 \x03(\x0b\x32\x0f.keys.v1.LogKeyR\x07logKeys\x12,\n\x07witness\x18\x08 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x07witness\x12%\n\x0eminimum_suites\x18\t \x03(\rR\rminimumSuites\x12\x17\n\x07\x66rom_ms\x18\n \x01(\x04R\x06\x66romMs\x12\x19\n\x08until_ms\x18\x0b \x01(\x04R\x07untilMs\x12\x39\n\x10log_mldsa44_keys\x18\x0c \x03(\x0b\x32\x0f.keys.v1.LogKeyR\x0elogMldsa44Keys\x12;\n\x0fwitness_mldsa44\x18\r \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x0ewitnessMldsa44\"\x90\x01\n\x0f\x45xternalWitness\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12,\n\x07witness\x18\x02 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x07witness\x12;\n\x0fwitness_mldsa44\x18\x03 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x0ewitnessMldsa44\"n\n\x06LogKey\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x03key\x12\x1f\n\x0b\x66irst_epoch\x18\x02 \x01(\rR\nfirstEpoch\x12\x1d\n\nlast_epoch\x18\x03 \x01(\rR\tlastEpoch\"\x94\x01\n\x0b\x41pplication\x12\'\n\x0f\x66\x65\x64\x65ration_name\x18\x01 \x01(\tR\x0e\x66\x65\x64\x65rationName\x12\'\n\x06member\x18\x02 \x01(\x0b\x32\x0f.keys.v1.MemberR\x06member\x12\x33\n\x0broster_root\x18\x03 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\nrosterRoot*|\n\x0cMemberStatus\x12\x1d\n\x19MEMBER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14MEMBER_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17MEMBER_STATUS_SUSPENDED\x10\x02\x12\x16\n\x12MEMBER_STATUS_LEFT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keys.v1.roster_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MEMBERSTATUS']._serialized_start=1416
-  _globals['_MEMBERSTATUS']._serialized_end=1540
+  _globals['_MEMBERSTATUS']._serialized_start=1418
+  _globals['_MEMBERSTATUS']._serialized_end=1542
   _globals['_ROSTER']._serialized_start=56
-  _globals['_ROSTER']._serialized_end=508
-  _globals['_MEMBER']._serialized_start=511
-  _globals['_MEMBER']._serialized_end=1005
-  _globals['_OUTSIDEWITNESS']._serialized_start=1008
-  _globals['_OUTSIDEWITNESS']._serialized_end=1151
-  _globals['_LOGKEY']._serialized_start=1153
-  _globals['_LOGKEY']._serialized_end=1263
-  _globals['_APPLICATION']._serialized_start=1266
-  _globals['_APPLICATION']._serialized_end=1414
+  _globals['_ROSTER']._serialized_end=509
+  _globals['_MEMBER']._serialized_start=512
+  _globals['_MEMBER']._serialized_end=1006
+  _globals['_EXTERNALWITNESS']._serialized_start=1009
+  _globals['_EXTERNALWITNESS']._serialized_end=1153
+  _globals['_LOGKEY']._serialized_start=1155
+  _globals['_LOGKEY']._serialized_end=1265
+  _globals['_APPLICATION']._serialized_start=1268
+  _globals['_APPLICATION']._serialized_end=1416
 # @@protoc_insertion_point(module_scope)

@@ -82,7 +82,7 @@ class Roster(_message.Message):
         """ascending by number"""
 
     @_builtins.property
-    def witnesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutsideWitness]:
+    def witnesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExternalWitness]:
         """without a node; ascending by name"""
 
     def __init__(
@@ -99,7 +99,7 @@ class Roster(_message.Message):
         catalogue_digest: _builtins.bytes = ...,
         members: _abc.Iterable[Global___Member] | None = ...,
         witness_quorum: _builtins.int = ...,
-        witnesses: _abc.Iterable[Global___OutsideWitness] | None = ...,
+        witnesses: _abc.Iterable[Global___ExternalWitness] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -189,7 +189,7 @@ class Member(_message.Message):
 Global___Member: _TypeAlias = Member  # noqa: Y015
 
 @_typing.final
-class OutsideWitness(_message.Message):
+class ExternalWitness(_message.Message):
     """A witness without a node, as an oversight body's; also the file that it sends to whoever puts a roster together.
     Not signed by itself: each key in it has signed its own key id, and the roster's signers compare what they sign.
     """
@@ -222,7 +222,7 @@ class OutsideWitness(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___OutsideWitness: _TypeAlias = OutsideWitness  # noqa: Y015
+Global___ExternalWitness: _TypeAlias = ExternalWitness  # noqa: Y015
 
 @_typing.final
 class LogKey(_message.Message):

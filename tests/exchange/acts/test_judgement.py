@@ -124,7 +124,7 @@ def replace_digest(roster: KnownRoster) -> KnownRoster:
         {"now_ms": 0},
         {"delivery": b""},
         {"dispatch": b"\xff"},
-        {"held": b"short"},
+        {"stored": b"short"},
         {"author": b""},  # and no reason either
         {"author": b"\xff"},
         {"no_author": judgement_pb2.CaseRefusal(code="X")},  # and an author
