@@ -220,13 +220,24 @@ def _serve(agency: AgencyId, view: NodeView, now_ms: int) -> tuple[AbsentReason,
 def _targets(
     bulletin: Bulletin, arrival: Arrival
 ) -> tuple[tuple[CaseTarget, ...], Bulletin | None, CaseRefusal | None]:
-    """Look up what the relations name: the statements that are known, and the bulletin that is corrected."""
-    targets: list[CaseTarget] = []
+    """Look up what the relations name: the statements that are known, and the bulletin that is corrected.
+
+    Each id is asked for once, and none behind the first that is missing: that one is what check 10 refuses, and asking
+    walks over the store.
+    """
+    targets: dict[CaseTarget, None] = {}
+    asked: set[bytes] = set()
     try:
         for relation in bulletin.header.relations:
-            if needs_target(relation):
-                known = id_bytes(relation.bulletin_id)
-                targets += (CaseTarget(known, found.statement_digest) for found in arrival.reads.find_any(known))
+            if not needs_target(relation):
+                continue
+            known = id_bytes(relation.bulletin_id)
+            if known not in asked:
+                asked.add(known)
+                found = arrival.reads.find_any(known)
+                targets.update((CaseTarget(known, each.statement_digest), None) for each in found)
+            if CaseTarget(known, relation.statement_digest) not in targets:
+                break
         corrected = corrected_by(bulletin, arrival.view.agency, arrival.reads, arrival.view.storage)
     except RefusedError as error:
         return (), None, refusal_of(error)

@@ -24,6 +24,8 @@ from exchange.records.statement_case import (
     parse_sealed_statement,
     parse_statement_case,
 )
+from exchange.store.rows import StoredBulletin
+from exchange.store.store import Reads
 from exchange.v1 import bulletin_pb2, judgement_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
@@ -122,6 +124,43 @@ def test_the_targets_and_the_corrected_bulletin_travel_with_a_correction(sender:
     assert refusal(prepare, replace(here, corrected=another), catalogues) == "TARGET_DIFFERS"
     unknown = replace(here, targets=(), corrected=None, no_target=CaseRefusal("MALFORMED", "no such id"))
     assert refusal(prepare, parse_statement_case(unknown.encode()), catalogues) == "MALFORMED"
+
+
+class CountedReads:
+    """A store's reads, whose walks over all bulletins are counted."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads, self.walks = reads, 0
+
+    def find_any(self, bulletin_id: bytes) -> list[StoredBulletin]:
+        self.walks += 1
+        return self._reads.find_any(bulletin_id)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._reads, name)
+
+
+def test_however_many_relations_there_are_the_store_is_walked_once_an_id_and_not_behind_a_missing_one(
+    sender: Desk,
+) -> None:
+    target = note()
+    published = sender.enter(sender.prepare(signed(sender, target)))
+    message = note()
+    for digest, target_id in [(published.statement_digest, target.header.bulletin_id)] * 50:
+        message.header.relations.add(
+            type=bulletin_pb2.RELATION_TYPE_REPLIES_TO, bulletin_id=target_id, statement_digest=digest
+        )
+    for _ in range(50):
+        message.header.relations.add(
+            type=bulletin_pb2.RELATION_TYPE_REPLIES_TO,
+            bulletin_id=note().header.bulletin_id,
+            statement_digest=bytes(32),
+        )
+    reads = CountedReads(sender.node.reads)
+    arrival = replace(arrival_at(sender), reads=reads)  # type: ignore[type-var] # it delegates all else
+    here = looked_up(sender, signed(sender, message), arrival)
+    assert reads.walks == 2
+    assert refusal(prepare, here, sender.view.catalogues) == "TARGET_MISSING"
 
 
 def test_what_the_node_cannot_say_is_refused_when_its_check_comes(sender: Desk) -> None:
