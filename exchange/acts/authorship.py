@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from exchange.acts.node_view import NodeView
+from exchange.records.case_refusal import CaseRefusal
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.identity import AgencyId
+from keys.identity import AgencyId, short
 from keys.manifest import Officer
 from keys.signer import PublicKey
 from keys.values import hot_value
@@ -36,6 +37,16 @@ def check_one_author(signed: SignedPayload) -> None:
     """Refuse a statement that more than its author has signed, or nobody."""
     if len(signed.signatures) != 1:
         raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures, one author's expected")
+
+
+def known_author(signed: SignedPayload, officer: Officer | None, refusal: CaseRefusal | None) -> Author:
+    """Return who signed, as a case has that person, or the refusal why there is none; errors as ``find_author``."""
+    check_one_author(signed)
+    if refusal is not None:
+        raise RefusedError(*refusal)
+    if officer is None or officer.public.key_id != signed.signatures[0].key_id:
+        raise RefusedError("SIGNER_UNKNOWN", f"key {short(signed.signatures[0].key_id)} is not the author's")
+    return Author(officer=officer, key=officer.public)
 
 
 def check_author_named(bulletin: Bulletin, author: Author) -> None:

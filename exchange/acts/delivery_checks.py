@@ -21,7 +21,7 @@ from audit.record.dispatch import (
 )
 from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import Statement, parse_statement
-from exchange.acts.authorship import Author, check_author_named, check_one_author, check_role, check_signature
+from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, known_author
 from exchange.acts.judgement import DeliveryCase, Judgement, KnownRoster, Parcel, SenderKeys, Terms
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of, reply_due
@@ -185,7 +185,7 @@ def _read(opening: _Opening) -> None:
     check_originator(bulletin, dispatch)  # 17
     check_bulletin_id(bulletin, dispatch)  # 18
     check_urgency(bulletin, dispatch)  # 19
-    author = opening.author = author_of(opening.signed, case)
+    author = opening.author = known_author(opening.signed, case.author, case.no_author)
     check_author_named(bulletin, author)  # 20
     check_role(author, bulletin)  # 21
 
@@ -283,16 +283,6 @@ def catalogue_of(statement: Statement, terms: Terms, catalogues: Mapping[bytes, 
     if found is None:
         raise RefusedError("ROSTER_UNKNOWN", f"the catalogue of roster {short(statement.roster_digest)} is not here")
     return found
-
-
-def author_of(signed: SignedPayload, case: DeliveryCase) -> Author:
-    """Return who signed, as the sender's manifest has that person; errors as ``find_author``."""
-    check_one_author(signed)
-    if case.no_author is not None:
-        raise RefusedError(*case.no_author)
-    if case.author is None or case.author.public.key_id != signed.signatures[0].key_id:
-        raise RefusedError("SIGNER_UNKNOWN", f"key {short(signed.signatures[0].key_id)} is not the author's")
-    return Author(officer=case.author, key=case.author.public)
 
 
 def check_originator(bulletin: Bulletin, dispatch: Dispatch) -> None:

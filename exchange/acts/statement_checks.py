@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import Absent, Urgency
 from audit.record.statement import Statement, statement_digest
-from exchange.acts.authorship import Author, check_author_named, check_one_author, check_role, check_signature
+from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, known_author
 from exchange.acts.stored_bulletin import (
     bulletin_id_of,
     check_correction,
@@ -93,7 +93,7 @@ def _judge_header(checking: _Checking) -> None:
     check_federation(case.statement, case.terms)  # 2
     check_roster(case.statement, case.terms)  # 3
     check_originator(case.bulletin, case.terms)  # 4
-    author = checking.author = author_of(case)
+    author = checking.author = known_author(case.signed, case.author, case.no_author)
     check_caller(author, case.terms.caller)  # 5
     check_author_named(case.bulletin, author)  # 6
     check_role(author, case.bulletin)  # 7
@@ -141,16 +141,6 @@ def _conclude(checking: _Checking) -> None:
         disclosure_root=disclosure_root(statement.salt, statement.bulletin),
         reply_due_ms=reply_due(checking.case.bulletin, checking.catalogue, None),
     )
-
-
-def author_of(case: StatementCase) -> Author:
-    """Return who signed, as the agency's manifest has that person; errors as ``find_author``."""
-    check_one_author(case.signed)
-    if case.no_author is not None:
-        raise RefusedError(*case.no_author)
-    if case.author is None or case.author.public.key_id != case.signed.signatures[0].key_id:
-        raise RefusedError("SIGNER_UNKNOWN", f"key {short(case.signed.signatures[0].key_id)} is not the author's")
-    return Author(officer=case.author, key=case.author.public)
 
 
 def catalogue_of(checking: _Checking) -> Catalogue:
