@@ -92,6 +92,7 @@ class RecordHead:
     now_ms: int  # issued, milliseconds UTC
     version: int = 1
     valid_ms: int | None = None  # None for a year; of a key sheet for as long as its last encryption key
+    manifest_version: int = 1  # of a key sheet: the manifest in force; its versions begin again under each
 
 
 FOUNDING = RosterTerms()
@@ -208,6 +209,7 @@ def make_key_sheet(
         expires_ms=last if head.valid_ms is None else head.now_ms + head.valid_ms,
         encryption_keys=tuple(sorted(encryption, key=lambda each: (each.from_ms, each.public.key_id))),
         pins=tuple(sorted(pins, key=lambda each: (each.owner, each.spki_sha256))),
+        manifest_version=head.manifest_version,
     )
     payload = sheet.encode()
     parse_key_sheet(payload)

@@ -1,6 +1,8 @@
 """What a node believes at one moment: rosters, manifests, key sheets, in one immutable value with fast look-ups.
 
-Adoption makes a new value after verification; versions only rise, and two digests for one version are equivocation.
+Adoption makes a new value after verification; an agency's records only rise in their order (*rank*), and two digests at
+one place of it are equivocation. Whoever steals an operations key can use up the versions of key sheets under one
+manifest, and none under the next; the same with a root and its manifests (docs/design.md, "Manifest and key sheet").
 Who is not a member that takes part, and whose manifest has expired, has no keys here.
 """
 
@@ -19,6 +21,7 @@ from keys.key_sheet import KeySheet, TlsPin, parse_key_sheet, verify_key_sheet
 from keys.manifest import Manifest, Officer, parse_manifest, verify_manifest
 from keys.roster import Member, Roster, claim_raw_keys, verify_first_roster
 from keys.signer import PublicKey
+from keys.timed_key import rank_of, shown_rank
 
 GRACE_MS = 30 * DAY_MS  # traffic goes on so long under a roster that has expired or been replaced
 
@@ -32,6 +35,7 @@ class Adopted(Generic[_R]):
     record: _R
     digest: bytes
     signed: SignedPayload
+    rank: int  # its place in its maker's order; of a roster its version
 
     def __iter__(self) -> Iterator[object]:
         """Unpack as (record, digest, signed)."""
@@ -52,7 +56,8 @@ class Federation:
     def found(cls, signed: SignedPayload) -> Federation:
         """Begin with roster 1, whose digest a person has compared; errors as ``verify_first_roster``."""
         roster = verify_first_roster(signed)
-        adopted = Adopted(record=roster, digest=record_digest("roster", signed.payload), signed=signed)
+        digest = record_digest("roster", signed.payload)
+        adopted = Adopted(record=roster, digest=digest, signed=signed, rank=roster.version)
         return cls(
             federation_id=federation_id(signed.payload),
             rosters=(adopted,),
@@ -139,21 +144,12 @@ class Federation:
         """Adopt a manifest after verification; the same one again changes nothing.
 
         Raises:
-            RefusedError: As ``verify_manifest``; ROSTER_EXPIRED, NOT_A_MEMBER, REPLAYED for a lower version,
-                EQUIVOCATION for another one of the same version, MALFORMED for a raw key under a second key id.
+            RefusedError: As ``verify_manifest``; ROSTER_EXPIRED, NOT_A_MEMBER, REPLAYED for a lower rank,
+                EQUIVOCATION for another one of the same rank, MALFORMED for a raw key under a second key id.
         """
         self._check_adopting(now_ms)
         member = self.member(parse_manifest(signed.payload).agency, now_ms)
-        manifest = verify_manifest(signed, member, self.federation_id, now_ms)
-        digest = record_digest("manifest", signed.payload)
-        if _same(self.manifests.get(member.agency), manifest.version, digest):
-            return self
-        adopted = Adopted(record=manifest, digest=digest, signed=signed)
-        return replace(
-            self,
-            manifests={**self.manifests, member.agency: adopted},
-            raw_keys=claim_raw_keys(self.raw_keys, manifest.records),
-        )
+        return self._with_manifest(signed, verify_manifest(signed, member, self.federation_id, now_ms))
 
     def with_key_sheet(self, signed: SignedPayload, now_ms: int) -> Federation:
         """Adopt a key sheet after verification; the same one again changes nothing.
@@ -162,28 +158,74 @@ class Federation:
             RefusedError: As ``verify_key_sheet`` and ``manifest``; ROSTER_EXPIRED, REPLAYED, EQUIVOCATION.
         """
         self._check_adopting(now_ms)
-        agency = parse_key_sheet(signed.payload).agency
-        manifest = self.manifest(agency, now_ms)
-        sheet = verify_key_sheet(signed, manifest, self.federation_id, now_ms)
-        digest = record_digest("key-sheet", signed.payload)
-        if _same(self.key_sheets.get(agency), sheet.version, digest):
+        manifest = self.manifest(parse_key_sheet(signed.payload).agency, now_ms)
+        return self._with_key_sheet(signed, verify_key_sheet(signed, manifest, self.federation_id, now_ms))
+
+    def with_manifest_of_before(self, signed: SignedPayload) -> Federation:
+        """Take up again a manifest that was adopted once, whatever has run out since; only its time is not judged.
+
+        Raises:
+            RefusedError: As ``with_manifest``.
+        """
+        agency, by = parse_manifest(signed.payload).agency, {each.key_id for each in signed.signatures}
+        listed = [each.record.member(agency) for each in self.rosters]
+        found = [each for each in listed if each is not None and each.root_key.key_id in by]
+        if not found:
+            raise RefusedError("SIGNER_UNKNOWN", f"no roster names the root that signed this manifest of {agency}")
+        return self._with_manifest(signed, verify_manifest(signed, found[-1], self.federation_id, None))
+
+    def with_key_sheet_of_before(self, signed: SignedPayload) -> Federation:
+        """Take up again a key sheet that was adopted once, whatever has run out since; only its time is not judged.
+
+        Raises:
+            RefusedError: As ``with_key_sheet``.
+        """
+        known = self.manifests.get(agency := parse_key_sheet(signed.payload).agency)
+        if known is None:
+            raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {agency} is known here")
+        return self._with_key_sheet(signed, verify_key_sheet(signed, known.record, self.federation_id, None))
+
+    def root_sequence(self, agency: str, root: bytes) -> int:
+        """Count the roots that the rosters have named for a member before this one, by its key id."""
+        members = (each.record.member(agency) for each in self.rosters)
+        return list(dict.fromkeys(each.root_key.key_id for each in members if each is not None)).index(root)
+
+    def _with_manifest(self, signed: SignedPayload, manifest: Manifest) -> Federation:
+        agency, digest = manifest.agency, record_digest("manifest", signed.payload)
+        rank = rank_of(self.root_sequence(agency, signed.signatures[0].key_id), manifest.version)
+        if _same(self.manifests.get(agency), rank, digest):
             return self
-        adopted = Adopted(record=sheet, digest=digest, signed=signed)
+        sheets, known = self.key_sheets, self.key_sheets.get(agency)
+        if known is not None and known.record.manifest_version > manifest.version:
+            # It names a manifest of a root that is replaced: it must not stand above every sheet of the new one.
+            sheets = {each: sheet for each, sheet in sheets.items() if each != agency}
+        return replace(
+            self,
+            manifests={**self.manifests, agency: Adopted(record=manifest, digest=digest, signed=signed, rank=rank)},
+            key_sheets=sheets,
+            raw_keys=claim_raw_keys(self.raw_keys, manifest.records),
+        )
+
+    def _with_key_sheet(self, signed: SignedPayload, sheet: KeySheet) -> Federation:
+        agency, digest = sheet.agency, record_digest("key-sheet", signed.payload)
+        if _same(self.key_sheets.get(agency), sheet.rank, digest):
+            return self
+        adopted = Adopted(record=sheet, digest=digest, signed=signed, rank=sheet.rank)
         return replace(self, key_sheets={**self.key_sheets, agency: adopted})
 
     def _check_adopting(self, now_ms: int) -> None:
         require(now_ms < self.roster.expires_ms, "an expired roster adopts nothing new", "ROSTER_EXPIRED")
 
 
-def _same(known: Adopted[Manifest] | Adopted[KeySheet] | None, version: int, digest: bytes) -> bool:
-    """Return whether a record is the one known; refuse it if it is older, or another one of the same version."""
-    if known is None or version > known.record.version:
+def _same(known: Adopted[Manifest] | Adopted[KeySheet] | None, rank: int, digest: bytes) -> bool:
+    """Return whether a record is the one known; refuse it if it is older, or another one of the same rank."""
+    if known is None or rank > known.rank:
         return False
     if digest == known.digest:
         return True
-    maker = known.record.agency
-    if version == known.record.version:
+    maker, version = known.record.agency, shown_rank(rank)
+    if rank == known.rank:
         raise RefusedError(
             "EQUIVOCATION", f"{maker} has signed {short(digest)} and {short(known.digest)} as version {version}"
         )
-    raise RefusedError("REPLAYED", f"version {version} of {maker} is below {known.record.version}, known here")
+    raise RefusedError("REPLAYED", f"version {version} of {maker} is below {shown_rank(known.rank)}, known here")

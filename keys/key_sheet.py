@@ -15,7 +15,16 @@ from keys.dsse import SignedPayload, verify
 from keys.identity import AgencyId, Usage, parse_agency, record_digest, split_owner
 from keys.seal import register_encryption
 from keys.signer import PublicKey
-from keys.timed_key import TimedKey, check_head, check_maker, check_time, parse_timed, timed_message
+from keys.timed_key import (
+    MAX_MAJOR,
+    TimedKey,
+    check_head,
+    check_maker,
+    check_time,
+    parse_timed,
+    rank_of,
+    timed_message,
+)
 from keys.v1 import manifest_pb2
 
 if TYPE_CHECKING:
@@ -56,10 +65,16 @@ class KeySheet:
     expires_ms: int
     encryption_keys: tuple[TimedKey, ...]  # ascending by (from_ms, key id)
     pins: tuple[TlsPin, ...]  # ascending by (owner, spki)
+    manifest_version: int = 0  # of the manifest in force when it was made; 0 in sheets of before, which are the lowest
     pins_by_spki: Mapping[bytes, TlsPin] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins_by_spki", {each.spki_sha256: each for each in self.pins})
+
+    @property
+    def rank(self) -> int:
+        """Return its place among its maker's key sheets: by the manifest that it names, then by its version."""
+        return rank_of(self.manifest_version, self.version)
 
     def encryption_key(self, now_ms: int) -> PublicKey | None:
         """Return the key whose window holds this time and began last."""
@@ -86,6 +101,7 @@ class KeySheet:
                     )
                     for each in self.pins
                 ],
+                manifest_version=self.manifest_version,
             )
         )
 
@@ -106,6 +122,7 @@ def parse_key_sheet(payload: bytes) -> KeySheet:
     bounds.count(pins, 0, MAX_PINS, "pins")
     bounds.ascending([(each.owner, each.spki_sha256) for each in pins], "pins")
     bounds.require(len({each.spki_sha256 for each in pins}) == len(pins), "one pin stands for two owners")
+    bounds.require(message.manifest_version <= MAX_MAJOR, f"a key sheet of {agency} names no manifest of ours")
     return KeySheet(
         federation_id=message.federation_id,
         agency=agency,
@@ -114,30 +131,38 @@ def parse_key_sheet(payload: bytes) -> KeySheet:
         expires_ms=message.expires_ms,
         encryption_keys=keys,
         pins=pins,
+        manifest_version=message.manifest_version,
     )
 
 
-def verify_key_sheet(signed: SignedPayload, manifest: Manifest, federation_id: bytes, now_ms: int) -> KeySheet:
+def verify_key_sheet(signed: SignedPayload, manifest: Manifest, federation_id: bytes, now_ms: int | None) -> KeySheet:
     """Verify an agency's key sheet.
 
     1. the signature, by an operations key of the manifest whose window holds now, 2. form and bounds, 3. federation
-    and agency, 4. time, 5. each encryption key takes a trial wrap.
+    and agency, 4. time, 5. it names no manifest above this one, 6. each encryption key takes a trial wrap.
 
     Args:
         signed: As received.
         manifest: The agency's newest, verified.
         federation_id: Ours.
-        now_ms: The receiver's clock, milliseconds UTC.
+        now_ms: The receiver's clock, milliseconds UTC; None for one that was adopted before, whose time was right then.
 
     Raises:
         RefusedError: SIGNERS_DIFFER, WRONG_TYPE, SIGNER_UNKNOWN, KEY_EXPIRED, SIGNATURE_INVALID, WRONG_FEDERATION,
             WRONG_MAKER, KEY_SHEET_EXPIRED, CLOCK_DIFFERS, and as ``parse_key_sheet``.
     """
-    verify(signed, "key-sheet", lambda key_id: manifest.operations_key(key_id, now_ms))
-    sheet = parse_key_sheet(signed.payload)
-    check_maker(sheet, manifest.agency, federation_id)
-    check_time(sheet, now_ms, "KEY_SHEET_EXPIRED")
-    for each in sheet.encryption_keys:
+    verify(signed, "key-sheet", lambda key_id: manifest.operations_key(key_id, now_ms))  # 1
+    sheet = parse_key_sheet(signed.payload)  # 2
+    check_maker(sheet, manifest.agency, federation_id)  # 3
+    if now_ms is not None:
+        check_time(sheet, now_ms, "KEY_SHEET_EXPIRED")  # 4
+    bounds.require(  # 5
+        sheet.manifest_version <= manifest.version,
+        f"key sheet {sheet.version} of {manifest.agency} names manifest {sheet.manifest_version},"
+        f" {manifest.version} is in force here",
+        "SIGNER_UNKNOWN",
+    )
+    for each in sheet.encryption_keys:  # 6
         register_encryption(each.key, owner=manifest.agency)
     return sheet
 

@@ -20,6 +20,7 @@ from keys.identity import AgencyId, Usage, parse_agency, parse_officer, record_d
 from keys.roster import Member
 from keys.signer import KeyRecord, PublicKey, public_key, register
 from keys.timed_key import (
+    MAX_MAJOR,
     TimedKey,
     check_head,
     check_maker,
@@ -108,12 +109,12 @@ class Manifest:
         """Every key record in it."""
         return (*(each.key for each in self.operations_keys), *(each.key for each in self.officers))
 
-    def operations_key(self, key_id: bytes, now_ms: int) -> PublicKey:
-        """Find an operations key by its id; RefusedError SIGNER_UNKNOWN or KEY_EXPIRED."""
+    def operations_key(self, key_id: bytes, now_ms: int | None) -> PublicKey:
+        """Find an operations key by its id, at any time if none is given; RefusedError SIGNER_UNKNOWN, KEY_EXPIRED."""
         found = self.operations_by_id.get(key_id)
         if found is None:
             raise RefusedError("SIGNER_UNKNOWN", f"key {short(key_id)} is no operations key of {self.agency}")
-        require_in_window(found.holds_at(now_ms), key_id, self.agency)
+        require_in_window(now_ms is None or found.holds_at(now_ms), key_id, self.agency)
         return found.public
 
     def person(self, key_id: bytes, now_ms: int) -> tuple[Officer, PublicKey]:
@@ -158,6 +159,7 @@ def parse_manifest(payload: bytes) -> Manifest:
     message = bounds.parse_record(payload, manifest_pb2.Manifest)
     agency = parse_agency(message.agency)
     check_head(message, agency)
+    bounds.require(message.version <= MAX_MAJOR, f"a manifest of {agency} has a version beyond {MAX_MAJOR}")
     operations = tuple(parse_timed(each, agency, Usage.AGENCY) for each in message.operations_keys)
     bounds.count(operations, 1, MAX_OPERATIONS_KEYS, "operations keys")
     bounds.ascending([(each.from_ms, each.public.key_id) for each in operations], "operations keys")
@@ -193,7 +195,7 @@ def parse_officer_entry(data: bytes, agency: AgencyId) -> Officer:
     return _officer(bounds.parse_record(data, manifest_pb2.Officer), agency)
 
 
-def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes, now_ms: int) -> Manifest:
+def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes, now_ms: int | None) -> Manifest:
     """Verify an agency's manifest.
 
     1. the signature, by the root that the roster names for the member, 2. form and bounds, 3. federation and agency,
@@ -203,7 +205,7 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
         signed: As received.
         member: From the newest roster; the caller has checked that it takes part.
         federation_id: Ours.
-        now_ms: The receiver's clock, milliseconds UTC.
+        now_ms: The receiver's clock, milliseconds UTC; None for one that was adopted before, whose time was right then.
 
     Raises:
         RefusedError: SIGNERS_DIFFER, WRONG_TYPE, SIGNER_UNKNOWN, SIGNATURE_INVALID, WRONG_FEDERATION, WRONG_MAKER,
@@ -212,7 +214,8 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
     verify(signed, "manifest", {member.root_key.key_id: member.root_key}.get)
     manifest = parse_manifest(signed.payload)
     check_maker(manifest, member.agency, federation_id)
-    check_time(manifest, now_ms, "MANIFEST_EXPIRED")
+    if now_ms is not None:
+        check_time(manifest, now_ms, "MANIFEST_EXPIRED")
     for each in manifest.operations_keys:
         register(each.key, owner=member.agency, usage={Usage.AGENCY})
     for officer in manifest.officers:

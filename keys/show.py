@@ -185,6 +185,7 @@ def _key_sheet(sheet: KeySheet) -> Iterator[str]:
     yield f"federation   {sheet.federation_id.hex()}"
     yield f"issued       {moment(sheet.issued_ms)}"
     yield f"expires      {moment(sheet.expires_ms)}"
+    yield f"manifest     {sheet.manifest_version or 'none named'}"
     yield f"encryption   {len(sheet.encryption_keys)} keys"
     yield from (_timed(each) for each in sheet.encryption_keys)
     yield f"pins         {len(sheet.pins)}"

@@ -11,6 +11,7 @@ from keys.signer import KeyRecord, PublicKey, public_key
 from keys.v1 import manifest_pb2
 
 CLOCK_SKEW_MS = 600_000  # ten minutes: a record may be issued so much after our clock
+MAX_MAJOR = (1 << 31) - 1  # of what orders before the version, so that a rank is a positive number of 64 bits
 
 
 class Made(Protocol):
@@ -52,6 +53,21 @@ class TimedKey:
     def encode(self) -> bytes:
         """Encode by itself, as a file of the ceremony."""
         return bounds.encode_record(timed_message(self))
+
+
+def rank_of(major: int, version: int) -> int:
+    """Return the place of a record in its maker's order: first by *major*, then by version.
+
+    Args:
+        major: Of a manifest the sequence of the root that signed it, of a key sheet the manifest version that it names.
+        version: The record's own.
+    """
+    return major << 32 | version
+
+
+def shown_rank(rank: int) -> str:
+    """Write a rank for people: the version, before it what it is under where there is such a number."""
+    return f"{rank >> 32}.{rank & 0xFFFFFFFF}" if rank >> 32 else str(rank)
 
 
 def check_head(message: manifest_pb2.Manifest | manifest_pb2.KeySheet, agency: AgencyId) -> None:

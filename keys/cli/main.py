@@ -242,17 +242,29 @@ def make_manifest_command(
     )
 
 
-@make.command("sheet", short_help="Make and sign the agency's key sheet.")
+@make.command("sheet", short_help="Make and sign the agency's first key sheet.")
 @HOME
 @ROSTER
 @VERSION
+@click.option(
+    "--manifest-version", type=click.IntRange(1), default=1, show_default=True, help="Of the manifest in force."
+)
 @OUTPUT
 @FD
 @JSON
 def make_sheet_command(
-    home: Path, roster: Path, version: int, output: Path, passphrase_fd: int | None, as_json: bool
+    home: Path,
+    roster: Path,
+    version: int,
+    manifest_version: int,
+    output: Path,
+    passphrase_fd: int | None,
+    as_json: bool,
 ) -> None:
-    """Make and sign the agency's key sheet; needs the node's passphrase."""
+    """Make and sign the agency's first key sheet; needs the node's passphrase. A node that runs makes the next ones.
+
+    Key sheets are ordered by the manifest that they name, then by version, which begins again under each manifest.
+    """
     from keys.ceremony import RecordHead, make_key_sheet, read_pins, window_keys
     from keys.key_files import load_node
     from keys.roster import save_signed
@@ -262,7 +274,13 @@ def make_sheet_command(
     pins = read_pins(home, node.agency)
     signed = make_key_sheet(
         node.operations,
-        RecordHead(agency=node.agency, federation=federation.federation_id, now_ms=now_ms(), version=version),
+        RecordHead(
+            agency=node.agency,
+            federation=federation.federation_id,
+            now_ms=now_ms(),
+            version=version,
+            manifest_version=manifest_version,
+        ),
         encryption=window_keys(node),
         pins=pins,
     )

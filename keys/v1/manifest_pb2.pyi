@@ -61,7 +61,7 @@ class Manifest(_message.Message):
     agency: _builtins.str
     """the maker"""
     version: _builtins.int
-    """from 1, monotone"""
+    """from 1 to 2^31 - 1, monotone under one root"""
     issued_ms: _builtins.int
     """milliseconds UTC"""
     expires_ms: _builtins.int
@@ -219,16 +219,19 @@ class KeySheet(_message.Message):
     EXPIRES_MS_FIELD_NUMBER: _builtins.int
     ENCRYPTION_KEYS_FIELD_NUMBER: _builtins.int
     PINS_FIELD_NUMBER: _builtins.int
+    MANIFEST_VERSION_FIELD_NUMBER: _builtins.int
     federation_id: _builtins.bytes
     """32 bytes"""
     agency: _builtins.str
     """the maker"""
     version: _builtins.int
-    """from 1, monotone"""
+    """from 1, monotone under one manifest"""
     issued_ms: _builtins.int
     """milliseconds UTC"""
     expires_ms: _builtins.int
     """milliseconds UTC"""
+    manifest_version: _builtins.int
+    """of the maker's manifest that was in force when it was made; absent in sheets of before"""
     @_builtins.property
     def encryption_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimedKey]:
         """usage 4, with their windows; ascending by (from_ms, key id)"""
@@ -247,10 +250,11 @@ class KeySheet(_message.Message):
         expires_ms: _builtins.int = ...,
         encryption_keys: _abc.Iterable[Global___TimedKey] | None = ...,
         pins: _abc.Iterable[Global___TlsPin] | None = ...,
+        manifest_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "encryption_keys", b"encryption_keys", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "issued_ms", b"issued_ms", "pins", b"pins", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "encryption_keys", b"encryption_keys", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "issued_ms", b"issued_ms", "manifest_version", b"manifest_version", "pins", b"pins", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

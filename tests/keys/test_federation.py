@@ -13,7 +13,7 @@ from keys.certificate import spki_sha256
 from keys.dsse import SignedPayload
 from keys.federation import Federation
 from keys.identity import AgencyId, Usage, record_digest
-from keys.key_sheet import KeySheet, PinKind, TlsPin, key_sheet_digest, verify_key_sheet
+from keys.key_sheet import KeySheet, PinKind, TlsPin, key_sheet_digest, parse_key_sheet, verify_key_sheet
 from keys.manifest import Manifest, Officer, manifest_digest, parse_manifest, verify_manifest
 from keys.roster import MemberStatus
 from keys.seal import EncryptionKey
@@ -143,6 +143,77 @@ def test_versions_only_rise(
     refused("REPLAYED", lambda: third.with_manifest(sign_manifest(replace(manifest, version=2)), NOW))
     third = third.with_key_sheet(sign_sheet(replace(sheet, version=3)), NOW)
     refused("REPLAYED", lambda: third.with_key_sheet(federation.key_sheets[HK].signed, NOW))
+
+
+def test_a_stolen_operations_key_cannot_use_up_the_versions_of_key_sheets(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, sign_manifest: Sign, sign_sheet: Sign
+) -> None:
+    third = federation.with_manifest(sign_manifest(replace(manifest, version=3)), NOW)
+    stolen = third.with_key_sheet(sign_sheet(replace(sheet, version=(1 << 32) - 1, manifest_version=3)), NOW)
+    refused("REPLAYED", lambda: stolen.with_key_sheet(sign_sheet(replace(sheet, manifest_version=3)), NOW))
+    fourth = stolen.with_manifest(sign_manifest(replace(manifest, version=4)), NOW)
+    after = fourth.with_key_sheet(sign_sheet(replace(sheet, version=1, manifest_version=4)), NOW)
+    known = after.key_sheets[HK]
+    assert (known.record.manifest_version, known.record.version, known.rank) == (4, 1, (4 << 32) + 1)
+    error = refused("REPLAYED", lambda: after.with_key_sheet(stolen.key_sheets[HK].signed, NOW))
+    assert str(error) == "version 3.4294967295 of HK-SB is below 4.1, known here"
+
+
+def test_a_key_sheet_that_names_a_manifest_above_the_one_in_force_waits_for_it(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, sign_manifest: Sign, sign_sheet: Sign
+) -> None:
+    ahead = sign_sheet(replace(sheet, manifest_version=2))
+    error = refused("SIGNER_UNKNOWN", lambda: federation.with_key_sheet(ahead, NOW))
+    assert str(error) == "key sheet 1 of HK-SB names manifest 2, 1 is in force here"
+    after = federation.with_manifest(sign_manifest(replace(manifest, version=2)), NOW).with_key_sheet(ahead, NOW)
+    assert after.key_sheets[HK].record.manifest_version == 2
+
+
+def test_a_key_sheet_of_before_names_no_manifest_and_is_the_lowest(
+    federation: Federation, sheet: KeySheet, sign_sheet: Sign
+) -> None:
+    before = sign_sheet(replace(sheet, manifest_version=0, version=(1 << 32) - 1))
+    fresh = replace(federation, key_sheets={}).with_key_sheet(before, NOW)
+    assert fresh.with_key_sheet(sign_sheet(sheet), NOW).key_sheets[HK].record == sheet
+    refused("REPLAYED", lambda: federation.with_key_sheet(before, NOW))
+
+
+def test_a_stolen_root_cannot_use_up_the_versions_of_manifests(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, sign_manifest: Sign, sign_sheet: Sign
+) -> None:
+    most = replace(manifest, version=(1 << 31) - 1)
+    stolen = federation.with_manifest(sign_manifest(most), NOW)
+    stolen = stolen.with_key_sheet(sign_sheet(replace(sheet, manifest_version=most.version)), NOW)
+    other = HybridSigner.from_seed(Usage.AGENCY_ROOT, "HK-SB", bytes(64))
+    members = (replace(federation.roster.members[0], root=make_record(other)), *federation.roster.members[1:])
+    later = replace(federation.rosters[0], record=replace(federation.roster, version=2, members=members), rank=2)
+    renewed = replace(stolen, rosters=(*federation.rosters, later))
+    first = dsse.sign(manifest.encode(), ("manifest", other))
+    after = renewed.with_manifest(first, NOW)
+    assert (after.manifests[HK].record, after.manifests[HK].rank) == (manifest, (1 << 32) + 1)
+    assert HK not in after.key_sheets  # it named a manifest of the root that was replaced
+    assert after.with_key_sheet(sign_sheet(sheet), NOW).key_sheets[HK].record == sheet
+
+
+def test_a_version_beyond_31_bits_is_no_manifest_s(manifest: Manifest, sheet: KeySheet) -> None:
+    refused("MALFORMED", lambda: parse_manifest(replace(manifest, version=1 << 31).encode()))
+    refused("MALFORMED", lambda: parse_key_sheet(replace(sheet, manifest_version=1 << 31).encode()))
+
+
+def test_what_was_adopted_once_is_taken_up_again_whatever_has_run_out(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, sign_manifest: Sign, sign_sheet: Sign
+) -> None:
+    records = federation.manifests[HK].signed, federation.key_sheets[HK].signed
+    bare = replace(federation, manifests={}, key_sheets={}, raw_keys={})
+    refused("SIGNER_UNKNOWN", lambda: bare.with_key_sheet_of_before(records[1]))
+    again = bare.with_manifest_of_before(records[0]).with_key_sheet_of_before(records[1])
+    assert (again.manifests[HK].record, again.key_sheets[HK].record) == (manifest, sheet)
+    refused("MANIFEST_EXPIRED", lambda: again.manifest(HK, manifest.expires_ms))
+    refused("KEY_SHEET_EXPIRED", lambda: again.key_sheet(HK, sheet.expires_ms))
+    foreign = dsse.sign(manifest.encode(), ("manifest", HybridSigner.from_seed(Usage.AGENCY_ROOT, "HK-SB", bytes(64))))
+    refused("SIGNER_UNKNOWN", lambda: bare.with_manifest_of_before(foreign))
+    forged = replace(records[0], payload=replace(manifest, version=2).encode())
+    refused("SIGNATURE_INVALID", lambda: bare.with_manifest_of_before(forged))
 
 
 def test_row_60_two_records_of_one_version_are_equivocation(

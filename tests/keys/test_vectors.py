@@ -129,7 +129,7 @@ def test_sealed_bodies_and_what_does_not_open() -> None:
         refused("UNOPENABLE", lambda each=each: opened(each))
 
 
-@pytest.mark.parametrize("name", ["records", "records-without-mldsa44"])
+@pytest.mark.parametrize("name", ["records", "records-without-mldsa44", "records-without-manifest-version"])
 def test_roster_manifest_and_key_sheet(name: str) -> None:
     case = load(name)
     signed = {name: SignedPayload.decode(h(case[name]["signed"])) for name in ("roster", "manifest", "key_sheet")}

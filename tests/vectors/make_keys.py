@@ -3,7 +3,8 @@
 They freeze our formats, and a second implementation can be written against them. What is random by nature (ML-DSA
 signatures, wraps, sealed bodies) differs at each run and is for verifying and opening only; all else comes out the
 same. A format change carries its vectors, its README and its version number in one commit. The files named
-``…-without-mldsa44`` were frozen before logs and witnesses had second keys; they are never written anew.
+``…-without-mldsa44`` were frozen before logs and witnesses had second keys, ``records-without-manifest-version`` before
+key sheets named a manifest; they are never written anew.
 """
 
 from __future__ import annotations
