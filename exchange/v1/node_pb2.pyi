@@ -1473,12 +1473,15 @@ class AdoptedRecord(_message.Message):
     AGENCY_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
     kind: Global___RecordKind.ValueType
     agency: _builtins.str
     """absent for a roster"""
     version: _builtins.int
     digest: _builtins.bytes
     """32 bytes"""
+    rank: _builtins.int
+    """its place in its maker's order (README, section 9); absent from nodes of before: the version"""
     def __init__(
         self,
         *,
@@ -1486,10 +1489,11 @@ class AdoptedRecord(_message.Message):
         agency: _builtins.str = ...,
         version: _builtins.int = ...,
         digest: _builtins.bytes = ...,
+        rank: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "digest", b"digest", "kind", b"kind", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "digest", b"digest", "kind", b"kind", "rank", b"rank", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1502,19 +1506,23 @@ class RecordRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     AGENCY_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     kind: Global___RecordKind.ValueType
     agency: _builtins.str
     version: _builtins.int
+    digest: _builtins.bytes
+    """32 bytes; which record it is, where given"""
     def __init__(
         self,
         *,
         kind: Global___RecordKind.ValueType = ...,
         agency: _builtins.str = ...,
         version: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "kind", b"kind", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "digest", b"digest", "kind", b"kind", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
