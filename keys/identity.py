@@ -106,6 +106,24 @@ def record_digest(record: str, payload: bytes) -> bytes:
     return hashlib.sha256(b"exchange/v1/" + record.encode() + b"\0" + payload).digest()
 
 
+def records_digest(roster: bytes, manifest: bytes, key_sheet: bytes) -> bytes:
+    """Return one digest over those of an agency's three records in force: 32 bytes.
+
+    Args:
+        roster: 32 bytes, its ``record_digest``.
+        manifest: 32 bytes; 32 zero bytes where none of the agency is known.
+        key_sheet: As *manifest*.
+
+    Raises:
+        ValueError: One of them has not 32 bytes: two lists of three would have one digest.
+
+    Source: proto/README.md, section 1.
+    """
+    if not len(roster) == len(manifest) == len(key_sheet) == DIGEST_BYTES:
+        raise ValueError("a digest of records is made of three digests of 32 bytes")
+    return record_digest("records", roster + manifest + key_sheet)
+
+
 def federation_id(roster1_payload: bytes) -> bytes:
     """Name a federation by its first roster, which carries 32 zero bytes in that field itself."""
     return record_digest("federation", roster1_payload)

@@ -177,12 +177,12 @@ assert "DRILL_HELD" in kinds_table()
 
 
 def test_an_audited_event_is_a_number_a_rule_and_a_row_for_auditors(tree: Tree) -> None:
-    last = "ENTRY_KIND_EPOCH_CLOSED = 33;\n"
-    tree.add("proto/audit/v1/entry.proto", last, "  ENTRY_KIND_DRILL_HELD = 34;\n")
-    tree.add("audit/entry/kinds.py", "    EPOCH_CLOSED = 33\n", "    DRILL_HELD = 34\n")
+    last = "ENTRY_KIND_OVERRIDDEN = 40;\n"
+    tree.add("proto/audit/v1/entry.proto", last, "  ENTRY_KIND_DRILL_HELD = 41;\n")
+    tree.add("audit/entry/kinds.py", "    READ_FAILED = 34\n", "    DRILL_HELD = 41\n")
     tree.row_after("audit/entry/kinds.py", "    Kind.EPOCH_CLOSED: ", "    Kind.DRILL_HELD: Rule(f'{_WHO} count'),")
-    row = "| 34 | DRILL_HELD | [actor actor_epoch] [role] count | – | a drill was held |"
-    tree.row_after("audit/README.md", "| 33 | EPOCH_CLOSED", row)
+    row = "| 41 | DRILL_HELD | [actor actor_epoch] [role] count | – | a drill was held |"
+    tree.row_after("audit/README.md", "| 34 | READ_FAILED", row)
     tree.generate()
     tree.run("-c", ASK_EVENT)
     assert len(tree.touched) <= 3

@@ -57,6 +57,7 @@ FIELDS = (
     BodyField(21, "refers_to_epoch", limit=MAX_U32),
     BodyField(22, "count", limit=MAX_U64),
     BodyField(23, "digest", length=32),
+    BodyField(24, "records", length=32),
 )
 
 
@@ -89,6 +90,7 @@ class Body(NamedTuple):
     refers_to_epoch: int = 0
     count: int = 0  # type: ignore[assignment] # a method of tuples, which nobody asks of a body
     digest: bytes = b""
+    records: bytes = b""
     understood: bool = True  # False: it holds a field, kind or enum value that this program does not know
 
     def encode(self) -> bytes:

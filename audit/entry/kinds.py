@@ -14,7 +14,7 @@ __all__ = ["Kind", "Outcome", "Role"]
 
 
 class Kind(IntEnum):
-    """What happened."""
+    """What happened. Numbers 35 to 40 are settled in the schema; until they have a rule they are not understood."""
 
     GENESIS = 1
     NODE_STARTED = 2
@@ -49,6 +49,7 @@ class Kind(IntEnum):
     RESTORED = 31
     HEARTBEAT = 32
     EPOCH_CLOSED = 33
+    READ_FAILED = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ RULES: dict[Kind, Rule] = {
     Kind.APPROVED: Rule(f"{_WHO} [bulletin_id] statement_digest [key_id] {_REF}", refers=(Kind.HELD,), group="sent"),
     Kind.PUBLISHED: Rule(
         f"{_WHO} bulletin_id dispatch_digest statement_digest [retain_until_day] [retention_rule]"
-        f" [key_id] [{_REF}] [count] [digest]",
+        f" [key_id] [{_REF}] [count] [digest] [records]",
         refers=(Kind.HELD, Kind.APPROVED, Kind.PUBLISHED),
         group="sent",
     ),
@@ -90,13 +91,13 @@ RULES: dict[Kind, Rule] = {
     ),
     Kind.RECEIVED: Rule(
         "peer bulletin_id dispatch_digest delivery_digest opening [retain_until_day] [retention_rule]"
-        " [key_id] [count] [digest]",
+        " [key_id] [count] [digest] [records]",
         group="received",
     ),
     Kind.ATTACHED: Rule(f"[peer] [bulletin_id] {_REF} [count] digest", refers=_MADE_OR_GOT, group="received"),
     Kind.RECEIPT_RECORDED: Rule(
         "peer [bulletin_id] dispatch_digest delivery_digest [outcome] peer_index peer_leaf_hash"
-        f" peer_size peer_root {_REF} [count] [digest]",
+        f" peer_size peer_root {_REF} [count] [digest] [records]",
         refers=(Kind.QUEUED,),
         group="receipts",
     ),
@@ -113,8 +114,8 @@ RULES: dict[Kind, Rule] = {
     Kind.WITHDRAWN: Rule("peer [bulletin_id] dispatch_digest delivery_digest [outcome] [count]", group="received"),
     Kind.LISTED: Rule("actor actor_epoch [role] [purpose] [outcome] [count] digest", group="read"),
     Kind.OPENED: Rule(
-        f"actor actor_epoch [role] [peer] bulletin_id [purpose] [outcome] [key_id] {_REF} [count] digest",
-        refers=_MADE_OR_GOT,
+        f"actor actor_epoch [role] [peer] bulletin_id [purpose] [outcome] [key_id] {_REF} [count] digest [records]",
+        refers=(*_MADE_OR_GOT, Kind.OPENED),
         group="read",
     ),
     Kind.ACCESS_DENIED: Rule(
@@ -143,6 +144,11 @@ RULES: dict[Kind, Rule] = {
     Kind.RESTORED: Rule("[peer] [peer_size peer_root] [count] [digest]", scar=True),
     Kind.HEARTBEAT: Rule("[count]"),
     Kind.EPOCH_CLOSED: Rule("[count] [digest]", scar=True),
+    Kind.READ_FAILED: Rule(
+        f"actor actor_epoch [role] [peer] bulletin_id [purpose] refusal {_REF} digest",
+        refers=(Kind.OPENED, Kind.EXPORTED),
+        group="read",
+    ),
 }
 """One row a kind. A new kind is a member of ``Kind``, a row here, a line in the schema and a row of ``audit/README.md``."""
 

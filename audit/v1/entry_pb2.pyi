@@ -57,6 +57,14 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     ENTRY_KIND_RESTORED: _EntryKind.ValueType  # 31
     ENTRY_KIND_HEARTBEAT: _EntryKind.ValueType  # 32
     ENTRY_KIND_EPOCH_CLOSED: _EntryKind.ValueType  # 33
+    ENTRY_KIND_READ_FAILED: _EntryKind.ValueType  # 34
+    ENTRY_KIND_AGREEMENT_ADOPTED: _EntryKind.ValueType  # 35
+    """Settled by number and name; entries of these kinds are not understood so far."""
+    ENTRY_KIND_GROUP_ADOPTED: _EntryKind.ValueType  # 36
+    ENTRY_KIND_SUBSCRIPTION_ADOPTED: _EntryKind.ValueType  # 37
+    ENTRY_KIND_PROLONGED: _EntryKind.ValueType  # 38
+    ENTRY_KIND_UNLOCKED: _EntryKind.ValueType  # 39
+    ENTRY_KIND_OVERRIDDEN: _EntryKind.ValueType  # 40
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper): ...
 
@@ -94,6 +102,14 @@ ENTRY_KIND_CLOCK_STEPPED: EntryKind.ValueType  # 30
 ENTRY_KIND_RESTORED: EntryKind.ValueType  # 31
 ENTRY_KIND_HEARTBEAT: EntryKind.ValueType  # 32
 ENTRY_KIND_EPOCH_CLOSED: EntryKind.ValueType  # 33
+ENTRY_KIND_READ_FAILED: EntryKind.ValueType  # 34
+ENTRY_KIND_AGREEMENT_ADOPTED: EntryKind.ValueType  # 35
+"""Settled by number and name; entries of these kinds are not understood so far."""
+ENTRY_KIND_GROUP_ADOPTED: EntryKind.ValueType  # 36
+ENTRY_KIND_SUBSCRIPTION_ADOPTED: EntryKind.ValueType  # 37
+ENTRY_KIND_PROLONGED: EntryKind.ValueType  # 38
+ENTRY_KIND_UNLOCKED: EntryKind.ValueType  # 39
+ENTRY_KIND_OVERRIDDEN: EntryKind.ValueType  # 40
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _ActorRole:
@@ -328,6 +344,9 @@ class EntryBody(_message.Message):
     REFERS_TO_EPOCH_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
+    MATCHED_FIELD_NUMBER: _builtins.int
     kind: Global___EntryKind.ValueType
     actor: _builtins.bytes
     """16 bytes, keyed pseudonym of the officer or system"""
@@ -370,6 +389,12 @@ class EntryBody(_message.Message):
     count: _builtins.int
     digest: _builtins.bytes
     """32 bytes; what of, the kind says"""
+    records: _builtins.bytes
+    """32 bytes, of the roster, manifest and key sheet in force for the maker"""
+    relation: _builtins.bytes
+    """32 bytes; settled, not understood so far"""
+    matched: _builtins.bytes
+    """32 bytes; settled, not understood so far"""
     def __init__(
         self,
         *,
@@ -396,10 +421,13 @@ class EntryBody(_message.Message):
         refers_to_epoch: _builtins.int = ...,
         count: _builtins.int = ...,
         digest: _builtins.bytes = ...,
+        records: _builtins.bytes = ...,
+        relation: _builtins.bytes = ...,
+        matched: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "actor_epoch", b"actor_epoch", "bulletin_id", b"bulletin_id", "count", b"count", "delivery_digest", b"delivery_digest", "digest", b"digest", "dispatch_digest", b"dispatch_digest", "key_id", b"key_id", "kind", b"kind", "opening", b"opening", "outcome", b"outcome", "peer", b"peer", "peer_index", b"peer_index", "peer_leaf_hash", b"peer_leaf_hash", "peer_root", b"peer_root", "peer_size", b"peer_size", "purpose", b"purpose", "refers_to", b"refers_to", "refers_to_epoch", b"refers_to_epoch", "retain_until_day", b"retain_until_day", "retention_rule", b"retention_rule", "role", b"role", "statement_digest", b"statement_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "actor_epoch", b"actor_epoch", "bulletin_id", b"bulletin_id", "count", b"count", "delivery_digest", b"delivery_digest", "digest", b"digest", "dispatch_digest", b"dispatch_digest", "key_id", b"key_id", "kind", b"kind", "matched", b"matched", "opening", b"opening", "outcome", b"outcome", "peer", b"peer", "peer_index", b"peer_index", "peer_leaf_hash", b"peer_leaf_hash", "peer_root", b"peer_root", "peer_size", b"peer_size", "purpose", b"purpose", "records", b"records", "refers_to", b"refers_to", "refers_to_epoch", b"refers_to_epoch", "relation", b"relation", "retain_until_day", b"retain_until_day", "retention_rule", b"retention_rule", "role", b"role", "statement_digest", b"statement_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

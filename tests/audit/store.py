@@ -68,6 +68,7 @@ def exchange_bodies(number: int, index: int) -> list[Body]:
     lane = {"peer": 2, "dispatch_digest": digest(number, 1), "delivery_digest": digest(number, 2)}
     back = {"peer": 3, "dispatch_digest": digest(number, 3), "delivery_digest": digest(number, 4)}
     peer = {"peer_index": number + 4, "peer_leaf_hash": digest(number, 5), "peer_size": number + 9}
+    ours, theirs = (digest(number // 99, 12), digest(number // 99, 13)) if number % 3 else (b"", b"")  # b"": of before
     return [
         Body(
             kind=Kind.PUBLISHED,
@@ -79,6 +80,7 @@ def exchange_bodies(number: int, index: int) -> list[Body]:
             statement_digest=digest(number, 6),
             retain_until_day=21_000,
             retention_rule=2,
+            records=ours,
         ),
         Body(kind=Kind.QUEUED, bulletin_id=sent, refers_to=index, count=number + 1, **lane),
         Body(
@@ -87,10 +89,18 @@ def exchange_bodies(number: int, index: int) -> list[Body]:
             refers_to=index + 1,
             outcome=1,
             peer_root=digest(number, 7),
+            records=theirs,
             **lane,
             **peer,
         ),
-        Body(kind=Kind.RECEIVED, bulletin_id=got, opening=digest(number, 8), retain_until_day=21_000, **back),
+        Body(
+            kind=Kind.RECEIVED,
+            bulletin_id=got,
+            opening=digest(number, 8),
+            retain_until_day=21_000,
+            records=theirs,
+            **back,
+        ),
         Body(
             kind=Kind.OPENED,
             actor=actor,
@@ -100,6 +110,7 @@ def exchange_bodies(number: int, index: int) -> list[Body]:
             purpose=2,
             refers_to=index + 3,
             digest=digest(number, 9),
+            records=ours,
         ),
         Body(
             kind=Kind.REFUSED,

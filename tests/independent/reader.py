@@ -40,6 +40,12 @@ def key_id(key):
     return sha256(b"exchange/v1/key-id\0" + head + len(public).to_bytes(4, "big") + public)
 
 
+def read_records(job):
+    digests = [bytes.fromhex(job[name]) for name in ("roster", "manifest", "key_sheet")]
+    need(all(len(each) == 32 for each in digests), "records: a digest has 32 bytes")
+    return {"digest": record_digest(b"records", b"".join(digests)).hex()}
+
+
 # ---------------------------------------------------------------- proto/README.md, section 2: canonical protobuf
 # A schema: number -> (name, kind, repeated); kind is "number", "text", "bytes", a length in bytes, or a schema.
 
@@ -94,7 +100,7 @@ LANE_HEAD = {
     5: ("withdrawn", WITHDRAWN, True),
     6: ("time_ms", "number", False),
 }
-BYTES_OF_BODY = {2: 16, 6: 16} | dict.fromkeys((7, 8, 9, 10, 16, 18, 19, 23), 32)
+BYTES_OF_BODY = {2: 16, 6: 16} | dict.fromkeys((7, 8, 9, 10, 16, 18, 19, 23, 24), 32)
 NUMBERS_OF_BODY = {1, 3, 4, 5, 11, 12, 13, 14, 15, 17, 20, 21, 22}
 
 
@@ -362,7 +368,7 @@ def read_body(data):
         else:
             understood = False
         body[number] = value
-    return body, understood and body.get(1, 0) <= 33
+    return body, understood and body.get(1, 0) <= 34
 
 
 def read_receipt(job):
@@ -481,6 +487,7 @@ WHAT = {
     "receipt": read_receipt,
     "shared receipts": read_shared_receipts,
     "fields": read_fields,
+    "records": read_records,
 }
 
 

@@ -262,6 +262,26 @@ def test_the_commitments_of_the_vector_are_those_of_the_prose(read: Read) -> Non
     assert read({"what": "fields", **told, "shown": other}) == {"refused": "disclosure: another root"}
 
 
+def test_the_records_digest_of_the_vector_is_that_of_the_prose(read: Read) -> None:
+    for case in json.loads((FOLDER.parent / "keys" / "identity.json").read_text())["records"]:
+        assert read({"what": "records", **case}) == {"digest": case["digest"]}
+        assert read({"what": "records", **case, "manifest": ""}) == {"refused": "records: a digest has 32 bytes"}
+
+
+def test_the_independent_reader_knows_every_field_and_kind_that_is_built_and_no_more() -> None:
+    for case in json.loads((FOLDER.parent / "audit" / "entries.json").read_text()):
+        body, understood = reader.read_body(bytes.fromhex(case["entry"])[52:])
+        assert understood, case["name"]
+        assert [v.hex() if isinstance(v, bytes) else v for v in body.values()] == list(case["body"].values())
+    for case in json.loads((FOLDER.parent / "audit" / "body-unknown.json").read_text()):
+        if case["name"] not in ("unknown-outcome", "unknown-role"):  # it has no list of these
+            assert not reader.read_body(bytes.fromhex(case["body"]))[1], case["name"]
+    for case in json.loads((FOLDER.parent / "audit" / "body-refused.json").read_text()):
+        if case["name"].startswith("records"):
+            with pytest.raises(reader.Refused, match="not canonical"):
+                reader.read_body(bytes.fromhex(case["body"]))
+
+
 def test_the_reader_does_not_run_where_our_packages_can_be_imported(tmp_path: Path) -> None:
     link_libraries(tmp_path / "libraries")
     root = Path(__file__).parents[2]

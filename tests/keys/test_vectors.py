@@ -13,7 +13,7 @@ from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.frame import pae, payload_type
-from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest
+from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest, records_digest
 from keys.key_files import load_node
 from keys.keystore import load_keystore
 from keys.roster import catalogue_digest, parse_roster, words
@@ -49,6 +49,12 @@ def test_names_and_digests() -> None:
         assert key_id(case["usage"], case["suite"], case["owner"], h(case["public_key"])).hex() == case["key_id"]
     for case in vectors["digests"]:
         assert record_digest(case["record"], h(case["payload"])).hex() == case["digest"]
+    for case in vectors["records"]:
+        three = [h(case[name]) for name in ("roster", "manifest", "key_sheet")]
+        assert records_digest(*three).hex() == case["digest"]
+        for at in range(3):
+            with pytest.raises(ValueError, match="three digests of 32 bytes"):
+                records_digest(*three[:at], three[at] + three[at], *three[at + 1 :])
     case = vectors["federation_id"]
     assert federation_id(h(case["roster"])).hex() == case["federation_id"]
     for case in vectors["words"]:

@@ -18,7 +18,7 @@ from typing import Any
 from keys import ceremony, certificate, dsse, seal
 from keys.agency import AgencyKeys
 from keys.frame import pae, payload_type
-from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest
+from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest, records_digest
 from keys.key_files import load_node
 from keys.keystore import INTERACTIVE
 from keys.roster import catalogue_digest, words
@@ -58,6 +58,10 @@ def identity() -> dict[str, Any]:
         "digests": [
             {"record": record, "payload": b"payload".hex(), "digest": record_digest(record, b"payload").hex()}
             for record in ("statement", "dispatch", "delivery", "lane-head", "roster", "manifest", "key-sheet", "wrap", "ciphertext")
+        ],
+        "records": [
+            {"roster": one.hex(), "manifest": two.hex(), "key_sheet": three.hex(), "digest": records_digest(one, two, three).hex()}
+            for one, two, three in ((b"\1" * 32, b"\2" * 32, b"\3" * 32), (b"\1" * 32, b"\2" * 32, bytes(32)))
         ],
         "federation_id": {"roster": b"payload".hex(), "federation_id": federation_id(b"payload").hex()},
         "words": [{"digest": each.hex(), "words": words(each)} for each in (bytes(32), bytes(range(32)), b"\xff" * 32)],

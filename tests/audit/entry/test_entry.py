@@ -9,16 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.entry.bodies import encode_bodies
 from audit.entry.body import FIELDS
 from audit.entry.entry import Body, Entry, Kind, Outcome, Role, genesis_previous, leaf_hash, parse_body, parse_entry
 from audit.entry.grammar import LINES, PATTERNS, REFERS, check_body, explain
 from audit.v1 import entry_pb2
-from keys.errors import RefusedError
+from keys.errors import IntegrityError, RefusedError
 from keys.varint import write_varint
-from tests.audit.store import exchange_bodies, first_bodies
+from tests.audit.store import digest, exchange_bodies, first_bodies
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "audit"
 DESCRIPTOR = entry_pb2.EntryBody.DESCRIPTOR
+SETTLED_KINDS = {
+    "AGREEMENT_ADOPTED": 35,
+    "GROUP_ADOPTED": 36,
+    "SUBSCRIPTION_ADOPTED": 37,
+    "PROLONGED": 38,
+    "UNLOCKED": 39,
+    "OVERRIDDEN": 40,
+}
+SETTLED_FIELDS = {25: "relation", 26: "matched"}
 
 
 def body_of(fields: dict[str, int | bytes]) -> Body:
@@ -45,12 +55,64 @@ def test_the_enums_are_those_of_the_schema() -> None:
         (Outcome, entry_pb2.Outcome, "OUTCOME_"),
     ):
         expected = {name.removeprefix(prefix): number for name, number in theirs.items() if number}
-        assert {member.name: member.value for member in ours} == expected
+        settled = SETTLED_KINDS if ours is Kind else {}
+        assert {member.name: member.value for member in ours} | settled == expected
+        assert {member.name for member in ours}.isdisjoint(settled)
 
 
 def test_the_field_table_is_that_of_the_schema() -> None:
     names = [(field.number, field.name) for field in FIELDS]
-    assert names == [(f.number, f.name) for f in sorted(DESCRIPTOR.fields, key=lambda f: f.number)]
+    assert [*names, *SETTLED_FIELDS.items()] == [
+        (f.number, f.name) for f in sorted(DESCRIPTOR.fields, key=lambda f: f.number)
+    ]
+
+
+def settled_bodies() -> list[bytes]:
+    """Return bodies as a later program may write them, each canonical: protobuf itself writes them."""
+    kinds = [{"kind": number, "digest": digest(number)} for number in SETTLED_KINDS.values()]
+    fields = [{"kind": Kind.HEARTBEAT, name: digest(number)} for number, name in SETTLED_FIELDS.items()]
+    return [entry_pb2.EntryBody(**each).SerializeToString(deterministic=True) for each in (*kinds, *fields)]  # type: ignore[arg-type] # by name
+
+
+@pytest.mark.parametrize("data", settled_bodies(), ids=lambda data: data.hex()[:12])
+def test_what_is_settled_for_later_is_not_understood_and_never_written(data: bytes) -> None:
+    assert not parse_body(data).understood
+    assert explain(data) is None
+    with pytest.raises(RefusedError, match="not understood"):
+        check_body(data)
+    with pytest.raises(IntegrityError, match="not understood"):
+        encode_bodies([data], 9)
+
+
+def test_records_are_32_bytes_and_stand_where_somebody_was_judged() -> None:
+    whose = {kind for kind, line in LINES.items() if "records" in line}
+    assert whose == {Kind.PUBLISHED, Kind.RECEIVED, Kind.RECEIPT_RECORDED, Kind.OPENED}
+    for kind in whose:
+        old = next(body for body in exchange_bodies(300, 300) if body.kind == kind)
+        new = old._replace(records=digest(1))
+        assert check_body(old.encode()) == old  # entries of older logs have none
+        assert check_body(new.encode()) == new
+        assert new.encode() == old.encode() + b"\xc2\x01\x20" + digest(1)
+        with pytest.raises(ValueError, match="records has 31 bytes"):
+            new._replace(records=bytes(31)).encode()
+
+
+def test_a_failed_reading_names_what_was_opened_and_why_it_could_not_be_shown() -> None:
+    opened = next(body for body in exchange_bodies(300, 300) if body.kind == Kind.OPENED)
+    failed = opened._replace(kind=Kind.READ_FAILED, outcome=Outcome.SIGNER_UNKNOWN, purpose=0, refers_to=304)
+    assert check_body(failed.encode()) == failed
+    for less in (
+        {"actor": b"", "actor_epoch": 0},
+        {"bulletin_id": b""},
+        {"outcome": 0},
+        {"outcome": Outcome.DONE},
+        {"refers_to": 0},
+        {"digest": b""},
+    ):
+        with pytest.raises(RefusedError, match="READ_FAILED holds"):
+            check_body(failed._replace(**less).encode())
+    assert REFERS[Kind.READ_FAILED] == {Kind.OPENED, Kind.EXPORTED}
+    assert Kind.OPENED in REFERS[Kind.OPENED]  # reading again
 
 
 def test_no_field_of_a_body_is_a_string() -> None:

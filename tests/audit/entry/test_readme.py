@@ -11,6 +11,7 @@ from audit.entry.body import FIELDS
 from audit.entry.grammar import LINES, REFERS
 from audit.entry.kinds import Kind
 from audit.note.checkpoint import VerifierKey
+from audit.v1 import entry_pb2
 
 README = (Path(__file__).resolve().parents[3] / "audit/README.md").read_text()
 [SCRIPT] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -38,6 +39,15 @@ def test_the_table_of_kinds_is_the_programs() -> None:
     for row, kind in zip(rows, Kind, strict=True):
         assert row[2] == (LINES[kind].replace("|", " or ") or "–")
         assert row[3] == (", ".join(target.name for target in sorted(REFERS.get(kind, ()))) or "–")
+
+
+def test_what_is_settled_for_later_is_said() -> None:
+    said = " ".join(README.split("Settled by number and name")[1].split("\n\n")[0].split())
+    later = {name: int(number) for number, name in re.findall(r"\b(\d\d) ([A-Z_]+)", said)}
+    assert later == {name.removeprefix("ENTRY_KIND_"): n for name, n in entry_pb2.EntryKind.items() if n > max(Kind)}
+    fields = {int(number): name for number, name in re.findall(r"\b(\d\d) `([a-z_]+)`", said)}
+    all_fields = {field.number: field.name for field in entry_pb2.EntryBody.DESCRIPTOR.fields}
+    assert fields == {number: name for number, name in all_fields.items() if number > FIELDS[-1].number}
 
 
 def check(folder: Path, key: VerifierKey, tmp_path: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from audit.entry.entry import MAGIC, Body, Kind, genesis_previous, leaf_hash
+from audit.entry.entry import MAGIC, Body, Kind, Outcome, genesis_previous, leaf_hash
 from audit.tiles.tile_names import ENTRIES, encode_bundle, tile_name
 from audit.tiles.tiles import TileFolder
 from audit.verify.body_layout import learn
@@ -139,6 +139,30 @@ def test_a_reference_by_column_to_the_wrong_kind_is_found(tmp_path: Path, signer
         assert [(step, entry) for step, entry, _ in fast["findings"]] == [(BODIES_STEP, queued)]
 
 
+def test_many_failed_readings_are_verified_by_column_and_name_what_was_opened(
+    tmp_path: Path, signer: Ed25519Signer
+) -> None:
+    bodies = first_bodies()
+    while len(bodies) < 500:
+        bodies += exchange_bodies(len(bodies), len(bodies))
+    opened = [i for i, body in enumerate(bodies) if body.kind == Kind.OPENED]
+    failed = [
+        bodies[i]._replace(kind=Kind.READ_FAILED, outcome=Outcome.SIGNER_UNKNOWN, records=b"", refers_to=i)
+        for i in opened
+    ]
+    again = [bodies[i]._replace(refers_to=i) for i in opened]
+    entries = chain([*bodies, *failed, *again])
+    fast, slow = both(write_log(tmp_path / "good", entries, sign(entries, signer)), len(entries))
+    assert fast == slow
+    assert fast["findings"] == []
+    failed[5] = failed[5]._replace(refers_to=opened[5] - 1)
+    entries = chain([*bodies, *failed, *again])
+    fast, slow = both(write_log(tmp_path / "bad", entries, sign(entries, signer)), len(entries))
+    assert fast == slow
+    message = f"READ_FAILED refers to entry {opened[5] - 1}, which is RECEIVED"
+    assert fast["findings"] == [(BODIES_STEP, len(bodies) + 5, message)]
+
+
 def spoil(entries: list[bytes], at: int, offset: int, data: bytes) -> list[bytes]:
     """Overwrite bytes of one entry, and chain what follows to it."""
     out = [*entries[:at], entries[at][:offset] + data + entries[at][offset + len(data) :]]
@@ -179,7 +203,7 @@ def test_one_odd_head_among_many_good_ones_is_found(
 def test_an_entry_beyond_the_limit_is_found_though_its_body_is_canonical(tmp_path: Path, signer: Ed25519Signer) -> None:
     """No rule admits so long a body: it must be the limit that is told, not a body that is not understood."""
     bodies = [body.encode() for body in [*first_bodies(), *[Body(kind=Kind.HEARTBEAT)] * 100]]
-    bodies[50] = b"\x08\x20\xc2\x01" + write_varint(4096) + bytes(4096)
+    bodies[50] = b"\x08\x20\xda\x01" + write_varint(4096) + bytes(4096)
     link, entries = genesis_previous(ORIGIN), list[bytes]()
     for index, body in enumerate(bodies):
         entries.append(struct.pack(">4sQQ32s", MAGIC, index, START_US, link) + body)
