@@ -171,8 +171,8 @@ def keep(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeVi
         signed: What ``adopt`` refused as EQUIVOCATION.
         view: Ours.
     """
-    agency = (parse_manifest if kind is RecordKind.MANIFEST else parse_key_sheet)(signed.payload).agency
-    what = f"{_NAMES[kind]} {agency}"
+    agency, _ = named(kind, signed)
+    what = evidence_name(kind, agency)
     if any(kept == what for _, kept, _ in work.rows.evidence()):
         return
     body = Body(
@@ -184,6 +184,36 @@ def keep(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeVi
     work.rows.add_evidence(work.position(work.log.add(body)), what, signed.encode())
 
 
+def evidence_name(kind: RecordKind, agency: str) -> str:
+    """Name two records of one version as the evidence of it is named."""
+    return f"{_NAMES[kind]} {agency}"
+
+
+def named(kind: RecordKind, signed: SignedPayload) -> tuple[AgencyId, int]:
+    """Return whose record this is and its version; what is refused is malformed or of no kind that is adopted."""
+    if kind is RecordKind.MANIFEST:
+        manifest = parse_manifest(signed.payload)
+        return manifest.agency, manifest.version
+    if kind is RecordKind.KEY_SHEET:
+        sheet = parse_key_sheet(signed.payload)
+        return sheet.agency, sheet.version
+    raise RefusedError("NOT_UNDERSTOOD", f"records of kind {int(kind)} are not adopted")
+
+
+def title(signed: SignedPayload) -> str:
+    """Write a record as ``manifest 1 of TH-DSI``."""
+    kind = kind_of_record(signed)
+    agency, version = named(kind, signed)
+    return f"{_NAMES[kind].replace('-', ' ')} {version} of {agency}"
+
+
+def is_known(reads: Reads, kind: RecordKind, signed: SignedPayload) -> bool:
+    """Return whether this very record was adopted here before."""
+    agency, version = named(kind, signed)
+    known = reads.record(int(kind), agency, version)
+    return known is not None and known.digest == digest_of(kind, signed)
+
+
 def kind_of_record(signed: SignedPayload) -> RecordKind:
     """Return a record's kind by its signatures' payload type; RefusedError WRONG_TYPE where it has none of ours."""
     for kind, name in _NAMES.items():
@@ -193,13 +223,9 @@ def kind_of_record(signed: SignedPayload) -> RecordKind:
 
 
 def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> tuple[Federation, str, int]:
-    if kind is RecordKind.MANIFEST:
-        manifest = parse_manifest(signed.payload)
-        return before.with_manifest(signed, now_ms), manifest.agency, manifest.version
-    if kind is RecordKind.KEY_SHEET:
-        sheet = parse_key_sheet(signed.payload)
-        return before.with_key_sheet(signed, now_ms), sheet.agency, sheet.version
-    raise RefusedError("NOT_UNDERSTOOD", f"records of kind {int(kind)} are not adopted")
+    agency, version = named(kind, signed)
+    add = before.with_manifest if kind is RecordKind.MANIFEST else before.with_key_sheet
+    return add(signed, now_ms), agency, version
 
 
 def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:

@@ -34,7 +34,7 @@ class OccupiedError(UnavailableError):
 
     def __init__(self, home: Path, owner: str) -> None:
         super().__init__(f"{home}: a node is running here already, process {owner}", 5)
-        self.hint = "one process at a time works in a home; a running node takes new records from its peers by itself"
+        self.hint = "one process at a time works in a home; exchange node adopt gives a running node new records"
 
 
 class ClockError(IntegrityError):

@@ -141,13 +141,15 @@ def _tell(failure: Failure, as_json: bool, program: str) -> int:
         if as_json:
             click.echo(json.dumps(failure.to_json()))
         else:
-            _tell_people(failure, program)
+            tell_people(failure, program)
     except BrokenPipeError:
         return _closed()
     return failure.exit_code
 
 
-def _tell_people(failure: Failure, program: str) -> None:
+def tell_people(failure: Failure, program: str) -> None:
+    """Say to people how a command ended, or a part of one that goes on."""
+
     def line(kind: str, text: str) -> None:
         click.echo(f"{program}: {kind}: {text}", err=True)
 

@@ -83,10 +83,10 @@ def test_a_key_file_that_others_may_read_is_named_with_its_mode(home: Path) -> N
     assert f"chmod 600 {home / NODE_FILE}" in told.err
 
 
-def test_a_record_that_is_held_is_adopted_again_without_complaint(home: Path) -> None:
+def test_a_record_that_is_known_is_adopted_again_without_complaint(home: Path) -> None:
     told = typed(home, "adopt", str(home.parent / "TH-DSI/key-sheet"), str(home.parent / "TH-DSI/manifest"))
     assert (told.code, told.err) == (0, "")
-    assert told.out == "held already: manifest 1 of TH-DSI\nheld already: key sheet 1 of TH-DSI\n"
+    assert told.out == "known before: manifest 1 of TH-DSI\nknown before: key sheet 1 of TH-DSI\n"
 
 
 def test_a_clock_behind_the_log_is_said_to_be_that(tmp_path: Path) -> None:

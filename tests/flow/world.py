@@ -31,6 +31,7 @@ from exchange.records.bulletin import encode_bulletin, id_bytes, recipients_of
 from exchange.rpc.serve import running_node
 from exchange.rpc.serve.running_node import RunningNode
 from exchange.rpc.transport import channel
+from exchange.rpc.transport.connections import Connections
 from exchange.rpc.transport.limits import Settings
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
@@ -344,4 +345,11 @@ def runtime(
 ) -> Runtime:
     """Make what one part of a node's edge is given, for a test that runs that part alone."""
     log_of = ProgramLog(log, node.view.agency)
-    return Runtime(node=node, settings=settings, now_ms=now_ms, log=log_of, refusals=Refusals(node))
+    return Runtime(
+        node=node,
+        settings=settings,
+        now_ms=now_ms,
+        log=log_of,
+        refusals=Refusals(node),
+        connections=Connections(now_ms),
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exchange.cli.operator.compare_words import compare_words
+from exchange.cli.operator.node_adopt import adopt
 from exchange.cli.operator.node_recover import recover
 from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
 from keys.cli.ending import answer, print_json
@@ -119,19 +120,6 @@ def in_order(records: list[SignedPayload]) -> list[SignedPayload]:
     from exchange.acts.directory import RecordKind, kind_of_record
 
     return sorted(records, key=lambda each: RecordKind(kind_of_record(each)))
-
-
-def _title(record: SignedPayload) -> str:
-    """Write a manifest or key sheet as ``manifest 1 of TH-DSI``."""
-    from exchange.acts.directory import RecordKind, kind_of_record
-    from keys.key_sheet import parse_key_sheet
-    from keys.manifest import parse_manifest
-
-    if kind_of_record(record) == RecordKind.MANIFEST:
-        manifest = parse_manifest(record.payload)
-        return f"manifest {manifest.version} of {manifest.agency}"
-    sheet = parse_key_sheet(record.payload)
-    return f"key sheet {sheet.version} of {sheet.agency}"
 
 
 @node.command(short_help="Run the node until it is told to stop.")
@@ -261,34 +249,4 @@ def check(home: Path, passphrase_fd: int | None, as_json: bool) -> int:
 
 
 node.add_command(recover)
-
-
-@node.command(short_help="Adopt other members' records from files.")
-@home_option
-@passphrase_option
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE…")
-@json_option
-def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...], as_json: bool) -> None:
-    """Adopt other members' manifests and key sheets from files; a running node learns them from its peers."""
-    from exchange.acts.directory import digest_of, kind_of_record
-    from exchange.node.config import load_config
-    from exchange.node.home import open_node
-    from keys.show import load_kind
-
-    records = in_order([load_kind(each, "manifest", "key-sheet") for each in files])
-    opened, _ = open_node(home, read_passphrase(passphrase_fd, str(load_config(home).agency)))
-    adopted: list[str] = []
-    known: list[str] = []
-    try:  # not started: nothing is signed before another member has said what it holds of this log
-        for record in records:
-            kind, title = kind_of_record(record), _title(record)
-            is_known = digest_of(kind, record) in {each.digest for each in opened.store.reads().records()}
-            if not is_known:
-                opened.adopt_now(kind, record)
-            (known if is_known else adopted).append(title)
-            if not as_json:  # at once: the next one may be refused
-                click.echo(f"{'held already' if is_known else 'adopted'}: {title}")
-    finally:
-        opened.stop()
-    if as_json:
-        answer(as_json, {"adopted": adopted, "known": known}, [])
+node.add_command(adopt)

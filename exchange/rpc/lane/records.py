@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from exchange.acts import directory
 from exchange.acts.directory import RecordKind
 from exchange.acts.node_view import NodeView
 from exchange.node.node import Node
@@ -15,9 +16,6 @@ from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.identity import AgencyId
-from keys.key_sheet import parse_key_sheet
-from keys.manifest import parse_manifest
 from keys.refusals import Cure, cured_by
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
@@ -80,6 +78,30 @@ class RecordAdoption:
             for kind, each in self._wanted(told):
                 await self._adopt(kind, each, fetch)
 
+    async def take(self, signed: SignedPayload) -> bool:
+        """Adopt a record that our operator has at hand, our own included; in force when this returns.
+
+        Returns:
+            Whether it is new here.
+
+        Raises:
+            RefusedError: As ``directory.adopt``; nothing of it is kept, but for what proves equivocation.
+            UnavailableError: This node signs nothing now.
+        """
+        kind = directory.kind_of_record(signed)
+        async with self._one:
+            if directory.is_known(self._node.reads, kind, signed):
+                return False
+            agency, version = directory.named(kind, signed)
+            try:
+                await self._node.adopt(kind, signed)
+            except RefusedError as refusal:
+                if refusal.code == "EQUIVOCATION":
+                    self._stop(kind, agency, version)
+                raise
+        self._log.write("adopted", peer=agency, kind=kind.name, version=version)
+        return True
+
     def _wanted(self, told: list[node_pb2.AdoptedRecord]) -> list[tuple[RecordKind, node_pb2.AdoptedRecord]]:
         """Pick what must be fetched: manifests first."""
         known = known_records(self._node.view)
@@ -94,11 +116,11 @@ class RecordAdoption:
 
     def _is_stopped(self, kind: RecordKind, agency: str) -> bool:
         known = self._node.view.federation.roster.member(agency) is not None
-        return not known or _evidence(kind, agency) in self._stopped
+        return not known or directory.evidence_name(kind, agency) in self._stopped
 
     async def _adopt(self, kind: RecordKind, told: node_pb2.AdoptedRecord, fetch: Fetch) -> None:
         signed = await fetch(kind, told.agency, told.version)
-        if _named(kind, signed) != (told.agency, told.version):
+        if directory.named(kind, signed) != (told.agency, told.version):
             raise RefusedError("WRONG_MAKER", f"asked for a record of {told.agency}, got another")
         try:
             await self._node.adopt(kind, signed)
@@ -108,17 +130,10 @@ class RecordAdoption:
                 return
             if refusal.code != "EQUIVOCATION":
                 raise
-            self._stopped.add(_evidence(kind, told.agency))
-            self._log.alarm("two-records-one-version", peer=told.agency, kind=kind.name, version=told.version)
+            self._stop(kind, told.agency, told.version)
             return
         self._log.write("adopted", peer=told.agency, kind=kind.name, version=told.version)
 
-
-def _evidence(kind: RecordKind, agency: str) -> str:
-    """Name the evidence as ``directory.keep`` does."""
-    return f"{kind.name.lower().replace('_', '-')} {agency}"
-
-
-def _named(kind: RecordKind, signed: SignedPayload) -> tuple[AgencyId, int]:
-    record = parse_manifest(signed.payload) if kind is RecordKind.MANIFEST else parse_key_sheet(signed.payload)
-    return record.agency, record.version
+    def _stop(self, kind: RecordKind, agency: str, version: int) -> None:
+        self._stopped.add(directory.evidence_name(kind, agency))
+        self._log.alarm("two-records-one-version", peer=agency, kind=kind.name, version=version)

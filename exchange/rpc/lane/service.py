@@ -41,6 +41,7 @@ class LaneService:
         node = runtime.node
         self._node, self._fanout, self._gate, self._checkpoints = node, fanout, gate, checkpoints
         self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
+        self._connections = runtime.connections
         self._times = HeadTimes(node, runtime.now_ms)
         self._streams: dict[str, LaneSender] = {}
         self._told = known_records(node.view)
@@ -107,6 +108,7 @@ class LaneService:
         for lane_class, outlet in stream.outlets.items():
             outlet.queue.wake = stream.wake.set
             self._fanout.follow(stream.peer, lane_class, outlet.queue)
+        self._connections.follows(stream.peer)
         self._log.write("followed", peer=stream.peer)
 
     def _leave(self, stream: LaneSender) -> None:
@@ -115,6 +117,7 @@ class LaneService:
             self._fanout.leave(stream.peer, lane_class, outlet.queue)
         if self._streams.get(stream.peer) is stream:
             del self._streams[stream.peer]
+            self._connections.left(stream.peer)
 
     def _outlet(self, peer: AgencyId, lane_class: LaneClass, start: node_pb2.FollowStart) -> Outlet:
         """Begin one lane where the peer stands."""

@@ -53,6 +53,7 @@ class Follower:
         self._node, self._peer, self._dial_settings = runtime.node, peer, dial_settings
         self._adoption, self._checkpoints, self._refusals = adoption, checkpoints, runtime.refusals
         self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
+        self._connections = runtime.connections
         self._receiver = LaneReceiver(runtime, peer)
         self._proven = PeerWitnessed(runtime.node, peer)
         self._attempt = 0
@@ -70,6 +71,7 @@ class Follower:
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = self._settings.retry_seconds
                 if code:
+                    self._connections.refused(self._peer, code)
                     self._log.write("follow-ended", peer=self._peer, code=code)
                 await asyncio.sleep(pause * (0.5 + self._node.random_bytes(1)[0] / 256))
                 pause = min(2 * pause, self._settings.retry_most_seconds)
@@ -122,6 +124,7 @@ class Follower:
             address = self._address()
             if address is None:
                 return ""
+            self._connections.dialled(self._peer, address)
             await self._session(address)
         except RefusedError as refusal:
             self._refusals.count(self._member().number, refusal.code)
@@ -174,6 +177,7 @@ class Follower:
             await self._follow(call, opened, started, address)
         finally:
             self.connected = False
+            self._connections.parted(self._peer)
             if not self._leaving or self.channel is None:
                 self.channel = None
                 if opened is not None:
@@ -227,6 +231,7 @@ class Follower:
         peer_size = _size_of(started.echo, self._node.view.origin)
         giver = self._receiver.giver(started, peer_size)
         self.connected, self.channel = True, opened
+        self._connections.followed(self._peer)
         self._receiver.heard = time.monotonic()
         self._log.write("following", peer=self._peer)
         duties = (self._watch(call), self._recheck(call, address), self._see_proven(opened))

@@ -12,6 +12,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from exchange.acts.node_view import NodeView
+from exchange.rpc.admin.service import Admin
 from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.desk.service import Desk
 from exchange.rpc.lane import encode
@@ -20,7 +21,7 @@ from exchange.rpc.lane.service import LaneService
 from exchange.rpc.transport.channel import Identity
 from exchange.rpc.transport.interceptor import Gate
 from exchange.rpc.transport.limits import MAX_STREAMS, Settings, check_transport, server_options
-from exchange.v1 import node_pb2, node_pb2_grpc
+from exchange.v1 import admin_pb2_grpc, node_pb2, node_pb2_grpc
 from keys.certificate import to_pem
 from keys.errors import UnavailableError
 
@@ -109,6 +110,11 @@ def add_peer_services(server: grpc.aio.Server, lanes: LaneService, directory: Di
 def add_desk_services(server: grpc.aio.Server, desk: Desk) -> None:
     """Add what the own people may call."""
     node_pb2_grpc.add_DeskServicer_to_server(desk, server)  # type: ignore[arg-type] # the stubs want their own context class
+
+
+def add_admin_service(server: grpc.aio.Server, admin: Admin) -> None:
+    """Add what the operator may call."""
+    admin_pb2_grpc.add_AdminServicer_to_server(admin, server)  # type: ignore[arg-type] # the stubs want their own context class
 
 
 class Health:

@@ -17,6 +17,8 @@ from exchange.node.home import say_signing
 from exchange.node.maintenance import Upkeep
 from exchange.node.node import Node, now_ms
 from exchange.node.timestamp_authority import TimestampAuthority
+from exchange.rpc.admin.service import Admin
+from exchange.rpc.admin.unix_socket import AdminSocket, Operators
 from exchange.rpc.audit.ask_witnesses import WitnessRounds
 from exchange.rpc.audit.be_witness import WitnessService
 from exchange.rpc.audit.heartbeat import Heartbeat
@@ -35,6 +37,7 @@ from exchange.rpc.serve.hourly import stamp_forever
 from exchange.rpc.serve.startup_check import StartupCheck
 from exchange.rpc.transport.caller import Identities
 from exchange.rpc.transport.channel import DialSettings, Endpoints, Identity
+from exchange.rpc.transport.connections import Connections
 from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.interceptor import Gate
 from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
@@ -112,7 +115,14 @@ class RunningNode:
         self.peers_port = self.desk_port = self.admin_port = 0
         settings, self._log = options.settings, ProgramLog(options.log, node.view.agency)
         self._refusals = Refusals(node)
-        self._runtime = Runtime(node=node, settings=settings, now_ms=now_ms, log=self._log, refusals=self._refusals)
+        self._runtime = Runtime(
+            node=node,
+            settings=settings,
+            now_ms=now_ms,
+            log=self._log,
+            refusals=self._refusals,
+            connections=Connections(now_ms),
+        )
         self._dial_settings = DialSettings(
             identity=_identity(node, keys), endpoints=options.endpoints, turns=asyncio.Semaphore(settings.dials)
         )
@@ -122,6 +132,7 @@ class RunningNode:
         self._desk_gate = Gate(Identities(self._view, now_ms, desk=True), self._refusals, None, self._log)
         self._lanes = LaneService(self._runtime, self._fanout, self._peers_gate, self._checkpoints)
         self._desk = Desk(self._runtime, self._fanout)
+        self._socket: AdminSocket | None = None
         self._servers: list[grpc.aio.Server] = []
         self._health: list[listeners.Health] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -205,6 +216,8 @@ class RunningNode:
         await self.quiesce(grace_seconds)  # 1
         await self.witness_last(min(grace_seconds, LAST_SECONDS))  # 2
         await asyncio.gather(*(each.stop(grace_seconds) for each in self._servers))  # 3
+        if self._socket is not None:
+            self._socket.close()
         await self._refusals.flush()
         self._checkpoints.flush()
         await asyncio.to_thread(self.node.stop)  # 4
@@ -262,6 +275,7 @@ class RunningNode:
         ]
         if options.admin_address is not None:
             self.admin_port = await self._admin(options.admin_address)
+        self._operate()
         for each in self._servers:
             await each.start()
         self._go(self.watch())
@@ -281,6 +295,16 @@ class RunningNode:
 
     def _bind(self, server: grpc.aio.Server, address: str, roots: Callable[[NodeView], bytes]) -> int:
         return listeners.bind(server, address, listeners.credentials(self._view, self._dial_settings.identity, roots))
+
+    def _operate(self) -> None:
+        """Answer our operator on the socket in the home."""
+        view = self.node.view
+        self._socket = AdminSocket(self.node.paths.home)
+        operators = Operators(self._socket, view.agency, view.number)
+        server = listeners.new_server(self._options.settings, Gate(operators, self._refusals, None, self._log))
+        listeners.add_admin_service(server, Admin(self._runtime, self._adoption))
+        self._socket.bind(server)
+        self._servers.append(server)
 
     async def _admin(self, address: str) -> int:
         if address.rpartition(":")[0] not in LOOPBACK:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from exchange.acts.node_view import NodeView
 from exchange.rpc.transport.grpc_types import Context
@@ -87,6 +88,13 @@ def identify_person(leaf: bytes, view: NodeView, now_ms: int) -> Caller:
     if pin is None or pin.kind is PinKind.NODE:  # 2
         raise RefusedError("PEER_UNTRUSTED", f"key {short(spki)} is not pinned as a person's or a system's")
     return Caller(view.agency, pin.owner, member.number)
+
+
+class Callers(Protocol):
+    """Finds out whom a call is from."""
+
+    def of(self, context: Context, *, pinned: bool = True) -> Caller:
+        """Return whom; RefusedError for whoever may not call."""
 
 
 class Identities:

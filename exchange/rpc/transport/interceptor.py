@@ -11,7 +11,7 @@ import grpc.aio
 
 from audit.witness.witness import WitnessRefusal
 from exchange.rpc.transport import status
-from exchange.rpc.transport.caller import Caller, Identities
+from exchange.rpc.transport.caller import Caller, Callers
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.limits import Quota
 from exchange.rpc.transport.program_log import ProgramLog
@@ -32,7 +32,7 @@ def caller() -> Caller:
 class Gate(grpc.aio.ServerInterceptor):
     """Admits a call or ends it, and turns whatever its method raises into a status."""
 
-    def __init__(self, identities: Identities, refusals: Refusals, quota: Quota | None, log: ProgramLog) -> None:
+    def __init__(self, identities: Callers, refusals: Refusals, quota: Quota | None, log: ProgramLog) -> None:
         self.identities, self._refusals, self._quota, self._log = identities, refusals, quota, log
         self._handlers: dict[str, Any] = {}  # by method, of those that there are
 

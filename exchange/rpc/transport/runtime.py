@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exchange.node.node import Node
+from exchange.rpc.transport.connections import Connections
 from exchange.rpc.transport.limits import Settings
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
@@ -20,3 +21,4 @@ class Runtime:
     now_ms: Callable[[], int]  # milliseconds UTC
     log: ProgramLog
     refusals: Refusals
+    connections: Connections

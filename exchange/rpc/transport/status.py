@@ -122,6 +122,12 @@ def error_of(error: grpc.RpcError) -> Exception:
     return _made(error, reason, message, retry, complaints)
 
 
+def error_named(code: str, message: str) -> Exception:
+    """Return the error that a node reports by its code in an answer of its own."""
+    message = _line(message)
+    return RefusedError(code, message) if is_public(code) else UnavailableError(message)
+
+
 def _made(
     error: grpc.RpcError, reason: str, message: str, retry: float, complaints: tuple[Complaint, ...]
 ) -> Exception:
