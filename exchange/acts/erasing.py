@@ -146,6 +146,7 @@ def erase_due(
             store.reads(), after, retention_rules.day_of(now_ms), lock.is_erased, everything=everything
         )
         if due:
+            store.drop_copies()  # a database of before an upgrade would still open them
             act = partial(erase, wanted=due, was_erased=lock.is_erased, remember=lock.remember_erased)
             count += len(run(act).bulletins)
         if following is None:

@@ -24,6 +24,7 @@ from exchange.store.factory import open_store, store_exists, store_in
 from exchange.store.storage_key import ID_BYTES, StorageKeys
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
+from keys.durations import DAY_MS
 from keys.errors import UnavailableError
 from keys.key_files import open_sealing, stored_storage
 from keys.keystore import SEALING_FILE, StoredKey, load_sealing_keys, save_sealing_keys
@@ -33,6 +34,7 @@ from keys.secret import Secret
 if TYPE_CHECKING:
     from exchange.node.node import Node
 
+COPIES_DAYS = 7  # a database of before an upgrade stays at most so long, and only until something is erased
 BEFORE = "before-epoch-*"  # folders of what a recovery has moved aside
 _STORAGE, _WINDOW = "storage-", "encryption-"
 
@@ -52,6 +54,7 @@ def erase_aside(uri: str, lock: Lock) -> int:
     """Erase from a store that a recovery has moved aside what was erased since; its log stays as it is."""
     store, count, after = open_store(uri), 0, -1
     try:
+        store.drop_copies()  # of a file that was brought up just now; nobody goes back to this one
         while rows := store.reads().kept(after, erasing.MAX_ERASED):
             gone = [stored for stored in rows if lock.is_erased(stored.statement_digest)]
             with store.transaction() as work:
@@ -100,6 +103,7 @@ class Upkeep:
             IntegrityError: The key files or the lock cannot be read or written.
         """
         node, now_ms = self._node, self._now_ms()
+        node.store.drop_copies(now_ms - COPIES_DAYS * DAY_MS)
         erased = erase_again(node.store, self.act, node.lock, now_ms, self._go_on)  # 1
         erased += erase_due(node.store, self.act, node.lock, now_ms, go_on=self._go_on)
         for folder in sorted(node.paths.home.glob(BEFORE)):

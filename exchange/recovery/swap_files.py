@@ -83,7 +83,9 @@ def copy_database(paths: Paths, folder: Path) -> NodeStore:
     """
     (folder / OLD).mkdir(mode=0o700, exist_ok=True)
     copy_store(paths.store, copied_to(paths, folder))
-    return open_store(copied_to(paths, folder))
+    store = open_store(copied_to(paths, folder))
+    store.drop_copies()  # the store itself stays as it was found
+    return store
 
 
 def copied_to(paths: Paths, folder: Path) -> str:

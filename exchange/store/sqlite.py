@@ -15,7 +15,8 @@ from pathlib import Path
 import apsw
 
 from audit.log import wal
-from exchange.store import sqlite_migrations
+from exchange.store import sqlite_migrations, sqlite_upgrade
+from exchange.store.sqlite_migrations import described, expected
 from exchange.store.sqlite_reads import SqliteReads
 from exchange.store.sqlite_writes import SqliteTransaction
 from keys.errors import IntegrityError, UnavailableError
@@ -27,6 +28,14 @@ PAGE_CACHE_KIB = 8192  # enough for the indexes' right edges; memory stays flat
 WAL_PAGES = 4000  # a checkpoint of 16 MiB now and then, rather than a small one each commit
 WAL_BYTES = 16 << 20  # so far it grows ahead of the commits, a step at a time
 SMALL_PAGES = 32  # of the transaction before; after a larger one it grows as it is written
+
+
+class NewerError(IntegrityError):
+    """The file was brought up by a program that knows more than this one."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(f"{path}: a newer program has brought it up to schema {found}, and this one knows {known}")
+        self.hint = "start the newer program again; docs/operators.md, Upgrades, has the way back"
 
 
 class SqliteStore:
@@ -63,13 +72,17 @@ class SqliteStore:
         sqlite_migrations.bring_up(self._writer, 0)
 
     def _bring_up(self) -> None:
-        """Bring an older file up, step by step; one whose own step was changed by somebody is left as it is."""
+        """Bring an older file up; one whose schema was changed by somebody is left as it is."""
         version = int(self._writer.pragma("user_version"))
         if 0 < version < SCHEMA_VERSION and described(self._writer) == expected(version):
-            sqlite_migrations.bring_up(self._writer, version)
+            self._writer.close()  # it is done alone
+            sqlite_upgrade.bring_up(self._path)
+            self._writer = _connect(self._path, apsw.SQLITE_OPEN_READWRITE)
 
     def _check_schema(self) -> None:
-        version = self._writer.pragma("user_version")
+        version = int(self._writer.pragma("user_version"))
+        if version > SCHEMA_VERSION:
+            raise NewerError(self._path, version, SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
             raise IntegrityError(f"{self._path}: schema {version}, this program knows {SCHEMA_VERSION}")
         if described(self._writer) != expected():
@@ -148,6 +161,10 @@ class SqliteStore:
             connection.close()
         return int(row[0]) == 0
 
+    def drop_copies(self, made_before_ms: int | None = None) -> None:
+        """Destroy the copies that were made before the file was brought up; all, or those of before a time."""
+        sqlite_upgrade.drop_copies(self._path, made_before_ms)
+
     def carry_from(self, uri: str) -> None:
         """Take over every row of another epoch's database but its log, whose entries stay where they are.
 
@@ -197,20 +214,6 @@ def _connect(path: Path, flags: int) -> apsw.Connection:
     connection.pragma("cache_size", -PAGE_CACHE_KIB)
     connection.wal_autocheckpoint(WAL_PAGES)
     return connection
-
-
-def described(connection: apsw.Connection) -> list[tuple[str, str, str]]:
-    """List (type, name, SQL) of whatever a database's schema holds."""
-    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
-    return [(str(kind), str(name), str(sql)) for kind, name, sql in rows if not str(name).startswith("sqlite_")]
-
-
-def expected(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]]:
-    """List the same of a database as this program makes it, in one of its versions."""
-    fresh = apsw.Connection(":memory:")
-    for step in range(1, version + 1):
-        fresh.execute(sqlite_migrations.schema(step))
-    return described(fresh)
 
 
 def _advice(path: Path) -> str:

@@ -1,7 +1,7 @@
 """The numbered steps of the database's schema, forward only: each a file of SQL, some with what it cannot say.
 
-The number is PRAGMA user_version. A step and its number are one transaction; a crash between leaves the older file,
-and the next start goes on from there.
+The number is PRAGMA user_version. All steps of one bringing up and the number are one transaction: a crash leaves the
+older file or the newest, whole.
 """
 
 from __future__ import annotations
@@ -25,18 +25,32 @@ def schema(step: int) -> str:
 
 
 def bring_up(connection: apsw.Connection, found: int) -> None:
-    """Take every step after *found*.
+    """Take every step after *found*, in one transaction.
 
     Args:
-        connection: The writer's; no transaction is open.
+        connection: The only one, or one of a file that nobody else knows yet; no transaction is open.
         found: The file's number; 0 where it is empty.
     """
-    for step in range(found + 1, NEWEST + 1):
-        with connection:
+    with connection:
+        for step in range(found + 1, NEWEST + 1):
             connection.execute(schema(step))
             if found:
                 _FILLING.get(step, _nothing)(connection)
-            connection.pragma("user_version", step)
+        connection.pragma("user_version", NEWEST)
+
+
+def described(connection: apsw.Connection) -> list[tuple[str, str, str]]:
+    """List (type, name, SQL) of whatever a database's schema holds."""
+    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
+    return [(str(kind), str(name), str(sql)) for kind, name, sql in rows if not str(name).startswith("sqlite_")]
+
+
+def expected(version: int = NEWEST) -> list[tuple[str, str, str]]:
+    """List the same of a database as this program makes it, in one of its versions."""
+    fresh = apsw.Connection(":memory:")
+    for step in range(1, version + 1):
+        fresh.execute(schema(step))
+    return described(fresh)
 
 
 def _nothing(connection: apsw.Connection) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import apsw
 
-from exchange.store.sqlite import SCHEMA_VERSION, described, expected, readable
+from exchange.store.sqlite import SCHEMA_VERSION, readable
+from exchange.store.sqlite_migrations import described, expected
 from exchange.store.sqlite_reads import SqliteReads
 from keys.errors import IntegrityError, UnavailableError
 

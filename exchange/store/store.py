@@ -270,6 +270,13 @@ class NodeStore(ReadableStore, Protocol):
             Whether nothing is left; False where a reader was busy, and somebody tries again later.
         """
 
+    def drop_copies(self, made_before_ms: int | None = None) -> None:
+        """Destroy copies of the whole store that were made before it was brought up to this program's schema.
+
+        Args:
+            made_before_ms: Only those of before, milliseconds UTC; all of them if not given.
+        """
+
     def carry_from(self, uri: str) -> None:
         """Take over every row of another store of this engine but its log, whole or not at all.
 

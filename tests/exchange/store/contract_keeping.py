@@ -96,6 +96,13 @@ class KeepingContract:
         assert store.reads().reading(6) == (bytes(32), b"another")
         assert store.reads().reading(5) is None
 
+    def test_that_copies_are_dropped_changes_nothing_in_the_store(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            rows.add_bulletin(stored(1), content(1))
+        store.drop_copies(1)
+        store.drop_copies()
+        assert store.reads().content(1) is not None
+
     def test_of_what_was_erased_no_key_is_stored_again(self, store: NodeStore) -> None:
         with store.transaction() as rows:
             rows.add_bulletin(stored(1), content(1))

@@ -356,6 +356,9 @@ class DictStore:
     def scrub(self) -> bool:
         return True
 
+    def drop_copies(self, made_before_ms: int | None = None) -> None:
+        pass
+
     def carry_from(self, uri: str) -> None:
         assert self._find is not None
         self._kept.tables = replace(self._find(uri).tables.copy(), entries=[], tiles={})

@@ -65,6 +65,9 @@ class FaultyStore:
     def carry_from(self, uri: str) -> None:
         self.inner.carry_from(uri)
 
+    def drop_copies(self, made_before_ms: int | None = None) -> None:
+        self.inner.drop_copies(made_before_ms)
+
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         return self.inner.evidence()
 
