@@ -1,7 +1,7 @@
 """An agency's keys, made together and shared out among its holders.
 
-Beside the key files lie public halves as files, so that a ceremony opens no key that it does not need: ``ca.der`` and
-``tls.der`` (certificates), ``officer`` and ``operations`` (entries for the manifest), ``application`` (the entry for
+Beside the key files lie public halves as files, so that a ceremony opens no key that it does not need: ``ca.der``,
+``tls.der`` and ``issuing.der`` (certificates), ``officer`` and ``operations`` (entries for the manifest), ``application`` (the entry for
 the roster).
 """
 
@@ -16,6 +16,7 @@ from keys.certificate import Authority
 from keys.durations import DAY_MS, YEAR_MS
 from keys.files import PUBLIC, write_file
 from keys.identity import AgencyId, Usage, dns_label, parse_officer
+from keys.issuing import make_issuing
 from keys.key_files import (
     OFFICER_FILE,
     ROOT_FILE,
@@ -49,7 +50,7 @@ from keys.signer import make_record
 from keys.suites import COBBLESTONE, ED25519, HYBRID_KEM
 from keys.timed_key import CLOCK_SKEW_MS, TimedKey
 
-CA_FILE, TLS_FILE = "ca.der", "tls.der"
+CA_FILE, TLS_FILE, ISSUING_FILE = "ca.der", "tls.der", "issuing.der"
 ENTRY_FILE, OPERATIONS_FILE, APPLICATION_FILE = "officer", "operations", "application"
 FOLDER_MODE = 0o700
 
@@ -84,6 +85,7 @@ class AgencyKeys:
     authority: Authority
     node: NodeKeys
     tls_leaf: bytes  # the node's, DER
+    issuing: bytes  # the issuing key's certificate, DER; empty where there is no such key
     operations: TimedKey
     officers: tuple[MadeOfficer, ...]  # ascending by id
     application: Application
@@ -101,6 +103,7 @@ class KeyPlan:
 
     roster_root: bool = True  # whether it holds a root of the roster, owned by itself
     windows: int = 14  # encryption keys of a day each, today's included
+    issuing: bool = False  # whether a key beside the node renews the node's leaf
 
 
 _NODE_USES = {"operations": Usage.AGENCY, "log": Usage.LOG, "witness": Usage.WITNESS}
@@ -120,7 +123,7 @@ def make_agency(
     Args:
         agency: Its code, parsed.
         federation_name: A lower-case dNSName; it never changes.
-        people: Officers and systems to begin with.
+        people: To begin with.
         now_ms: The ceremony's time, milliseconds UTC; what is made holds from ten minutes before it, for a year.
         random_bytes: The source of all keys.
         plan: How many; ``KeyPlan()`` if not given.
@@ -142,20 +145,36 @@ def make_agency(
     leaf = certificate.make_node_leaf(ca, node.tls_private.public_key(), now_ms, random_bytes)
     ordered = sorted(people, key=lambda each: each.id)
     officers = tuple(make_officer(ca, each, now_ms=now_ms, random_bytes=random_bytes) for each in ordered)
-    # Drawn last, so that the same randomness makes the same certificates and people as before there were such keys.
-    for name in ("log", "witness"):
-        node_stored[f"{name}-mldsa44"] = new_signing_key(_NODE_USES[name], agency, random_bytes, second=True)
+    issuing = _add_later_keys(node_stored, ca, plan, now_ms, random_bytes)
     node = open_node(node_stored, sealing, Secret(b""))
     return AgencyKeys(
         root=root,
         authority=ca,
         node=node,
         tls_leaf=leaf,
+        issuing=issuing,
         operations=TimedKey(key=make_record(node.operations), from_ms=start, until_ms=start + YEAR_MS),
         officers=officers,
         application=_application(root, node, ca, now_ms),
         stored={"root": root_stored, "node": node_stored, "sealing": sealing},
     )
+
+
+def _add_later_keys(
+    node_stored: dict[str, StoredKey], ca: Authority, plan: KeyPlan, now_ms: int, random_bytes: Random
+) -> bytes:
+    """Add what is drawn last, so that the same randomness makes the same certificates and people as ever.
+
+    Returns:
+        The issuing key's certificate, if there is one.
+    """
+    for name in ("log", "witness"):
+        node_stored[f"{name}-mldsa44"] = new_signing_key(_NODE_USES[name], ca.agency, random_bytes, second=True)
+    if not plan.issuing:
+        return b""
+    private = certificate.new_private_key(random_bytes)
+    node_stored["issuing"] = stored_tls(private, ca.agency)
+    return make_issuing(ca, private.public_key(), now_ms, random_bytes)
 
 
 def make_officer(ca: Authority, person: Person, *, now_ms: int, random_bytes: Random) -> MadeOfficer:
@@ -224,6 +243,8 @@ def save_agency(
     save_sealing_keys(home, node.derived, keys.stored["sealing"], random_bytes)
     write_file(home / CA_FILE, keys.authority.der, mode=PUBLIC)
     write_file(home / TLS_FILE, keys.tls_leaf, mode=PUBLIC)
+    if keys.issuing:
+        write_file(home / ISSUING_FILE, keys.issuing, mode=PUBLIC)
     write_file(home / OPERATIONS_FILE, keys.operations.encode(), mode=PUBLIC)
     write_file(home / APPLICATION_FILE, keys.application.encode(), mode=PUBLIC)
     for each in keys.officers:

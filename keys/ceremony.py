@@ -15,6 +15,7 @@ from pathlib import Path
 from keys import certificate
 from keys.agency import (
     ENTRY_FILE,
+    ISSUING_FILE,
     OPERATIONS_FILE,
     TLS_FILE,
     AgencyKeys,
@@ -59,6 +60,7 @@ __all__ = [
     "make_windows",
     "member_of",
     "read_entries",
+    "read_issuing",
     "read_pins",
     "save_agency",
     "save_officer",
@@ -169,9 +171,9 @@ def make_manifest(
     operations: Sequence[TimedKey],
     officers: Sequence[Officer],
     endpoints: Sequence[str],
-    log_epochs: Sequence[LogEpoch] = FIRST_EPOCH,
+    issuing: bytes = b"",
 ) -> SignedPayload:
-    """Make and sign a manifest; *endpoints* are host:port of the peers' listener.
+    """Make and sign a manifest; *endpoints* are host:port of the peers' listener, *issuing* a certificate if any.
 
     Raises:
         RefusedError: As ``parse_manifest``; nothing is signed that nobody would adopt.
@@ -185,7 +187,8 @@ def make_manifest(
         operations_keys=tuple(sorted(operations, key=lambda each: (each.from_ms, each.public.key_id))),
         officers=tuple(sorted(officers, key=lambda each: each.id)),
         endpoints=tuple(endpoints),
-        log_epochs=tuple(log_epochs),
+        log_epochs=FIRST_EPOCH,
+        issuing=issuing,
     )
     payload = manifest.encode()
     parse_manifest(payload)
@@ -224,6 +227,7 @@ def agency_manifest(keys: AgencyKeys, roster: SignedPayload, endpoints: Sequence
         operations=[keys.operations],
         officers=[each.entry for each in keys.officers],
         endpoints=endpoints,
+        issuing=keys.issuing,
     )
 
 
@@ -251,6 +255,12 @@ def read_entries(home: Path, agency: AgencyId) -> tuple[TimedKey, list[Officer]]
     operations = parse_operations((home / OPERATIONS_FILE).read_bytes(), agency)
     files = sorted((home / OFFICERS_FOLDER).glob(f"*/{ENTRY_FILE}"))
     return operations, [parse_officer_entry(each.read_bytes(), agency) for each in files]
+
+
+def read_issuing(home: Path) -> bytes:
+    """Read the issuing key's certificate from a home folder; empty where the agency has none, or took it away."""
+    path = home / ISSUING_FILE
+    return path.read_bytes() if path.exists() else b""
 
 
 def read_pins(home: Path, agency: AgencyId) -> list[TlsPin]:

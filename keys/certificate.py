@@ -1,7 +1,7 @@
 """Certificates for mutual TLS: one small profile, and nothing outside it is believed.
 
-P-256 throughout (gRPC refuses other leaves). Each agency's CA is constrained, critically, to its own suffix; a node's
-leaf has exactly one dNSName and nothing else in its SAN, because a dNSName constraint does not cover URIs; officers'
+P-256 throughout (gRPC refuses other leaves). Each agency's CA is constrained, critically, to its own suffix, and one
+level of further CA is the most that it makes: the issuing key's (``keys.issuing``). A node's leaf has exactly one dNSName and nothing else in its SAN, because a dNSName constraint does not cover URIs; officers'
 and systems' leaves have no name at all and are known by their pin alone. What is trusted is the pin in the key sheet;
 the certificate only carries it through the handshake (docs/design.md, "Mutual TLS").
 """
@@ -30,6 +30,8 @@ _MAX_LEAF_DAYS = 366
 _BACKDATED = dt.timedelta(minutes=10)  # clocks of new members differ
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _PEM = b"-----BEGIN"
+# 0: made before there were issuing keys, so it makes none; such a CA stays in its roster for ten years.
+_CA_LENGTHS = tuple(x509.BasicConstraints(ca=True, path_length=each) for each in (0, 1))
 _BOTH = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
 
 PrivateKey = ec.EllipticCurvePrivateKey
@@ -101,7 +103,7 @@ def spki_of(public: PublicKey) -> bytes:
 
 def spki_sha256(certificate: bytes) -> bytes:
     """Pin a certificate's public key; takes DER or PEM; RefusedError PEER_UNTRUSTED if it is no P-256 key."""
-    return spki_of(_p256(_load(certificate)))
+    return spki_of(p256(load(certificate)))
 
 
 def make_ca(
@@ -111,18 +113,20 @@ def make_ca(
     now_ms: int,
     random_bytes: Callable[[int], bytes],
 ) -> Authority:
-    """Make an agency's CA: path length 0, names under its own suffix only, both critical."""
+    """Make an agency's CA: path length 1, names under its own suffix only, both critical."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{agency} {federation_name}"[:64])])
-    permitted = [x509.DNSName(suffix(agency, federation_name))]
-    usage = _key_usage(signs_certificates=True)
-    builder = (
-        _begin(name, name, private.public_key(), now_ms, CA_DAYS, random_bytes)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), critical=True)
-    )
-    return Authority(
-        agency=agency, federation_name=federation_name, certificate=_sign(builder, private), private=private
+    builder = begin(name, name, private.public_key(), now_ms, CA_DAYS, random_bytes)
+    made = sign(for_certificates(builder, 1, suffix(agency, federation_name)), private)
+    return Authority(agency=agency, federation_name=federation_name, certificate=made, private=private)
+
+
+def for_certificates(builder: x509.CertificateBuilder, path_length: int, below: str) -> x509.CertificateBuilder:
+    """Make a certificate one that issues others, for names under one suffix only; all of it is critical."""
+    constraints = x509.NameConstraints(permitted_subtrees=[x509.DNSName(below)], excluded_subtrees=None)
+    return (
+        builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(constraints, critical=True)
     )
 
 
@@ -140,13 +144,13 @@ def make_node_leaf(ca: Authority, public: PublicKey, now_ms: int, random_bytes: 
     name = x509.SubjectAlternativeName([x509.DNSName(node_name(ca.agency, ca.federation_name))])
     builder = _leaf(ca, public, now_ms, sorted(_BOTH, key=lambda oid: oid.dotted_string), random_bytes)
     # Critical, because the subject is empty (RFC 5280, 4.2.1.6).
-    return _der(_sign(builder.add_extension(name, critical=True), ca.private))
+    return _der(sign(builder.add_extension(name, critical=True), ca.private))
 
 
 def make_officer_leaf(ca: Authority, public: PublicKey, now_ms: int, random_bytes: Callable[[int], bytes]) -> bytes:
     """Issue an officer's or a system's leaf (DER): no subject, no SAN, for client use only."""
     builder = _leaf(ca, public, now_ms, [ExtendedKeyUsageOID.CLIENT_AUTH], random_bytes)
-    return _der(_sign(builder, ca.private))
+    return _der(sign(builder, ca.private))
 
 
 def make_request(private: PrivateKey) -> bytes:
@@ -177,15 +181,15 @@ def check_ca(der: bytes, agency: AgencyId, federation_name: str) -> None:
     """
     if der.startswith(_PEM):
         raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA is not in DER")
-    certificate = _load(der)
-    _p256(certificate)
+    certificate = load(der)
+    p256(certificate)
     wanted = x509.NameConstraints([x509.DNSName(suffix(agency, federation_name))], None)
-    constraints = _extension(certificate, x509.NameConstraints)
-    basic = _extension(certificate, x509.BasicConstraints)
+    constraints = extension(certificate, x509.NameConstraints)
+    basic = extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.critical or constraints.value != wanted:
         raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA is not constrained to its own suffix")
-    if basic is None or basic.value != x509.BasicConstraints(ca=True, path_length=0):
-        raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA may issue further CAs, or nothing")
+    if basic is None or basic.value not in _CA_LENGTHS:
+        raise RefusedError("PEER_UNTRUSTED", f"{agency}'s CA may issue CAs that issue further ones, or nothing")
 
 
 def peer_agency_name(certificate: bytes) -> str:
@@ -194,22 +198,24 @@ def peer_agency_name(certificate: bytes) -> str:
     Raises:
         RefusedError: PEER_UNTRUSTED unless the SAN holds exactly one dNSName and nothing else.
     """
-    names = _extension(_load(certificate), x509.SubjectAlternativeName)
+    names = extension(load(certificate), x509.SubjectAlternativeName)
     if names is None or len(list(names.value)) != 1 or not isinstance(next(iter(names.value)), x509.DNSName):
         raise RefusedError("PEER_UNTRUSTED", "the certificate does not have exactly one dNSName as its name")
     return str(next(iter(names.value)).value)
 
 
-def verify_node_leaf(certificate: bytes, ca_der: bytes, now_ms: int) -> str:
+def verify_node_leaf(certificate: bytes, ca_der: bytes, now_ms: int, issuing_der: bytes = b"") -> str:
     """Verify a node's leaf against one agency's CA.
 
     1. exactly one dNSName, 2. P-256, client and server use, at most a year, 3. the chain with dates and name
-    constraint. Roster membership and the pin are the caller's to check.
+    constraint: the CA issued it, or the one issuing key that the agency's manifest names. Whatever else the handshake
+    carried is not looked at. Roster membership and the pin are the caller's to check.
 
     Args:
         certificate: The peer's, PEM or DER.
         ca_der: The CA of the member that the dNSName belongs to, from the roster.
         now_ms: Milliseconds UTC.
+        issuing_der: The issuing key's certificate, from the manifest in force; empty where it names none.
 
     Returns:
         The dNSName.
@@ -218,12 +224,13 @@ def verify_node_leaf(certificate: bytes, ca_der: bytes, now_ms: int) -> str:
         RefusedError: PEER_UNTRUSTED.
     """
     name = peer_agency_name(certificate)
-    leaf = _load(certificate)
+    leaf = load(certificate)
     _check_leaf(leaf, _BOTH)
+    between = [x509.load_der_x509_certificate(issuing_der)] if issuing_der else []
     store = verification.Store([x509.load_der_x509_certificate(ca_der)])
     builder = verification.PolicyBuilder().store(store).time(_at(now_ms))
     try:
-        builder.build_server_verifier(x509.DNSName(name)).verify(leaf, [])
+        builder.build_server_verifier(x509.DNSName(name)).verify(leaf, between)
     except (verification.VerificationError, ValueError):
         raise RefusedError("PEER_UNTRUSTED", "the certificate does not verify under the agency's CA") from None
     return name
@@ -238,9 +245,9 @@ def verify_client_leaf(certificate: bytes, ca_der: bytes, now_ms: int) -> bytes:
     Raises:
         RefusedError: PEER_UNTRUSTED.
     """
-    leaf, ca = _load(certificate), x509.load_der_x509_certificate(ca_der)
+    leaf, ca = load(certificate), x509.load_der_x509_certificate(ca_der)
     _check_leaf(leaf, {ExtendedKeyUsageOID.CLIENT_AUTH})
-    if len(list(leaf.subject)) or _extension(leaf, x509.SubjectAlternativeName) is not None:
+    if len(list(leaf.subject)) or extension(leaf, x509.SubjectAlternativeName) is not None:
         raise RefusedError("PEER_UNTRUSTED", "an officer's certificate carries a name")
     if not leaf.not_valid_before_utc <= _at(now_ms) <= leaf.not_valid_after_utc:
         raise RefusedError("PEER_UNTRUSTED", "the certificate is not valid now")
@@ -252,9 +259,9 @@ def verify_client_leaf(certificate: bytes, ca_der: bytes, now_ms: int) -> bytes:
 
 
 def _check_leaf(leaf: x509.Certificate, uses: set[x509.ObjectIdentifier]) -> None:
-    _p256(leaf)
-    extended = _extension(leaf, x509.ExtendedKeyUsage)
-    basic = _extension(leaf, x509.BasicConstraints)
+    p256(leaf)
+    extended = extension(leaf, x509.ExtendedKeyUsage)
+    basic = extension(leaf, x509.BasicConstraints)
     if extended is None or set(extended.value) != uses:
         raise RefusedError("PEER_UNTRUSTED", "the certificate is for another use")
     if basic is None or basic.value.ca:
@@ -263,7 +270,7 @@ def _check_leaf(leaf: x509.Certificate, uses: set[x509.ObjectIdentifier]) -> Non
         raise RefusedError("PEER_UNTRUSTED", "the certificate lives longer than a year")
 
 
-def _begin(
+def begin(
     subject: x509.Name,
     issuer: x509.Name,
     public: PublicKey,
@@ -271,6 +278,7 @@ def _begin(
     days: int,
     random_bytes: Callable[[int], bytes],
 ) -> x509.CertificateBuilder:
+    """Begin a certificate of ours, valid from ten minutes ago."""
     start = _at(now_ms) - _BACKDATED
     return (
         x509.CertificateBuilder()
@@ -292,8 +300,11 @@ def _leaf(
     random_bytes: Callable[[int], bytes],
 ) -> x509.CertificateBuilder:
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private.public_key())
+    days = min(LEAF_DAYS, (ca.certificate.not_valid_after_utc - _at(now_ms)).days)  # never longer than its issuer
+    if days < 1:
+        raise RefusedError("PEER_UNTRUSTED", f"the certificate that issues for {ca.agency} ends, or has ended")
     return (
-        _begin(x509.Name([]), ca.certificate.subject, public, now_ms, LEAF_DAYS, random_bytes)
+        begin(x509.Name([]), ca.certificate.subject, public, now_ms, days, random_bytes)
         .add_extension(issuer, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -315,7 +326,8 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _sign(builder: x509.CertificateBuilder, private: PrivateKey) -> x509.Certificate:
+def sign(builder: x509.CertificateBuilder, private: PrivateKey) -> x509.Certificate:
+    """Sign a certificate, the same one for the same values."""
     return builder.sign(private, hashes.SHA256(), ecdsa_deterministic=True)
 
 
@@ -323,7 +335,8 @@ def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
-def _load(data: bytes) -> x509.Certificate:
+def load(data: bytes) -> x509.Certificate:
+    """Read a certificate, PEM or DER; RefusedError PEER_UNTRUSTED."""
     try:
         if data.startswith(_PEM):
             return x509.load_pem_x509_certificate(data)
@@ -332,7 +345,8 @@ def _load(data: bytes) -> x509.Certificate:
         raise RefusedError("PEER_UNTRUSTED", "this is not a certificate") from None
 
 
-def _extension(certificate: x509.Certificate, kind: type[_T]) -> x509.Extension[_T] | None:
+def extension(certificate: x509.Certificate, kind: type[_T]) -> x509.Extension[_T] | None:
+    """Return a certificate's extension of this kind, if it has one; RefusedError PEER_UNTRUSTED."""
     try:
         return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
@@ -341,7 +355,8 @@ def _extension(certificate: x509.Certificate, kind: type[_T]) -> x509.Extension[
         raise RefusedError("PEER_UNTRUSTED", "the certificate's extensions cannot be read") from None
 
 
-def _p256(certificate: x509.Certificate) -> PublicKey:
+def p256(certificate: x509.Certificate) -> PublicKey:
+    """Return a certificate's public key; RefusedError PEER_UNTRUSTED unless it is P-256."""
     try:
         public = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -354,6 +369,11 @@ def _p256(certificate: x509.Certificate) -> PublicKey:
 
 def _is_p256(public: object) -> bool:
     return isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1)
+
+
+def ends_ms(certificate: bytes) -> int:
+    """Return until when a certificate is valid, PEM or DER, milliseconds UTC; RefusedError PEER_UNTRUSTED."""
+    return int(load(certificate).not_valid_after_utc.timestamp()) * 1000
 
 
 def _at(now_ms: int) -> dt.datetime:

@@ -107,6 +107,11 @@ class Federation:
         require(now_ms < known.record.expires_ms, f"the manifest of {agency} has expired", "MANIFEST_EXPIRED")
         return known.record
 
+    def issuing(self, agency: AgencyId) -> bytes:
+        """Return the certificate of the key that may renew a member's node leaf; empty where its manifest names none."""
+        known = self.manifests.get(agency)
+        return known.record.issuing if known is not None else b""
+
     def key_sheet(self, agency: str, now_ms: int) -> KeySheet:
         """Return a member's key sheet; RefusedError NOT_A_MEMBER, KEY_SHEET_EXPIRED (none known counts as expired)."""
         member = self.member(agency, now_ms)

@@ -63,6 +63,7 @@ class NodeKeys:
     log_mldsa44: Signer | None = None  # None in a store made before there were second lines
     witness_mldsa44: Signer | None = None
     tls_private: PrivateKey = field(repr=False, compare=False)
+    issuing_private: PrivateKey | None = field(repr=False, compare=False, default=None)  # None: no such key was founded
     encryption: tuple[WindowKey, ...]  # ascending by window
     storage: tuple[Secret, ...]  # 32 bytes each; the present one last
     derived: Secret  # with it the second file is written again
@@ -89,7 +90,7 @@ def open_root(stored: Stored) -> RootKeys:
         agency=split_owner(root.key.owner)[0],
         root=root,
         roster_root=stored["roster-root"].signer() if "roster-root" in stored else None,
-        ca_private=certificate.private_from_bytes(_take(stored, "ca").secret.reveal()),
+        ca_private=_private(_take(stored, "ca")),
     )
 
 
@@ -104,7 +105,8 @@ def open_node(stored: Stored, sealing: Stored, derived: Secret) -> NodeKeys:
         witness=_take(stored, "witness").signer(),
         log_mldsa44=stored["log-mldsa44"].signer() if "log-mldsa44" in stored else None,
         witness_mldsa44=stored["witness-mldsa44"].signer() if "witness-mldsa44" in stored else None,
-        tls_private=certificate.private_from_bytes(_take(stored, "tls").secret.reveal()),
+        tls_private=_private(_take(stored, "tls")),
+        issuing_private=_private(stored["issuing"]) if "issuing" in stored else None,
         encryption=encryption,
         storage=storage,
         derived=derived,
@@ -131,8 +133,7 @@ def open_officer(stored: Stored) -> OfficerKeys:
     agency, name = split_owner(signer.key.owner)
     if name is None:
         raise RefusedError("MALFORMED", f"the signing key is {agency}'s, nobody's in particular")
-    private = certificate.private_from_bytes(_take(stored, "tls").secret.reveal())
-    return OfficerKeys(agency=agency, id=name, signer=signer, tls_private=private)
+    return OfficerKeys(agency=agency, id=name, signer=signer, tls_private=_private(_take(stored, "tls")))
 
 
 def load_root(home: Path, passphrase: bytes) -> RootKeys:
@@ -173,6 +174,10 @@ def _take(stored: Stored, name: str) -> StoredKey:
     if found is None:
         raise RefusedError("MALFORMED", f"the store holds no key {name}")
     return found
+
+
+def _private(key: StoredKey) -> PrivateKey:
+    return certificate.private_from_bytes(key.secret.reveal())
 
 
 def _begin(key: StoredKey) -> int:

@@ -17,6 +17,7 @@ from keys import bounds
 from keys.dsse import SignedPayload, verify
 from keys.errors import RefusedError
 from keys.identity import AgencyId, Usage, parse_agency, parse_officer, record_digest, short
+from keys.issuing import MAX_ISSUING_BYTES, check_issuing
 from keys.roster import Member
 from keys.signer import KeyRecord, PublicKey, public_key, register
 from keys.timed_key import (
@@ -94,6 +95,7 @@ class Manifest:
     officers: tuple[Officer, ...]  # ascending by id
     endpoints: tuple[str, ...]  # host:port of the peers' listener, in order of preference
     log_epochs: tuple[LogEpoch, ...]  # ascending
+    issuing: bytes = b""  # DER; empty where no key beside the node renews its leaf
     operations_by_id: Mapping[bytes, TimedKey] = field(init=False, repr=False, compare=False)
     officers_by_key: Mapping[bytes, Officer] = field(init=False, repr=False, compare=False)
     officers_by_id: Mapping[str, Officer] = field(init=False, repr=False, compare=False)
@@ -146,6 +148,7 @@ class Manifest:
                     )
                     for each in self.log_epochs
                 ],
+                issuing=self.issuing,
             )
         )
 
@@ -172,6 +175,7 @@ def parse_manifest(payload: bytes) -> Manifest:
         len(set(endpoints)) == len(endpoints) and all(_ENDPOINT.fullmatch(each) for each in endpoints),
         "an endpoint is not host:port, or stands twice",
     )
+    bounds.require(len(message.issuing) <= MAX_ISSUING_BYTES, "the issuing key's certificate is too large")
     return Manifest(
         federation_id=message.federation_id,
         agency=agency,
@@ -182,6 +186,7 @@ def parse_manifest(payload: bytes) -> Manifest:
         officers=officers,
         endpoints=endpoints,
         log_epochs=_epochs(message),
+        issuing=message.issuing,
     )
 
 
@@ -199,7 +204,8 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
     """Verify an agency's manifest.
 
     1. the signature, by the root that the roster names for the member, 2. form and bounds, 3. federation and agency,
-    4. time, 5. each key is the agency's or its person's, and has signed its own key id.
+    4. time, 5. each key is the agency's or its person's, and has signed its own key id, 6. the issuing key's
+    certificate has our profile, under the CA that the roster names.
 
     Args:
         signed: As received.
@@ -209,7 +215,7 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
 
     Raises:
         RefusedError: SIGNERS_DIFFER, WRONG_TYPE, SIGNER_UNKNOWN, SIGNATURE_INVALID, WRONG_FEDERATION, WRONG_MAKER,
-            MANIFEST_EXPIRED, CLOCK_DIFFERS, and as ``parse_manifest``.
+            MANIFEST_EXPIRED, CLOCK_DIFFERS, PEER_UNTRUSTED, and as ``parse_manifest``.
     """
     verify(signed, "manifest", {member.root_key.key_id: member.root_key}.get)
     manifest = parse_manifest(signed.payload)
@@ -221,6 +227,8 @@ def verify_manifest(signed: SignedPayload, member: Member, federation_id: bytes,
     for officer in manifest.officers:
         owner = f"{member.agency}/{officer.id}"
         register(officer.key, owner=owner, usage={Usage.OFFICER, Usage.SYSTEM})
+    if manifest.issuing:
+        check_issuing(manifest.issuing, member.tls_ca, member.agency)
     return manifest
 
 

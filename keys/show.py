@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keys import keystore
+from keys.certificate import ends_ms, spki_sha256
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.federation import Federation
@@ -167,6 +168,9 @@ def _manifest(manifest: Manifest) -> Iterator[str]:
     yield f"expires      {moment(manifest.expires_ms)}"
     yield f"endpoints    {', '.join(manifest.endpoints) or 'none'}"
     yield f"log epochs   {', '.join(str(each.epoch) for each in manifest.log_epochs)}"
+    if manifest.issuing:
+        pin, until = short(spki_sha256(manifest.issuing)), moment(ends_ms(manifest.issuing))
+        yield f"issuing      {pin}   renews the node's certificate until {until}"
     yield f"operations   {len(manifest.operations_keys)} keys"
     yield from (_timed(each) for each in manifest.operations_keys)
     yield f"people       {len(manifest.officers)}"

@@ -46,6 +46,7 @@ def sign() -> None:
 @click.option("--system", "systems", multiple=True, metavar="ID[:ROLES[:CEILING]]", help="An automaton. Repeatable.")
 @click.option("--windows", type=click.IntRange(1, 400), default=14, show_default=True, help="Daily encryption keys.")
 @click.option("--roster-root/--no-roster-root", default=True, help="Whether the agency holds a root of the roster.")
+@click.option("--issuing", is_flag=True, help="Keep a key beside the node that renews the node's certificate.")
 @click.option("--floor", is_flag=True, help="Derive the root's key at the floor too (64 MiB); for exercises.")
 @FD
 @JSON
@@ -57,6 +58,7 @@ def make_agency_command(
     systems: tuple[str, ...],
     windows: int,
     roster_root: bool,
+    issuing: bool,
     floor: bool,
     passphrase_fd: int | None,
     as_json: bool,
@@ -78,7 +80,7 @@ def make_agency_command(
         people,
         now_ms=now_ms(),
         random_bytes=os.urandom,
-        plan=KeyPlan(roster_root=roster_root, windows=windows),
+        plan=KeyPlan(roster_root=roster_root, windows=windows, issuing=issuing),
     )
     secrets = Passphrases.taken(passphrase_fd, fresh=True)
     save_agency(output, made, secrets, os.urandom, root_profile=INTERACTIVE if floor else ROOT)
@@ -219,7 +221,7 @@ def make_manifest_command(
     as_json: bool,
 ) -> None:
     """Make and sign the agency's manifest; needs the root's passphrase."""
-    from keys.ceremony import RecordHead, make_manifest, read_entries
+    from keys.ceremony import RecordHead, make_manifest, read_entries, read_issuing
     from keys.key_files import load_root
     from keys.roster import save_signed
 
@@ -232,6 +234,7 @@ def make_manifest_command(
         operations=[operations],
         officers=officers,
         endpoints=endpoints,
+        issuing=read_issuing(home),
     )
     federation.with_manifest(signed, now_ms())
     save_signed(output, signed)

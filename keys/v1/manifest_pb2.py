@@ -25,25 +25,25 @@ _sym_db = _symbol_database.Default()
 from keys.v1 import signed_pb2 as keys_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16keys/v1/manifest.proto\x12\x07keys.v1\x1a\x14keys/v1/signed.proto\"\xd7\x02\n\x08Manifest\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x18\n\x07version\x18\x03 \x01(\rR\x07version\x12\x1b\n\tissued_ms\x18\x04 \x01(\x04R\x08issuedMs\x12\x1d\n\nexpires_ms\x18\x05 \x01(\x04R\texpiresMs\x12:\n\x0foperations_keys\x18\x06 \x03(\x0b\x32\x11.keys.v1.TimedKeyR\x0eoperationsKeys\x12,\n\x08officers\x18\x07 \x03(\x0b\x32\x10.keys.v1.OfficerR\x08officers\x12\x1c\n\tendpoints\x18\x08 \x03(\tR\tendpoints\x12\x30\n\nlog_epochs\x18\t \x03(\x0b\x32\x11.keys.v1.LogEpochR\tlogEpochs\"d\n\x08TimedKey\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x03key\x12\x17\n\x07\x66rom_ms\x18\x02 \x01(\x04R\x06\x66romMs\x12\x19\n\x08until_ms\x18\x03 \x01(\x04R\x07untilMs\"\xa3\x01\n\x07Officer\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12$\n\x03key\x18\x02 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x03key\x12\x14\n\x05roles\x18\x03 \x03(\tR\x05roles\x12\x18\n\x07\x63\x65iling\x18\x04 \x01(\rR\x07\x63\x65iling\x12\x17\n\x07\x66rom_ms\x18\x05 \x01(\x04R\x06\x66romMs\x12\x19\n\x08until_ms\x18\x06 \x01(\x04R\x07untilMs\"\x93\x01\n\x08LogEpoch\x12\x14\n\x05\x65poch\x18\x01 \x01(\rR\x05\x65poch\x12\'\n\x0fprevious_origin\x18\x02 \x01(\tR\x0epreviousOrigin\x12#\n\rprevious_size\x18\x03 \x01(\x04R\x0cpreviousSize\x12#\n\rprevious_root\x18\x04 \x01(\x0cR\x0cpreviousRoot\"\xa9\x02\n\x08KeySheet\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x18\n\x07version\x18\x03 \x01(\rR\x07version\x12\x1b\n\tissued_ms\x18\x04 \x01(\x04R\x08issuedMs\x12\x1d\n\nexpires_ms\x18\x05 \x01(\x04R\texpiresMs\x12:\n\x0f\x65ncryption_keys\x18\x06 \x03(\x0b\x32\x11.keys.v1.TimedKeyR\x0e\x65ncryptionKeys\x12#\n\x04pins\x18\x07 \x03(\x0b\x32\x0f.keys.v1.TlsPinR\x04pins\x12)\n\x10manifest_version\x18\x08 \x01(\rR\x0fmanifestVersion\"e\n\x06TlsPin\x12\x14\n\x05owner\x18\x01 \x01(\tR\x05owner\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x10.keys.v1.PinKindR\x04kind\x12\x1f\n\x0bspki_sha256\x18\x03 \x01(\x0cR\nspkiSha256*a\n\x07PinKind\x12\x18\n\x14PIN_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rPIN_KIND_NODE\x10\x01\x12\x14\n\x10PIN_KIND_OFFICER\x10\x02\x12\x13\n\x0fPIN_KIND_SYSTEM\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16keys/v1/manifest.proto\x12\x07keys.v1\x1a\x14keys/v1/signed.proto\"\xf1\x02\n\x08Manifest\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x18\n\x07version\x18\x03 \x01(\rR\x07version\x12\x1b\n\tissued_ms\x18\x04 \x01(\x04R\x08issuedMs\x12\x1d\n\nexpires_ms\x18\x05 \x01(\x04R\texpiresMs\x12:\n\x0foperations_keys\x18\x06 \x03(\x0b\x32\x11.keys.v1.TimedKeyR\x0eoperationsKeys\x12,\n\x08officers\x18\x07 \x03(\x0b\x32\x10.keys.v1.OfficerR\x08officers\x12\x1c\n\tendpoints\x18\x08 \x03(\tR\tendpoints\x12\x30\n\nlog_epochs\x18\t \x03(\x0b\x32\x11.keys.v1.LogEpochR\tlogEpochs\x12\x18\n\x07issuing\x18\n \x01(\x0cR\x07issuing\"d\n\x08TimedKey\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x03key\x12\x17\n\x07\x66rom_ms\x18\x02 \x01(\x04R\x06\x66romMs\x12\x19\n\x08until_ms\x18\x03 \x01(\x04R\x07untilMs\"\xa3\x01\n\x07Officer\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12$\n\x03key\x18\x02 \x01(\x0b\x32\x12.keys.v1.KeyRecordR\x03key\x12\x14\n\x05roles\x18\x03 \x03(\tR\x05roles\x12\x18\n\x07\x63\x65iling\x18\x04 \x01(\rR\x07\x63\x65iling\x12\x17\n\x07\x66rom_ms\x18\x05 \x01(\x04R\x06\x66romMs\x12\x19\n\x08until_ms\x18\x06 \x01(\x04R\x07untilMs\"\x93\x01\n\x08LogEpoch\x12\x14\n\x05\x65poch\x18\x01 \x01(\rR\x05\x65poch\x12\'\n\x0fprevious_origin\x18\x02 \x01(\tR\x0epreviousOrigin\x12#\n\rprevious_size\x18\x03 \x01(\x04R\x0cpreviousSize\x12#\n\rprevious_root\x18\x04 \x01(\x0cR\x0cpreviousRoot\"\xa9\x02\n\x08KeySheet\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x18\n\x07version\x18\x03 \x01(\rR\x07version\x12\x1b\n\tissued_ms\x18\x04 \x01(\x04R\x08issuedMs\x12\x1d\n\nexpires_ms\x18\x05 \x01(\x04R\texpiresMs\x12:\n\x0f\x65ncryption_keys\x18\x06 \x03(\x0b\x32\x11.keys.v1.TimedKeyR\x0e\x65ncryptionKeys\x12#\n\x04pins\x18\x07 \x03(\x0b\x32\x0f.keys.v1.TlsPinR\x04pins\x12)\n\x10manifest_version\x18\x08 \x01(\rR\x0fmanifestVersion\"e\n\x06TlsPin\x12\x14\n\x05owner\x18\x01 \x01(\tR\x05owner\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x10.keys.v1.PinKindR\x04kind\x12\x1f\n\x0bspki_sha256\x18\x03 \x01(\x0cR\nspkiSha256*a\n\x07PinKind\x12\x18\n\x14PIN_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rPIN_KIND_NODE\x10\x01\x12\x14\n\x10PIN_KIND_OFFICER\x10\x02\x12\x13\n\x0fPIN_KIND_SYSTEM\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keys.v1.manifest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PINKIND']._serialized_start=1224
-  _globals['_PINKIND']._serialized_end=1321
+  _globals['_PINKIND']._serialized_start=1250
+  _globals['_PINKIND']._serialized_end=1347
   _globals['_MANIFEST']._serialized_start=58
-  _globals['_MANIFEST']._serialized_end=401
-  _globals['_TIMEDKEY']._serialized_start=403
-  _globals['_TIMEDKEY']._serialized_end=503
-  _globals['_OFFICER']._serialized_start=506
-  _globals['_OFFICER']._serialized_end=669
-  _globals['_LOGEPOCH']._serialized_start=672
-  _globals['_LOGEPOCH']._serialized_end=819
-  _globals['_KEYSHEET']._serialized_start=822
-  _globals['_KEYSHEET']._serialized_end=1119
-  _globals['_TLSPIN']._serialized_start=1121
-  _globals['_TLSPIN']._serialized_end=1222
+  _globals['_MANIFEST']._serialized_end=427
+  _globals['_TIMEDKEY']._serialized_start=429
+  _globals['_TIMEDKEY']._serialized_end=529
+  _globals['_OFFICER']._serialized_start=532
+  _globals['_OFFICER']._serialized_end=695
+  _globals['_LOGEPOCH']._serialized_start=698
+  _globals['_LOGEPOCH']._serialized_end=845
+  _globals['_KEYSHEET']._serialized_start=848
+  _globals['_KEYSHEET']._serialized_end=1145
+  _globals['_TLSPIN']._serialized_start=1147
+  _globals['_TLSPIN']._serialized_end=1248
 # @@protoc_insertion_point(module_scope)

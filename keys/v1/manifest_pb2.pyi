@@ -56,6 +56,7 @@ class Manifest(_message.Message):
     OFFICERS_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     LOG_EPOCHS_FIELD_NUMBER: _builtins.int
+    ISSUING_FIELD_NUMBER: _builtins.int
     federation_id: _builtins.bytes
     """32 bytes"""
     agency: _builtins.str
@@ -66,6 +67,8 @@ class Manifest(_message.Message):
     """milliseconds UTC"""
     expires_ms: _builtins.int
     """milliseconds UTC"""
+    issuing: _builtins.bytes
+    """DER; the certificate of the key beside the node that renews its leaf; absent where there is none"""
     @_builtins.property
     def operations_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimedKey]:
         """usage 3"""
@@ -94,10 +97,11 @@ class Manifest(_message.Message):
         officers: _abc.Iterable[Global___Officer] | None = ...,
         endpoints: _abc.Iterable[_builtins.str] | None = ...,
         log_epochs: _abc.Iterable[Global___LogEpoch] | None = ...,
+        issuing: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "endpoints", b"endpoints", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "issued_ms", b"issued_ms", "log_epochs", b"log_epochs", "officers", b"officers", "operations_keys", b"operations_keys", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "endpoints", b"endpoints", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "issued_ms", b"issued_ms", "issuing", b"issuing", "log_epochs", b"log_epochs", "officers", b"officers", "operations_keys", b"operations_keys", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,6 +14,7 @@ from keys.errors import RefusedError
 from keys.federation import Federation
 from keys.frame import pae, payload_type
 from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest, records_digest
+from keys.issuing import check_issuing
 from keys.key_files import load_node
 from keys.keystore import load_keystore
 from keys.roster import catalogue_digest, parse_roster, words
@@ -179,13 +180,19 @@ def test_every_flipped_bit_of_a_roster_changes_its_words_or_is_refused() -> None
         data[bit // 8] ^= 1 << bit % 8
 
 
-def test_certificates() -> None:
-    case = load("certificates")
+@pytest.mark.parametrize("name", ["certificates", "certificates-path-0"])  # 0: before there were issuing keys
+def test_certificates(name: str) -> None:
+    case = load(name)
     ca, node, officer = h(case["ca"]), h(case["node"]["certificate"]), h(case["officer"]["certificate"])
     certificate.check_ca(ca, AgencyId(case["agency"]), case["federation_name"])
     assert certificate.verify_node_leaf(node, ca, case["now_ms"]) == case["node_name"]
     assert certificate.spki_sha256(node).hex() == case["node"]["pin"]
     assert certificate.verify_client_leaf(officer, ca, case["now_ms"]).hex() == case["officer"]["pin"]
+    if "issuing" in case:
+        issuing, renewed = h(case["issuing"]["certificate"]), h(case["issuing"]["node"])
+        check_issuing(issuing, ca, case["agency"])
+        assert certificate.verify_node_leaf(renewed, ca, case["now_ms"], issuing) == case["node_name"]
+        refused("PEER_UNTRUSTED", lambda: certificate.verify_node_leaf(renewed, ca, case["now_ms"]))
 
 
 @pytest.mark.parametrize("name", ["keystore", "keystore-without-mldsa44"])

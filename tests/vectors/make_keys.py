@@ -19,6 +19,7 @@ from keys import ceremony, certificate, dsse, seal
 from keys.agency import AgencyKeys
 from keys.frame import pae, payload_type
 from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest, records_digest
+from keys.issuing import issuing_authority, make_issuing
 from keys.key_files import load_node
 from keys.keystore import INTERACTIVE
 from keys.roster import catalogue_digest, words
@@ -190,8 +191,13 @@ def records(agencies: list[AgencyKeys]) -> dict[str, Any]:
 
 
 def certificates(agency: AgencyKeys) -> dict[str, Any]:
-    """A CA, a node's leaf, an officer's leaf."""
+    """A CA, a node's leaf, an officer's leaf, an issuing key and what it renewed."""
     leaf = agency.officers[0].tls_leaf
+    random_bytes = world.stream("issuing")
+    private, public = certificate.new_private_key(random_bytes), agency.node.tls_private.public_key()
+    issuing = make_issuing(agency.authority, private.public_key(), world.NOW, random_bytes)
+    authority = issuing_authority(issuing, private, agency.agency, world.NAME)
+    renewed = certificate.make_node_leaf(authority, public, world.NOW, random_bytes)
     return {
         "now_ms": world.NOW,
         "agency": agency.agency,
@@ -200,6 +206,7 @@ def certificates(agency: AgencyKeys) -> dict[str, Any]:
         "ca": agency.authority.der.hex(),
         "node": {"certificate": agency.tls_leaf.hex(), "pin": certificate.spki_sha256(agency.tls_leaf).hex()},
         "officer": {"certificate": leaf.hex(), "pin": certificate.spki_sha256(leaf).hex()},
+        "issuing": {"certificate": issuing.hex(), "node": renewed.hex()},
     }
 
 

@@ -37,8 +37,8 @@ class Caller:
 def identify_peer(leaf: bytes, federation: Federation, now_ms: int, *, pinned: bool) -> Caller:
     """Return whose node a leaf is.
 
-    1 exactly one dNSName and nothing else; 2 it is some member's node; 3 that member's own CA vouches for it;
-    4 the member takes part; 5 its key sheet pins the key.
+    1 exactly one dNSName and nothing else; 2 it is some member's node; 3 that member's own CA vouches for it, or the
+    issuing key that its manifest names; 4 the member takes part; 5 its key sheet pins the key.
 
     Args:
         leaf: PEM, as the handshake left it.
@@ -51,10 +51,10 @@ def identify_peer(leaf: bytes, federation: Federation, now_ms: int, *, pinned: b
     """
     name = peer_agency_name(leaf)  # 1
     member = find_member(name, federation)  # 2
-    verify_node_leaf(leaf, member.tls_ca, now_ms)  # 3
+    verify_node_leaf(leaf, member.tls_ca, now_ms, federation.issuing(member.agency))  # 3
     federation.member(member.agency, now_ms)  # 4
     if pinned:
-        check_pin(leaf, member.agency, federation, now_ms)  # 5
+        _check_pinned(leaf, member.agency, federation, now_ms)  # 5
     return Caller(member.agency, member.agency, member.number, pinned)
 
 
@@ -67,7 +67,16 @@ def find_member(name: str, federation: Federation) -> Member:
 
 
 def check_pin(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int) -> None:
-    """Refuse a node's leaf, PEM or DER, that the agency's key sheet does not pin as its node's."""
+    """Refuse a server's leaf, PEM or DER: 1 its CA or issuing key must vouch for it, 2 its key sheet pin it as a node's.
+
+    A handshake alone would take a leaf of an issuing key that the manifest names no longer.
+    """
+    ca = federation.member(agency, now_ms).tls_ca
+    verify_node_leaf(leaf, ca, now_ms, federation.issuing(agency))  # 1
+    _check_pinned(leaf, agency, federation, now_ms)  # 2
+
+
+def _check_pinned(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int) -> None:
     spki = spki_sha256(leaf)
     pin = federation.key_sheet(agency, now_ms).pins_by_spki.get(spki)
     if pin is None or pin.kind is not PinKind.NODE or pin.owner != agency:

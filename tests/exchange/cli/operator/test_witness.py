@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,10 @@ from exchange.cli.operator.witness_home import (
 from exchange.cli.operator.witness_http import WitnessServer
 from exchange.demo.federation import found_roster
 from keys.agency import AgencyKeys
-from keys.ceremony import RecordHead, make_manifest, save_signed
-from keys.dsse import SignedPayload
+from keys.ceremony import agency_manifest, save_signed
+from keys.dsse import SignedPayload, sign
 from keys.errors import IntegrityError, RefusedError
-from keys.identity import federation_id
-from keys.manifest import LogEpoch
+from keys.manifest import LogEpoch, parse_manifest
 from keys.roster import roster_digest, verify_first_roster
 from keys.words import words
 from tests.audit.witness.witness_world import TIME, GrowingLog
@@ -233,14 +233,9 @@ def test_a_later_epoch_needs_its_manifest(
         opened.add_checkpoint(second.request(0))
     keys = agencies[0]
     opening = LogEpoch(epoch=2, previous_origin=first.origin, previous_size=20, previous_root=first.checkpoint().root)
-    manifest = make_manifest(
-        keys.root.root,
-        RecordHead(agency=keys.agency, federation=federation_id(made[1].payload), now_ms=NOW_MS, version=2),
-        operations=[keys.operations],
-        officers=[],
-        endpoints=["127.0.0.1:7443"],
-        log_epochs=(LogEpoch(epoch=1), opening),
-    )
+    known = parse_manifest(agency_manifest(keys, made[1], ["127.0.0.1:7443"], NOW_MS).payload)
+    following = replace(known, version=2, log_epochs=(LogEpoch(epoch=1), opening))
+    manifest = sign(following.encode(), ("manifest", keys.root.root))
     trust(home, made[1], (manifest,), NOW_MS)
     again = open_witness(home, PASSPHRASE, lambda: TIME)
     assert again.add_checkpoint(second.request(0))
