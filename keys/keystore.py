@@ -144,7 +144,7 @@ def save_keystore(
         RefusedError: NOT_ALLOWED for an empty passphrase.
     """
     salt = random_bytes(_SALT_BYTES)
-    derived = _derive(passphrase, salt, profile)
+    derived = derive(passphrase, salt, profile)
     head = {
         "kdf": "argon2id",
         "memory_kib": profile.memory_kib,
@@ -165,7 +165,7 @@ def load_keystore(path: Path, passphrase: bytes) -> Keystore:
     """
     data = read_private(path, MAX_FILE_BYTES)
     head, _ = _split(str(path), data)
-    derived = _derive(passphrase, *_parameters(str(path), head))
+    derived = derive(passphrase, *parameters(str(path), head))
     return Keystore(keys=_open(str(path), data, derived), derived=Secret(derived))
 
 
@@ -225,7 +225,8 @@ def _sealing_key(derived: Secret, random: bytes) -> bytes:
     return hmac.new(derived.reveal(), random, hashlib.sha256).digest()
 
 
-def _derive(passphrase: bytes, salt: bytes, profile: Profile) -> bytes:
+def derive(passphrase: bytes, salt: bytes, profile: Profile) -> bytes:
+    """Derive 32 bytes from a passphrase by Argon2id; RefusedError NOT_ALLOWED for an empty one."""
     if not passphrase:
         raise RefusedError("NOT_ALLOWED", "an empty passphrase protects nothing")
     memory = profile.memory_kib * 1024
@@ -279,7 +280,8 @@ def _split(name: str, data: bytes) -> tuple[dict[str, object], int]:
     return head, end + 1
 
 
-def _parameters(name: str, head: Mapping[str, object]) -> tuple[bytes, Profile]:
+def parameters(name: str, head: Mapping[str, object]) -> tuple[bytes, Profile]:
+    """Read salt and cost out of a header; RefusedError MALFORMED where they are not within what is safe."""
     memory, passes, salt = (head.get(each) for each in ("memory_kib", "passes", "salt"))
     if head["kdf"] != "argon2id" or not isinstance(memory, int) or not isinstance(passes, int):
         raise RefusedError("MALFORMED", f"{name} is another kind of key file")

@@ -136,7 +136,7 @@ def open_tar(path: Path, *, most: int = MAX_MEMBERS) -> Tar:
             block = file.read(BLOCK)
             if block == bytes(BLOCK):
                 break
-            name, size = _parse(block, at, last)
+            name, size = parse_header(block, at, last)
             if name <= last:
                 raise _refused(name, f"it comes after {last}; names ascend, and none stands twice")
             padding = -size % BLOCK
@@ -153,8 +153,8 @@ def open_tar(path: Path, *, most: int = MAX_MEMBERS) -> Tar:
     return Tar(path=path, members=members)
 
 
-def _parse(block: bytes, at: int, last: str) -> tuple[str, int]:
-    """Return (name, size) of a header that is exactly the one that we would write."""
+def parse_header(block: bytes, at: int, last: str) -> tuple[str, int]:
+    """Return (name, size) of a header that is exactly the one that we would write; RefusedError MALFORMED."""
     where = f"after {last}" if last else "at the beginning"
     if len(block) != BLOCK:
         raise RefusedError(

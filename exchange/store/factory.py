@@ -45,6 +45,14 @@ class StoreEngine(Protocol):
     def copy(self, place: str, other: str) -> None:
         """Copy a store that nobody has open to another place, as it is found; what is there goes, nothing is judged."""
 
+    def back_up(self, place: str, other: str) -> None:
+        """Copy one committed state of a store that may be in use, without what erasing destroys; nothing is there yet.
+
+        Raises:
+            IntegrityError: There is none, or it is damaged or not ours.
+            UnavailableError: A disk cannot be read, or is full.
+        """
+
     def files(self, place: str) -> tuple[Path, ...]:
         """Return the files that a store may consist of, the one that makes it a store first."""
 
@@ -108,6 +116,12 @@ def copy_store(uri: str, to: str) -> None:
     """Copy a store that nobody has open to another place of the same engine, as it is found."""
     engine, place = _resolve(uri)
     engine.copy(place, _resolve(to)[1])
+
+
+def back_up_store(uri: str, to: str) -> None:
+    """Copy one committed state of a store that may be in use, without what erasing destroys; errors as the engine's."""
+    engine, place = _resolve(uri)
+    engine.back_up(place, _resolve(to)[1])
 
 
 def store_files(uri: str) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ import apsw
 
 from audit.log import sqlite_files
 from exchange.store.sqlite import SqliteStore, readable
+from exchange.store.sqlite_backup import back_up
 from exchange.store.sqlite_readonly import SqliteAside, SqliteReadOnly, may_be_written
 
 
@@ -54,6 +55,10 @@ class SqliteEngine:
     def copy(self, place: str, other: str) -> None:
         """Copy the database and its write-ahead log."""
         sqlite_files.copy(Path(place), Path(other))
+
+    def back_up(self, place: str, other: str) -> None:
+        """Copy one committed state, without what erasing destroys."""
+        back_up(Path(place), Path(other))
 
     def files(self, place: str) -> tuple[Path, ...]:
         """Return the database, its write-ahead log and that log's index."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keys.cli.backup_key import make_backup_key_command
 from keys.cli.ending import EndingGroup, answer
 from keys.cli.epoch import make_epoch_command
 from keys.cli.options import FD, FILE, FOLDER, HOME, JSON, OUTPUT, ROSTER, VERSION, Passphrases, federation_of, now_ms
@@ -383,3 +384,4 @@ def _words_of(roster: SignedPayload) -> str:
 
 
 make.add_command(make_epoch_command)
+make.add_command(make_backup_key_command)
