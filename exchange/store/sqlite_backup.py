@@ -11,7 +11,8 @@ from pathlib import Path
 import apsw
 
 from exchange.store import sqlite_migrations
-from exchange.store.sqlite import described, expected, readable
+from exchange.store.sqlite import readable
+from exchange.store.sqlite_migrations import described, expected
 from keys.errors import IntegrityError
 
 # What ``SqliteTransaction.erase`` and ``erase_reading`` destroy, whatever the schema's version.
