@@ -5,7 +5,7 @@ from audit.evidence import file
 from audit.evidence.case import Case, of_federation, own_entry, prove, same
 from audit.evidence.trust import Trust
 from audit.note.checkpoint import Checkpoint
-from audit.record.statement import ReadRequest, opened_digest, parse_read, read_digest
+from audit.record.statement import ReadRequest, opened_digest, parse_stored_read, read_digest
 from audit.tree.proof import verify_consistency
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -27,7 +27,7 @@ def add_export(case: Case) -> str:
             "MALFORMED", f"{file.EXPORTED}, {file.REQUEST} and {file.BLIND} stand beside content, together"
         )
     signed = SignedPayload.decode(case.core[file.REQUEST])
-    request = parse_read(signed.payload)
+    request = parse_stored_read(signed.payload)
     exported = own_entry(case, file.EXPORTED, Kind.EXPORTED, case.own)
     digest = opened_digest(case.core[file.BLIND], read_digest(signed.payload))
     same(file.EXPORTED, "request", digest, exported.body.digest)

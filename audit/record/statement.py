@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
+
+from google.protobuf.message import Message
 
 from audit.record.wire import (
     ID_BYTES,
@@ -25,8 +29,9 @@ from audit.record.wire import (
     need_enum,
     parse,
 )
-from audit.v1 import statement_pb2
+from audit.v1 import entry_pb2, statement_pb2
 from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
+from keys.refusals import Outcome
 from keys.seal import MAX_PADDED_BYTES
 from keys.values import hot_value
 
@@ -48,9 +53,25 @@ class ReadPurpose(IntEnum):
     REPLY = 3
     OVERSIGHT = 4
     AUTOMATED = 5
-    HOLD = 6  # opens nothing
-    RELEASE = 7  # opens nothing
+    HOLD = 6  # from here on what is asked says it already: they stand in entries and in requests of older programs
+    RELEASE = 7
     EXPORT = 8
+
+
+class Asked(IntEnum):
+    """What a request asks; the numbers of the fields of ``audit.v1.Read.asked``."""
+
+    OPEN = 14
+    EXPORT = 15
+    LIST = 16
+    HOLD = 17
+    RELEASE = 18
+    AGAIN = 19
+    FAILED = 20
+
+
+_ASKED_FOR = {ReadPurpose.EXPORT: Asked.EXPORT, ReadPurpose.HOLD: Asked.HOLD, ReadPurpose.RELEASE: Asked.RELEASE}
+_PURPOSE_OF = {asked: purpose for purpose, asked in _ASKED_FOR.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,40 +110,62 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRequest:
-    """An officer's signed wish to see content: one bulletin to be opened, or several whose subjects are listed."""
+    """An officer's signed wish, about one bulletin, about several whose subjects are listed, or about a reading."""
 
     federation_id: bytes  # 32 bytes
     agency: AgencyId  # the officer's, and the node's
     officer: str  # id within the agency
-    purpose: ReadPurpose
-    case: str  # 1 to 64 characters
-    reason: str  # 1 to 500 characters
+    purpose: ReadPurpose | None = None  # None where it is about a reading, which has one
+    case: str = ""  # 1 to 64 characters; none where it is about a reading
+    reason: str = ""  # 1 to 500 characters; none where it is about a reading
     nonce: bytes  # 16 random bytes, taken once
     time_ms: int  # milliseconds UTC
-    sender: str = ""  # to open; empty where subjects are listed
-    bulletin_id: bytes = b""  # 16 bytes; to open
-    statement_digest: bytes = b""  # 32 bytes; to open
+    sender: str = ""  # of the one bulletin that it is about
+    bulletin_id: bytes = b""  # 16 bytes
+    statement_digest: bytes = b""  # 32 bytes
     log_head: LogHead | None = None
     listed: tuple[tuple[AgencyId, bytes], ...] = ()  # (sender, bulletin_id), ascending; to list
+    position: int = 0  # log position of the OPENED that it is about
+    outcome: Outcome | None = None  # why what was opened could not be shown
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked, as the fields tell it."""
+        if self.position:
+            return Asked.AGAIN if self.outcome is None else Asked.FAILED
+        if self.listed:
+            return Asked.LIST
+        return Asked.OPEN if self.purpose is None else _ASKED_FOR.get(self.purpose, Asked.OPEN)
 
     def encode(self) -> bytes:
         """Write the payload of type ``read``."""
-        return encode(
-            statement_pb2.Read(
-                federation_id=self.federation_id,
-                agency=self.agency,
-                officer=self.officer,
-                sender=self.sender,
-                bulletin_id=self.bulletin_id,
-                statement_digest=self.statement_digest,
-                purpose=statement_pb2.ReadPurpose.ValueType(self.purpose),
-                case=self.case,
-                reason=self.reason,
-                nonce=self.nonce,
-                log_head=_head_message(self.log_head),
-                time_ms=self.time_ms,
-                listed=[statement_pb2.ListedBulletin(sender=s, bulletin_id=b) for s, b in self.listed],
-            )
+        said = self.purpose is None or self.purpose is _PURPOSE_OF.get(self.asked)  # by what is asked
+        message = statement_pb2.Read(
+            federation_id=self.federation_id,
+            agency=self.agency,
+            officer=self.officer,
+            purpose=statement_pb2.ReadPurpose.ValueType(0 if said else self.purpose or 0),
+            case=self.case,
+            reason=self.reason,
+            nonce=self.nonce,
+            log_head=_head_message(self.log_head),
+            time_ms=self.time_ms,
+        )
+        getattr(message, self.asked.name.lower()).CopyFrom(self._asked_message())
+        return encode(message)
+
+    def _asked_message(self) -> Message:
+        match self.asked:
+            case Asked.LIST:
+                listed = [statement_pb2.ListedBulletin(sender=s, bulletin_id=b) for s, b in self.listed]
+                return statement_pb2.ReadList(listed=listed)
+            case Asked.AGAIN:
+                return statement_pb2.ReadAgain(position=self.position)
+            case Asked.FAILED:
+                outcome = entry_pb2.Outcome.ValueType(self.outcome or 0)
+                return statement_pb2.ReadFailure(position=self.position, outcome=outcome)
+        return statement_pb2.ReadTarget(
+            sender=self.sender, bulletin_id=self.bulletin_id, statement_digest=self.statement_digest
         )
 
 
@@ -155,31 +198,15 @@ def parse_read(payload: bytes) -> ReadRequest:
     """Read the payload of an officer's request whose signature is already verified or is verified next.
 
     Raises:
-        RefusedError: MALFORMED, TOO_LARGE or NOT_UNDERSTOOD.
+        RefusedError: MALFORMED, also for what an older program asks; TOO_LARGE or NOT_UNDERSTOOD.
     """
+    return _parse_asked(parse("read", payload, statement_pb2.Read, MAX_READ_BYTES))
+
+
+def parse_stored_read(payload: bytes) -> ReadRequest:
+    """Read a request that was taken once and is kept, perhaps from an older program; errors as ``parse_read``."""
     message = parse("read", payload, statement_pb2.Read, MAX_READ_BYTES)
-    need_bytes("read", "federation_id", message.federation_id)
-    need_bytes("read", "nonce", message.nonce, NONCE_BYTES)
-    need_count("read", "characters of case", len(message.case), 1, MAX_CASE)
-    need_count("read", "characters of reason", len(message.reason), 1, MAX_REASON)
-    if not message.time_ms:
-        raise malformed("read", "no time")
-    _check_aim(message)
-    return ReadRequest(
-        federation_id=message.federation_id,
-        agency=need_agency(message.agency),
-        officer=parse_officer(message.officer),
-        purpose=need_enum("read", "purpose", message.purpose, ReadPurpose),
-        case=message.case,
-        reason=message.reason,
-        nonce=message.nonce,
-        time_ms=message.time_ms,
-        sender=need_agency(message.sender) if message.sender else "",
-        bulletin_id=message.bulletin_id,
-        statement_digest=message.statement_digest,
-        log_head=_parse_head("read", message.log_head) if message.HasField("log_head") else None,
-        listed=tuple((need_agency(item.sender), item.bulletin_id) for item in message.listed),
-    )
+    return _parse_asked(message) if message.WhichOneof("asked") else _parse_old(message)
 
 
 def statement_digest(payload: bytes) -> bytes:
@@ -207,20 +234,91 @@ def opened_digest(blind: bytes, request_digest: bytes) -> bytes:
     return hashlib.sha256(OPENED_LABEL + blind + request_digest).digest()
 
 
-def _check_aim(message: statement_pb2.Read) -> None:
-    """Refuse a request that neither opens exactly one bulletin nor lists some."""
-    opens = bool(message.sender or message.bulletin_id or message.statement_digest)
-    if opens == bool(message.listed):
+def _parse_asked(message: statement_pb2.Read) -> ReadRequest:
+    if message.sender or message.bulletin_id or message.statement_digest or message.listed:
+        raise malformed("read", "it is asked in the form of an older program")
+    name = message.WhichOneof("asked")
+    if name is None:
+        raise malformed("read", "nothing is asked")
+    asked = Asked[name.upper()]
+    about_reading = asked in (Asked.AGAIN, Asked.FAILED)
+    if about_reading and (message.case or message.reason):
+        raise malformed("read", f"{name} takes over case and reason, and has none of its own")
+    if asked in (Asked.OPEN, Asked.LIST):
+        purpose = need_enum("read", "purpose", message.purpose, ReadPurpose)
+        if purpose in _ASKED_FOR:
+            raise malformed("read", f"{name} has purpose {purpose.name.lower()}")
+    elif message.purpose:
+        raise malformed("read", f"{name} has a purpose of its own")
+    common = _parse_common(message, with_words=not about_reading)
+    if asked is Asked.LIST:
+        return replace(common, purpose=purpose, listed=_parse_listed(message.list.listed))
+    if asked is Asked.AGAIN:
+        return replace(common, position=_parse_position(message.again.position))
+    if asked is Asked.FAILED:
+        outcome = need_enum("read", "outcome", message.failed.outcome, Outcome)
+        if outcome is Outcome.DONE:
+            raise malformed("read", "outcome is no refusal")
+        return replace(common, position=_parse_position(message.failed.position), outcome=outcome)
+    target = _parse_target(getattr(message, name))
+    return replace(common, purpose=_PURPOSE_OF[asked] if asked is not Asked.OPEN else purpose, **target)
+
+
+def _parse_old(message: statement_pb2.Read) -> ReadRequest:
+    """Read what a program asked before there was ``asked``: either one bulletin or some are named."""
+    purpose = need_enum("read", "purpose", message.purpose, ReadPurpose)
+    common = replace(_parse_common(message, with_words=True), purpose=purpose)
+    if not message.listed:
+        return replace(common, **_parse_target(message))
+    if message.sender or message.bulletin_id or message.statement_digest or purpose in _ASKED_FOR:
         raise malformed("read", "either one bulletin is opened or some are listed")
-    if opens:
-        need_bytes("read", "bulletin_id", message.bulletin_id, ID_BYTES)
-        need_bytes("read", "statement_digest", message.statement_digest, DIGEST_BYTES)
-        if not message.sender:
-            raise malformed("read", "no sender")
-    need_count("read", "listed bulletins", len(message.listed), 0, MAX_LISTED)
-    for item in message.listed:
+    return replace(common, listed=_parse_listed(message.listed))
+
+
+def _parse_common(message: statement_pb2.Read, *, with_words: bool) -> ReadRequest:
+    need_bytes("read", "federation_id", message.federation_id)
+    need_bytes("read", "nonce", message.nonce, NONCE_BYTES)
+    if with_words:
+        need_count("read", "characters of case", len(message.case), 1, MAX_CASE)
+        need_count("read", "characters of reason", len(message.reason), 1, MAX_REASON)
+    if not message.time_ms:
+        raise malformed("read", "no time")
+    return ReadRequest(
+        federation_id=message.federation_id,
+        agency=need_agency(message.agency),
+        officer=parse_officer(message.officer),
+        case=message.case,
+        reason=message.reason,
+        nonce=message.nonce,
+        time_ms=message.time_ms,
+        log_head=_parse_head("read", message.log_head) if message.HasField("log_head") else None,
+    )
+
+
+def _parse_target(message: statement_pb2.Read | statement_pb2.ReadTarget) -> dict[str, Any]:
+    need_bytes("read", "bulletin_id", message.bulletin_id, ID_BYTES)
+    need_bytes("read", "statement_digest", message.statement_digest, DIGEST_BYTES)
+    return {
+        "sender": need_agency(message.sender),
+        "bulletin_id": message.bulletin_id,
+        "statement_digest": message.statement_digest,
+    }
+
+
+def _parse_listed(items: Sequence[statement_pb2.ListedBulletin]) -> tuple[tuple[AgencyId, bytes], ...]:
+    need_count("read", "listed bulletins", len(items), 1, MAX_LISTED)
+    for item in items:
         need_bytes("read", "bulletin_id", item.bulletin_id, ID_BYTES)
-    need_ascending("read", "listed bulletins", [(item.sender, item.bulletin_id) for item in message.listed])
+    listed = tuple((need_agency(item.sender), item.bulletin_id) for item in items)
+    need_ascending("read", "listed bulletins", listed)
+    return listed
+
+
+def _parse_position(position: int) -> int:
+    """Take a log position: above 0, where GENESIS stands, and such as a store can keep."""
+    if not 0 < position < 1 << 63:
+        raise malformed("read", f"position is {position}")
+    return position
 
 
 def _head_message(head: LogHead | None) -> statement_pb2.LogHead | None:

@@ -309,9 +309,10 @@ async function verifyAll(data, show) {
       if (row.entry.kind === 25) return `entry ${row.entry.index}`;
       const request = signed(members["export.signed"]), digest = await digestOf("read", request.payload);
       need(hex(await sha(utf8.encode("exchange/v1/opened\0"), members["export.blind"], digest)) === row.entry.digest, "the log names another request");
-      const asked = fields(request.payload);
+      const asked = fields(request.payload); // 15 export; older programs named the bulletin in 5
+      const wanted = asked[15] ? bytesOf(fields(bytesOf(asked, 15)), 2) : bytesOf(asked, 5);
       if (request.signatures.length > 0) await verifySigned(request, "read", heldAt(at.people[textOf(asked, 2)], numberOf(asked, 12)));
-      need(same(bytesOf(asked, 5), fromHex(at.own.entry.bulletin)) && textOf(asked, 3) !== "", "the request is for another bulletin");
+      need(same(wanted, fromHex(at.own.entry.bulletin)) && textOf(asked, 3) !== "", "the request is for another bulletin");
       need(textOf(asked, 9) === text(members["purpose.txt"]), "the purpose is not the one that was logged");
       return `entry ${row.entry.index}, for the purpose stated`;
     });

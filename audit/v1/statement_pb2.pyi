@@ -3,6 +3,7 @@
 isort:skip_file
 What an officer signs: a bulletin (types statement and release) and a request to read (type read)."""
 
+from audit.v1 import entry_pb2 as _entry_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -32,7 +33,9 @@ class _ReadPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReadPurpo
     READ_PURPOSE_OVERSIGHT: _ReadPurpose.ValueType  # 4
     READ_PURPOSE_AUTOMATED: _ReadPurpose.ValueType  # 5
     READ_PURPOSE_HOLD: _ReadPurpose.ValueType  # 6
-    """opens nothing: keeps the bulletin from erasure"""
+    """In entries, and in requests of older programs.
+    opens nothing: keeps the bulletin from erasure
+    """
     READ_PURPOSE_RELEASE: _ReadPurpose.ValueType  # 7
     """opens nothing: lets the bulletin be erased when its day comes"""
     READ_PURPOSE_EXPORT: _ReadPurpose.ValueType  # 8
@@ -47,7 +50,9 @@ READ_PURPOSE_REPLY: ReadPurpose.ValueType  # 3
 READ_PURPOSE_OVERSIGHT: ReadPurpose.ValueType  # 4
 READ_PURPOSE_AUTOMATED: ReadPurpose.ValueType  # 5
 READ_PURPOSE_HOLD: ReadPurpose.ValueType  # 6
-"""opens nothing: keeps the bulletin from erasure"""
+"""In entries, and in requests of older programs.
+opens nothing: keeps the bulletin from erasure
+"""
 READ_PURPOSE_RELEASE: ReadPurpose.ValueType  # 7
 """opens nothing: lets the bulletin be erased when its day comes"""
 READ_PURPOSE_EXPORT: ReadPurpose.ValueType  # 8
@@ -132,8 +137,9 @@ Global___LogHead: _TypeAlias = LogHead  # noqa: Y015
 
 @_typing.final
 class Read(_message.Message):
-    """Type read, signed by the officer who wants to see content. Either one bulletin is to be opened (sender, bulletin_id,
-    statement_digest) or the subjects of several are to be listed.
+    """Type read, signed by the officer who wants to see content. Exactly one thing is asked. Fields 4 to 6 and 13 stand in
+    requests of older programs, which nodes have kept: there they say what is opened, held, released or exported, or what
+    is listed, and the purpose says which.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -151,6 +157,13 @@ class Read(_message.Message):
     LOG_HEAD_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
     LISTED_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    EXPORT_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     federation_id: _builtins.bytes
     """32 bytes"""
     agency: _builtins.str
@@ -158,16 +171,17 @@ class Read(_message.Message):
     officer: _builtins.str
     """id within the agency"""
     sender: _builtins.str
-    """to open"""
+    """of older programs"""
     bulletin_id: _builtins.bytes
-    """16 bytes; to open"""
+    """of older programs; 16 bytes"""
     statement_digest: _builtins.bytes
-    """32 bytes; to open"""
+    """of older programs; 32 bytes"""
     purpose: Global___ReadPurpose.ValueType
+    """1 to 5, to open or to list; absent where anything else is asked"""
     case: _builtins.str
-    """the case that it is for; 1 to 64 characters"""
+    """the case that it is for; 1 to 64 characters; absent in again and failed"""
     reason: _builtins.str
-    """in the officer's own words; 1 to 500 characters"""
+    """in the officer's own words; 1 to 500 characters; absent in again and failed"""
     nonce: _builtins.bytes
     """16 random bytes, taken once"""
     time_ms: _builtins.int
@@ -178,7 +192,35 @@ class Read(_message.Message):
 
     @_builtins.property
     def listed(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedBulletin]:
-        """to list: what is to be shown"""
+        """of older programs"""
+
+    @_builtins.property
+    def open(self) -> Global___ReadTarget:
+        """to see it"""
+
+    @_builtins.property
+    def export(self) -> Global___ReadTarget:
+        """to hand it to somebody outside, as evidence"""
+
+    @_builtins.property
+    def list(self) -> Global___ReadList:
+        """to see subjects"""
+
+    @_builtins.property
+    def hold(self) -> Global___ReadTarget:
+        """opens nothing: keeps it from erasure"""
+
+    @_builtins.property
+    def release(self) -> Global___ReadTarget:
+        """opens nothing: lets it be erased when its day comes"""
+
+    @_builtins.property
+    def again(self) -> Global___ReadAgain:
+        """to see once more what was opened, for the same case, reason and purpose"""
+
+    @_builtins.property
+    def failed(self) -> Global___ReadFailure:
+        """opens nothing: the officer's program could not show what was opened"""
 
     def __init__(
         self,
@@ -196,14 +238,72 @@ class Read(_message.Message):
         log_head: Global___LogHead | None = ...,
         time_ms: _builtins.int = ...,
         listed: _abc.Iterable[Global___ListedBulletin] | None = ...,
+        open: Global___ReadTarget | None = ...,
+        export: Global___ReadTarget | None = ...,
+        list: Global___ReadList | None = ...,
+        hold: Global___ReadTarget | None = ...,
+        release: Global___ReadTarget | None = ...,
+        again: Global___ReadAgain | None = ...,
+        failed: Global___ReadFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["log_head", b"log_head"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "asked", b"asked", "export", b"export", "failed", b"failed", "hold", b"hold", "list", b"list", "log_head", b"log_head", "open", b"open", "release", b"release"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "bulletin_id", b"bulletin_id", "case", b"case", "federation_id", b"federation_id", "listed", b"listed", "log_head", b"log_head", "nonce", b"nonce", "officer", b"officer", "purpose", b"purpose", "reason", b"reason", "sender", b"sender", "statement_digest", b"statement_digest", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "agency", b"agency", "asked", b"asked", "bulletin_id", b"bulletin_id", "case", b"case", "export", b"export", "failed", b"failed", "federation_id", b"federation_id", "hold", b"hold", "list", b"list", "listed", b"listed", "log_head", b"log_head", "nonce", b"nonce", "officer", b"officer", "open", b"open", "purpose", b"purpose", "reason", b"reason", "release", b"release", "sender", b"sender", "statement_digest", b"statement_digest", "time_ms", b"time_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_asked: _TypeAlias = _typing.Literal["open", "export", "list", "hold", "release", "again", "failed"]  # noqa: Y015
+    _WhichOneofArgType_asked: _TypeAlias = _typing.Literal["asked", b"asked"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_asked) -> _WhichOneofReturnType_asked | None: ...
+
+Global___Read: _TypeAlias = Read  # noqa: Y015
+
+@_typing.final
+class ReadTarget(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDER_FIELD_NUMBER: _builtins.int
+    BULLETIN_ID_FIELD_NUMBER: _builtins.int
+    STATEMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    sender: _builtins.str
+    bulletin_id: _builtins.bytes
+    """16 bytes"""
+    statement_digest: _builtins.bytes
+    """32 bytes"""
+    def __init__(
+        self,
+        *,
+        sender: _builtins.str = ...,
+        bulletin_id: _builtins.bytes = ...,
+        statement_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "sender", b"sender", "statement_digest", b"statement_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Read: _TypeAlias = Read  # noqa: Y015
+Global___ReadTarget: _TypeAlias = ReadTarget  # noqa: Y015
+
+@_typing.final
+class ReadList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def listed(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedBulletin]:
+        """ascending by (sender, bulletin_id), 1 to 500"""
+
+    def __init__(
+        self,
+        *,
+        listed: _abc.Iterable[Global___ListedBulletin] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listed", b"listed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadList: _TypeAlias = ReadList  # noqa: Y015
 
 @_typing.final
 class ListedBulletin(_message.Message):
@@ -227,3 +327,47 @@ class ListedBulletin(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListedBulletin: _TypeAlias = ListedBulletin  # noqa: Y015
+
+@_typing.final
+class ReadAgain(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """of an OPENED of the same officer: epoch - 1 in the bits from 40 on, the entry's index below"""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadAgain: _TypeAlias = ReadAgain  # noqa: Y015
+
+@_typing.final
+class ReadFailure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """of an OPENED or EXPORTED of the same officer, as in ReadAgain"""
+    outcome: _entry_pb2.Outcome.ValueType
+    """why; a refusal, 10 or above"""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        outcome: _entry_pb2.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadFailure: _TypeAlias = ReadFailure  # noqa: Y015

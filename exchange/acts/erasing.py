@@ -14,7 +14,7 @@ from typing import Any
 
 from audit.entry.entry import Body, Kind
 from audit.log.lock import Lock
-from audit.record.statement import parse_read
+from audit.record.statement import parse_stored_read
 from exchange.acts import retention_rules
 from exchange.acts.retention_rules import day_of, is_due
 from exchange.acts.unit_of_work import UnitOfWork
@@ -110,7 +110,12 @@ def _due(reads: Reads, stored: StoredBulletin, today: int, was_erased: WasErased
 
 
 def _spent(reads: Reads, request: bytes) -> bool:
-    read = parse_read(SignedPayload.decode(request).payload)
+    read = parse_stored_read(SignedPayload.decode(request).payload)
+    while read.position:  # about a reading: it is spent when that is
+        before = reads.reading(read.position)
+        if before is None:
+            return True
+        read = parse_stored_read(SignedPayload.decode(before[1]).payload)
     wanted = read.listed or ((read.sender, read.bulletin_id),)
     bulletins = [reads.find(sender, bulletin_id) for sender, bulletin_id in wanted]
     return all(stored is None or stored.erased for stored in bulletins)

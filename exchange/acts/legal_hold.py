@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.entry.entry import Body, Kind, Outcome, Role
-from audit.record.statement import ReadPurpose, opened_digest
+from audit.record.statement import Asked, opened_digest
 from exchange.acts.node_view import NodeView
 from exchange.acts.reading import Reader, check_allowed, check_nonce, check_statement, find_stored
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.store.rows import StoredBulletin
 from keys.errors import RefusedError
 from keys.identity import short
-
-_KINDS = {ReadPurpose.HOLD: Kind.HOLD_SET, ReadPurpose.RELEASE: Kind.HOLD_RELEASED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,7 @@ def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
     stored = find_stored(work, request.sender, request.bulletin_id)  # 2
     check_statement(stored, request)  # 3
     open_holds = work.rows.open_holds(stored.entry_index)
-    if request.purpose is ReadPurpose.RELEASE:
+    if request.asked is Asked.RELEASE:
         check_on_hold(stored, open_holds)  # 4
     check_nonce(work, request)  # 5
     random = random_bytes(32)
@@ -61,7 +59,7 @@ def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
     except RefusedError as refusal:
         index = _log(work, shared, Kind.ACCESS_DENIED, stored.entry_index, refusal)
         return Kept(entry_index=index, blind=random, count=0, denied=refusal)
-    if request.purpose is ReadPurpose.HOLD:
+    if request.asked is Asked.HOLD:
         index = _log(work, shared, Kind.HOLD_SET, stored.entry_index)
         work.rows.set_hold(index, stored.entry_index)
         return Kept(entry_index=index, blind=random, count=1)
@@ -73,7 +71,7 @@ def hold(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
 
 def check_purpose(reader: Reader) -> None:
     """Refuse a request that its officer signed for something else."""
-    if reader.request.purpose not in _KINDS or reader.request.listed:
+    if reader.request.asked not in (Asked.HOLD, Asked.RELEASE):
         raise RefusedError("MALFORMED", "this request is neither to hold nor to release one bulletin")
 
 
@@ -103,7 +101,7 @@ def _log(work: UnitOfWork, request: _HoldRequest, kind: Kind, target: int, denie
             actor_epoch=view.pseudonym_epoch,
             role=Role.READER,
             bulletin_id=stored.bulletin_id,
-            purpose=int(reader.request.purpose),
+            purpose=int(reader.request.purpose or 0),
             outcome=Outcome[denied.code] if denied else 0,
             retain_until_day=stored.retain_until_day if kind is Kind.HOLD_SET else 0,
             retention_rule=stored.retention_rule if kind is Kind.HOLD_SET else 0,

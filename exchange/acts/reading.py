@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.entry.entry import Body, Kind, Outcome, Role
-from audit.record.statement import ReadPurpose, ReadRequest, opened_digest, parse_read
+from audit.record.statement import Asked, ReadRequest, opened_digest, parse_read
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import NOTHING, RandomBytes, UnitOfWork
@@ -21,8 +21,8 @@ from keys.identity import record_digest, short
 from keys.manifest import Officer
 from keys.signer import PublicKey
 
-OPENS_NOTHING = frozenset({ReadPurpose.HOLD, ReadPurpose.RELEASE})
-_OPENING = {ReadPurpose.EXPORT: Kind.EXPORTED}
+OPENS_NOTHING = frozenset({Asked.HOLD, Asked.RELEASE})
+_OPENING = {Asked.EXPORT: Kind.EXPORTED, Asked.LIST: Kind.LISTED}
 CLOCK_MS = 5 * 60_000  # how far an officer's clock may be from the node's
 
 
@@ -60,14 +60,15 @@ class OpenedBulletin:
 def check_request(signed: SignedPayload, *, caller: str, view: NodeView, now_ms: int) -> Reader:
     """Check an officer's request to read.
 
-    1 federation and agency; 2 the caller is who signed; 3 the request names them; 4 their signature; 5 the time.
+    0 what is asked is done here; 1 federation and agency; 2 the caller is who signed; 3 the request names them; 4 their signature; 5 the time.
     The nonce is taken in the transaction (6); whether they may read that is judged there too (7), because a
     denial is logged.
 
     Raises:
-        RefusedError: WRONG_FEDERATION, WRONG_MAKER, AUTHOR_DIFFERS, CLOCK_DIFFERS and those of signatures.
+        RefusedError: NOT_UNDERSTOOD, WRONG_FEDERATION, WRONG_MAKER, AUTHOR_DIFFERS, CLOCK_DIFFERS and those of signatures.
     """
     request = parse_read(signed.payload)
+    check_asked(request)  # 0
     check_federation(request, view)  # 1
     if len(signed.signatures) != 1:
         raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures on a request to read")
@@ -79,6 +80,13 @@ def check_request(signed: SignedPayload, *, caller: str, view: NodeView, now_ms:
     return Reader(
         officer=officer, key=key, request=request, signed=signed, digest=record_digest("read", signed.payload)
     )
+
+
+def check_asked(request: ReadRequest) -> None:
+    if request.position:
+        raise RefusedError(
+            "NOT_UNDERSTOOD", f"this node does not take requests to read that ask {request.asked.name.lower()}"
+        )
 
 
 def check_federation(request: ReadRequest, view: NodeView) -> None:
@@ -141,10 +149,8 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
 
 def check_opens(request: ReadRequest) -> None:
     """Refuse a request that its officer signed for something else than opening."""
-    if request.purpose in OPENS_NOTHING:
-        raise RefusedError("MALFORMED", f"a request to {request.purpose.name.lower()} opens nothing")
-    if request.listed and request.purpose is ReadPurpose.EXPORT:
-        raise RefusedError("MALFORMED", "a list is not exported")
+    if request.asked in OPENS_NOTHING:
+        raise RefusedError("MALFORMED", f"a request to {request.asked.name.lower()} opens nothing")
 
 
 def find_stored(work: UnitOfWork, sender: str, bulletin_id: bytes) -> StoredBulletin:
@@ -187,16 +193,14 @@ def _entry(
     view: NodeView,
 ) -> Body:
     listing = bool(reader.request.listed)
-    kind = (
-        Kind.ACCESS_DENIED if denied else Kind.LISTED if listing else _OPENING.get(reader.request.purpose, Kind.OPENED)
-    )
+    kind = Kind.ACCESS_DENIED if denied else _OPENING.get(reader.request.asked, Kind.OPENED)
     return Body(
         kind=kind,
         actor=view.pseudonym(reader.key.owner),
         actor_epoch=view.pseudonym_epoch,
         role=Role.READER,
         bulletin_id=b"" if listing else stored[0].bulletin_id,
-        purpose=int(reader.request.purpose),
+        purpose=int(reader.request.purpose or 0),
         outcome=Outcome[denied.code] if denied else 0 if kind is Kind.EXPORTED else Outcome.DONE,
         count=len(stored) if listing else 0,
         digest=opened_digest(random, reader.digest),

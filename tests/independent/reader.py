@@ -100,6 +100,31 @@ LANE_HEAD = {
     5: ("withdrawn", WITHDRAWN, True),
     6: ("time_ms", "number", False),
 }
+TARGET = {1: ("sender", "text", False), 2: ("bulletin_id", 16, False), 3: ("statement_digest", 32, False)}
+LISTED = {1: ("sender", "text", False), 2: ("bulletin_id", 16, False)}
+POSITION = ("position", "number", False)
+READ = {
+    1: ("federation_id", 32, False),
+    2: ("agency", "text", False),
+    3: ("officer", "text", False),
+    4: ("sender", "text", False),
+    5: ("bulletin_id", 16, False),
+    6: ("statement_digest", 32, False),
+    7: ("purpose", "number", False),
+    8: ("case", "text", False),
+    9: ("reason", "text", False),
+    10: ("nonce", 16, False),
+    11: ("log_head", LOG_HEAD, False),
+    12: ("time_ms", "number", False),
+    13: ("listed", LISTED, True),
+    14: ("open", TARGET, False),
+    15: ("export", TARGET, False),
+    16: ("list", {1: ("listed", LISTED, True)}, False),
+    17: ("hold", TARGET, False),
+    18: ("release", TARGET, False),
+    19: ("again", {1: POSITION}, False),
+    20: ("failed", {1: POSITION, 2: ("outcome", "number", False)}, False),
+}
 BYTES_OF_BODY = {2: 16, 6: 16} | dict.fromkeys((7, 8, 9, 10, 16, 18, 19, 23, 24), 32)
 NUMBERS_OF_BODY = {1, 3, 4, 5, 11, 12, 13, 14, 15, 17, 20, 21, 22}
 
@@ -427,6 +452,32 @@ def read_shared_receipts(job):
     return {"receipts": found}
 
 
+# ---------------------------------------------------------------- proto/README.md, section 8: a request to read
+
+
+def read_request(job):
+    read = parse(READ, bytes.fromhex(job["payload"]))
+    asked = [READ[number][0] for number in range(14, 21) if READ[number][0] in read]
+    old = bool(read["listed"]) or any(name in read for name in TARGET_NAMES)
+    need(len(asked) == 1 and not old, "read: not exactly one thing is asked")
+    about, target = asked[0] in ("again", "failed"), read[asked[0]]
+    need(about == ("case" not in read) == ("reason" not in read), "read: case and reason")
+    why = read.get("purpose", 0)
+    need(1 <= why <= 5 if asked[0] in ("open", "list") else not why, "read: purpose")
+    if about:
+        need(target.get("position"), "read: no position")
+        need(asked[0] == "again" or target.get("outcome", 0) >= 10, "read: failed without a reason")
+    elif asked[0] == "list":
+        order = [(each["sender"].encode(), each["bulletin_id"]) for each in target["listed"]]
+        need(ascends(order) and 0 < len(order) <= 500, "read: the list")
+    else:
+        need(all(name in target for name in TARGET_NAMES), "read: the bulletin")
+    return {"asked": asked[0]}
+
+
+TARGET_NAMES = ("sender", "bulletin_id", "statement_digest")
+
+
 # ---------------------------------------------------------------- some fields, the rest shut
 
 NAMES = "kind number originator author addressees dates marking urgency basis subject case references persons objects"
@@ -488,6 +539,7 @@ WHAT = {
     "shared receipts": read_shared_receipts,
     "fields": read_fields,
     "records": read_records,
+    "read": read_request,
 }
 
 

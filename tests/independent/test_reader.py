@@ -262,6 +262,21 @@ def test_the_commitments_of_the_vector_are_those_of_the_prose(read: Read) -> Non
     assert read({"what": "fields", **told, "shown": other}) == {"refused": "disclosure: another root"}
 
 
+def read_vectors() -> dict[str, str]:
+    records = json.loads((FOLDER / "records.json").read_text())["records"]
+    return {name[6:]: each["payload"] for name, each in records.items() if name.startswith("read: ")}
+
+
+def test_the_independent_reader_sees_what_a_request_asks(read: Read) -> None:
+    names = {"opens": "open", "exports": "export", "lists": "list", "holds": "hold", "releases": "release"}
+    for name, payload in read_vectors().items():
+        answer = read({"what": "read", "payload": payload})
+        if name.endswith("older program"):
+            assert answer == {"refused": "read: not exactly one thing is asked"}
+        else:
+            assert answer == {"asked": names.get(name, name)}
+
+
 def test_the_records_digest_of_the_vector_is_that_of_the_prose(read: Read) -> None:
     for case in json.loads((FOLDER.parent / "keys" / "identity.json").read_text())["records"]:
         assert read({"what": "records", **case}) == {"digest": case["digest"]}

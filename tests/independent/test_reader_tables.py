@@ -21,6 +21,7 @@ TABLES: list[tuple[Table, Descriptor]] = [
     (reader.DISPATCH, dispatch_pb2.Dispatch.DESCRIPTOR),
     (reader.DELIVERY, dispatch_pb2.Delivery.DESCRIPTOR),
     (reader.LANE_HEAD, dispatch_pb2.LaneHead.DESCRIPTOR),
+    (reader.READ, statement_pb2.Read.DESCRIPTOR),
 ]
 DELIVERY = formats.chain(1)[0]
 

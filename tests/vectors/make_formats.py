@@ -70,8 +70,17 @@ def read_requests() -> dict[str, ReadRequest]:
         log_head=formats.STATEMENT.log_head,
     )
     listed = ((formats.SENDER, formats.BULLETIN_ID), (formats.OTHER, formats.BULLETIN_ID))
-    lists = replace(opens, sender="", bulletin_id=b"", statement_digest=b"", log_head=None, listed=listed)
-    return {"read: opens": opens, "read: lists": replace(lists, purpose=ReadPurpose.TRIAGE)}
+    bare = replace(opens, sender="", bulletin_id=b"", statement_digest=b"", log_head=None)
+    about = replace(bare, purpose=None, case="", reason="", position=1 << 40 | 117)
+    return {
+        "read: opens": opens,
+        "read: exports": replace(opens, purpose=ReadPurpose.EXPORT),
+        "read: lists": replace(bare, purpose=ReadPurpose.TRIAGE, listed=listed),
+        "read: holds": replace(opens, purpose=ReadPurpose.HOLD),
+        "read: releases": replace(opens, purpose=ReadPurpose.RELEASE),
+        "read: again": about,
+        "read: failed": replace(about, outcome=Outcome.SIGNER_UNKNOWN),
+    }
 
 
 def records() -> dict[str, Any]:

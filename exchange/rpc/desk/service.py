@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from audit.record.statement import ReadPurpose, parse_statement
+from audit.record.statement import Asked, parse_statement
 from exchange.acts import legal_hold, reading
 from exchange.acts.reading import Granted, Reader
 from exchange.acts.reissue import renew
@@ -121,7 +121,7 @@ class Desk:
     ) -> node_pb2.ListSubjectsResponse:
         """Show subjects of the bulletins that a signed request lists, once LISTED is committed."""
         reader = self._check(request.read)
-        if not reader.request.listed:
+        if reader.request.asked is not Asked.LIST:
             raise RefusedError("MALFORMED", "a request to list that lists nothing")
         granted, receipt = await self._grant(reader)
         lines = [self._subject(granted, each) for each in granted.stored]
@@ -130,7 +130,7 @@ class Desk:
     async def Read(self, request: node_pb2.ReadRequest, context: Context) -> node_pb2.ReadResponse:
         """Open one bulletin, once OPENED is committed."""
         reader = self._check(request.read)
-        if reader.request.listed or reader.request.purpose is ReadPurpose.EXPORT:
+        if reader.request.asked in (Asked.LIST, Asked.EXPORT):
             raise RefusedError("MALFORMED", "a request to open that lists bulletins, or is one to export")
         granted, receipt = await self._grant(reader)
         return self._opened(granted, receipt)
@@ -138,7 +138,7 @@ class Desk:
     async def Export(self, request: node_pb2.ExportRequest, context: Context) -> node_pb2.ExportResponse:
         """Open one bulletin to be shown outside, once EXPORTED is committed; with the proof of what the log says of it."""
         reader = self._check(request.read)
-        if reader.request.purpose is not ReadPurpose.EXPORT:
+        if reader.request.asked is not Asked.EXPORT:
             raise RefusedError("MALFORMED", "a request that is not one to export")
         granted, receipt = await self._grant(reader)
         published = await self._node.writer.submit(

@@ -93,6 +93,16 @@ def test_a_request_is_logged_and_then_opens_the_bulletin(receiver: Desk, stored:
     assert receiver.node.reads.find("HK-IMMD", granted.stored[0].bulletin_id).opened
 
 
+@pytest.mark.parametrize("outcome", [None, Outcome.SIGNER_UNKNOWN], ids=["again", "failed"])
+def test_0_a_request_about_a_reading_is_not_understood_so_far(
+    outcome: Outcome | None, receiver: Desk, stored: Bulletin
+) -> None:
+    position = grant(receiver, check(receiver, sign(request(receiver, stored)))).entry_index
+    bare = {"purpose": None, "case": "", "reason": "", "sender": "", "bulletin_id": b"", "statement_digest": b""}
+    about = request(receiver, stored, position=position, outcome=outcome, **bare)
+    refused(receiver, sign(about), "NOT_UNDERSTOOD")
+
+
 def test_1_a_request_of_another_federation_is_refused_row_6(receiver: Desk, stored: Bulletin) -> None:
     refused(receiver, sign(request(receiver, stored, federation_id=bytes(range(32)))), "WRONG_FEDERATION")
 

@@ -6,7 +6,7 @@ Because the test holds everybody's keys it can do what a dishonest agency could:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from audit.entry.entry import Body, Kind, encode_entry, genesis_previous, leaf_hash
@@ -120,6 +120,7 @@ def make(
     purpose: str = PURPOSE,
     witnesses: Sequence[str] = (SENDER, RECIPIENT, WITNESS),
     request: Mapping[str, object] | None = None,
+    request_form: Callable[[ReadRequest], bytes] = ReadRequest.encode,
     dispatch: Mapping[str, object] | None = None,
     lane: Mapping[str, object] | None = None,
     queued: Mapping[str, object] | None = None,
@@ -137,6 +138,7 @@ def make(
         purpose: What the file is for.
         witnesses: Who cosigns.
         request: Changes to what was asked for.
+        request_form: Writes the request.
         dispatch: Changes to the dispatch, which is then signed and logged as it is.
         lane: Changes to the delivery's lane.
         queued: Changes to the sender's QUEUED.
@@ -217,7 +219,7 @@ def make(
         statement_digest=statement_digest,
     )
     asked = replace(asked, **(request or {}))
-    signed_request = dsse.sign(asked.encode(), ("read", keys_of(holder).officers[0].keys.signer))
+    signed_request = dsse.sign(request_form(asked), ("read", keys_of(holder).officers[0].keys.signer))
     blind = bytes(range(32))
     exported = log.add(
         Body(

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from audit.report.pages import template
 from exchange.evidence.gather_evidence import evidence_file, word_core
 from tests.exchange.evidence.evidence_maker import altered, make, roster
 from tests.support.browser import open_page
+from tests.support.older import older_read
 
 VECTORS = Path(__file__).resolve().parents[3] / "../shared/vectors"
 # What the browser's page leaves to `exchange audit verify`, as it says itself.
@@ -50,6 +52,18 @@ def test_the_page_verifies_itself_in_a_browser_without_network(tmp_path: Path, f
     assert verdict(opened.dom) == "Every check made here is good."
     assert opened.dom.count('<tr class="ok">') == 9
     assert (opened.console, opened.requests) == ((), ())
+
+
+def test_a_request_in_the_form_of_an_older_program_is_good_for_the_program_and_for_the_page(tmp_path: Path) -> None:
+    core = make(request_form=older_read).core
+    data = evidence_file(core)
+    assert verify_evidence(data, given=roster(), render=word_core).exit_code == 0
+    folder = unpack(data, tmp_path / "file")
+    assert verdict(open_page(folder / file.PAGE, tmp_path).dom) == "Every check made here is good."
+    other = make(request_form=lambda read: older_read(replace(read, bulletin_id=bytes(16)))).core
+    page = (folder / file.PAGE).read_text()
+    (folder / file.PAGE).write_text(page.replace(embedded(core), embedded(other)))
+    assert verdict(open_page(folder / file.PAGE, tmp_path).dom) == "Refuted: the request is for another bulletin."
 
 
 def test_one_altered_byte_in_the_page_turns_it_red(tmp_path: Path) -> None:

@@ -10,15 +10,18 @@ import pytest
 
 from audit.entry.entry import Body, Kind, Outcome
 from audit.record.lane import WithdrawnReason, parse_lane_head
-from audit.record.statement import ReadPurpose
+from audit.record.statement import ReadPurpose, parse_read
 from exchange.acts import legal_hold
 from exchange.acts.reading import Reader
 from exchange.acts.retention_rules import DRAIN_MS, STORAGE_KEY_DAYS, Sight, is_due, window_gone
 from exchange.acts.stored_bulletin import retention_of
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.store.storage_key import StorageKeys
+from keys.dsse import SignedPayload
 from keys.durations import DAY_MS
 from keys.keystore import RANDOM_FILE, SEALING_FILE, load_sealing_keys
 from tests.exchange.node.keeping import Keeper, code_of, delivered, kept_for
+from tests.support.older import older_read
 from tests.support.world import NOW_MS
 
 # ------------------------------------------------------------------ the day
@@ -188,6 +191,33 @@ def test_case_and_reason_of_a_reading_go_with_the_last_of_its_bulletins(receiver
     assert receiver.keep_up().readings == 2
     assert rows() == []
     assert len(receiver.bodies(Kind.OPENED)) == 1  # the entries stay
+
+
+def test_a_request_about_a_reading_goes_when_that_goes_and_one_of_an_older_program_with_its_bulletin(
+    receiver: Keeper, sender: Keeper
+) -> None:
+    first, second = kept_for(1, 16), kept_for(9, 17)
+    delivered(sender, receiver, first, second)
+    for message in (first, second):
+        receiver.read(message)
+        read = parse_read(receiver.request(message, ReadPurpose.TRIAGE).payload)
+        [(position, _)] = receiver.node.reads.readings_after(-1, 100)[-1:]
+        bare = replace(read, purpose=None, case="", reason="", sender="", bulletin_id=b"", statement_digest=b"")
+        again, failed = replace(bare, position=position), replace(bare, position=position, outcome=Outcome.DAMAGED)
+        old = older_read(replace(read, purpose=ReadPurpose.HOLD))
+        for payload in (again.encode(), failed.encode(), old):
+            receiver.node.writer.run(partial(add_reading, SignedPayload(payload=payload).encode()))
+    assert len(receiver.node.reads.readings_after(-1, 100)) == 8
+    receiver.pass_days(2)
+    receiver.keep_up()
+    assert len(receiver.node.reads.readings_after(-1, 100)) == 4
+    receiver.pass_days(9)
+    receiver.keep_up()
+    assert receiver.node.reads.readings_after(-1, 100) == []
+
+
+def add_reading(request: bytes, work: UnitOfWork) -> None:
+    work.rows.add_reading(work.position(work.log.add(Body(kind=Kind.HEARTBEAT))), bytes(32), request)
 
 
 # ------------------------------------------------------------------ storage keys
