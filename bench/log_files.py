@@ -15,11 +15,13 @@ from audit.entry.entry import Body, Kind, encode_entry, genesis_previous, leaf_h
 from audit.note.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from audit.tiles.tile_names import CHECKPOINT, ENTRIES, KEY_FILE, encode_bundle, tile_name
 from audit.tree.merkle import EMPTY_ROOT, TILE_WIDTH, root_of
-from keys.identity import Usage
+from keys.identity import Usage, records_digest
 from keys.signer import Ed25519Signer
 
 SIGNER = Ed25519Signer.from_seed(Usage.LOG, "BENCH", bytes(range(32)))
 START_US = 1_790_000_000_000_000
+DIGEST = bytes(range(1, 33))  # of every record
+RECORDS = records_digest(DIGEST, DIGEST, DIGEST)
 Mixture = Callable[[int, bytes], list[Body]]
 
 
@@ -85,12 +87,12 @@ def _entries(origin: str, size: int, mixture: Mixture) -> Iterator[bytes]:
 
 
 def _first() -> list[Body]:
-    digest = bytes(range(1, 33))
+    adopted = [Body(kind=Kind.MANIFEST_ADOPTED, peer=peer, count=1, digest=DIGEST) for peer in range(1, 5)]
+    sheets = [Body(kind=Kind.KEY_SHEET_ADOPTED, peer=peer, count=1, digest=DIGEST) for peer in range(1, 5)]
     return [
-        Body(kind=Kind.GENESIS, digest=digest),
-        Body(kind=Kind.ROSTER_ADOPTED, count=1, digest=digest),
-        Body(kind=Kind.MANIFEST_ADOPTED, peer=1, count=1, digest=digest),
-        Body(kind=Kind.KEY_SHEET_ADOPTED, peer=1, count=1, digest=digest),
+        Body(kind=Kind.GENESIS, digest=DIGEST),
+        Body(kind=Kind.ROSTER_ADOPTED, count=1, digest=DIGEST),
+        *(adopted[:1] + sheets[:1] + adopted[1:] + sheets[1:]),
     ]
 
 
@@ -111,6 +113,7 @@ def node_mixture(index: int, noise: bytes) -> list[Body]:
             retain_until_day=21_000,
             retention_rule=1,
             key_id=parts[5],
+            records=RECORDS,
         ),
         *(
             Body(kind=Kind.QUEUED, bulletin_id=sent, dispatch_digest=parts[3], refers_to=index, count=index, **lane)
@@ -127,6 +130,7 @@ def node_mixture(index: int, noise: bytes) -> list[Body]:
                 peer_size=index + 8,
                 peer_root=parts[7],
                 refers_to=index + place,
+                records=RECORDS,
                 **lane,
             )
             for place, lane in enumerate(lanes, 1)
@@ -140,6 +144,7 @@ def node_mixture(index: int, noise: bytes) -> list[Body]:
             opening=parts[7],
             retain_until_day=21_000,
             count=index,
+            records=RECORDS,
         ),
         Body(
             kind=Kind.OPENED,
@@ -151,6 +156,7 @@ def node_mixture(index: int, noise: bytes) -> list[Body]:
             purpose=2,
             refers_to=index + 5,
             digest=parts[4],
+            records=RECORDS,
         ),
     ]
 

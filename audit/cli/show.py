@@ -47,7 +47,7 @@ def prove(directory: str, index: int, output: str | None, as_json: bool) -> None
 
     Whoever has the log's key can verify it without the log.
     """
-    from audit.verify.prove import prove_entry
+    from audit.tiles.entry_proof import prove_entry
 
     folder = open_folder(directory)
     try:

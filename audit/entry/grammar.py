@@ -28,6 +28,8 @@ _GROUPS = {
     "refers_to": rb"(?P<refers>%s)",
     "refers_to_epoch": rb"(?P<epoch>%s)",
     "delivery_digest": rb"(?P<delivery>%s)",
+    "peer": rb"(?P<peer>%s)",
+    "records": rb"(?P<records>%s)",
 }
 _TOKENS = re.compile(r"[a-z_]+|[\[\]()|]")
 _MARKS = {"[": b"(?:", "]": b")?", "(": b"(?:", ")": b")", "|": b"|"}

@@ -21,6 +21,7 @@ _LAST = bytes(range(0x01, 0x80))
 _LAST_OF_TEN = b"\x01"  # 64 bits
 _LAST_OF_FIVE = bytes(range(0x01, 0x10))  # 32 bits
 # Where an entry has the bytes of its index, in the order that this machine has them in.
+_NOTHING = slice(0, 0)
 _INDEX = range(11, 3, -1) if sys.byteorder == "little" else range(4, 12)
 
 
@@ -32,6 +33,8 @@ class Layout(NamedTuple):
     numbers: tuple[tuple[int, bytes], ...]  # (offset, bytes allowed there)
     refers: tuple[int, ...]  # offsets of ``refers_to``, where it is there and of this epoch
     delivery: int  # offset of ``delivery_digest``; 0 where there is none
+    peer: slice  # where ``peer`` is; nothing where there is none
+    records: slice  # where ``records`` is; nothing where there is none
 
     def admits(self, joined: bytes) -> bool:
         """Return whether every entry in *joined*, all of this length, has this layout."""
@@ -83,6 +86,7 @@ def learn(entry: bytes, start: int) -> Layout:
     numbers: list[tuple[int, bytes]] = []
     refers: Sequence[int] = ()
     delivery = 0
+    peer = records = _NOTHING
     position, fields = start, iter(FIELDS)
     while position < len(entry):
         field = next(f for f in fields if entry.startswith(f.prefix, position))
@@ -102,7 +106,11 @@ def learn(entry: bytes, start: int) -> Layout:
             refers = ()
         elif field.name == "delivery_digest":
             delivery = value
-    return Layout(len(entry), tuple(constant), tuple(numbers), tuple(refers), delivery)
+        elif field.name == "peer":
+            peer = slice(value, position)
+        elif field.name == "records":
+            records = slice(value, position)
+    return Layout(len(entry), tuple(constant), tuple(numbers), tuple(refers), delivery, peer, records)
 
 
 def _bytes_at(entry: bytes, start: int, stop: int) -> list[tuple[int, bytes]]:

@@ -14,20 +14,27 @@ from pathlib import Path
 
 from audit.tiles.bundle_folder import folder_at
 from audit.tiles.tile_levels import Levels
+from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH
 from audit.verify.answered import Answers
 from audit.verify.entry_run import (
     BODIES_STEP,
     ENTRIES_STEP,
+    OF_A_READING,
+    READINGS,
+    RULES_STEP,
     RUN_BUNDLES,
     UNKNOWN_KINDS_SHOWN,
     EntryRun,
     Finding,
+    reading_fault,
     reference_fault,
     verify_run,
 )
 from audit.verify.fork_pool import in_copies
 from audit.verify.kind_counts import KindCounts
+from audit.verify.records_in_force import RecordsInForce
+from keys.errors import RefusedError
 
 _WORTH_A_PROCESS = 1 << 17  # entries; below, starting one costs more than it saves
 
@@ -43,6 +50,7 @@ class LogEntries:
     last_time: int = 0
     kinds: KindCounts = field(default_factory=KindCounts)
     answers: Answers = field(default_factory=Answers)
+    records: RecordsInForce = field(default_factory=RecordsInForce)
     tail: list[bytes] = field(default_factory=list)  # leaf hashes of the incomplete level-0 tile
     doubles: tuple[int, int] | None = None  # two entries that answer one delivery
     strangers: list[int] = field(default_factory=list)
@@ -60,6 +68,7 @@ def verify_entries(root: Path, size: int, processes: int = 1) -> LogEntries:
     entries = LogEntries(levels=Levels(folder))
     for run in _runs(root, size, processes if size >= _WORTH_A_PROCESS else 1):
         _join(entries, run)
+        _check_readings(entries, run, folder, size)
         if entries.findings:
             return entries
     if entries.count != size:
@@ -101,6 +110,8 @@ def _join(entries: LogEntries, run: EntryRun) -> None:
     entries.strangers = (entries.strangers + run.strangers)[:UNKNOWN_KINDS_SHOWN]
     entries.findings += run.findings
     _check_references(entries, run)
+    if wrong := entries.records.fault(run.records):
+        entries.findings.append(Finding(RULES_STEP, *wrong))
     entries.count += run.count
     entries.last_leaf, entries.last_time = run.last_leaf, run.last_time
 
@@ -114,3 +125,26 @@ def _check_references(entries: LogEntries, run: EntryRun) -> None:
         number = next(number for number, pair in enumerate(pairs) if pair in faulty)
         fault = reference_fault(pairs[number][0], targets[number], pairs[number][1])
         entries.findings.append(Finding(BODIES_STEP, indices[number], str(fault)))
+    for number, (kind, target) in enumerate(pairs):
+        if kind in OF_A_READING and target in READINGS:
+            run.readings.extend((indices[number], targets[number]))
+
+
+def _check_readings(entries: LogEntries, run: EntryRun, folder: TileFolder, size: int) -> None:
+    """Check that what refers to a reading is of the same one; these are few, so both entries are read again."""
+    if entries.findings:
+        return
+    pairs = sorted(zip(run.readings[::2], run.readings[1::2], strict=True))
+    for index, target in pairs:
+        try:
+            fault = reading_fault(_entry(folder, index, size), target, _entry(folder, target, size))
+        except RefusedError as error:
+            fault = str(error)
+        if fault:
+            entries.findings.append(Finding(BODIES_STEP, index, fault))
+            return
+
+
+def _entry(folder: TileFolder, index: int, size: int) -> bytes:
+    bundle, offset = divmod(index, TILE_WIDTH)
+    return folder.entries(bundle, min(TILE_WIDTH, size - bundle * TILE_WIDTH))[offset]

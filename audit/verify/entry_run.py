@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from operator import ge
@@ -15,7 +16,8 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-from audit.entry.entry import MAGIC, MAX_ENTRY_BYTES
+from audit.entry.body import parse_body
+from audit.entry.entry import HEAD_LENGTH, MAGIC, MAX_ENTRY_BYTES
 from audit.entry.grammar import ANSWERS, PATTERNS, REFERS, explain, read_number
 from audit.entry.kinds import Kind
 from audit.tiles.bundle_folder import folder_at
@@ -24,14 +26,17 @@ from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH, root_of
 from audit.verify.answered import answer_record
 from audit.verify.entry_run_fast import BulkRun, References, verify_bulk
+from audit.verify.records_in_force import ADOPTING, NAMING, OF_OURS, OWN, Adoption, RecordsTold
 from keys.errors import RefusedError
 from keys.fast import FAST
 
-ENTRIES_STEP, TILES_STEP, BODIES_STEP = 3, 4, 6
+ENTRIES_STEP, TILES_STEP, BODIES_STEP, RULES_STEP = 3, 4, 6, 8
 RUN_BUNDLES = 64  # 16,384 entries: some hundredths of a second's work, so that two processes end together
 AT_ONCE = 8  # bundles looked at together: half a megabyte, for a core's cache holds little more
 _WORTH_BULK = 64  # entries; fewer are walked over at once
 UNKNOWN_KINDS_SHOWN = 10
+OF_A_READING = frozenset(map(int, (Kind.OPENED, Kind.READ_FAILED)))  # where they refer to a reading, they are of it
+READINGS = frozenset(map(int, (Kind.OPENED, Kind.EXPORTED)))
 _FRAME = Struct(">HIQQ32s")  # a bundle's length prefix and an entry's head
 _MAGIC = int.from_bytes(MAGIC, "big")
 _TARGETS = {int(kind): frozenset(map(int, targets)) for kind, targets in REFERS.items()}
@@ -60,6 +65,8 @@ class EntryRun:
     tail: list[bytes] = field(default_factory=list)  # leaf hashes of the incomplete one
     references: array[int] = field(default_factory=lambda: array("Q"))  # pairs: index, what it refers to before here
     answers: bytearray = field(default_factory=bytearray)  # records of 16 bytes, see audit/verify/answered.py
+    records: RecordsTold = field(default_factory=RecordsTold)  # see audit/verify/records_in_force.py
+    readings: array[int] = field(default_factory=lambda: array("Q"))  # pairs: index, the reading that it refers to
     strangers: list[int] = field(default_factory=list)  # entries that are not understood; the first few
     stranger_count: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -97,9 +104,11 @@ def _take(run: EntryRun, bulk: BulkRun) -> bool:
         return False
     if not before:
         run.first_previous, run.first_time = bulk.first_previous, bulk.first_time
-    far = [pair for group in bulk.references for pair in _before(run.first, group)]
-    for pair in sorted(far):
+    for pair in sorted(pair for group in bulk.references for pair in _before(run.first, group)):
         run.references.extend(pair)
+    for pair in sorted(pair for group in bulk.references for pair in _readings(run, group)):
+        run.readings.extend(pair)
+    run.records.add(bulk.named, sorted(bulk.adopted), bulk.without)
     run.answers += b"".join(bulk.answers)
     run.roots += bulk.roots
     run.tail = bulk.tail
@@ -122,6 +131,16 @@ def _before(first: int, group: References) -> list[tuple[int, int]]:
     if min(targets) >= first:
         return []
     return [(index, target) for index, target in zip(indices, targets, strict=True) if target < first]
+
+
+def _readings(run: EntryRun, group: References) -> list[tuple[int, int]]:
+    """Return (index, target) of those references that lead to a reading in this run."""
+    kind, indices, targets = group
+    if kind not in OF_A_READING:
+        return []
+    first, kinds = run.first, run.kinds
+    pairs = zip(indices, targets, strict=True)
+    return [(index, at) for index, at in pairs if at >= first and kinds[at - first] in READINGS]
 
 
 def _verify_bundle(run: EntryRun, folder: TileFolder, index: int, width: int) -> list[bytes]:
@@ -236,6 +255,8 @@ def _reference(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> 
         run.references.extend((index, target))
     elif fault := reference_fault(kind, target, run.kinds[target - run.first]):
         run.findings.append(Finding(BODIES_STEP, index, fault))
+    elif kind in OF_A_READING and run.kinds[target - run.first] in READINGS:
+        run.readings.extend((index, target))
 
 
 def _answer(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> None:
@@ -245,6 +266,38 @@ def _answer(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> Non
         run.answers += answer_record(delivery, index)
     if kind == Kind.DUPLICATE:
         _reference(run, kind, index, match)
+    elif kind == Kind.RECEIVED:
+        _name(run, kind, index, match)
+
+
+def _name(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> None:
+    """Keep which records an entry names, and whose."""
+    records = match["records"]
+    if records is None:
+        run.records.leave_out(index)
+    else:
+        run.records.name(OWN if kind in OF_OURS else read_number(match["peer"]), records, index)
+
+
+def _name_and_refer(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> None:
+    _name(run, kind, index, match)
+    _reference(run, kind, index, match)
+
+
+def _adopt(run: EntryRun, kind: int, index: int, match: re.Match[bytes]) -> None:
+    """Keep which record came into force, and whose."""
+    body = parse_body(match[0])
+    run.records.adopt(Adoption(index, kind, body.peer, body.digest))
+
+
+def _handler(kind: int) -> Callable[[EntryRun, int, int, re.Match[bytes]], None] | None:
+    if kind in ANSWERS:
+        return _answer
+    if kind in ADOPTING:
+        return _adopt
+    if kind in NAMING:
+        return _name_and_refer
+    return _reference if kind in REFERS else None
 
 
 def reference_fault(kind: int, target: int, found: int) -> str | None:
@@ -254,9 +307,22 @@ def reference_fault(kind: int, target: int, found: int) -> str | None:
     return f"{Kind(kind).name} refers to entry {target}, which is {Kind(found).name}"
 
 
+def reading_fault(entry: bytes, target: int, reading: bytes) -> str | None:
+    """Return what is wrong with an entry that refers to a reading, entry *target*: both have one actor and bulletin.
+
+    Pseudonyms made with two keys are not compared: nobody but the node could.
+    """
+    body, first = parse_body(entry[HEAD_LENGTH:]), parse_body(reading[HEAD_LENGTH:])
+    if body.actor_epoch == first.actor_epoch and body.actor != first.actor:
+        return f"{Kind(body.kind).name} refers to entry {target}, where another actor read"
+    if first.bulletin_id and body.bulletin_id != first.bulletin_id:
+        return f"{Kind(body.kind).name} refers to entry {target}, where another bulletin was read"
+    return None
+
+
 def _no_match(_data: bytes, _start: int, _stop: int) -> None:
     """Stand in for the pattern of a kind that does not exist."""
 
 
 _MATCH = [PATTERNS[kind].fullmatch if kind in PATTERNS else _no_match for kind in range(256)]
-_HANDLE = [_answer if kind in ANSWERS else _reference if kind in REFERS else None for kind in range(256)]
+_HANDLE = [_handler(kind) for kind in range(256)]

@@ -7,6 +7,7 @@ out what, so that there is one place that words a refutation. ``body_layout`` is
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from itertools import repeat
 from operator import itemgetter
 from struct import Struct
 
+from audit.entry.body import parse_body
 from audit.entry.entry import HEAD_LENGTH, MAGIC, MAX_ENTRY_BYTES
 from audit.entry.grammar import ANSWERS, PATTERNS, REFERS, read_number
 from audit.tiles.tiles import TileFolder
 from audit.tree.merkle import TILE_WIDTH, tile_roots
 from audit.verify.answered import answer_record
 from audit.verify.body_layout import Layout, learn
+from audit.verify.records_in_force import ADOPTING, NAMING, OF_OURS, OWN, Adoption, Named
 from keys.errors import RefusedError
 
 FEW = 12  # entries of one kind and length; fewer are matched one by one
@@ -30,6 +33,7 @@ ANSWERED = frozenset(map(int, ANSWERS))
 REFERRING = frozenset(map(int, REFERS))
 _MAX_LAYOUTS = 2048  # two or three kilobytes each
 _LEAF = sha256(b"\0")
+OF_NOBODY = slice(0, 0)  # read as the number ``OWN``
 _SHORTEST = HEAD_LENGTH + 2  # a head, and the number and value of its kind
 _LAST_BYTES = bytes(range(TILE_WIDTH))  # of the indices of a tile's entries
 _BEGINNING = itemgetter(slice(_SHORTEST))
@@ -54,6 +58,10 @@ class BulkRun:
     last_time: int = 0
     references: list[References] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)  # records of one answer or more, see audit/verify/answered.py
+    cuts: list[int] = field(default_factory=list)  # indices of entries that adopt records
+    named: list[Named] = field(default_factory=list)  # which records are named before, between and after these
+    adopted: list[Adoption] = field(default_factory=list)  # what these adopt, in any order
+    without: list[Sequence[int]] = field(default_factory=list)  # indices of entries that could name records and do not
 
 
 class _UnlikeError(Exception):
@@ -130,6 +138,9 @@ def _check_heads(bulk: BulkRun, entries: list[bytes], link: bytes | None) -> Non
     if times != tuple(sorted(times)) or links != (link or links[0], *bulk.leaves[:-1]):
         raise _UnlikeError
     bulk.kinds = heads[_SHORTEST - 1 :: _SHORTEST]
+    if any(kind in bulk.kinds for kind in ADOPTING):
+        bulk.cuts = [at for at, kind in enumerate(bulk.kinds, bulk.first) if kind in ADOPTING]
+    bulk.named = [{} for _ in range(len(bulk.cuts) + 1)]
 
 
 def _beginnings(first: int, count: int) -> Iterator[bytes]:
@@ -165,6 +176,35 @@ def _check_bodies(bulk: BulkRun, length: int, entries: list[bytes]) -> None:
         bulk.answers.append(layout.answers(joined))
     if kind in REFERRING and layout.refers:
         bulk.references.append((kind, layout.indices(joined), layout.targets(joined)))
+    if kind in NAMING:
+        _name(bulk, kind, layout, entries, joined)
+    elif kind in ADOPTING:
+        for entry in entries:
+            _adopt(bulk, entry)
+
+
+def _name(bulk: BulkRun, kind: int, layout: Layout, entries: list[bytes], joined: bytes) -> None:
+    """Keep which records the entries name, and whose: each only once, with the first entry that does."""
+    if layout.records.stop == 0:
+        bulk.without.append(layout.indices(joined))
+        return
+    named = list(map(itemgetter(layout.records, OF_NOBODY if kind in OF_OURS else layout.peer), entries))
+    if bulk.cuts:
+        for index, (records, peer) in zip(layout.indices(joined), named, strict=True):
+            _name_one(bulk, read_number(peer), records, index)
+        return
+    for each in set(named):
+        _name_one(bulk, read_number(each[1]), each[0], int.from_bytes(entries[named.index(each)][4:12], "big"))
+
+
+def _name_one(bulk: BulkRun, maker: int, records: bytes, index: int) -> None:
+    part = bulk.named[bisect(bulk.cuts, index)]
+    part[maker, records] = min(index, part.get((maker, records), index))
+
+
+def _adopt(bulk: BulkRun, entry: bytes) -> None:
+    body = parse_body(entry[HEAD_LENGTH:])
+    bulk.adopted.append(Adoption(int.from_bytes(entry[4:12], "big"), body.kind, body.peer, body.digest))
 
 
 def _layout_of(kind: int, entries: list[bytes], joined: bytes) -> Layout | None:
@@ -190,3 +230,10 @@ def _match(bulk: BulkRun, kind: int, entry: bytes) -> None:
         bulk.answers.append(answer_record(delivery, index))
     if kind in REFERRING and match["refers"] is not None and match["epoch"] is None:
         bulk.references.append((kind, [index], [read_number(match["refers"])]))
+    if kind in NAMING:
+        if (records := match["records"]) is None:
+            bulk.without.append([index])
+        else:
+            _name_one(bulk, OWN if kind in OF_OURS else read_number(match["peer"]), records, index)
+    elif kind in ADOPTING:
+        _adopt(bulk, entry)

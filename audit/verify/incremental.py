@@ -23,17 +23,22 @@ from audit.verify.answered import Answers
 from audit.verify.entry_run import (
     BODIES_STEP,
     ENTRIES_STEP,
+    OF_A_READING,
+    READINGS,
+    RULES_STEP,
     RUN_BUNDLES,
     TILES_STEP,
     UNKNOWN_KINDS_SHOWN,
     EntryRun,
     Finding,
+    reading_fault,
     reference_fault,
     verify_run,
 )
 from audit.verify.epoch_end import closing_fault, tell_closed
 from audit.verify.external_checkpoints import ExternalCheckpoint, read_note
 from audit.verify.kind_counts import KindCounts
+from audit.verify.records_in_force import RecordsInForce
 from audit.verify.trust_steps import (
     LogKey,
     TrustQuestion,
@@ -47,7 +52,7 @@ from audit.verify.verdict import NOT_CHECKED, OK, REFUTED, LogRefutedError, Repo
 from audit.verify.witnesses import WitnessResult, WitnessRules
 from keys.errors import RefusedError
 
-ROOT_STEP, EXTERNAL_STEP, RULES_STEP = 5, 7, 8
+ROOT_STEP, EXTERNAL_STEP = 5, 7
 _KINDS = frozenset(map(int, Kind))
 
 
@@ -79,6 +84,7 @@ class _Found:
     """What the entries say together."""
 
     levels: Levels
+    records: RecordsInForce
     kinds: KindCounts = field(default_factory=KindCounts)
     answers: Answers = field(default_factory=Answers)
     tail: list[bytes] = field(default_factory=list)
@@ -192,7 +198,7 @@ def _scope(folder: TileFolder, root: Path, checkpoint: Checkpoint, known: Checkp
 def _look(scope: _Scope, checkpoint: Checkpoint, before: EpochEnd | None) -> _Found:
     """Read the new entries, and the hash tiles of those that are not here."""
     try:
-        found = _Found(Levels(scope.folder, _old_rows(scope)))
+        found = _Found(Levels(scope.folder, _old_rows(scope)), RecordsInForce(begun=scope.first == 0))
         _add_tiles(scope, found, scope.tile, scope.first // TILE_WIDTH)
         _add_entries(scope, found, checkpoint, before)
         last = -(-scope.end // TILE_WIDTH)
@@ -244,6 +250,8 @@ def _add_entries(scope: _Scope, found: _Found, checkpoint: Checkpoint, before: E
         found.stranger_count += run.stranger_count
         found.strangers = (found.strangers + run.strangers)[:UNKNOWN_KINDS_SHOWN]
         _check_references(scope, found, run)
+        if fault := found.records.fault(run.records):
+            raise LogRefutedError(Finding(RULES_STEP, *fault))
 
 
 def _before(scope: _Scope) -> tuple[bytes | None, int]:
@@ -270,20 +278,35 @@ def _check_references(scope: _Scope, found: _Found, run: EntryRun) -> None:
             found.unknown_targets += 1
         elif fault := reference_fault(run.kinds[index - run.first], target, kind):
             raise LogRefutedError(Finding(BODIES_STEP, index, fault))
+        elif kind in READINGS and run.kinds[index - run.first] in OF_A_READING:
+            run.readings.extend((index, target))
+    pairs = iter(run.readings)
+    for index, target in zip(pairs, pairs, strict=True):
+        entry, opened = _entry(scope, index), _entry(scope, target)
+        if entry is not None and opened is not None and (fault := reading_fault(entry, target, opened)):
+            raise LogRefutedError(Finding(BODIES_STEP, index, fault))
 
 
 def _old_kind(scope: _Scope, index: int) -> int | None:
     """Return the kind of an entry before the first one, proven by the tree; None where it is not here."""
+    entry = _entry(scope, index)
+    if entry is None:
+        return None
+    kind = entry[HEAD_LENGTH + 1]
+    return kind if kind in _KINDS else 0
+
+
+def _entry(scope: _Scope, index: int) -> bytes | None:
+    """Return an entry, one before the first one proven by the tree; None where it is not here."""
     tile, offset = divmod(index, TILE_WIDTH)
     try:
-        entry = scope.folder.entries(tile, TILE_WIDTH)[offset]
+        entry = scope.folder.entries(tile, min(TILE_WIDTH, scope.size - tile * TILE_WIDTH))[offset]
     except MissingError:
         return None
     _authentic(scope, 0, tile)
     if leaf_hash(entry) != scope.subtrees.tile(0, tile)[32 * offset : 32 * offset + 32]:
         raise LogRefutedError(Finding(TILES_STEP, index, "the entry's hash is not the one in the tile"))
-    kind = entry[HEAD_LENGTH + 1]
-    return kind if kind in _KINDS else 0
+    return entry
 
 
 def _authentic(scope: _Scope, level: int, index: int) -> None:

@@ -1481,7 +1481,7 @@ class AdoptedRecord(_message.Message):
     digest: _builtins.bytes
     """32 bytes"""
     rank: _builtins.int
-    """its place in its maker's order (README, section 9); absent from nodes of before: the version"""
+    """its place in its maker's order (proto/README.md, section 9); absent from nodes of before: the version"""
     def __init__(
         self,
         *,

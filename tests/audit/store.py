@@ -8,8 +8,10 @@ import apsw
 
 from audit.entry.entry import Body, Kind
 from audit.log.log import Log, Row
+from keys.identity import records_digest
 
 ORIGIN = "hk-sb.exercise.example/log/1"
+UPGRADED = 60  # bulletins of a lower number were logged by a program that said nothing of records
 START_US = 1_795_000_000_000_000
 
 
@@ -68,7 +70,9 @@ def exchange_bodies(number: int, index: int) -> list[Body]:
     lane = {"peer": 2, "dispatch_digest": digest(number, 1), "delivery_digest": digest(number, 2)}
     back = {"peer": 3, "dispatch_digest": digest(number, 3), "delivery_digest": digest(number, 4)}
     peer = {"peer_index": number + 4, "peer_leaf_hash": digest(number, 5), "peer_size": number + 9}
-    ours, theirs = (digest(number // 99, 12), digest(number // 99, 13)) if number % 3 else (b"", b"")  # b"": of before
+    new = number >= UPGRADED
+    ours = records_digest(digest(1), digest(2), digest(3)) if new else b""
+    theirs = records_digest(digest(1), bytes(32), bytes(32)) if new else b""  # no manifest, no key sheet of theirs
     return [
         Body(
             kind=Kind.PUBLISHED,

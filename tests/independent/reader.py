@@ -396,6 +396,29 @@ def read_body(data):
     return body, understood and body.get(1, 0) <= 34
 
 
+def read_log_records(job):
+    """audit/README.md, Kinds: the first entry that names other records than those in force before it, or none."""
+    none, own, naming = bytes(32), None, False
+    roster, manifests, sheets = none, {}, {}
+    for index, data in enumerate(job["bodies"]):
+        body, _ = read_body(bytes.fromhex(data))
+        kind, peer = body[1], body.get(5)
+        if kind == 4:
+            roster = body[23]
+        elif kind == 5:
+            own = own or peer
+            manifests[peer] = body[23]
+        elif kind == 6:
+            sheets[peer] = body[23]
+        elif kind in (10, 12, 14, 19):
+            maker = own if kind in (10, 19) else peer
+            three = roster + manifests.get(maker, none) + sheets.get(maker, none)
+            if body.get(24) != (record_digest(b"records", three) if 24 in body or naming else None):
+                return {"refuted": index}
+            naming = naming or 24 in body
+    return {"refuted": None}
+
+
 def read_receipt(job):
     entry, key = bytes.fromhex(job["entry"]), bytes.fromhex(job["log_key"])
     need(54 <= len(entry) <= 4096 and entry[:4] == b"exl1", "entry: form")
@@ -540,6 +563,7 @@ WHAT = {
     "fields": read_fields,
     "records": read_records,
     "read": read_request,
+    "log records": read_log_records,
 }
 
 

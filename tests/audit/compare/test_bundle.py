@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from audit.entry.kinds import Kind
+from audit.tiles.entry_proof import prove_entry
 from audit.tiles.tar import open_tar
 from audit.tiles.tiles import TileFolder
-from audit.verify.prove import prove_entry
 from tests.audit.compare.bundled import HOME, OTHER_SETTINGS, ROOT, exchange, process, remade, unpacked, verify
 from tests.audit.compare.paired import AGENCIES, TEXT, Logs
 from tests.support.home_files import DATABASE

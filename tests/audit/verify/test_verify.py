@@ -8,10 +8,10 @@ import pytest
 
 from audit.entry.entry import Body, Kind, parse_entry
 from audit.note.checkpoint import VerifierKey
+from audit.tiles.entry_proof import prove_entry
 from audit.tiles.tiles import TileFolder
 from audit.verify.external_checkpoints import ExternalCheckpoint
 from audit.verify.incremental import verify_incremental
-from audit.verify.prove import prove_entry
 from audit.verify.verdict import NAMES, NOT_CHECKED, OK, REFUTED, Report
 from audit.verify.verify import verify_log
 from keys.identity import Usage
