@@ -96,9 +96,9 @@ def begin_again(work: UnitOfWork, view: NodeView, catalogue: Mapping[str, bytes]
         catalogue: The files of the newest roster's, where the home has lost them.
     """
     federation = view.federation
-    work.log.add(Body(kind=Kind.GENESIS, digest=federation.rosters[0].digest))
+    genesis = work.log.add(Body(kind=Kind.GENESIS, digest=federation.rosters[0].digest))
     for roster in federation.rosters:
-        _keep(work, RecordKind.ROSTER, "", roster.record.version, roster.signed)
+        _keep(work, RecordKind.ROSTER, "", roster.record.version, roster.signed, genesis)
     newest = federation.rosters[-1]
     work.log.add(Body(kind=Kind.ROSTER_ADOPTED, count=newest.record.version, digest=newest.digest))
     work.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
@@ -121,15 +121,29 @@ def adopt_again(work: UnitOfWork, view: NodeView) -> None:
 def _write_again(
     work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int
 ) -> None:
-    _keep(work, kind, agency, version, signed)
-    work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
+    index = work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
+    _keep(work, kind, agency, version, signed, index)
 
 
-def _keep(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload) -> None:
-    if work.rows.record(int(kind), agency, version) is None:
-        digest = digest_of(kind, signed)
-        record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
-        work.rows.add_record(record)
+def _keep(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, index: int) -> None:
+    """Keep a record that the home may have lost; what it has stays where it was adopted first."""
+    if work.rows.record_by_digest(digest_of(kind, signed)) is None:
+        _add(work, kind, agency, version, signed, index)
+
+
+def _add(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, index: int) -> None:
+    """Keep a record with the entry that adopted it."""
+    work.rows.add_record(
+        AdoptedRecord(
+            kind=int(kind),
+            agency=agency,
+            version=version,
+            rank=version,
+            position=work.position(index),
+            digest=digest_of(kind, signed),
+            signed=signed.encode(),
+        )
+    )
 
 
 def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeView) -> Federation:
@@ -231,7 +245,7 @@ def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms:
 def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
     """Return the newest version that is known."""
     versions = [record for record in reads.records() if record.kind == kind and record.agency == agency]
-    return max(versions, key=lambda record: record.version, default=None)
+    return max(versions, key=lambda record: record.rank, default=None)
 
 
 def check_version(known: AdoptedRecord | None, version: int, digest: bytes, agency: str) -> None:
@@ -249,10 +263,8 @@ def check_version(known: AdoptedRecord | None, version: int, digest: bytes, agen
 
 
 def _write(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int) -> None:
-    digest = digest_of(kind, signed)
-    record = AdoptedRecord(kind=int(kind), agency=agency, version=version, digest=digest, signed=signed.encode())
-    work.rows.add_record(record)
-    work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest))
+    index = work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
+    _add(work, kind, agency, version, signed, index)
 
 
 def adopted(reads: Reads) -> list[AdoptedRecord]:

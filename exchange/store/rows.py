@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from keys.values import hot_value
 
@@ -147,8 +148,34 @@ class AdoptedRecord:
     kind: int  # exchange.v1.RecordKind
     agency: str  # empty for a roster
     version: int
+    rank: int  # the order among the records of one kind and agency, which the version alone does not tell
+    position: int  # of the entry that says so; 0 where that is not known and earlier than all that is
     digest: bytes
     signed: bytes
+
+
+class RecordsInForce(NamedTuple):
+    """The newest records of an agency before an entry of our log; None where none is known."""
+
+    roster: AdoptedRecord | None
+    manifest: AdoptedRecord | None
+    key_sheet: AdoptedRecord | None
+
+    @property
+    def digests(self) -> tuple[bytes, bytes, bytes]:
+        """Return the three digests, 32 bytes each; zeros where none is known."""
+        return (
+            self.roster.digest if self.roster is not None else bytes(32),
+            self.manifest.digest if self.manifest is not None else bytes(32),
+            self.key_sheet.digest if self.key_sheet is not None else bytes(32),
+        )
+
+
+class LoggedReading(NamedTuple):
+    """An OPENED of a bulletin, and whether its reader could show it."""
+
+    entry_index: int
+    failed: int  # position of the READ_FAILED that says so; 0 where there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,9 @@ import apsw
 
 from audit.entry.body import parse_body
 from audit.entry.entry import parse_entry
+from exchange.store.sqlite_positions import fill_positions
 
-_FILES = ("schema.sql", "schema_2.sql")
+_FILES = ("schema.sql", "schema_2.sql", "schema_3.sql")
 NEWEST = len(_FILES)
 
 
@@ -72,4 +73,4 @@ def _fill_2(connection: apsw.Connection) -> None:
     )
 
 
-_FILLING: dict[int, Callable[[apsw.Connection], None]] = {2: _fill_2}
+_FILLING: dict[int, Callable[[apsw.Connection], None]] = {2: _fill_2, 3: fill_positions}

@@ -16,8 +16,10 @@ from exchange.store.rows import (
     Facts,
     InboundRow,
     LaneState,
+    LoggedReading,
     Notice,
     OutboundRow,
+    RecordsInForce,
     StoredBulletin,
 )
 
@@ -32,6 +34,7 @@ STORED_BY_ID = _STORED + " WHERE sender = ? AND bulletin_id = ?"
 _LANE = "SELECT id, outgoing, peer, class, epoch, sequence, digest, head, head_time_ms, taken, stopped FROM lanes"
 _OUTBOUND = "SELECT id, entry_index, queued_index, delivery, digest, wrap, opening, state, reason, receipt, since_ms FROM outbound"
 _STATES = {int(state): state for state in DeliveryState}
+_RECORD = "SELECT kind, agency, version, rank, position, digest, signed FROM records"
 _INBOUND = "SELECT id, delivery, digest, entry_index, original_index FROM inbound"
 
 
@@ -126,15 +129,26 @@ class SqliteReads:
         return [_inbound(row) for row in self._ask(_INBOUND + where, bounds)]
 
     def records(self) -> list[AdoptedRecord]:
-        rows = self._db.execute(
-            "SELECT kind, agency, version, digest, signed FROM records ORDER BY kind, agency, version"
-        )
-        return [AdoptedRecord(kind=k, agency=a, version=v, digest=d, signed=s) for k, a, v, d, s in rows]
+        return [_record(row) for row in self._db.execute(_RECORD + " ORDER BY kind, agency, rank")]
 
     def record(self, kind: int, agency: str, version: int) -> AdoptedRecord | None:
-        statement = "SELECT digest, signed FROM records WHERE kind = ? AND agency = ? AND version = ?"
-        row = self._one(statement, kind, agency, version)
-        return row and AdoptedRecord(kind=kind, agency=agency, version=version, digest=row[0], signed=row[1])
+        where = " WHERE kind = ? AND agency = ? AND version = ? ORDER BY rank DESC LIMIT 1"
+        row = self._one(_RECORD + where, kind, agency, version)
+        return row and _record(row)
+
+    def record_by_digest(self, digest: bytes) -> AdoptedRecord | None:
+        row = self._one(_RECORD + " WHERE digest = ?", digest)
+        return row and _record(row)
+
+    def records_at(self, agency: str, position: int) -> RecordsInForce:
+        where = " WHERE kind = ? AND agency = ? AND position < ? ORDER BY position DESC, rank DESC LIMIT 1"
+        rows = [
+            self._one(_RECORD + where, kind, owner, position) for kind, owner in ((1, ""), (2, agency), (3, agency))
+        ]
+        return RecordsInForce(*(row and _record(row) for row in rows))
+
+    def adopted_at(self) -> int:
+        return int(self._one("SELECT coalesce(max(position), -1) FROM records")[0])
 
     def catalogue(self, digest: bytes) -> dict[str, bytes]:
         rows = self._db.execute("SELECT name, content FROM catalogues WHERE digest = ? ORDER BY name", (digest,))
@@ -171,6 +185,11 @@ class SqliteReads:
         """Return the signed requests that open the digests of entries, after a position."""
         statement = "SELECT entry_index, request FROM readings WHERE entry_index > ? ORDER BY entry_index LIMIT ?"
         return [(row[0], row[1]) for row in self._db.execute(statement, (after, limit))]
+
+    def readings_of(self, bulletin: int) -> list[LoggedReading]:
+        """Return the readings of a bulletin, and which of them could not be shown."""
+        statement = "SELECT entry_index, failed FROM openings WHERE bulletin = ? ORDER BY entry_index"
+        return [LoggedReading(*row) for row in self._db.execute(statement, (bulletin,))]
 
     def stored_keys(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
         """Return (position, statement digest, stored key) of living content keys, after a position."""
@@ -218,6 +237,13 @@ def stored_of(row: Any) -> StoredBulletin:
         retain_until_day=row[15],
         retention_rule=row[16],
         erased=bool(row[17]),
+    )
+
+
+def _record(row: Any) -> AdoptedRecord:
+    kind, agency, version, rank, position, digest, signed = row
+    return AdoptedRecord(
+        kind=kind, agency=agency, version=version, rank=rank, position=position, digest=digest, signed=signed
     )
 
 

@@ -53,6 +53,7 @@ class SqliteTransaction(SqliteReads):
         self._absent: set[tuple[str, bytes]] = set()  # of those expected: not stored
         self._unnoticed: set[tuple[str, bytes]] = set()  # of those expected: no correction or recall stands of them
         self._kept_back = 0  # changes that were kept here
+        self._adopted_at: int | None = None
 
     def changes(self) -> int:
         return self._db.total_changes() + self._kept_back
@@ -67,6 +68,7 @@ class SqliteTransaction(SqliteReads):
             yield
         except BaseException:
             self._lanes, self._moved = lanes, moved
+            self._adopted_at = None
             self._forget_rows()
             self._db.execute("ROLLBACK TO act")
             self._db.execute("RELEASE act")
@@ -255,8 +257,15 @@ class SqliteTransaction(SqliteReads):
         self._change(statement, (row.entry_index, row.original_index, key))
 
     def add_record(self, record: AdoptedRecord) -> None:
-        values = (record.kind, record.agency, record.version, record.digest, record.signed)
-        self._db.execute("INSERT INTO records VALUES (?,?,?,?,?)", values)
+        order = (record.rank, record.version, record.position)
+        values = (record.kind, record.agency, *order, record.digest, record.signed)
+        self._db.execute("INSERT INTO records VALUES (?,?,?,?,?,?,?)", values)
+        self._adopted_at = None
+
+    def adopted_at(self) -> int:
+        if self._adopted_at is None:  # asked for each bulletin, changed by hardly any transaction
+            self._adopted_at = super().adopted_at()
+        return self._adopted_at
 
     def add_catalogue(self, digest: bytes, files: Mapping[str, bytes]) -> None:
         rows = [(digest, name, content) for name, content in sorted(files.items())]
@@ -281,6 +290,12 @@ class SqliteTransaction(SqliteReads):
 
     def add_reading(self, entry_index: int, random: bytes, request: bytes) -> None:
         self._db.execute("INSERT INTO readings VALUES (?,?,?)", (entry_index, random, request))
+
+    def add_opened(self, entry_index: int, bulletin: int) -> None:
+        self._db.execute("INSERT INTO openings VALUES (?,?,0)", (entry_index, bulletin))
+
+    def fail_opened(self, entry_index: int, failed: int) -> None:
+        self._db.execute("UPDATE openings SET failed = ? WHERE entry_index = ?", (failed, entry_index))
 
     def next_number(self, kind_code: str, year: int) -> int:
         """Return the next serial number of a kind and a year, from 1; it is never given again."""

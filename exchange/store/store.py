@@ -17,8 +17,10 @@ from exchange.store.rows import (
     Content,
     InboundRow,
     LaneState,
+    LoggedReading,
     Notice,
     OutboundRow,
+    RecordsInForce,
     Settlement,
     StoredBulletin,
 )
@@ -82,10 +84,19 @@ class Reads(Protocol):
         """Return a peer's deliveries after a sequence number, ascending. n."""
 
     def records(self) -> list[AdoptedRecord]:
-        """Return all that was adopted, ascending by kind, agency, version. As many as there are; asked at a start."""
+        """Return all that was adopted, ascending by kind, agency, rank. As many as there are; asked at a start."""
 
     def record(self, kind: int, agency: str, version: int) -> AdoptedRecord | None:
+        """Return one adopted record, of several of this version the highest in rank. One."""
+
+    def record_by_digest(self, digest: bytes) -> AdoptedRecord | None:
         """Return one adopted record. One."""
+
+    def records_at(self, agency: str, position: int) -> RecordsInForce:
+        """Return roster, manifest and key sheet of an agency that were adopted last before a position. One."""
+
+    def adopted_at(self) -> int:
+        """Return the position of the newest adoption; -1 before the first. One."""
 
     def catalogue(self, digest: bytes) -> dict[str, bytes]:
         """Return a catalogue's files by name, ascending. n."""
@@ -110,6 +121,9 @@ class Reads(Protocol):
 
     def reading(self, entry_index: int) -> tuple[bytes, bytes] | None:
         """Return the random bytes and the signed request that open the digest of an entry about reading. One."""
+
+    def readings_of(self, bulletin: int) -> list[LoggedReading]:
+        """Return the readings of a bulletin, named by its position, ascending. n."""
 
     def stored_keys(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
         """Return (position, statement digest, stored key) of what is not erased, after a position, ascending. n."""
@@ -178,7 +192,7 @@ class Transaction(Reads, Protocol):
         """Write another entry as the answer to a delivery that stands already: one of a later epoch."""
 
     def add_record(self, record: AdoptedRecord) -> None:
-        """Add an adopted record."""
+        """Add an adopted record. Refused twice for kind, agency and rank, and for the digest."""
 
     def add_catalogue(self, digest: bytes, files: Mapping[str, bytes]) -> None:
         """Add a catalogue's files; those that are there stay."""
@@ -194,6 +208,12 @@ class Transaction(Reads, Protocol):
 
     def add_reading(self, entry_index: int, random: bytes, request: bytes) -> None:
         """Add what opens the digest of an entry about reading."""
+
+    def add_opened(self, entry_index: int, bulletin: int) -> None:
+        """Add an OPENED, by its position, to the readings of a bulletin."""
+
+    def fail_opened(self, entry_index: int, failed: int) -> None:
+        """Write that an OPENED could not be shown; *failed* is the position of its READ_FAILED."""
 
     def next_number(self, kind_code: str, year: int) -> int:
         """Return the next serial number of a kind and a year, from 1; never the same twice, but after an undoing."""

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from exchange.store.rows import AdoptedRecord, DeliveryState, InboundRow, Notice, Settlement
+from exchange.store.rows import DeliveryState, InboundRow, Notice, Settlement
 from exchange.store.store import NodeStore
 from keys.errors import UnavailableError
 from tests.exchange.store.contract_keeping import TWICE, BoomError, KeepingContract
-from tests.exchange.store.rows import LANE, NASTY, content, entries, outbound, stored
+from tests.exchange.store.contract_records import RecordsContract
+from tests.exchange.store.rows import LANE, NASTY, content, entries, outbound, record_at, stored
 
 
-class StoreContract(KeepingContract):
+class StoreContract(RecordsContract, KeepingContract):
     """Run by subclasses named ``Test…`` with an ``engine``."""
 
     # a transaction happens as a whole, or not at all
@@ -241,7 +242,7 @@ class StoreContract(KeepingContract):
             rows.set_peer_checkpoint(text, 1, text)
             rows.add_notice(Notice(sender=text, target_id=bytes(16), relation=1, bulletin_id=bytes(16)))
             rows.open_lane(outgoing=True, peer=text, lane_class=1, epoch=1)
-            rows.add_record(AdoptedRecord(kind=2, agency=text, version=1, digest=bytes(32), signed=b"s"))
+            rows.add_record(record_at(0, agency=text))
             rows.add_catalogue(bytes(32), {text: b"c"})
             rows.add_evidence(1, text, b"e")
         reads = store.reads()
@@ -363,10 +364,10 @@ class StoreContract(KeepingContract):
         assert store.reads().find("HK-IMMD", ids[2]) == stored(3)
 
     def test_records_checkpoints_notices_and_evidence_are_kept_in_their_order(self, store: NodeStore) -> None:
-        record = AdoptedRecord(kind=2, agency="TH-DSI", version=1, digest=bytes(32), signed=b"s")
+        record = record_at(0)
         notice = Notice(sender="HK-IMMD", target_id=b"t" * 16, relation=2, bulletin_id=b"b" * 16)
         with store.transaction() as rows:
-            for each in (record, replace(record, version=2), replace(record, kind=1, agency="")):
+            for each in (record, record_at(1, version=2), record_at(2, kind=1, agency="")):
                 rows.add_record(each)
             rows.add_notice(notice)
             rows.add_notice(notice)
@@ -381,3 +382,5 @@ class StoreContract(KeepingContract):
         assert list(store.evidence()) == [(5, "lane", b"x"), (4, "dispatch", b"y")]
         with pytest.raises(Exception, match=TWICE), store.transaction() as rows:
             rows.add_record(record)
+        with pytest.raises(Exception, match=TWICE), store.transaction() as rows:
+            rows.add_record(replace(record, rank=9))  # of the same digest

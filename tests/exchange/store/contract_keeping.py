@@ -9,9 +9,9 @@ from typing import Protocol
 
 import pytest
 
-from exchange.store.rows import AdoptedRecord, Content, InboundRow, Notice
+from exchange.store.rows import Content, InboundRow, Notice
 from exchange.store.store import NodeStore, Reads, Transaction
-from tests.exchange.store.rows import LANE, content, entries, outbound, stored
+from tests.exchange.store.rows import LANE, content, entries, outbound, record_at, stored
 
 TWICE = r"UNIQUE|unique"  # what engines say
 
@@ -150,7 +150,8 @@ def fill(rows: Transaction) -> None:
     rows.add_bulletin(stored(1), content(1))
     rows.add_outbound([outbound(lane, 1)])
     rows.add_inbound(InboundRow(lane=lane.row, sequence=1, delivery=b"v", digest=b"g" * 32, entry_index=4))
-    rows.add_record(AdoptedRecord(kind=2, agency="TH-DSI", version=1, digest=bytes(32), signed=b"s"))
+    rows.add_record(record_at(0))
+    rows.add_opened(5, 1)
     rows.add_notice(Notice(sender="HK-IMMD", target_id=b"t" * 16, relation=2, bulletin_id=b"b" * 16))
     rows.add_catalogue(bytes(32), {"a": b"1"})
     rows.set_peer_checkpoint("TH-DSI", 2, "note", 3)
@@ -174,7 +175,8 @@ def everything(reads: Reads) -> list[object]:
             reads.outbound(row, 0, 9),
             reads.inbound_after(row, 0, 9),
         ),
-        *(reads.records(), reads.notices("HK-IMMD", b"t" * 16), reads.catalogue(bytes(32)), reads.open_holds(1)),
+        *(reads.records(), reads.records_at("TH-DSI", 1), reads.readings_of(1)),
+        *(reads.notices("HK-IMMD", b"t" * 16), reads.catalogue(bytes(32)), reads.open_holds(1)),
         *(reads.peer_checkpoint("TH-DSI", 3), reads.peer_checkpoint("TH-DSI"), reads.readings_after(0, 9)),
         *(list(reads.evidence()), reads.attempts(row, 1, 1), reads.meta("a"), reads.stored_keys(0, 9)),
     ]

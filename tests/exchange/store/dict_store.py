@@ -10,8 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -20,45 +19,18 @@ from exchange.store.rows import (
     Content,
     InboundRow,
     LaneState,
+    LoggedReading,
     Notice,
     OutboundRow,
+    RecordsInForce,
     Settlement,
     StoredBulletin,
 )
 from keys.errors import UnavailableError
+from tests.exchange.store.dict_tables import Tables
 
 K = TypeVar("K")
 V = TypeVar("V")
-LaneKey = tuple[bool, str, int, int]
-
-
-@dataclass
-class Tables:
-    """All that one store keeps."""
-
-    entries: list[tuple[bytes, bytes]] = field(default_factory=list)  # of one epoch
-    tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    meta: dict[str, bytes] = field(default_factory=dict)
-    bulletins: dict[int, StoredBulletin] = field(default_factory=dict)
-    ids: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    contents: dict[int, Content] = field(default_factory=dict)
-    sent: set[int] = field(default_factory=set)
-    lanes: dict[LaneKey, LaneState] = field(default_factory=dict)
-    outbound: dict[tuple[int, int], OutboundRow] = field(default_factory=dict)
-    inbound: dict[tuple[int, int], InboundRow] = field(default_factory=dict)
-    attempts: dict[tuple[int, int], int] = field(default_factory=dict)
-    records: dict[tuple[int, str, int], AdoptedRecord] = field(default_factory=dict)
-    catalogues: dict[tuple[bytes, str], bytes] = field(default_factory=dict)
-    checkpoints: dict[tuple[str, int], tuple[int, str]] = field(default_factory=dict)
-    notices: dict[Notice, None] = field(default_factory=dict)
-    nonces: set[bytes] = field(default_factory=set)
-    readings: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
-    numbers: dict[tuple[str, int], int] = field(default_factory=dict)
-    evidence: list[tuple[int, str, bytes]] = field(default_factory=list)
-    holds: dict[int, tuple[int, int]] = field(default_factory=dict)
-
-    def copy(self) -> Tables:
-        return Tables(**{each.name: copy(getattr(self, each.name)) for each in fields(self)})
 
 
 @dataclass
@@ -144,7 +116,27 @@ class DictReads:
         return [record for _, record in sorted(self._t.records.items())]
 
     def record(self, kind: int, agency: str, version: int) -> AdoptedRecord | None:
-        return self._t.records.get((kind, agency, version))
+        found = [each for each in self._records(kind, agency) if each.version == version]
+        return found[-1] if found else None
+
+    def _records(self, kind: int, agency: str) -> list[AdoptedRecord]:
+        return [each for each in self.records() if (each.kind, each.agency) == (kind, agency)]
+
+    def record_by_digest(self, digest: bytes) -> AdoptedRecord | None:
+        return next((each for each in self.records() if each.digest == digest), None)
+
+    def records_at(self, agency: str, position: int) -> RecordsInForce:
+        def newest(kind: int, owner: str) -> AdoptedRecord | None:
+            before = [each for each in self._records(kind, owner) if each.position < position]
+            return max(before, key=lambda each: (each.position, each.rank), default=None)
+
+        return RecordsInForce(newest(1, ""), newest(2, agency), newest(3, agency))
+
+    def adopted_at(self) -> int:
+        return max((each.position for each in self.records()), default=-1)
+
+    def readings_of(self, bulletin: int) -> list[LoggedReading]:
+        return [LoggedReading(at, failed) for at, (of, failed) in sorted(self._t.openings.items()) if of == bulletin]
 
     def catalogue(self, digest: bytes) -> dict[str, bytes]:
         return {name: data for (found, name), data in sorted(self._t.catalogues.items()) if found == digest}
@@ -258,7 +250,9 @@ class DictTransaction(DictReads):
         self._change(self.tables.inbound, (row.lane, row.sequence), **new)
 
     def add_record(self, record: AdoptedRecord) -> None:
-        _add(self.tables.records, (record.kind, record.agency, record.version), record)
+        if self.record_by_digest(record.digest) is not None:
+            raise KeyError(f"{record.digest.hex()} is not unique")
+        _add(self.tables.records, (record.kind, record.agency, record.rank), record)
 
     def add_catalogue(self, digest: bytes, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
@@ -277,6 +271,13 @@ class DictTransaction(DictReads):
 
     def add_reading(self, entry_index: int, random: bytes, request: bytes) -> None:
         _add(self.tables.readings, entry_index, (random, request))
+
+    def add_opened(self, entry_index: int, bulletin: int) -> None:
+        _add(self.tables.openings, entry_index, (bulletin, 0))
+
+    def fail_opened(self, entry_index: int, failed: int) -> None:
+        if entry_index in self.tables.openings:
+            self.tables.openings[entry_index] = (self.tables.openings[entry_index][0], failed)
 
     def next_number(self, kind_code: str, year: int) -> int:
         self.tables.numbers[(kind_code, year)] = last = self.tables.numbers.get((kind_code, year), 0) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exchange.store.rows import Content, Facts, LaneState, OutboundRow, StoredBulletin
+from exchange.store.rows import AdoptedRecord, Content, Facts, LaneState, OutboundRow, StoredBulletin
 
 NASTY = ("'; DROP TABLE bulletins; --", 'x" OR 1=1', "%_\\?:a@b$c", "\x01\u202e\U0001f600", "")
 
@@ -55,6 +55,18 @@ def entries(first: int, count: int) -> list[tuple[int, bytes, bytes]]:
     return [
         (index, b"e" + index.to_bytes(4, "big"), index.to_bytes(32, "big")) for index in range(first, first + count)
     ]
+
+
+def record_at(position: int, *, kind: int = 2, agency: str = "TH-DSI", version: int = 1) -> AdoptedRecord:
+    return AdoptedRecord(
+        kind=kind,
+        agency=agency,
+        version=version,
+        rank=version,
+        position=position,
+        digest=bytes([position]) * 32,
+        signed=b"s",
+    )
 
 
 LANE = {"peer": "TH-DSI", "lane_class": 2, "epoch": 1}

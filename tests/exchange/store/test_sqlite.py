@@ -106,7 +106,7 @@ def test_a_schema_that_somebody_changed_is_refused_row_48(database: Path, statem
     assert str(database) in str(raised.value)
 
 
-@pytest.mark.parametrize("version", [0, 3, 1000])
+@pytest.mark.parametrize("version", [0, 4, 1000])
 def test_a_database_of_another_schema_number_is_refused(database: Path, version: int) -> None:
     execute(database, f"PRAGMA user_version = {version}")
     with pytest.raises(IntegrityError, match=f"schema {version}"):
@@ -288,3 +288,37 @@ def test_a_database_that_cannot_be_written_is_not_said_to_be_lost(tmp_path: Path
     (tmp_path / "node.db").mkdir()  # nothing that can be opened, whoever runs the test
     with pytest.raises(IntegrityError, match="copy the home elsewhere first"):
         SqliteStore(tmp_path / "node.db")
+
+
+def older(path: Path, new: Path) -> None:
+    """Write what a database holds as step 2 kept it."""
+    from exchange.store import sqlite_migrations
+
+    old = apsw.Connection(str(path))
+    for step in (1, 2):
+        old.execute(sqlite_migrations.schema(step))
+    old.execute("ATTACH ? AS new", (str(new),))
+    for (table,) in old.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+        columns = "*" if table != "records" else "kind, agency, version, digest, signed"
+        old.execute(f'INSERT INTO main."{table}" SELECT {columns} FROM new."{table}"')
+    old.execute("DETACH new")
+    old.pragma("user_version", 2)
+    old.close()
+
+
+def test_a_database_of_step_2_learns_from_its_log_where_each_record_came_into_force(tmp_path: Path) -> None:
+    from exchange.acts.directory import RecordKind
+    from tests.support.world import Desk, records
+
+    desk = Desk("HK-IMMD", tmp_path / "home")
+    for agency in ("TH-DSI", "HK-SB"):
+        desk.node.adopt_now(RecordKind.MANIFEST, records().manifests[agency])
+        desk.node.adopt_now(RecordKind.KEY_SHEET, records().key_sheets[agency])
+    expected = desk.node.reads.records()
+    desk.close()
+    older(tmp_path / "node.db", tmp_path / "home" / "node.db")
+    store = SqliteStore(tmp_path / "node.db")
+    assert store.reads().records() == expected
+    assert {each.position for each in expected} >= {1, 2, 3}
+    assert store.reads().adopted_at() == max(each.position for each in expected)
+    store.close()
