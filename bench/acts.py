@@ -11,9 +11,10 @@ from contextlib import ExitStack
 
 from bench.federation import OFFICER, READERS, SENDER, Federation, opened, sign
 from exchange.acts import delivery, intake, publishing
-from exchange.acts.delivery import lane_id, outgoing_after, sign_head
+from exchange.acts.delivery import outgoing_after, sign_head
 from exchange.acts.intake import Message
 from exchange.acts.judgement import Parcel
+from exchange.acts.lane_position import lane_id
 from exchange.acts.publishing import Arrival, Prepared, admit_all
 from exchange.node.node import Node, now_ms
 from exchange.records.receipt import Receipt
@@ -101,7 +102,7 @@ class Acts:
         state = node.reads.lane(outgoing=True, peer=reader, lane_class=ROUTINE, epoch=1)
         assert state is not None
         settled = delivery.check_receipts(receipts, lane=state, peer=peer, view=node.view, reads=node.reads)
-        node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=reader))
+        node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=reader, view=node.view))
 
 
 def _parcel(item: delivery.Outgoing) -> Parcel:

@@ -14,7 +14,7 @@ from audit.entry.entry import Body, Kind, Outcome
 from audit.note.checkpoint import Checkpoint, VerifierKey, parse_note
 from audit.note.epochs import epoch_of_origin
 from audit.record.dispatch import Dispatch, parse_dispatch
-from audit.record.lane import LaneClass, LaneHead, LaneId, Withdrawn, WithdrawnReason, own_dispatch_digest
+from audit.record.lane import LaneHead, LaneId, Withdrawn, WithdrawnReason, own_dispatch_digest
 from audit.tree.proof import verify_consistency
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import RECALLS
@@ -85,17 +85,6 @@ class NewerCheckpoint:
     proven_from: int  # size of the one that we had, 0 for none
 
 
-def lane_id(state: LaneState, view: NodeView) -> LaneId:
-    """Name a lane of ours."""
-    return LaneId(
-        federation_id=view.federation.federation_id,
-        sender=view.agency,
-        recipient=AgencyId(state.peer),
-        lane_class=LaneClass(state.lane_class),
-        epoch=state.epoch,
-    )
-
-
 def outgoing_after(reads: Reads, lane: LaneState, after: int, now_ms: int) -> list[Outgoing]:
     """Read the next deliveries of a lane: as many as fit in one message, at least one if there is one."""
     batch: list[Outgoing] = []
@@ -161,25 +150,6 @@ def sign_head(
         time_ms=time_ms,
     )
     return dsse.sign(head.encode(), ("lane-head", view.operations))
-
-
-def check_peer_position(reads: Reads, state: LaneState | None, sequence: int, digest: bytes) -> None:
-    """Refuse a recipient that holds more of a lane than we do, or other deliveries: we were rolled back, or it lies.
-
-    Raises:
-        RefusedError: LANE_FORK.
-    """
-    if sequence == 0:
-        return
-    ours = b""
-    if state is not None and sequence == state.sequence:
-        ours = state.digest
-    elif state is not None and sequence < state.sequence:
-        rows = reads.outbound(state.row, sequence - 1, 1)
-        ours = rows[0].digest if rows else b""
-    if ours != digest:
-        sent = state.sequence if state is not None else 0
-        raise RefusedError("LANE_FORK", f"the peer holds delivery {sequence} as another; we sent {sent}")
 
 
 def check_receipts(
@@ -331,6 +301,7 @@ def record_receipts(
     *,
     lane: LaneState,
     peer: str,
+    view: NodeView,
 ) -> int:
     """Enter proven receipts: one RECEIPT_RECORDED each, the delivery's state, the lane's mark, the peer's checkpoint.
 
@@ -340,17 +311,21 @@ def record_receipts(
         newer: The peer's checkpoint that they are under, if ``check_ratchet`` found it to be newer.
         lane: Ours, as it was checked.
         peer: Who gave them.
+        view: Ours, by which they were checked.
 
     Returns:
         Up to which sequence the lane is receipted.
 
     Raises:
-        UnavailableError: The lane was receipted further meanwhile, or the checkpoint moved; check again.
+        UnavailableError: The lane was receipted further meanwhile, the checkpoint moved or a record was adopted; check
+            again.
     """
+    work.check_in_force(view.adopted_at)
+    records = view.records[peer]
     state = work.rows.lane(outgoing=True, peer=peer, lane_class=lane.lane_class, epoch=lane.epoch)
     if state is None or state.taken != lane.taken:
         raise UnavailableError(f"the lane to {peer} moved meanwhile", 0.1)
-    rows = [record_answer(work, each.row, each.receipt, each.proven, each.peer_number) for each in settled]
+    rows = [record_answer(work, each, records) for each in settled]
     work.rows.settle_outbound(rows)
     if newer is not None:
         _keep_checkpoint(work, newer, peer)
@@ -360,15 +335,22 @@ def record_receipts(
     return state.taken
 
 
-def record_answer(
-    work: UnitOfWork, row: OutboundRow, receipt: Receipt, proven: VerifiedReceipt, peer_number: int
-) -> Settlement:
-    """Enter one RECEIPT_RECORDED of a receipt that was found to answer a delivery; return how that is settled."""
-    body = proven.body
+def record_answer(work: UnitOfWork, settled: Settled, records: bytes) -> Settlement:
+    """Enter one RECEIPT_RECORDED of a receipt that was found to answer a delivery.
+
+    Args:
+        work: Open.
+        settled: The delivery, and what answers it.
+        records: 32 bytes, over the giver's records in force.
+
+    Returns:
+        How the delivery is settled.
+    """
+    row, proven, body = settled.row, settled.proven, settled.proven.body
     work.log.add(
         Body(
             kind=Kind.RECEIPT_RECORDED,
-            peer=peer_number,
+            peer=settled.peer_number,
             bulletin_id=body.bulletin_id,
             dispatch_digest=body.dispatch_digest,
             delivery_digest=row.digest,
@@ -377,6 +359,7 @@ def record_answer(
             peer_leaf_hash=proven.leaf_hash,
             peer_size=proven.checkpoint.size,
             peer_root=proven.checkpoint.root,
+            records=records,
             **work.refers(row.queued_index),
         )
     )
@@ -385,7 +368,7 @@ def record_answer(
         sequence=row.sequence,
         state=_STATES.get(body.kind, DeliveryState.NOT_UNDERSTOOD),
         reason=body.outcome if body.kind == Kind.REFUSED else 0,
-        receipt=receipt.encode(),
+        receipt=settled.receipt.encode(),
         since_ms=work.now_ms,
     )
 

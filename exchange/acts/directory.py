@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from audit.entry.entry import Body, Kind, Outcome
 from exchange.acts.node_view import NodeView
@@ -18,10 +19,12 @@ from exchange.store.rows import AdoptedRecord
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
-from keys.federation import Federation
-from keys.identity import AgencyId, record_digest, short
-from keys.key_sheet import parse_key_sheet
-from keys.manifest import parse_manifest
+from keys.federation import Adopted, Federation
+from keys.identity import AgencyId, record_digest, records_digest, short
+from keys.key_sheet import KeySheet, parse_key_sheet
+from keys.manifest import Manifest, parse_manifest
+from keys.roster import Roster
+from keys.timed_key import shown_rank
 
 
 class RecordKind(IntEnum):
@@ -33,6 +36,8 @@ class RecordKind(IntEnum):
     REVOCATION = 4
 
 
+END = 1 << 62  # behind every position
+_Record = Adopted[Roster] | Adopted[Manifest] | Adopted[KeySheet]
 _NAMES = {RecordKind.ROSTER: "roster", RecordKind.MANIFEST: "manifest", RecordKind.KEY_SHEET: "key-sheet"}
 _KINDS = {
     RecordKind.ROSTER: Kind.ROSTER_ADOPTED,
@@ -44,6 +49,14 @@ _KINDS = {
 def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
     """Return the digest of a record: its payload's, signatures left out."""
     return record_digest(_NAMES[kind], signed.payload)
+
+
+class Adoption(NamedTuple):
+    """A record that was adopted, as the view takes it up once it is durable."""
+
+    federation: Federation
+    position: int  # of the entry that says so
+    now_ms: int  # when, milliseconds UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +91,10 @@ def begin(work: UnitOfWork, first: FirstRecords, federation: Federation) -> None
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
     genesis = digest_of(RecordKind.ROSTER, first.roster)
     work.log.add(Body(kind=Kind.GENESIS, digest=genesis))
-    _write(work, RecordKind.ROSTER, "", federation.roster.version, first.roster, 0)
+    _write(work, RecordKind.ROSTER, "", federation.rosters[-1], 0)
     work.rows.add_catalogue(federation.roster.catalogue_digest, first.catalogue)
-    manifest, sheet = federation.manifests[agency].record, federation.key_sheets[agency].record
-    _write(work, RecordKind.MANIFEST, agency, manifest.version, first.manifest, member.number)
-    _write(work, RecordKind.KEY_SHEET, agency, sheet.version, first.key_sheet, member.number)
+    _write(work, RecordKind.MANIFEST, agency, federation.manifests[agency], member.number)
+    _write(work, RecordKind.KEY_SHEET, agency, federation.key_sheets[agency], member.number)
     for record in first.others:
         federation = adopt_into(work, kind_of_record(record), record, federation)
 
@@ -98,13 +110,13 @@ def begin_again(work: UnitOfWork, view: NodeView, catalogue: Mapping[str, bytes]
     federation = view.federation
     genesis = work.log.add(Body(kind=Kind.GENESIS, digest=federation.rosters[0].digest))
     for roster in federation.rosters:
-        _keep(work, RecordKind.ROSTER, "", roster.record.version, roster.signed, genesis)
+        _keep(work, RecordKind.ROSTER, "", roster, genesis)
     newest = federation.rosters[-1]
     work.log.add(Body(kind=Kind.ROSTER_ADOPTED, count=newest.record.version, digest=newest.digest))
     work.rows.add_catalogue(federation.roster.catalogue_digest, catalogue)
     manifest, sheet = federation.manifests[view.agency], federation.key_sheets[view.agency]
-    _write_again(work, RecordKind.MANIFEST, view.agency, manifest.record.version, manifest.signed, view.number)
-    _write_again(work, RecordKind.KEY_SHEET, view.agency, sheet.record.version, sheet.signed, view.number)
+    _write_again(work, RecordKind.MANIFEST, view.agency, manifest, view.number)
+    _write_again(work, RecordKind.KEY_SHEET, view.agency, sheet, view.number)
 
 
 def adopt_again(work: UnitOfWork, view: NodeView) -> None:
@@ -113,62 +125,64 @@ def adopt_again(work: UnitOfWork, view: NodeView) -> None:
     for kind, known in ((RecordKind.MANIFEST, federation.manifests), (RecordKind.KEY_SHEET, federation.key_sheets)):
         for agency in sorted(known):
             if agency != view.agency:
-                record = known[agency]
-                number = view.member_number(agency)
-                _write_again(work, kind, agency, record.record.version, record.signed, number)
+                _write_again(work, kind, agency, known[agency], view.member_number(agency))
 
 
-def _write_again(
-    work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int
-) -> None:
-    index = work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
-    _keep(work, kind, agency, version, signed, index)
+def _write_again(work: UnitOfWork, kind: RecordKind, agency: str, known: _Record, number: int) -> None:
+    _keep(work, kind, agency, known, _log_adopted(work, kind, known, number))
 
 
-def _keep(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, index: int) -> None:
+def _keep(work: UnitOfWork, kind: RecordKind, agency: str, known: _Record, index: int) -> None:
     """Keep a record that the home may have lost; what it has stays where it was adopted first."""
-    if work.rows.record_by_digest(digest_of(kind, signed)) is None:
-        _add(work, kind, agency, version, signed, index)
+    if work.rows.record_by_digest(known.digest) is None:
+        _add(work, kind, agency, known, index)
 
 
-def _add(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, index: int) -> None:
+def _add(work: UnitOfWork, kind: RecordKind, agency: str, known: _Record, index: int) -> None:
     """Keep a record with the entry that adopted it."""
     work.rows.add_record(
         AdoptedRecord(
             kind=int(kind),
             agency=agency,
-            version=version,
-            rank=version,
+            version=known.record.version,
+            rank=known.rank,
             position=work.position(index),
-            digest=digest_of(kind, signed),
-            signed=signed.encode(),
+            digest=known.digest,
+            signed=known.signed.encode(),
         )
     )
 
 
-def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeView) -> Federation:
+def _log_adopted(work: UnitOfWork, kind: RecordKind, known: _Record, number: int) -> int:
+    return work.log.add(Body(kind=_KINDS[kind], peer=number, count=known.record.version, digest=known.digest))
+
+
+def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeView) -> Adoption:
     """Verify a manifest or a key sheet, write it down, log it.
 
     Returns:
-        The federation with it; it is in force once the transaction is durable.
+        What comes of it; it is in force once the transaction is durable.
 
     Raises:
         RefusedError: What the record's own checks raise; EQUIVOCATION for another record of a known version, for
             ``keep``; REPLAYED for an older version, MALFORMED for the very record that is known.
     """
-    return adopt_into(work, kind, signed, view.federation)
+    return _adopt(work, kind, signed, view.federation)
 
 
 def adopt_into(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before: Federation) -> Federation:
     """As ``adopt``, where a node is only being made."""
-    federation, agency, version = _verify(kind, signed, before, work.now_ms)
-    known = find(work.rows, kind, agency)
-    check_version(known, version, digest_of(kind, signed), agency)  # 1
+    return _adopt(work, kind, signed, before).federation
+
+
+def _adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before: Federation) -> Adoption:
+    federation, record = _verify(kind, signed, before, work.now_ms)
+    agency = record.record.agency
+    check_rank(find(work.rows, kind, agency), record, agency)  # 1
     member = federation.roster.member(agency)
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
-    _write(work, kind, agency, version, signed, member.number)
-    return federation
+    return Adoption(federation, _write(work, kind, agency, record, member.number), work.now_ms)
 
 
 def with_record(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> Federation:
@@ -222,10 +236,9 @@ def title(signed: SignedPayload) -> str:
 
 
 def is_known(reads: Reads, kind: RecordKind, signed: SignedPayload) -> bool:
-    """Return whether this very record was adopted here before."""
-    agency, version = named(kind, signed)
-    known = reads.record(int(kind), agency, version)
-    return known is not None and known.digest == digest_of(kind, signed)
+    """Return whether this very record was adopted here before; errors as ``named``."""
+    named(kind, signed)
+    return reads.record_by_digest(digest_of(kind, signed)) is not None
 
 
 def kind_of_record(signed: SignedPayload) -> RecordKind:
@@ -236,10 +249,20 @@ def kind_of_record(signed: SignedPayload) -> RecordKind:
     raise RefusedError("WRONG_TYPE", "neither a roster, a manifest nor a key sheet")
 
 
-def _verify(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> tuple[Federation, str, int]:
-    agency, version = named(kind, signed)
-    add = before.with_manifest if kind is RecordKind.MANIFEST else before.with_key_sheet
-    return add(signed, now_ms), agency, version
+def _verify(
+    kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int
+) -> tuple[Federation, Adopted[Manifest] | Adopted[KeySheet]]:
+    agency, _ = named(kind, signed)
+    if kind is RecordKind.MANIFEST:
+        federation = before.with_manifest(signed, now_ms)
+        return federation, federation.manifests[agency]
+    federation = before.with_key_sheet(signed, now_ms)
+    return federation, federation.key_sheets[agency]
+
+
+def records_of(reads: Reads, agency: str, before: int = END) -> bytes:
+    """Return one digest over an agency's records in force, now or before a position."""
+    return records_digest(*reads.records_at(agency, before).digests)
 
 
 def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
@@ -248,23 +271,25 @@ def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
     return max(versions, key=lambda record: record.rank, default=None)
 
 
-def check_version(known: AdoptedRecord | None, version: int, digest: bytes, agency: str) -> None:
+def check_rank(known: AdoptedRecord | None, record: Adopted[Manifest] | Adopted[KeySheet], agency: str) -> None:
     """Refuse what does not go forward.
 
     Raises:
         RefusedError: EQUIVOCATION, MALFORMED.
     """
-    if known is None or version > known.version:
+    if known is None or record.rank > known.rank:
         return
-    if version == known.version and digest != known.digest:
-        text = f"{agency}: version {version} is {short(known.digest)} and {short(digest)}"
+    version = shown_rank(record.rank)
+    if record.rank == known.rank and record.digest != known.digest:
+        text = f"{agency}: version {version} is {short(known.digest)} and {short(record.digest)}"
         raise RefusedError("EQUIVOCATION", text)
-    raise RefusedError("MALFORMED", f"{agency}: version {version}, {known.version} is known already")
+    raise RefusedError("MALFORMED", f"{agency}: version {version}, {shown_rank(known.rank)} is known already")
 
 
-def _write(work: UnitOfWork, kind: RecordKind, agency: str, version: int, signed: SignedPayload, number: int) -> None:
-    index = work.log.add(Body(kind=_KINDS[kind], peer=number, count=version, digest=digest_of(kind, signed)))
-    _add(work, kind, agency, version, signed, index)
+def _write(work: UnitOfWork, kind: RecordKind, agency: str, known: _Record, number: int) -> int:
+    index = _log_adopted(work, kind, known, number)
+    _add(work, kind, agency, known, index)
+    return work.position(index)
 
 
 def adopted(reads: Reads) -> list[AdoptedRecord]:

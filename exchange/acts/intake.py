@@ -17,7 +17,7 @@ from audit.record.dispatch import Dispatch
 from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import opening
 from exchange.acts.delivery_checks import Accepted, accept, judge_all, read_dispatch
-from exchange.acts.judgement import Judgement, Parcel, SenderKeys, Terms, case_of, terms_of, window_key
+from exchange.acts.judgement import Judgement, Parcel, SenderKeys, Terms, case_of, check_size, terms_of, window_key
 from exchange.acts.lane_position import (
     attempts_at,
     check_clock,
@@ -40,9 +40,7 @@ from keys.identity import AgencyId
 from keys.refusals import Cure, cured_by
 from keys.values import hot_value
 
-MAX_PARCELS = 64  # of one message
 AT_ONCE = 32  # judged together, check by check
-MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
 QUARANTINE_AFTER = 2  # intakes that died on one delivery
 ENDS_STREAM = frozenset({"DAMAGED"})  # these move nothing: the sender's bytes are not what the sender signed
 # Of a dispatch: what another attempt may cure, once we hold the maker's newest records.
@@ -96,6 +94,7 @@ class Checked:
     head: LaneHead
     signed_head: SignedPayload
     verdicts: tuple[Verdict, ...]
+    until_ms: int  # the first millisecond without the keys and records that it was judged by
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)
@@ -136,7 +135,7 @@ def check_message(
         RefusedError: MALFORMED, TOO_LARGE, LANE_HEAD_INVALID, CLOCK_DIFFERS and those of signatures; LANE_GAP, LANE_FORK,
             EQUIVOCATION, DAMAGED. Nothing moves.
     """
-    check_size(message)  # 1
+    check_size(message.parcels)  # 1
     keys = SenderKeys(view, peer, now_ms)
     head = check_head(message.head, lambda claimed: lane_of(claimed, peer, view), keys.operations)  # 2
     lane = head.lane
@@ -148,16 +147,14 @@ def check_message(
     steps = advance(position, lane, head, deliveries, lambda sequence: stored_digest(reads, state, sequence))  # 5
     judging = _Judging(view, reads, head, keys, terms_of(view, now_ms), handling, attempts_at(reads, state, steps))
     verdicts = judging.verdicts([*zip(steps, message.parcels, strict=True)])
-    return Checked(lane=lane, begun_after=position.digest, head=head, signed_head=message.head, verdicts=verdicts)
-
-
-def check_size(message: Message) -> None:
-    if len(message.parcels) > MAX_PARCELS:
-        raise RefusedError("TOO_LARGE", f"{len(message.parcels)} deliveries in a message, at most {MAX_PARCELS}")
-    for parcel in message.parcels:
-        size = len(parcel.delivery) + len(parcel.dispatch.payload) + len(parcel.wrap) + len(parcel.body)
-        if size > MAX_PARCEL_BYTES:
-            raise RefusedError("TOO_LARGE", f"a delivery of {size} bytes, at most {MAX_PARCEL_BYTES}")
+    return Checked(
+        lane=lane,
+        begun_after=position.digest,
+        head=head,
+        signed_head=message.head,
+        verdicts=verdicts,
+        until_ms=keys.until_ms,
+    )
 
 
 def _distinct(read: Iterable[Verdict]) -> Iterator[list[Verdict]]:
@@ -276,10 +273,11 @@ def take_message(
         old_entry: Reads an entry of an earlier epoch of our log by its position; None where there is none.
 
     Raises:
-        UnavailableError: The lane has moved since it was checked; check again.
+        UnavailableError: The lane has moved since it was checked, or a record; check again.
         RefusedError: LANE_STOPPED, meanwhile.
     """
-    lane = checked.lane
+    work.check_in_force(view.adopted_at, checked.until_ms)
+    lane, records = checked.lane, view.records[peer]
     state = work.rows.open_lane(outgoing=False, peer=peer, lane_class=int(lane.lane_class), epoch=lane.epoch)
     check_not_stopped(state)
     work.rows.expect(peer, [each.dispatch.bulletin_id for each in checked.verdicts if each.dispatch is not None])
@@ -292,7 +290,7 @@ def take_message(
             continue
         if delivery.sequence != sequence + 1 or delivery.previous != previous:
             raise UnavailableError(f"the lane from {peer} moved meanwhile; ask again", 0.1)
-        answers.append(_take(work, verdict, state, number, old_entry))
+        answers.append(_take(work, verdict, state, (number, records), old_entry))
         sequence, previous = delivery.sequence, verdict.step.digest
     if sequence != state.sequence:
         state = state.moved_to(sequence, previous)
@@ -311,12 +309,12 @@ def _answered(work: UnitOfWork, state: LaneState, sequence: int) -> DeliveryAnsw
 
 
 def _take(
-    work: UnitOfWork, verdict: Verdict, state: LaneState, number: int, old_entry: OldEntry | None
+    work: UnitOfWork, verdict: Verdict, state: LaneState, sender: tuple[int, bytes], old_entry: OldEntry | None
 ) -> DeliveryAnswer:
-    """Write the one entry that answers a delivery, and what hangs on it; *number* is its sender's in the roster."""
+    """Write the one entry that answers a delivery; *sender* is its number and the digest over its records in force."""
     delivery, dispatch = verdict.step.delivery, verdict.dispatch
     about = _About(
-        peer=number,
+        peer=sender[0],
         bulletin_id=dispatch.bulletin_id if dispatch is not None else b"",
         dispatch_digest=delivery.dispatch_digest,
         delivery_digest=verdict.step.digest,
@@ -329,7 +327,7 @@ def _take(
         original = renew(work, stored.entry_index, old_entry)
         index = work.log.add(Body(kind=Kind.DUPLICATE, **about, **work.refers(original)))
     elif refusal is None and verdict.accepted is not None and stored is None:
-        index = _receive(work, verdict, verdict.accepted, about, state.peer)
+        index = _receive(work, verdict, verdict.accepted, about, state.peer, sender[1])
     else:
         refusal = refusal or RefusedError("EQUIVOCATION", f"delivery {delivery.sequence}: its bulletin came as another")
         index = work.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
@@ -362,7 +360,7 @@ def _same(stored: StoredBulletin, dispatch: Dispatch) -> bool:
     return stored.statement_digest == dispatch.statement_digest
 
 
-def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _About, peer: str) -> int:
+def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _About, peer: str, records: bytes) -> int:
     judgement = accepted.judgement
     rule, day = retention_of(judgement.bulletin)
     index = work.log.add(
@@ -373,6 +371,7 @@ def _receive(work: UnitOfWork, verdict: Verdict, accepted: Accepted, about: _Abo
             retain_until_day=day,
             retention_rule=rule,
             digest=judgement.disclosure_root,
+            records=records,
         )
     )
     work.rows.add_bulletin(

@@ -6,6 +6,7 @@ another process, or on a machine that is exposed. What comes back from there is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -24,9 +25,12 @@ from keys.errors import RefusedError
 from keys.identity import AgencyId
 from keys.manifest import Officer, parse_officer_entry
 from keys.seal import WindowOpener
+from keys.signer import PublicKey
 from keys.values import hot_value
 
 MAX_ROSTERS = 4096
+MAX_PARCELS = 64  # of one message
+MAX_PARCEL_BYTES = (1 << 20) + (128 << 10)  # the largest bucket sealed, with dispatch and wrap
 MAX_CASE_BYTES = MAX_CIPHERTEXT_BYTES + MAX_DISPATCH_BYTES + MAX_DELIVERY_BYTES + 80 * MAX_ROSTERS + (16 << 10)
 MAX_JUDGEMENT_BYTES = MAX_STATEMENT_BYTES + 256
 
@@ -41,12 +45,35 @@ class Parcel:
     body: bytes
 
 
+def check_size(parcels: Sequence[Parcel]) -> None:
+    """Refuse a message of too many deliveries, or of one that is too large: RefusedError TOO_LARGE."""
+    if len(parcels) > MAX_PARCELS:
+        raise RefusedError("TOO_LARGE", f"{len(parcels)} deliveries in a message, at most {MAX_PARCELS}")
+    for parcel in parcels:
+        size = len(parcel.delivery) + len(parcel.dispatch.payload) + len(parcel.wrap) + len(parcel.body)
+        if size > MAX_PARCEL_BYTES:
+            raise RefusedError("TOO_LARGE", f"a delivery of {size} bytes, at most {MAX_PARCEL_BYTES}")
+
+
 class SenderKeys:
     """The keys of a message's sender as they hold now, each looked up once a message; errors as ``Federation``'s."""
 
     def __init__(self, view: NodeView, sender: AgencyId, now_ms: int) -> None:
-        self.operations = cache(lambda key_id: view.federation.operations_key(sender, key_id, now_ms))
-        self.person = cache(lambda key_id: view.federation.person(sender, key_id, now_ms))
+        self._federation, self._sender, self._now_ms = view.federation, sender, now_ms
+        self.until_ms = view.until_ms(sender)  # the first millisecond without one of those that were asked for
+        self.operations = cache(self._operations)
+        self.person = cache(self._person)
+
+    def _operations(self, key_id: bytes) -> PublicKey:
+        manifest = self._federation.manifest(self._sender, self._now_ms)
+        found = manifest.operations_key(key_id, self._now_ms)
+        self.until_ms = min(self.until_ms, manifest.operations_by_id[key_id].until_ms)
+        return found
+
+    def _person(self, key_id: bytes) -> tuple[Officer, PublicKey]:
+        officer, key = self._federation.person(self._sender, key_id, self._now_ms)
+        self.until_ms = min(self.until_ms, officer.until_ms)
+        return officer, key
 
 
 class KnownRoster(NamedTuple):

@@ -1,11 +1,11 @@
-"""Where we stand in a peer's lane, also in one that is only beginning, or beginning again after the peer's log did."""
+"""Where a lane stands: a peer's, also one that is only beginning, or beginning again after its log did; and ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from audit.record.lane import LaneHead, LaneId, lane_head_digest, parse_delivery
+from audit.record.lane import LaneClass, LaneHead, LaneId, lane_head_digest, parse_delivery
 from exchange.acts.node_view import NodeView
 from exchange.records.lane_rules import LaneStep, Position
 from exchange.store.rows import LaneState
@@ -16,6 +16,17 @@ from keys.identity import AgencyId
 
 AHEAD_MS = 3_600_000  # of a lane head; a sender's clock once that wrong holds its lane up so long, not for ever
 REMEMBERED = 1000  # of an earlier epoch's newest deliveries: one of them is what a restored sender goes on from
+
+
+def lane_id(state: LaneState, view: NodeView) -> LaneId:
+    """Name a lane of ours."""
+    return LaneId(
+        federation_id=view.federation.federation_id,
+        sender=view.agency,
+        recipient=AgencyId(state.peer),
+        lane_class=LaneClass(state.lane_class),
+        epoch=state.epoch,
+    )
 
 
 def lane_of(claimed: LaneId, peer: AgencyId, view: NodeView) -> LaneId:
@@ -98,3 +109,22 @@ def _earlier(reads: Reads, peer: AgencyId, lane: LaneId) -> LaneState | None:
         and each.sequence
     ]
     return max(earlier, key=lambda each: each.epoch, default=None)
+
+
+def check_peer_position(reads: Reads, state: LaneState | None, sequence: int, digest: bytes) -> None:
+    """Refuse a recipient that holds more of a lane than we do, or other deliveries: we were rolled back, or it lies.
+
+    Raises:
+        RefusedError: LANE_FORK.
+    """
+    if sequence == 0:
+        return
+    ours = b""
+    if state is not None and sequence == state.sequence:
+        ours = state.digest
+    elif state is not None and sequence < state.sequence:
+        rows = reads.outbound(state.row, sequence - 1, 1)
+        ours = rows[0].digest if rows else b""
+    if ours != digest:
+        sent = state.sequence if state is not None else 0
+        raise RefusedError("LANE_FORK", f"the peer holds delivery {sequence} as another; we sent {sent}")

@@ -56,6 +56,10 @@ class NodeView:
     storage: StorageKeys
     pseudonym_key: bytes = field(repr=False)  # 32 bytes
     pseudonym_epoch: int = 1
+    records: Mapping[str, bytes] = field(
+        default_factory=dict
+    )  # by agency, 32 bytes: of those in force, as the log says
+    adopted_at: int = -1  # position of the newest adoption that is in *federation* and *records*
     log_mldsa44: Signer | None = None  # signs published checkpoints beside log_signer, where there is one
 
     @property
@@ -91,6 +95,21 @@ class NodeView:
     def newest_epoch(self, agency: AgencyId) -> int:
         """Return the epoch in which a member's log is now, as its manifest says."""
         return newest_epoch(self.federation, agency)
+
+    def until_ms(self, agency: AgencyId) -> int:
+        """Return the first millisecond at which a member's manifest, or its membership, has ended; 0 for neither."""
+        member, manifest = self.federation.roster.member(agency), self.federation.manifests.get(agency)
+        if member is None or manifest is None:
+            return 0
+        expires_ms = manifest.record.expires_ms
+        return min(expires_ms, member.until_ms) if member.until_ms else expires_ms
+
+    @property
+    def own_until_ms(self) -> int:
+        """Return the first millisecond at which our manifest, our membership or our operations key does not hold."""
+        manifest = self.federation.manifests.get(self.agency)
+        key = manifest.record.operations_by_id.get(self.operations.key.key_id) if manifest is not None else None
+        return min(self.until_ms(self.agency), key.until_ms) if key is not None else 0
 
     def check_epoch(self, peer: AgencyId, epoch: int) -> None:
         """Refuse lanes of another epoch than the one that the peer's manifest opened last.

@@ -53,6 +53,7 @@ class Prepared:
     stored_key: bytes
     disclosure_root: bytes  # 32 bytes: what the log commits to, field by field
     recipients: tuple[AgencyId, ...]  # those served
+    until_ms: int  # the first millisecond without the keys and records that it was checked by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +127,16 @@ def admit_all(batch: Sequence[SignedPayload], arrival: Arrival) -> list[Outcome]
 
 
 def terms_of(arrival: Arrival) -> StatementTerms:
-    """Return what is the same for every statement of a batch."""
-    federation, traffic = arrival.view.federation, None
+    """Return what is the same for every statement of a batch; what no key in force would sign is refused."""
+    view, federation, traffic = arrival.view, arrival.view.federation, None
     try:
         federation.check_traffic(arrival.now_ms)
+        federation.operations_key(view.agency, view.operations.key.key_id, arrival.now_ms)
     except RefusedError as error:
         traffic = refusal_of(error)
     return StatementTerms(
         federation_id=federation.federation_id,
-        agency=arrival.view.agency,
+        agency=view.agency,
         caller=arrival.caller,
         now_ms=arrival.now_ms,
         roster_digest=federation.roster_digest,
@@ -264,7 +266,7 @@ def _admitted(
         stored = arrival.reads.find(arrival.view.agency, read.bulletin_id)
         assert stored is not None  # what is recognised is stored
         return stored
-    dispatch = sealed.parts.dispatch
+    dispatch, view = sealed.parts.dispatch, arrival.view
     return Prepared(
         bulletin=case.bulletin,
         bulletin_id=dispatch.bulletin_id,
@@ -274,9 +276,10 @@ def _admitted(
         facts=facts_of(case.bulletin, sealed.reply_due_ms),
         sealed=signed,
         dispatch_digest=dispatch_digest(signed.dispatch.payload),
-        stored_key=arrival.view.storage.store(case.content_key, dispatch.statement_digest, arrival.random_bytes),
+        stored_key=view.storage.store(case.content_key, dispatch.statement_digest, arrival.random_bytes),
         disclosure_root=sealed.disclosure_root,
         recipients=dispatch.served,
+        until_ms=min(case.author.until_ms, view.own_until_ms),
     )
 
 
@@ -287,7 +290,9 @@ def publish(work: UnitOfWork, prepared: Prepared, view: NodeView) -> PublishOutc
 
     Raises:
         RefusedError: EQUIVOCATION, another statement has this id.
+        RecordsMovedError: Check it again, by what is in force now.
     """
+    work.check_in_force(view.adopted_at, prepared.until_ms)
     stored = work.rows.find(view.agency, prepared.bulletin_id)
     if stored is not None and stored.statement_digest == prepared.digest:
         return PublishOutcome(entry_index=stored.entry_index, statement_digest=prepared.digest, queued=())
@@ -336,18 +341,17 @@ def _log_published(work: UnitOfWork, prepared: Prepared, view: NodeView, rule: i
             retention_rule=rule,
             key_id=prepared.author.public.key_id,
             digest=prepared.disclosure_root,
+            records=view.records[view.agency],
         )
     )
 
 
 def _queue(work: UnitOfWork, prepared: Prepared, view: NodeView, index: int, dispatch: bytes) -> tuple[Queued, ...]:
     """Number one delivery for each recipient, in its lane."""
-    lane_class, body, queued = class_of(prepared.bulletin.header.urgency), prepared.sealed.body, []
-    for agency in prepared.recipients:
-        lane, row = _deliver(work, prepared, view, agency, lane_class, index)
-        queued.append(Queued(lane=lane, row=row, dispatch=dispatch, body=body))
-    work.rows.add_outbound([step.row for step in queued])
-    return tuple(queued)
+    lane_class, body = class_of(prepared.bulletin.header.urgency), prepared.sealed.body
+    steps = [_deliver(work, prepared, view, agency, lane_class, index) for agency in prepared.recipients]
+    work.rows.add_outbound([row for _, row in steps])
+    return tuple([Queued(lane=lane, row=row, dispatch=dispatch, body=body) for lane, row in steps])
 
 
 def _deliver(

@@ -35,7 +35,8 @@ def renew(work: UnitOfWork, position: int, old_entry: OldEntry | None) -> int:
         return int.from_bytes(known, "big")
     if old_entry is None:
         raise UnavailableError(f"entry {index_of(position)} of epoch {epoch_of(position)} is not here", 60)
-    body = parse_body(parse_entry(old_entry(position)).body)
+    # The records in force are those of now; what was in force then the first entry says.
+    body = parse_body(parse_entry(old_entry(position)).body)._replace(records=b"")
     if body.refers_to:
         earlier = log_position(body.refers_to_epoch or epoch_of(position), body.refers_to)
         if body.kind == Kind.DUPLICATE:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from audit.note.checkpoint import Checkpoint, VerifierKey
 from audit.note.epochs import check_first_entry
 from audit.verify.trust import policy_of
 from exchange.acts import directory
-from exchange.acts.directory import FirstRecords, RecordKind
+from exchange.acts.directory import Adoption, FirstRecords, RecordKind
 from exchange.acts.erasing import erase_again
 from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Queued
@@ -181,7 +182,7 @@ class Node:
     ) -> None:
         """Check database, log and lock against each other."""
         self.paths = paths_of(home)
-        self.view = view
+        self.view = _as_adopted(view, store.reader(), directory.END)
         self.store = store
         self.random_bytes = random_bytes
         self.lock = lock
@@ -277,12 +278,12 @@ class Node:
         """
         return read_old_entry(self.paths.store_before(epoch_of(position) + 1), index_of(position))
 
-    def set_federation(self, federation: Federation) -> None:
-        """Take a federation into use whose newest record is durable."""
+    def set_federation(self, federation: Federation, adopted_at: int = directory.END) -> None:
+        """Take a federation into use whose newest record is durable, and was adopted by the entry at a position."""
         if federation.roster is not self.view.federation.roster:
             write_witnesses(self.paths.home, federation.roster, self.view.agency)
         with self._view_turn:
-            self.view = replace(self.view, federation=federation)
+            self.view = _as_adopted(replace(self.view, federation=federation), self.reads, adopted_at)
         for tell in self.on_view:
             tell(self.view)
 
@@ -298,32 +299,39 @@ class Node:
             RefusedError: As ``directory.adopt``; what proves equivocation is kept.
         """
         try:
-            await self.writer.submit(lambda w: directory.adopt(w, kind, signed, self.view))
+            await self.writer.submit(
+                lambda work: directory.adopt(work, kind, signed, self.view),
+                lambda adopted, _: self._take_into_use(kind, signed, adopted),
+            )
         except RefusedError as refusal:
             if refusal.code == "EQUIVOCATION":
                 await self.writer.submit(lambda w: directory.keep(w, kind, signed, self.view))
             raise
-        self._take_into_use(kind, signed)
 
     def adopt_now(self, kind: RecordKind, signed: SignedPayload) -> None:
         """As ``adopt``, for callers without an event loop; where the node was not started, nothing is signed."""
         try:
-            self._write(lambda w: directory.adopt(w, kind, signed, self.view))
+            self._adopt_now(kind, signed)
         except RefusedError as refusal:
             if refusal.code == "EQUIVOCATION":
-                self._write(lambda w: directory.keep(w, kind, signed, self.view))
+                write = self.writer.run if self.begun else partial(write_unsigned, self)
+                write(lambda w: directory.keep(w, kind, signed, self.view))
             raise
-        self._take_into_use(kind, signed)
 
-    def _write(self, act: Callable[[UnitOfWork], object]) -> None:
+    def _adopt_now(self, kind: RecordKind, signed: SignedPayload) -> None:
         if self.begun:
-            self.writer.run(act)
+            self.writer.run(
+                lambda work: directory.adopt(work, kind, signed, self.view),
+                lambda adopted, _: self._take_into_use(kind, signed, adopted),
+            )
         else:
-            write_unsigned(self, act)
+            adopted = write_unsigned(self, lambda work: directory.adopt(work, kind, signed, self.view))
+            self._take_into_use(kind, signed, adopted)
 
-    def _take_into_use(self, kind: RecordKind, signed: SignedPayload) -> None:
+    def _take_into_use(self, kind: RecordKind, signed: SignedPayload, adopted: Adoption) -> None:
         # From the view of this moment: another record may have been adopted in the same group.
-        self.set_federation(directory.with_record(kind, signed, self.view.federation, now_ms()))
+        federation = directory.with_record(kind, signed, self.view.federation, adopted.now_ms)
+        self.set_federation(federation, adopted.position)
 
     def _after_group(self, group: Group) -> None:
         self.files.want(group.checkpoint.size, group.note)
@@ -331,6 +339,16 @@ class Node:
             export_forks(self.reads, self.paths.home)
         for tell in self.on_group:
             tell(group, group.queued)
+
+
+def _as_adopted(view: NodeView, reads: Reads, adopted_at: int) -> NodeView:
+    """Return a view with the digests of the records that were in force behind the entry at a position."""
+    members = [each.agency for each in view.federation.roster.members]
+    return replace(
+        view,
+        records={each: directory.records_of(reads, each, adopted_at + 1) for each in members},
+        adopted_at=min(adopted_at, reads.adopted_at()),
+    )
 
 
 def now_us() -> int:

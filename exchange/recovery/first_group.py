@@ -16,7 +16,8 @@ from audit.note.tlogproof import parse_proof
 from audit.record.dispatch import parse_dispatch
 from audit.record.lane import Delivery, LaneClass, LaneId, delivery_digest, parse_delivery
 from audit.record.statement import opening, parse_statement
-from exchange.acts.delivery import record_answer
+from exchange.acts.delivery import Settled, record_answer
+from exchange.acts.directory import records_of
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import UnitOfWork
@@ -116,7 +117,8 @@ def _take_back(work: UnitOfWork, each: ProvenDelivery, peer: AgencyId, view: Nod
         state = replace(state, sequence=each.sequence, digest=each.digest)
     recorded = row is not None and not row.receipt
     if row is not None and recorded:
-        work.rows.settle_outbound([record_answer(work, row, each.receipt, each.proven, view.member_number(peer))])
+        settled = Settled(row=row, receipt=each.receipt, proven=each.proven, peer_number=view.member_number(peer))
+        work.rows.settle_outbound([record_answer(work, settled, records_of(work.rows, peer))])
     work.rows.move_lane(replace(state, taken=max(state.taken, each.sequence)))
     return fresh, int(row is not None and row.sequence == each.sequence and _is_new(row, work)), int(recorded)
 

@@ -47,7 +47,9 @@ def fill_positions(connection: apsw.Connection) -> None:
         position = said.get(digest, log_position(epoch, 0))
         if epoch > 1:
             position = _among_bulletins(connection, kind, signed, position, head.time_us // 1000)
-        connection.execute("UPDATE records SET position = ? WHERE digest = ?", (position, digest))
+        rank = parse_key_sheet(SignedPayload.decode(signed).payload).rank if kind == _KEY_SHEET else None
+        statement = "UPDATE records SET position = ?, rank = coalesce(?, rank) WHERE digest = ?"
+        connection.execute(statement, (position, rank, digest))
 
 
 def _epoch(connection: apsw.Connection, genesis: bytes) -> int:

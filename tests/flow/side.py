@@ -141,7 +141,7 @@ class Side:
             reads=self.desk.node.reads,
         )
         taken = self.desk.node.writer.run(
-            lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=self.peer),
+            lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=self.peer, view=self.desk.view),
         )
         failpoint.failpoint("peer-acknowledged")
         return taken

@@ -17,9 +17,10 @@ from audit.log.sqlite_lock import SqliteLock
 from audit.record.lane import Withdrawn
 from audit.record.statement import Statement, parse_statement
 from exchange.acts import delivery, intake, publishing
-from exchange.acts.delivery import lane_id, outgoing_after, sign_head
+from exchange.acts.delivery import outgoing_after, sign_head
 from exchange.acts.intake import Message
 from exchange.acts.judgement import Parcel
+from exchange.acts.lane_position import lane_id
 from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Arrival
 from exchange.acts.stored_bulletin import open_content
@@ -103,8 +104,8 @@ def view_of(agency: str, made: FoundedFederation | None = None) -> NodeView:
 class Desk:
     """One agency's node with its writer running, and its officers' keys at hand."""
 
-    def __init__(self, agency: str, home: Path) -> None:
-        self.agency = AgencyId(agency)
+    def __init__(self, agency: str, home: Path, *, introduced: bool = True) -> None:
+        self.agency, self._introduced = AgencyId(agency), introduced
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         if not (home / DATABASE).exists():
@@ -113,7 +114,7 @@ class Desk:
         self._heads = itertools.count(NOW_MS)
 
     def _create(self, home: Path) -> None:
-        records().create_home(home, self.agency, now_us=NOW_MS * 1000, introduced=False)
+        records().create_home(home, self.agency, now_us=NOW_MS * 1000, introduced=self._introduced)
 
     def start(self) -> node.Node:
         """Open the node anew from its files."""
@@ -211,7 +212,9 @@ class Desk:
         settled = delivery.check_receipts(
             receipts, lane=state, peer=AgencyId(peer), view=self.view, reads=self.node.reads
         )
-        return self.node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=peer))
+        return self.node.writer.run(
+            lambda w: delivery.record_receipts(w, settled, None, lane=state, peer=peer, view=self.view)
+        )
 
     def open(self, sender: str, bulletin_id: str) -> Bulletin:
         """Look into a bulletin that is held, without asking."""

@@ -10,6 +10,7 @@ from functools import partial
 from audit.record.lane import LaneClass, LaneId
 from audit.tree.proof import ConsistencyError
 from exchange.acts import delivery
+from exchange.acts.lane_position import check_peer_position
 from exchange.acts.node_view import NodeView
 from exchange.node.job import SUSPENDED_SECONDS
 from exchange.node.writer import Group
@@ -132,7 +133,7 @@ class LaneService:
         # What it holds of an epoch before stays true; of this one it has nothing, and its first delivery says after what.
         sequence = position.sequence if position.epoch == view.epoch else 0
         digest = position.delivery_digest if sequence else bytes(32)
-        delivery.check_peer_position(self._node.reads, state, sequence, digest)
+        check_peer_position(self._node.reads, state, sequence, digest)
         return Outlet(
             lane=_lane_id(view, peer, lane_class),
             queue=Queue(self._settings.queue_bytes, state.sequence if state else 0, _asleep),
@@ -232,7 +233,7 @@ class LaneService:
             proven_from = known[0] if known is not None else 0
             newer = delivery.NewerCheckpoint(checkpoint=checkpoint, note=note, proven_from=proven_from)
         return await self._node.writer.submit(
-            partial(delivery.record_receipts, settled=settled, newer=newer, lane=state, peer=peer), _value
+            partial(delivery.record_receipts, settled=settled, newer=newer, lane=state, peer=peer, view=view), _value
         )
 
 

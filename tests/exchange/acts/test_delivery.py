@@ -223,7 +223,9 @@ def test_receipts_that_were_checked_before_the_lane_moved_are_checked_again(desk
     desk.settle([(row.sequence, receipt, None)], PEER)
     count = len(desk.bodies(Kind.RECEIPT_RECORDED))
     with pytest.raises(UnavailableError):
-        desk.node.writer.run(lambda w: delivery.record_receipts(w, settled, None, lane=stale, peer=PEER))
+        desk.node.writer.run(
+            lambda w: delivery.record_receipts(w, settled, None, lane=stale, peer=PEER, view=desk.view)
+        )
     assert len(desk.bodies(Kind.RECEIPT_RECORDED)) == count
 
 
@@ -312,7 +314,7 @@ def test_a_checkpoint_that_moved_after_its_proof_was_checked_is_not_overtaken(
         own.node.writer.run(lambda w: w.rows.set_peer_checkpoint(PEER, 9, "another"))
 
     def record(work: UnitOfWork) -> int:
-        return delivery.record_receipts(work, [], newer, lane=state, peer=PEER)
+        return delivery.record_receipts(work, [], newer, lane=state, peer=PEER, view=own.view)
 
     if moved:
         with pytest.raises(UnavailableError, match="moved meanwhile"):

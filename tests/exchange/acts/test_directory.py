@@ -28,7 +28,7 @@ DAY_MS = 86_400_000
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """HK-IMMD with its own records alone."""
-    made = Desk("HK-IMMD", tmp_path / "home")
+    made = Desk("HK-IMMD", tmp_path / "home", introduced=False)
     own = AgencyId("HK-IMMD")
     federation = made.view.federation
     made.node.set_federation(
@@ -40,7 +40,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def adopt(desk: Desk, kind: RecordKind, signed: SignedPayload, now_ms: int = NOW_MS) -> Federation:
     """Adopt at a time of the test's choice, and take it into use."""
-    federation = desk.node.writer.run(lambda w: directory.adopt(replace(w, now_ms=now_ms), kind, signed, desk.view))
+    federation = desk.node.writer.run(
+        lambda w: directory.adopt(replace(w, now_ms=now_ms), kind, signed, desk.view)
+    ).federation
     desk.node.set_federation(federation)
     return federation
 

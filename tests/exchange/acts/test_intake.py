@@ -11,7 +11,8 @@ import pytest
 
 from audit.entry.entry import Outcome
 from exchange.acts import intake
-from exchange.acts.intake import MAX_PARCEL_BYTES, MAX_PARCELS, Message
+from exchange.acts.intake import Message
+from exchange.acts.judgement import MAX_PARCEL_BYTES, MAX_PARCELS
 from exchange.acts.lane_position import AHEAD_MS
 from exchange.records.lane_rules import LaneGapError
 from exchange.v1.bulletin_pb2 import Bulletin

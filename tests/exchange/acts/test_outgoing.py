@@ -10,7 +10,8 @@ import pytest
 from audit.entry.entry import Kind
 from audit.record.lane import Withdrawn, WithdrawnReason, parse_lane_head
 from exchange.acts import delivery
-from exchange.acts.delivery import MAX_BATCH_COUNT, check_peer_position, outgoing_after
+from exchange.acts.delivery import MAX_BATCH_COUNT, outgoing_after
+from exchange.acts.lane_position import check_peer_position, lane_id
 from exchange.acts.statement_checks import TRANSPORT_MS
 from exchange.records.bulletin import uuid7
 from exchange.v1 import bulletin_pb2
@@ -104,7 +105,7 @@ def test_the_head_says_where_the_lane_stands(desk: Desk) -> None:
     state = lane(desk)
     gone = [Withdrawn(sequence=state.sequence, reason=WithdrawnReason.EXPIRED)]
     signed = delivery.sign_head(
-        delivery.lane_id(state, desk.view), (state.sequence, state.digest), state.sequence, gone, desk.view, NOW_MS
+        lane_id(state, desk.view), (state.sequence, state.digest), state.sequence, gone, desk.view, NOW_MS
     )
     head = parse_lane_head(signed.payload)
     assert (head.sequence, head.delivery_digest, head.latest) == (state.sequence, state.digest, state.sequence)

@@ -11,7 +11,8 @@ import pytest
 
 from audit.entry.kinds import Kind
 from audit.record.lane import LaneClass, delivery_digest, parse_delivery
-from exchange.acts.delivery import lane_id, sign_head
+from exchange.acts.delivery import sign_head
+from exchange.acts.lane_position import lane_id
 from exchange.evidence.completeness import Completeness, prove_lanes
 from exchange.store.rows import InboundRow, LaneState
 from exchange.store.store import Reads

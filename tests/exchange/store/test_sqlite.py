@@ -307,13 +307,9 @@ def older(path: Path, new: Path) -> None:
 
 
 def test_a_database_of_step_2_learns_from_its_log_where_each_record_came_into_force(tmp_path: Path) -> None:
-    from exchange.acts.directory import RecordKind
-    from tests.support.world import Desk, records
+    from tests.support.world import Desk
 
     desk = Desk("HK-IMMD", tmp_path / "home")
-    for agency in ("TH-DSI", "HK-SB"):
-        desk.node.adopt_now(RecordKind.MANIFEST, records().manifests[agency])
-        desk.node.adopt_now(RecordKind.KEY_SHEET, records().key_sheets[agency])
     expected = desk.node.reads.records()
     desk.close()
     older(tmp_path / "node.db", tmp_path / "home" / "node.db")
