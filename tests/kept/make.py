@@ -11,6 +11,7 @@ imports the program, so that one script serves every release.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -18,23 +19,54 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 AGENCIES = ("HK-IMMD", "HK-SB", "TH-DSI")
 FEDERATION, OFFICER, PASSPHRASE = "exercise.example", "duty-1", "correct horse"
 PORTS = {agency: 21_840 + 2 * number for number, agency in enumerate(AGENCIES)}
-EXCHANGE = Path(sys.executable).parent / "exchange"
 SECONDS = 120.0
 DAY = 86_400
 
 
-class Maker:
-    """A folder in which commands are typed."""
+class Program:
+    """What is typed instead of ``exchange``, and in which environment."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, command: tuple[str, ...], environment: dict[str, str]) -> None:
+        self.command, self.environment = command, environment
+
+
+INSTALLED = Program((str(Path(sys.executable).parent / "exchange"),), dict(os.environ))
+
+
+class Maker:
+    """A folder in which commands are typed; each agency may have another program."""
+
+    def __init__(self, folder: Path, program: Program = INSTALLED, ports: Mapping[str, int] = PORTS) -> None:
+        self.folder, self.ports = folder, ports
+        self.programs = dict.fromkeys(AGENCIES, program)
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def of(self, words: tuple[str, ...]) -> Program:
+        """Return the program of the agency whose home is named; of the first where none is."""
+        named = [after for word, after in itertools.pairwise(words) if word == "--home"]
+        return self.programs[named[0] if named else AGENCIES[0]]
+
+    def run(self, *words: str, give: str = "", pass_fds: tuple[int, ...] = ()) -> str:
+        """Run a command; what it prints."""
+        program = self.of(words)
+        done = subprocess.run(
+            [*program.command, *words],
+            cwd=self.folder,
+            env=program.environment,
+            input=give.encode(),
+            capture_output=True,
+            pass_fds=pass_fds,
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(words)}: {done.returncode}\n{(done.stdout + done.stderr).decode()}")
+        return done.stdout.decode()
 
     def type(self, *words: str, give: str = "") -> str:
         """Type a command; every passphrase is the same one."""
@@ -43,18 +75,20 @@ class Maker:
         os.close(write)
         needs = () if "--words" in words else ("--passphrase-fd", str(read))
         try:
-            done = subprocess.run(
-                [EXCHANGE, *words, *needs], cwd=self.folder, input=give.encode(), capture_output=True, pass_fds=(read,)
-            )
+            return self.run(*words, *needs, give=give, pass_fds=(read,))
         finally:
             os.close(read)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(words)}: {done.returncode}\n{(done.stdout + done.stderr).decode()}")
-        return done.stdout.decode()
 
     def ask(self, agency: str, *words: str) -> Any:
         """Type an officer's command and read its JSON."""
         return json.loads(self.type(*words, "--json", "--home", agency, "--as", OFFICER))
+
+    def catalogue(self) -> str:
+        """Return the folder of the catalogue that the first agency's program brings."""
+        code = "import exchange.catalogue as found; print(list(found.__path__)[0])"
+        environment = self.programs[AGENCIES[0]].environment
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
+        return done.stdout.decode().strip()
 
     def found(self) -> None:
         """Hold the ceremony, and carry the roots away."""
@@ -62,25 +96,20 @@ class Maker:
             person = f"{OFFICER}:author,reader:3"
             names = ("--agency", agency, "--federation", FEDERATION, "--officer", person)
             self.type("keys", "make", "agency", *names, "--windows", "14", "-o", agency)
-        catalogue = subprocess.run(
-            [sys.executable, "-c", "import exchange.catalogue as c; print(list(c.__path__)[0])"],
-            capture_output=True, check=True, text=True,
-        ).stdout.strip()  # fmt: skip
         applications = [f"{agency}/application" for agency in AGENCIES]
-        roster = ("keys", "make", "roster", *applications, "--catalogue", catalogue, "-o", "roster")
-        done = subprocess.run([EXCHANGE, *roster, "--json"], cwd=self.folder, check=True, capture_output=True)
-        words = json.loads(done.stdout)["words"]
+        roster = ("keys", "make", "roster", *applications, "--catalogue", self.catalogue(), "-o", "roster")
+        words = json.loads(self.run(*roster, "--json"))["words"]
         for agency in AGENCIES:
             self.type("keys", "sign", "roster", "roster", "--home", agency, give="y\n")
         for agency in AGENCIES:
             common = ("--home", agency, "--roster", "roster")
-            endpoint = ("--endpoint", f"127.0.0.1:{PORTS[agency]}")
+            endpoint = ("--endpoint", f"127.0.0.1:{self.ports[agency]}")
             self.type("keys", "make", "manifest", *common, *endpoint, "-o", f"{agency}.manifest")
             self.type("keys", "make", "sheet", *common, "-o", f"{agency}.sheet")
         for agency in AGENCIES:
             others = [f"{each}.{what}" for what in ("manifest", "sheet") for each in AGENCIES if each != agency]
             own = ("--manifest", f"{agency}.manifest", "--key-sheet", f"{agency}.sheet")
-            at = [f"127.0.0.1:{PORTS[agency] + more}" for more in (0, 1)]
+            at = [f"127.0.0.1:{self.ports[agency] + more}" for more in (0, 1)]
             records = [word for each in others for word in ("--record", each)]
             common = ("--home", agency, "--agency", agency, "--roster", "roster", "--words", words)
             self.type("node", "init", *common, *own, *records, "--listen", at[0], "--desk", at[1])
@@ -92,9 +121,15 @@ class Maker:
         (self.folder / "passphrase").write_text(f"{PASSPHRASE}\n")
         for agency in agencies:
             with open(self.folder / "passphrase") as file, open(self.folder / f"{agency}.log", "ab") as log:
-                command = [EXCHANGE, "node", "serve", "--home", agency, "--passphrase-fd", str(file.fileno())]
+                program = self.programs[agency]
+                words = ("node", "serve", "--home", agency, "--passphrase-fd", str(file.fileno()))
                 self.nodes[agency] = subprocess.Popen(
-                    command, cwd=self.folder, pass_fds=(file.fileno(),), stdout=log, stderr=log
+                    [*program.command, *words],
+                    cwd=self.folder,
+                    env=program.environment,
+                    pass_fds=(file.fileno(),),
+                    stdout=log,
+                    stderr=log,
                 )
         self.until(lambda: all(self.status(each)["signs"] for each in agencies), "the nodes do not start")
         time.sleep(3)
@@ -108,8 +143,7 @@ class Maker:
 
     def status(self, agency: str) -> Any:
         """Read what a node says of itself."""
-        command = [EXCHANGE, "node", "status", "--home", agency, "--json"]
-        return json.loads(subprocess.run(command, cwd=self.folder, check=True, capture_output=True).stdout)
+        return json.loads(self.run("node", "status", "--home", agency, "--json"))
 
     def until(self, met: Any, what: str) -> None:
         """Wait for something."""

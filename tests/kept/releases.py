@@ -20,7 +20,8 @@ class Release:
     def unpack(self, folder: Path) -> dict[str, str]:
         """Unpack the homes; returns the story: which bulletin is which."""
         with tarfile.open(FOLDER / f"{self.date}.tar.xz") as archive:
-            archive.extractall(folder, filter="tar")
+            archive.extraction_filter = lambda member, _: member  # our own, with its modes
+            archive.extractall(folder)
         story: dict[str, str] = json.loads((folder / "story.json").read_text())
         assert story["commit"] == self.commit
         return story
