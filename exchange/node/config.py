@@ -23,7 +23,7 @@ from keys.identity import AgencyId, is_witness_name, parse_agency
 
 CONFIG_FILE = "node.toml"
 MAX_MINUTES = 10_080  # a week
-_NO_TEXT = ("peers", "witnesses", "tsa_minutes")
+_NO_TEXT = ("peers", "witnesses", "tsa_minutes", "desk_classical_tls")
 PEERS_PORT, DESK_PORT = 7443, 7444
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
@@ -56,6 +56,8 @@ class NodeConfig:
         tsa_minutes: How often; 60 if not given.
         witnesses: Where a witness without a node answers over HTTP: a table of name = "http://host:port", the name as
             the roster has it. One that is not here is never asked.
+        desk_classical_tls: Our own systems may dial the desk with a TLS library that has no ML-KEM; false if not given.
+            What is recorded of such a connection can be opened once there are quantum computers.
     """
 
     agency: AgencyId
@@ -66,6 +68,7 @@ class NodeConfig:
     tsa: str = ""
     tsa_ca: str = ""
     tsa_minutes: int = 60
+    desk_classical_tls: bool = False
     peers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     witnesses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -107,6 +110,7 @@ def parse_config(read: Mapping[str, object], name: str) -> NodeConfig:
     return NodeConfig(
         agency=_agency(text.pop("agency"), name, "agency"),
         tsa_minutes=_minutes(read.get("tsa_minutes", 60), name),
+        desk_classical_tls=_flag(read, name, "desk_classical_tls"),
         peers=_peers(read.get("peers", {}), name),
         witnesses=_witnesses(read.get("witnesses", {}), name),
         **text,
@@ -131,6 +135,8 @@ def format_config(config: NodeConfig) -> str:
     if config.tsa:
         lines += ["", "# who stamps our checkpoints (RFC 3161), what it is trusted by, and how often"]
         lines += [f'tsa = "{config.tsa}"', f'tsa_ca = "{config.tsa_ca}"', f"tsa_minutes = {config.tsa_minutes}"]
+    if config.desk_classical_tls:
+        lines += ["", "# our own systems may dial the desk without ML-KEM", "desk_classical_tls = true"]
     lines += ["", "# where to dial a peer instead of the endpoint in its manifest", "[peers]"]
     lines += [f'{agency} = "{address}"' for agency, address in sorted(config.peers.items())]
     if config.witnesses:
@@ -208,6 +214,13 @@ def _check_authority(text: Mapping[str, str], name: str) -> None:
         raise ConfigError(
             f"{name}: tsa and tsa_ca stand together", 'tsa_ca = "tsa.pem" is what the authority is trusted by'
         )
+
+
+def _flag(read: Mapping[str, object], name: str, key: str) -> bool:
+    value = read.get(key, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}: {key} is {_shown(str(value))}", "true or false, without quotes")
+    return value
 
 
 def _minutes(value: object, name: str) -> int:

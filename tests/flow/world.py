@@ -95,6 +95,7 @@ class Member:
     endpoints: dict[str, list[str]]
     settings: Settings
     running: RunningNode | None = None
+    desk_classical_tls: bool = False
     log: io.StringIO = field(default_factory=io.StringIO)
 
     @property
@@ -148,7 +149,13 @@ class Member:
         self.running = await running_node.serve(
             node or self.open(),
             self.keys.node,
-            running_node.ServeOptions(endpoints=self.endpoints, settings=self.settings, log=self.log, alone=alone),
+            running_node.ServeOptions(
+                endpoints=self.endpoints,
+                settings=self.settings,
+                log=self.log,
+                alone=alone,
+                desk_classical_tls=self.desk_classical_tls,
+            ),
         )
         _RUNNING.append(self.running)
         self.endpoints[self.agency] = [f"127.0.0.1:{self.running.peers_port}"]

@@ -19,7 +19,8 @@ from keys.cli.ending import answer, print_json
 
 if TYPE_CHECKING:
     from exchange.node.config import NodeConfig
-    from exchange.rpc.serve.running_node import RunningNode
+    from exchange.node.timestamp_authority import TimestampAuthority
+    from exchange.rpc.serve.running_node import RunningNode, ServeOptions
     from keys.dsse import SignedPayload
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
@@ -141,7 +142,6 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     from exchange.node.config import authority_of, load_config
     from exchange.node.garbage import collect_rarely
     from exchange.node.home import open_node
-    from exchange.rpc.serve.running_node import ServeOptions
     from exchange.rpc.serve.running_node import serve as start
 
     config = load_config(home)
@@ -154,17 +154,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
         running = await start(
             opened,
             keys,
-            ServeOptions(
-                peers_address=config.listen,
-                desk_address=config.desk,
-                admin_address=config.admin or None,
-                endpoints=config.peers,
-                witnesses=config.witnesses,
-                authority=authority,
-                stamp_seconds=config.tsa_minutes * 60.0,
-                log=None if quiet else sys.stderr,
-                alone=alone,
-            ),
+            _options(config, authority, alone=alone, quiet=quiet),
         )
         announcing = asyncio.create_task(_announce(running, config, as_json))
         try:
@@ -179,6 +169,23 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     size = opened.log.size
     answer(
         as_json, {"event": "stopped", "size": size}, [f"{config.agency} stopped; its log is complete at {size} entries"]
+    )
+
+
+def _options(config: NodeConfig, authority: TimestampAuthority | None, *, alone: bool, quiet: bool) -> ServeOptions:
+    from exchange.rpc.serve.running_node import ServeOptions
+
+    return ServeOptions(
+        peers_address=config.listen,
+        desk_address=config.desk,
+        admin_address=config.admin or None,
+        endpoints=config.peers,
+        witnesses=config.witnesses,
+        authority=authority,
+        stamp_seconds=config.tsa_minutes * 60.0,
+        desk_classical_tls=config.desk_classical_tls,
+        log=None if quiet else sys.stderr,
+        alone=alone,
     )
 
 

@@ -46,6 +46,7 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
             "roster_days_left": (federation.roster.expires_ms - now_ms) // DAY_MS,
             "listen": config.listen,
             "desk": config.desk,
+            "desk_classical_tls": config.desk_classical_tls,
             "log_size": reads.size(),
             "published_size": _published(paths),
             **_witnessed(home, now_ms, _published(paths)),
@@ -69,6 +70,7 @@ def to_lines(told: dict[str, Any]) -> list[str]:
     rows = [
         ("node", f"{told['agency']}, {f'running, process {process}{starting}' if process else 'not running'}"),
         ("addresses", f"peers {told['listen']}, officers {told['desk']}"),
+        *([("TLS", "the desk takes connections without ML-KEM")] if told["desk_classical_tls"] else []),
         ("federation", f"{told['federation']}, roster {told['roster']}, {told['roster_days_left']} days left"),
         ("log", f"{told['log_size']:,} entries, {told['published_size']:,} published as files"),
         ("witnesses", _witness_words(told)),

@@ -72,6 +72,7 @@ class ServeOptions:
         witnesses: Where witnesses without a node answer over HTTP: submission prefix by name.
         authority: Who stamps our checkpoints; nobody if not given.
         stamp_seconds: How often.
+        desk_classical_tls: The desk takes connections without ML-KEM too; peers' are never taken.
     """
 
     peers_address: str = "127.0.0.1:0"
@@ -84,6 +85,7 @@ class ServeOptions:
     witnesses: Mapping[str, str] = field(default_factory=dict)
     authority: TimestampAuthority | None = None
     stamp_seconds: float = 3600.0
+    desk_classical_tls: bool = False
 
 
 async def serve(node: Node, keys: NodeKeys, options: ServeOptions | None = None) -> RunningNode:
@@ -129,7 +131,8 @@ class RunningNode:
         self._fanout, self._checkpoints = Fanout(), Checkpoints(self._runtime)
         self._adoption = RecordAdoption(node, self._log)
         self._peers_gate = Gate(Identities(self._view, now_ms, desk=False), self._refusals, Quota(settings), self._log)
-        self._desk_gate = Gate(Identities(self._view, now_ms, desk=True), self._refusals, None, self._log)
+        people = Identities(self._view, now_ms, desk=True, classical=options.desk_classical_tls)
+        self._desk_gate = Gate(people, self._refusals, None, self._log)
         self._lanes = LaneService(self._runtime, self._fanout, self._peers_gate, self._checkpoints)
         self._desk = Desk(self._runtime, self._fanout)
         self._socket: AdminSocket | None = None

@@ -7,7 +7,7 @@ the own key sheet. Names in URIs, subjects and common names are never read (rows
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from keys.identity import AgencyId, short
 from keys.key_sheet import PinKind
 from keys.roster import Member
 
+HYBRID_GROUP = b"X25519MLKEM768"  # as gRPC names it; what an eavesdropper of today cannot open later
 MAX_CACHED = 1024  # leaves; one of each peer and officer, with room for new ones
 CACHE_MS = 60_000  # dates and membership are judged again after that
 
@@ -99,6 +100,22 @@ def identify_person(leaf: bytes, view: NodeView, now_ms: int) -> Caller:
     return Caller(view.agency, pin.owner, member.number)
 
 
+def require_hybrid(found: Mapping[str, Iterable[bytes]], *, desk: bool) -> None:
+    """Refuse a connection whose key exchange is classical: what is recorded of it, a quantum computer would open.
+
+    Args:
+        found: gRPC's ``auth_context``.
+        desk: Whether it is the own desk, where the operator may allow it.
+    """
+    groups = list(found.get("ssl_negotiated_key_exchange_group", ()))
+    if groups != [HYBRID_GROUP]:
+        agreed = groups[0].decode("ascii", "replace")[:32] if groups else "no group that has a name"
+        allowed = ", or desk_classical_tls = true in node.toml" if desk else ""
+        raise RefusedError(
+            "PEER_UNTRUSTED", f"the connection agreed on {agreed}; it takes {HYBRID_GROUP.decode()}{allowed}"
+        )
+
+
 class Callers(Protocol):
     """Finds out whom a call is from."""
 
@@ -109,8 +126,11 @@ class Callers(Protocol):
 class Identities:
     """Remembers for a minute what was found out about a leaf, as long as nothing new is adopted."""
 
-    def __init__(self, view: Callable[[], NodeView], now_ms: Callable[[], int], *, desk: bool) -> None:
-        self._view, self._now_ms, self._desk = view, now_ms, desk
+    def __init__(
+        self, view: Callable[[], NodeView], now_ms: Callable[[], int], *, desk: bool, classical: bool = False
+    ) -> None:
+        """Begin with nothing known; *classical* takes connections without ML-KEM too."""
+        self._view, self._now_ms, self._desk, self._classical = view, now_ms, desk, classical
         self._known: dict[tuple[bytes, bool], tuple[Caller, int]] = {}
         self._of: Federation | None = None
 
@@ -118,9 +138,12 @@ class Identities:
         """Return whom a call is from, by the leaf of its connection.
 
         Raises:
-            RefusedError: As ``identify_peer`` and ``identify_person``.
+            RefusedError: As ``identify_peer`` and ``identify_person``; PEER_UNTRUSTED without ML-KEM.
         """
-        leaves = context.auth_context().get("x509_pem_cert", ())
+        found = context.auth_context()
+        if not self._classical:
+            require_hybrid(found, desk=self._desk)
+        leaves = found.get("x509_pem_cert", ())
         if len(list(leaves)) != 1:
             raise RefusedError("PEER_UNTRUSTED", "the connection has no certificate")
         return self.of_leaf(next(iter(leaves)), pinned=pinned)

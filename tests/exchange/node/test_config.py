@@ -24,6 +24,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         tsa="http://tsa.example/stamp",
         tsa_ca="tsa.pem",
         tsa_minutes=5,
+        desk_classical_tls=True,
         peers={"HK-SB": "a.b:4"},
         witnesses={"oversight.example/witness": "http://127.0.0.1:7445", "b.example/w": "https://[::1]/prefix"},
     )
@@ -45,6 +46,7 @@ def test_agency_alone_is_enough(tmp_path: Path) -> None:
         ('agency = "HK-IMMD"\ntsa = "http://a/"', "tsa and tsa_ca stand together", "tsa.pem"),
         ('agency = "HK-IMMD"\ntsa_ca = "x"', "tsa and tsa_ca stand together", "tsa.pem"),
         ('agency = "HK-IMMD"\ntsa_minutes = "5"', "tsa_minutes is '5'", "1 to 10080"),
+        ('agency = "HK-IMMD"\ndesk_classical_tls = "true"', "desk_classical_tls is 'true'", "true or false"),
         ('agency = "HK-IMMD"\ntsa_minutes = 0', "tsa_minutes is '0'", "1 to 10080"),
         ('listen = "a:1"', "agency is missing", "HK-IMMD"),
         ('agency = "nobody"', "agency: 'nobody' is not an agency's code", "HK-IMMD"),
