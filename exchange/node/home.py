@@ -9,20 +9,21 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from audit.entry.entry import parse_entry
-from audit.log.lock_factory import open_lock
+from audit.log.lock_factory import lock_exists, open_lock
 from exchange.acts.node_view import NodeView, newest_epoch
 from exchange.node.config import paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.node.node import Node, check_not_closed, now_ms
 from exchange.recovery.swap_files import check_finished
 from exchange.rules.catalogue import Catalogue
-from exchange.store.factory import open_store
+from exchange.store.factory import open_store, store_exists
 from exchange.store.storage_key import StorageKeys
 from exchange.store.store import NodeStore, Reads
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, load_node
+from keys.keystore import SEALING_FILE
 
 MAX_BEHIND_MS = 1000  # what NTP corrects without anybody noticing
 _SIGNS = "signs"
@@ -45,6 +46,30 @@ class ClockError(IntegrityError):
         self.hint = "set the clock, then start again"
 
 
+class RestoredError(IntegrityError):
+    """The home came out of a backup: it has neither the lock nor the keys that open content."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"{home} is a restored backup: its log has gone on since, and what was signed last is not known here, so"
+            " nothing is signed"
+        )
+        self.hint = f"begin a new epoch from what the members hold: exchange node recover --home {home} --from-peers"
+
+
+def check_startable(home: Path) -> None:
+    """Refuse a home in which no node may start, before anybody is asked for a passphrase.
+
+    Raises:
+        UnfinishedError: A recovery was interrupted.
+        RestoredError: It is a restored backup.
+    """
+    check_finished(home)
+    paths = paths_of(home)
+    if store_exists(paths.store) and not lock_exists(paths.lock) and not (home / SEALING_FILE).exists():
+        raise RestoredError(home)
+
+
 def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
     """Open a home's keys and database and check database, log and lock against each other.
 
@@ -52,6 +77,7 @@ def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
         IntegrityError: Something is missing, older than what was signed, or contradicts the rest.
         RefusedError: The passphrase does not open the keys.
     """
+    check_startable(home)
     keys = load_node(home, passphrase)
     return open_home(home, keys), keys
 

@@ -141,11 +141,12 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     from exchange.cli.operator.node_check import warnings
     from exchange.node.config import authority_of, load_config
     from exchange.node.garbage import collect_rarely
-    from exchange.node.home import open_node
+    from exchange.node.home import check_startable, open_node
     from exchange.rpc.serve.running_node import serve as start
 
     config = load_config(home)
     authority = authority_of(config, home)
+    check_startable(home)
     opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
     for each in warnings(opened.store, opened.view.federation, config.agency, time.time_ns() // 1_000_000):
         click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)

@@ -16,7 +16,7 @@ from audit.log.lock_factory import open_lock
 from exchange.acts.node_view import end_of_epoch_before, newest_epoch
 from exchange.node.config import NodeConfig, load_config, paths_of
 from exchange.node.federation_store import restore_federation
-from exchange.node.home import MAX_BEHIND_MS, clock_behind_ms
+from exchange.node.home import MAX_BEHIND_MS, check_startable, clock_behind_ms
 from exchange.node.node import open_log
 from exchange.rpc.transport.caller import check_pin
 from exchange.rpc.transport.channel import peer_channel, probe, probe_context
@@ -76,6 +76,10 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
     """
     config = load_config(home)
     findings = [CheckFinding(name="settings", result="ok", detail=f"{config.agency}, peers at {config.listen}")]  # 1
+    try:
+        check_startable(home)
+    except IntegrityError as error:
+        return [*findings, _ended("home", str(error), getattr(error, "hint", ""))]
     try:
         keys = load_node(home, passphrase(str(config.agency)))
     except FileNotFoundError as error:

@@ -12,16 +12,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from audit.note.checkpoint import parse_note
+from exchange.cli.operator.recovery_steps import RecoverySteps, addresses_of, code_of
 from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
-from keys.cli.ending import print_json
-from keys.errors import IntegrityError, RefusedError
+from keys.errors import IntegrityError
 
 if TYPE_CHECKING:
     from audit.note.checkpoint import Checkpoint
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from exchange.recovery.first_group import Entered
     from exchange.rpc.recovery.rebuild import Gathered
     from exchange.rpc.transport.channel import Identity
+    from exchange.store.store import NodeStore
     from keys.dsse import SignedPayload
     from keys.identity import AgencyId
     from keys.key_files import NodeKeys
@@ -38,30 +38,6 @@ FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
 
 LOOK = "recovery.part"  # folder for the copy of the old database
-
-
-@dataclass(frozen=True, slots=True)
-class RecoverySteps:
-    """What a recovery did: lines for people while it goes on, or one object for programs when it has ended."""
-
-    as_json: bool
-    done: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, line: str, **done: Any) -> None:
-        """Take note of something that was done; a line of nothing is for programs alone."""
-        self.done.update(done)
-        if line and not self.as_json:
-            click.echo(line)
-
-    def note(self, line: str) -> None:
-        """Say to people what they may want to know, or to do next."""
-        if not self.as_json:
-            click.echo(f"exchange: {line}", err=True)
-
-    def end(self) -> None:
-        """Print the object, where a program wants it."""
-        if self.as_json:
-            print_json({"ok": True, **self.done})
 
 
 @click.command("recover", short_help="Begin a new epoch from what the peers hold.")
@@ -99,15 +75,17 @@ def recover(
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
     from exchange.cli.operator.compare_words import compare_words
+    from exchange.node.config import paths_of
+    from exchange.recovery.fresh_keys import load_keys
+    from exchange.recovery.swap_files import copied_to
     from keys.key_files import load_node
     from keys.show import load_kind
 
-    if not home.is_dir():
-        raise FileNotFoundError(2, "no such folder", str(home))
+    _check_home(home)
     manifest = load_kind(manifest_file, "manifest") if manifest_file is not None else None
     roster = load_kind(roster_file, "roster") if roster_file is not None else None
     given = [load_kind(each, "manifest", "key-sheet") for each in records]
-    addresses = _addresses(peers)
+    addresses = addresses_of(peers)
     steps = RecoverySteps(as_json)
     if close:
         if manifest is not None or roster is not None:
@@ -120,12 +98,14 @@ def recover(
             return steps.end()
         if roster is not None:
             compare_words(roster, told)
-        keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
-        with _empty_folder(home / LOOK) as look:
-            view, old = _known(home, look, keys, roster, given, _now_ms())
-            _add_old(steps, old)
+        with _empty_folder(home / LOOK) as look, _old_database(home, look, roster is not None) as store:
+            _add_old(steps, home, store)
+            secret, now_ms = read_passphrase(passphrase_fd, "the node"), _now_ms()
+            keys = load_keys(home, secret, now_ms, os.urandom, keep=manifest is not None)
+            view = _known(store, keys, roster, given, now_ms)
             gathered = _gather(steps, home, view, keys, addresses, list(without))
-            _go_on(steps, home, gathered, old, manifest)
+            old = copied_to(paths_of(home), look) if store is not None else None
+            _go_on(steps, home, gathered, (old, keys), manifest)
     return steps.end()
 
 
@@ -153,11 +133,47 @@ def _completed(steps: RecoverySteps, home: Path) -> bool:
     return True
 
 
-def _add_old(steps: RecoverySteps, old: str | None) -> None:
-    """Say whether the database of before can be read."""
-    steps.add("", old_database=old is not None)
-    if old is None:
+def _check_home(home: Path) -> None:
+    """Look for what no recovery can do without, before anybody is asked for a passphrase."""
+    from keys.agency import TLS_FILE
+    from keys.keystore import NODE_FILE
+
+    if not home.is_dir():
+        raise FileNotFoundError(2, "no such folder", str(home))
+    for name in (NODE_FILE, TLS_FILE):
+        if not (home / name).exists():
+            raise FileNotFoundError(2, "no keys", str(home / name))
+
+
+def _add_old(steps: RecoverySteps, home: Path, store: NodeStore | None) -> None:
+    """Say whether the database of before can be read, and whether what opens content is lost."""
+    from exchange.recovery.fresh_keys import keys_are_lost
+
+    lost = keys_are_lost(home)
+    steps.add("", old_database=store is not None, new_keys=lost)
+    if store is None:
         steps.note("no database of before can be read; everything comes from the members")
+    if lost:
+        steps.note("the keys that open content are not here; new ones are made, and the members give contents back")
+
+
+@contextmanager
+def _old_database(home: Path, look: Path, has_roster: bool) -> Iterator[NodeStore | None]:
+    """Open a copy of the home's database; None where none can be read and a roster says who we are."""
+    from exchange.node.config import paths_of
+    from exchange.recovery.swap_files import copy_database
+
+    try:
+        store = copy_database(paths_of(home), look)
+    except IntegrityError as error:
+        if not has_roster:
+            raise click.UsageError(f"{error}; then roster 1 is needed: --roster FILE") from error
+        yield None
+        return
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @contextmanager
@@ -209,30 +225,20 @@ def _add_end(steps: RecoverySteps, end: Checkpoint, line: str, files: tuple[Path
 
 
 def _known(
-    home: Path,
-    look: Path,
+    store: NodeStore | None,
     keys: NodeKeys,
     roster: SignedPayload | None,
     records: list[SignedPayload],
     now_ms: int,
-) -> tuple[NodeView, str | None]:
+) -> NodeView:
     """Return what the home still knows: by its database, whose copy is what is filled from, or by files alone."""
-    from exchange.node.config import paths_of
-    from exchange.recovery import swap_files
     from exchange.rpc.recovery import rebuild
 
-    try:
-        store = swap_files.copy_database(paths_of(home), look)
-    except IntegrityError as error:
-        if roster is None:
-            raise click.UsageError(f"{error}; then roster 1 is needed: --roster FILE") from error
-        return rebuild.view_of_files(roster, records, keys, now_ms), None
-    try:
-        return rebuild.view_of_database(store.reads(), records, keys, now_ms), swap_files.copied_to(
-            paths_of(home), look
-        )
-    finally:
-        store.close()
+    if store is not None:
+        return rebuild.view_of_database(store.reads(), records, keys, now_ms)
+    if roster is None:
+        raise AssertionError("the options were looked at")
+    return rebuild.view_of_files(roster, records, keys, now_ms)
 
 
 def _gather(
@@ -247,8 +253,8 @@ def _gather(
     from exchange.rpc.recovery import rebuild
 
     for peer, address in _config(home, view).peers.items():
-        addresses.setdefault(_code(peer, "peers"), [address])
-    members = [_code(each, "--without") for each in without if "/" not in each]
+        addresses.setdefault(code_of(peer, "peers"), [address])
+    members = [code_of(each, "--without") for each in without if "/" not in each]
     gathered = asyncio.run(rebuild.gather(view, _identity(home, keys), addresses, members, _now_ms()))
     width = max((len(each.peer) for each in gathered.recovered), default=0)
     members_told = []
@@ -277,13 +283,19 @@ def _gather(
 
 
 def _go_on(
-    steps: RecoverySteps, home: Path, gathered: Gathered, old: str | None, manifest: SignedPayload | None
+    steps: RecoverySteps,
+    home: Path,
+    gathered: Gathered,
+    known: tuple[str | None, NodeKeys],
+    manifest: SignedPayload | None,
 ) -> None:
     """Write what the root must sign; or, with what it signed, build the new epoch and put it in its place."""
     from exchange.node.config import CONFIG_FILE, paths_of
     from exchange.recovery import swap_files
+    from exchange.recovery.fresh_keys import with_own_sheet
     from exchange.rpc.recovery import rebuild
 
+    old, keys = known
     folder = rebuild.save_recovered(home, gathered)
     if manifest is None:
         note, end = rebuild.choose_end(gathered)
@@ -296,7 +308,7 @@ def _go_on(
     if rebuild.is_there(old, view):
         steps.add(f"nothing to do: this home is in {view.origin} already", stage="unchanged", epoch=view.origin)
         return
-    plan = rebuild.plan_of(view, gathered)
+    plan = rebuild.plan_of(with_own_sheet(view, keys, home, _now_ms()), gathered)
     part = swap_files.part_of(home, view.epoch)
     entered = swap_files.build(paths_of(home), part, plan, old, time.time_ns() // 1000, os.urandom)
     before = swap_files.change_places(paths_of(home))
@@ -350,25 +362,6 @@ def _identity(home: Path, keys: NodeKeys) -> Identity:
     from keys.certificate import private_pem
 
     return Identity(leaf=(home / TLS_FILE).read_bytes(), private_pem=private_pem(keys.tls_private))
-
-
-def _addresses(peers: tuple[str, ...]) -> dict[AgencyId, list[str]]:
-    found: dict[AgencyId, list[str]] = {}
-    for each in peers:
-        agency, equals, address = each.partition("=")
-        if not equals or ":" not in address:
-            raise click.UsageError(f"--peer {each!a}: AGENCY=HOST:PORT was expected, as TH-DSI=192.0.2.7:7443")
-        found.setdefault(_code(agency, "--peer"), []).append(address)
-    return found
-
-
-def _code(text: str, where: str) -> AgencyId:
-    from keys.identity import parse_agency
-
-    try:
-        return parse_agency(text)
-    except RefusedError as error:
-        raise click.UsageError(f"{where}: {error}") from error
 
 
 def _now_ms() -> int:

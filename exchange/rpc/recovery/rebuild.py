@@ -302,16 +302,13 @@ def plan_of(view: NodeView, gathered: Gathered) -> Plan:
     """Put together what is built.
 
     Raises:
-        RefusedError: ROSTER_UNKNOWN where the roster's catalogue is not this program's; KEY_SHEET_EXPIRED where
-            nobody has our key sheet.
+        RefusedError: ROSTER_UNKNOWN where the roster's catalogue is not this program's.
     """
     wanted, packaged = view.federation.roster.catalogue_digest, packaged_catalogue().files
     known = view.catalogues.get(wanted)
     files = known.files if known is not None else packaged
     if catalogue_digest(files) != wanted:
         raise RefusedError("ROSTER_UNKNOWN", f"the roster names catalogue {short(wanted)}, which is not here")
-    if view.agency not in view.federation.key_sheets:
-        raise RefusedError("KEY_SHEET_EXPIRED", "our own key sheet is not here, and no member has it: --record FILE")
     if view.before is None:
         raise AssertionError("the manifest was judged")
     return Plan(view=view, end=view.before, recovered=gathered.recovered, without=gathered.without, catalogue=files)

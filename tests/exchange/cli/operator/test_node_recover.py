@@ -36,7 +36,11 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 def typed(federation: Federation, *line: object) -> subprocess.CompletedProcess[str]:
     """Type a line; the passphrase stands on descriptor 0."""
-    secret = (federation.home(LOST) / PASSPHRASE_FILE).read_text()
+    return typed_with((federation.home(LOST) / PASSPHRASE_FILE).read_text(), *line)
+
+
+def typed_with(secret: str, *line: object) -> subprocess.CompletedProcess[str]:
+    """Type a line with a passphrase on descriptor 0."""
     words_typed = [sys.executable, "-m", "exchange", *map(str, line)]
     return subprocess.run(
         words_typed, input=secret, capture_output=True, text=True, timeout=900, check=False
@@ -91,6 +95,7 @@ def test_a_node_whose_home_is_gone_but_for_its_keys_is_rebuilt_by_hand(federatio
         {
             "ok": True,
             "old_database": False,
+            "new_keys": False,
             "members": [
                 {"agency": OTHER, **seen, "deliveries": 1, "receipts": 0},
                 {"agency": PEER, **seen, "deliveries": 1, "receipts": 1},
@@ -129,6 +134,7 @@ def test_a_node_whose_home_is_gone_but_for_its_keys_is_rebuilt_by_hand(federatio
     assert unchanged == {
         "ok": True,
         "old_database": True,
+        "new_keys": False,
         "witnesses": {},
         "stage": "unchanged",
         "epoch": "hk-sb.exercise.example/log/2",

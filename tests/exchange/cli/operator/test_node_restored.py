@@ -1,0 +1,94 @@
+"""A disk is lost; a backup, the members and the root bring the node back: each line as the guide has it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exchange.demo.world import PASSPHRASE_FILE, ROSTER_FILE
+from keys.key_files import load_node
+from tests.exchange.cli.operator.test_node_recover import stop_one, typed, typed_with
+from tests.support.home_files import DATABASE, LOCK
+from tests.support.running import Federation, note, running
+
+LOST, PEER, OTHER = "HK-SB", "TH-DSI", "HK-IMMD"
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running(tmp_path_factory.mktemp("disk")) as made:
+        yield made
+    gc.collect()
+
+
+def test_backup_lost_disk_and_recover_end_with_a_node_that_publishes(federation: Federation, tmp_path: Path) -> None:
+    home, folder, safe = federation.home(LOST), federation.world.folder, tmp_path / "safe"
+    file = tmp_path / "hk.backup"
+    with federation.client(LOST) as ours, federation.client(PEER) as theirs:
+        early = ours.publish(note("Before the backup", PEER, OTHER, originator=LOST))
+        federation.await_received(ours, early)
+        made = typed(federation, "node", "backup", "--home", home, "-o", file, "--passphrase-fd", "0")
+        assert made.returncode == 0, made.stderr
+        late = ours.publish(note("After it", PEER, originator=LOST))
+        federation.await_received(ours, late)
+        federation.await_received(theirs, theirs.publish(note("To us, after it", LOST, originator=PEER)))
+    stop_one(federation, LOST)
+    secret = (home / PASSPHRASE_FILE).read_text()
+    # What lies elsewhere: the root in a safe, people's keys on their laptops. The disk itself is gone.
+    safe.mkdir()
+    for name in ("root", "officers"):
+        shutil.copytree(home / name, safe / name)
+    for name in ("application", "ca.der"):
+        shutil.copyfile(home / name, safe / name)
+    shutil.rmtree(home)
+
+    def type_(*line: object) -> tuple[int, str, str]:
+        ended = typed_with(secret, *line)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    restored = type_("node", "restore", file, "--home", home, "--passphrase-fd", "0")
+    assert restored[0] == 0, restored[2]
+    assert f"next: exchange node recover --home {home} --from-peers" in restored[2]
+    assert (home / DATABASE).exists()
+    assert not (home / LOCK).exists()
+    served = type_("node", "serve", "--home", home, "--alone", "--passphrase-fd", "0")
+    assert (served[0], "is a restored backup" in served[2]) == (6, True), served[2]
+    assert f"exchange node recover --home {home} --from-peers" in served[2]
+    checked = type_("node", "check", "--home", home, "--passphrase-fd", "0")
+    assert (checked[0], "FAIL  home" in checked[1]) == (6, True), checked[1]
+
+    line = ("node", "recover", "--home", home, "--from-peers", "--passphrase-fd", "0")
+    asked = type_(*line, "--json")
+    assert asked[0] == 0, asked[2]
+    told = json.loads(asked[1])
+    assert (told["old_database"], told["new_keys"], told["stage"]) == (True, True, "gathered")
+    kept, opened = home / "recovered", tmp_path / "manifest-2"
+    signed = type_(
+        *("keys", "make", "epoch", kept / "checkpoint", "--home", safe, "--roster", folder / ROSTER_FILE),
+        *("--manifest", kept / "manifest", "-o", opened, "--passphrase-fd", "0"),
+    )
+    assert signed[0] == 0, signed[2]
+    built = type_(*line, "--manifest", opened)
+    assert built[0] == 0, built[2]
+    assert "recovered: 1 bulletins of ours" in built[1]
+    again = type_(*line, "--manifest", opened)
+    assert (again[0], "nothing to do" in again[1]) == (0, True), again[2]
+    for person in (safe / "officers").iterdir():
+        shutil.copyfile(person / "officer.keys", home / "officers" / person.name / "officer.keys")
+        (home / "officers" / person.name / "officer.keys").chmod(0o600)
+
+    keys = load_node(home, secret.strip().encode())
+    federation.nodes.add(replace(federation.agency(LOST), node_keys=keys))
+    with federation.client(LOST) as ours, federation.client(PEER) as theirs:
+        more = ours.publish(note("It publishes", PEER, OTHER, originator=LOST))
+        federation.await_received(ours, more)
+        reply = theirs.publish(note("And is sent to", LOST, originator=PEER))
+        federation.await_received(theirs, reply)
+        item = federation.await_item(ours, reply.bulletin_id)
+        assert "And is sent to" in str(ours.read(item, case="CASE-1", because="a drill").bulletin)
