@@ -19,6 +19,7 @@ from keys.cli.ending import answer, print_json
 
 if TYPE_CHECKING:
     from exchange.node.config import NodeConfig
+    from exchange.node.node import Node
     from exchange.node.timestamp_authority import TimestampAuthority
     from exchange.rpc.serve.running_node import RunningNode, ServeOptions
     from keys.dsse import SignedPayload
@@ -138,7 +139,6 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     """
     import asyncio
 
-    from exchange.cli.operator.node_check import warnings
     from exchange.node.config import authority_of, load_config
     from exchange.node.garbage import collect_rarely
     from exchange.node.home import check_startable, open_node
@@ -148,8 +148,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     authority = authority_of(config, home)
     check_startable(home)
     opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
-    for each in warnings(opened.store, opened.view.federation, config.agency, time.time_ns() // 1_000_000):
-        click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)
+    _warn(opened)
 
     async def run() -> None:
         running = await start(
@@ -188,6 +187,15 @@ def _options(config: NodeConfig, authority: TimestampAuthority | None, *, alone:
         log=None if quiet else sys.stderr,
         alone=alone,
     )
+
+
+def _warn(opened: Node) -> None:
+    """Say what is not right, and is no reason not to start."""
+    from exchange.cli.operator.node_check import warnings
+
+    view = opened.view
+    for each in warnings(opened.store, view.federation, view.agency, time.time_ns() // 1_000_000):
+        click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)
 
 
 async def _announce(running: RunningNode, config: NodeConfig, as_json: bool) -> None:

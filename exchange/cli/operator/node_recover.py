@@ -75,9 +75,7 @@ def recover(
     is its last entry, cosigned by the members, and nothing is signed in that epoch any more.
     """
     from exchange.cli.operator.compare_words import compare_words
-    from exchange.node.config import paths_of
     from exchange.recovery.fresh_keys import load_keys
-    from exchange.recovery.swap_files import copied_to
     from keys.key_files import load_node
     from keys.show import load_kind
 
@@ -104,8 +102,7 @@ def recover(
             keys = load_keys(home, secret, now_ms, os.urandom, keep=manifest is not None)
             view = _known(store, keys, roster, given, now_ms)
             gathered = _gather(steps, home, view, keys, addresses, list(without))
-            old = copied_to(paths_of(home), look) if store is not None else None
-            _go_on(steps, home, gathered, (old, keys), manifest)
+            _go_on(steps, home, gathered, (look if store is not None else None, keys), manifest)
     return steps.end()
 
 
@@ -286,7 +283,7 @@ def _go_on(
     steps: RecoverySteps,
     home: Path,
     gathered: Gathered,
-    known: tuple[str | None, NodeKeys],
+    known: tuple[Path | None, NodeKeys],
     manifest: SignedPayload | None,
 ) -> None:
     """Write what the root must sign; or, with what it signed, build the new epoch and put it in its place."""
@@ -295,7 +292,8 @@ def _go_on(
     from exchange.recovery.fresh_keys import with_own_sheet
     from exchange.rpc.recovery import rebuild
 
-    old, keys = known
+    look, keys = known
+    old = swap_files.copied_to(paths_of(home), look) if look is not None else None
     folder = rebuild.save_recovered(home, gathered)
     if manifest is None:
         note, end = rebuild.choose_end(gathered)
