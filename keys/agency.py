@@ -7,7 +7,7 @@ the roster).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,8 @@ from keys.timed_key import CLOCK_SKEW_MS, TimedKey
 CA_FILE, TLS_FILE, ISSUING_FILE = "ca.der", "tls.der", "issuing.der"
 ENTRY_FILE, OPERATIONS_FILE, APPLICATION_FILE = "officer", "operations", "application"
 FOLDER_MODE = 0o700
+AHEAD_DAYS = 30  # so far ahead a node always has encryption keys
+WINDOWS = AHEAD_DAYS + 7  # made at once, so that a node makes a new key sheet once a week
 
 Random = Callable[[int], bytes]
 
@@ -102,7 +104,7 @@ class KeyPlan:
     """How many keys an agency makes for itself."""
 
     roster_root: bool = True  # whether it holds a root of the roster, owned by itself
-    windows: int = 14  # encryption keys of a day each, today's included
+    windows: int = WINDOWS  # encryption keys of a day each, today's included
     issuing: bool = False  # whether a key beside the node renews the node's leaf
 
 
@@ -200,10 +202,19 @@ def make_officer(ca: Authority, person: Person, *, now_ms: int, random_bytes: Ra
     return MadeOfficer(keys=keys, entry=entry, tls_leaf=leaf, stored=stored)
 
 
-def make_windows(agency: AgencyId, now_ms: int, days: int, random_bytes: Random) -> dict[str, StoredKey]:
+def make_windows(
+    agency: AgencyId, now_ms: int, days: int, random_bytes: Random, known: Collection[int] = ()
+) -> dict[str, StoredKey]:
     """Make encryption keys for consecutive days, today's first, by their names in the store.
 
     Each window runs ten minutes into the next day, and the first begins ten minutes early, for clocks that differ.
+
+    Args:
+        agency: Whose.
+        now_ms: Milliseconds UTC.
+        days: How many, today's included.
+        random_bytes: The source of all keys.
+        known: The ends of windows that are there already; for their days none is made.
     """
     today = now_ms - now_ms % DAY_MS
     made = {}
@@ -211,6 +222,8 @@ def make_windows(agency: AgencyId, now_ms: int, days: int, random_bytes: Random)
         begin = today + day * DAY_MS
         start = begin if day else begin - CLOCK_SKEW_MS
         end = begin + DAY_MS + CLOCK_SKEW_MS
+        if end in known:
+            continue
         made[f"encryption-{start}"] = new_window_key(agency, random_bytes, start, end)
     return made
 

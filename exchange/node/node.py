@@ -292,6 +292,11 @@ class Node:
         with self._view_turn:
             self.view = replace(self.view, encryption=encryption, storage=storage)
 
+    def set_windows(self, encryption: Mapping[bytes, WindowOpener]) -> None:
+        """Take other encryption keys into use, and leave the storage keys as they are."""
+        with self._view_turn:
+            self.view = replace(self.view, encryption=encryption)
+
     async def adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
         """Adopt a manifest or a key sheet; in force when this returns.
 

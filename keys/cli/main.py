@@ -45,7 +45,9 @@ def sign() -> None:
 @click.option("-o", "--output", type=FOLDER, required=True, help="The agency's folder; made if it is not there.")
 @click.option("--officer", "officers", multiple=True, metavar="ID[:ROLES[:CEILING]]", help="Repeatable.")
 @click.option("--system", "systems", multiple=True, metavar="ID[:ROLES[:CEILING]]", help="An automaton. Repeatable.")
-@click.option("--windows", type=click.IntRange(1, 400), default=14, show_default=True, help="Daily encryption keys.")
+@click.option(
+    "--windows", type=click.IntRange(1, 400), help="Daily encryption keys, for a trial; a node makes its own."
+)
 @click.option("--roster-root/--no-roster-root", default=True, help="Whether the agency holds a root of the roster.")
 @click.option("--issuing", is_flag=True, help="Keep a key beside the node that renews the node's certificate.")
 @click.option("--floor", is_flag=True, help="Derive the root's key at the floor too (64 MiB); for exercises.")
@@ -57,7 +59,7 @@ def make_agency_command(
     output: Path,
     officers: tuple[str, ...],
     systems: tuple[str, ...],
-    windows: int,
+    windows: int | None,
     roster_root: bool,
     issuing: bool,
     floor: bool,
@@ -70,7 +72,7 @@ def make_agency_command(
     each person in the order of their ids; from a file descriptor they are lines, of which the last serves all the
     rest.
     """
-    from keys.agency import KeyPlan, make_agency, save_agency
+    from keys.agency import WINDOWS, KeyPlan, make_agency, save_agency
     from keys.identity import parse_agency
     from keys.keystore import INTERACTIVE, ROOT
 
@@ -81,7 +83,7 @@ def make_agency_command(
         people,
         now_ms=now_ms(),
         random_bytes=os.urandom,
-        plan=KeyPlan(roster_root=roster_root, windows=windows, issuing=issuing),
+        plan=KeyPlan(roster_root=roster_root, windows=windows or WINDOWS, issuing=issuing),
     )
     secrets = Passphrases.taken(passphrase_fd, fresh=True)
     save_agency(output, made, secrets, os.urandom, root_profile=INTERACTIVE if floor else ROOT)

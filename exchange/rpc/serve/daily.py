@@ -6,7 +6,7 @@ What cannot be done now is tried again soon. A node that drains waits for the ac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ async def keep_up(
     log: ProgramLog,
     failed: Callable[[BaseException], None],
     *,
+    renew: Callable[[], Awaitable[None]],
     day_seconds: float = DAY_SECONDS,
     again_seconds: float = AGAIN_SECONDS,
 ) -> None:
@@ -33,12 +34,14 @@ async def keep_up(
         upkeep: Of this node.
         log: The program's.
         failed: Told what only a new start can cure; nothing more is signed then.
+        renew: Makes the next encryption keys, before old ones are destroyed; both write the same file.
         day_seconds: Between two runs.
         again_seconds: After one that could not be finished.
     """
     upkeep.act = partial(_hand_over, upkeep, asyncio.get_running_loop())
     while True:
         try:
+            await renew()
             done = await _run(upkeep)
             pause = day_seconds if done.scrubbed else again_seconds
             if done.erased or done.storage_keys or done.windows:

@@ -34,6 +34,7 @@ from exchange.rpc.lane.session import Follower
 from exchange.rpc.serve import listeners
 from exchange.rpc.serve.daily import keep_up
 from exchange.rpc.serve.hourly import stamp_forever
+from exchange.rpc.serve.renewals import Renewals
 from exchange.rpc.serve.startup_check import StartupCheck
 from exchange.rpc.transport.caller import Identities
 from exchange.rpc.transport.channel import DialSettings, Endpoints, Identity
@@ -343,6 +344,10 @@ class RunningNode:
     async def _begin(self) -> None:
         """Follow every other member, and be followed."""
         node = self.node
+        derived = self._keys.derived if self._keys.derived.reveal() else None  # none where keys were made in memory
+        renewals = Renewals(node, derived, now_ms, self._log)
+        await renewals.begin()
+        self._go(renewals.follow())
         await asyncio.to_thread(count_deaths, node)
         node.on_group.append(self._fanout.on_group)
         self._follow_all()
@@ -351,9 +356,8 @@ class RunningNode:
             await each.serving(True)
         say_signing(node.paths.home)
         self._ready.set()
-        derived = self._keys.derived if self._keys.derived.reveal() else None  # none where keys were made in memory
         upkeep = Upkeep(node, derived, now_ms, node.random_bytes)
-        self._go(keep_up(upkeep, self._log, node.writer.fail))
+        self._go(keep_up(upkeep, self._log, node.writer.fail, renew=renewals.run))
         self._log.write("started", port=self.peers_port, desk_port=self.desk_port, size=node.reads.size())
 
     def _follow_all(self) -> None:

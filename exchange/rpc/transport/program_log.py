@@ -25,6 +25,7 @@ EVENTS = frozenset(
         "received",
         "receipts",
         "adopted",
+        "renewed",
         "erased",
         "stamped",
         "alarm",

@@ -344,7 +344,7 @@ def test_a_recipient_without_a_key_is_named_as_absent_and_silences_nobody_row_52
 
 
 def test_after_the_last_window_of_a_key_sheet_nothing_can_be_sealed_to_it(sender: Desk) -> None:
-    late = NOW_MS + 20 * 86_400_000
+    late = NOW_MS + 40 * 86_400_000
     refused(sender, signed(sender, note()), "NO_RECIPIENT", now_ms=late)
 
 
