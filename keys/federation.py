@@ -101,10 +101,15 @@ class Federation:
     def manifest(self, agency: str, now_ms: int) -> Manifest:
         """Return a member's manifest; RefusedError NOT_A_MEMBER, SIGNER_UNKNOWN (none known), MANIFEST_EXPIRED."""
         member = self.member(agency, now_ms)
-        known = self.manifests.get(member.agency)
+        manifest = self.newest_manifest(member.agency)
+        require(now_ms < manifest.expires_ms, f"the manifest of {agency} has expired", "MANIFEST_EXPIRED")
+        return manifest
+
+    def newest_manifest(self, agency: str) -> Manifest:
+        """Return an agency's newest manifest, expired or not: for what was there before; SIGNER_UNKNOWN if none is known."""
+        known = self.manifests.get(AgencyId(agency))
         if known is None:
             raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {agency} is known here")
-        require(now_ms < known.record.expires_ms, f"the manifest of {agency} has expired", "MANIFEST_EXPIRED")
         return known.record
 
     def issuing(self, agency: AgencyId) -> bytes:
@@ -152,7 +157,7 @@ class Federation:
             RefusedError: As ``verify_manifest``; ROSTER_EXPIRED, NOT_A_MEMBER, REPLAYED for a lower rank,
                 EQUIVOCATION for another one of the same rank, MALFORMED for a raw key under a second key id.
         """
-        self._check_adopting(now_ms)
+        self.check_traffic(now_ms)
         member = self.member(parse_manifest(signed.payload).agency, now_ms)
         return self._with_manifest(signed, verify_manifest(signed, member, self.federation_id, now_ms))
 
@@ -162,7 +167,7 @@ class Federation:
         Raises:
             RefusedError: As ``verify_key_sheet`` and ``manifest``; ROSTER_EXPIRED, REPLAYED, EQUIVOCATION.
         """
-        self._check_adopting(now_ms)
+        self.check_traffic(now_ms)
         manifest = self.manifest(parse_key_sheet(signed.payload).agency, now_ms)
         return self._with_key_sheet(signed, verify_key_sheet(signed, manifest, self.federation_id, now_ms))
 
@@ -185,10 +190,8 @@ class Federation:
         Raises:
             RefusedError: As ``with_key_sheet``.
         """
-        known = self.manifests.get(agency := parse_key_sheet(signed.payload).agency)
-        if known is None:
-            raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {agency} is known here")
-        return self._with_key_sheet(signed, verify_key_sheet(signed, known.record, self.federation_id, None))
+        manifest = self.newest_manifest(parse_key_sheet(signed.payload).agency)
+        return self._with_key_sheet(signed, verify_key_sheet(signed, manifest, self.federation_id, None))
 
     def root_sequence(self, agency: str, root: bytes) -> int:
         """Count the roots that the rosters have named for a member before this one, by its key id."""
@@ -217,9 +220,6 @@ class Federation:
             return self
         adopted = Adopted(record=sheet, digest=digest, signed=signed, rank=sheet.rank)
         return replace(self, key_sheets={**self.key_sheets, agency: adopted})
-
-    def _check_adopting(self, now_ms: int) -> None:
-        require(now_ms < self.roster.expires_ms, "an expired roster adopts nothing new", "ROSTER_EXPIRED")
 
 
 def _same(known: Adopted[Manifest] | Adopted[KeySheet] | None, rank: int, digest: bytes) -> bool:

@@ -87,6 +87,10 @@ def check_maker(record: Made, agency: AgencyId, federation_id: bytes) -> None:
 
 def check_time(record: Made, now_ms: int, expired: str) -> None:
     bounds.require(now_ms < record.expires_ms, f"a record of {record.agency} has expired", expired)
+    check_issued(record, now_ms)
+
+
+def check_issued(record: Made, now_ms: int) -> None:
     bounds.require(
         record.issued_ms <= now_ms + CLOCK_SKEW_MS,
         f"a record of {record.agency} is issued in the future",

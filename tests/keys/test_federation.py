@@ -113,13 +113,21 @@ def test_what_has_expired_is_not_believed(federation: Federation, agencies: list
     refused("KEY_SHEET_EXPIRED", lambda: federation.key_sheet("HK-SB", NOW + 4 * DAY))
 
 
-def test_an_expired_roster_adopts_nothing_and_stops_traffic_after_30_days(federation: Federation) -> None:
+def test_an_expired_roster_adopts_nothing_and_stops_traffic_after_30_days(
+    federation: Federation, manifest: Manifest, sheet: KeySheet, sign_manifest: Sign, sign_sheet: Sign
+) -> None:
     expires = federation.roster.expires_ms
-    manifest, sheet = federation.manifests[HK].signed, federation.key_sheets[HK].signed
-    refused("ROSTER_EXPIRED", lambda: federation.with_manifest(manifest, expires))
-    refused("ROSTER_EXPIRED", lambda: federation.with_key_sheet(sheet, expires))
-    federation.check_traffic(expires + 30 * DAY - 1)
-    refused("ROSTER_EXPIRED", lambda: federation.check_traffic(expires + 30 * DAY))
+    last, over = expires + 30 * DAY - 1, expires + 30 * DAY
+    later = {"issued_ms": expires - 1, "expires_ms": over + YEAR}
+    operations = tuple(replace(each, until_ms=over + YEAR) for each in manifest.operations_keys)
+    renewed = sign_manifest(replace(manifest, version=2, operations_keys=operations, **later))
+    renewed_sheet = sign_sheet(replace(sheet, manifest_version=2, **later))
+    after = federation.with_manifest(renewed, last)
+    assert after.with_key_sheet(renewed_sheet, last).key_sheet(HK, last).manifest_version == 2
+    refused("ROSTER_EXPIRED", lambda: federation.with_manifest(renewed, over))
+    refused("ROSTER_EXPIRED", lambda: after.with_key_sheet(renewed_sheet, over))
+    federation.check_traffic(last)
+    refused("ROSTER_EXPIRED", lambda: federation.check_traffic(over))
 
 
 def test_suspended_members_have_no_keys(federation: Federation, agencies: list[AgencyKeys]) -> None:

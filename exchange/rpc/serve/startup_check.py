@@ -1,8 +1,8 @@
 """What every other member holds of our log, asked before this node signs anything (docs/log.md, "Start").
 
-A member has answered when the node that its key sheet pins has told the newest checkpoint that it holds of us, "none"
-included. The question needs no signature of ours and none of theirs, so that a whole federation can start at once; a
-key sheet that we lack is learnt for the question alone, because adopting it would be an entry.
+A member has answered when the node that its newest key sheet pins, expired or not, has told the newest checkpoint that
+it holds of us, "none" included. The question needs no signature of ours and none of theirs, so that a whole federation
+can start at once; a key sheet that we lack is learnt for the question alone, because adopting it would be an entry.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from exchange.node.rollback_check import EVIDENCE_FOLDER, RolledBackError, check
 from exchange.node.writer import Group
 from exchange.rpc.audit.external_witness import WitnessAheadError, check_sizes, known_sizes
 from exchange.rpc.transport import channel, status
-from exchange.rpc.transport.caller import check_pin
+from exchange.rpc.transport.caller import check_newest_pin
 from exchange.rpc.transport.channel import DialSettings
 from exchange.rpc.transport.runtime import Runtime
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -124,9 +124,10 @@ class StartupCheck:
         identity = self._dial_settings.identity
         async with channel.peer_channel(address, member.tls_ca, identity.leaf, identity.private_pem, name) as opened:
             try:
-                check_pin(leaves[0], member.agency, view.federation, self._now_ms())
+                check_newest_pin(leaves[0], member.agency, view.federation, self._now_ms())
             except RefusedError:
-                check_pin(leaves[0], member.agency, await self._learnt(opened, member.agency), self._now_ms())
+                learnt = await self._learnt(opened, member.agency)
+                check_newest_pin(leaves[0], member.agency, learnt, self._now_ms())
             stub = node_pb2_grpc.AuditLogStub(opened)
             return await stub.Checkpoint(node_pb2.CheckpointRequest(origin=view.origin), timeout=ASK_SECONDS)
 
@@ -140,15 +141,17 @@ class StartupCheck:
                 if each.agency != peer or int(each.kind) != kind:
                     continue
                 wanted = node_pb2.RecordRequest(
-                    kind=node_pb2.RecordKind.ValueType(kind), agency=peer, version=each.version
+                    kind=node_pb2.RecordKind.ValueType(kind), agency=peer, version=each.version, digest=each.digest
                 )
                 answer = await directory.Record(wanted, timeout=ASK_SECONDS)
                 signed = SignedPayload.from_message(answer.record)
-                known = federation.manifests if kind is RecordKind.MANIFEST else federation.key_sheets
-                if peer in known and known[peer].record.version >= each.version:
-                    continue
-                add = federation.with_manifest if kind is RecordKind.MANIFEST else federation.with_key_sheet
-                federation = add(signed, self._now_ms())
+                is_manifest = kind is RecordKind.MANIFEST
+                add = federation.with_manifest_of_before if is_manifest else federation.with_key_sheet_of_before
+                try:
+                    federation = add(signed)  # expired ones too: so is the sheet whose pin we know already
+                except RefusedError as refusal:
+                    if refusal.code != "REPLAYED":
+                        raise
         return federation
 
     async def _check(self, member: Member, answer: node_pb2.CheckpointResponse) -> None:

@@ -2,7 +2,9 @@
 
 TLS has finished the handshake with anybody whom some member's CA vouches for; that is not an identity. A peer is its
 one dNSName **and** that member's own CA **and** membership **and** the pin in the key sheet. An officer is the pin in
-the own key sheet. Names in URIs, subjects and common names are never read (rows 23 and 74).
+the own key sheet. A peer's pin holds no longer than its key sheet; in the newest sheet of our own it holds until the
+next one withdraws it, because a node whose sheet has run out must still show its officers what it keeps. Names in URIs,
+subjects and common names are never read (rows 23 and 74).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from exchange.rpc.transport.grpc_types import Context
 from keys.certificate import node_name, peer_agency_name, spki_sha256, verify_client_leaf, verify_node_leaf
 from keys.errors import RefusedError
 from keys.federation import Federation
-from keys.identity import AgencyId, short
+from keys.identity import AgencyId, short, split_owner
 from keys.key_sheet import PinKind
 from keys.roster import Member
 
@@ -77,9 +79,24 @@ def check_pin(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int
     _check_pinned(leaf, agency, federation, now_ms)  # 2
 
 
+def check_newest_pin(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int) -> None:
+    """As ``check_pin``, whether the newest key sheet has expired or not.
+
+    For what a node asks before it signs: where every sheet has run out, nobody could tell it anything otherwise.
+    """
+    ca = federation.member(agency, now_ms).tls_ca
+    verify_node_leaf(leaf, ca, now_ms, federation.issuing(agency))
+    _check_newest(leaf, agency, federation)
+
+
 def _check_pinned(leaf: bytes, agency: AgencyId, federation: Federation, now_ms: int) -> None:
+    federation.key_sheet(agency, now_ms)
+    _check_newest(leaf, agency, federation)
+
+
+def _check_newest(leaf: bytes, agency: AgencyId, federation: Federation) -> None:
     spki = spki_sha256(leaf)
-    pin = federation.key_sheet(agency, now_ms).pins_by_spki.get(spki)
+    pin = federation.pin(agency, spki)
     if pin is None or pin.kind is not PinKind.NODE or pin.owner != agency:
         raise RefusedError("PEER_UNTRUSTED", f"key {short(spki)} is not pinned as the node of {agency}")
 
@@ -87,16 +104,19 @@ def _check_pinned(leaf: bytes, agency: AgencyId, federation: Federation, now_ms:
 def identify_person(leaf: bytes, view: NodeView, now_ms: int) -> Caller:
     """Return which of the own officers or systems a leaf is.
 
-    1 the own CA vouches for it, without any name; 2 the own key sheet pins it, and not as a node.
+    1 the own CA vouches for it, without any name, and its own dates hold; 2 the newest own key sheet pins it, and not
+    as a node; 3 the newest own manifest names the person, whose time there is not over. That sheet and manifest may
+    have expired: what came before stays readable.
 
     Raises:
-        RefusedError: PEER_UNTRUSTED, NOT_A_MEMBER, KEY_SHEET_EXPIRED.
+        RefusedError: PEER_UNTRUSTED, NOT_A_MEMBER, KEY_EXPIRED.
     """
     member = view.federation.member(view.agency, now_ms)
     spki = verify_client_leaf(leaf, member.tls_ca, now_ms)  # 1
-    pin = view.federation.key_sheet(view.agency, now_ms).pins_by_spki.get(spki)
+    pin = view.federation.pin(view.agency, spki)
     if pin is None or pin.kind is PinKind.NODE:  # 2
         raise RefusedError("PEER_UNTRUSTED", f"key {short(spki)} is not pinned as a person's or a system's")
+    check_acts(pin.owner, view, now_ms)  # 3
     return Caller(view.agency, pin.owner, member.number)
 
 
@@ -121,6 +141,16 @@ class Callers(Protocol):
 
     def of(self, context: Context, *, pinned: bool = True) -> Caller:
         """Return whom; RefusedError for whoever may not call."""
+
+
+def check_acts(owner: str, view: NodeView, now_ms: int) -> None:
+    """Refuse a person whom the newest own manifest names no more, or not for this time: PEER_UNTRUSTED, KEY_EXPIRED."""
+    _, name = split_owner(owner)
+    officer = view.federation.newest_manifest(view.agency).officers_by_id.get(name or "")
+    if officer is None:
+        raise RefusedError("PEER_UNTRUSTED", f"{owner} is not in the manifest")
+    if not officer.holds_at(now_ms):
+        raise RefusedError("KEY_EXPIRED", f"the time of {owner} is over, or has not begun")
 
 
 class Identities:

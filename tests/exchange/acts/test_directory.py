@@ -194,8 +194,8 @@ def stranger_manifest() -> SignedPayload:
     )
 
 
-def test_an_expired_roster_adopts_nothing_new(desk: Desk) -> None:
-    refused(desk, RecordKind.MANIFEST, manifest(), "ROSTER_EXPIRED", now_ms=NOW_MS + 366 * DAY_MS)
+def test_an_expired_roster_adopts_nothing_new_once_its_grace_is_over(desk: Desk) -> None:
+    refused(desk, RecordKind.MANIFEST, manifest(), "ROSTER_EXPIRED", now_ms=NOW_MS + 396 * DAY_MS)
 
 
 def test_rosters_and_revocations_are_not_adopted_one_by_one_yet(desk: Desk) -> None:
