@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from audit.entry.entry import Body, Kind, Outcome
 from exchange.acts.node_view import NodeView
@@ -44,6 +44,14 @@ _KINDS = {
     RecordKind.MANIFEST: Kind.MANIFEST_ADOPTED,
     RecordKind.KEY_SHEET: Kind.KEY_SHEET_ADOPTED,
 }
+
+
+ADOPTABLE = (RecordKind.MANIFEST, RecordKind.KEY_SHEET)  # in this order: a sheet is signed by a key of the manifest
+
+
+def in_force(federation: Federation) -> dict[RecordKind, Mapping[AgencyId, Adopted[Any]]]:
+    """Return what is adopted of each kind that agencies make, by agency."""
+    return {RecordKind.MANIFEST: federation.manifests, RecordKind.KEY_SHEET: federation.key_sheets}
 
 
 def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
@@ -233,6 +241,15 @@ def title(signed: SignedPayload) -> str:
     kind = kind_of_record(signed)
     agency, version = named(kind, signed)
     return f"{_NAMES[kind].replace('-', ' ')} {version} of {agency}"
+
+
+def endpoints_before(reads: Reads, newest: Adopted[Manifest]) -> list[str]:
+    """Return what an agency's manifests before the newest have said of where it is, the later ones' first."""
+    agency = newest.record.agency
+    kept = [each for each in reads.records() if each.kind == RecordKind.MANIFEST and each.agency == agency]
+    older = sorted(kept, key=lambda each: each.rank, reverse=True)
+    signed = [SignedPayload.decode(each.signed) for each in older if each.digest != newest.digest]
+    return [endpoint for each in signed for endpoint in parse_manifest(each.payload).endpoints]
 
 
 def is_known(reads: Reads, kind: RecordKind, signed: SignedPayload) -> bool:

@@ -71,7 +71,7 @@ async def _serve_all(agencies: tuple[DemoAgency, ...], opened: list[Node], setti
             ServeOptions(
                 peers_address=agency.config.listen,
                 desk_address=agency.config.desk,
-                endpoints=agency.config.peers,
+                endpoints=agency.config.endpoints,
                 settings=settings,
             ),
         )

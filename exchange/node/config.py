@@ -48,7 +48,7 @@ class NodeConfig:
         listen: Where peers dial us, host:port; ``0.0.0.0:7443`` if not given. Port 0 takes any free one.
         desk: Where our own officers and systems dial us; ``127.0.0.1:7444`` if not given.
         admin: Reflection and health for operators, loopback only; no such listener if not given.
-        peers: Where to dial a peer instead of the endpoint in its manifest: a table of agency = "host:port".
+        peers: Where else to dial a peer than at the endpoints in its manifests: a table of agency = "host:port".
         store: What keeps the node's state, engine and name; ``sqlite:node.db`` if not given: a file of that name in the
             home. It is chosen before ``exchange node init`` and never changed after it.
         tsa: An RFC 3161 time-stamping authority that stamps our checkpoints, http://host/path; none if not given.
@@ -71,6 +71,11 @@ class NodeConfig:
     desk_classical_tls: bool = False
     peers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     witnesses: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def endpoints(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the addresses of ``peers``, by agency."""
+        return {agency: (address,) for agency, address in self.peers.items()}
 
 
 def load_config(home: Path) -> NodeConfig:
@@ -137,7 +142,7 @@ def format_config(config: NodeConfig) -> str:
         lines += [f'tsa = "{config.tsa}"', f'tsa_ca = "{config.tsa_ca}"', f"tsa_minutes = {config.tsa_minutes}"]
     if config.desk_classical_tls:
         lines += ["", "# our own systems may dial the desk without ML-KEM", "desk_classical_tls = true"]
-    lines += ["", "# where to dial a peer instead of the endpoint in its manifest", "[peers]"]
+    lines += ["", "# where else to dial a peer than at the endpoint in its manifest", "[peers]"]
     lines += [f'{agency} = "{address}"' for agency, address in sorted(config.peers.items())]
     if config.witnesses:
         lines += ["", "# where witnesses without a node answer over HTTP", "[witnesses]"]

@@ -1549,6 +1549,56 @@ class RecordResponse(_message.Message):
 Global___RecordResponse: _TypeAlias = RecordResponse  # noqa: Y015
 
 @_typing.final
+class OfferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    GIVEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdoptedRecord]:
+        """ascending by (kind, agency)"""
+
+    @_builtins.property
+    def given(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedPayload]:
+        """what an answer before wanted"""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___AdoptedRecord] | None = ...,
+        given: _abc.Iterable[_signed_pb2.SignedPayload] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["given", b"given", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferRequest: _TypeAlias = OfferRequest  # noqa: Y015
+
+@_typing.final
+class OfferResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WANTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wanted(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdoptedRecord]:
+        """of those named, in the order in which they can be adopted"""
+
+    def __init__(
+        self,
+        *,
+        wanted: _abc.Iterable[Global___AdoptedRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferResponse: _TypeAlias = OfferResponse  # noqa: Y015
+
+@_typing.final
 class CatalogueRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -677,6 +677,11 @@ class DirectoryStub:
                 request_serializer=exchange_dot_v1_dot_node__pb2.CatalogueRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_node__pb2.CatalogueResponse.FromString,
                 _registered_method=True)
+        self.Offer = channel.unary_unary(
+                '/exchange.v1.Directory/Offer',
+                request_serializer=exchange_dot_v1_dot_node__pb2.OfferRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.OfferResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServicer:
@@ -701,6 +706,14 @@ class DirectoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Offer(self, request, context):
+        """What came into force at the caller, who may be somebody whom this node cannot dial: named first, then given where
+        it is wanted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectoryServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -718,6 +731,11 @@ def add_DirectoryServicer_to_server(servicer, server):
                     servicer.Catalogue,
                     request_deserializer=exchange_dot_v1_dot_node__pb2.CatalogueRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_node__pb2.CatalogueResponse.SerializeToString,
+            ),
+            'Offer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Offer,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.OfferRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.OfferResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -801,6 +819,33 @@ class Directory:
             '/exchange.v1.Directory/Catalogue',
             exchange_dot_v1_dot_node__pb2.CatalogueRequest.SerializeToString,
             exchange_dot_v1_dot_node__pb2.CatalogueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Offer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Directory/Offer',
+            exchange_dot_v1_dot_node__pb2.OfferRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.OfferResponse.FromString,
             options,
             channel_credentials,
             insecure,

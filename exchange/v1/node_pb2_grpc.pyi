@@ -213,6 +213,10 @@ class DirectoryStub:
     """Which records this node has adopted, newest version each."""
     Record: _grpc.UnaryUnaryMultiCallable[_node_pb2.RecordRequest, _node_pb2.RecordResponse]
     Catalogue: _grpc.UnaryUnaryMultiCallable[_node_pb2.CatalogueRequest, _node_pb2.CatalogueResponse]
+    Offer: _grpc.UnaryUnaryMultiCallable[_node_pb2.OfferRequest, _node_pb2.OfferResponse]
+    """What came into force at the caller, who may be somebody whom this node cannot dial: named first, then given where
+    it is wanted.
+    """
 
 @_typing.type_check_only
 class DirectoryAsyncStub(DirectoryStub):
@@ -221,6 +225,10 @@ class DirectoryAsyncStub(DirectoryStub):
     """Which records this node has adopted, newest version each."""
     Record: _aio.UnaryUnaryMultiCallable[_node_pb2.RecordRequest, _node_pb2.RecordResponse]  # type: ignore[assignment]
     Catalogue: _aio.UnaryUnaryMultiCallable[_node_pb2.CatalogueRequest, _node_pb2.CatalogueResponse]  # type: ignore[assignment]
+    Offer: _aio.UnaryUnaryMultiCallable[_node_pb2.OfferRequest, _node_pb2.OfferResponse]  # type: ignore[assignment]
+    """What came into force at the caller, who may be somebody whom this node cannot dial: named first, then given where
+    it is wanted.
+    """
 
 class DirectoryServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -244,6 +252,16 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _node_pb2.CatalogueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.CatalogueResponse, _abc.Awaitable[_node_pb2.CatalogueResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Offer(
+        self,
+        request: _node_pb2.OfferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.OfferResponse, _abc.Awaitable[_node_pb2.OfferResponse]]:
+        """What came into force at the caller, who may be somebody whom this node cannot dial: named first, then given where
+        it is wanted.
+        """
 
 def add_DirectoryServicer_to_server(servicer: DirectoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

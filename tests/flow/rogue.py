@@ -18,7 +18,7 @@ from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.lane import encode
 from exchange.rpc.lane.directory_service import Directory
 from exchange.rpc.lane.receipt_batch import given_receipts
-from exchange.rpc.lane.records import known_records, record_messages
+from exchange.rpc.lane.records import RecordAdoption, known_records, record_messages
 from exchange.rpc.serve import listeners
 from exchange.rpc.transport.caller import Identities
 from exchange.rpc.transport.channel import Identity
@@ -135,7 +135,9 @@ class Rogue:
         gate = Gate(Identities(view, now_ms, desk=False), Refusals(self.node), None, log)
         made = listeners.new_server(self.member.settings, gate)
         witness = WitnessService(self.node, self.member.keys.node, log)
-        listeners.add_peer_services(made, self, Directory(self.node), AuditLog(self.node, witness))  # type: ignore[arg-type] # wrong or merged on purpose
+        listeners.add_peer_services(
+            made, self, Directory(self.node, RecordAdoption(self.node, log)), AuditLog(self.node, witness)
+        )  # type: ignore[arg-type] # wrong or merged on purpose
         keys = self.member.keys
         identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))
         port = listeners.bind(made, "127.0.0.1:0", listeners.credentials(view, identity, listeners.peers_roots))

@@ -151,9 +151,11 @@ async def test_a_third_agencys_expired_record_parts_nobody(tmp_path: Path) -> No
         old = sheet(
             world[C], 2, shift=-2 * 86_400_000, valid_ms=86_400_000
         )  # somebody adopted it in time; we were away
-        told = node_pb2.AdoptedRecord(kind=node_pb2.RECORD_KIND_KEY_SHEET, agency=C, version=2, digest=bytes(32))
+        told = node_pb2.AdoptedRecord(
+            kind=node_pb2.RECORD_KIND_KEY_SHEET, agency=C, version=2, digest=bytes(32), rank=(1 << 32) + 2
+        )
 
-        async def fetch(kind: RecordKind, agency: str, version: int) -> SignedPayload:
+        async def fetch(wanted: node_pb2.AdoptedRecord) -> SignedPayload:
             return old
 
         await RecordAdoption(world[A].node, ProgramLog(world[A].log, A)).compare([told], fetch)

@@ -179,7 +179,7 @@ def _options(config: NodeConfig, authority: TimestampAuthority | None, *, alone:
         peers_address=config.listen,
         desk_address=config.desk,
         admin_address=config.admin or None,
-        endpoints=config.peers,
+        endpoints=config.endpoints,
         witnesses=config.witnesses,
         authority=authority,
         stamp_seconds=config.tsa_minutes * 60.0,

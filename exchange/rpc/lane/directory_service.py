@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exchange.node.node import Node
-from exchange.rpc.lane.records import known_records, record_messages
+from exchange.rpc.lane.records import RecordAdoption, known_records, record_messages
 from exchange.rpc.transport.grpc_types import Context
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -14,8 +14,8 @@ from keys.identity import short
 class Directory:
     """The servicer of ``exchange.v1.Directory``."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, adoption: RecordAdoption) -> None:
+        self._node, self._adoption = node, adoption
 
     async def Adopted(self, request: node_pb2.AdoptedRequest, context: Context) -> node_pb2.AdoptedResponse:
         """List the newest version of every record."""
@@ -23,10 +23,25 @@ class Directory:
 
     async def Record(self, request: node_pb2.RecordRequest, context: Context) -> node_pb2.RecordResponse:
         """Return one record as its maker signed it; RefusedError ROSTER_UNKNOWN if it is not here."""
-        record = self._node.reads.record(int(request.kind), request.agency, request.version)
+        reads = self._node.reads
+        if request.digest:
+            record = reads.record_by_digest(request.digest)
+        else:
+            record = reads.record(int(request.kind), request.agency, request.version)
         if record is None:
             raise RefusedError("ROSTER_UNKNOWN", f"no record of kind {request.kind}, version {request.version} is here")
         return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
+
+    async def Offer(self, request: node_pb2.OfferRequest, context: Context) -> node_pb2.OfferResponse:
+        """Take what a peer gives us, and answer what we want of what it names.
+
+        Raises:
+            RefusedError: TOO_MANY; a record that does not verify.
+            UnavailableError: This node adopts nothing now, because it signs nothing.
+        """
+        for each in request.given:
+            await self._adoption.hear(SignedPayload.from_message(each))
+        return node_pb2.OfferResponse(wanted=self._adoption.wanted(request.records))
 
     async def Catalogue(self, request: node_pb2.CatalogueRequest, context: Context) -> node_pb2.CatalogueResponse:
         """Return a catalogue's files by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""

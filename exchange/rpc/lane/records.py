@@ -1,12 +1,15 @@
-"""What was adopted, told and compared when streams open: a higher version is fetched, two digests are evidence.
+"""What was adopted, told and compared on every connection: whoever lacks a record gets it, two digests are evidence.
 
-Records may come from anybody, because their own makers have signed them. Source: docs/design.md, "Manifest and key sheet"; row 60.
+Records may come from anybody, because their own makers have signed them. Whoever dials fetches what it lacks and
+offers what the other side lacks, so that both have it, though one of them may not be able to dial.
+Source: docs/design.md, "Manifest and key sheet"; row 60.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from exchange.acts import directory
 from exchange.acts.directory import RecordKind
@@ -19,30 +22,61 @@ from keys.errors import RefusedError
 from keys.refusals import Cure, cured_by
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
-ADOPTABLE = (RecordKind.MANIFEST, RecordKind.KEY_SHEET)  # in this order: a sheet is signed by a key of the manifest
 # A record that cannot be adopted now is no fault of whoever tells of it: the stream goes on, and we without the record.
 NOBODYS_FAULT = cured_by(Cure.RECORDS, Cure.RENEWAL)
-Fetch = Callable[[RecordKind, str, int], Awaitable[SignedPayload]]
-Known = dict[tuple[RecordKind, str], tuple[int, bytes]]
+Fetch = Callable[[node_pb2.AdoptedRecord], Awaitable[SignedPayload]]
+Told = Sequence[node_pb2.AdoptedRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRecord:
+    """Which record of a kind and agency is in force somewhere."""
+
+    version: int
+    digest: bytes
+    rank: int  # its place in its maker's order
+
+    def adds_to(self, known: KnownRecord | None) -> bool:
+        """Return whether it is newer than what is known, or contradicts it."""
+        return known is None or self.rank > known.rank or (self.rank == known.rank and self.digest != known.digest)
+
+
+Known = dict[tuple[RecordKind, str], KnownRecord]
 
 
 def known_records(view: NodeView) -> Known:
-    """Return version and digest of the newest record of each kind and agency that is in force here."""
+    """Return the newest record of each kind and agency that is in force here."""
     federation = view.federation
-    known: Known = {(RecordKind.ROSTER, ""): (federation.roster.version, federation.roster_digest)}
-    for agency, manifest in federation.manifests.items():
-        known[RecordKind.MANIFEST, agency] = (manifest.record.version, manifest.digest)
-    for agency, sheet in federation.key_sheets.items():
-        known[RecordKind.KEY_SHEET, agency] = (sheet.record.version, sheet.digest)
+    newest = federation.rosters[-1]
+    known: Known = {(RecordKind.ROSTER, ""): KnownRecord(newest.record.version, newest.digest, newest.rank)}
+    for kind, adopted in directory.in_force(federation).items():
+        for agency, each in adopted.items():
+            known[kind, agency] = KnownRecord(each.record.version, each.digest, each.rank)
     return known
 
 
 def record_messages(known: Known) -> list[node_pb2.AdoptedRecord]:
     """Name records as they are told to others, ascending by kind and agency."""
     return [
-        node_pb2.AdoptedRecord(kind=node_pb2.RecordKind.ValueType(kind), agency=agency, version=version, digest=digest)
-        for (kind, agency), (version, digest) in sorted(known.items())
+        node_pb2.AdoptedRecord(
+            kind=node_pb2.RecordKind.ValueType(kind),
+            agency=agency,
+            version=each.version,
+            digest=each.digest,
+            rank=each.rank,
+        )
+        for (kind, agency), each in sorted(known.items(), key=lambda item: item[0])
     ]
+
+
+def told_records(told: Told) -> Known:
+    """Return what somebody has told of, kinds that we do not know left out; nodes of before tell no rank."""
+    kinds = RecordKind.__members__.values()
+    return {
+        (RecordKind(int(each.kind)), each.agency): KnownRecord(each.version, each.digest, each.rank or each.version)
+        for each in told
+        if int(each.kind) in kinds
+    }
 
 
 def check_number(records: Sequence[object]) -> None:
@@ -65,18 +99,50 @@ class RecordAdoption:
 
         Args:
             told: As received.
-            fetch: Gets a record of a kind, agency and version from that peer.
+            fetch: Gets one of them from that peer.
 
         Raises:
             RefusedError: TOO_MANY; a record that does not verify.
         """
         told = list(told)
-        check_number(told)
-        if not self._wanted(told):
+        if not self.wanted(told):
             return
         async with self._one:
-            for kind, each in self._wanted(told):
-                await self._adopt(kind, each, fetch)
+            for each in self.wanted(told):
+                signed = await fetch(each)
+                kind = RecordKind(int(each.kind))
+                if directory.named(kind, signed) != (each.agency, each.version):
+                    raise RefusedError("WRONG_MAKER", f"asked for a record of {each.agency}, got another")
+                await self._adopt(kind, signed)
+
+    def wanted(self, told: Told) -> Told:
+        """Return what of the records told of is newer here or contradicts what is here, in the order of adoption.
+
+        Raises:
+            RefusedError: TOO_MANY.
+        """
+        check_number(told)
+        known = known_records(self._node.view)
+        fresh = {key for key, each in told_records(told).items() if each.adds_to(known.get(key))}
+        return [
+            each
+            for kind in directory.ADOPTABLE
+            for each in told
+            if int(each.kind) == kind and (kind, each.agency) in fresh and not self._is_stopped(kind, each.agency)
+        ]
+
+    async def hear(self, signed: SignedPayload) -> None:
+        """Adopt a record that a peer has handed over; one that is known, older or not to be adopted now is left.
+
+        Raises:
+            RefusedError: It does not verify.
+            UnavailableError: This node signs nothing now.
+        """
+        kind = directory.kind_of_record(signed)
+        agency, _ = directory.named(kind, signed)
+        async with self._one:
+            if not self._is_stopped(kind, agency) and not directory.is_known(self._node.reads, kind, signed):
+                await self._adopt(kind, signed)
 
     async def take(self, signed: SignedPayload) -> bool:
         """Adopt a record that our operator has at hand, our own included; in force when this returns.
@@ -102,37 +168,25 @@ class RecordAdoption:
         self._log.write("adopted", peer=agency, kind=kind.name, version=version)
         return True
 
-    def _wanted(self, told: list[node_pb2.AdoptedRecord]) -> list[tuple[RecordKind, node_pb2.AdoptedRecord]]:
-        """Pick what must be fetched: manifests first."""
-        known = known_records(self._node.view)
-        wanted = []
-        for kind in ADOPTABLE:
-            for each in told:
-                version, digest = known.get((kind, each.agency), (0, b""))
-                newer = each.version > version or (each.version == version and each.digest != digest)
-                if int(each.kind) == kind and newer and not self._is_stopped(kind, each.agency):
-                    wanted.append((kind, each))
-        return wanted
-
     def _is_stopped(self, kind: RecordKind, agency: str) -> bool:
         known = self._node.view.federation.roster.member(agency) is not None
         return not known or directory.evidence_name(kind, agency) in self._stopped
 
-    async def _adopt(self, kind: RecordKind, told: node_pb2.AdoptedRecord, fetch: Fetch) -> None:
-        signed = await fetch(kind, told.agency, told.version)
-        if directory.named(kind, signed) != (told.agency, told.version):
-            raise RefusedError("WRONG_MAKER", f"asked for a record of {told.agency}, got another")
+    async def _adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
+        agency, version = directory.named(kind, signed)
         try:
             await self._node.adopt(kind, signed)
         except RefusedError as refusal:
+            if refusal.code == "REPLAYED":
+                return  # a newer one came in meanwhile
             if refusal.code in NOBODYS_FAULT:
-                self._log.write("refused", peer=told.agency, kind=kind.name, version=told.version, code=refusal.code)
+                self._log.write("refused", peer=agency, kind=kind.name, version=version, code=refusal.code)
                 return
             if refusal.code != "EQUIVOCATION":
                 raise
-            self._stop(kind, told.agency, told.version)
+            self._stop(kind, agency, version)
             return
-        self._log.write("adopted", peer=told.agency, kind=kind.name, version=told.version)
+        self._log.write("adopted", peer=agency, kind=kind.name, version=version)
 
     def _stop(self, kind: RecordKind, agency: str, version: int) -> None:
         self._stopped.add(directory.evidence_name(kind, agency))

@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import grpc
 import grpc.aio
 
 from audit.note.checkpoint import parse_note
-from exchange.acts.directory import RecordKind
 from exchange.rpc.audit.gossip import Prove, third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.audit.peer_witnessed import PeerWitnessed
+from exchange.rpc.lane.offers import Offers
 from exchange.rpc.lane.receiver import LaneReceiver, converse
-from exchange.rpc.lane.records import RecordAdoption
+from exchange.rpc.lane.records import RecordAdoption, Told
 from exchange.rpc.transport import channel, status
+from exchange.rpc.transport.addresses import Dialling
 from exchange.rpc.transport.caller import check_pin
-from exchange.rpc.transport.channel import DialSettings
 from exchange.rpc.transport.grpc_types import FollowCall
 from exchange.rpc.transport.runtime import Runtime
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -46,20 +47,24 @@ class Follower:
         self,
         runtime: Runtime,
         peer: AgencyId,
-        dial_settings: DialSettings,
+        dialling: Dialling,
         adoption: RecordAdoption,
         checkpoints: Checkpoints,
     ) -> None:
-        self._node, self._peer, self._dial_settings = runtime.node, peer, dial_settings
+        self._node, self._peer = runtime.node, peer
+        self._dial_settings, self._addresses = dialling.settings, dialling.addresses
         self._adoption, self._checkpoints, self._refusals = adoption, checkpoints, runtime.refusals
         self._settings, self._now_ms, self._log = runtime.settings, runtime.now_ms, runtime.log
         self._connections = runtime.connections
         self._receiver = LaneReceiver(runtime, peer)
         self._proven = PeerWitnessed(runtime.node, peer)
-        self._attempt = 0
+        self._offers = Offers(runtime.node, peer, runtime.log)
+        self._hurry = asyncio.Event()
         self.connected = False
         self.channel: grpc.aio.Channel | None = None  # while we follow: the peer is asked as a witness over it
-        self._leaving = False
+        self._leaving = self._followed = False
+        self._tried: list[str] = []
+        self._ended = ""  # with what the last attempt ended
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -67,13 +72,14 @@ class Follower:
         try:
             while not self._leaving:
                 began = time.monotonic()
-                code = await self._attempt_once()
+                self._hurry.clear()
+                code = self._ended = await self._attempt_once()
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = self._settings.retry_seconds
                 if code:
                     self._connections.refused(self._peer, code)
                     self._log.write("follow-ended", peer=self._peer, code=code)
-                await asyncio.sleep(pause * (0.5 + self._node.random_bytes(1)[0] / 256))
+                await self._pause(pause * (0.5 + self._node.random_bytes(1)[0] / 256))
                 pause = min(2 * pause, self._settings.retry_most_seconds)
         finally:
             self._receiver.close()
@@ -82,6 +88,20 @@ class Follower:
     def peer(self) -> AgencyId:
         """Whom we follow."""
         return self._peer
+
+    def hurry(self) -> None:
+        """Dial without waiting for the end of a pause, because the peer has dialled us.
+
+        Only where it could not be reached: one that refuses us, or whom we refuse, is dialled no sooner for it.
+        """
+        if self._ended == status.UNAVAILABLE:
+            self._hurry.set()
+
+    def adopted(self) -> None:
+        """Offer the peer what has come into force here; a peer that has said where it is now is dialled there."""
+        self._offers.wake()
+        if set(self._addresses.of(self._peer)) != set(self._tried):
+            self._hurry.set()
 
     def leave(self) -> None:
         """Follow no more from the end of this stream on, and keep the channel for the last question to the witness."""
@@ -118,13 +138,26 @@ class Follower:
         if kept is not None:
             await kept.close()
 
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+
     async def _attempt_once(self) -> str:
-        """Follow once; say why it ended, or nothing where nobody could be dialled."""
-        try:
-            address = self._address()
-            if address is None:
-                return ""
+        """Follow once, at the first address that answers; say why it ended, or nothing where nobody could be dialled."""
+        code = ""
+        self._tried = self._addresses.of(self._peer)
+        for address in self._tried:
+            self._followed = False
             self._connections.dialled(self._peer, address)
+            ended = await self._attempt_at(address)
+            code = ended if code in ("", status.UNAVAILABLE) else code  # what somebody said tells more than silence
+            if self._followed or self._leaving or self._node.writer.failure is not None:
+                return ended
+        return code
+
+    async def _attempt_at(self, address: str) -> str:
+        """Follow at one address; say why it ended."""
+        try:
             await self._session(address)
         except RefusedError as refusal:
             self._refusals.count(self._member().number, refusal.code)
@@ -153,15 +186,6 @@ class Follower:
         if member is None:
             raise IntegrityError(f"{self._peer} was in the roster and is not")
         return member
-
-    def _address(self) -> str | None:
-        """Take the peer's endpoints in turn: what the operator set, else what its manifest says."""
-        given = self._dial_settings.endpoints.get(self._peer)
-        if given is None:
-            known = self._node.view.federation.manifests.get(self._peer)
-            given = known.record.endpoints if known is not None else ()
-        self._attempt += 1
-        return given[(self._attempt - 1) % len(given)] if given else None
 
     async def _session(self, address: str) -> None:
         member = self._node.view.federation.member(self._peer, self._now_ms())
@@ -209,6 +233,25 @@ class Follower:
         """Adopt what the peer has and we lack, before anything of it is judged."""
         told = await node_pb2_grpc.DirectoryStub(opened).Adopted(node_pb2.AdoptedRequest(), timeout=CALL_SECONDS)
         await self._adoption.compare(told.records, partial(_fetch, opened))
+        self._offers.begin(told.records)
+        await self._offers.send(opened)
+
+    async def _hear(self, opened: grpc.aio.Channel, told: Told) -> None:
+        """Adopt what the peer says has come into force there."""
+        self._offers.heard(told)
+        await self._adoption.compare(told, partial(_fetch, opened))
+
+    async def _tell(self, opened: grpc.aio.Channel) -> None:
+        """Offer the peer what comes into force here while we follow it."""
+        while True:
+            await self._offers.news()
+            try:
+                await self._offers.send(opened)
+            except grpc.RpcError:
+                await asyncio.sleep(self._settings.retry_most_seconds)
+                self._offers.wake()  # the stream says whether the peer is there
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the stream
+                self._log.fault("offers", error)
 
     async def _begin(self, call: FollowCall) -> node_pb2.FollowStarted:
         async with asyncio.timeout(CALL_SECONDS):
@@ -231,15 +274,15 @@ class Follower:
         peer_size = _size_of(started.echo, self._node.view.origin)
         giver = self._receiver.giver(started, peer_size)
         self.connected, self.channel = True, opened
+        self._followed = True
+        self._addresses.worked(self._peer, address)
         self._connections.followed(self._peer)
         self._receiver.heard = time.monotonic()
         self._log.write("following", peer=self._peer)
-        duties = (self._watch(call), self._recheck(call, address), self._see_proven(opened))
+        duties = (self._watch(call), self._recheck(call, address), self._see_proven(opened), self._tell(opened))
         watches = [asyncio.create_task(each) for each in duties]
         try:
-            await converse(
-                call, self._receiver, giver, lambda told: self._adoption.compare(told, partial(_fetch, opened))
-            )
+            await converse(call, self._receiver, giver, partial(self._hear, opened))
         finally:
             for watch in watches:
                 watch.cancel()
@@ -320,7 +363,7 @@ def _size_of(echo: str, origin: str) -> int:
     return shown.size if shown is not None and shown.origin == origin else 0
 
 
-async def _fetch(opened: grpc.aio.Channel, kind: RecordKind, agency: str, version: int) -> SignedPayload:
-    wanted = node_pb2.RecordRequest(kind=node_pb2.RecordKind.ValueType(kind), agency=agency, version=version)
+async def _fetch(opened: grpc.aio.Channel, told: node_pb2.AdoptedRecord) -> SignedPayload:
+    wanted = node_pb2.RecordRequest(kind=told.kind, agency=told.agency, version=told.version, digest=told.digest)
     answer = await node_pb2_grpc.DirectoryStub(opened).Record(wanted, timeout=CALL_SECONDS)
     return SignedPayload.from_message(answer.record)

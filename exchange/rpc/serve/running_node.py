@@ -36,6 +36,7 @@ from exchange.rpc.serve.daily import keep_up
 from exchange.rpc.serve.hourly import stamp_forever
 from exchange.rpc.serve.renewals import Renewals
 from exchange.rpc.serve.startup_check import StartupCheck
+from exchange.rpc.transport.addresses import Addresses, Dialling
 from exchange.rpc.transport.caller import Identities
 from exchange.rpc.transport.channel import DialSettings, Endpoints, Identity
 from exchange.rpc.transport.connections import Connections
@@ -129,6 +130,7 @@ class RunningNode:
         self._dial_settings = DialSettings(
             identity=_identity(node, keys), endpoints=options.endpoints, turns=asyncio.Semaphore(settings.dials)
         )
+        self._dialling = Dialling(self._dial_settings, Addresses(node, options.endpoints))
         self._fanout, self._checkpoints = Fanout(), Checkpoints(self._runtime)
         self._adoption = RecordAdoption(node, self._log)
         self._peers_gate = Gate(Identities(self._view, now_ms, desk=False), self._refusals, Quota(settings), self._log)
@@ -142,6 +144,7 @@ class RunningNode:
         self._tasks: list[asyncio.Task[None]] = []
         self._followers: list[Follower] = []
         self._witness_rounds: WitnessRounds | None = None
+        self._loop = asyncio.get_running_loop()
         self._told = asyncio.Event()  # to stop
         self._ready = asyncio.Event()  # it signs
         self._quiet = self._drained = False
@@ -267,7 +270,7 @@ class RunningNode:
             node.open()
         peers = listeners.new_server(options.settings, self._peers_gate)
         auditlog = AuditLog(node, WitnessService(node, self._keys, self._log))
-        listeners.add_peer_services(peers, self._lanes, Directory(node), auditlog)
+        listeners.add_peer_services(peers, self._lanes, Directory(node, self._adoption), auditlog)
         desk = listeners.new_server(options.settings, self._desk_gate, MAX_DESK_STREAMS)
         listeners.add_desk_services(desk, self._desk)
         self._servers = [peers, desk]
@@ -324,7 +327,7 @@ class RunningNode:
         """Sign only once another member has said what it holds of us; refuse for good where it is more than we have."""
         node = self.node
         try:
-            check = StartupCheck(self._runtime, self._dial_settings, self._options.witnesses)
+            check = StartupCheck(self._runtime, self._dialling, self._options.witnesses)
             went_alone = await check.until_answered(alone=self._options.alone)
             while not node.begun:
                 try:
@@ -364,12 +367,19 @@ class RunningNode:
         view = self.node.view
         for member in view.federation.roster.members:
             if member.agency != view.agency:
-                follower = Follower(
-                    self._runtime, member.agency, self._dial_settings, self._adoption, self._checkpoints
-                )
+                follower = Follower(self._runtime, member.agency, self._dialling, self._adoption, self._checkpoints)
                 self._followers.append(follower)
                 self._go(follower.run())
+        self.node.on_view.append(self._adopted)
+        hurry = {each.peer: each.hurry for each in self._followers}
+        self._runtime.connections.on_follow.append(lambda peer: hurry[peer]())
         self._go(_flush_forever(self._refusals))
+
+    def _adopted(self, view: NodeView) -> None:
+        """Tell those whom we follow what has come into force, in the loop, wherever it was adopted."""
+        if not self._loop.is_closed():
+            for each in self._followers:
+                self._loop.call_soon_threadsafe(each.adopted)
 
     def _have_witnessed(self) -> None:
         """Show what is published to the witnesses, and say that we live."""

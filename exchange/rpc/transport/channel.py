@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +132,7 @@ class Identity:
     private_pem: bytes
 
 
-Endpoints = Mapping[str, Sequence[str]]  # addresses by agency, instead of those of its manifest
+Endpoints = Mapping[str, list[str] | tuple[str, ...]]  # addresses by agency, beside those of its manifests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ class Connections:
         self._now_ms = now_ms
         self._known: dict[AgencyId, Connection] = {}
         self.started_ms = now_ms()
+        self.on_follow: list[Callable[[AgencyId], None]] = []  # told who has begun to follow us
 
     def of(self, peer: AgencyId) -> Connection:
         """Return what is known of a peer."""
@@ -49,6 +50,8 @@ class Connections:
     def follows(self, peer: AgencyId) -> None:
         """Note that its stream to us has begun."""
         self._known[peer] = replace(self.of(peer), follows_since_ms=self._now_ms())
+        for tell in self.on_follow:
+            tell(peer)
 
     def left(self, peer: AgencyId) -> None:
         """Note that it has ended."""
