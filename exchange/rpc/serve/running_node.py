@@ -44,7 +44,7 @@ from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.interceptor import Gate
 from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
 from exchange.rpc.transport.program_log import ProgramLog
-from exchange.rpc.transport.refusal_counts import FLUSH_SECONDS, Refusals
+from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rpc.transport.runtime import Runtime
 from keys.agency import TLS_FILE
 from keys.certificate import private_pem
@@ -373,7 +373,7 @@ class RunningNode:
         self.node.on_view.append(self._adopted)
         hurry = {each.peer: each.hurry for each in self._followers}
         self._runtime.connections.on_follow.append(lambda peer: hurry[peer]())
-        self._go(_flush_forever(self._refusals))
+        self._go(self._refusals.flush_forever())
 
     def _adopted(self, view: NodeView) -> None:
         """Tell those whom we follow what has come into force, in the loop, wherever it was adopted."""
@@ -390,12 +390,6 @@ class RunningNode:
         self._witness_rounds = WitnessRounds(self._runtime, asks, looks)
         self._witness_rounds.start()
         self._go(Heartbeat(self._runtime).run())
-
-
-async def _flush_forever(refusals: Refusals) -> None:
-    while True:
-        await asyncio.sleep(FLUSH_SECONDS)
-        await refusals.flush()
 
 
 def _identity(node: Node, keys: NodeKeys) -> Identity:

@@ -5,6 +5,8 @@ A stranger can so make the log grow by a few entries a minute and no faster.
 
 from __future__ import annotations
 
+import asyncio
+
 from audit.entry.entry import Body, Kind, Outcome
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.node import Node
@@ -25,6 +27,12 @@ class Refusals:
         outcome = Outcome.__members__.get(code)
         if outcome is not None and outcome is not Outcome.DONE:
             self._counts[peer, outcome] = self._counts.get((peer, outcome), 0) + 1
+
+    async def flush_forever(self) -> None:
+        """Write down in turn what was counted."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
 
     async def flush(self) -> None:
         """Write down what was counted."""
