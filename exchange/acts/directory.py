@@ -59,7 +59,7 @@ def digest_of(kind: RecordKind, signed: SignedPayload) -> bytes:
     return record_digest(_NAMES[kind], signed.payload)
 
 
-class Adoption(NamedTuple):
+class FreshRecord(NamedTuple):
     """A record that was adopted, as the view takes it up once it is durable."""
 
     federation: Federation
@@ -165,7 +165,7 @@ def _log_adopted(work: UnitOfWork, kind: RecordKind, known: _Record, number: int
     return work.log.add(Body(kind=_KINDS[kind], peer=number, count=known.record.version, digest=known.digest))
 
 
-def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeView) -> Adoption:
+def adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, view: NodeView) -> FreshRecord:
     """Verify a manifest or a key sheet, write it down, log it.
 
     Returns:
@@ -183,14 +183,14 @@ def adopt_into(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before
     return _adopt(work, kind, signed, before).federation
 
 
-def _adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before: Federation) -> Adoption:
+def _adopt(work: UnitOfWork, kind: RecordKind, signed: SignedPayload, before: Federation) -> FreshRecord:
     federation, record = _verify(kind, signed, before, work.now_ms)
     agency = record.record.agency
     check_rank(find(work.rows, kind, agency), record, agency)  # 1
     member = federation.roster.member(agency)
     if member is None:
         raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {federation.roster.version}")
-    return Adoption(federation, _write(work, kind, agency, record, member.number), work.now_ms)
+    return FreshRecord(federation, _write(work, kind, agency, record, member.number), work.now_ms)
 
 
 def with_record(kind: RecordKind, signed: SignedPayload, before: Federation, now_ms: int) -> Federation:

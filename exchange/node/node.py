@@ -23,7 +23,7 @@ from audit.note.checkpoint import Checkpoint, VerifierKey
 from audit.note.epochs import check_first_entry
 from audit.verify.trust import policy_of
 from exchange.acts import directory
-from exchange.acts.directory import Adoption, FirstRecords, RecordKind
+from exchange.acts.directory import FirstRecords, FreshRecord, RecordKind
 from exchange.acts.erasing import erase_again
 from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Queued
@@ -333,7 +333,7 @@ class Node:
             adopted = write_unsigned(self, lambda work: directory.adopt(work, kind, signed, self.view))
             self._take_into_use(kind, signed, adopted)
 
-    def _take_into_use(self, kind: RecordKind, signed: SignedPayload, adopted: Adoption) -> None:
+    def _take_into_use(self, kind: RecordKind, signed: SignedPayload, adopted: FreshRecord) -> None:
         # From the view of this moment: another record may have been adopted in the same group.
         federation = directory.with_record(kind, signed, self.view.federation, adopted.now_ms)
         self.set_federation(federation, adopted.position)

@@ -154,7 +154,7 @@ class AdoptedRecord:
     signed: bytes
 
 
-class RecordsInForce(NamedTuple):
+class AgencyRecords(NamedTuple):
     """The newest records of an agency before an entry of our log; None where none is known."""
 
     roster: AdoptedRecord | None

@@ -11,6 +11,7 @@ import apsw
 from exchange.store.log_position import peer_epoch
 from exchange.store.rows import (
     AdoptedRecord,
+    AgencyRecords,
     Content,
     DeliveryState,
     Facts,
@@ -19,7 +20,6 @@ from exchange.store.rows import (
     LoggedReading,
     Notice,
     OutboundRow,
-    RecordsInForce,
     StoredBulletin,
 )
 
@@ -140,12 +140,12 @@ class SqliteReads:
         row = self._one(_RECORD + " WHERE digest = ?", digest)
         return row and _record(row)
 
-    def records_at(self, agency: str, position: int) -> RecordsInForce:
+    def records_at(self, agency: str, position: int) -> AgencyRecords:
         where = " WHERE kind = ? AND agency = ? AND position < ? ORDER BY position DESC, rank DESC LIMIT 1"
         rows = [
             self._one(_RECORD + where, kind, owner, position) for kind, owner in ((1, ""), (2, agency), (3, agency))
         ]
-        return RecordsInForce(*(row and _record(row) for row in rows))
+        return AgencyRecords(*(row and _record(row) for row in rows))
 
     def adopted_at(self) -> int:
         return int(self._one("SELECT coalesce(max(position), -1) FROM records")[0])

@@ -14,13 +14,13 @@ from typing import Protocol
 
 from exchange.store.rows import (
     AdoptedRecord,
+    AgencyRecords,
     Content,
     InboundRow,
     LaneState,
     LoggedReading,
     Notice,
     OutboundRow,
-    RecordsInForce,
     Settlement,
     StoredBulletin,
 )
@@ -92,7 +92,7 @@ class Reads(Protocol):
     def record_by_digest(self, digest: bytes) -> AdoptedRecord | None:
         """Return one adopted record. One."""
 
-    def records_at(self, agency: str, position: int) -> RecordsInForce:
+    def records_at(self, agency: str, position: int) -> AgencyRecords:
         """Return roster, manifest and key sheet of an agency that were adopted last before a position. One."""
 
     def adopted_at(self) -> int:

@@ -16,13 +16,13 @@ from typing import TypeVar
 
 from exchange.store.rows import (
     AdoptedRecord,
+    AgencyRecords,
     Content,
     InboundRow,
     LaneState,
     LoggedReading,
     Notice,
     OutboundRow,
-    RecordsInForce,
     Settlement,
     StoredBulletin,
 )
@@ -125,12 +125,12 @@ class DictReads:
     def record_by_digest(self, digest: bytes) -> AdoptedRecord | None:
         return next((each for each in self.records() if each.digest == digest), None)
 
-    def records_at(self, agency: str, position: int) -> RecordsInForce:
+    def records_at(self, agency: str, position: int) -> AgencyRecords:
         def newest(kind: int, owner: str) -> AdoptedRecord | None:
             before = [each for each in self._records(kind, owner) if each.position < position]
             return max(before, key=lambda each: (each.position, each.rank), default=None)
 
-        return RecordsInForce(newest(1, ""), newest(2, agency), newest(3, agency))
+        return AgencyRecords(newest(1, ""), newest(2, agency), newest(3, agency))
 
     def adopted_at(self) -> int:
         return max((each.position for each in self.records()), default=-1)
