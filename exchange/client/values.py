@@ -112,6 +112,7 @@ class SentState:
     since_ms: int
     log_index: int | None  # of the answering entry in their log, from a receipt verified here; None without one
     receipt: Receipt | None = field(repr=False)
+    silent_since_ms: int = 0  # it waits, and its node has not connected since then; 0 where that is no wonder
 
     @property
     def word(self) -> str:

@@ -299,6 +299,7 @@ def _sent_state(told: node_pb2.OutboxState, proven: VerifiedReceipt | None, reas
         since_ms=told.since_ms,
         log_index=proven.entry.index if proven is not None else None,
         receipt=receipt_from_message(told.receipt) if proven is not None else None,
+        silent_since_ms=told.silent_since_ms,
     )
 
 

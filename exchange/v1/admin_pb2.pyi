@@ -149,6 +149,8 @@ class PeerConnection(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     REFUSED_MS_FIELD_NUMBER: _builtins.int
+    SILENT_SINCE_MS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     agency: _builtins.str
     follows_since_ms: _builtins.int
     """its stream to us is open since; absent where there is none"""
@@ -163,6 +165,10 @@ class PeerConnection(_message.Message):
     """a code: what our last attempt to follow it ended with; absent while it is followed"""
     refused_ms: _builtins.int
     """when"""
+    silent_since_ms: _builtins.int
+    """it stays away since then although something waits for it, which is an alarm"""
+    waiting: _builtins.int
+    """deliveries without an answer, where it stays away"""
     def __init__(
         self,
         *,
@@ -174,10 +180,12 @@ class PeerConnection(_message.Message):
         address: _builtins.str = ...,
         refusal: _builtins.str = ...,
         refused_ms: _builtins.int = ...,
+        silent_since_ms: _builtins.int = ...,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agency", b"agency", "followed_since_ms", b"followed_since_ms", "followed_until_ms", b"followed_until_ms", "follows_since_ms", b"follows_since_ms", "follows_until_ms", b"follows_until_ms", "refusal", b"refusal", "refused_ms", b"refused_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "agency", b"agency", "followed_since_ms", b"followed_since_ms", "followed_until_ms", b"followed_until_ms", "follows_since_ms", b"follows_since_ms", "follows_until_ms", b"follows_until_ms", "refusal", b"refusal", "refused_ms", b"refused_ms", "silent_since_ms", b"silent_since_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -961,6 +961,7 @@ class OutboxState(_message.Message):
     OPENING_FIELD_NUMBER: _builtins.int
     SINCE_MS_FIELD_NUMBER: _builtins.int
     LOG_KEY_FIELD_NUMBER: _builtins.int
+    SILENT_SINCE_MS_FIELD_NUMBER: _builtins.int
     agency: _builtins.str
     state: Global___DeliveryState.ValueType
     reason: _builtins.str
@@ -973,6 +974,8 @@ class OutboxState(_message.Message):
     since_ms: _builtins.int
     log_key: _builtins.str
     """their verifier key, for the client's own check"""
+    silent_since_ms: _builtins.int
+    """it waits, and the recipient has not connected since then; absent where that is no wonder"""
     @_builtins.property
     def receipt(self) -> _dispatch_pb2.Receipt:
         """theirs, verified by the node; the client verifies it again"""
@@ -989,10 +992,11 @@ class OutboxState(_message.Message):
         opening: _builtins.bytes = ...,
         since_ms: _builtins.int = ...,
         log_key: _builtins.str = ...,
+        silent_since_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "delivery", b"delivery", "log_key", b"log_key", "opening", b"opening", "reason", b"reason", "receipt", b"receipt", "sequence", b"sequence", "since_ms", b"since_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "delivery", b"delivery", "log_key", b"log_key", "opening", b"opening", "reason", b"reason", "receipt", b"receipt", "sequence", b"sequence", "silent_since_ms", b"silent_since_ms", "since_ms", b"since_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,8 @@ def to_lines(items: Sequence[Sent]) -> list[str]:
 
 
 def _words(state: SentState) -> str:
+    if state.silent_since_ms:
+        return f"on its way: {state.agency} has not connected since {shown.clock_text(state.silent_since_ms)}"
     return f"{_WORDS[state.word]}: {state.reason}" if state.reason else _WORDS[state.word]
 
 
@@ -96,6 +98,7 @@ def to_json(item: Sent) -> dict[str, Any]:
                 "reason": each.reason or None,
                 "sequence": each.sequence or None,
                 "since_ms": each.since_ms or None,
+                "silent_since_ms": each.silent_since_ms or None,
                 "log_index": each.log_index,
                 "verified": each.receipt is not None,
             }

@@ -34,6 +34,13 @@ def time_text(at_ms: int) -> str:
     return dt.datetime.fromtimestamp(at_ms // 1000, dt.UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
+def clock_text(at_ms: int, now_ms: int | None = None) -> str:
+    """Write an instant, UTC, as people say it on the same day; with its date on another one."""
+    today = dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC) if now_ms is not None else dt.datetime.now(dt.UTC)
+    at = dt.datetime.fromtimestamp(at_ms // 1000, dt.UTC)
+    return at.strftime("%H:%MZ") if at.date() == today.date() else time_text(at_ms)
+
+
 def urgency(number: int) -> str:
     """Write an urgency."""
     return enum_word(pb.Urgency.DESCRIPTOR, number)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exchange.node.home import running_process
-from keys.errors import UnavailableError
+from keys.errors import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from exchange.v1.admin_pb2_grpc import AdminStub
@@ -21,6 +21,36 @@ class NoAnswerError(UnavailableError):
     """A process has the home and does not answer its operator."""
 
     hint = "look at what it is; if it is a node, stop it and start it again"
+
+
+ANSWER_SECONDS = 3.0  # a node that does not say by then who is connected is examined without that
+
+
+def silent_peers(home: Path) -> list[tuple[str, str]]:
+    """Ask the running node who stays away although something waits for it; nobody where none runs or answers yet.
+
+    Returns:
+        The agency, and a sentence about it.
+    """
+    from exchange.cli.officer.shown import clock_text
+    from exchange.v1 import admin_pb2
+
+    if running_process(home) is None:
+        return []
+    try:
+        with admin(home) as stub:
+            peers = stub.Status(admin_pb2.StatusRequest(), timeout=ANSWER_SECONDS).peers
+    except (UnavailableError, RefusedError):
+        return []
+    return [
+        (each.agency, f"has not connected since {clock_text(each.silent_since_ms)}; {_deliveries(each.waiting)} for it")
+        for each in peers
+        if each.silent_since_ms
+    ]
+
+
+def _deliveries(count: int) -> str:
+    return "1 delivery waits" if count == 1 else f"{count} deliveries wait"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import grpc
 from audit.log.lock import check_start
 from audit.log.lock_factory import open_lock
 from exchange.acts.node_view import end_of_epoch_before, newest_epoch
+from exchange.cli.operator.admin_client import silent_peers
 from exchange.node.config import NodeConfig, load_config, paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.node.home import MAX_BEHIND_MS, check_startable, clock_behind_ms
@@ -100,7 +101,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
         return [*findings, _ended("database", str(error), "set the clock first" if wrong_clock else "")]
     finally:
         store.close()
-    return [*findings, *asyncio.run(_peers(home, keys, federation, config, now_ms))]
+    return [*findings, *_silent(home), *asyncio.run(_peers(home, keys, federation, config, now_ms))]
 
 
 def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
@@ -112,6 +113,15 @@ def warnings(store: NodeStore, federation: Federation, agency: AgencyId, now_ms:
     """Return what a node should report when it starts: a clock behind the log, records that have expired or will."""
     found = [_clock(store, now_ms), *records(federation, agency, now_ms)]
     return [each for each in found if each.result != "ok"]
+
+
+def _silent(home: Path) -> list[CheckFinding]:
+    """Return the peers that stay away although something waits for them, as the running node knows."""
+    hint = "can it dial us? the address in our manifest is the one that it tries; what it says itself is below"
+    return [
+        CheckFinding(name=peer, result="FAIL", detail=sentence, hint=hint, peer=True)
+        for peer, sentence in silent_peers(home)
+    ]
 
 
 def _ended(name: str, detail: str, hint: str = "") -> CheckFinding:

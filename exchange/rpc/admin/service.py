@@ -6,6 +6,7 @@ from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.transport.connections import Connections
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.runtime import Runtime
+from exchange.rpc.transport.silence import silences
 from exchange.v1 import admin_pb2, node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
@@ -18,7 +19,7 @@ class Admin:
     """The servicer of ``exchange.v1.Admin``."""
 
     def __init__(self, runtime: Runtime, adoption: RecordAdoption) -> None:
-        self._node, self._adoption = runtime.node, adoption
+        self._runtime, self._node, self._adoption = runtime, runtime.node, adoption
         self._connections: Connections = runtime.connections
 
     async def Adopt(self, request: admin_pb2.AdoptRequest, context: Context) -> admin_pb2.AdoptResponse:
@@ -32,6 +33,7 @@ class Admin:
         view = self._node.view
         peers = sorted(each.agency for each in view.federation.roster.members if each.agency != view.agency)
         known = {peer: self._connections.of(peer) for peer in peers}
+        silent = silences(self._runtime)
         return admin_pb2.StatusResponse(
             started_ms=self._connections.started_ms,
             peers=[
@@ -44,6 +46,8 @@ class Admin:
                     address=each.address,
                     refusal=each.refusal,
                     refused_ms=each.refused_ms,
+                    silent_since_ms=silent[peer].since_ms if peer in silent else 0,
+                    waiting=silent[peer].waiting if peer in silent else 0,
                 )
                 for peer, each in known.items()
             ],

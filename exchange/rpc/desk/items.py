@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from audit.note.checkpoint import VerifierKey
 from audit.record.dispatch import parse_dispatch
 from exchange.acts.node_view import NodeView
 from exchange.records.receipt import decode_receipt, origin_of, reason_name
+from exchange.rpc.transport.silence import Silence
 from exchange.store.rows import LaneState, OutboundRow, StoredBulletin
 from exchange.store.store import Reads
 from exchange.v1 import node_pb2
@@ -77,6 +78,14 @@ def outbox_item(
         ]
     item.recipients.extend(sorted(states, key=lambda state: state.agency))
     return item
+
+
+def tell_silence(item: node_pb2.OutboxItem, silent: Mapping[AgencyId, Silence]) -> None:
+    """Say of each recipient that is still waited for whether it stays away."""
+    for state in item.recipients:
+        known = silent.get(AgencyId(state.agency))
+        if known is not None and state.state == node_pb2.DELIVERY_STATE_WAITING:
+            state.silent_since_ms = known.since_ms
 
 
 def lanes_by_row(reads: Reads) -> dict[int, LaneState]:

@@ -12,7 +12,7 @@ from exchange.node.failpoint import failpoint
 from exchange.node.writer import Group
 from exchange.records.bulletin import parse_bulletin
 from exchange.records.receipt import Receipt
-from exchange.rpc.desk.items import cursor, inbox_item, lanes_by_row, outbox_item
+from exchange.rpc.desk.items import cursor, inbox_item, lanes_by_row, outbox_item, tell_silence
 from exchange.rpc.desk.publish_stream import PublishStream
 from exchange.rpc.desk.single_calls import SingleCalls
 from exchange.rpc.transport.fanout import Fanout
@@ -20,6 +20,7 @@ from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
 from exchange.rpc.transport.limits import MAX_PAGE, PAGE
 from exchange.rpc.transport.runtime import Runtime
+from exchange.rpc.transport.silence import silences
 from exchange.store.rows import StoredBulletin
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
@@ -37,6 +38,7 @@ class Desk:
         self._node, self._fanout, self._now_ms = runtime.node, fanout, runtime.now_ms
         self._publish_stream = PublishStream(runtime)
         self._single_calls = SingleCalls(self._publish_stream.enter)
+        self._runtime = runtime
         self._stopping = False
 
     def stop(self) -> None:
@@ -103,12 +105,13 @@ class Desk:
         """List what was published, with one state and one reason for each recipient."""
         stored = self._page(request.after, request.limit, request.bulletin_id, sent=True)
         reads = self._node.reads
-        lanes = lanes_by_row(reads)
+        lanes, silent = lanes_by_row(reads), silences(self._runtime)
         items: list[node_pb2.OutboxItem] = []
         shown: list[StoredBulletin] = []
         size = 0
         for each in stored:
             item = outbox_item(each, lanes, self._node.view, reads)
+            tell_silence(item, silent)
             size += item.ByteSize()
             if items and size > 1 << 20:
                 break  # the rest is asked for with the cursor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -22,8 +23,10 @@ from exchange.rpc.transport.channel import Identity
 from exchange.rpc.transport.interceptor import Gate
 from exchange.rpc.transport.limits import MAX_STREAMS, Settings, check_transport, server_options
 from exchange.v1 import admin_pb2_grpc, node_pb2, node_pb2_grpc
-from keys.certificate import to_pem
-from keys.errors import UnavailableError
+from keys.agency import TLS_FILE
+from keys.certificate import private_pem, to_pem
+from keys.errors import IntegrityError, UnavailableError
+from keys.key_files import NodeKeys
 
 HEALTH = "grpc.health.v1.Health"
 PEER_SERVICES = ("exchange.v1.Lane", "exchange.v1.Directory", "exchange.v1.AuditLog")
@@ -38,6 +41,14 @@ def new_server(settings: Settings, gate: Gate | None, streams: int = MAX_STREAMS
         options=server_options(settings, streams),
         compression=grpc.Compression.NoCompression,
     )
+
+
+def identity_of(home: Path, keys: NodeKeys) -> Identity:
+    """Return what a node shows when it dials and when it is dialled; IntegrityError where its home has no leaf."""
+    leaf = home / TLS_FILE
+    if not leaf.exists():
+        raise IntegrityError(f"{leaf}: the node has no TLS leaf")
+    return Identity(leaf=leaf.read_bytes(), private_pem=private_pem(keys.tls_private))
 
 
 def peers_roots(view: NodeView) -> bytes:

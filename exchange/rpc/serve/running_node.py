@@ -38,7 +38,7 @@ from exchange.rpc.serve.renewals import Renewals
 from exchange.rpc.serve.startup_check import StartupCheck
 from exchange.rpc.transport.addresses import Addresses, Dialling
 from exchange.rpc.transport.caller import Identities
-from exchange.rpc.transport.channel import DialSettings, Endpoints, Identity
+from exchange.rpc.transport.channel import DialSettings, Endpoints
 from exchange.rpc.transport.connections import Connections
 from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.interceptor import Gate
@@ -46,8 +46,7 @@ from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rpc.transport.runtime import Runtime
-from keys.agency import TLS_FILE
-from keys.certificate import private_pem
+from exchange.rpc.transport.silence import SilenceWatch
 from keys.errors import IntegrityError, UnavailableError
 from keys.key_files import NodeKeys
 
@@ -128,7 +127,9 @@ class RunningNode:
             connections=Connections(now_ms),
         )
         self._dial_settings = DialSettings(
-            identity=_identity(node, keys), endpoints=options.endpoints, turns=asyncio.Semaphore(settings.dials)
+            identity=listeners.identity_of(node.paths.home, keys),
+            endpoints=options.endpoints,
+            turns=asyncio.Semaphore(settings.dials),
         )
         self._dialling = Dialling(self._dial_settings, Addresses(node, options.endpoints))
         self._fanout, self._checkpoints = Fanout(), Checkpoints(self._runtime)
@@ -390,11 +391,4 @@ class RunningNode:
         self._witness_rounds = WitnessRounds(self._runtime, asks, looks)
         self._witness_rounds.start()
         self._go(Heartbeat(self._runtime).run())
-
-
-def _identity(node: Node, keys: NodeKeys) -> Identity:
-    try:
-        leaf = (node.paths.home / TLS_FILE).read_bytes()
-    except FileNotFoundError as error:
-        raise IntegrityError(f"{node.paths.home / TLS_FILE}: the node has no TLS leaf") from error
-    return Identity(leaf=leaf, private_pem=private_pem(keys.tls_private))
+        self._go(SilenceWatch(self._runtime).run())

@@ -32,6 +32,8 @@ class Settings:
     queue_bytes: int = 1 << 20  # kept in memory for one follower's lane; beyond it the store is read
     retry_seconds: float = 0.25  # first pause before dialling again
     retry_most_seconds: float = 30.0
+    silent_seconds: float = 120.0  # so long a peer may stay away while something waits for it,
+    silent_urgent_seconds: float = 30.0  # and so long while something urgent does
     alone_seconds: float = 60.0  # nobody has answered for so long: then an operator may let the node go on alone
     gossip_seconds: float = 30.0  # of one third member's log a proof between two notes is asked for no more often
     dials: int = 4  # connections of one node being made at once
