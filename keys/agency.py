@@ -254,12 +254,13 @@ def save_agency(
     save_keystore(root / ROOT_FILE, passphrases("root"), keys.stored["root"], root_profile, random_bytes)
     node = save_keystore(home / NODE_FILE, passphrases("node"), keys.stored["node"], profile, random_bytes)
     save_sealing_keys(home, node.derived, keys.stored["sealing"], random_bytes)
-    write_file(home / CA_FILE, keys.authority.der, mode=PUBLIC)
+    for folder in (home, root):  # the root's own copies go where it goes
+        write_file(folder / CA_FILE, keys.authority.der, mode=PUBLIC)
+        write_file(folder / APPLICATION_FILE, keys.application.encode(), mode=PUBLIC)
     write_file(home / TLS_FILE, keys.tls_leaf, mode=PUBLIC)
     if keys.issuing:
         write_file(home / ISSUING_FILE, keys.issuing, mode=PUBLIC)
     write_file(home / OPERATIONS_FILE, keys.operations.encode(), mode=PUBLIC)
-    write_file(home / APPLICATION_FILE, keys.application.encode(), mode=PUBLIC)
     for each in keys.officers:
         save_officer(home, each, passphrases(each.entry.id), random_bytes, profile=profile)
 
@@ -279,13 +280,19 @@ def load_authority(home: Path, passphrase: bytes) -> tuple[RootKeys, Authority]:
     """Open an agency's root with its CA; errors as ``load_keystore`` and PEER_UNTRUSTED."""
     root = load_root(home, passphrase)
     name = load_application(home).federation_name
-    der = (home / CA_FILE).read_bytes()
+    der = _beside_root(home, CA_FILE).read_bytes()
     return root, certificate.load_authority(der, root.ca_private, root.agency, name)
 
 
 def load_application(home: Path) -> Application:
     """Read the agency's own application to the roster; RefusedError MALFORMED."""
-    return Application.decode((home / APPLICATION_FILE).read_bytes())
+    return Application.decode(_beside_root(home, APPLICATION_FILE).read_bytes())
+
+
+def _beside_root(home: Path, name: str) -> Path:
+    """Return where a public file lies: in the home, or in the root's folder, which may have been carried away alone."""
+    own = home / ROOT_FOLDER / name
+    return own if not (home / name).exists() and own.exists() else home / name
 
 
 def _application(root: RootKeys, node: NodeKeys, ca: Authority, now_ms: int) -> Application:

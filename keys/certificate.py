@@ -90,8 +90,13 @@ def private_pem(private: PrivateKey) -> bytes:
 
 
 def to_pem(der: bytes) -> bytes:
-    """Return a DER certificate as PEM."""
-    return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+    """Return a DER certificate as PEM; what is PEM already, a leaf with its issuer, stays as it is."""
+    return der if der.startswith(_PEM) else x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+
+
+def to_der(certificate: bytes) -> bytes:
+    """Return a certificate as DER, whichever it is; RefusedError PEER_UNTRUSTED."""
+    return _der(load(certificate))
 
 
 def spki_of(public: PublicKey) -> bytes:
@@ -251,11 +256,16 @@ def verify_client_leaf(certificate: bytes, ca_der: bytes, now_ms: int) -> bytes:
         raise RefusedError("PEER_UNTRUSTED", "an officer's certificate carries a name")
     if not leaf.not_valid_before_utc <= _at(now_ms) <= leaf.not_valid_after_utc:
         raise RefusedError("PEER_UNTRUSTED", "the certificate is not valid now")
+    check_issued(leaf, ca)
+    return spki_sha256(certificate)
+
+
+def check_issued(certificate: x509.Certificate, ca: x509.Certificate) -> None:
+    """Refuse a certificate that this CA did not issue itself: PEER_UNTRUSTED. Dates are not looked at."""
     try:
-        leaf.verify_directly_issued_by(ca)
+        certificate.verify_directly_issued_by(ca)
     except (ValueError, TypeError, InvalidSignature):
         raise RefusedError("PEER_UNTRUSTED", "the certificate is not issued by the own CA") from None
-    return spki_sha256(certificate)
 
 
 def _check_leaf(leaf: x509.Certificate, uses: set[x509.ObjectIdentifier]) -> None:

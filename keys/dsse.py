@@ -36,6 +36,8 @@ SIGNERS: dict[str, frozenset[Usage]] = {
     "lane-head": frozenset({Usage.AGENCY}),
     "key-sheet": frozenset({Usage.AGENCY}),
     "manifest": frozenset({Usage.AGENCY_ROOT}),
+    "renewal-request": frozenset({Usage.AGENCY}),
+    "renewal": frozenset({Usage.AGENCY_ROOT}),
     "roster": frozenset({Usage.ROSTER_ROOT}),
     "revocation": frozenset({Usage.AGENCY_ROOT, Usage.ROSTER_ROOT}),
     "key": frozenset(Usage) - {Usage.ENCRYPTION},

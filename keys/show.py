@@ -19,11 +19,13 @@ from keys.federation import Federation
 from keys.identity import Usage, federation_id, record_digest, short
 from keys.key_sheet import KeySheet, parse_key_sheet
 from keys.manifest import Manifest, Officer, parse_manifest
+from keys.renewal import RenewalAnswer, RenewalRequest, parse_renewal, parse_request
 from keys.roster import Application, ExternalWitness, Member, Roster, load_signed, parse_roster, verify_first_roster
 from keys.timed_key import TimedKey
 from keys.words import words
 
-KINDS = ("roster", "manifest", "key-sheet")
+KINDS = ("roster", "manifest", "key-sheet", "renewal-request", "renewal")
+_BY_OTHERS = {"renewal-request": "exchange keys renew", "renewal": "exchange node adopt"}  # who verifies these
 
 
 def describe(data: bytes, *, federation: Federation | None = None, now_ms: int) -> list[str]:
@@ -48,6 +50,8 @@ def describe(data: bytes, *, federation: Federation | None = None, now_ms: int) 
         "roster": lambda: _roster(parse_roster(signed.payload), signed),
         "manifest": lambda: _manifest(parse_manifest(signed.payload)),
         "key-sheet": lambda: _key_sheet(parse_key_sheet(signed.payload)),
+        "renewal-request": lambda: _request(parse_request(signed.payload)),
+        "renewal": lambda: _renewal(parse_renewal(signed.payload)),
     }
     digest = record_digest(kind, signed.payload)
     return [
@@ -69,7 +73,7 @@ def kind_of(signed: SignedPayload) -> str:
     for kind in KINDS:
         if signed.signatures[0].payload_type == payload_type(kind):
             return kind
-    raise RefusedError("WRONG_TYPE", "this is neither a roster nor a manifest nor a key sheet")
+    raise RefusedError("WRONG_TYPE", "this is no roster, manifest, key sheet, renewal request or renewal")
 
 
 def load_kind(path: Path, *kinds: str) -> SignedPayload:
@@ -93,6 +97,8 @@ def _verdict(signed: SignedPayload, kind: str, federation: Federation | None, no
             verify_first_roster(signed)
         elif federation is None:
             return f"{len(signed.signatures)}, not checked: no roster was given"
+        elif kind in _BY_OTHERS:
+            return f"{len(signed.signatures)}, not checked: {_BY_OTHERS[kind]} does"
         elif kind == "manifest":
             federation.with_manifest(signed, now_ms)
         else:
@@ -195,6 +201,20 @@ def _key_sheet(sheet: KeySheet) -> Iterator[str]:
     yield f"pins         {len(sheet.pins)}"
     for pin in sheet.pins:
         yield f"  {short(pin.spki_sha256)}   {pin.owner} ({pin.kind.name.lower()})"
+
+
+def _request(request: RenewalRequest) -> Iterator[str]:
+    yield f"request      of {request.agency} to its root, to renew manifest {request.present.version}"
+    yield f"issued       {moment(request.issued_ms)}, to be answered until {moment(request.expires_ms)}"
+    yield f"certificates the node{''.join(f', {each}' for each in request.leaves)}"
+    yield f"issuing key  {'yes' if request.issuing_request else 'no'}"
+
+
+def _renewal(renewal: RenewalAnswer) -> Iterator[str]:
+    manifest = parse_manifest(renewal.manifest.payload)
+    yield f"renewal      for {renewal.agency}: manifest {manifest.version} until {moment(manifest.expires_ms)}"
+    yield f"issued       {moment(renewal.issued_ms)}"
+    yield f"certificates the node{''.join(f', {each}' for each in renewal.leaves)}"
 
 
 def _timed(each: TimedKey) -> str:

@@ -26,7 +26,7 @@ from exchange.v1 import node_pb2 as exchange_dot_v1_dot_node__pb2
 from keys.v1 import signed_pb2 as keys_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/admin.proto\x12\x0b\x65xchange.v1\x1a\x16\x65xchange/v1/node.proto\x1a\x14keys/v1/signed.proto\"@\n\x0c\x41\x64optRequest\x12\x30\n\x07records\x18\x01 \x03(\x0b\x32\x16.keys.v1.SignedPayloadR\x07records\"C\n\rAdoptResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32\x18.exchange.v1.AdoptResultR\x07results\"g\n\x0b\x41\x64optResult\x12\x14\n\x05known\x18\x01 \x01(\x08R\x05known\x12\x12\n\x04told\x18\x02 \x01(\rR\x04told\x12.\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.exchange.v1.RefusalR\x07refusal\"\x0f\n\rStatusRequest\"b\n\x0eStatusResponse\x12\x1d\n\nstarted_ms\x18\x01 \x01(\x04R\tstartedMs\x12\x31\n\x05peers\x18\x02 \x03(\x0b\x32\x1b.exchange.v1.PeerConnectionR\x05peers\"\xe9\x02\n\x0ePeerConnection\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12(\n\x10\x66ollows_since_ms\x18\x02 \x01(\x04R\x0e\x66ollowsSinceMs\x12(\n\x10\x66ollows_until_ms\x18\x03 \x01(\x04R\x0e\x66ollowsUntilMs\x12*\n\x11\x66ollowed_since_ms\x18\x04 \x01(\x04R\x0f\x66ollowedSinceMs\x12*\n\x11\x66ollowed_until_ms\x18\x05 \x01(\x04R\x0f\x66ollowedUntilMs\x12\x18\n\x07\x61\x64\x64ress\x18\x06 \x01(\tR\x07\x61\x64\x64ress\x12\x18\n\x07refusal\x18\x07 \x01(\tR\x07refusal\x12\x1d\n\nrefused_ms\x18\x08 \x01(\x04R\trefusedMs\x12&\n\x0fsilent_since_ms\x18\t \x01(\x04R\rsilentSinceMs\x12\x18\n\x07waiting\x18\n \x01(\x04R\x07waiting2\x8a\x01\n\x05\x41\x64min\x12>\n\x05\x41\x64opt\x12\x19.exchange.v1.AdoptRequest\x1a\x1a.exchange.v1.AdoptResponse\x12\x41\n\x06Status\x12\x1a.exchange.v1.StatusRequest\x1a\x1b.exchange.v1.StatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/admin.proto\x12\x0b\x65xchange.v1\x1a\x16\x65xchange/v1/node.proto\x1a\x14keys/v1/signed.proto\"@\n\x0c\x41\x64optRequest\x12\x30\n\x07records\x18\x01 \x03(\x0b\x32\x16.keys.v1.SignedPayloadR\x07records\"C\n\rAdoptResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32\x18.exchange.v1.AdoptResultR\x07results\"g\n\x0b\x41\x64optResult\x12\x14\n\x05known\x18\x01 \x01(\x08R\x05known\x12\x12\n\x04told\x18\x02 \x01(\rR\x04told\x12.\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.exchange.v1.RefusalR\x07refusal\"\x10\n\x0e\x41skRootRequest\"C\n\x0f\x41skRootResponse\x12\x30\n\x07request\x18\x01 \x01(\x0b\x32\x16.keys.v1.SignedPayloadR\x07request\"\x0f\n\rStatusRequest\"b\n\x0eStatusResponse\x12\x1d\n\nstarted_ms\x18\x01 \x01(\x04R\tstartedMs\x12\x31\n\x05peers\x18\x02 \x03(\x0b\x32\x1b.exchange.v1.PeerConnectionR\x05peers\"\xe9\x02\n\x0ePeerConnection\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12(\n\x10\x66ollows_since_ms\x18\x02 \x01(\x04R\x0e\x66ollowsSinceMs\x12(\n\x10\x66ollows_until_ms\x18\x03 \x01(\x04R\x0e\x66ollowsUntilMs\x12*\n\x11\x66ollowed_since_ms\x18\x04 \x01(\x04R\x0f\x66ollowedSinceMs\x12*\n\x11\x66ollowed_until_ms\x18\x05 \x01(\x04R\x0f\x66ollowedUntilMs\x12\x18\n\x07\x61\x64\x64ress\x18\x06 \x01(\tR\x07\x61\x64\x64ress\x12\x18\n\x07refusal\x18\x07 \x01(\tR\x07refusal\x12\x1d\n\nrefused_ms\x18\x08 \x01(\x04R\trefusedMs\x12&\n\x0fsilent_since_ms\x18\t \x01(\x04R\rsilentSinceMs\x12\x18\n\x07waiting\x18\n \x01(\x04R\x07waiting2\xd0\x01\n\x05\x41\x64min\x12>\n\x05\x41\x64opt\x12\x19.exchange.v1.AdoptRequest\x1a\x1a.exchange.v1.AdoptResponse\x12\x44\n\x07\x41skRoot\x12\x1b.exchange.v1.AskRootRequest\x1a\x1c.exchange.v1.AskRootResponse\x12\x41\n\x06Status\x12\x1a.exchange.v1.StatusRequest\x1a\x1b.exchange.v1.StatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +39,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADOPTRESPONSE']._serialized_end=219
   _globals['_ADOPTRESULT']._serialized_start=221
   _globals['_ADOPTRESULT']._serialized_end=324
-  _globals['_STATUSREQUEST']._serialized_start=326
-  _globals['_STATUSREQUEST']._serialized_end=341
-  _globals['_STATUSRESPONSE']._serialized_start=343
-  _globals['_STATUSRESPONSE']._serialized_end=441
-  _globals['_PEERCONNECTION']._serialized_start=444
-  _globals['_PEERCONNECTION']._serialized_end=805
-  _globals['_ADMIN']._serialized_start=808
-  _globals['_ADMIN']._serialized_end=946
+  _globals['_ASKROOTREQUEST']._serialized_start=326
+  _globals['_ASKROOTREQUEST']._serialized_end=342
+  _globals['_ASKROOTRESPONSE']._serialized_start=344
+  _globals['_ASKROOTRESPONSE']._serialized_end=411
+  _globals['_STATUSREQUEST']._serialized_start=413
+  _globals['_STATUSREQUEST']._serialized_end=428
+  _globals['_STATUSRESPONSE']._serialized_start=430
+  _globals['_STATUSRESPONSE']._serialized_end=528
+  _globals['_PEERCONNECTION']._serialized_start=531
+  _globals['_PEERCONNECTION']._serialized_end=892
+  _globals['_ADMIN']._serialized_start=895
+  _globals['_ADMIN']._serialized_end=1103
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ class AdoptRequest(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedPayload]:
-        """manifests before the key sheets that they verify; at most 64"""
+        """manifests before the key sheets that they verify, or a renewal; at most 64"""
 
     def __init__(
         self,
@@ -95,6 +95,43 @@ class AdoptResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdoptResult: _TypeAlias = AdoptResult  # noqa: Y015
+
+@_typing.final
+class AskRootRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskRootRequest: _TypeAlias = AskRootRequest  # noqa: Y015
+
+@_typing.final
+class AskRootResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _signed_pb2.SignedPayload:
+        """type renewal-request"""
+
+    def __init__(
+        self,
+        *,
+        request: _signed_pb2.SignedPayload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskRootResponse: _TypeAlias = AskRootResponse  # noqa: Y015
 
 @_typing.final
 class StatusRequest(_message.Message):

@@ -39,6 +39,11 @@ class AdminStub:
                 request_serializer=exchange_dot_v1_dot_admin__pb2.AdoptRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_admin__pb2.AdoptResponse.FromString,
                 _registered_method=True)
+        self.AskRoot = channel.unary_unary(
+                '/exchange.v1.Admin/AskRoot',
+                request_serializer=exchange_dot_v1_dot_admin__pb2.AskRootRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_admin__pb2.AskRootResponse.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/exchange.v1.Admin/Status',
                 request_serializer=exchange_dot_v1_dot_admin__pb2.StatusRequest.SerializeToString,
@@ -51,6 +56,13 @@ class AdminServicer:
 
     def Adopt(self, request, context):
         """Adopt records from files, our own included; each is judged by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AskRoot(self, request, context):
+        """What the agency's root is asked for; the answer comes back as a record to adopt.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,6 +82,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Adopt,
                     request_deserializer=exchange_dot_v1_dot_admin__pb2.AdoptRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_admin__pb2.AdoptResponse.SerializeToString,
+            ),
+            'AskRoot': grpc.unary_unary_rpc_method_handler(
+                    servicer.AskRoot,
+                    request_deserializer=exchange_dot_v1_dot_admin__pb2.AskRootRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_admin__pb2.AskRootResponse.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -104,6 +121,33 @@ class Admin:
             '/exchange.v1.Admin/Adopt',
             exchange_dot_v1_dot_admin__pb2.AdoptRequest.SerializeToString,
             exchange_dot_v1_dot_admin__pb2.AdoptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskRoot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Admin/AskRoot',
+            exchange_dot_v1_dot_admin__pb2.AskRootRequest.SerializeToString,
+            exchange_dot_v1_dot_admin__pb2.AskRootResponse.FromString,
             options,
             channel_credentials,
             insecure,

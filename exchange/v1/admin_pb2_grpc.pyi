@@ -35,6 +35,8 @@ class AdminStub:
     def __new__(cls, channel: _aio.Channel) -> AdminAsyncStub: ...
     Adopt: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdoptRequest, _admin_pb2.AdoptResponse]
     """Adopt records from files, our own included; each is judged by itself."""
+    AskRoot: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AskRootRequest, _admin_pb2.AskRootResponse]
+    """What the agency's root is asked for; the answer comes back as a record to adopt."""
     Status: _grpc.UnaryUnaryMultiCallable[_admin_pb2.StatusRequest, _admin_pb2.StatusResponse]
     """What only the running node knows: who is connected."""
 
@@ -43,6 +45,8 @@ class AdminAsyncStub(AdminStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Adopt: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdoptRequest, _admin_pb2.AdoptResponse]  # type: ignore[assignment]
     """Adopt records from files, our own included; each is judged by itself."""
+    AskRoot: _aio.UnaryUnaryMultiCallable[_admin_pb2.AskRootRequest, _admin_pb2.AskRootResponse]  # type: ignore[assignment]
+    """What the agency's root is asked for; the answer comes back as a record to adopt."""
     Status: _aio.UnaryUnaryMultiCallable[_admin_pb2.StatusRequest, _admin_pb2.StatusResponse]  # type: ignore[assignment]
     """What only the running node knows: who is connected."""
 
@@ -54,6 +58,14 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.AdoptResponse, _abc.Awaitable[_admin_pb2.AdoptResponse]]:
         """Adopt records from files, our own included; each is judged by itself."""
+
+    @_abc_1.abstractmethod
+    def AskRoot(
+        self,
+        request: _admin_pb2.AskRootRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.AskRootResponse, _abc.Awaitable[_admin_pb2.AskRootResponse]]:
+        """What the agency's root is asked for; the answer comes back as a record to adopt."""
 
     @_abc_1.abstractmethod
     def Status(

@@ -104,11 +104,17 @@ class ProfileResponse(_message.Message):
     KEY_SHEET_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    NODE_LEAF_ENDS_MS_FIELD_NUMBER: _builtins.int
     agency: _builtins.str
     checkpoint: _builtins.str
     """of our own log, newest signed"""
     owner: _builtins.str
     """whom the node takes the caller for: AGENCY/id"""
+    leaf: _builtins.bytes
+    """DER; the caller's renewed certificate, for the same key; absent where there is none"""
+    node_leaf_ends_ms: _builtins.int
+    """milliseconds UTC; until when the node's own certificate is taken"""
     @_builtins.property
     def roster(self) -> _signed_pb2.SignedPayload:
         """in force"""
@@ -130,10 +136,12 @@ class ProfileResponse(_message.Message):
         key_sheet: _signed_pb2.SignedPayload | None = ...,
         checkpoint: _builtins.str = ...,
         owner: _builtins.str = ...,
+        leaf: _builtins.bytes = ...,
+        node_leaf_ends_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key_sheet", b"key_sheet", "manifest", b"manifest", "roster", b"roster"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "checkpoint", b"checkpoint", "key_sheet", b"key_sheet", "manifest", b"manifest", "owner", b"owner", "roster", b"roster"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "checkpoint", b"checkpoint", "key_sheet", b"key_sheet", "leaf", b"leaf", "manifest", b"manifest", "node_leaf_ends_ms", b"node_leaf_ends_ms", "owner", b"owner", "roster", b"roster"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,6 +16,7 @@ from keys.cli.backup_key import make_backup_key_command
 from keys.cli.ending import EndingGroup, answer
 from keys.cli.epoch import make_epoch_command
 from keys.cli.options import FD, FILE, FOLDER, HOME, JSON, OUTPUT, ROSTER, VERSION, Passphrases, federation_of, now_ms
+from keys.cli.renew import renew_command
 from keys.errors import RefusedError
 from keys.refusals import Exit
 
@@ -386,4 +387,5 @@ def _words_of(roster: SignedPayload) -> str:
 
 
 make.add_command(make_epoch_command)
+keys.add_command(renew_command)
 make.add_command(make_backup_key_command)

@@ -42,7 +42,7 @@ from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
-from keys.agency import TLS_FILE, AgencyKeys, MadeOfficer, Person, make_agency
+from keys.agency import TLS_FILE, AgencyKeys, KeyPlan, MadeOfficer, Person, make_agency
 from keys.certificate import node_name, private_pem
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
@@ -76,7 +76,8 @@ CALM = replace(QUICK, head_seconds=30.0, recheck_seconds=60.0)
 @cache
 def keys_of(agency: str) -> AgencyKeys:
     """Make an agency's keys, once a session."""
-    return make_agency(AgencyId(agency), FEDERATION, PEOPLE, now_ms=MADE_MS, random_bytes=os.urandom)
+    plan = KeyPlan(issuing=True)
+    return make_agency(AgencyId(agency), FEDERATION, PEOPLE, now_ms=MADE_MS, random_bytes=os.urandom, plan=plan)
 
 
 @cache

@@ -69,6 +69,8 @@ def test_row_05_the_static_table_of_usages_and_roles() -> None:
         "lane-head": {Usage.AGENCY},
         "key-sheet": {Usage.AGENCY},
         "manifest": {Usage.AGENCY_ROOT},
+        "renewal-request": {Usage.AGENCY},
+        "renewal": {Usage.AGENCY_ROOT},
         "roster": {Usage.ROSTER_ROOT},
         "revocation": {Usage.AGENCY_ROOT, Usage.ROSTER_ROOT},
         "key": set(SIGNING),

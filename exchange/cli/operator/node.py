@@ -14,6 +14,7 @@ from exchange.cli.operator.compare_words import compare_words
 from exchange.cli.operator.node_adopt import adopt
 from exchange.cli.operator.node_backup import backup, restore
 from exchange.cli.operator.node_recover import recover
+from exchange.cli.operator.node_renewal import renewal_request
 from exchange.cli.options import home_option, json_option, passphrase_option, read_passphrase
 from keys.cli.ending import answer, print_json
 
@@ -268,4 +269,5 @@ def check(home: Path, passphrase_fd: int | None, as_json: bool) -> int:
 node.add_command(backup)
 node.add_command(restore)
 node.add_command(recover)
+node.add_command(renewal_request)
 node.add_command(adopt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -65,12 +66,11 @@ class Outcomes:
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE…")
 @json_option
 def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...], as_json: bool) -> int:
-    """Adopt manifests and key sheets from files, other members' and our own, in any order.
+    """Adopt manifests and key sheets from files, other members' and our own, in any order; or what our root renewed.
 
     Each file wholly or not at all. A running node takes them without a passphrase and tells every connected peer at
     once; where none runs, the node's passphrase is needed.
     """
-    from exchange.acts.directory import title
     from exchange.node.config import load_config
 
     agency, outcomes = str(load_config(home).agency), Outcomes(as_json)
@@ -79,33 +79,44 @@ def adopt(home: Path, passphrase_fd: int | None, files: tuple[Path, ...], as_jso
         with _taking(home, lambda: read_passphrase(passphrase_fd, agency)) as take:
             for file, record in records:
                 try:
-                    outcomes.add(title(record), take(record))
+                    outcomes.add(_title(record), take(record))
                 except (RefusedError, UnavailableError) as error:
                     outcomes.refuse(file, error)
     return outcomes.end()
 
 
 def _read(files: tuple[Path, ...], outcomes: Outcomes) -> Iterator[tuple[Path, SignedPayload]]:
-    from exchange.acts.directory import title
     from keys.show import load_kind
 
     for file in files:
         try:
-            record = load_kind(file, "manifest", "key-sheet")
-            title(record)
+            record = load_kind(file, "manifest", "key-sheet", "renewal")
+            _title(record)
         except (RefusedError, OSError) as error:
             outcomes.refuse(file, error)
         else:
             yield file, record
 
 
+def _title(record: SignedPayload) -> str:
+    from exchange.acts.directory import title
+    from keys.renewal import is_renewal, parse_renewal
+
+    if not is_renewal(record):
+        return title(record)
+    renewal = parse_renewal(record.payload)
+    return f"{title(renewal.manifest)} and {len(renewal.leaves) + 1} certificates"
+
+
 def _in_order(records: Iterable[tuple[Path, SignedPayload]]) -> list[tuple[Path, SignedPayload]]:
     """Put manifests before the key sheets that they verify, and older versions before newer ones."""
     from exchange.acts.directory import kind_of_record, named
+    from keys.renewal import is_renewal, parse_renewal
 
     def place(each: tuple[Path, SignedPayload]) -> tuple[int, str, int]:
-        kind = kind_of_record(each[1])
-        return (int(kind), *named(kind, each[1]))
+        record = parse_renewal(each[1].payload).manifest if is_renewal(each[1]) else each[1]
+        kind = kind_of_record(record)
+        return (int(kind), *named(kind, record))
 
     return sorted(records, key=place)
 
@@ -142,10 +153,16 @@ def _by_node(home: Path) -> Iterator[Adopt]:
 def _by_database(home: Path, passphrase: Callable[[], bytes]) -> Iterator[Adopt]:
     from exchange.acts.directory import is_known, kind_of_record
     from exchange.node.home import open_node
+    from keys.node_certificates import check_renewal, put_renewal
+    from keys.renewal import is_renewal
 
     opened, _ = open_node(home, passphrase())
 
     def take(record: SignedPayload) -> str | None:
+        if is_renewal(record):
+            renewal = check_renewal(record, opened.view, home, time.time_ns() // 1_000_000)
+            put_renewal(home, opened.view, renewal)
+            record = renewal.manifest
         kind = kind_of_record(record)
         if is_known(opened.store.reads(), kind, record):
             return None

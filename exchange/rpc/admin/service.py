@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.transport.connections import Connections
 from exchange.rpc.transport.grpc_types import Context
@@ -10,16 +12,28 @@ from exchange.rpc.transport.silence import silences
 from exchange.v1 import admin_pb2, node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
+from keys.renewal import is_renewal
 from keys.v1 import signed_pb2
 
 MAX_RECORDS = 64
 
 
+class Root(Protocol):
+    """What stands between a node and its agency's root."""
+
+    async def request(self) -> SignedPayload:
+        """Make what the root is asked for now."""
+
+    async def take(self, signed: SignedPayload, adoption: RecordAdoption) -> bool:
+        """Put what the root gave back in force; return whether it is new."""
+
+
 class Admin:
     """The servicer of ``exchange.v1.Admin``."""
 
-    def __init__(self, runtime: Runtime, adoption: RecordAdoption) -> None:
-        self._runtime, self._node, self._adoption = runtime, runtime.node, adoption
+    def __init__(self, runtime: Runtime, adoption: RecordAdoption, root: Root) -> None:
+        self._runtime, self._node = runtime, runtime.node
+        self._adoption, self._root = adoption, root
         self._connections: Connections = runtime.connections
 
     async def Adopt(self, request: admin_pb2.AdoptRequest, context: Context) -> admin_pb2.AdoptResponse:
@@ -27,6 +41,10 @@ class Admin:
         if len(request.records) > MAX_RECORDS:
             raise RefusedError("TOO_MANY", f"{len(request.records)} records, at most {MAX_RECORDS}")
         return admin_pb2.AdoptResponse(results=[await self._adopt(each) for each in request.records])
+
+    async def AskRoot(self, request: admin_pb2.AskRootRequest, context: Context) -> admin_pb2.AskRootResponse:
+        """Return what the agency's root is asked for."""
+        return admin_pb2.AskRootResponse(request=(await self._root.request()).to_message())
 
     async def Status(self, request: admin_pb2.StatusRequest, context: Context) -> admin_pb2.StatusResponse:
         """Return who is connected."""
@@ -55,7 +73,9 @@ class Admin:
 
     async def _adopt(self, record: signed_pb2.SignedPayload) -> admin_pb2.AdoptResult:
         try:
-            fresh = await self._adoption.take(SignedPayload.from_message(record))
+            signed = SignedPayload.from_message(record)
+            whole = is_renewal(signed)
+            fresh = await (self._root.take(signed, self._adoption) if whole else self._adoption.take(signed))
         except (RefusedError, UnavailableError) as error:
             return admin_pb2.AdoptResult(refusal=node_pb2.Refusal(code=error.code, message=str(error)))
         return admin_pb2.AdoptResult(known=not fresh, told=self._connections.count if fresh else 0)

@@ -23,6 +23,7 @@ from exchange.rpc.transport.runtime import Runtime
 from exchange.rpc.transport.silence import silences
 from exchange.store.rows import StoredBulletin
 from exchange.v1 import node_pb2
+from keys import node_certificates
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
@@ -47,15 +48,20 @@ class Desk:
         self._fanout.wake_all()
 
     async def Profile(self, request: node_pb2.ProfileRequest, context: Context) -> node_pb2.ProfileResponse:
-        """Return what a client must know before it signs."""
-        view = self._node.view
+        """Return what a client must know before it signs, and a renewed certificate that waits for its owner."""
+        view, home, owner = self._node.view, self._node.paths.home, caller().owner
+        shown = next(iter(context.auth_context()["x509_pem_cert"]))
+        officer = owner.partition("/")[2]
+        node_certificates.note_leaf(home, officer, shown)
         return node_pb2.ProfileResponse(
             agency=view.agency,
             roster=view.federation.rosters[-1].signed.to_message(),
             manifest=view.federation.manifests[view.agency].signed.to_message(),
             key_sheet=view.federation.key_sheets[view.agency].signed.to_message(),
             checkpoint=self._node.note,
-            owner=caller().owner,
+            owner=owner,
+            leaf=node_certificates.newer_leaf(home, officer, shown),
+            node_leaf_ends_ms=node_certificates.leaf_ends_ms(home, view),
         )
 
     async def ReserveNumber(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +12,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from exchange.acts.node_view import NodeView
+from exchange.node.node import Node
 from exchange.rpc.admin.service import Admin
 from exchange.rpc.audit.service import AuditLog
 from exchange.rpc.desk.service import Desk
@@ -23,10 +23,10 @@ from exchange.rpc.transport.channel import Identity
 from exchange.rpc.transport.interceptor import Gate
 from exchange.rpc.transport.limits import MAX_STREAMS, Settings, check_transport, server_options
 from exchange.v1 import admin_pb2_grpc, node_pb2, node_pb2_grpc
-from keys.agency import TLS_FILE
 from keys.certificate import private_pem, to_pem
-from keys.errors import IntegrityError, UnavailableError
+from keys.errors import UnavailableError
 from keys.key_files import NodeKeys
+from keys.node_certificates import own_chain
 
 HEALTH = "grpc.health.v1.Health"
 PEER_SERVICES = ("exchange.v1.Lane", "exchange.v1.Directory", "exchange.v1.AuditLog")
@@ -43,12 +43,9 @@ def new_server(settings: Settings, gate: Gate | None, streams: int = MAX_STREAMS
     )
 
 
-def identity_of(home: Path, keys: NodeKeys) -> Identity:
+def identity_of(node: Node, keys: NodeKeys) -> Identity:
     """Return what a node shows when it dials and when it is dialled; IntegrityError where its home has no leaf."""
-    leaf = home / TLS_FILE
-    if not leaf.exists():
-        raise IntegrityError(f"{leaf}: the node has no TLS leaf")
-    return Identity(leaf=leaf.read_bytes(), private_pem=private_pem(keys.tls_private))
+    return Identity(leaf=own_chain(node.paths.home, node.view), private_pem=private_pem(keys.tls_private))
 
 
 def peers_roots(view: NodeView) -> bytes:
@@ -65,20 +62,28 @@ def desk_roots(view: NodeView) -> bytes:
 def credentials(
     view: Callable[[], NodeView], identity: Identity, roots: Callable[[NodeView], bytes]
 ) -> grpc.ServerCredentials:
-    """Make credentials whose roots follow the roster; a peer without a certificate does not finish the handshake."""
-    pair = (identity.private_pem, to_pem(identity.leaf))
-    seen = [view().federation.roster]
+    """Make credentials whose roots follow the roster, and whose leaf is the identity's at each handshake.
 
-    def renewed() -> grpc.ServerCertificateConfiguration | None:
-        roster = view().federation.roster
-        if roster is seen[0]:
-            return None
-        seen[0] = roster
+    A peer without a certificate does not finish the handshake.
+    """
+
+    def present() -> tuple[object, bytes]:
+        return view().federation.roster, identity.leaf
+
+    def made() -> grpc.ServerCertificateConfiguration:
+        pair = (identity.private_pem, to_pem(identity.leaf))
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(view()))
 
-    first = grpc.ssl_server_certificate_configuration([pair], root_certificates=roots(view()))
+    seen = [present()]
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        if (now := present()) == seen[0]:
+            return None
+        seen[0] = now
+        return made()
+
     return grpc.dynamic_ssl_server_credentials(  # None from the fetcher means: as before
-        first,
+        made(),
         renewed,  # type: ignore[arg-type] # the stubs forbid None, which gRPC takes
         require_client_authentication=True,
     )

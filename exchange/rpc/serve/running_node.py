@@ -34,6 +34,7 @@ from exchange.rpc.lane.session import Follower
 from exchange.rpc.serve import listeners
 from exchange.rpc.serve.daily import keep_up
 from exchange.rpc.serve.hourly import stamp_forever
+from exchange.rpc.serve.own_certificates import OwnCertificates
 from exchange.rpc.serve.renewals import Renewals
 from exchange.rpc.serve.startup_check import StartupCheck
 from exchange.rpc.transport.addresses import Addresses, Dialling
@@ -127,11 +128,12 @@ class RunningNode:
             connections=Connections(now_ms),
         )
         self._dial_settings = DialSettings(
-            identity=listeners.identity_of(node.paths.home, keys),
+            identity=listeners.identity_of(node, keys),
             endpoints=options.endpoints,
             turns=asyncio.Semaphore(settings.dials),
         )
         self._dialling = Dialling(self._dial_settings, Addresses(node, options.endpoints))
+        self._certificates = OwnCertificates(node, keys, self._dial_settings.identity, now_ms, self._log)
         self._fanout, self._checkpoints = Fanout(), Checkpoints(self._runtime)
         self._adoption = RecordAdoption(node, self._log)
         self._peers_gate = Gate(Identities(self._view, now_ms, desk=False), self._refusals, Quota(settings), self._log)
@@ -310,7 +312,7 @@ class RunningNode:
         self._socket = AdminSocket(self.node.paths.home)
         operators = Operators(self._socket, view.agency, view.number)
         server = listeners.new_server(self._options.settings, Gate(operators, self._refusals, None, self._log))
-        listeners.add_admin_service(server, Admin(self._runtime, self._adoption))
+        listeners.add_admin_service(server, Admin(self._runtime, self._adoption, self._certificates))
         self._socket.bind(server)
         self._servers.append(server)
 
@@ -352,6 +354,7 @@ class RunningNode:
         renewals = Renewals(node, derived, now_ms, self._log)
         await renewals.begin()
         self._go(renewals.follow())
+        self._go(self._certificates.follow())
         await asyncio.to_thread(count_deaths, node)
         node.on_group.append(self._fanout.on_group)
         self._follow_all()

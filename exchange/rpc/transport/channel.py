@@ -51,7 +51,7 @@ def peer_channel(address: str, ca_der: bytes, leaf_der: bytes, private_pem: byte
     Args:
         address: host:port.
         ca_der: That peer's CA from the roster, alone.
-        leaf_der: Our leaf.
+        leaf_der: Our leaf, or PEM with the certificate of whoever issued it.
         private_pem: Its key.
         node_name: The peer's dNSName.
     """
@@ -124,11 +124,11 @@ async def probe(address: str, context: ssl.SSLContext, node_name: str, check: Ca
     check(leaf)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Identity:
-    """What we show when we dial."""
+    """What we show when we shake hands; a renewed leaf takes the old one's place in it."""
 
-    leaf: bytes  # DER
+    leaf: bytes  # DER, or PEM with the certificate of whoever issued it
     private_pem: bytes
 
 

@@ -231,7 +231,7 @@ def test_other_signed_payloads_are_not_shown(tmp_path: Path) -> None:
     (tmp_path / "dispatch").write_bytes(sign(b"payload", ("dispatch", signer)).encode())
     result = typed("show", tmp_path / "dispatch")
     assert result.exit_code == 6
-    assert "neither a roster nor a manifest nor a key sheet (WRONG_TYPE)" in result.stderr
+    assert "this is no roster, manifest, key sheet, renewal request or renewal (WRONG_TYPE)" in result.stderr
 
 
 def test_times_beyond_every_calendar_are_shown_as_numbers() -> None:
