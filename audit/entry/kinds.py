@@ -139,7 +139,7 @@ RULES: dict[Kind, Rule] = {
     ),
     Kind.CHECKPOINT_SEEN: Rule("peer peer_size peer_root [key_id] [count] [digest]"),
     Kind.FORK_SEEN: Rule("peer [peer_size peer_root] [key_id] [count] digest", scar=True),
-    Kind.OWN_KEY_MISUSE: Rule("[peer] peer_size peer_root [key_id] [count] [digest]", scar=True),
+    Kind.OWN_KEY_MISUSE: Rule("[peer] [peer_size peer_root] [key_id] [count] [digest]", scar=True),
     Kind.CLOCK_STEPPED: Rule("[outcome] [count] [digest]", scar=True),
     Kind.RESTORED: Rule("[peer] [peer_size peer_root] [count] [digest]", scar=True),
     Kind.HEARTBEAT: Rule("[count]"),

@@ -1,4 +1,4 @@
-"""What is entered when a log contradicts itself: another member's (FORK_SEEN), or our own key's (OWN_KEY_MISUSE).
+"""What is entered when a log contradicts itself (FORK_SEEN), or our own keys sign elsewhere (OWN_KEY_MISUSE).
 
 The two notes are kept beside the entry, whose digest is of them; of one origin the first pair is kept, for ever, and
 what comes after it adds nothing. As a file (``audit.note.fork``) the pair is valid for anybody.
@@ -13,8 +13,11 @@ from audit.note.checkpoint import parse_note
 from audit.note.fork import Fork, format_fork, pair
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.store.store import Reads
+from keys.dsse import SignedPayload
+from keys.key_sheet import key_sheet_digest, parse_key_sheet
 
 SEEN, MISUSED = "fork", "own-key"  # what evidence is called, before its origin
+STRANGE_SHEET = "own-key-sheet"  # the same of a key sheet of ours that we did not make, before its digest
 Source = tuple[str, str]  # what it is called, its text
 
 
@@ -50,6 +53,34 @@ def enter_misuse(work: UnitOfWork, peer: int, shown: str, made: Fork) -> int | N
         The entry's index; None where a pair is kept already.
     """
     return _enter(work, MISUSED, Kind.OWN_KEY_MISUSE, peer, made, shown)
+
+
+def enter_strange_sheet(work: UnitOfWork, peer: int, signed: SignedPayload) -> int | None:
+    """Enter that somebody else signs key sheets of ours, and keep the sheet.
+
+    Args:
+        work: Open.
+        peer: Who showed it, by member number.
+        signed: The sheet, verified as ours.
+
+    Returns:
+        The entry's index; None where this one is kept already.
+    """
+    digest = key_sheet_digest(signed)
+    name = f"{STRANGE_SHEET} {digest.hex()}"
+    if any(kept == name for _, kept, _ in work.rows.evidence()):
+        return None
+    version, key_id = parse_key_sheet(signed.payload).version, signed.signatures[0].key_id
+    body = Body(kind=Kind.OWN_KEY_MISUSE, peer=peer, key_id=key_id, count=version, digest=digest)
+    index = work.log.add(body)
+    work.rows.add_evidence(work.position(index), name, signed.encode())
+    return index
+
+
+def strange_sheets(reads: Reads) -> Sequence[SignedPayload]:
+    """Return every key sheet of ours that is kept as one that we did not make."""
+    names = f"{STRANGE_SHEET} "
+    return [SignedPayload.decode(content) for _, name, content in reads.evidence() if name.startswith(names)]
 
 
 def _enter(work: UnitOfWork, what: str, kind: Kind, peer: int, made: Fork, strange: str) -> int | None:

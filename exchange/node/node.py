@@ -32,7 +32,7 @@ from exchange.node.clock import NodeClock, system_clock
 from exchange.node.config import paths_of
 from exchange.node.copy_detection import Vouching
 from exchange.node.published_log import LogFiles, Published, write_witnesses
-from exchange.node.rollback_check import export_forks
+from exchange.node.rollback_check import check_own_sheets, export_forks
 from exchange.node.writer import Group, Writer
 from exchange.store.factory import create_store, read_old_entry, store_exists
 from exchange.store.home_paths import Paths
@@ -220,8 +220,10 @@ class Node:
         Raises:
             UnavailableError: This machine's clock is in doubt; the message says by how much.
             EpochOverError: The last entry closed this epoch.
+            KeyMisuseError: A key sheet of ours that this node did not make stands above what it has.
         """
         check_not_closed(self.store)
+        check_own_sheets(self.reads, self.view, self.paths.home)
         self.vouching = Vouching(began=self.log.size)
         self.writer.resume()
         try:

@@ -136,7 +136,7 @@ class Rogue:
         made = listeners.new_server(self.member.settings, gate)
         witness = WitnessService(self.node, self.member.keys.node, log)
         listeners.add_peer_services(
-            made, self, Directory(self.node, RecordAdoption(self.node, log)), AuditLog(self.node, witness)
+            made, self, Directory(self.node, RecordAdoption(self.node, log, now_ms)), AuditLog(self.node, witness)
         )  # type: ignore[arg-type] # wrong or merged on purpose
         keys = self.member.keys
         identity = Identity(leaf=keys.tls_leaf, private_pem=private_pem(keys.node.tls_private))

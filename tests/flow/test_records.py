@@ -12,7 +12,8 @@ import pytest
 
 from audit.entry.entry import Kind, Outcome
 from exchange.acts.directory import RecordKind
-from exchange.node.rollback_check import RolledBackError
+from exchange.node.node import now_ms
+from exchange.node.rollback_check import KeyMisuseError, RolledBackError
 from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.transport import status
 from exchange.rpc.transport.program_log import ProgramLog
@@ -21,7 +22,8 @@ from keys.ceremony import RecordHead, make_key_sheet, window_keys
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
 from keys.identity import federation_id
-from keys.key_sheet import TlsPin, parse_key_sheet
+from keys.key_sheet import TlsPin, key_sheet_digest, parse_key_sheet
+from keys.roster import load_signed
 from tests.flow.world import CALM, NEVER_SECONDS, Member, World, bulletin, until
 
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
@@ -80,7 +82,7 @@ async def test_row_24_a_stream_ends_at_once_when_its_peers_pin_is_withdrawn(tmp_
     async with world.serving():
         await world.connected()
         people = tuple(pin for pin in parse_key_sheet(world[B].records.key_sheets[B].payload).pins if pin.owner != B)
-        await world[A].node.adopt(RecordKind.KEY_SHEET, sheet(world[B], 2, pins=people))
+        await world[B].node.adopt(RecordKind.KEY_SHEET, sheet(world[B], 2, pins=people))
         running = world[A].running
         assert running is not None
         await until(lambda: running.following == 0)
@@ -96,11 +98,74 @@ async def test_row_24_a_follower_leaves_a_server_whose_pin_is_withdrawn(tmp_path
         running = world[B].running
         assert running is not None
         people = tuple(pin for pin in parse_key_sheet(world[A].records.key_sheets[A].payload).pins if pin.owner != A)
-        await world[B].node.adopt(RecordKind.KEY_SHEET, sheet(world[A], 2, pins=people))
+        await world[A].node.adopt(RecordKind.KEY_SHEET, sheet(world[A], 2, pins=people))
         await until(lambda: running.followed == 0)
         await world[A].publish(bulletin(A, B))
         await asyncio.sleep(1)
         assert world[B].bodies(Kind.RECEIVED) == []
+
+
+async def stopped(member: Member) -> BaseException:
+    """Wait until a node signs nothing more; return why."""
+    node = member.node
+    await until(lambda: node.writer.failure is not None)
+    assert node.writer.failure is not None
+    return node.writer.failure
+
+
+async def test_a_key_sheet_of_our_own_that_we_did_not_make_stops_the_node(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+        forged = sheet(world[B], 9)  # whoever stole B's operations key made it, and has shown it to A
+        await world[A].node.adopt(RecordKind.KEY_SHEET, forged)
+        why = await stopped(world[B])
+        assert isinstance(why, KeyMisuseError)
+        assert "HK-IMMD holds key sheet 1.9 of TH-DSI" in str(why)
+        assert "is stolen" in why.hint
+        (entry,) = world[B].bodies(Kind.OWN_KEY_MISUSE)
+        assert (entry.peer, entry.count, entry.digest) == (1, 9, key_sheet_digest(forged))
+        assert version(world[B], B) == 1
+        assert '"own-key-misused"' in world[B].log.getvalue()
+        await world[B].stop()
+        (file,) = (world[B].home / "evidence").glob("own-key-sheet-*")
+        assert load_signed(file) == forged
+        again = world[B].open()
+        again.open()
+        with pytest.raises(KeyMisuseError, match="there is key sheet"):
+            again.begin()  # and so it stays, until somebody has looked
+        again.stop()
+        ours = world[B].open()
+        ours.adopt_now(RecordKind.KEY_SHEET, load_signed(file))  # the agency had made it by hand
+        ours.stop()
+        after = world[B].open()
+        after.start()
+        after.stop()
+
+
+async def test_an_older_key_sheet_of_our_own_that_a_peer_still_has_stops_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    for one, shown in ((A, 2), (B, 3)):
+        node = world[one].open()
+        node.start()
+        node.adopt_now(RecordKind.KEY_SHEET, sheet(world[B], shown))
+        node.stop()
+    async with world.serving():
+        await world.connected()
+        await until(lambda: version(world[A], B) == 3)
+        assert world[B].bodies(Kind.OWN_KEY_MISUSE) == []
+
+
+async def test_another_key_sheet_of_our_own_at_the_same_place_stops_the_node(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B))
+    for one, shift in ((A, 0), (B, 1000)):
+        node = world[one].open()
+        node.start()
+        node.adopt_now(RecordKind.KEY_SHEET, sheet(world[B], 2, shift=shift))
+        node.stop()
+    await world[A].start()
+    await world[B].serve()
+    assert isinstance(await stopped(world[B]), KeyMisuseError)
 
 
 async def test_row_60_two_key_sheets_of_one_version_are_kept_and_stop_adoption(tmp_path: Path) -> None:
@@ -158,7 +223,8 @@ async def test_a_third_agencys_expired_record_parts_nobody(tmp_path: Path) -> No
         async def fetch(wanted: node_pb2.AdoptedRecord) -> SignedPayload:
             return old
 
-        await RecordAdoption(world[A].node, ProgramLog(world[A].log, A)).compare([told], fetch)
+        adoption = RecordAdoption(world[A].node, ProgramLog(world[A].log, A), now_ms)
+        await adoption.compare([told], fetch, B)
         assert "KEY_SHEET_EXPIRED" in world[A].log.getvalue()
         assert version(world[A], C) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from exchange.node.node import Node
 from exchange.rpc.lane.records import RecordAdoption, known_records, record_messages
 from exchange.rpc.transport.grpc_types import Context
+from exchange.rpc.transport.interceptor import caller
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
@@ -39,8 +40,9 @@ class Directory:
             RefusedError: TOO_MANY; a record that does not verify.
             UnavailableError: This node adopts nothing now, because it signs nothing.
         """
+        peer = caller().agency
         for each in request.given:
-            await self._adoption.hear(SignedPayload.from_message(each))
+            await self._adoption.hear(SignedPayload.from_message(each), peer)
         return node_pb2.OfferResponse(wanted=self._adoption.wanted(request.records))
 
     async def Catalogue(self, request: node_pb2.CatalogueRequest, context: Context) -> node_pb2.CatalogueResponse:

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 from exchange.acts import directory
 from exchange.acts.directory import RecordKind
+from exchange.acts.forks import enter_strange_sheet
 from exchange.acts.node_view import NodeView
 from exchange.node.node import Node
+from exchange.node.rollback_check import KeyMisuseError, is_strange_sheet, save_strange_sheet
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
+from keys.identity import AgencyId
 from keys.refusals import Cure, cured_by
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
@@ -88,21 +91,23 @@ def check_number(records: Sequence[object]) -> None:
 class RecordAdoption:
     """Adopts one record after the other, so that none is fetched twice."""
 
-    def __init__(self, node: Node, log: ProgramLog) -> None:
-        self._node, self._log = node, log
+    def __init__(self, node: Node, log: ProgramLog, now_ms: Callable[[], int]) -> None:
+        self._node, self._log, self._now_ms = node, log, now_ms
         self._one = asyncio.Lock()
         # Who has signed two records under one number is believed no third, before a person has looked.
         self._stopped = {what for _, what, _ in node.store.evidence()}
 
-    async def compare(self, told: Iterable[node_pb2.AdoptedRecord], fetch: Fetch) -> None:
+    async def compare(self, told: Iterable[node_pb2.AdoptedRecord], fetch: Fetch, peer: AgencyId) -> None:
         """Hold what a peer has adopted against what we have, and fetch what is newer or contradicts it.
 
         Args:
             told: As received.
             fetch: Gets one of them from that peer.
+            peer: Who tells it.
 
         Raises:
             RefusedError: TOO_MANY; a record that does not verify.
+            KeyMisuseError: It is a key sheet of ours that this node did not make; from now on nothing is signed.
         """
         told = list(told)
         if not self.wanted(told):
@@ -113,7 +118,7 @@ class RecordAdoption:
                 kind = RecordKind(int(each.kind))
                 if directory.named(kind, signed) != (each.agency, each.version):
                     raise RefusedError("WRONG_MAKER", f"asked for a record of {each.agency}, got another")
-                await self._adopt(kind, signed)
+                await self._adopt(kind, signed, peer)
 
     def wanted(self, told: Told) -> Told:
         """Return what of the records told of is newer here or contradicts what is here, in the order of adoption.
@@ -131,18 +136,19 @@ class RecordAdoption:
             if int(each.kind) == kind and (kind, each.agency) in fresh and not self._is_stopped(kind, each.agency)
         ]
 
-    async def hear(self, signed: SignedPayload) -> None:
+    async def hear(self, signed: SignedPayload, peer: AgencyId) -> None:
         """Adopt a record that a peer has handed over; one that is known, older or not to be adopted now is left.
 
         Raises:
             RefusedError: It does not verify.
             UnavailableError: This node signs nothing now.
+            KeyMisuseError: As ``compare``.
         """
         kind = directory.kind_of_record(signed)
         agency, _ = directory.named(kind, signed)
         async with self._one:
             if not self._is_stopped(kind, agency) and not directory.is_known(self._node.reads, kind, signed):
-                await self._adopt(kind, signed)
+                await self._adopt(kind, signed, peer)
 
     async def take(self, signed: SignedPayload) -> bool:
         """Adopt a record that our operator has at hand, our own included; in force when this returns.
@@ -172,10 +178,13 @@ class RecordAdoption:
         known = self._node.view.federation.roster.member(agency) is not None
         return not known or directory.evidence_name(kind, agency) in self._stopped
 
-    async def _adopt(self, kind: RecordKind, signed: SignedPayload) -> None:
+    async def _adopt(self, kind: RecordKind, signed: SignedPayload, peer: AgencyId) -> None:
         agency, version = directory.named(kind, signed)
         try:
-            await self._node.adopt(kind, signed)
+            if kind is RecordKind.KEY_SHEET and agency == self._node.view.agency:
+                await self._check_ours(signed, peer)
+            else:
+                await self._node.adopt(kind, signed)
         except RefusedError as refusal:
             if refusal.code == "REPLAYED":
                 return  # a newer one came in meanwhile
@@ -187,6 +196,18 @@ class RecordAdoption:
             self._stop(kind, agency, version)
             return
         self._log.write("adopted", peer=agency, kind=kind.name, version=version)
+
+    async def _check_ours(self, signed: SignedPayload, peer: AgencyId) -> None:
+        """Stop where a peer shows a key sheet of ours that we did not make: no other one of ours is learnt from peers."""
+        node = self._node
+        if not is_strange_sheet(signed, node.view, self._now_ms()):
+            raise RefusedError("REPLAYED", "an older key sheet of ours")
+        number = node.view.member_number(peer)
+        await node.writer.submit(lambda work: enter_strange_sheet(work, number, signed))
+        error = KeyMisuseError(peer, signed, save_strange_sheet(node.paths.home, signed))
+        self._log.alarm("own-key-misused", peer=peer, kind=RecordKind.KEY_SHEET.name)
+        node.fail(error)
+        raise error
 
     def _stop(self, kind: RecordKind, agency: str, version: int) -> None:
         self._stopped.add(directory.evidence_name(kind, agency))

@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from audit.note.checkpoint import parse_note
+from exchange.node.rollback_check import KeyMisuseError
 from exchange.rpc.audit.gossip import Prove, third_notes
 from exchange.rpc.audit.peer_checkpoints import Checkpoints
 from exchange.rpc.audit.peer_witnessed import PeerWitnessed
@@ -169,7 +170,8 @@ class Follower:
             return status.UNAVAILABLE
         except IntegrityError as error:
             self._node.writer.fail(error)
-            self._log.alarm("own-log-contradicted", peer=self._peer)
+            if not isinstance(error, KeyMisuseError):  # whoever found that has said so
+                self._log.alarm("own-log-contradicted", peer=self._peer)
             return status.INTEGRITY
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -232,14 +234,14 @@ class Follower:
     async def _learn(self, opened: grpc.aio.Channel) -> None:
         """Adopt what the peer has and we lack, before anything of it is judged."""
         told = await node_pb2_grpc.DirectoryStub(opened).Adopted(node_pb2.AdoptedRequest(), timeout=CALL_SECONDS)
-        await self._adoption.compare(told.records, partial(_fetch, opened))
+        await self._adoption.compare(told.records, partial(_fetch, opened), self._peer)
         self._offers.begin(told.records)
         await self._offers.send(opened)
 
     async def _hear(self, opened: grpc.aio.Channel, told: Told) -> None:
         """Adopt what the peer says has come into force there."""
         self._offers.heard(told)
-        await self._adoption.compare(told, partial(_fetch, opened))
+        await self._adoption.compare(told, partial(_fetch, opened), self._peer)
 
     async def _tell(self, opened: grpc.aio.Channel) -> None:
         """Offer the peer what comes into force here while we follow it."""
@@ -269,7 +271,7 @@ class Follower:
         """Take the stream's start and go on until it ends."""
         await self._checkpoints.check_echo(self._peer, started.echo)
         await self._checkpoints.gossip.hear(self._peer, started.seen)
-        await self._adoption.compare(started.records, partial(_fetch, opened))
+        await self._adoption.compare(started.records, partial(_fetch, opened), self._peer)
         await self._see_checkpoint(opened)
         peer_size = _size_of(started.echo, self._node.view.origin)
         giver = self._receiver.giver(started, peer_size)
