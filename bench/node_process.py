@@ -18,7 +18,8 @@ from bench import counting
 from bench.federation import PASSPHRASE
 from exchange.node.garbage import collect_rarely
 from exchange.node.home import open_node
-from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
+from exchange.rpc.serve.options import ServeOptions
+from exchange.rpc.serve.running_node import RunningNode, serve
 from exchange.rpc.transport.limits import Settings
 
 # Quotas keep strangers from flooding a node; here the flood is what is measured.

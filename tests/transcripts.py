@@ -170,7 +170,7 @@ class Normaliser:
             r"[0-9,]+(?= GiB)|-?[0-9]+(?= s after)|[0-9,]+(?= published)|(?<=SQLite )[0-9.]+": "<n>",
             r"[0-9][0-9,]*(?= entries[,.])|(?<=entries from )[0-9]+|^ *[0-9]+(?=  <time>)|^[0-9]+$": "<n>",
             r"; entries from <n> on against anybody outside": "",  # how fresh the peers' word is, is chance
-            r"\b3[67](?= more days| days left)": "<n>",  # windows end ten minutes after midnight
+            r"\b3[67](?= more days| days left|, \"roster_days)|(?<=windows )3[67](?= days)": "<n>",  # windows end ten minutes after midnight
             r"[0-9]{6}(?= +# your register)": "<serial>",
             r"(?<=retain_until_day=)[0-9]+": "<day>",
             r" +$": "",

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from exchange.demo.world import DemoAgency, World
 from exchange.node.home import open_home
 from exchange.node.node import Node
-from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
+from exchange.rpc.serve.options import ServeOptions
+from exchange.rpc.serve.running_node import RunningNode, serve
 from exchange.rpc.transport.limits import Settings
 
 START_SECONDS = 600.0  # a start or an end takes seconds; a machine that does much else takes minutes

@@ -48,6 +48,8 @@ class NodeConfig:
         listen: Where peers dial us, host:port; ``0.0.0.0:7443`` if not given. Port 0 takes any free one.
         desk: Where our own officers and systems dial us; ``127.0.0.1:7444`` if not given.
         admin: Reflection and health for operators, loopback only; no such listener if not given.
+        metrics: The node's numbers for a monitoring program, http://127.0.0.1:PORT/metrics, loopback only; no such
+            listener if not given.
         peers: Where else to dial a peer than at the endpoints in its manifests: a table of agency = "host:port".
         store: What keeps the node's state, engine and name; ``sqlite:node.db`` if not given: a file of that name in the
             home. It is chosen before ``exchange node init`` and never changed after it.
@@ -64,6 +66,7 @@ class NodeConfig:
     listen: str = f"0.0.0.0:{PEERS_PORT}"
     desk: str = f"127.0.0.1:{DESK_PORT}"
     admin: str = ""
+    metrics: str = ""
     store: str = DEFAULT_STORE
     tsa: str = ""
     tsa_ca: str = ""
@@ -104,11 +107,12 @@ def parse_config(read: Mapping[str, object], name: str) -> NodeConfig:
     if "agency" not in read:
         raise ConfigError(f"{name}: agency is missing", 'write agency = "HK-IMMD" with your own code')
     text = {key: _text(value, name, key) for key, value in read.items() if key not in _NO_TEXT}
-    for key in ("listen", "desk", "admin"):
+    for key in ("listen", "desk", "admin", "metrics"):
         if key in text:
             _check_address(text[key], name, key)
-    if text.get("admin") and text["admin"].rpartition(":")[0] not in _LOOPBACK:
-        raise ConfigError(f"{name}: admin is {_shown(text['admin'])}", "it may listen on 127.0.0.1 only")
+    for key in ("admin", "metrics"):
+        if text.get(key) and text[key].rpartition(":")[0] not in _LOOPBACK:
+            raise ConfigError(f"{name}: {key} is {_shown(text[key])}", "it may listen on 127.0.0.1 only")
     if "store" in text:
         _check_store(text["store"], name)
     _check_authority(text, name)
@@ -135,6 +139,8 @@ def format_config(config: NodeConfig) -> str:
     ]
     if config.admin:
         lines += ["", "# reflection and health for operators, loopback only", f'admin = "{config.admin}"']
+    if config.metrics:
+        lines += ["", "# the node's numbers for a monitoring program, loopback only", f'metrics = "{config.metrics}"']
     if config.store != DEFAULT_STORE:
         lines += ["", "# what keeps the node's state", f'store = "{config.store}"']
     if config.tsa:

@@ -172,6 +172,13 @@ class SqliteReads:
             where, values = where + " AND until_day > 0 AND until_day < ?", (after, until_before_day, limit)
         return [stored_of(row) for row in self._ask(_STORED + where + " ORDER BY entry_index LIMIT ?", values)]
 
+    def bulletin_counts(self) -> tuple[int, int, int]:
+        """Return how many were received, how many of those nobody has opened, and how many were sent."""
+        row = self._first(
+            "SELECT count(*), coalesce(sum(sent), 0), coalesce(sum(NOT sent AND NOT opened), 0) FROM bulletins"
+        )
+        return int(row[0] - row[1]), int(row[2]), int(row[1])
+
     def erased_count(self) -> int:
         """Count the bulletins that were erased."""
         return int(self._first("SELECT count(*) FROM retention WHERE erased = 1")[0])

@@ -110,6 +110,9 @@ class Reads(Protocol):
     def kept(self, after: int, limit: int, *, until_before_day: int | None = None) -> list[StoredBulletin]:
         """Return what is not erased, after a position, ascending; with a day only what is kept until before it. n."""
 
+    def bulletin_counts(self) -> tuple[int, int, int]:
+        """Return how many were received, how many of those nobody has opened, and how many were sent. Walks over all."""
+
     def erased_count(self) -> int:
         """Return how many bulletins were erased. May walk over all; asked at a start and once a day."""
 

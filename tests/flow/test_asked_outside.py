@@ -13,7 +13,8 @@ from exchange.rpc.audit.external_witness import WitnessAheadError, known_sizes
 from exchange.rpc.audit.witness_transport import ask_http
 from exchange.rpc.recovery import rebuild
 from exchange.rpc.recovery.rebuild import SilentError
-from exchange.rpc.serve.running_node import RunningNode, ServeOptions, serve
+from exchange.rpc.serve.options import ServeOptions
+from exchange.rpc.serve.running_node import RunningNode, serve
 from keys.errors import RefusedError
 from tests.flow.recovering import gather
 from tests.flow.test_outside_witnesses import outside_of

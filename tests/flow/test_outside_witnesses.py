@@ -21,7 +21,8 @@ from exchange.cli.operator.witness_http import WitnessServer
 from exchange.demo.federation import found_federation
 from exchange.rpc.audit.cosignatures import CosignatureSet
 from exchange.rpc.audit.witness_transport import ask_http
-from exchange.rpc.serve.running_node import ServeOptions, serve
+from exchange.rpc.serve.options import ServeOptions
+from exchange.rpc.serve.running_node import serve
 from keys.errors import UnavailableError
 from keys.external_witness import make_external_witness
 from keys.identity import Usage

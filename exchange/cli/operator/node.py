@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from exchange.node.config import NodeConfig
     from exchange.node.node import Node
     from exchange.node.timestamp_authority import TimestampAuthority
-    from exchange.rpc.serve.running_node import RunningNode, ServeOptions
+    from exchange.rpc.serve.options import ServeOptions
+    from exchange.rpc.serve.running_node import RunningNode
     from keys.dsse import SignedPayload
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
@@ -174,12 +175,13 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
 
 
 def _options(config: NodeConfig, authority: TimestampAuthority | None, *, alone: bool, quiet: bool) -> ServeOptions:
-    from exchange.rpc.serve.running_node import ServeOptions
+    from exchange.rpc.serve.options import ServeOptions
 
     return ServeOptions(
         peers_address=config.listen,
         desk_address=config.desk,
         admin_address=config.admin or None,
+        metrics_address=config.metrics or None,
         endpoints=config.endpoints,
         witnesses=config.witnesses,
         authority=authority,
@@ -227,6 +229,25 @@ def status(home: Path, as_json: bool) -> None:
         return
     for line in to_lines(told):
         click.echo(line)
+
+
+@node.command(short_help="Print the node's numbers for a monitoring program.")
+@home_option
+@json_option
+def metrics(home: Path, as_json: bool) -> None:
+    """Print the node's numbers in Prometheus' text format, running or not; no key is needed.
+
+    With `metrics = "127.0.0.1:PORT"` in node.toml a running node serves the same at http://127.0.0.1:PORT/metrics.
+    """
+    from exchange.cli.operator.node_status import read_report
+    from exchange.status.prometheus import to_text
+
+    now_ms = time.time_ns() // 1_000_000
+    text = to_text(read_report(home, now_ms)[1], now_ms)
+    if as_json:
+        print_json({"ok": True, "metrics": text})
+    else:
+        click.echo(text, nl=False)
 
 
 @node.command(short_help="Examine what a node needs, and say what to do.")

@@ -5,26 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from audit.note.checkpoint import parse_note
-from exchange.acts.node_view import newest_epoch
 from exchange.cli.officer import shown
-from exchange.node.config import load_config, paths_of
+from exchange.cli.operator.admin_client import admin
+from exchange.node.config import NodeConfig, load_config, paths_of
 from exchange.node.federation_store import restore_federation
-from exchange.node.home import is_signing, running_process
-from exchange.node.witness_status import load_pending
+from exchange.node.home import running_process
+from exchange.status.report import COUNTDOWNS, NodeReport, report_of
 from exchange.store.factory import open_reading
-from exchange.store.home_paths import Paths
-from exchange.store.rows import LaneState
-from exchange.store.store import Reads
-from keys.durations import DAY_MS
-from keys.federation import Federation
-from keys.identity import AgencyId
+from keys.errors import RefusedError, UnavailableError
 
-PAGE = 1000
+ANSWER_SECONDS = 3.0  # a running node that does not say by then who follows it is told of without that
 
 
-def read_status(home: Path, now_ms: int) -> dict[str, Any]:
-    """Count what a home's database holds.
+def read_report(home: Path, now_ms: int) -> tuple[NodeConfig, NodeReport]:
+    """Read a home's settings, and what its node tells of itself.
 
     Raises:
         FileNotFoundError: There is no such home.
@@ -35,48 +29,62 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
     try:
         reads = store.reads()
         federation, _ = restore_federation(reads, now_ms)
-        members = [each.agency for each in federation.roster.members if each.agency != config.agency]
-        received, unread, sent = _bulletins(reads)
-        return {
-            "agency": config.agency,
-            "process": running_process(home),
-            "signs": is_signing(home),
-            "federation": federation.name,
-            "roster": federation.roster.version,
-            "roster_days_left": (federation.roster.expires_ms - now_ms) // DAY_MS,
-            "listen": config.listen,
-            "desk": config.desk,
-            "desk_classical_tls": config.desk_classical_tls,
-            "log_size": reads.size(),
-            "published_size": _published(paths),
-            **_witnessed(home, now_ms, _published(paths)),
-            "received": received,
-            "not_opened": unread,
-            "sent": sent,
-            "waiting": sum(each.sequence - each.taken for each in _running(reads, federation, config.agency)),
-            "stopped_lanes": [each.peer for each in reads.lanes() if each.stopped],
-            "peers": {
-                peer: (reads.peer_checkpoint(peer, newest_epoch(federation, peer)) or (0, ""))[0] for peer in members
-            },
-        }
+        return config, report_of(paths, config.agency, reads, federation, now_ms, _follows(home))
     finally:
         store.close()
+
+
+def read_status(home: Path, now_ms: int) -> dict[str, Any]:
+    """Return the same as ``node status --json`` tells it; errors as ``read_report``."""
+    config, report = read_report(home, now_ms)
+    return {
+        "agency": report.agency,
+        "process": report.process,
+        "signs": report.signs,
+        "federation": report.federation,
+        "roster": report.roster,
+        **{name: getattr(report, name) for name in COUNTDOWNS},
+        "listen": config.listen,
+        "desk": config.desk,
+        "desk_classical_tls": config.desk_classical_tls,
+        "log_size": report.log_size,
+        "published_size": report.published_size,
+        **_witnessed(report),
+        "received": report.received,
+        "not_opened": report.not_opened,
+        "sent": report.sent,
+        "waiting": report.waiting,
+        "stopped_lanes": list(report.stopped_lanes),
+        "peer_checkpoints": {each.agency: each.checkpoint_size for each in report.peers},
+        "peers": [
+            {
+                "agency": each.agency,
+                "follows_since": shown.time_text(each.follows_since_ms) or None,
+                "waiting": each.waiting,
+                "oldest_waiting_seconds": each.oldest_waiting_seconds,
+            }
+            for each in report.peers
+        ],
+    }
 
 
 def to_lines(told: dict[str, Any]) -> list[str]:
     """Write it for people."""
     process, starting = told["process"], "" if told["signs"] else ", signs nothing yet: it asks what others hold of it"
-    seen = [peer for peer, size in told["peers"].items() if size]
+    seen = [size for size in told["peer_checkpoints"].values() if size]
+    follow = [each["agency"] for each in told["peers"] if each["follows_since"]]
+    following = f", {len(follow)} follow us" if process else ""
     rows = [
         ("node", f"{told['agency']}, {f'running, process {process}{starting}' if process else 'not running'}"),
         ("addresses", f"peers {told['listen']}, officers {told['desk']}"),
         *([("TLS", "the desk takes connections without ML-KEM")] if told["desk_classical_tls"] else []),
-        ("federation", f"{told['federation']}, roster {told['roster']}, {told['roster_days_left']} days left"),
+        ("federation", f"{told['federation']}, roster {told['roster']}, {told['roster_days']} days left"),
+        ("renewal", _days_words(told)),
         ("log", f"{told['log_size']:,} entries, {told['published_size']:,} published as files"),
         ("witnesses", _witness_words(told)),
         ("inbox", f"{told['received']} received, {told['not_opened']} not opened yet"),
         ("outbox", f"{told['sent']} sent, {told['waiting']} deliveries on their way"),
-        ("peers", f"{len(seen)} of {len(told['peers'])} have shown us their log"),
+        ("peers", f"{len(seen)} of {len(told['peers'])} have shown us their log{following}"),
     ]
     if told["stopped_lanes"]:
         rows.append(("ALARM", f"lanes stopped: {', '.join(told['stopped_lanes'])}"))
@@ -85,38 +93,39 @@ def to_lines(told: dict[str, Any]) -> list[str]:
     return shown.columns(rows, indent="")
 
 
-def _running(reads: Reads, federation: Federation, agency: AgencyId) -> list[LaneState]:
-    """Return our lanes of the epoch in which our log is; what waited in an earlier one waits here again."""
-    epoch = newest_epoch(federation, agency)
-    return [each for each in reads.lanes() if each.outgoing and each.epoch == epoch]
+def _days_words(told: dict[str, Any]) -> str:
+    """Write the countdowns but the roster's, which stands with the federation."""
+    return ", ".join(
+        f"{name} {told[f'{key}_days']} days"
+        for name, key in (("windows", "windows"), ("manifest", "manifest"), ("TLS leaf", "leaf"))
+    )
 
 
-def _bulletins(reads: Reads) -> tuple[int, int, int]:
-    counts = {True: 0, False: 0}
-    unread = 0
-    for sent in counts:
-        after = 0
-        while page := reads.stored_since(after, PAGE, sent=sent):
-            counts[sent] += len(page)
-            unread += 0 if sent else sum(1 for each in page if not each.opened)
-            after = page[-1].entry_index
-    return counts[False], unread, counts[True]
+def _follows(home: Path) -> dict[str, int]:
+    """Ask the running node who follows it, and since when; nobody where none runs, or it does not answer yet."""
+    if running_process(home) is None:
+        return {}
+    from exchange.v1 import admin_pb2
+
+    try:
+        with admin(home) as stub:
+            peers = stub.Status(admin_pb2.StatusRequest(), timeout=ANSWER_SECONDS).peers
+    except (UnavailableError, RefusedError):
+        return {}
+    return {each.agency: each.follows_since_ms for each in peers if each.follows_since_ms}
 
 
-def _witnessed(home: Path, now_ms: int, published: int) -> dict[str, Any]:
-    """Return how far the log is witnessed, from the node's own file, and who has cosigned what is published."""
-    state = load_pending(home)
-    if state is None:
-        nobody: dict[str, Any] = {"witnesses": {}, "cosigned": [], "missing": []}
-        return {"witnessed_size": None, "quorum": None, **nobody, "pending_since": None, "witness_alarm": False}
+def _witnessed(report: NodeReport) -> dict[str, Any]:
+    """Return how far the log is witnessed, and who has cosigned what is published."""
+    witness, published = report.witness, report.published_size
     return {
-        "witnessed_size": state.size,
-        "quorum": state.quorum,
-        "witnesses": dict(state.witnesses),
-        "cosigned": sorted(name for name, size in state.witnesses.items() if size >= published),
-        "missing": sorted(name for name, size in state.witnesses.items() if size < published),
-        "pending_since": shown.time_text(state.since_ms) or None,
-        "witness_alarm": state.is_alarming(now_ms),
+        "witnessed_size": witness.size,
+        "quorum": witness.quorum,
+        "witnesses": dict(witness.sizes),
+        "cosigned": sorted(name for name, size in witness.sizes.items() if size >= published),
+        "missing": sorted(name for name, size in witness.sizes.items() if size < published),
+        "pending_since": shown.time_text(witness.pending_since_ms) or None,
+        "witness_alarm": witness.alarm,
     }
 
 
@@ -130,10 +139,3 @@ def _witness_words(told: dict[str, Any]) -> str:
     by = f" ({', '.join(told['cosigned'])})" if told["cosigned"] else ""
     missing = f"; missing: {', '.join(told['missing'])}" if told["missing"] else ""
     return f"{words}, pending since {told['pending_since']}; {so_far}{by}{missing}"
-
-
-def _published(paths: Paths) -> int:
-    try:
-        return parse_note((paths.log / "checkpoint").read_text()).checkpoint.size
-    except FileNotFoundError:
-        return 0

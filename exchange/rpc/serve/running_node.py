@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TextIO
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import grpc.aio
 
@@ -16,7 +15,6 @@ from exchange.acts.node_view import NodeView
 from exchange.node.home import say_signing
 from exchange.node.maintenance import Upkeep
 from exchange.node.node import Node, now_ms
-from exchange.node.timestamp_authority import TimestampAuthority
 from exchange.rpc.admin.service import Admin
 from exchange.rpc.admin.unix_socket import AdminSocket, Operators
 from exchange.rpc.audit.ask_witnesses import WitnessRounds
@@ -31,23 +29,25 @@ from exchange.rpc.lane.inflight_marker import count_deaths
 from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.lane.service import LaneService
 from exchange.rpc.lane.session import Follower
-from exchange.rpc.serve import listeners
+from exchange.rpc.serve import listeners, metrics
 from exchange.rpc.serve.daily import keep_up
 from exchange.rpc.serve.hourly import stamp_forever
+from exchange.rpc.serve.options import ServeOptions
 from exchange.rpc.serve.own_certificates import OwnCertificates
 from exchange.rpc.serve.renewals import Renewals
 from exchange.rpc.serve.startup_check import StartupCheck
 from exchange.rpc.transport.addresses import Addresses, Dialling
 from exchange.rpc.transport.caller import Identities
-from exchange.rpc.transport.channel import DialSettings, Endpoints
+from exchange.rpc.transport.channel import DialSettings
 from exchange.rpc.transport.connections import Connections
 from exchange.rpc.transport.fanout import Fanout
 from exchange.rpc.transport.interceptor import Gate
-from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota, Settings
+from exchange.rpc.transport.limits import MAX_DESK_STREAMS, Quota
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.rpc.transport.refusal_counts import Refusals
 from exchange.rpc.transport.runtime import Runtime
 from exchange.rpc.transport.silence import SilenceWatch
+from exchange.status.http_listener import MetricsServer
 from keys.errors import IntegrityError, UnavailableError
 from keys.key_files import NodeKeys
 
@@ -56,38 +56,6 @@ LAST_SECONDS = 3.0  # for the last round of cosigning; who has not answered by t
 WATCH_SECONDS = 0.2  # so soon a node that may sign nothing more begins to leave
 CLOCK_SECONDS = 1.0  # a clock that is in doubt at the start is read again so soon
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
-    """How a node is put behind sockets.
-
-    Attributes:
-        peers_address: host:port for peers; port 0 takes a free one.
-        desk_address: host:port for the own officers and systems.
-        admin_address: host:port on loopback, without TLS, for health and reflection; none if not given.
-        endpoints: Where members are, by agency; what is not in it is taken from their manifests. It is looked up
-            at each attempt, so that it may be filled later.
-        settings: Limits; the published ones if not given.
-        log: Where the program's log goes, one JSON object a line; nowhere if not given.
-        alone: An operator lets the node go on although nobody has answered for ``settings.alone_seconds``.
-        witnesses: Where witnesses without a node answer over HTTP: submission prefix by name.
-        authority: Who stamps our checkpoints; nobody if not given.
-        stamp_seconds: How often.
-        desk_classical_tls: The desk takes connections without ML-KEM too; peers' are never taken.
-    """
-
-    peers_address: str = "127.0.0.1:0"
-    desk_address: str = "127.0.0.1:0"
-    admin_address: str | None = None
-    endpoints: Endpoints = field(default_factory=dict)
-    settings: Settings = field(default_factory=Settings)
-    log: TextIO | None = None
-    alone: bool = False
-    witnesses: Mapping[str, str] = field(default_factory=dict)
-    authority: TimestampAuthority | None = None
-    stamp_seconds: float = 3600.0
-    desk_classical_tls: bool = False
 
 
 async def serve(node: Node, keys: NodeKeys, options: ServeOptions | None = None) -> RunningNode:
@@ -142,6 +110,7 @@ class RunningNode:
         self._lanes = LaneService(self._runtime, self._fanout, self._peers_gate, self._checkpoints)
         self._desk = Desk(self._runtime, self._fanout)
         self._socket: AdminSocket | None = None
+        self._metrics: MetricsServer | None = None
         self._servers: list[grpc.aio.Server] = []
         self._health: list[listeners.Health] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,6 +130,11 @@ class RunningNode:
     def following(self) -> int:
         """Count the peers that follow us now."""
         return self._lanes.following
+
+    @property
+    def metrics_port(self) -> int:
+        """Return where a monitoring program asks; 0 where none may."""
+        return self._metrics.port if self._metrics is not None else 0
 
     @property
     def drained(self) -> bool:
@@ -228,6 +202,8 @@ class RunningNode:
         await asyncio.gather(*(each.stop(grace_seconds) for each in self._servers))  # 3
         if self._socket is not None:
             self._socket.close()
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.stop)
         await self._refusals.flush()
         self._checkpoints.flush()
         await asyncio.to_thread(self.node.stop)  # 4
@@ -285,6 +261,8 @@ class RunningNode:
         ]
         if options.admin_address is not None:
             self.admin_port = await self._admin(options.admin_address)
+        if options.metrics_address is not None:
+            self._metrics = metrics.listen(self._runtime, options.metrics_address)
         self._operate()
         for each in self._servers:
             await each.start()

@@ -148,6 +148,12 @@ class DictReads:
         found = [each for each in self._t.notices if (each.sender, each.target_id) == (sender, target_id)]
         return sorted(found, key=lambda each: each.bulletin_id)
 
+    def bulletin_counts(self) -> tuple[int, int, int]:
+        sent = len(self._t.sent)
+        rows = self._t.bulletins.items()
+        unread = sum(not each.opened for at, each in rows if at not in self._t.sent)
+        return len(self._t.bulletins) - sent, unread, sent
+
     def erased_count(self) -> int:
         return sum(each.erased for each in self._t.bulletins.values())
 
