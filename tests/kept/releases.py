@@ -16,6 +16,7 @@ class Release:
 
     date: str  # the archive's name
     commit: str  # whose program made it; the whole hash
+    mixes: bool = True  # its nodes take what later ones sign; False where formats of entries moved after it
 
     def unpack(self, folder: Path) -> dict[str, str]:
         """Unpack the homes; returns the story: which bulletin is which."""
@@ -27,4 +28,4 @@ class Release:
         return story
 
 
-RELEASES = (Release(date="2026-11-30", commit="6c83f7a6d659f4bdb50b47073d7e5f25d13460e8"),)
+RELEASES = (Release(date="2026-11-30", commit="6c83f7a6d659f4bdb50b47073d7e5f25d13460e8", mixes=False),)
