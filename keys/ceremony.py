@@ -95,6 +95,7 @@ class RecordHead:
     version: int = 1
     valid_ms: int | None = None  # None for a year; of a key sheet for as long as its last encryption key
     manifest_version: int = 1  # of a key sheet: the manifest in force; its versions begin again under each
+    log_epochs: tuple[LogEpoch, ...] = FIRST_EPOCH  # of a manifest: those that the agency's log has had
 
 
 FOUNDING = RosterTerms()
@@ -187,7 +188,7 @@ def make_manifest(
         operations_keys=tuple(sorted(operations, key=lambda each: (each.from_ms, each.public.key_id))),
         officers=tuple(sorted(officers, key=lambda each: each.id)),
         endpoints=tuple(endpoints),
-        log_epochs=FIRST_EPOCH,
+        log_epochs=head.log_epochs,
         issuing=issuing,
     )
     payload = manifest.encode()
