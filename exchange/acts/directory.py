@@ -21,7 +21,7 @@ from keys.dsse import SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.federation import Adopted, Federation
 from keys.identity import AgencyId, record_digest, records_digest, short
-from keys.key_sheet import KeySheet, parse_key_sheet
+from keys.key_sheet import KeySheet, PinKind, parse_key_sheet
 from keys.manifest import Manifest, parse_manifest
 from keys.roster import Roster
 from keys.timed_key import shown_rank
@@ -250,6 +250,41 @@ def endpoints_before(reads: Reads, newest: Adopted[Manifest]) -> list[str]:
     older = sorted(kept, key=lambda each: each.rank, reverse=True)
     signed = [SignedPayload.decode(each.signed) for each in older if each.digest != newest.digest]
     return [endpoint for each in signed for endpoint in parse_manifest(each.payload).endpoints]
+
+
+def check_own(kind: RecordKind, signed: SignedPayload, view: NodeView, now_ms: int) -> None:
+    """Refuse a record of our own that this node could not work under; records of others pass.
+
+    A manifest 1 names the operations key that this node signs with, 2 leaves its log in the epoch in which it is. A key
+    sheet 3 names no window, not yet over, whose key is not here, 4 pins a leaf that the one before has pinned for this
+    node, so that peers go on knowing it.
+
+    Raises:
+        RefusedError: SIGNER_UNKNOWN, MALFORMED, UNOPENABLE, PEER_UNTRUSTED; and as the record's parser.
+    """
+    agency, _ = named(kind, signed)
+    if agency != view.agency:
+        return
+    what = title(signed)
+    if kind is RecordKind.MANIFEST:
+        manifest = parse_manifest(signed.payload)
+        if view.operations.key.key_id not in manifest.operations_by_id:  # 1
+            raise RefusedError("SIGNER_UNKNOWN", f"{what} does not name the operations key that this node signs with")
+        epoch = max(each.epoch for each in manifest.log_epochs)
+        if epoch != view.epoch:  # 2
+            how = "exchange node recover takes it" if epoch > view.epoch else "make it from the present manifest"
+            raise RefusedError("MALFORMED", f"{what} is of epoch {epoch} of our log, which is in {view.epoch}: {how}")
+    if kind is RecordKind.KEY_SHEET:
+        sheet, known = parse_key_sheet(signed.payload), view.federation.key_sheets.get(agency)
+        named_windows = {each.public.key_id for each in sheet.encryption_keys if each.until_ms > now_ms}
+        if missing := named_windows - view.encryption.keys():  # 3
+            raise RefusedError(
+                "UNOPENABLE", f"{what} names {len(missing)} encryption keys that this node does not have"
+            )
+        pins = known.record.pins if known is not None else sheet.pins
+        ours = {each.spki_sha256 for each in pins if each.kind is PinKind.NODE}
+        if not any(each.spki_sha256 in ours for each in sheet.pins if each.kind is PinKind.NODE):  # 4
+            raise RefusedError("PEER_UNTRUSTED", f"{what} pins no leaf by which peers know this node")
 
 
 def is_known(reads: Reads, kind: RecordKind, signed: SignedPayload) -> bool:

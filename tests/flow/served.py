@@ -14,6 +14,7 @@ from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
 from keys.identity import AgencyId
 from tests.flow.side import CANARY, RECEIVER, SENDER, Report, report_of
+from tests.flow.test_records import sheet
 from tests.flow.world import QUICK, Member, records
 from tests.support.world import advisory
 
@@ -86,6 +87,14 @@ class Served:
         peer = SENDER if receives else RECEIVER
         state = self.member.node.reads.lane(outgoing=not receives, peer=peer, lane_class=2, epoch=1)
         return 0 if state is None else state.sequence if receives else state.taken
+
+    async def sheet(self, version: int) -> bytes:
+        """Sign a further key sheet of ours."""
+        return sheet(self.member, version).encode()
+
+    async def sheet_version(self) -> int:
+        """Return which key sheet of the sender's is in force here."""
+        return self.member.node.view.federation.key_sheets[AgencyId(SENDER)].record.version
 
     async def report(self, notes: list[str]) -> Report:
         return report_of(self.member.node, notes)

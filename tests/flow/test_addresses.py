@@ -139,3 +139,7 @@ async def test_row_60_two_key_sheets_of_one_version_that_meet_one_way_are_kept_a
         await adopt(world[A], sheet(world[C], 3))
         await asyncio.sleep(0.5)
         assert version(world[B], C) == 2  # its operator has not looked
+        await adopt(world[B], sheet(world[C], 3))
+    async with only_dialled(world[B], world[A]):  # both have looked, and what comes next is adopted again
+        await adopt(world[A], sheet(world[C], 4))
+        await until(lambda: version(world[B], C) == 4, IN_FORCE_SECONDS)

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
 
 from audit.entry.entry import Kind
 from exchange.node.failpoint import NAMES
+from exchange.rpc.admin.unix_socket import address_in, open_home
+from exchange.v1 import admin_pb2, admin_pb2_grpc
+from keys.dsse import SignedPayload
 from tests.flow import served
 from tests.flow.side import CANARY, RECEIVER, SENDER
 from tests.flow.test_kill import Child, DiedError, Wire, _forkserver, in_the_clear, rows
@@ -106,3 +110,41 @@ def test_a_serving_node_killed_between_the_opened_entry_and_the_opening_leaves_n
     _, got = wire.verify()
     assert len(rows(got, Kind.OPENED)) == 2  # the one that opened nothing, and the one that did
     assert not in_the_clear(wire.receiver.home)
+
+
+def test_a_node_killed_while_it_adopts_has_a_record_wholly_or_not_at_all(wire: Wire) -> None:
+    for number, name in enumerate(("inside-transaction", "committed-before-receipt", "locked-before-signing"), start=2):
+        wire.sender.start()
+        wire.receiver.start()
+        signed = SignedPayload.decode(wire.sender.call("sheet", number))
+        with suppress(DiedError):
+            wire.sender.call("arm", name)
+        with suppress(grpc.RpcError):  # the answer is lost, or the node fell before it was asked
+            told(wire.sender.home, signed)
+        with suppress(DiedError):  # whatever else passes the place
+            wire.sender.call("position")
+            wire.sender.kill()
+            wire.sender.gone()
+        wire.sender.start()
+        told(wire.sender.home, signed)  # asked again, as an operator does
+        assert told(wire.sender.home, signed).known
+        end = time.monotonic() + WAIT_SECONDS
+        while wire.receiver.insist("sheet_version") < number:
+            assert time.monotonic() < end, "the peer never has it"
+            time.sleep(0.05)
+    assert wire.sender.deaths == 3
+    wire.verify()
+
+
+def told(home: Path, record: SignedPayload) -> admin_pb2.AdoptResult:
+    """Adopt a record through the socket of a node in another process."""
+    opened = open_home(home)
+    try:
+        with grpc.insecure_channel(address_in(opened)) as channel:
+            request = admin_pb2.AdoptRequest(records=[record.to_message()])
+            answer = admin_pb2_grpc.AdminStub(channel).Adopt(request, timeout=30, wait_for_ready=True)
+    finally:
+        os.close(opened)
+    (result,) = answer.results
+    assert not result.HasField("refusal"), result.refusal
+    return result

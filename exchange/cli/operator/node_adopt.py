@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,10 @@ if TYPE_CHECKING:
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 Adopt = Callable[["SignedPayload"], "str | None"]  # how a record is in force now; None where it was before
+HINTS = {  # where the general one of the code is about something else
+    "EQUIVOCATION": "keep both files and ask its maker, by another way, which one holds; adopt the version after it",
+    "REPLAYED": "a newer one is in force here; nothing is to be done",
+}
 FROM_START = "in force from the next start on"
 
 
@@ -46,7 +49,8 @@ class Outcomes:
         if made is None:
             raise error
         named = str(file) in made.message
-        made = made if named else replace(made, message=f"{file}: {made.message}")
+        message = made.message if named else f"{file}: {made.message}"
+        made = replace(made, message=message, hint=HINTS.get(made.code, made.hint))
         self.failures.append((file, made))
         if not self.as_json:
             tell_people(made, "exchange")
@@ -151,20 +155,24 @@ def _by_node(home: Path) -> Iterator[Adopt]:
 
 @contextmanager
 def _by_database(home: Path, passphrase: Callable[[], bytes]) -> Iterator[Adopt]:
-    from exchange.acts.directory import is_known, kind_of_record
+    from exchange.acts.directory import check_own, is_known, kind_of_record
     from exchange.node.home import open_node
+    from exchange.node.node import now_ms
     from keys.node_certificates import check_renewal, put_renewal
     from keys.renewal import is_renewal
 
     opened, _ = open_node(home, passphrase())
 
     def take(record: SignedPayload) -> str | None:
-        if is_renewal(record):
-            renewal = check_renewal(record, opened.view, home, time.time_ns() // 1_000_000)
-            put_renewal(home, opened.view, renewal)
-            record = renewal.manifest
+        renewal = check_renewal(record, opened.view, home, now_ms()) if is_renewal(record) else None
+        record = renewal.manifest if renewal is not None else record
         kind = kind_of_record(record)
-        if is_known(opened.store.reads(), kind, record):
+        known = is_known(opened.store.reads(), kind, record)
+        if not known:
+            check_own(kind, record, opened.view, now_ms())
+        if renewal is not None:
+            put_renewal(home, opened.view, renewal)
+        if known:
             return None
         opened.adopt_now(kind, record)  # nothing is signed before another member has said what it holds of this log
         return FROM_START

@@ -94,8 +94,8 @@ class RecordAdoption:
     def __init__(self, node: Node, log: ProgramLog, now_ms: Callable[[], int]) -> None:
         self._node, self._log, self._now_ms = node, log, now_ms
         self._one = asyncio.Lock()
-        # Who has signed two records under one number is believed no third, before a person has looked.
-        self._stopped = {what for _, what, _ in node.store.evidence()}
+        # Who has signed two records under one number is believed no third before a person has looked and adopted one.
+        self._stopped = {what for position, what, _ in node.store.evidence() if not _is_settled(node, what, position)}
 
     async def compare(self, told: Iterable[node_pb2.AdoptedRecord], fetch: Fetch, peer: AgencyId) -> None:
         """Hold what a peer has adopted against what we have, and fetch what is newer or contradicts it.
@@ -157,7 +157,8 @@ class RecordAdoption:
             Whether it is new here.
 
         Raises:
-            RefusedError: As ``directory.adopt``; nothing of it is kept, but for what proves equivocation.
+            RefusedError: As ``directory.adopt`` and ``check_own``; nothing of it is kept, but for what proves
+                equivocation.
             UnavailableError: This node signs nothing now.
         """
         kind = directory.kind_of_record(signed)
@@ -165,12 +166,14 @@ class RecordAdoption:
             if directory.is_known(self._node.reads, kind, signed):
                 return False
             agency, version = directory.named(kind, signed)
+            directory.check_own(kind, signed, self._node.view, self._now_ms())
             try:
                 await self._node.adopt(kind, signed)
             except RefusedError as refusal:
                 if refusal.code == "EQUIVOCATION":
                     self._stop(kind, agency, version)
                 raise
+            self._stopped.discard(directory.evidence_name(kind, agency))  # a person has looked
         self._log.write("adopted", peer=agency, kind=kind.name, version=version)
         return True
 
@@ -212,3 +215,14 @@ class RecordAdoption:
     def _stop(self, kind: RecordKind, agency: str, version: int) -> None:
         self._stopped.add(directory.evidence_name(kind, agency))
         self._log.alarm("two-records-one-version", peer=agency, kind=kind.name, version=version)
+
+
+def _is_settled(node: Node, what: str, position: int) -> bool:
+    """Return whether a record was adopted behind the evidence against its maker: only an operator does that."""
+    kept = node.store.reader().records()
+    names = directory.ADOPTABLE
+    return any(
+        each.position > position and directory.evidence_name(RecordKind(each.kind), each.agency) == what
+        for each in kept
+        if each.kind in names
+    )
