@@ -1,4 +1,4 @@
-"""What goes into an agency's next manifest: its present one, its folder, and what was typed."""
+"""``exchange keys make manifest``: from the present one, the agency's folder, and what is typed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keys.cli.options import now_ms
+import click
+
+from keys.cli.ending import answer
+from keys.cli.options import FD, FILE, HOME, JSON, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
 from keys.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -25,6 +28,59 @@ class ManifestTerms:
     operations: TimedKey
     officers: list[Officer]
     endpoints: tuple[str, ...]
+
+
+@click.command("manifest", short_help="Make and sign the agency's manifest.")
+@HOME
+@ROSTER
+@click.option("--manifest", "present", type=FILE, help="The present one; what is not said here is taken from it.")
+@click.option("--endpoint", "endpoints", multiple=True, metavar="HOST:PORT", help="The peers' listener. Repeatable.")
+@click.option("--remove", multiple=True, metavar="OFFICER", help="With --manifest: leave this person out. Repeatable.")
+@click.option("--version", type=click.IntRange(1), help="One above the last, which is what --manifest makes it.")
+@OUTPUT
+@FD
+@JSON
+def make_manifest_command(
+    home: Path,
+    roster: Path,
+    present: Path | None,
+    endpoints: tuple[str, ...],
+    remove: tuple[str, ...],
+    version: int | None,
+    output: Path,
+    passphrase_fd: int | None,
+    as_json: bool,
+) -> None:
+    """Make and sign the agency's manifest; needs the root's passphrase.
+
+    The first names everybody whose keys lie in the agency's folder. A later one made with --manifest takes over people,
+    endpoints and the epochs of the log from the present one; people who are new in the folder are added to them.
+    """
+    from keys.ceremony import make_manifest, read_issuing
+    from keys.key_files import load_root
+    from keys.roster import save_signed
+
+    federation = federation_of(roster)
+    terms = manifest_terms(home, federation, present, remove, version, endpoints)
+    root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
+    if terms.head.agency != root.agency:
+        raise RefusedError("WRONG_MAKER", f"{home} is {root.agency}'s, the manifest given is {terms.head.agency}'s")
+    version, officers = terms.head.version, terms.officers
+    signed = make_manifest(
+        root.root,
+        terms.head,
+        operations=[terms.operations],
+        officers=officers,
+        endpoints=terms.endpoints,
+        issuing=read_issuing(home),
+    )
+    federation.with_manifest(signed, now_ms())
+    save_signed(output, signed)
+    answer(
+        as_json,
+        {"file": str(output), "agency": root.agency, "version": version, "people": len(officers)},
+        [f"made {output}: manifest {version} of {root.agency}, {len(officers)} people"],
+    )
 
 
 def manifest_terms(
