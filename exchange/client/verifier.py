@@ -46,8 +46,10 @@ from keys.errors import IntegrityError, RefusedError
 from keys.federation import Federation
 from keys.identity import AgencyId, short
 from keys.manifest import verify_manifest
+from keys.refusals import Cure, cured_by
 from keys.roster import catalogue_digest
 
+RUN_OUT = cured_by(Cure.RENEWAL)
 _STATES: dict[int, DeliveryState] = {
     Kind.RECEIVED: DeliveryState.RECEIVED,
     Kind.REFUSED: DeliveryState.REFUSED,
@@ -81,7 +83,8 @@ class Verifier:
         """Begin with the roster that the node shows, if it is the one that was compared.
 
         1. the digest is the pinned one; 2. its roots have signed it; 3. we are a member; 4. our manifest is signed by
-        the root that the roster names; 5. the catalogue that it names is the one in this program.
+        the root that the roster names, and may have run out: what came before is read after it; 5. the catalogue that
+        it names is the one in this program.
 
         Raises:
             RefusedError: PEER_UNTRUSTED for another roster, NOT_A_MEMBER, ROSTER_UNKNOWN, and as the records' checks.
@@ -97,7 +100,13 @@ class Verifier:
             raise RefusedError(
                 "ROSTER_UNKNOWN", f"the roster names catalogue {wanted}, which this program does not hold"
             )
-        return cls(agency=agency, federation=federation.with_manifest(manifest, now_ms), catalogue=catalogue)
+        try:
+            federation = federation.with_manifest(manifest, now_ms)  # 4
+        except RefusedError as refusal:
+            if refusal.code not in RUN_OUT:
+                raise
+            federation = federation.with_manifest_of_before(manifest)
+        return cls(agency=agency, federation=federation, catalogue=catalogue)
 
     def log_key(self, agency: AgencyId, origin: str) -> VerifierKey:
         """Return the key of a member's log in the epoch that an origin names, from the roster alone.
