@@ -60,6 +60,8 @@ class NodeReport:
     windows_days: int  # until the last window there is ends
     roster_days: int
     manifest_days: int
+    manifest: int  # the version of our own; 0 where there is none
+    endpoints: tuple[str, ...]  # where it tells peers to dial us
     leaf_days: int  # of the node's own TLS leaf
     log_size: int
     published_size: int
@@ -89,6 +91,7 @@ def report_of(
         follows: Who follows it, as the running node knows; empty where none runs.
     """
     received, not_opened, sent = reads.bulletin_counts()
+    manifest = federation.manifests.get(agency)
     peers = tuple(_peer(each, reads, federation, agency, now_ms, follows) for each in _others(federation, agency))
     return NodeReport(
         agency=agency,
@@ -97,6 +100,8 @@ def report_of(
         federation=federation.name,
         roster=federation.roster.version,
         **countdowns(paths.home, agency, federation, now_ms),
+        manifest=manifest.record.version if manifest is not None else 0,
+        endpoints=manifest.record.endpoints if manifest is not None else (),
         log_size=reads.size(),
         published_size=_published(paths),
         witness=_witness(paths.home, now_ms),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from exchange.cli.main import run
+from exchange.cli.operator.node_check import away, exit_code
 from exchange.node.home import occupy
 from keys import dsse
 from keys.agency import make_agency
@@ -24,16 +26,16 @@ from keys.manifest import LogEpoch, parse_manifest
 from tests.flow.moving import manifest
 from tests.flow.test_admin import adopt
 from tests.flow.test_records import sheet, version
-from tests.flow.world import FEDERATION, MADE_MS, PEOPLE, Member, World, keys_of, records, until
+from tests.flow.world import FEDERATION, MADE_MS, PEOPLE, QUICK, Member, World, bulletin, keys_of, records, until
 
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
 Captured = pytest.CaptureFixture[str]
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[World]:
+async def running(folder: Path, **settings: float) -> AsyncIterator[World]:
     """Run two members, the first in a home as ``exchange node serve`` has it."""
-    world = World(folder, (A, B))
+    world = World(folder, (A, B), settings=replace(QUICK, **settings))  # type: ignore[arg-type] # all of them floats
     (world[A].home / "node.toml").write_text(f'agency = "{A}"\n')
     handle = occupy(world[A].home)
     try:
@@ -136,6 +138,21 @@ async def test_a_record_of_ours_that_the_node_could_not_work_under_is_refused(tm
             (result,) = await adopt(ours, signed)
             assert result.refusal.code == code, result.refusal
         assert version(ours, A) == 1
+
+
+async def test_status_is_not_green_while_a_peer_stays_away_from_what_waits(tmp_path: Path, capsys: Captured) -> None:
+    async with running(tmp_path, silent_seconds=0.2) as world:
+        command = ["node", "status", "--home", str(world[A].home)]
+        assert await asyncio.to_thread(run, command) == 0
+        assert "ALARM" not in capsys.readouterr().out
+        await world[B].stop()
+        await world[A].publish(bulletin(A, B))
+        await until(lambda: "peer-does-not-follow" in world[A].log.getvalue())
+        assert await asyncio.to_thread(run, command) == 0
+        told = capsys.readouterr().out
+        assert re.search(rf"ALARM +{B} has not connected since \d\d:\d\dZ; 1 delivery waits for it", told), told
+        (finding,) = await asyncio.to_thread(away, world[A].home)
+        assert (finding.name, finding.result, exit_code([finding])) == (B, "FAIL", 7)
 
 
 def with_other_windows(ours: Member) -> SignedPayload:

@@ -150,7 +150,7 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
     authority = authority_of(config, home)
     check_startable(home)
     opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
-    _warn(opened)
+    _warn(opened, config, home)
 
     async def run() -> None:
         running = await start(
@@ -192,12 +192,11 @@ def _options(config: NodeConfig, authority: TimestampAuthority | None, *, alone:
     )
 
 
-def _warn(opened: Node) -> None:
+def _warn(opened: Node, config: NodeConfig, home: Path) -> None:
     """Say what is not right, and is no reason not to start."""
     from exchange.cli.operator.node_check import warnings
 
-    view = opened.view
-    for each in warnings(opened.store, view.federation, view.agency, time.time_ns() // 1_000_000):
+    for each in warnings(opened.store, opened.view.federation, config, home):
         click.echo(f"exchange: warning: {each.name}: {each.detail}" + (f"; {each.hint}" if each.hint else ""), err=True)
 
 

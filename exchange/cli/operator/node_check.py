@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,11 +14,12 @@ import grpc
 from audit.log.lock import check_start
 from audit.log.lock_factory import open_lock
 from exchange.acts.node_view import end_of_epoch_before, newest_epoch
+from exchange.cli.operator.addresses import addresses_of, own_address_misfit
 from exchange.cli.operator.admin_client import silent_peers
 from exchange.node.config import NodeConfig, load_config, paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.node.home import MAX_BEHIND_MS, check_startable, clock_behind_ms
-from exchange.node.node import open_log
+from exchange.node.node import now_ms, open_log
 from exchange.rpc.transport.caller import check_pin
 from exchange.rpc.transport.channel import peer_channel, probe, probe_context
 from exchange.rpc.transport.status import error_of
@@ -34,6 +35,7 @@ from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, load_node
 from keys.refusals import Cure, Exit, cured_by
+from keys.roster import Member
 
 WARN_DAYS = 30
 MIN_FREE_BYTES = 1 << 30
@@ -96,12 +98,15 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
         federation, _ = restore_federation(store.reads(), now_ms)
         findings.append(_log(store, federation, config, home))  # 5
         findings += records(federation, config.agency, now_ms)  # 6, 7
+        findings += _listener(home, config, federation)
+        others = [each.agency for each in federation.roster.members if each.agency != config.agency]
+        addresses = {each: addresses_of(each, federation, store.reads(), config) for each in others}
     except IntegrityError as error:
         wrong_clock = findings[-1].name == "clock" and findings[-1].result == "FAIL"
         return [*findings, _ended("database", str(error), "set the clock first" if wrong_clock else "")]
     finally:
         store.close()
-    return [*findings, *_silent(home), *asyncio.run(_peers(home, keys, federation, config, now_ms))]
+    return [*findings, *away(home), *asyncio.run(_peers(home, keys, federation, addresses, now_ms))]
 
 
 def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
@@ -109,13 +114,23 @@ def records(federation: Federation, agency: AgencyId, now_ms: int) -> list[Check
     return [_roster(federation, now_ms), _records(federation, agency, now_ms)]
 
 
-def warnings(store: NodeStore, federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
-    """Return what a node should report when it starts: a clock behind the log, records that have expired or will."""
-    found = [_clock(store, now_ms), *records(federation, agency, now_ms)]
+def warnings(store: NodeStore, federation: Federation, config: NodeConfig, home: Path) -> list[CheckFinding]:
+    """Return what a node should report when it starts: its clock, what expires, an address that nobody is told."""
+    at_ms = now_ms()
+    found = [_clock(store, at_ms), *records(federation, config.agency, at_ms), *_listener(home, config, federation)]
     return [each for each in found if each.result != "ok"]
 
 
-def _silent(home: Path) -> list[CheckFinding]:
+def _listener(home: Path, config: NodeConfig, federation: Federation) -> list[CheckFinding]:
+    """Return that peers are told another port than the one we listen on; nothing where they are told the right one."""
+    known = federation.manifests.get(config.agency)
+    if known is None:
+        return []
+    detail, hint = own_address_misfit(home, config.listen, known.record.endpoints, known.record.version)
+    return [CheckFinding(name="listen", result="WARN", detail=detail, hint=hint)] if detail else []
+
+
+def away(home: Path) -> list[CheckFinding]:
     """Return the peers that stay away although something waits for them, as the running node knows."""
     hint = "can it dial us? the address in our manifest is the one that it tries; what it says itself is below"
     return [
@@ -217,45 +232,58 @@ def _span(milliseconds: int) -> str:
 
 
 async def _peers(
-    home: Path, keys: NodeKeys, federation: Federation, config: NodeConfig, now_ms: int
+    home: Path, keys: NodeKeys, federation: Federation, addresses: Mapping[AgencyId, list[str]], now_ms: int
 ) -> list[CheckFinding]:
-    others = [each.agency for each in federation.roster.members if each.agency != config.agency]
-    found = await asyncio.gather(*(_peer(home, keys, federation, config, each, now_ms) for each in others))
+    found = await asyncio.gather(
+        *(_peer(home, keys, federation, peer, known, now_ms) for peer, known in addresses.items())
+    )
     return list(found)
 
 
 async def _peer(
-    home: Path, keys: NodeKeys, federation: Federation, config: NodeConfig, peer: AgencyId, now_ms: int
+    home: Path, keys: NodeKeys, federation: Federation, peer: AgencyId, addresses: list[str], now_ms: int
 ) -> CheckFinding:
-    """Dial a peer as the node does: 1 its record, 2 one TLS handshake and its pin, 3 one call, with our certificate."""
-
-    def wrong(detail: str, hint: str) -> CheckFinding:
-        return CheckFinding(name=peer, result="FAIL", detail=detail, hint=hint, peer=True)
-
+    """Dial a peer as the node does: 1 its record, then at each address until one is right."""
     try:
-        endpoints = federation.manifest(peer, now_ms).endpoints  # 1
+        federation.manifest(peer, now_ms)  # 1
     except RefusedError as error:
-        return wrong(str(error), "exchange node adopt its manifest and key sheet")
-    address = config.peers.get(peer) or (endpoints[0] if endpoints else "")
+        return _wrong(peer, str(error), "exchange node adopt its manifest and key sheet")
     member = federation.roster.member(peer)
-    if not address or member is None:
-        return wrong("nobody says where it is", f'write {peer} = "host:port" under [peers] in node.toml')
-    name = certificate.node_name(peer, federation.name)
+    if not addresses or member is None:
+        return _wrong(peer, "nobody says where it is", f'write {peer} = "host:port" under [peers] in node.toml')
+    found = []
+    for address in addresses:
+        found.append(await _peer_at(home, keys, federation, member, address, now_ms))
+        if found[-1].result == "ok":
+            return found[-1]
+    return _wrong(peer, "; ".join(each.detail for each in found), found[0].hint)
+
+
+async def _peer_at(
+    home: Path, keys: NodeKeys, federation: Federation, member: Member, address: str, now_ms: int
+) -> CheckFinding:
+    """Dial a peer at one address: 2 one TLS handshake and its pin, 3 one call, with our certificate."""
+    peer, name = member.agency, certificate.node_name(member.agency, federation.name)
     try:
         context = probe_context(member.tls_ca)
         await probe(address, context, name, lambda leaf: check_pin(leaf, peer, federation, now_ms))  # 2
     except UnavailableError as error:
-        return wrong(f"{address}: {error}", "is it running, and is this its address?")
+        return _wrong(peer, f"{address}: {error}", "is it running, and is this its address?")
     except RefusedError as error:
         expired = error.code in cured_by(Cure.RENEWAL)
         why = "what we hold of it has expired" if expired else "its certificate changed"
-        return wrong(f"{address}: {error}", f"{why}: exchange node adopt its new manifest and key sheet")
+        return _wrong(peer, f"{address}: {error}", f"{why}: exchange node adopt its new manifest and key sheet")
     refused = await _call(home, keys, member.tls_ca, name, address)  # 3
     if refused is not None:
-        return wrong(f"{address}: it refuses us: {refused}", "it has not adopted our present key sheet yet")
+        hint = "it has not adopted our present key sheet yet"
+        return _wrong(peer, f"{address}: it refuses us: {refused}", hint)
     return CheckFinding(
         name=peer, result="ok", detail=f"{address}: TLS, name and pin are right; it knows us", peer=True
     )
+
+
+def _wrong(peer: AgencyId, detail: str, hint: str) -> CheckFinding:
+    return CheckFinding(name=peer, result="FAIL", detail=detail, hint=hint, peer=True)
 
 
 async def _call(home: Path, keys: NodeKeys, ca: bytes, name: str, address: str) -> Exception | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from exchange.cli.officer import shown
-from exchange.cli.operator.admin_client import admin
+from exchange.cli.operator.addresses import own_address_misfit
+from exchange.cli.operator.admin_client import admin, silent_peers
 from exchange.node.config import NodeConfig, load_config, paths_of
 from exchange.node.federation_store import restore_federation
 from exchange.node.home import running_process
@@ -37,6 +38,8 @@ def read_report(home: Path, now_ms: int) -> tuple[NodeConfig, NodeReport]:
 def read_status(home: Path, now_ms: int) -> dict[str, Any]:
     """Return the same as ``node status --json`` tells it; errors as ``read_report``."""
     config, report = read_report(home, now_ms)
+    waited_for = any(each.waiting and not each.follows_since_ms for each in report.peers)
+    misfit = " → ".join(filter(None, own_address_misfit(home, config.listen, report.endpoints, report.manifest)))
     return {
         "agency": report.agency,
         "process": report.process,
@@ -54,6 +57,8 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
         "not_opened": report.not_opened,
         "sent": report.sent,
         "waiting": report.waiting,
+        "silent": dict(silent_peers(home)) if waited_for else {},
+        "address_warning": misfit or None,
         "stopped_lanes": list(report.stopped_lanes),
         "peer_checkpoints": {each.agency: each.checkpoint_size for each in report.peers},
         "peers": [
@@ -86,6 +91,9 @@ def to_lines(told: dict[str, Any]) -> list[str]:
         ("outbox", f"{told['sent']} sent, {told['waiting']} deliveries on their way"),
         ("peers", f"{len(seen)} of {len(told['peers'])} have shown us their log{following}"),
     ]
+    rows += [("ALARM", f"{peer} {sentence}") for peer, sentence in told["silent"].items()]
+    if told["address_warning"]:
+        rows.append(("WARN", told["address_warning"]))
     if told["stopped_lanes"]:
         rows.append(("ALARM", f"lanes stopped: {', '.join(told['stopped_lanes'])}"))
     if told["witness_alarm"]:
