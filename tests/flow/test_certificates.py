@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,12 +12,16 @@ import pytest_asyncio
 
 from exchange.acts.directory import RecordKind
 from exchange.node.node import now_ms
+from exchange.rpc.serve.own_certificates import OwnCertificates
 from exchange.rpc.transport import channel
 from exchange.rpc.transport.caller import check_pin
+from exchange.rpc.transport.channel import Identity
+from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2
 from keys import certificate, dsse
 from keys.agency import TLS_FILE
 from keys.dsse import SignedPayload
+from keys.durations import DAY_MS
 from keys.key_files import officer_folder
 from keys.node_certificates import REQUEST_FILE, renew_leaf
 from keys.renewal import following_manifest, parse_request, renew, sign_following
@@ -133,3 +138,31 @@ async def test_an_officer_s_new_leaf_waits_at_the_desk(world: World) -> None:
     assert profile.leaf == path.read_bytes() != person.tls_leaf
     assert certificate.spki_sha256(profile.leaf) == certificate.spki_sha256(person.tls_leaf)
     assert profile.node_leaf_ends_ms == certificate.ends_ms((member.home / TLS_FILE).read_bytes())
+
+
+def expired_leaf(member: Member) -> bytes:
+    """Issue the node's leaf as it was 400 days ago."""
+    long_ago, public = now_ms() - 400 * DAY_MS, member.keys.node.tls_private.public_key()
+    return certificate.make_node_leaf(member.keys.authority, public, long_ago, os.urandom)
+
+
+async def test_a_node_whose_certificate_ended_while_it_was_down_renews_it_before_it_asks_anybody(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, (A, B))
+    (world[A].home / TLS_FILE).write_bytes(expired_leaf(world[A]))
+    async with world.serving():
+        await world.connected()
+        assert '"certificate"' in world[A].log.getvalue()
+
+
+async def test_without_an_issuing_key_it_says_that_its_certificate_has_expired(tmp_path: Path) -> None:
+    member = World(tmp_path, (A, B))[A]
+    leaf = expired_leaf(member)
+    (member.home / TLS_FILE).write_bytes(leaf)
+    node, written = member.open(), io.StringIO()
+    keys, identity = replace(member.keys.node, issuing_private=None), Identity(leaf=leaf, private_pem=b"")
+    await OwnCertificates(node, keys, identity, now_ms, ProgramLog(written, A)).revive()
+    assert '"certificate-expired"' in written.getvalue()
+    assert (member.home / TLS_FILE).read_bytes() == leaf
+    node.stop()

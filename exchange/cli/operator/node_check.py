@@ -31,13 +31,16 @@ from keys import certificate
 from keys.agency import TLS_FILE
 from keys.durations import DAY_MS
 from keys.errors import IntegrityError, RefusedError, UnavailableError
-from keys.federation import Federation
+from keys.federation import GRACE_MS, Federation
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, load_node
 from keys.refusals import Cure, Exit, cured_by
 from keys.roster import Member
 
 WARN_DAYS = 30
+WINDOW_DAYS = 25  # a node that runs has 30 days of windows ahead
+OLD_MAIL = "what there is can be read"
+RENEW = "exchange node renewal-request, then exchange keys renew where the agency's root lies"
 MIN_FREE_BYTES = 1 << 30
 CALL_SECONDS = 5.0
 OURS_WRONG, PEER_WRONG = Exit.UNVERIFIED, Exit.INCOMPLETE
@@ -149,11 +152,13 @@ def _keys(keys: NodeKeys, config: NodeConfig, now_ms: int) -> CheckFinding:
         return CheckFinding(name="keys", result="FAIL", detail=detail, hint="this is another agency's home")
     last = max((each.until_ms for each in keys.encryption), default=0)
     days = (last - now_ms) // DAY_MS
-    hint = "the node needs new encryption keys and a new key sheet"
-    if days < 0:
-        return CheckFinding(name="keys", result="FAIL", detail="the last encryption key's window is over", hint=hint)
     detail = f"open; {len(keys.encryption)} encryption keys, the last for {days} more days"
-    return CheckFinding(name="keys", result="WARN" if days < 3 else "ok", detail=detail, hint=hint if days < 3 else "")
+    if days < 0:
+        detail = "open; the last encryption key's window is over, so that nobody can seal anything for us"
+    if days < WINDOW_DAYS:
+        hint = "the node makes the next ones as it starts and once a day; no-key-sheet in its log says why not"
+        return CheckFinding(name="keys", result="WARN", detail=detail, hint=hint)
+    return CheckFinding(name="keys", result="ok", detail=detail)
 
 
 def _storage(home: Path) -> CheckFinding:
@@ -188,29 +193,33 @@ def _log(store: NodeStore, federation: Federation, config: NodeConfig, home: Pat
 
 
 def _roster(federation: Federation, now_ms: int) -> CheckFinding:
-    days = (federation.roster.expires_ms - now_ms) // DAY_MS
-    detail = (
-        f"{federation.roster.version} of {federation.name}, {len(federation.roster.members)} members, {days} days left"
-    )
-    if days < 0:
-        return CheckFinding(
-            name="roster", result="FAIL", detail=detail, hint="traffic goes on 30 days after its end, no longer"
-        )
-    return CheckFinding(name="roster", result="WARN" if days < WARN_DAYS else "ok", detail=detail)
+    ends_ms = federation.roster.expires_ms
+    days, grace = (ends_ms - now_ms) // DAY_MS, (ends_ms + GRACE_MS - now_ms) // DAY_MS
+    detail = f"{federation.roster.version} of {federation.name}, {len(federation.roster.members)} members"
+    if days >= 0:
+        detail = f"{detail}, {days} days left"
+        return CheckFinding(name="roster", result="WARN" if days < WARN_DAYS else "ok", detail=detail)
+    goes_on = f"traffic goes on for {grace} more days" if grace >= 0 else f"traffic has stopped, {OLD_MAIL}"
+    hint = "the federation's owners sign a new one"
+    return CheckFinding(name="roster", result="FAIL", detail=f"{detail}, ended {-days} days ago; {goes_on}", hint=hint)
 
 
 def _records(federation: Federation, agency: AgencyId, now_ms: int) -> CheckFinding:
     try:
         manifest = federation.manifest(agency, now_ms)
+    except RefusedError as error:
+        detail = f"{error}: nothing is signed or accepted for us, {OLD_MAIL}"
+        return CheckFinding(name="records", result="FAIL", detail=detail, hint=RENEW)
+    try:
         sheet = federation.key_sheet(agency, now_ms)
     except RefusedError as error:
-        return CheckFinding(
-            name="records", result="FAIL", detail=str(error), hint="sign new ones, then: exchange node adopt"
-        )
-    days = (min(manifest.expires_ms, sheet.expires_ms) - now_ms) // DAY_MS
+        hint = "the node makes a new one as it starts"
+        return CheckFinding(name="records", result="FAIL", detail=str(error), hint=hint)
+    days = (manifest.expires_ms - now_ms) // DAY_MS
     detail = f"manifest {manifest.version}, key sheet {sheet.version}, {days} days left"
-    result: Literal["ok", "WARN"] = "WARN" if days < 3 else "ok"
-    return CheckFinding(name="records", result=result, detail=detail, hint="sign a new key sheet" if days < 3 else "")
+    if days < WARN_DAYS:
+        return CheckFinding(name="records", result="WARN", detail=detail, hint=RENEW)
+    return CheckFinding(name="records", result="ok", detail=detail)
 
 
 def _clock(store: NodeStore, now_ms: int) -> CheckFinding:

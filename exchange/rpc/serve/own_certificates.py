@@ -55,6 +55,27 @@ class OwnCertificates:
         work = (self._home, self._node.view, self._keys, self._now_ms())
         return await asyncio.to_thread(certificates.own_request, *work)
 
+    async def revive(self) -> None:
+        """Renew a certificate that has expired while the node was down, before others are asked: they would not answer.
+
+        What cannot be renewed here is told at once; it is nobody's fault but stops everything.
+        """
+        view, now_ms = self._node.view, self._now_ms()
+        async with self._one:
+            if certificates.leaf_ends_ms(self._home, view) > now_ms:
+                return
+            work = (self._home, view, self._keys, now_ms, self._node.random_bytes)
+            try:
+                renewed = await asyncio.to_thread(certificates.renew_leaf, *work)
+            except RefusedError as error:
+                self._log.alarm("no-certificate", code=error.code)
+                return
+            if renewed:
+                self.show()
+                self._log.write("renewed", kind="certificate")
+            else:
+                self._log.alarm("certificate-expired")
+
     async def run(self) -> None:
         """Renew the certificate where it is due and the issuing key can; write the request where the root is needed.
 

@@ -308,6 +308,7 @@ class RunningNode:
         """Sign only once another member has said what it holds of us; refuse for good where it is more than we have."""
         node = self.node
         try:
+            await self._certificates.revive()
             check = StartupCheck(self._runtime, self._dialling, self._options.witnesses)
             went_alone = await check.until_answered(alone=self._options.alone)
             while not node.begun:
