@@ -55,6 +55,19 @@ async def test_a_node_that_moves_while_bulletins_wait_gets_and_gives_them_all(tm
         assert [manifest_version(world[each], B) for each in (A, C)] == [2, 2]
 
 
+async def test_a_node_starts_though_all_others_have_moved_while_it_was_away(tmp_path: Path) -> None:
+    world = moving_world(tmp_path, (A, B))
+    async with world.serving():
+        await world.connected()
+    mover(world, B).move()
+    opened = world[B].open()
+    opened.adopt_now(RecordKind.MANIFEST, manifest(world[B], 2, endpoints=[mover(world, B).address]))
+    opened.stop()
+    async with world.serving():  # A asks at the old address, where nobody is; B dials A and tells it
+        await world.connected()
+        assert manifest_version(world[A], B) == 2
+
+
 async def test_a_new_manifest_of_one_is_in_force_at_all_connected_peers(tmp_path: Path) -> None:
     world = moving_world(tmp_path, (A, B, C))
     async with world.serving():

@@ -94,6 +94,7 @@ class RecordAdoption:
     def __init__(self, node: Node, log: ProgramLog, now_ms: Callable[[], int]) -> None:
         self._node, self._log, self._now_ms = node, log, now_ms
         self._one = asyncio.Lock()
+        self.on_heard: list[Callable[[AgencyId, Sequence[str]], None]] = []  # told where a member is, not yet adopted
         # Who has signed two records under one number is believed no third before a person has looked and adopted one.
         self._stopped = {what for position, what, _ in node.store.evidence() if not _is_settled(node, what, position)}
 
@@ -139,16 +140,28 @@ class RecordAdoption:
     async def hear(self, signed: SignedPayload, peer: AgencyId) -> None:
         """Adopt a record that a peer has handed over; one that is known, older or not to be adopted now is left.
 
+        As long as this node signs nothing it adopts nothing. What a manifest says of where its maker is counts at once:
+        whoever has moved while we were away is else never asked what it holds of us, and we never start.
+
         Raises:
             RefusedError: It does not verify.
-            UnavailableError: This node signs nothing now.
             KeyMisuseError: As ``compare``.
         """
         kind = directory.kind_of_record(signed)
         agency, _ = directory.named(kind, signed)
+        if self._node.writer.suspended:
+            self._listen(kind, signed)
+            return
         async with self._one:
             if not self._is_stopped(kind, agency) and not directory.is_known(self._node.reads, kind, signed):
                 await self._adopt(kind, signed, peer)
+
+    def _listen(self, kind: RecordKind, signed: SignedPayload) -> None:
+        if kind is RecordKind.MANIFEST:
+            federation = directory.with_record(kind, signed, self._node.view.federation, self._now_ms())
+            agency, _ = directory.named(kind, signed)
+            for tell in self.on_heard:
+                tell(agency, federation.manifests[agency].record.endpoints)
 
     async def take(self, signed: SignedPayload) -> bool:
         """Adopt a record that our operator has at hand, our own included; in force when this returns.

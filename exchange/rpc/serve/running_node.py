@@ -104,6 +104,7 @@ class RunningNode:
         self._certificates = OwnCertificates(node, keys, self._dial_settings.identity, now_ms, self._log)
         self._fanout, self._checkpoints = Fanout(), Checkpoints(self._runtime)
         self._adoption = RecordAdoption(node, self._log, now_ms)
+        self._adoption.on_heard.append(self._dialling.addresses.heard)
         self._peers_gate = Gate(Identities(self._view, now_ms, desk=False), self._refusals, Quota(settings), self._log)
         people = Identities(self._view, now_ms, desk=True, classical=options.desk_classical_tls)
         self._desk_gate = Gate(people, self._refusals, None, self._log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from exchange.acts.directory import endpoints_before
@@ -26,6 +26,7 @@ class Addresses:
     def __init__(self, node: Node, endpoints: Endpoints) -> None:
         self._node, self._endpoints = node, endpoints
         self._worked: dict[AgencyId, str] = {}
+        self._heard: dict[AgencyId, Sequence[str]] = {}
         self._before: dict[AgencyId, tuple[bytes, tuple[str, ...]]] = {}
 
     def of(self, peer: AgencyId) -> list[str]:
@@ -34,15 +35,19 @@ class Addresses:
         The newest manifest's come first, because a peer that has moved says so there; those of manifests before may
         still be right where it has announced the new one ahead of its move.
         """
-        given = self._endpoints.get(peer, ())
+        given, heard = self._endpoints.get(peer, ()), self._heard.get(peer, ())
         newest = self._node.view.federation.manifests.get(peer)
         worked = self._worked.get(peer, "")
         if newest is None:
-            return in_turn(worked, given)
+            return in_turn(worked, heard, given)
         known = self._before.get(peer)
         if known is None or known[0] != newest.digest:
             known = self._before[peer] = newest.digest, tuple(endpoints_before(self._node.reads, newest))
-        return in_turn(worked, newest.record.endpoints, known[1], given)
+        return in_turn(worked, heard, newest.record.endpoints, known[1], given)
+
+    def heard(self, peer: AgencyId, endpoints: Sequence[str]) -> None:
+        """Note what a manifest says that could not be adopted yet."""
+        self._heard[peer] = endpoints
 
     def worked(self, peer: AgencyId, address: str) -> None:
         """Note where a peer has answered."""
