@@ -15,6 +15,7 @@ from audit.record.statement import LogHead, ReadPurpose, ReadRequest
 from exchange.client.verifier import Verifier
 from exchange.node.enrolment import Enrolment, load_seen, save_seen
 from exchange.records.receipt import VerifiedReceipt
+from exchange.rpc.transport import channel
 from exchange.rpc.transport.channel import blocking_desk_channel
 from exchange.rpc.transport.status import error_of
 from exchange.v1 import node_pb2, node_pb2_grpc
@@ -33,6 +34,14 @@ class SilentNodeError(UnavailableError):
     def __init__(self, enrolment: Enrolment, address: str, retry_after_seconds: float) -> None:
         super().__init__(f"the node of {enrolment.agency} does not answer at {address}", retry_after_seconds)
         self.hint = f"is it running? exchange node serve --home {enrolment.home}"
+
+
+class ExpiredNodeError(UnavailableError):
+    """The own node's certificate has ended, and no connection to it comes about."""
+
+    def __init__(self, enrolment: Enrolment) -> None:
+        super().__init__(f"the certificate of the node of {enrolment.agency} has expired", 60)
+        self.hint = "its operator runs exchange node renewal-request, and exchange keys renew where the root lies"
 
 
 def wall_clock_ms() -> int:
@@ -78,6 +87,7 @@ class Line:
         try:
             profile = self.call(self.stub.Profile, node_pb2.ProfileRequest())
         except UnavailableError as error:
+            self._check_certificates()
             raise SilentNodeError(self.enrolment, self._address, error.retry_after_seconds) from error
         if (profile.agency, profile.owner) != (self.enrolment.agency, self.enrolment.owner):
             taken = f"the node of {profile.agency[:30]!a} takes you for {profile.owner[:70]!a}"
@@ -92,6 +102,18 @@ class Line:
         head = trust.check_head(profile.checkpoint, self.seen)
         self.seen = LogHead(origin=head.origin, size=head.size, root=head.root)
         return trust
+
+    def _check_certificates(self) -> None:
+        """Say where nobody answers because a certificate has ended: gRPC names it to neither side.
+
+        Raises:
+            RefusedError: KEY_EXPIRED, ours.
+            ExpiredNodeError: The node's.
+        """
+        if certificate.ends_ms(self.enrolment.leaf) <= self.clock_ms():
+            raise RefusedError("KEY_EXPIRED", f"the certificate of {self.enrolment.owner} has expired")
+        if "expired" in channel.server_fault(self._address, self.enrolment.ca, self.enrolment.node_name):
+            raise ExpiredNodeError(self.enrolment)
 
     def call(self, method: Callable[..., _Answer], request: object) -> _Answer:
         """Make one call; raises RefusedError, UnavailableError or IntegrityError."""

@@ -124,6 +124,24 @@ async def probe(address: str, context: ssl.SSLContext, node_name: str, check: Ca
     check(leaf)
 
 
+def server_fault(address: str, ca_der: bytes, node_name: str) -> str:
+    """Return what is wrong with the certificate that a server shows, in OpenSSL's words; empty where nothing is.
+
+    For programs without an event loop. Where nobody answers nothing is wrong with it.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with (
+            socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS) as line,
+            probe_context(ca_der).wrap_socket(line, server_hostname=node_name),
+        ):
+            return ""
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except (OSError, ValueError):
+        return ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Identity:
     """What we show when we shake hands; a renewed leaf takes the old one's place in it."""
