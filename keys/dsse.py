@@ -40,8 +40,17 @@ SIGNERS: dict[str, frozenset[Usage]] = {
     "renewal": frozenset({Usage.AGENCY_ROOT}),
     "roster": frozenset({Usage.ROSTER_ROOT}),
     "revocation": frozenset({Usage.AGENCY_ROOT, Usage.ROSTER_ROOT}),
+    "freshness": frozenset({Usage.AGENCY}),
+    "approve": frozenset({Usage.OFFICER}),  # as release
+    "joint": frozenset({Usage.OFFICER}),  # another agency says the same, and an automaton says nothing for others
+    "agreement": frozenset({Usage.AGENCY}),
+    "group": frozenset({Usage.AGENCY}),
+    "subscription": frozenset({Usage.OFFICER}),
     "key": frozenset(Usage) - {Usage.ENCRYPTION},
 }
+
+# Settled by name and by who may sign; no program of this release makes or takes any.
+SETTLED = frozenset({"freshness", "approve", "joint", "agreement", "group", "subscription"})
 
 
 @hot_value(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ PUBLISHED = {
     "lines": 32,
     "hashes": 63,
     "signatures": 32,
-    "recipients": 64,
+    "recipients": 1000,
     "bucket": 1 << 20,
 }
 

@@ -18,6 +18,7 @@ from audit.note.policy import Witnessed
 from audit.note.tlogproof import parse_proof, verify_proof
 from audit.record.dispatch import Dispatch, SignerRole, check_recipients, check_signers, dispatch_digest, parse_dispatch
 from audit.record.lane import Delivery, parse_delivery, parse_lane_head
+from audit.record.settled import check_dispatch_built, check_signatures_built, check_statement_built
 from audit.record.statement import ReadRequest, Statement, opening, parse_statement, statement_digest
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -146,6 +147,7 @@ def add_dispatch(case: Case) -> str:
         signed, "dispatch", lambda each: case.trust.operations_key(case.sender.agency, each, case.at_ms)
     )
     dispatch = parse_dispatch(signed.payload)
+    check_dispatch_built(dispatch)
     of_federation(file.DISPATCH, dispatch.federation_id, case.trust)
     same(file.DISPATCH, "sender", dispatch.sender, case.sender.agency)
     same(file.DISPATCH, "bulletin", dispatch.bulletin_id, case.own.body.bulletin_id)
@@ -165,12 +167,14 @@ def add_statement(case: Case) -> str:
     signed = SignedPayload.decode(data)
     dispatch = case.dispatch
     same(file.STATEMENT, "digest", statement_digest(signed.payload), dispatch.statement_digest)
+    check_signatures_built(signed)
     check_signers(signed, dispatch)
     signers = dispatch.signers
     people = {each.key_id: case.trust.person(dispatch.sender, each.key_id, case.at_ms) for each in signers}
     roles = ("statement", "release")[: len(signers)]
     dsse.verify_roles(signed, roles, lambda key_id: people[key_id].public if key_id in people else None)
     statement = parse_statement(signed.payload)
+    check_statement_built(statement)
     of_federation(file.STATEMENT, statement.federation_id, case.trust)
     check_recipients(statement, dispatch)
     case.statement = statement

@@ -17,12 +17,18 @@ from audit.verify.verdict import Step
 from keys.text import safe_text
 from keys.words import words
 
-_ROLES = {SignerRole.AUTHOR: "author", SignerRole.RELEASER: "second person, who released it"}
+_ROLES = {
+    SignerRole.AUTHOR: "author",
+    SignerRole.RELEASER: "second person, who released it",
+    SignerRole.JOINT: "of another agency, jointly",
+}
 _ABSENT = {
     AbsentReason.NO_KEY: "it had no valid key",
     AbsentReason.SUSPENDED: "it was suspended",
     AbsentReason.LEFT: "it had left",
     AbsentReason.SERVED_BEFORE: "it was served before",
+    AbsentReason.NOT_ENTITLED: "it is not entitled to it",
+    AbsentReason.OTHER_PART: "another part of the dispatch serves it",
 }
 TITLES = {
     "roster": "The keys are those of the federation",

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from keys.errors import RefusedError
 
 MAGIC = b"PK\x03\x04"
-MAX_MEMBERS = 600  # 64 recipients with four members each, and room
+MAX_MEMBERS = 4400  # 1,000 recipients with four members each, and room
 MAX_MEMBER_BYTES = 8 << 20
 MAX_ARCHIVE_BYTES = 24 << 20  # a statement of 1 MiB stands in it three times: as bytes, as a frame, in a page
 _MAX_NAME_BYTES = 100

@@ -25,7 +25,7 @@ from audit.record.wire import (
     parse,
 )
 from audit.v1 import dispatch_pb2
-from keys.dsse import SignedPayload, payload_type
+from keys.dsse import MAX_SIGNATURES, SignedPayload, payload_type
 from keys.errors import RefusedError
 from keys.identity import AgencyId, record_digest, short
 from keys.seal import BUCKET_BYTES, MAX_PADDED_BYTES
@@ -53,6 +53,7 @@ class SignerRole(IntEnum):
 
     AUTHOR = 1
     RELEASER = 2
+    JOINT = 3
 
 
 class AbsentReason(IntEnum):
@@ -62,6 +63,8 @@ class AbsentReason(IntEnum):
     SUSPENDED = 2
     LEFT = 3
     SERVED_BEFORE = 4
+    NOT_ENTITLED = 5
+    OTHER_PART = 6
 
 
 class Urgency(IntEnum):
@@ -75,7 +78,11 @@ class Urgency(IntEnum):
 
 # The payload type of a signature inside tells its role.
 ROLE_OF_TYPE = MappingProxyType(
-    {payload_type("statement"): SignerRole.AUTHOR, payload_type("release"): SignerRole.RELEASER}
+    {
+        payload_type("statement"): SignerRole.AUTHOR,
+        payload_type("release"): SignerRole.RELEASER,
+        payload_type("joint"): SignerRole.JOINT,
+    }
 )
 
 
@@ -120,6 +127,8 @@ class Dispatch:
     urgency: Urgency
     ciphertext_digest: bytes  # 32 bytes
     ciphertext_size: int  # bytes; that of a bucket
+    part: int = 0  # from 1; 0 where it is the only one
+    parts: int = 0
 
     @property
     def served(self) -> tuple[AgencyId, ...]:
@@ -142,6 +151,8 @@ class Dispatch:
                 urgency=dispatch_pb2.DispatchUrgency.ValueType(self.urgency),
                 ciphertext_digest=self.ciphertext_digest,
                 ciphertext_size=self.ciphertext_size,
+                part=self.part,
+                parts=self.parts,
             )
         )
 
@@ -178,8 +189,12 @@ def parse_dispatch(payload: bytes) -> Dispatch:
         urgency=need_enum("dispatch", "urgency", message.urgency, Urgency),
         ciphertext_digest=message.ciphertext_digest,
         ciphertext_size=message.ciphertext_size,
+        part=message.part,
+        parts=message.parts,
     )
     _check_lists(dispatch)
+    if dispatch.absent or dispatch.part or dispatch.parts:
+        _check_part(dispatch)
     return dispatch
 
 
@@ -257,10 +272,11 @@ def recipient_of(dispatch: Dispatch, agency: AgencyId) -> Recipient:
 def _check_lists(dispatch: Dispatch) -> None:
     """Bound the three lists; one author, at most one releaser; recipients and absent apart, the sender in none."""
     signers, served, absent = dispatch.signers, dispatch.served, [absent.agency for absent in dispatch.absent]
-    need_count("dispatch", "signers", len(signers), 1, 2)
+    need_count("dispatch", "signers", len(signers), 1, MAX_SIGNATURES)
     need_ascending("dispatch", "signers", [_signer_order(signer) for signer in signers])
-    if [signer.role for signer in signers].count(SignerRole.AUTHOR) != 1:
-        raise malformed("dispatch", "signers name not exactly one author")
+    roles = [signer.role for signer in signers]
+    if roles.count(SignerRole.AUTHOR) != 1 or roles.count(SignerRole.RELEASER) > 1:
+        raise malformed("dispatch", "signers name not exactly one author and at most one releaser")
     need_count("dispatch", "recipients", len(served), 1, MAX_RECIPIENTS)
     need_count("dispatch", "recipients and absent", len(served) + len(absent), 1, MAX_RECIPIENTS)
     need_ascending("dispatch", "recipients", served)
@@ -269,6 +285,20 @@ def _check_lists(dispatch: Dispatch) -> None:
         raise malformed("dispatch", "an agency is both served and absent")
     if dispatch.sender in served or dispatch.sender in absent:
         raise malformed("dispatch", "the sender is among the recipients")
+
+
+def _check_part(dispatch: Dispatch) -> None:
+    """Refuse a part that is none of its parts, and agencies of another part exactly where there is none."""
+    elsewhere = any(absent.reason is AbsentReason.OTHER_PART for absent in dispatch.absent)
+    if elsewhere != bool(dispatch.parts):
+        raise malformed("dispatch", f"{dispatch.parts} parts, {'an' if elsewhere else 'no'} agency in another one")
+    if not dispatch.parts:
+        if dispatch.part:
+            raise malformed("dispatch", f"part {dispatch.part} of no parts")
+        return
+    need_count("dispatch", "parts", dispatch.parts, 2, MAX_RECIPIENTS)
+    if not 1 <= dispatch.part <= dispatch.parts:
+        raise malformed("dispatch", f"part {dispatch.part} of {dispatch.parts}")
 
 
 def _signer_order(signer: DispatchSigner) -> tuple[int, bytes]:

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -30,6 +30,7 @@ from audit.record.wire import (
     parse,
 )
 from audit.v1 import entry_pb2, statement_pb2
+from keys.errors import RefusedError
 from keys.identity import DIGEST_BYTES, AgencyId, parse_officer, record_digest
 from keys.refusals import Outcome
 from keys.seal import MAX_PADDED_BYTES
@@ -41,6 +42,8 @@ MAX_LISTED = 500  # one page of the inbox
 MAX_CASE = 64  # characters
 MAX_REASON = 500  # characters
 NONCE_BYTES = 16
+MAX_RESTS_ON = 64
+RESTS_ON_TYPES = frozenset({"agreement", "group", "subscription"})
 OPENING_LABEL = b"exchange/v1/opening\0"
 OPENED_LABEL = b"exchange/v1/opened\0"
 
@@ -83,6 +86,13 @@ class LogHead:
     root: bytes  # 32 bytes
 
 
+class RestsOn(NamedTuple):
+    """A signed record, beside the roster, that a statement is judged by."""
+
+    type: str  # the name in the digest's label
+    digest: bytes  # 32 bytes
+
+
 @hot_value(frozen=True, slots=True, kw_only=True)
 class Statement:
     """A bulletin as its author signs it."""
@@ -93,6 +103,7 @@ class Statement:
     roster_digest: bytes  # 32 bytes
     recipients: tuple[AgencyId, ...]  # ascending by bytes, the sender left out
     log_head: LogHead | None = None  # newest checkpoint of the own node's log that the author's program has seen
+    rests_on: tuple[RestsOn, ...] = ()  # ascending; no program makes or takes any so far
 
     def encode(self) -> bytes:
         """Write the payload of types ``statement`` and ``release``."""
@@ -104,6 +115,7 @@ class Statement:
                 roster_digest=self.roster_digest,
                 recipients=self.recipients,
                 log_head=_head_message(self.log_head),
+                rests_on=[statement_pb2.RestsOn(type=each.type, digest=each.digest) for each in self.rests_on],
             )
         )
 
@@ -191,7 +203,21 @@ def parse_statement(payload: bytes) -> Statement:
         roster_digest=message.roster_digest,
         recipients=recipients,
         log_head=_parse_head("statement", message.log_head) if message.HasField("log_head") else None,
+        rests_on=_parse_rests_on(message) if message.rests_on else (),
     )
+
+
+def _parse_rests_on(message: statement_pb2.Statement) -> tuple[RestsOn, ...]:
+    need_count("statement", "records that it rests on", len(message.rests_on), 0, MAX_RESTS_ON)
+    for each in message.rests_on:
+        need_bytes("statement", "rests_on.digest", each.digest)
+        if not each.type:
+            raise malformed("statement", "rests_on.type is absent")
+        if each.type not in RESTS_ON_TYPES:
+            raise RefusedError("NOT_UNDERSTOOD", f"statement: it rests on a {each.type[:40]!a}")
+    rests_on = tuple(RestsOn(each.type, each.digest) for each in message.rests_on)
+    need_ascending("statement", "records that it rests on", rests_on)
+    return rests_on
 
 
 def parse_read(payload: bytes) -> ReadRequest:

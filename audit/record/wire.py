@@ -20,7 +20,7 @@ from keys.identity import DIGEST_BYTES, AgencyId, parse_agency
 from keys.scan import parse_scanned
 
 ID_BYTES = 16
-MAX_RECIPIENTS = 64  # a bulletin's header takes no more: proto/README.md, section 10
+MAX_RECIPIENTS = 1000  # of a statement, which may go in several dispatches: proto/README.md, section 10
 MAX_ORIGIN_BYTES = 255  # agency, a federation name of 180 bytes, /log/ and an epoch
 ZERO_DIGEST = bytes(DIGEST_BYTES)
 

@@ -25,45 +25,45 @@ _sym_db = _symbol_database.Default()
 from keys.v1 import signed_pb2 as keys_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61udit/v1/dispatch.proto\x12\x08\x61udit.v1\x1a\x14keys/v1/signed.proto\"\xed\x03\n\x08\x44ispatch\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x1f\n\x0b\x62ulletin_id\x18\x02 \x01(\x0cR\nbulletinId\x12\x16\n\x06sender\x18\x03 \x01(\tR\x06sender\x12)\n\x10statement_digest\x18\x04 \x01(\x0cR\x0fstatementDigest\x12*\n\x07signers\x18\x05 \x03(\x0b\x32\x10.audit.v1.SignerR\x07signers\x12\x33\n\nrecipients\x18\x06 \x03(\x0b\x32\x13.audit.v1.RecipientR\nrecipients\x12(\n\x06\x61\x62sent\x18\x07 \x03(\x0b\x32\x10.audit.v1.AbsentR\x06\x61\x62sent\x12\x1d\n\nbody_suite\x18\x08 \x01(\rR\tbodySuite\x12\x1d\n\nexpires_ms\x18\t \x01(\x04R\texpiresMs\x12\x33\n\x07urgency\x18\n \x01(\x0e\x32\x19.audit.v1.DispatchUrgencyR\x07urgency\x12+\n\x11\x63iphertext_digest\x18\x0b \x01(\x0cR\x10\x63iphertextDigest\x12\'\n\x0f\x63iphertext_size\x18\x0c \x01(\x04R\x0e\x63iphertextSizeJ\x04\x08\r\x10\x0e\"I\n\x06Signer\x12(\n\x04role\x18\x01 \x01(\x0e\x32\x14.audit.v1.SignerRoleR\x04role\x12\x15\n\x06key_id\x18\x02 \x01(\x0cR\x05keyId\"[\n\tRecipient\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12\x15\n\x06key_id\x18\x02 \x01(\x0cR\x05keyId\x12\x1f\n\x0bwrap_digest\x18\x03 \x01(\x0cR\nwrapDigest\"P\n\x06\x41\x62sent\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12.\n\x06reason\x18\x02 \x01(\x0e\x32\x16.audit.v1.AbsentReasonR\x06reason\"\xa4\x01\n\x06LaneId\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06sender\x18\x02 \x01(\tR\x06sender\x12\x1c\n\trecipient\x18\x03 \x01(\tR\trecipient\x12)\n\x05\x63lass\x18\x04 \x01(\x0e\x32\x13.audit.v1.LaneClassR\x05\x63lass\x12\x14\n\x05\x65poch\x18\x05 \x01(\rR\x05\x65poch\"\xaa\x01\n\x08\x44\x65livery\x12$\n\x04lane\x18\x01 \x01(\x0b\x32\x10.audit.v1.LaneIdR\x04lane\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x1a\n\x08previous\x18\x03 \x01(\x0cR\x08previous\x12\'\n\x0f\x64ispatch_digest\x18\x04 \x01(\x0cR\x0e\x64ispatchDigest\x12\x17\n\x07time_ms\x18\x05 \x01(\x04R\x06timeMs\"\xd9\x01\n\x08LaneHead\x12$\n\x04lane\x18\x01 \x01(\x0b\x32\x10.audit.v1.LaneIdR\x04lane\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\'\n\x0f\x64\x65livery_digest\x18\x03 \x01(\x0cR\x0e\x64\x65liveryDigest\x12\x16\n\x06latest\x18\x04 \x01(\x04R\x06latest\x12\x31\n\twithdrawn\x18\x05 \x03(\x0b\x32\x13.audit.v1.WithdrawnR\twithdrawn\x12\x17\n\x07time_ms\x18\x06 \x01(\x04R\x06timeMs\"Z\n\tWithdrawn\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x31\n\x06reason\x18\x02 \x01(\x0e\x32\x19.audit.v1.WithdrawnReasonR\x06reason\"\x8d\x01\n\x06Parcel\x12\x1a\n\x08\x64\x65livery\x18\x01 \x01(\x0cR\x08\x64\x65livery\x12\x32\n\x08\x64ispatch\x18\x02 \x01(\x0b\x32\x16.keys.v1.SignedPayloadR\x08\x64ispatch\x12\x12\n\x04wrap\x18\x03 \x01(\x0cR\x04wrap\x12\x1f\n\x0bsealed_body\x18\x04 \x01(\x0cR\nsealedBody\"5\n\x07Receipt\x12\x14\n\x05\x65ntry\x18\x01 \x01(\x0cR\x05\x65ntry\x12\x14\n\x05proof\x18\x02 \x01(\tR\x05proof\"t\n\x0eSharedReceipts\x12\x12\n\x04note\x18\x01 \x01(\tR\x04note\x12\x1c\n\tsequences\x18\x02 \x03(\x04R\tsequences\x12\x18\n\x07\x65ntries\x18\x03 \x03(\x0cR\x07\x65ntries\x12\x16\n\x06hashes\x18\x04 \x03(\x0cR\x06hashes\"\xb2\x01\n\x0c\x45quivocation\x12-\n\x06head_a\x18\x01 \x01(\x0b\x32\x16.keys.v1.SignedPayloadR\x05headA\x12!\n\x0c\x64\x65liveries_a\x18\x02 \x03(\x0cR\x0b\x64\x65liveriesA\x12-\n\x06head_b\x18\x03 \x01(\x0b\x32\x16.keys.v1.SignedPayloadR\x05headB\x12!\n\x0c\x64\x65liveries_b\x18\x04 \x03(\x0cR\x0b\x64\x65liveriesB*[\n\nSignerRole\x12\x1b\n\x17SIGNER_ROLE_UNSPECIFIED\x10\x00\x12\x16\n\x12SIGNER_ROLE_AUTHOR\x10\x01\x12\x18\n\x14SIGNER_ROLE_RELEASER\x10\x02*\x9d\x01\n\x0c\x41\x62sentReason\x12\x1d\n\x19\x41\x42SENT_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x42SENT_REASON_NO_KEY\x10\x01\x12\x1b\n\x17\x41\x42SENT_REASON_SUSPENDED\x10\x02\x12\x16\n\x12\x41\x42SENT_REASON_LEFT\x10\x03\x12\x1f\n\x1b\x41\x42SENT_REASON_SERVED_BEFORE\x10\x04*\xa9\x01\n\x0f\x44ispatchUrgency\x12 \n\x1c\x44ISPATCH_URGENCY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44ISPATCH_URGENCY_FLASH\x10\x01\x12\x1b\n\x17\x44ISPATCH_URGENCY_URGENT\x10\x02\x12\x1d\n\x19\x44ISPATCH_URGENCY_PRIORITY\x10\x03\x12\x1c\n\x18\x44ISPATCH_URGENCY_ROUTINE\x10\x04*V\n\tLaneClass\x12\x1a\n\x16LANE_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11LANE_CLASS_URGENT\x10\x01\x12\x16\n\x12LANE_CLASS_ROUTINE\x10\x02*\x8d\x01\n\x0fWithdrawnReason\x12 \n\x1cWITHDRAWN_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18WITHDRAWN_REASON_EXPIRED\x10\x01\x12\x1d\n\x19WITHDRAWN_REASON_RECALLED\x10\x02\x12\x1b\n\x17WITHDRAWN_REASON_ERASED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61udit/v1/dispatch.proto\x12\x08\x61udit.v1\x1a\x14keys/v1/signed.proto\"\x97\x04\n\x08\x44ispatch\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x1f\n\x0b\x62ulletin_id\x18\x02 \x01(\x0cR\nbulletinId\x12\x16\n\x06sender\x18\x03 \x01(\tR\x06sender\x12)\n\x10statement_digest\x18\x04 \x01(\x0cR\x0fstatementDigest\x12*\n\x07signers\x18\x05 \x03(\x0b\x32\x10.audit.v1.SignerR\x07signers\x12\x33\n\nrecipients\x18\x06 \x03(\x0b\x32\x13.audit.v1.RecipientR\nrecipients\x12(\n\x06\x61\x62sent\x18\x07 \x03(\x0b\x32\x10.audit.v1.AbsentR\x06\x61\x62sent\x12\x1d\n\nbody_suite\x18\x08 \x01(\rR\tbodySuite\x12\x1d\n\nexpires_ms\x18\t \x01(\x04R\texpiresMs\x12\x33\n\x07urgency\x18\n \x01(\x0e\x32\x19.audit.v1.DispatchUrgencyR\x07urgency\x12+\n\x11\x63iphertext_digest\x18\x0b \x01(\x0cR\x10\x63iphertextDigest\x12\'\n\x0f\x63iphertext_size\x18\x0c \x01(\x04R\x0e\x63iphertextSize\x12\x12\n\x04part\x18\x0e \x01(\rR\x04part\x12\x14\n\x05parts\x18\x0f \x01(\rR\x05partsJ\x04\x08\r\x10\x0e\"I\n\x06Signer\x12(\n\x04role\x18\x01 \x01(\x0e\x32\x14.audit.v1.SignerRoleR\x04role\x12\x15\n\x06key_id\x18\x02 \x01(\x0cR\x05keyId\"[\n\tRecipient\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12\x15\n\x06key_id\x18\x02 \x01(\x0cR\x05keyId\x12\x1f\n\x0bwrap_digest\x18\x03 \x01(\x0cR\nwrapDigest\"P\n\x06\x41\x62sent\x12\x16\n\x06\x61gency\x18\x01 \x01(\tR\x06\x61gency\x12.\n\x06reason\x18\x02 \x01(\x0e\x32\x16.audit.v1.AbsentReasonR\x06reason\"\xa4\x01\n\x06LaneId\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06sender\x18\x02 \x01(\tR\x06sender\x12\x1c\n\trecipient\x18\x03 \x01(\tR\trecipient\x12)\n\x05\x63lass\x18\x04 \x01(\x0e\x32\x13.audit.v1.LaneClassR\x05\x63lass\x12\x14\n\x05\x65poch\x18\x05 \x01(\rR\x05\x65poch\"\xaa\x01\n\x08\x44\x65livery\x12$\n\x04lane\x18\x01 \x01(\x0b\x32\x10.audit.v1.LaneIdR\x04lane\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\x1a\n\x08previous\x18\x03 \x01(\x0cR\x08previous\x12\'\n\x0f\x64ispatch_digest\x18\x04 \x01(\x0cR\x0e\x64ispatchDigest\x12\x17\n\x07time_ms\x18\x05 \x01(\x04R\x06timeMs\"\xd9\x01\n\x08LaneHead\x12$\n\x04lane\x18\x01 \x01(\x0b\x32\x10.audit.v1.LaneIdR\x04lane\x12\x1a\n\x08sequence\x18\x02 \x01(\x04R\x08sequence\x12\'\n\x0f\x64\x65livery_digest\x18\x03 \x01(\x0cR\x0e\x64\x65liveryDigest\x12\x16\n\x06latest\x18\x04 \x01(\x04R\x06latest\x12\x31\n\twithdrawn\x18\x05 \x03(\x0b\x32\x13.audit.v1.WithdrawnR\twithdrawn\x12\x17\n\x07time_ms\x18\x06 \x01(\x04R\x06timeMs\"Z\n\tWithdrawn\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x31\n\x06reason\x18\x02 \x01(\x0e\x32\x19.audit.v1.WithdrawnReasonR\x06reason\"\x8d\x01\n\x06Parcel\x12\x1a\n\x08\x64\x65livery\x18\x01 \x01(\x0cR\x08\x64\x65livery\x12\x32\n\x08\x64ispatch\x18\x02 \x01(\x0b\x32\x16.keys.v1.SignedPayloadR\x08\x64ispatch\x12\x12\n\x04wrap\x18\x03 \x01(\x0cR\x04wrap\x12\x1f\n\x0bsealed_body\x18\x04 \x01(\x0cR\nsealedBody\"5\n\x07Receipt\x12\x14\n\x05\x65ntry\x18\x01 \x01(\x0cR\x05\x65ntry\x12\x14\n\x05proof\x18\x02 \x01(\tR\x05proof\"t\n\x0eSharedReceipts\x12\x12\n\x04note\x18\x01 \x01(\tR\x04note\x12\x1c\n\tsequences\x18\x02 \x03(\x04R\tsequences\x12\x18\n\x07\x65ntries\x18\x03 \x03(\x0cR\x07\x65ntries\x12\x16\n\x06hashes\x18\x04 \x03(\x0cR\x06hashes\"\xb2\x01\n\x0c\x45quivocation\x12-\n\x06head_a\x18\x01 \x01(\x0b\x32\x16.keys.v1.SignedPayloadR\x05headA\x12!\n\x0c\x64\x65liveries_a\x18\x02 \x03(\x0cR\x0b\x64\x65liveriesA\x12-\n\x06head_b\x18\x03 \x01(\x0b\x32\x16.keys.v1.SignedPayloadR\x05headB\x12!\n\x0c\x64\x65liveries_b\x18\x04 \x03(\x0cR\x0b\x64\x65liveriesB*r\n\nSignerRole\x12\x1b\n\x17SIGNER_ROLE_UNSPECIFIED\x10\x00\x12\x16\n\x12SIGNER_ROLE_AUTHOR\x10\x01\x12\x18\n\x14SIGNER_ROLE_RELEASER\x10\x02\x12\x15\n\x11SIGNER_ROLE_JOINT\x10\x03*\xdb\x01\n\x0c\x41\x62sentReason\x12\x1d\n\x19\x41\x42SENT_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x42SENT_REASON_NO_KEY\x10\x01\x12\x1b\n\x17\x41\x42SENT_REASON_SUSPENDED\x10\x02\x12\x16\n\x12\x41\x42SENT_REASON_LEFT\x10\x03\x12\x1f\n\x1b\x41\x42SENT_REASON_SERVED_BEFORE\x10\x04\x12\x1e\n\x1a\x41\x42SENT_REASON_NOT_ENTITLED\x10\x05\x12\x1c\n\x18\x41\x42SENT_REASON_OTHER_PART\x10\x06*\xa9\x01\n\x0f\x44ispatchUrgency\x12 \n\x1c\x44ISPATCH_URGENCY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44ISPATCH_URGENCY_FLASH\x10\x01\x12\x1b\n\x17\x44ISPATCH_URGENCY_URGENT\x10\x02\x12\x1d\n\x19\x44ISPATCH_URGENCY_PRIORITY\x10\x03\x12\x1c\n\x18\x44ISPATCH_URGENCY_ROUTINE\x10\x04*V\n\tLaneClass\x12\x1a\n\x16LANE_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11LANE_CLASS_URGENT\x10\x01\x12\x16\n\x12LANE_CLASS_ROUTINE\x10\x02*\x8d\x01\n\x0fWithdrawnReason\x12 \n\x1cWITHDRAWN_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18WITHDRAWN_REASON_EXPIRED\x10\x01\x12\x1d\n\x19WITHDRAWN_REASON_RECALLED\x10\x02\x12\x1b\n\x17WITHDRAWN_REASON_ERASED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'audit.v1.dispatch_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIGNERROLE']._serialized_start=1955
-  _globals['_SIGNERROLE']._serialized_end=2046
-  _globals['_ABSENTREASON']._serialized_start=2049
-  _globals['_ABSENTREASON']._serialized_end=2206
-  _globals['_DISPATCHURGENCY']._serialized_start=2209
-  _globals['_DISPATCHURGENCY']._serialized_end=2378
-  _globals['_LANECLASS']._serialized_start=2380
-  _globals['_LANECLASS']._serialized_end=2466
-  _globals['_WITHDRAWNREASON']._serialized_start=2469
-  _globals['_WITHDRAWNREASON']._serialized_end=2610
+  _globals['_SIGNERROLE']._serialized_start=1997
+  _globals['_SIGNERROLE']._serialized_end=2111
+  _globals['_ABSENTREASON']._serialized_start=2114
+  _globals['_ABSENTREASON']._serialized_end=2333
+  _globals['_DISPATCHURGENCY']._serialized_start=2336
+  _globals['_DISPATCHURGENCY']._serialized_end=2505
+  _globals['_LANECLASS']._serialized_start=2507
+  _globals['_LANECLASS']._serialized_end=2593
+  _globals['_WITHDRAWNREASON']._serialized_start=2596
+  _globals['_WITHDRAWNREASON']._serialized_end=2737
   _globals['_DISPATCH']._serialized_start=60
-  _globals['_DISPATCH']._serialized_end=553
-  _globals['_SIGNER']._serialized_start=555
-  _globals['_SIGNER']._serialized_end=628
-  _globals['_RECIPIENT']._serialized_start=630
-  _globals['_RECIPIENT']._serialized_end=721
-  _globals['_ABSENT']._serialized_start=723
-  _globals['_ABSENT']._serialized_end=803
-  _globals['_LANEID']._serialized_start=806
-  _globals['_LANEID']._serialized_end=970
-  _globals['_DELIVERY']._serialized_start=973
-  _globals['_DELIVERY']._serialized_end=1143
-  _globals['_LANEHEAD']._serialized_start=1146
-  _globals['_LANEHEAD']._serialized_end=1363
-  _globals['_WITHDRAWN']._serialized_start=1365
-  _globals['_WITHDRAWN']._serialized_end=1455
-  _globals['_PARCEL']._serialized_start=1458
-  _globals['_PARCEL']._serialized_end=1599
-  _globals['_RECEIPT']._serialized_start=1601
-  _globals['_RECEIPT']._serialized_end=1654
-  _globals['_SHAREDRECEIPTS']._serialized_start=1656
-  _globals['_SHAREDRECEIPTS']._serialized_end=1772
-  _globals['_EQUIVOCATION']._serialized_start=1775
-  _globals['_EQUIVOCATION']._serialized_end=1953
+  _globals['_DISPATCH']._serialized_end=595
+  _globals['_SIGNER']._serialized_start=597
+  _globals['_SIGNER']._serialized_end=670
+  _globals['_RECIPIENT']._serialized_start=672
+  _globals['_RECIPIENT']._serialized_end=763
+  _globals['_ABSENT']._serialized_start=765
+  _globals['_ABSENT']._serialized_end=845
+  _globals['_LANEID']._serialized_start=848
+  _globals['_LANEID']._serialized_end=1012
+  _globals['_DELIVERY']._serialized_start=1015
+  _globals['_DELIVERY']._serialized_end=1185
+  _globals['_LANEHEAD']._serialized_start=1188
+  _globals['_LANEHEAD']._serialized_end=1405
+  _globals['_WITHDRAWN']._serialized_start=1407
+  _globals['_WITHDRAWN']._serialized_end=1497
+  _globals['_PARCEL']._serialized_start=1500
+  _globals['_PARCEL']._serialized_end=1641
+  _globals['_RECEIPT']._serialized_start=1643
+  _globals['_RECEIPT']._serialized_end=1696
+  _globals['_SHAREDRECEIPTS']._serialized_start=1698
+  _globals['_SHAREDRECEIPTS']._serialized_end=1814
+  _globals['_EQUIVOCATION']._serialized_start=1817
+  _globals['_EQUIVOCATION']._serialized_end=1995
 # @@protoc_insertion_point(module_scope)

@@ -29,12 +29,16 @@ class _SignerRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignerRole
     SIGNER_ROLE_UNSPECIFIED: _SignerRole.ValueType  # 0
     SIGNER_ROLE_AUTHOR: _SignerRole.ValueType  # 1
     SIGNER_ROLE_RELEASER: _SignerRole.ValueType  # 2
+    SIGNER_ROLE_JOINT: _SignerRole.ValueType  # 3
+    """of another agency that says the same; refused so far"""
 
 class SignerRole(_SignerRole, metaclass=_SignerRoleEnumTypeWrapper): ...
 
 SIGNER_ROLE_UNSPECIFIED: SignerRole.ValueType  # 0
 SIGNER_ROLE_AUTHOR: SignerRole.ValueType  # 1
 SIGNER_ROLE_RELEASER: SignerRole.ValueType  # 2
+SIGNER_ROLE_JOINT: SignerRole.ValueType  # 3
+"""of another agency that says the same; refused so far"""
 Global___SignerRole: _TypeAlias = SignerRole  # noqa: Y015
 
 class _AbsentReason:
@@ -48,6 +52,10 @@ class _AbsentReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AbsentRe
     ABSENT_REASON_SUSPENDED: _AbsentReason.ValueType  # 2
     ABSENT_REASON_LEFT: _AbsentReason.ValueType  # 3
     ABSENT_REASON_SERVED_BEFORE: _AbsentReason.ValueType  # 4
+    ABSENT_REASON_NOT_ENTITLED: _AbsentReason.ValueType  # 5
+    """refused so far"""
+    ABSENT_REASON_OTHER_PART: _AbsentReason.ValueType  # 6
+    """refused so far"""
 
 class AbsentReason(_AbsentReason, metaclass=_AbsentReasonEnumTypeWrapper): ...
 
@@ -56,6 +64,10 @@ ABSENT_REASON_NO_KEY: AbsentReason.ValueType  # 1
 ABSENT_REASON_SUSPENDED: AbsentReason.ValueType  # 2
 ABSENT_REASON_LEFT: AbsentReason.ValueType  # 3
 ABSENT_REASON_SERVED_BEFORE: AbsentReason.ValueType  # 4
+ABSENT_REASON_NOT_ENTITLED: AbsentReason.ValueType  # 5
+"""refused so far"""
+ABSENT_REASON_OTHER_PART: AbsentReason.ValueType  # 6
+"""refused so far"""
 Global___AbsentReason: _TypeAlias = AbsentReason  # noqa: Y015
 
 class _DispatchUrgency:
@@ -138,6 +150,8 @@ class Dispatch(_message.Message):
     URGENCY_FIELD_NUMBER: _builtins.int
     CIPHERTEXT_DIGEST_FIELD_NUMBER: _builtins.int
     CIPHERTEXT_SIZE_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     federation_id: _builtins.bytes
     """32 bytes"""
     bulletin_id: _builtins.bytes
@@ -155,6 +169,12 @@ class Dispatch(_message.Message):
     """32 bytes, digest of the sealed body"""
     ciphertext_size: _builtins.int
     """bytes"""
+    part: _builtins.int
+    """A statement for more agencies than one dispatch has room for goes in several; refused so far.
+    from 1; absent where it is the only one
+    """
+    parts: _builtins.int
+    """how many there are, 2 to 1,000; absent where it is the only one"""
     @_builtins.property
     def signers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signer]:
         """exactly the signatures inside; ascending by (role, key id)"""
@@ -182,10 +202,12 @@ class Dispatch(_message.Message):
         urgency: Global___DispatchUrgency.ValueType = ...,
         ciphertext_digest: _builtins.bytes = ...,
         ciphertext_size: _builtins.int = ...,
+        part: _builtins.int = ...,
+        parts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "body_suite", b"body_suite", "bulletin_id", b"bulletin_id", "ciphertext_digest", b"ciphertext_digest", "ciphertext_size", b"ciphertext_size", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "recipients", b"recipients", "sender", b"sender", "signers", b"signers", "statement_digest", b"statement_digest", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "body_suite", b"body_suite", "bulletin_id", b"bulletin_id", "ciphertext_digest", b"ciphertext_digest", "ciphertext_size", b"ciphertext_size", "expires_ms", b"expires_ms", "federation_id", b"federation_id", "part", b"part", "parts", b"parts", "recipients", b"recipients", "sender", b"sender", "signers", b"signers", "statement_digest", b"statement_digest", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,29 +25,31 @@ _sym_db = _symbol_database.Default()
 from audit.v1 import entry_pb2 as audit_dot_v1_dot_entry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61udit/v1/statement.proto\x12\x08\x61udit.v1\x1a\x14\x61udit/v1/entry.proto\"\xd3\x01\n\tStatement\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x12\n\x04salt\x18\x02 \x01(\x0cR\x04salt\x12\x1a\n\x08\x62ulletin\x18\x03 \x01(\x0cR\x08\x62ulletin\x12#\n\rroster_digest\x18\x04 \x01(\x0cR\x0crosterDigest\x12\x1e\n\nrecipients\x18\x05 \x03(\tR\nrecipients\x12,\n\x08log_head\x18\x06 \x01(\x0b\x32\x11.audit.v1.LogHeadR\x07logHead\"I\n\x07LogHead\x12\x16\n\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n\x04root\x18\x03 \x01(\x0cR\x04root\"\xf8\x05\n\x04Read\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x18\n\x07officer\x18\x03 \x01(\tR\x07officer\x12\x16\n\x06sender\x18\x04 \x01(\tR\x06sender\x12\x1f\n\x0b\x62ulletin_id\x18\x05 \x01(\x0cR\nbulletinId\x12)\n\x10statement_digest\x18\x06 \x01(\x0cR\x0fstatementDigest\x12/\n\x07purpose\x18\x07 \x01(\x0e\x32\x15.audit.v1.ReadPurposeR\x07purpose\x12\x12\n\x04\x63\x61se\x18\x08 \x01(\tR\x04\x63\x61se\x12\x16\n\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n\x05nonce\x18\n \x01(\x0cR\x05nonce\x12,\n\x08log_head\x18\x0b \x01(\x0b\x32\x11.audit.v1.LogHeadR\x07logHead\x12\x17\n\x07time_ms\x18\x0c \x01(\x04R\x06timeMs\x12\x30\n\x06listed\x18\r \x03(\x0b\x32\x18.audit.v1.ListedBulletinR\x06listed\x12*\n\x04open\x18\x0e \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x04open\x12.\n\x06\x65xport\x18\x0f \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x06\x65xport\x12(\n\x04list\x18\x10 \x01(\x0b\x32\x12.audit.v1.ReadListH\x00R\x04list\x12*\n\x04hold\x18\x11 \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x04hold\x12\x30\n\x07release\x18\x12 \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x07release\x12+\n\x05\x61gain\x18\x13 \x01(\x0b\x32\x13.audit.v1.ReadAgainH\x00R\x05\x61gain\x12/\n\x06\x66\x61iled\x18\x14 \x01(\x0b\x32\x15.audit.v1.ReadFailureH\x00R\x06\x66\x61iledB\x07\n\x05\x61sked\"p\n\nReadTarget\x12\x16\n\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1f\n\x0b\x62ulletin_id\x18\x02 \x01(\x0cR\nbulletinId\x12)\n\x10statement_digest\x18\x03 \x01(\x0cR\x0fstatementDigest\"<\n\x08ReadList\x12\x30\n\x06listed\x18\x01 \x03(\x0b\x32\x18.audit.v1.ListedBulletinR\x06listed\"I\n\x0eListedBulletin\x12\x16\n\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1f\n\x0b\x62ulletin_id\x18\x02 \x01(\x0cR\nbulletinId\"\'\n\tReadAgain\x12\x1a\n\x08position\x18\x01 \x01(\x04R\x08position\"V\n\x0bReadFailure\x12\x1a\n\x08position\x18\x01 \x01(\x04R\x08position\x12+\n\x07outcome\x18\x02 \x01(\x0e\x32\x11.audit.v1.OutcomeR\x07outcome*\xfa\x01\n\x0bReadPurpose\x12\x1c\n\x18READ_PURPOSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16READ_PURPOSE_CASE_WORK\x10\x01\x12\x17\n\x13READ_PURPOSE_TRIAGE\x10\x02\x12\x16\n\x12READ_PURPOSE_REPLY\x10\x03\x12\x1a\n\x16READ_PURPOSE_OVERSIGHT\x10\x04\x12\x1a\n\x16READ_PURPOSE_AUTOMATED\x10\x05\x12\x15\n\x11READ_PURPOSE_HOLD\x10\x06\x12\x18\n\x14READ_PURPOSE_RELEASE\x10\x07\x12\x17\n\x13READ_PURPOSE_EXPORT\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61udit/v1/statement.proto\x12\x08\x61udit.v1\x1a\x14\x61udit/v1/entry.proto\"\x81\x02\n\tStatement\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x12\n\x04salt\x18\x02 \x01(\x0cR\x04salt\x12\x1a\n\x08\x62ulletin\x18\x03 \x01(\x0cR\x08\x62ulletin\x12#\n\rroster_digest\x18\x04 \x01(\x0cR\x0crosterDigest\x12\x1e\n\nrecipients\x18\x05 \x03(\tR\nrecipients\x12,\n\x08log_head\x18\x06 \x01(\x0b\x32\x11.audit.v1.LogHeadR\x07logHead\x12,\n\x08rests_on\x18\x07 \x03(\x0b\x32\x11.audit.v1.RestsOnR\x07restsOn\"5\n\x07RestsOn\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n\x06\x64igest\x18\x02 \x01(\x0cR\x06\x64igest\"I\n\x07LogHead\x12\x16\n\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n\x04root\x18\x03 \x01(\x0cR\x04root\"\xf8\x05\n\x04Read\x12#\n\rfederation_id\x18\x01 \x01(\x0cR\x0c\x66\x65\x64\x65rationId\x12\x16\n\x06\x61gency\x18\x02 \x01(\tR\x06\x61gency\x12\x18\n\x07officer\x18\x03 \x01(\tR\x07officer\x12\x16\n\x06sender\x18\x04 \x01(\tR\x06sender\x12\x1f\n\x0b\x62ulletin_id\x18\x05 \x01(\x0cR\nbulletinId\x12)\n\x10statement_digest\x18\x06 \x01(\x0cR\x0fstatementDigest\x12/\n\x07purpose\x18\x07 \x01(\x0e\x32\x15.audit.v1.ReadPurposeR\x07purpose\x12\x12\n\x04\x63\x61se\x18\x08 \x01(\tR\x04\x63\x61se\x12\x16\n\x06reason\x18\t \x01(\tR\x06reason\x12\x14\n\x05nonce\x18\n \x01(\x0cR\x05nonce\x12,\n\x08log_head\x18\x0b \x01(\x0b\x32\x11.audit.v1.LogHeadR\x07logHead\x12\x17\n\x07time_ms\x18\x0c \x01(\x04R\x06timeMs\x12\x30\n\x06listed\x18\r \x03(\x0b\x32\x18.audit.v1.ListedBulletinR\x06listed\x12*\n\x04open\x18\x0e \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x04open\x12.\n\x06\x65xport\x18\x0f \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x06\x65xport\x12(\n\x04list\x18\x10 \x01(\x0b\x32\x12.audit.v1.ReadListH\x00R\x04list\x12*\n\x04hold\x18\x11 \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x04hold\x12\x30\n\x07release\x18\x12 \x01(\x0b\x32\x14.audit.v1.ReadTargetH\x00R\x07release\x12+\n\x05\x61gain\x18\x13 \x01(\x0b\x32\x13.audit.v1.ReadAgainH\x00R\x05\x61gain\x12/\n\x06\x66\x61iled\x18\x14 \x01(\x0b\x32\x15.audit.v1.ReadFailureH\x00R\x06\x66\x61iledB\x07\n\x05\x61sked\"p\n\nReadTarget\x12\x16\n\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1f\n\x0b\x62ulletin_id\x18\x02 \x01(\x0cR\nbulletinId\x12)\n\x10statement_digest\x18\x03 \x01(\x0cR\x0fstatementDigest\"<\n\x08ReadList\x12\x30\n\x06listed\x18\x01 \x03(\x0b\x32\x18.audit.v1.ListedBulletinR\x06listed\"I\n\x0eListedBulletin\x12\x16\n\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1f\n\x0b\x62ulletin_id\x18\x02 \x01(\x0cR\nbulletinId\"\'\n\tReadAgain\x12\x1a\n\x08position\x18\x01 \x01(\x04R\x08position\"V\n\x0bReadFailure\x12\x1a\n\x08position\x18\x01 \x01(\x04R\x08position\x12+\n\x07outcome\x18\x02 \x01(\x0e\x32\x11.audit.v1.OutcomeR\x07outcome*\xfa\x01\n\x0bReadPurpose\x12\x1c\n\x18READ_PURPOSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16READ_PURPOSE_CASE_WORK\x10\x01\x12\x17\n\x13READ_PURPOSE_TRIAGE\x10\x02\x12\x16\n\x12READ_PURPOSE_REPLY\x10\x03\x12\x1a\n\x16READ_PURPOSE_OVERSIGHT\x10\x04\x12\x1a\n\x16READ_PURPOSE_AUTOMATED\x10\x05\x12\x15\n\x11READ_PURPOSE_HOLD\x10\x06\x12\x18\n\x14READ_PURPOSE_RELEASE\x10\x07\x12\x17\n\x13READ_PURPOSE_EXPORT\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'audit.v1.statement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_READPURPOSE']._serialized_start=1493
-  _globals['_READPURPOSE']._serialized_end=1743
+  _globals['_READPURPOSE']._serialized_start=1594
+  _globals['_READPURPOSE']._serialized_end=1844
   _globals['_STATEMENT']._serialized_start=61
-  _globals['_STATEMENT']._serialized_end=272
-  _globals['_LOGHEAD']._serialized_start=274
-  _globals['_LOGHEAD']._serialized_end=347
-  _globals['_READ']._serialized_start=350
-  _globals['_READ']._serialized_end=1110
-  _globals['_READTARGET']._serialized_start=1112
-  _globals['_READTARGET']._serialized_end=1224
-  _globals['_READLIST']._serialized_start=1226
-  _globals['_READLIST']._serialized_end=1286
-  _globals['_LISTEDBULLETIN']._serialized_start=1288
-  _globals['_LISTEDBULLETIN']._serialized_end=1361
-  _globals['_READAGAIN']._serialized_start=1363
-  _globals['_READAGAIN']._serialized_end=1402
-  _globals['_READFAILURE']._serialized_start=1404
-  _globals['_READFAILURE']._serialized_end=1490
+  _globals['_STATEMENT']._serialized_end=318
+  _globals['_RESTSON']._serialized_start=320
+  _globals['_RESTSON']._serialized_end=373
+  _globals['_LOGHEAD']._serialized_start=375
+  _globals['_LOGHEAD']._serialized_end=448
+  _globals['_READ']._serialized_start=451
+  _globals['_READ']._serialized_end=1211
+  _globals['_READTARGET']._serialized_start=1213
+  _globals['_READTARGET']._serialized_end=1325
+  _globals['_READLIST']._serialized_start=1327
+  _globals['_READLIST']._serialized_end=1387
+  _globals['_LISTEDBULLETIN']._serialized_start=1389
+  _globals['_LISTEDBULLETIN']._serialized_end=1462
+  _globals['_READAGAIN']._serialized_start=1464
+  _globals['_READAGAIN']._serialized_end=1503
+  _globals['_READFAILURE']._serialized_start=1505
+  _globals['_READFAILURE']._serialized_end=1591
 # @@protoc_insertion_point(module_scope)

@@ -73,6 +73,7 @@ class Statement(_message.Message):
     ROSTER_DIGEST_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     LOG_HEAD_FIELD_NUMBER: _builtins.int
+    RESTS_ON_FIELD_NUMBER: _builtins.int
     federation_id: _builtins.bytes
     """32 bytes"""
     salt: _builtins.bytes
@@ -83,11 +84,15 @@ class Statement(_message.Message):
     """32 bytes: the roster, and by it the catalogue, that the bulletin is judged by"""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """agencies, ascending by bytes, groups expanded, the sender left out; 1 to 64"""
+        """agencies, ascending by bytes, groups expanded, the sender left out; 1 to 1,000"""
 
     @_builtins.property
     def log_head(self) -> Global___LogHead:
         """the newest checkpoint of the own node's log that the author's program has seen; absent before"""
+
+    @_builtins.property
+    def rests_on(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestsOn]:
+        """ascending by (type, digest), at most 64; refused so far"""
 
     def __init__(
         self,
@@ -98,14 +103,41 @@ class Statement(_message.Message):
         roster_digest: _builtins.bytes = ...,
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         log_head: Global___LogHead | None = ...,
+        rests_on: _abc.Iterable[Global___RestsOn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["log_head", b"log_head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin", b"bulletin", "federation_id", b"federation_id", "log_head", b"log_head", "recipients", b"recipients", "roster_digest", b"roster_digest", "salt", b"salt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin", b"bulletin", "federation_id", b"federation_id", "log_head", b"log_head", "recipients", b"recipients", "rests_on", b"rests_on", "roster_digest", b"roster_digest", "salt", b"salt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Statement: _TypeAlias = Statement  # noqa: Y015
+
+@_typing.final
+class RestsOn(_message.Message):
+    """A signed record, beside the roster, that the statement is judged by. Whoever lacks it fetches it by its digest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """agreement, group or subscription: the name in the digest's label"""
+    digest: _builtins.bytes
+    """32 bytes"""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestsOn: _TypeAlias = RestsOn  # noqa: Y015
 
 @_typing.final
 class LogHead(_message.Message):

@@ -20,6 +20,7 @@ from audit.record.dispatch import (
     recipient_of,
 )
 from audit.record.lane import LaneHead, LaneId
+from audit.record.settled import check_dispatch_built, check_signatures_built, check_statement_built
 from audit.record.statement import Statement, parse_statement
 from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, known_author
 from exchange.acts.judgement import DeliveryCase, Judgement, KnownRoster, Parcel, SenderKeys, Terms
@@ -107,10 +108,11 @@ class _Opening:
 def judge(case: DeliveryCase, catalogues: Mapping[bytes, Catalogue], key: WindowOpener | None) -> Judgement | None:
     """Open one delivery and check that everything it says agrees, from values alone.
 
-    9 class; 10 transport not expired; 11 we are a recipient; 12 no other statement has its id; 13 wrap and body are those
-    named; then it is opened: 14 federation; 15 signers; 16 roster; 17 originator; 18 bulletin id; 19 urgency; 20 author;
-    21 role and ceiling; 22 the author's signature; 23 the statement's recipients are the addressees; 24 and those of the
-    dispatch; 25 no attachments; 26 the bulletin's rules. A function of its arguments: no store, no clock, no dice; of
+    9 nothing that no program makes so far, and class; 10 transport not expired; 11 we are a recipient; 12 no other
+    statement has its id; 13 wrap and body are those named; then it is opened: 14 as 9, and federation; 15
+    signers; 16 roster; 17 originator; 18 bulletin id; 19 urgency; 20 author; 21 role and ceiling; 22 the author's
+    signature; 23 the statement's recipients are the addressees; 24 and those of the dispatch; 25 no attachments; 26 the
+    bulletin's rules. A function of its arguments: no store, no clock, no dice; of
     all keys it is given only the one that opens.
 
     Args:
@@ -158,6 +160,7 @@ def judge_all(
 
 def _open(opening: _Opening) -> None:
     case, dispatch, recipient = opening.case, opening.case.dispatch, opening.case.terms.recipient
+    check_dispatch_built(dispatch)  # 9
     check_class(case.delivery.lane, dispatch.urgency)  # 9
     check_not_expired(dispatch, case.terms.now_ms)  # 10
     check_recipient(dispatch, recipient)  # 11
@@ -175,7 +178,9 @@ def _open(opening: _Opening) -> None:
 
 def _read(opening: _Opening) -> None:
     case, dispatch = opening.case, opening.case.dispatch
+    check_signatures_built(opening.signed)  # 14
     statement = opening.statement = parse_statement(opening.signed.payload)
+    check_statement_built(statement)  # 14
     check_federation(statement, case.terms)  # 14
     check_signers(opening.signed, dispatch)  # 15
     check_roster(statement, case)  # 16

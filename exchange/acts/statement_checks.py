@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import Absent, Urgency
+from audit.record.settled import check_signatures_built, check_statement_built
 from audit.record.statement import Statement, statement_digest
 from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, known_author
 from exchange.acts.stored_bulletin import (
@@ -50,7 +51,7 @@ class _Checking:
 def prepare(case: StatementCase, catalogues: Mapping[bytes, Catalogue]) -> SealedStatement | None:
     """Check a statement and seal it, from values alone.
 
-    1 size, when it is parsed; 2 federation; 3 roster in force; 4 originator is this agency; 5 the caller is the author;
+    1 size, when it is parsed; 2 federation, and nothing that no program makes so far; 3 roster in force; 4 originator is this agency; 5 the caller is the author;
     6 the bulletin names the author; 7 role and ceiling; 8 exactly the author's signature; 9 recipients are the addressees;
     10 the targets of relations are known; 11 the bulletin's rules; 12 a correction's old values stand there. Uniqueness
     is checked again when it is entered. A function of its arguments but for the dice that sealing throws: no store, no
@@ -90,6 +91,8 @@ def prepare_all(
 
 def _judge_header(checking: _Checking) -> None:
     case = checking.case
+    check_signatures_built(case.signed)  # 2
+    check_statement_built(case.statement)  # 2
     check_federation(case.statement, case.terms)  # 2
     check_roster(case.statement, case.terms)  # 3
     check_originator(case.bulletin, case.terms)  # 4

@@ -22,6 +22,7 @@ from audit.record.dispatch import (
     parse_dispatch,
 )
 from audit.record.lane import delivery_digest, parse_delivery
+from audit.record.settled import check_dispatch_built, check_statement_built
 from audit.record.statement import LogHead, Statement, opened_digest, parse_statement, read_digest, statement_digest
 from exchange.acts.node_view import newest_epoch
 from exchange.client.values import ABSENT, SentState
@@ -209,6 +210,7 @@ class Verifier:
         keys = self.federation.manifests[self.agency].record.operations_by_id
         dsse.verify(signed, "dispatch", lambda key_id: keys[key_id].public if key_id in keys else None)
         dispatch = parse_dispatch(signed.payload)
+        check_dispatch_built(dispatch)
         if dispatch.statement_digest != digest:
             raise RefusedError("STATEMENT_DIFFERS", f"the dispatch is of statement {short(dispatch.statement_digest)}")
         if dispatch.sender != self.agency:
@@ -241,6 +243,7 @@ class Verifier:
         officer, key = known.person(signed.signatures[0].key_id if signed.signatures else b"", at_ms)
         dsse.verify(signed, "statement", lambda key_id: key if key_id == key.key_id else None)  # 3
         statement = parse_statement(signed.payload)
+        check_statement_built(statement)
         bulletin = parse_bulletin(statement.bulletin, newer_minor=True)
         self._check_equal(statement, bulletin, sender, officer.id)  # 4
         if self.agency != sender and self.agency not in statement.recipients:  # 5

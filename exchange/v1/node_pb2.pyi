@@ -1115,6 +1115,7 @@ class ReceiptBatch(_message.Message):
     ECHO_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
     SHARED_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     consistency_from: _builtins.int
     echo: _builtins.str
     @_builtins.property
@@ -1133,6 +1134,10 @@ class ReceiptBatch(_message.Message):
     def shared(self) -> _dispatch_pb2.SharedReceipts:
         """the others"""
 
+    @_builtins.property
+    def erased(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErasedReceipt]:
+        """ascending by sequence; refused so far"""
+
     def __init__(
         self,
         *,
@@ -1142,14 +1147,41 @@ class ReceiptBatch(_message.Message):
         echo: _builtins.str = ...,
         seen: _abc.Iterable[_builtins.str] | None = ...,
         shared: _dispatch_pb2.SharedReceipts | None = ...,
+        erased: _abc.Iterable[Global___ErasedReceipt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shared", b"shared"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "consistency", b"consistency", "consistency_from", b"consistency_from", "echo", b"echo", "receipts", b"receipts", "seen", b"seen", "shared", b"shared"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "consistency", b"consistency", "consistency_from", b"consistency_from", "echo", b"echo", "erased", b"erased", "receipts", b"receipts", "seen", b"seen", "shared", b"shared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReceiptBatch: _TypeAlias = ReceiptBatch  # noqa: Y015
+
+@_typing.final
+class ErasedReceipt(_message.Message):
+    """What was received is erased: its entry ERASED refers to the RECEIVED of that delivery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """of the delivery that it answers"""
+    @_builtins.property
+    def receipt(self) -> _dispatch_pb2.Receipt: ...
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        receipt: _dispatch_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasedReceipt: _TypeAlias = ErasedReceipt  # noqa: Y015
 
 @_typing.final
 class DeliveryReceipt(_message.Message):

@@ -52,6 +52,7 @@ def read_records(job):
 SIGNATURE = {1: ("type", "text", False), 2: ("key_id", 32, False), 3: ("signature", "bytes", False)}
 SIGNED = {1: ("payload", "bytes", False), 2: ("signatures", SIGNATURE, True)}
 LOG_HEAD = {1: ("origin", "text", False), 2: ("size", "number", False), 3: ("root", 32, False)}
+RESTS_ON = {1: ("type", "text", False), 2: ("digest", 32, False)}
 STATEMENT = {
     1: ("federation_id", 32, False),
     2: ("salt", 32, False),
@@ -59,6 +60,7 @@ STATEMENT = {
     4: ("roster_digest", 32, False),
     5: ("recipients", "text", True),
     6: ("log_head", LOG_HEAD, False),
+    7: ("rests_on", RESTS_ON, True),
 }
 SIGNER = {1: ("role", "number", False), 2: ("key_id", 32, False)}
 RECIPIENT = {1: ("agency", "text", False), 2: ("key_id", 32, False), 3: ("wrap_digest", 32, False)}
@@ -76,6 +78,8 @@ DISPATCH = {
     10: ("urgency", "number", False),
     11: ("ciphertext_digest", 32, False),
     12: ("ciphertext_size", "number", False),
+    14: ("part", "number", False),
+    15: ("parts", "number", False),
 }
 LANE = {
     1: ("federation_id", 32, False),
@@ -307,6 +311,8 @@ def read_envelope(job):
     need(dispatch["body_suite"] == 32, "dispatch: suite")
     served, absent = ([each["agency"] for each in dispatch[name]] for name in ("recipients", "absent"))
     need(ascends(served) and ascends(absent), "dispatch: recipients do not ascend")
+    later = any(each["reason"] > 4 for each in dispatch["absent"]) or any(s["role"] > 2 for s in dispatch["signers"])
+    need("parts" not in dispatch and not later, "dispatch: of a form to come")
     need(us in served, "dispatch: not for us")
     mine = dispatch["recipients"][served.index(us)]
     need(record_digest(b"wrap", data["wrap"]) == mine["wrap_digest"], "wrap: digest")
@@ -334,6 +340,7 @@ def read_statement(job, dispatch, inner, served, absent):
     expected = {"statement": job["author"]} | ({"release": job["releaser"]} if job["releaser"] else {})
     statement = parse(STATEMENT, verify("statement", message, expected))
     need(statement["federation_id"] == dispatch["federation_id"], "statement: another federation")
+    need(not statement["rests_on"], "statement: of a form to come")
     need(ascends(statement["recipients"]), "statement: recipients do not ascend")
     need(sorted(served + absent) == statement["recipients"], "statement: recipients differ")
     return {"statement": inner.hex(), "bulletin": statement["bulletin"].hex(), "recipients": statement["recipients"]}

@@ -18,6 +18,8 @@ from audit.entry.entry import MAX_ENTRY_BYTES, Outcome
 from audit.record.dispatch import (
     CIPHERTEXT_SIZES,
     MAX_DISPATCH_BYTES,
+    Absent,
+    AbsentReason,
     Dispatch,
     Recipient,
     ciphertext_digest,
@@ -26,11 +28,11 @@ from audit.record.dispatch import (
     wrap_digest,
 )
 from audit.record.lane import MAX_DELIVERY_BYTES, MAX_LANE_HEAD_BYTES, delivery_digest, parse_delivery
-from audit.record.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES
+from audit.record.statement import MAX_READ_BYTES, MAX_STATEMENT_BYTES, RestsOn, statement_digest
 from audit.record.wire import MAX_RECIPIENTS
 from audit.tree.proof import MAX_PROOF_HASHES
 from exchange.records.receipt import decode_receipt
-from keys.dsse import Signature, SignedPayload, sign
+from keys.dsse import SETTLED, SIGNERS, Signature, SignedPayload, sign
 from keys.identity import AgencyId
 from keys.seal import pad, seal_body, wrap, wrap_info
 from tests.exchange.records import formats
@@ -139,7 +141,30 @@ def head_of_another_lane(job: Job) -> Job:
     return job | {"delivery": delivery.hex(), "lane_head": formats.sign_head(head).encode().hex()}
 
 
-# The ten altered envelopes, each with the one reason for which it must be refused.
+def part_of_two(job: Job) -> Job:
+    dispatch = dispatch_of(job)
+    elsewhere = Absent(agency=AgencyId("ZZ-PART"), reason=AbsentReason.OTHER_PART)
+    return resent(job, replace(dispatch, absent=(*dispatch.absent, elsewhere), part=1, parts=2))
+
+
+def rests_on_a_record(job: Job) -> Job:
+    """Sign and seal another statement under the same content key."""
+    rests_on = (RestsOn("group", bytes(32)),)
+    signed = formats.signed_statement(released=True, statement=replace(formats.STATEMENT, rests_on=rests_on))
+    key, digest = bytes.fromhex(job["content_key"]), statement_digest(signed.payload)
+    public = formats.ENCRYPTION[formats.PEER].public
+    wrapped = wrap(key, public, wrap_info(formats.FEDERATION, digest, public.key_id))
+    dispatch = dispatch_of(job)
+    recipients = tuple(
+        replace(each, wrap_digest=wrap_digest(wrapped)) if each.agency == formats.PEER else each
+        for each in dispatch.recipients
+    )
+    body = seal_body(key, formats.FEDERATION, digest, pad(signed.encode()))
+    other = replace(dispatch, statement_digest=digest, recipients=recipients, ciphertext_digest=ciphertext_digest(body))
+    return resent(job, replace(other, ciphertext_size=len(body)), wrap=wrapped.hex(), sealed_body=body.hex())
+
+
+# The twelve altered envelopes, each with the one reason for which it must be refused.
 ENVELOPES: dict[str, tuple[Callable[[Job], Job], str]] = {
     "dispatch-signature-bit": (lambda job: job | {"dispatch": flipped(job["dispatch"])}, "dispatch: signature"),
     "dispatch-typed-as-lane-head": (dispatch_typed_as_lane_head, "dispatch: a signature of another type"),
@@ -154,6 +179,8 @@ ENVELOPES: dict[str, tuple[Callable[[Job], Job], str]] = {
     "filler-byte-set": (filler_byte_set, "padding: a byte that is not zero"),
     "releaser-dropped": (releaser_dropped, "statement: signers differ"),
     "ghost-recipient": (ghost_recipient, "statement: recipients differ"),
+    "part-of-two": (part_of_two, "dispatch: of a form to come"),
+    "rests-on-a-record": (rests_on_a_record, "statement: of a form to come"),
 }
 
 # And altered receipts.
@@ -248,7 +275,7 @@ def test_the_independent_reader_refuses_what_is_shared_wrongly(read: Read, what:
 def test_every_alteration_is_refused_for_a_reason_of_its_own() -> None:
     reasons = [reason for _, reason in [*ENVELOPES.values(), *RECEIPTS.values()]]
     assert len(set(reasons)) == len(reasons)
-    assert len(ENVELOPES) == 10
+    assert len(ENVELOPES) == 12
 
 
 def test_the_commitments_of_the_vector_are_those_of_the_prose(read: Read) -> None:
@@ -328,10 +355,19 @@ def test_every_refusal_code_has_its_sentence_and_number_in_the_prose() -> None:
     assert rows == {each.name: str(int(each)) for each in Outcome if each is not Outcome.DONE}
 
 
+def test_who_may_sign_what_is_said_in_the_prose() -> None:
+    prose = (Path(__file__).parents[2] / "proto" / "README.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| ([\d, or]+) \| [^|]+ \|$", prose, re.MULTILINE)
+    said = {role: {int(number) for number in re.findall(r"\d", usages)} for role, usages in rows}
+    assert said == {role: set(map(int, usages)) for role, usages in SIGNERS.items() if role != "key"}
+    later = re.findall(r"`([a-z]+)`", prose.split("No program of this release makes or takes")[1].split(".")[0])
+    assert set(later) == SETTLED
+
+
 def test_the_limits_of_the_prose_are_those_of_the_program() -> None:
     prose = (Path(__file__).parents[2] / "proto" / "README.md").read_text()
     assert all(f"{size:,}" in prose for size in CIPHERTEXT_SIZES)
-    assert f"| recipients and absent together | {MAX_RECIPIENTS} |" in prose
+    assert f"| recipients and absent together | {MAX_RECIPIENTS:,} |" in prose
     assert f"{MAX_ENTRY_BYTES:,} bytes; 64 KiB; {MAX_PROOF_HASHES}" in prose
     assert (MAX_DISPATCH_BYTES, MAX_LANE_HEAD_BYTES, MAX_READ_BYTES) == (64 << 10,) * 3
     assert (MAX_STATEMENT_BYTES, MAX_DELIVERY_BYTES) == ((1 << 20) - (4 << 10), 1 << 10)

@@ -73,6 +73,12 @@ def test_row_05_the_static_table_of_usages_and_roles() -> None:
         "renewal": {Usage.AGENCY_ROOT},
         "roster": {Usage.ROSTER_ROOT},
         "revocation": {Usage.AGENCY_ROOT, Usage.ROSTER_ROOT},
+        "freshness": {Usage.AGENCY},
+        "approve": {Usage.OFFICER},
+        "joint": {Usage.OFFICER},
+        "agreement": {Usage.AGENCY},
+        "group": {Usage.AGENCY},
+        "subscription": {Usage.OFFICER},
         "key": set(SIGNING),
     }
     assert allowed == SIGNERS

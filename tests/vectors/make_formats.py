@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from audit.entry.entry import Kind, Outcome
-from audit.record.dispatch import dispatch_digest, parse_dispatch
+from audit.record.dispatch import (
+    Absent,
+    AbsentReason,
+    Dispatch,
+    DispatchSigner,
+    SignerRole,
+    dispatch_digest,
+    parse_dispatch,
+)
 from audit.record.lane import LaneHead, Withdrawn, WithdrawnReason, delivery_digest, lane_head_digest, parse_delivery
 from audit.record.statement import (
     ReadPurpose,
     ReadRequest,
+    RestsOn,
     Statement,
     opened_digest,
     opening,
@@ -28,7 +37,7 @@ from audit.record.wire import encode
 from exchange.records.equivocation import Equivocation
 from exchange.records.receipt import Receipt, format_receipt
 from keys.dsse import SignedPayload
-from keys.identity import key_id
+from keys.identity import AgencyId, key_id
 from tests.exchange.records import formats
 
 FOLDER = Path(__file__).parent / "formats"
@@ -83,6 +92,20 @@ def read_requests() -> dict[str, ReadRequest]:
     }
 
 
+def resting() -> Statement:
+    """Return a statement as a later program may make it."""
+    rests_on = (RestsOn("agreement", formats.seed("agreement")), RestsOn("group", formats.seed("group")))
+    return replace(formats.STATEMENT, rests_on=rests_on)
+
+
+def part(dispatch: Dispatch) -> Dispatch:
+    """Return a dispatch as a later program may make it."""
+    reasons = {AgencyId("ZZ-NONE"): AbsentReason.NOT_ENTITLED, AgencyId("ZZ-PART"): AbsentReason.OTHER_PART}
+    absent = tuple(Absent(agency=agency, reason=reason) for agency, reason in reasons.items())
+    joint = DispatchSigner(role=SignerRole.JOINT, key_id=formats.seed("joint"))
+    return replace(dispatch, signers=(*dispatch.signers, joint), absent=(*dispatch.absent, *absent), part=2, parts=3)
+
+
 def records() -> dict[str, Any]:
     bare = Statement(
         federation_id=formats.FEDERATION,
@@ -98,7 +121,11 @@ def records() -> dict[str, Any]:
     made = {
         "statement": record(formats.STATEMENT, statement_digest),
         "statement: first of a log": record(bare, statement_digest),
+        "statement: rests on records": record(resting(), statement_digest),
         "dispatch": record(parse_dispatch(sealed.dispatch.payload), dispatch_digest),
+        "dispatch: part of three, signed jointly": record(
+            part(parse_dispatch(sealed.dispatch.payload)), dispatch_digest
+        ),
         "delivery": record(parse_delivery(deliveries[0]), delivery_digest),
         "lane-head": record(formats.head_of(deliveries, 2, latest=7, withdrawn=withdrawn), lane_head_digest),
         "lane-head: empty lane": record(empty, lane_head_digest),

@@ -34,8 +34,11 @@ def given_receipts(batch: node_pb2.ReceiptBatch) -> list[GivenReceipt]:
     """Take a message's receipts; each is what it would have been alone, and nothing in it is verified yet.
 
     Raises:
-        RefusedError: MALFORMED for none at all, TOO_MANY, RECEIPT_INVALID.
+        RefusedError: MALFORMED for none at all, TOO_MANY, RECEIPT_INVALID; NOT_UNDERSTOOD where one says ERASED, which
+            nobody takes so far.
     """
+    if batch.erased:
+        raise RefusedError("NOT_UNDERSTOOD", "receipts of what was erased, which this release does not take")
     shared = shared_from_message(batch.shared) if batch.HasField("shared") else None
     number = len(batch.receipts) + (len(shared.sequences) if shared is not None else 0)
     if not number:

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from audit.record.statement import (
     MAX_LISTED,
+    MAX_RESTS_ON,
     MAX_STATEMENT_BYTES,
+    RESTS_ON_TYPES,
     Asked,
     LogHead,
     ReadPurpose,
     ReadRequest,
+    RestsOn,
     Statement,
     opened_digest,
     opening,
@@ -49,8 +52,11 @@ STATEMENT = st.builds(
     salt=DIGEST,
     bulletin=st.binary(min_size=1, max_size=300),
     roster_digest=DIGEST,
-    recipients=st.sets(AGENCY, min_size=1, max_size=MAX_RECIPIENTS).map(lambda found: tuple(sorted(found))),
+    recipients=st.sets(AGENCY, min_size=1, max_size=64).map(lambda found: tuple(sorted(found))),
     log_head=st.none() | HEAD,
+    rests_on=st.sets(st.builds(RestsOn, st.sampled_from(sorted(RESTS_ON_TYPES)), DIGEST), max_size=5).map(
+        lambda found: tuple(sorted(found))
+    ),
 )
 LISTED = st.sets(st.tuples(AGENCY, st.binary(min_size=16, max_size=16)), min_size=1, max_size=9)
 
@@ -85,10 +91,11 @@ def from_vector(fields: dict[str, Any]) -> Statement:
         root=bytes.fromhex(fields["log_head"]["root"]),
     )
     digests = {name: bytes.fromhex(fields[name]) for name in ("federation_id", "salt", "bulletin", "roster_digest")}
-    return Statement(**digests, recipients=tuple(fields["recipients"]), log_head=head)
+    rests_on = tuple(RestsOn(each["type"], bytes.fromhex(each["digest"])) for each in fields.get("rests_on", ()))
+    return Statement(**digests, recipients=tuple(fields["recipients"]), log_head=head, rests_on=rests_on)
 
 
-@pytest.mark.parametrize("name", ["statement", "statement: first of a log"])
+@pytest.mark.parametrize("name", ["statement", "statement: first of a log", "statement: rests on records"])
 def test_a_statement_is_written_and_read_as_its_vector(name: str) -> None:
     vector = VECTORS["records"][name]
     statement, payload = from_vector(vector["fields"]), bytes.fromhex(vector["payload"])
@@ -209,7 +216,13 @@ def test_a_flipped_bit_never_raises_anything_but_a_refusal(offset: int, bit: int
         {"recipients": ("MY-PDRM", "HK-IMMD")},
         {"recipients": ("HK-IMMD", "HK-IMMD")},
         {"recipients": ("hk-immd",)},
-        {"recipients": tuple(f"HK-A{number:03}" for number in range(MAX_RECIPIENTS + 1))},
+        {"recipients": tuple(f"HK-A{number:04}" for number in range(MAX_RECIPIENTS + 1))},
+        {"rests_on": (RestsOn("", bytes(32)),)},
+        {"rests_on": (RestsOn("group", bytes(31)),)},
+        {"rests_on": (RestsOn("group", bytes(32)),) * 2},
+        {"rests_on": (RestsOn("group", bytes(32)), RestsOn("agreement", bytes(32)))},
+        {"rests_on": (RestsOn("group", b"\1" * 32), RestsOn("group", bytes(32)))},
+        {"rests_on": tuple(RestsOn("group", bytes((n,)) * 32) for n in range(MAX_RESTS_ON + 1))},
         {"log_head": LogHead(origin="", size=1, root=bytes(32))},
         {"log_head": LogHead(origin="a b", size=1, root=bytes(32))},
         {"log_head": LogHead(origin="a" * 256, size=1, root=bytes(32))},
@@ -238,7 +251,19 @@ def test_a_statement_above_its_limit_is_too_large_and_at_it_is_not() -> None:
 
 
 def test_an_unknown_field_in_a_statement_is_not_understood() -> None:
-    assert refusal(parse_statement, formats.STATEMENT.encode() + b"\x38\x01") == "NOT_UNDERSTOOD"
+    assert refusal(parse_statement, formats.STATEMENT.encode() + b"\x40\x01") == "NOT_UNDERSTOOD"
+
+
+@pytest.mark.parametrize("name", ["roster", "statement", "catalogue", "a type of a later program"])
+def test_a_statement_that_rests_on_a_type_that_we_do_not_know_is_not_understood(name: str) -> None:
+    assert refusal(parse_statement, replace(formats.STATEMENT, rests_on=(RestsOn(name, bytes(32)),)).encode()) == (
+        "NOT_UNDERSTOOD"
+    )
+
+
+def test_a_statement_rests_on_as_many_records_as_the_limit_says() -> None:
+    rests_on = tuple(RestsOn("group", bytes((number,)) * 32) for number in range(MAX_RESTS_ON))
+    assert parse_statement(replace(formats.STATEMENT, rests_on=rests_on).encode()).rests_on == rests_on
 
 
 def test_a_default_value_that_is_written_is_malformed() -> None:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from audit.record.dispatch import (
+    ROLE_OF_TYPE,
     Dispatch,
+    DispatchSigner,
     Recipient,
     Urgency,
     ciphertext_digest,
@@ -49,6 +51,12 @@ class Made:
 
     def parcel(self, delivery: bytes, recipient: str) -> Parcel:
         return Parcel(delivery=delivery, dispatch=self.dispatch, wrap=self.wraps.get(recipient, b""), body=self.body)
+
+
+def _signers_of(signed: SignedPayload) -> tuple[DispatchSigner, ...]:
+    """Name the signers inside, but for those of types that no dispatch can name."""
+    known = tuple(each for each in signed.signatures if each.payload_type in ROLE_OF_TYPE)
+    return signers_of(replace(signed, signatures=known))
 
 
 class Forger:
@@ -125,7 +133,7 @@ class Forger:
             bulletin_id=id_bytes(message.header.bulletin_id),
             sender=self.agency,
             statement_digest=digest,
-            signers=signers_of(signed),
+            signers=_signers_of(signed),
             recipients=tuple(
                 Recipient(agency=AgencyId(agency), key_id=keys[agency].key_id, wrap_digest=wrap_digest(wrapped))
                 for agency, wrapped in wraps.items()

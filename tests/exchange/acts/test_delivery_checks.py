@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from audit.record.dispatch import Absent, AbsentReason, Dispatch
+from audit.record.dispatch import Absent, AbsentReason, Dispatch, DispatchSigner, SignerRole
 from keys import dsse
 from keys.dsse import Signature
 from keys.identity import AgencyId
@@ -107,6 +107,27 @@ def test_10_a_dispatch_expires_at_its_millisecond(
         assert verdict(receiver, message).accepted is not None
     else:
         refused(receiver, message, code)
+
+
+LATER = {
+    "a part": {"absent": (Absent(agency=AgencyId("TW-NHRC"), reason=AbsentReason.OTHER_PART),), "part": 1, "parts": 2},
+    "not entitled": {"absent": (Absent(agency=AgencyId("TW-NHRC"), reason=AbsentReason.NOT_ENTITLED),)},
+}
+
+
+@pytest.mark.parametrize("changes", LATER.values(), ids=LATER)
+def test_9_a_dispatch_of_a_form_to_come_is_answered_as_not_understood_so_far(
+    changes: dict[str, object], receiver: Desk, forger: Forger
+) -> None:
+    """An answer in the lane, which goes on: an older recipient holds up nothing."""
+    made = forger.seal(note("TH-DSI", "TW-NHRC"), served=["TH-DSI"], alter=dispatch_with(**changes))
+    refused(receiver, forger.deliver(receiver, made), "NOT_UNDERSTOOD")
+
+
+def test_9_a_joint_signer_is_not_understood_so_far(receiver: Desk, forger: Forger) -> None:
+    joint = DispatchSigner(role=SignerRole.JOINT, key_id=signer("HK-IMMD", "officer-2").key.key_id)
+    made = forger.seal(note(), alter=lambda dispatch: replace(dispatch, signers=(*dispatch.signers, joint)))
+    refused(receiver, forger.deliver(receiver, made), "NOT_UNDERSTOOD")
 
 
 def test_11_a_dispatch_that_does_not_name_us_is_refused(receiver: Desk, forger: Forger) -> None:

@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 
 from audit.record.dispatch import Absent, AbsentReason, DispatchSigner, SignerRole, Urgency
-from audit.record.statement import statement_digest
+from audit.record.statement import RestsOn, statement_digest
 from exchange.records.bulletin import uuid7
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
-from keys.identity import AgencyId
+from keys.identity import AgencyId, Usage
 from tests.exchange.acts.forge import Forger
 from tests.exchange.acts.parcels import (
     OTHER_FEDERATION,
@@ -37,6 +37,25 @@ from tests.support.world import NOW_MS, Desk, bulletin, signer
 def test_14_a_statement_of_another_federation_is_refused_row_6(receiver: Desk, forger: Forger) -> None:
     made = forger.seal(note(), statement={"federation_id": OTHER_FEDERATION})
     refused(receiver, forger.deliver(receiver, made), "WRONG_FEDERATION")
+
+
+RESTS_ON = (RestsOn("agreement", bytes(32)),)
+
+
+def test_14_a_statement_that_rests_on_a_record_is_not_understood_so_far(receiver: Desk, forger: Forger) -> None:
+    refused(receiver, forger.deliver(receiver, forger.seal(note(), statement={"rests_on": RESTS_ON})), "NOT_UNDERSTOOD")
+
+
+@pytest.mark.parametrize("role", sorted(dsse.SETTLED))
+def test_14_a_signature_of_a_type_to_come_is_not_understood_so_far(role: str, receiver: Desk, forger: Forger) -> None:
+    message = note()
+    message.header.author = "officer-1"
+    payload = forger.statement(message).encode()
+    ours = signer("HK-IMMD", "officer-2") if Usage.OFFICER in dsse.SIGNERS[role] else forger.view.operations
+    signed = dsse.sign(payload, ("statement", signer("HK-IMMD", "officer-1")), (role, ours))
+    author = DispatchSigner(role=SignerRole.AUTHOR, key_id=signer("HK-IMMD", "officer-1").key.key_id)
+    made = forger.seal(message, signed=signed, alter=dispatch_with(signers=(author,)))
+    refused(receiver, forger.deliver(receiver, made), "NOT_UNDERSTOOD")
 
 
 def test_15_a_signer_that_the_dispatch_lists_and_the_body_lacks_is_refused_row_3(

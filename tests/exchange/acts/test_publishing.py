@@ -10,7 +10,7 @@ import pytest
 
 from audit.entry.entry import Kind, parse_body, parse_entry
 from audit.record.dispatch import AbsentReason, parse_dispatch
-from audit.record.statement import MAX_STATEMENT_BYTES, statement_digest
+from audit.record.statement import MAX_STATEMENT_BYTES, RestsOn, statement_digest
 from exchange.acts import publishing
 from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Arrival, Prepared
@@ -22,7 +22,7 @@ from exchange.v1.bulletin_pb2 import Bulletin
 from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
-from keys.identity import AgencyId
+from keys.identity import AgencyId, Usage
 from tests.exchange.acts.parcels import aged, broken
 from tests.support.world import NOW_MS, Desk, advisory, bulletin, signer
 
@@ -89,6 +89,16 @@ def test_1_a_statement_that_would_not_fit_the_largest_bucket_is_not_even_read(
 
 def test_2_a_statement_for_another_federation_is_refused_row_6(sender: Desk) -> None:
     refused(sender, signed(sender, note(), federation_id=OTHER_FEDERATION), "WRONG_FEDERATION")
+
+
+def test_2_a_statement_that_rests_on_a_record_is_not_understood_so_far(sender: Desk) -> None:
+    refused(sender, signed(sender, note(), rests_on=(RestsOn("group", bytes(32)),)), "NOT_UNDERSTOOD")
+
+
+@pytest.mark.parametrize("role", sorted(dsse.SETTLED))
+def test_2_a_signature_of_a_type_to_come_is_not_understood_so_far(role: str, sender: Desk) -> None:
+    ours = signer("HK-IMMD", "officer-2") if Usage.OFFICER in dsse.SIGNERS[role] else sender.view.operations
+    refused(sender, dsse.add(signed(sender, note()), role, ours), "NOT_UNDERSTOOD")
 
 
 def test_3_a_statement_under_another_roster_is_stale(sender: Desk) -> None:

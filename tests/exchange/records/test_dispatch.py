@@ -148,6 +148,7 @@ ALTERED = {
     "ciphertext_digest": "DAMAGED",
     "ciphertext_size": "DAMAGED",
     "body_suite": "SUITE_UNKNOWN",
+    **dict.fromkeys(("part", "parts"), "MALFORMED"),  # alone; both together intake refuses, until there are parts
 }
 
 
@@ -165,7 +166,7 @@ def altered(field: str, digest: bytes, urgency: Urgency, size: int) -> Any:
         "ciphertext_digest": digest,
         "ciphertext_size": size,
         "body_suite": 33,
-    }[field]
+    }.get(field, 1)
 
 
 @settings(max_examples=120, deadline=None)

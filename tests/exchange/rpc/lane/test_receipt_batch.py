@@ -77,3 +77,12 @@ def test_hashes_that_are_shared_wrongly_are_refused() -> None:
     batch = message()
     del batch.shared.hashes[-1]
     assert refusal(given_receipts, batch) == "RECEIPT_INVALID"
+
+
+def test_receipts_of_what_was_erased_are_not_understood_so_far() -> None:
+    """Also beside others: whoever took those and passed over these would not know what it was told."""
+    batch = node_pb2.ReceiptBatch(receipts=[node_pb2.DeliveryReceipt(sequence=1)])
+    assert len(given_receipts(batch)) == 1  # control
+    batch.erased.add(sequence=1)
+    assert refusal(given_receipts, batch) == "NOT_UNDERSTOOD"
+    assert refusal(given_receipts, node_pb2.ReceiptBatch(erased=[node_pb2.ErasedReceipt()])) == "NOT_UNDERSTOOD"
