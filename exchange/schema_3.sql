@@ -14,3 +14,10 @@ CREATE TABLE openings (
   entry_index INTEGER PRIMARY KEY, bulletin INTEGER NOT NULL, failed INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX openings_of ON openings (bulletin);
+-- Bulletins whose content was lost with a disk or a key, and is asked back; which agencies cannot give it.
+CREATE TABLE wanted (
+  sender TEXT NOT NULL, bulletin_id BLOB NOT NULL, statement_digest BLOB NOT NULL, refused TEXT NOT NULL,
+  PRIMARY KEY (sender, bulletin_id)
+) STRICT, WITHOUT ROWID;
+-- The dispatch of a delivery that was made again for one recipient; every other delivery has its bulletin's.
+CREATE TABLE dispatches (queued_index INTEGER PRIMARY KEY, dispatch BLOB NOT NULL) STRICT;

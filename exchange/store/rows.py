@@ -179,6 +179,16 @@ class LoggedReading(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A bulletin whose content was lost, not erased, and is asked back from whoever has it."""
+
+    sender: str
+    bulletin_id: bytes  # 16 bytes
+    statement_digest: bytes  # 32 bytes
+    refused: tuple[str, ...] = ()  # agencies that cannot give it any more, ascending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """A correction or recall that applies to a bulletin, whether that has come or not."""
 

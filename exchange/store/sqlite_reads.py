@@ -21,6 +21,7 @@ from exchange.store.rows import (
     Notice,
     OutboundRow,
     StoredBulletin,
+    Wanted,
 )
 
 SEQUENCE_BITS = 40  # a delivery's key is lane << 40 | sequence
@@ -216,6 +217,27 @@ class SqliteReads:
         """Return the random bytes and the signed request that open an entry's digest, or None once erased."""
         row = self._one("SELECT random, request FROM readings WHERE entry_index = ?", entry_index)
         return row and (bytes(row[0]), bytes(row[1]))
+
+    def lost(self, after: int, limit: int) -> list[StoredBulletin]:
+        """Return bulletins that are not erased and have no content key, after a position."""
+        where = (
+            " LEFT JOIN stored_keys USING (entry_index)"
+            " WHERE erased = 0 AND stored_key IS NULL AND entry_index > ? ORDER BY entry_index LIMIT ?"
+        )
+        return [stored_of(row) for row in self._ask(_STORED + where, (after, limit))]
+
+    def wanted(self, after: tuple[str, bytes], limit: int) -> list[Wanted]:
+        """Return what is asked back."""
+        statement = "SELECT * FROM wanted WHERE (sender, bulletin_id) > (?, ?) ORDER BY sender, bulletin_id LIMIT ?"
+        return [
+            Wanted(sender=s, bulletin_id=b, statement_digest=d, refused=tuple(str(r).split()))
+            for s, b, d, r in self._ask(statement, (*after, limit))
+        ]
+
+    def dispatch_of(self, queued_index: int) -> bytes | None:
+        """Return the dispatch of a delivery that was made again."""
+        row = self._one("SELECT dispatch FROM dispatches WHERE queued_index = ?", queued_index)
+        return row and bytes(row[0])
 
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         yield from self._db.execute("SELECT entry_index, what, content FROM evidence ORDER BY id")

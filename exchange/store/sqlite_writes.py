@@ -7,7 +7,7 @@ as much as a row: before anybody asks about such rows, before any of them is cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -18,12 +18,14 @@ from exchange.store.log_position import peer_epoch
 from exchange.store.rows import (
     AdoptedRecord,
     Content,
+    Facts,
     InboundRow,
     LaneState,
     Notice,
     OutboundRow,
     Settlement,
     StoredBulletin,
+    Wanted,
 )
 from exchange.store.sqlite_reads import SEQUENCE_BITS, STORED_BY_ID, SqliteReads, stored_of
 
@@ -326,6 +328,49 @@ class SqliteTransaction(SqliteReads):
         self._change("UPDATE outbound SET wrap = x'' WHERE entry_index = ?", (entry_index,))
         self._change("UPDATE bulletins SET number = '', reply_due_ms = 0 WHERE entry_index = ?", (entry_index,))
         self._change("UPDATE retention SET erased = 1 WHERE entry_index = ?", (entry_index,))
+
+    def lose_keys(self, living: Collection[bytes]) -> None:
+        """Drop the content keys that lie under a storage key that is not here any more."""
+        self._write_rows()
+        under = {
+            bytes(row[0]) for row in self._db.execute("SELECT DISTINCT substr(stored_key, 1, 32) FROM stored_keys")
+        }
+        for gone in under - set(living):
+            self._db.execute("DELETE FROM stored_keys WHERE substr(stored_key, 1, 32) = ?", (gone,))
+
+    def bring_back(self, entry_index: int, facts: Facts, content: Content) -> None:
+        """Write the content of a bulletin that had lost it; the dispatch stays."""
+        self._write_rows()
+        self._db.execute("INSERT INTO stored_keys VALUES (?,?)", (entry_index, content.stored_key))
+        self._db.execute(
+            "UPDATE contents SET body = ?, wrap = ? WHERE entry_index = ?", (content.body, content.wrap, entry_index)
+        )
+        self._db.execute(
+            "UPDATE bulletins SET kind = ?, number = ?, tlp = ?, classification = ?, urgency = ?, status = ?,"
+            " reply_due_ms = ?, expires_ms = ?, not_understood = ? WHERE entry_index = ?",
+            (
+                *(facts.kind, facts.number, facts.tlp, facts.classification, facts.urgency, facts.status),
+                *(facts.reply_due_ms, facts.expires_ms, int(facts.not_understood), entry_index),
+            ),
+        )
+        self._db.execute(
+            "DELETE FROM wanted WHERE (sender, bulletin_id) ="
+            " (SELECT sender, bulletin_id FROM bulletins WHERE entry_index = ?)",
+            (entry_index,),
+        )
+
+    def want(self, wanted: Wanted) -> None:
+        """Ask a content back, or write who has refused it."""
+        values = (wanted.sender, wanted.bulletin_id, wanted.statement_digest, " ".join(wanted.refused))
+        self._db.execute("INSERT OR REPLACE INTO wanted VALUES (?,?,?,?)", values)
+
+    def unwant(self, sender: str, bulletin_id: bytes) -> None:
+        """Ask it back no more."""
+        self._db.execute("DELETE FROM wanted WHERE sender = ? AND bulletin_id = ?", (sender, bulletin_id))
+
+    def add_dispatch(self, queued_index: int, dispatch: bytes) -> None:
+        """Add the dispatch of a delivery that was made again."""
+        self._db.execute("INSERT INTO dispatches VALUES (?,?)", (queued_index, dispatch))
 
     def erase_reading(self, entry_index: int) -> None:
         """Destroy what opens the digest of an entry about a reading."""

@@ -8,7 +8,7 @@ engine it is stands in a URI, and ``exchange.store.factory`` alone knows the eng
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from exchange.store.rows import (
     AdoptedRecord,
     AgencyRecords,
     Content,
+    Facts,
     InboundRow,
     LaneState,
     LoggedReading,
@@ -23,6 +24,7 @@ from exchange.store.rows import (
     OutboundRow,
     Settlement,
     StoredBulletin,
+    Wanted,
 )
 
 
@@ -134,6 +136,15 @@ class Reads(Protocol):
     def attempts(self, lane: int, first: int, last: int) -> dict[int, int]:
         """Return how often the node died while it worked at deliveries, by sequence; most are not named. n."""
 
+    def lost(self, after: int, limit: int) -> list[StoredBulletin]:
+        """Return bulletins whose content key is not here though they were not erased, after a position. Walks."""
+
+    def wanted(self, after: tuple[str, bytes], limit: int) -> list[Wanted]:
+        """Return what is asked back, after a sender and bulletin id, ascending. n."""
+
+    def dispatch_of(self, queued_index: int) -> bytes | None:
+        """Return the dispatch of a delivery, by its QUEUED, where it is another than its bulletin's. One."""
+
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         """Yield (position, what it is, its bytes) in the order in which it was kept. All of it."""
 
@@ -229,6 +240,21 @@ class Transaction(Reads, Protocol):
 
     def erase(self, entry_index: int) -> None:
         """Destroy what opens a bulletin and what could be opened: key, wraps, body, number. Its dispatch stays."""
+
+    def lose_keys(self, living: Collection[bytes]) -> None:
+        """Drop the content keys that lie under another storage key than those named by id: nothing opens them."""
+
+    def bring_back(self, entry_index: int, facts: Facts, content: Content) -> None:
+        """Write the content of a bulletin that had lost it, but for its dispatch, which stays; it is wanted no more."""
+
+    def want(self, wanted: Wanted) -> None:
+        """Ask a content back, or write who has refused it."""
+
+    def unwant(self, sender: str, bulletin_id: bytes) -> None:
+        """Ask it back no more; again is nothing."""
+
+    def add_dispatch(self, queued_index: int, dispatch: bytes) -> None:
+        """Add the dispatch of a delivery that was made again."""
 
     def erase_reading(self, entry_index: int) -> None:
         """Destroy what opens the digest of an entry about reading."""

@@ -13,6 +13,7 @@ from exchange.store.rows import (
     Notice,
     OutboundRow,
     StoredBulletin,
+    Wanted,
 )
 
 LaneKey = tuple[bool, str, int, int]
@@ -42,6 +43,8 @@ class Tables:
     readings: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     numbers: dict[tuple[str, int], int] = field(default_factory=dict)
     evidence: list[tuple[int, str, bytes]] = field(default_factory=list)
+    wanted: dict[tuple[str, bytes], Wanted] = field(default_factory=dict)
+    dispatches: dict[int, bytes] = field(default_factory=dict)
     holds: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def copy(self) -> Tables:
