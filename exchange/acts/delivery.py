@@ -102,7 +102,8 @@ def _outgoing(reads: Reads, row: OutboundRow, now_ms: int) -> Outgoing:
     content = reads.content(row.entry_index)
     if content is None:
         raise UnavailableError(f"content of entry {row.entry_index} is not here", 60)
-    dispatch = _read(content.dispatch)
+    encoded = reads.dispatch_of(row.queued_index) or content.dispatch
+    dispatch = _read(encoded)
     reason = None
     if content.erased:
         reason = WithdrawnReason.ERASED
@@ -114,7 +115,7 @@ def _outgoing(reads: Reads, row: OutboundRow, now_ms: int) -> Outgoing:
         sequence=row.sequence,
         delivery=row.delivery,
         digest=row.digest,
-        dispatch=content.dispatch,
+        dispatch=encoded,
         wrap=row.wrap if reason is None else b"",
         body=content.body if reason is None else b"",
         withdrawn=reason,

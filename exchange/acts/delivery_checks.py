@@ -8,7 +8,7 @@ checks are numbered on from those of the message (``intake``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from audit.record.commitments import disclosure_root
 from audit.record.dispatch import (
@@ -23,9 +23,18 @@ from audit.record.lane import LaneHead, LaneId
 from audit.record.settled import check_dispatch_built, check_signatures_built, check_statement_built
 from audit.record.statement import Statement, parse_statement
 from exchange.acts.authorship import Author, check_author_named, check_role, check_signature, known_author
-from exchange.acts.judgement import DeliveryCase, Judgement, KnownRoster, Parcel, SenderKeys, Terms
+from exchange.acts.judgement import DeliveryCase, Judgement, KnownRoster, Parcel, SenderKeys, Terms, window_key
 from exchange.acts.node_view import NodeView
-from exchange.acts.stored_bulletin import bulletin_id_of, check_correction, corrected_by, facts_of, reply_due
+from exchange.acts.stored_bulletin import (
+    ReturnedContent,
+    bulletin_id_of,
+    check_correction,
+    check_returned,
+    corrected_by,
+    facts_of,
+    is_lost,
+    reply_due,
+)
 from exchange.acts.unit_of_work import RandomBytes
 from exchange.records.bulletin import is_understood, parse_bulletin, recipients_of
 from exchange.records.lane_rules import LaneStep, check_class
@@ -240,6 +249,29 @@ def accept(
         facts=facts_of(judgement.bulletin, judgement.reply_due_ms, understood=not judgement.not_understood),
         stored_key=storage.store(judgement.content_key, dispatch.statement_digest, random_bytes),
     )
+
+
+def returned(
+    case: Parcel, dispatch: Dispatch, view: NodeView, reads: Reads, random_bytes: RandomBytes
+) -> ReturnedContent | None:
+    """Return what a duplicate brings back of a bulletin whose content we had lost; None where it brings nothing.
+
+    Never of what was erased, or whose day has passed.
+    """
+    stored = reads.find(dispatch.sender, dispatch.bulletin_id)
+    if stored is None or not is_lost(stored, reads.content(stored.entry_index)):
+        return None
+    key = window_key(dispatch, view)
+    try:
+        if key is None:
+            return None
+        check_envelope(dispatch, view.agency, case.wrap, case.body)
+        _, content_key = open_statement(dispatch, case.wrap, case.body, key, dispatch.federation_id)
+        facts, content = check_returned(stored, (case.body, case.wrap), content_key, view, reads)
+    except RefusedError:
+        return None  # a duplicate all the same: what it is was judged before
+    stored_key = view.storage.store(content_key, stored.statement_digest, random_bytes)
+    return ReturnedContent(stored=stored, facts=facts, content=replace(content, stored_key=stored_key))
 
 
 def check_not_expired(dispatch: Dispatch, now_ms: int) -> None:

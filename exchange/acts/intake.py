@@ -16,23 +16,16 @@ from audit.entry.entry import Body, Kind, Outcome
 from audit.record.dispatch import Dispatch
 from audit.record.lane import LaneHead, LaneId
 from audit.record.statement import opening
-from exchange.acts.delivery_checks import Accepted, accept, judge_all, read_dispatch
+from exchange.acts.delivery_checks import Accepted, accept, judge_all, read_dispatch, returned
 from exchange.acts.judgement import Judgement, Parcel, SenderKeys, Terms, case_of, check_size, terms_of, window_key
-from exchange.acts.lane_position import (
-    attempts_at,
-    check_clock,
-    check_not_stopped,
-    lane_of,
-    standing,
-    stored_digest,
-)
+from exchange.acts.lane_position import attempts_at, check_clock, check_not_stopped, lane_of, standing, stored_digest
 from exchange.acts.node_view import NodeView
 from exchange.acts.notices import apply_notices
 from exchange.acts.reissue import OldEntry, renew
-from exchange.acts.stored_bulletin import retention_of
+from exchange.acts.stored_bulletin import ReturnedContent, bring_back, retention_of
 from exchange.acts.unit_of_work import RandomBytes, UnitOfWork
 from exchange.records.lane_rules import LaneStep, advance, check_head
-from exchange.store.rows import Content, InboundRow, LaneState, StoredBulletin
+from exchange.store.rows import Content, InboundRow, LaneState, StoredBulletin, Wanted
 from exchange.store.store import Reads
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
@@ -83,6 +76,7 @@ class Verdict:
     dispatch: Dispatch | None  # None where it is not its maker's
     accepted: Accepted | None = None
     refusal: RefusedError | None = None
+    back: ReturnedContent | None = None  # of a duplicate, where we had lost the content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +231,12 @@ class _Judging:
 
     def _concluded(self, verdict: Verdict, outcome: Judgement | RefusedError | None) -> Verdict:
         step, dispatch = verdict.step, verdict.dispatch
-        if outcome is None or dispatch is None:
+        if dispatch is None:
             return verdict
+        if outcome is None:
+            return replace(
+                verdict, back=returned(verdict.parcel, dispatch, self.view, self.reads, self.handling.random_bytes)
+            )
         try:
             if isinstance(outcome, RefusedError):
                 raise outcome
@@ -326,6 +324,7 @@ def _take(
     elif refusal is None and stored is not None and dispatch is not None and _same(stored, dispatch):
         original = renew(work, stored.entry_index, old_entry)
         index = work.log.add(Body(kind=Kind.DUPLICATE, **about, **work.refers(original)))
+        bring_back(work, verdict.back)
     elif refusal is None and verdict.accepted is not None and stored is None:
         index = _receive(work, verdict, verdict.accepted, about, state.peer, sender[1])
     else:
@@ -333,6 +332,10 @@ def _take(
         index = work.log.add(Body(kind=Kind.REFUSED, outcome=Outcome[refusal.code], **about))
         if refusal.code == "EQUIVOCATION":
             work.rows.add_evidence(work.position(index), "dispatch", verdict.parcel.dispatch.encode())
+        if refusal.code == "KEY_GONE" and dispatch is not None and stored is None:
+            work.rows.want(
+                Wanted(sender=state.peer, bulletin_id=dispatch.bulletin_id, statement_digest=dispatch.statement_digest)
+            )
     position = work.position(index)
     work.rows.add_inbound(
         InboundRow(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from audit.record.dispatch import parse_dispatch
-from audit.record.statement import parse_statement
+from audit.record.statement import parse_statement, statement_digest
+from exchange.acts.node_view import NodeView
+from exchange.acts.unit_of_work import UnitOfWork
 from exchange.records.bulletin import (
     expires_ms,
     id_bytes,
+    is_understood,
     kind_of,
     parse_bulletin,
     reply_by_ms,
@@ -21,10 +24,16 @@ from exchange.store.storage_key import StorageKeys
 from exchange.store.store import Reads
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin, Relation
-from keys.dsse import SignedPayload
+from keys.dsse import SignedPayload, verify
 from keys.durations import HOUR_MS
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import short
+from keys.manifest import parse_manifest
+from keys.seal import open_body, unpad
+from keys.signer import PublicKey
+from keys.values import hot_value
+
+MANIFESTS = 2  # exchange.v1.RecordKind
 
 
 def open_content(content: Content, stored: StoredBulletin, storage: StorageKeys) -> SignedPayload:
@@ -34,6 +43,8 @@ def open_content(content: Content, stored: StoredBulletin, storage: StorageKeys)
         RefusedError: KEY_GONE, erased or under a storage key that was destroyed.
         IntegrityError: They are not what was stored.
     """
+    if is_lost(stored, content):
+        raise RefusedError("KEY_GONE", f"bulletin {short(stored.bulletin_id)} was lost with this node's disk or keys")
     if content.erased:
         raise RefusedError("KEY_GONE", f"bulletin {short(stored.bulletin_id)} was erased")
     dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
@@ -42,6 +53,72 @@ def open_content(content: Content, stored: StoredBulletin, storage: StorageKeys)
         return open_sealed(dispatch, content.body, content_key)
     except RefusedError as error:
         raise IntegrityError(f"bulletin {short(stored.bulletin_id)} does not open as it was stored: {error}") from error
+
+
+def is_lost(stored: StoredBulletin, content: Content | None) -> bool:
+    """Return whether a bulletin's content went with a disk or a key, and was not erased."""
+    return content is not None and content.erased and not stored.erased
+
+
+@hot_value(frozen=True, slots=True, kw_only=True)
+class ReturnedContent:
+    """The content of a bulletin that we had lost, verified."""
+
+    stored: StoredBulletin
+    facts: Facts
+    content: Content
+
+
+def check_returned(
+    stored: StoredBulletin, sealed: tuple[bytes, bytes], content_key: bytes, view: NodeView, reads: Reads
+) -> tuple[Facts, Content]:
+    """Judge content that came back by what our own log says of it; it was judged whole when it was accepted.
+
+    1 it opens as this very statement; 2 its author's signature, by a key of any manifest of the sender that we adopted.
+
+    Args:
+        stored: What was kept of the bulletin.
+        sealed: The body, and our wrap; empty where we sent it.
+        content_key: That opens the body.
+        view: Ours.
+        reads: What is committed.
+
+    Returns:
+        Its facts, and its content without the stored key.
+
+    Raises:
+        RefusedError: UNOPENABLE, STATEMENT_DIFFERS, SIGNERS_DIFFER, SIGNER_UNKNOWN, SIGNATURE_INVALID, ROSTER_UNKNOWN.
+    """
+    body, wrapped = sealed
+    padded = open_body(content_key, view.federation.federation_id, stored.statement_digest, body)
+    signed = SignedPayload.decode(unpad(padded))
+    if statement_digest(signed.payload) != stored.statement_digest:  # 1
+        raise RefusedError("STATEMENT_DIFFERS", f"bulletin {short(stored.bulletin_id)}: another statement came back")
+    authors = _author_keys(stored.sender, reads)
+    verify(signed, "statement", authors.get)  # 2
+    statement = parse_statement(signed.payload)
+    catalogue = view.catalogue(statement.roster_digest)
+    newer = catalogue.schema_minor > 0
+    bulletin = parse_bulletin(statement.bulletin, newer_minor=newer)
+    due = reply_due(bulletin, catalogue, None if stored.sender == view.agency else stored.at_ms)
+    facts = facts_of(bulletin, due, understood=not newer or is_understood(statement.bulletin))
+    return facts, Content(dispatch=b"", body=body, wrap=wrapped, stored_key=b"")
+
+
+def bring_back(work: UnitOfWork, back: ReturnedContent | None) -> None:
+    """Store what came back, if it is still missing: meanwhile it may have been erased, or have come twice."""
+    if back is None:
+        return
+    stored = work.rows.find(back.stored.sender, back.stored.bulletin_id)
+    if stored is not None and is_lost(stored, work.rows.content(stored.entry_index)):
+        work.rows.bring_back(stored.entry_index, back.facts, back.content)
+
+
+def _author_keys(agency: str, reads: Reads) -> dict[bytes, PublicKey]:
+    """Return the keys of every person that a manifest of an agency has named, by key id."""
+    found = [each for each in reads.records() if each.kind == MANIFESTS and each.agency == agency]
+    manifests = [parse_manifest(SignedPayload.decode(each.signed).payload) for each in found]
+    return {officer.public.key_id: officer.public for each in manifests for officer in each.officers}
 
 
 def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: StorageKeys) -> Bulletin | None:

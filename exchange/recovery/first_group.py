@@ -21,6 +21,7 @@ from exchange.acts.directory import records_of
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import UnitOfWork
+from exchange.recovery.hand_back import want_lost
 from exchange.recovery.proven_answers import ProvenDelivery, ProvenReceipt, Recovered
 from exchange.store.rows import Content, Facts, LaneState, OutboundRow, StoredBulletin
 from keys.dsse import SignedPayload
@@ -40,6 +41,7 @@ class Entered:
     receipts: int  # of peers that the home had lost
     renumbered: int  # deliveries that waited and wait under new numbers
     given: int  # receipts of our own lost log, kept as files
+    wanted: int  # bulletins whose content is asked back once the node runs
 
 
 def enter(
@@ -54,7 +56,7 @@ def enter(
     1. RESTORED with where the epoch before ended and how many entries were given back, in all and by each peer.
     2. Our deliveries that the home had lost, as PUBLISHED, QUEUED and RECEIPT_RECORDED, so that no bulletin's id is
     used twice. 3. Where each peer's lanes stood: what we lost of them is redelivered. 4. Our lanes begin again after
-    the last receipted delivery, and what was waiting is queued again.
+    the last receipted delivery, and what was waiting is queued again. 5. What has lost its content is wanted back.
 
     Args:
         work: The first transaction of the new epoch; the home's old rows, if there were any, stand in it.
@@ -82,12 +84,14 @@ def enter(
         for lane_class in LaneClass:
             _expect(work, peer, lane_class, view.newest_epoch(peer), UNKNOWN)
     renumbered = sum(_begin_anew(work, lane, view) for lane in _newest_lanes(work, view))  # 4
+    wanted = want_lost(work)  # 5
     return Entered(
         bulletins=bulletins,
         deliveries=deliveries,
         receipts=receipts,
         renumbered=renumbered,
         given=sum(len(answer.receipts) for answer in recovered),
+        wanted=wanted,
     )
 
 
@@ -317,6 +321,8 @@ def _queue_again(work: UnitOfWork, row: OutboundRow, state: LaneState, view: Nod
             **work.refers(row.entry_index),
         )
     )
+    if (again := work.rows.dispatch_of(row.queued_index)) is not None:
+        work.rows.add_dispatch(work.position(queued), again)
     work.rows.add_outbound(
         [
             replace(

@@ -34,6 +34,7 @@ class SentDelivery:
     receipt: Receipt
     kind: str = ""  # the peer's word
     number: str = ""
+    content: bool = False  # the peer's word: it would give the content back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class GivenReceipt:
 
     delivery: bytes
     receipt: Receipt
+    content: bool = False  # the peer's word: it would dispatch the bulletin again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class ProvenDelivery:
     proven: VerifiedReceipt
     kind: str
     number: str
+    content: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class ProvenReceipt:
     digest: bytes  # 32 bytes, of the delivery
     receipt: Receipt
     proven: VerifiedReceipt
+    content: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,7 @@ def _check_delivery(given: SentDelivery, peer: AgencyId, view: NodeView) -> Prov
         proven=proven,
         kind=given.kind[:64],
         number=given.number[:64],
+        content=given.content,
     )
 
 
@@ -201,7 +206,12 @@ def _check_receipt(given: GivenReceipt, peer: AgencyId, view: NodeView) -> Prove
     proven = verify_receipt(given.receipt, view.key_of(view.agency, origin_of(given.receipt)))
     _check_about(proven, digest, delivery.dispatch_digest, view.member_number(peer), peer)
     return ProvenReceipt(
-        lane=delivery.lane, sequence=delivery.sequence, digest=digest, receipt=given.receipt, proven=proven
+        lane=delivery.lane,
+        sequence=delivery.sequence,
+        digest=digest,
+        receipt=given.receipt,
+        proven=proven,
+        content=given.content,
     )
 
 

@@ -131,6 +131,7 @@ def build(
             if rows.meta("agency") is None:
                 rows.set_meta("agency", view.agency.encode())
                 rows.set_meta("pseudonym-key", random_bytes(32))
+            rows.lose_keys(view.storage.secrets)
             directory.begin_again(work, view, plan.catalogue)
             entered = first_group.enter(work, plan.recovered, view, plan.end, plan.without)
             directory.adopt_again(work, view)

@@ -1406,6 +1406,96 @@ class RecoverResponse(_message.Message):
 Global___RecoverResponse: _TypeAlias = RecoverResponse  # noqa: Y015
 
 @_typing.final
+class HandBackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BULLETINS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bulletins(self) -> _containers.RepeatedCompositeFieldContainer[Global___WantedBulletin]:
+        """at most 64"""
+
+    def __init__(
+        self,
+        *,
+        bulletins: _abc.Iterable[Global___WantedBulletin] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletins", b"bulletins"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandBackRequest: _TypeAlias = HandBackRequest  # noqa: Y015
+
+@_typing.final
+class WantedBulletin(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDER_FIELD_NUMBER: _builtins.int
+    BULLETIN_ID_FIELD_NUMBER: _builtins.int
+    STATEMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    sender: _builtins.str
+    """the caller, or us"""
+    bulletin_id: _builtins.bytes
+    """16 bytes"""
+    statement_digest: _builtins.bytes
+    """32 bytes"""
+    def __init__(
+        self,
+        *,
+        sender: _builtins.str = ...,
+        bulletin_id: _builtins.bytes = ...,
+        statement_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "sender", b"sender", "statement_digest", b"statement_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WantedBulletin: _TypeAlias = WantedBulletin  # noqa: Y015
+
+@_typing.final
+class HandBackResponse(_message.Message):
+    """One for each that was asked for, in that order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    WRAP_FIELD_NUMBER: _builtins.int
+    SEALED_BODY_FIELD_NUMBER: _builtins.int
+    statement_digest: _builtins.bytes
+    """32 bytes"""
+    key_id: _builtins.bytes
+    """32 bytes, the caller's key that the wrap is made for"""
+    wrap: _builtins.bytes
+    """of the content key"""
+    sealed_body: _builtins.bytes
+    """as it was sent; without wrap and body a delivery with them waits in our lane"""
+    @_builtins.property
+    def refusal(self) -> Global___Refusal:
+        """it is not here any more, was recalled, or its day has passed; or"""
+
+    def __init__(
+        self,
+        *,
+        statement_digest: _builtins.bytes = ...,
+        refusal: Global___Refusal | None = ...,
+        key_id: _builtins.bytes = ...,
+        wrap: _builtins.bytes = ...,
+        sealed_body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "refusal", b"refusal", "sealed_body", b"sealed_body", "statement_digest", b"statement_digest", "wrap", b"wrap"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandBackResponse: _TypeAlias = HandBackResponse  # noqa: Y015
+
+@_typing.final
 class RecoveredDelivery(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1414,11 +1504,14 @@ class RecoveredDelivery(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     delivery: _builtins.bytes
     """audit.v1.Delivery"""
     kind: _builtins.str
     """the body's key; our word alone, as the number"""
     number: _builtins.str
+    content: _builtins.bool
+    """we would give its content back"""
     @_builtins.property
     def dispatch(self) -> _signed_pb2.SignedPayload:
         """absent where it was not kept"""
@@ -1435,10 +1528,11 @@ class RecoveredDelivery(_message.Message):
         receipt: _dispatch_pb2.Receipt | None = ...,
         kind: _builtins.str = ...,
         number: _builtins.str = ...,
+        content: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "dispatch", b"dispatch", "kind", b"kind", "number", b"number", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delivery", b"delivery", "dispatch", b"dispatch", "kind", b"kind", "number", b"number", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1450,8 +1544,11 @@ class RecoveredReceipt(_message.Message):
 
     DELIVERY_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     delivery: _builtins.bytes
     """audit.v1.Delivery, ours to the caller"""
+    content: _builtins.bool
+    """we would dispatch its bulletin again"""
     @_builtins.property
     def receipt(self) -> _dispatch_pb2.Receipt:
         """the caller's"""
@@ -1461,10 +1558,11 @@ class RecoveredReceipt(_message.Message):
         *,
         delivery: _builtins.bytes = ...,
         receipt: _dispatch_pb2.Receipt | None = ...,
+        content: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delivery", b"delivery", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -555,6 +555,11 @@ class LaneStub:
                 request_serializer=exchange_dot_v1_dot_node__pb2.RecoverRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_node__pb2.RecoverResponse.FromString,
                 _registered_method=True)
+        self.HandBack = channel.unary_stream(
+                '/exchange.v1.Lane/HandBack',
+                request_serializer=exchange_dot_v1_dot_node__pb2.HandBackRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.HandBackResponse.FromString,
+                _registered_method=True)
 
 
 class LaneServicer:
@@ -574,6 +579,14 @@ class LaneServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HandBack(self, request, context):
+        """The same member, once it runs again, asks back contents: what it sent us is given, sealed to its present key; what
+        we sent it is dispatched again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LaneServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -586,6 +599,11 @@ def add_LaneServicer_to_server(servicer, server):
                     servicer.Recover,
                     request_deserializer=exchange_dot_v1_dot_node__pb2.RecoverRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_node__pb2.RecoverResponse.SerializeToString,
+            ),
+            'HandBack': grpc.unary_stream_rpc_method_handler(
+                    servicer.HandBack,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.HandBackRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.HandBackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -642,6 +660,33 @@ class Lane:
             '/exchange.v1.Lane/Recover',
             exchange_dot_v1_dot_node__pb2.RecoverRequest.SerializeToString,
             exchange_dot_v1_dot_node__pb2.RecoverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/exchange.v1.Lane/HandBack',
+            exchange_dot_v1_dot_node__pb2.HandBackRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.HandBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -176,6 +176,10 @@ class LaneStub:
     """The recipient dials the sender: deliveries and lane heads against receipts."""
     Recover: _grpc.UnaryStreamMultiCallable[_node_pb2.RecoverRequest, _node_pb2.RecoverResponse]
     """A member whose node was lost asks back what it once sent us, the receipts it gave us, and what we saw of its log."""
+    HandBack: _grpc.UnaryStreamMultiCallable[_node_pb2.HandBackRequest, _node_pb2.HandBackResponse]
+    """The same member, once it runs again, asks back contents: what it sent us is given, sealed to its present key; what
+    we sent it is dispatched again.
+    """
 
 @_typing.type_check_only
 class LaneAsyncStub(LaneStub):
@@ -184,6 +188,10 @@ class LaneAsyncStub(LaneStub):
     """The recipient dials the sender: deliveries and lane heads against receipts."""
     Recover: _aio.UnaryStreamMultiCallable[_node_pb2.RecoverRequest, _node_pb2.RecoverResponse]  # type: ignore[assignment]
     """A member whose node was lost asks back what it once sent us, the receipts it gave us, and what we saw of its log."""
+    HandBack: _aio.UnaryStreamMultiCallable[_node_pb2.HandBackRequest, _node_pb2.HandBackResponse]  # type: ignore[assignment]
+    """The same member, once it runs again, asks back contents: what it sent us is given, sealed to its present key; what
+    we sent it is dispatched again.
+    """
 
 class LaneServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -201,6 +209,16 @@ class LaneServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_node_pb2.RecoverResponse], _abc.AsyncIterator[_node_pb2.RecoverResponse]]:
         """A member whose node was lost asks back what it once sent us, the receipts it gave us, and what we saw of its log."""
+
+    @_abc_1.abstractmethod
+    def HandBack(
+        self,
+        request: _node_pb2.HandBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.HandBackResponse], _abc.AsyncIterator[_node_pb2.HandBackResponse]]:
+        """The same member, once it runs again, asks back contents: what it sent us is given, sealed to its present key; what
+        we sent it is dispatched again.
+        """
 
 def add_LaneServicer_to_server(servicer: LaneServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

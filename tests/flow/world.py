@@ -68,6 +68,7 @@ QUICK = Settings(
     retry_most_seconds=0.4,
     alone_seconds=0.0,
     heartbeat_seconds=NEVER_SECONDS,
+    hand_back_seconds=0.3,
 )
 # Where a test counts streams: none is given up as silent because the machine was busy for some seconds.
 CALM = replace(QUICK, head_seconds=30.0, recheck_seconds=60.0)

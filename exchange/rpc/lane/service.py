@@ -21,6 +21,7 @@ from exchange.rpc.lane.headtimes import HeadTimes
 from exchange.rpc.lane.receipt_batch import GivenReceipt, given_receipts, one_note
 from exchange.rpc.lane.records import check_number, known_records, record_messages
 from exchange.rpc.lane.sender import LaneSender, Outlet
+from exchange.rpc.recovery.hand_back import hand_back
 from exchange.rpc.recovery.service import RecoveryService
 from exchange.rpc.transport.fanout import Fanout, Queue
 from exchange.rpc.transport.grpc_types import Context
@@ -87,6 +88,10 @@ class LaneService:
     async def Recover(self, request: node_pb2.RecoverRequest, context: Context) -> None:
         """Return to a member that lost its node what it once gave us (``exchange.rpc.recovery.service``)."""
         await RecoveryService(self._node).recover(request, context)
+
+    async def HandBack(self, request: node_pb2.HandBackRequest, context: Context) -> None:
+        """Give a member that lost its node the contents that are its own (``exchange.rpc.recovery.hand_back``)."""
+        await hand_back(self._node, request, context)
 
     def stop(self) -> None:
         """End every stream in order, and take no new ones."""

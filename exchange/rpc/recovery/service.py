@@ -18,7 +18,7 @@ from audit.entry.entry import parse_body, parse_entry
 from audit.note.checkpoint import parse_note
 from audit.note.cosignature import add_lines
 from audit.note.epochs import epoch_of_origin
-from audit.record.dispatch import dispatch_digest
+from audit.record.dispatch import dispatch_digest, parse_dispatch
 from audit.record.lane import parse_delivery
 from audit.witness.request import format_request
 from audit.witness.witness import WitnessRefusal
@@ -27,9 +27,10 @@ from exchange.acts.node_view import NodeView
 from exchange.acts.reissue import OldEntry, renew
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.node.job import SUSPENDED_SECONDS
-from exchange.node.node import Node
+from exchange.node.node import Node, now_ms
 from exchange.node.writer import Group
 from exchange.records.receipt import Receipt, decode_receipt, receipt_from_message
+from exchange.recovery.hand_back import is_given
 from exchange.recovery.proven_answers import GivenReceipt, ProvenAnswer, SentDelivery
 from exchange.rpc.audit.witness_transport import ask_peer
 from exchange.rpc.transport import channel, status
@@ -92,7 +93,11 @@ class RecoveryService:
         while rows := self._node.reads.outbound(lane.row, after, PAGE):
             after = rows[-1].sequence
             made = [
-                node_pb2.RecoveredReceipt(delivery=row.delivery, receipt=decode_receipt(row.receipt).to_message())
+                node_pb2.RecoveredReceipt(
+                    delivery=row.delivery,
+                    receipt=decode_receipt(row.receipt).to_message(),
+                    content=self._is_given(row.entry_index),
+                )
                 for row in rows
                 if row.receipt
             ]
@@ -108,6 +113,13 @@ class RecoveryService:
                 deliveries=[self._delivery(lane, row, each) for row, each in zip(rows, receipts, strict=True)]
             )
 
+    def _is_given(self, entry_index: int) -> bool:
+        content, view = self._node.reads.content(entry_index), self._node.view
+        if content is None:
+            return False
+        dispatch = parse_dispatch(SignedPayload.decode(content.dispatch).payload)
+        return is_given(self._node.reads, view.agency, dispatch.bulletin_id, now_ms())
+
     def _prove(self, positions: Sequence[int], group: Group) -> list[Receipt]:
         return [group.receipt(position, self._node.entry) for position in positions]
 
@@ -119,6 +131,7 @@ class RecoveryService:
         if stored is None or content is None:
             return made
         made.kind, made.number = stored.facts.kind, stored.facts.number
+        made.content = is_given(self._node.reads, lane.peer, bulletin_id, now_ms())
         signed = SignedPayload.decode(content.dispatch)
         if dispatch_digest(signed.payload) == parse_delivery(row.delivery).dispatch_digest:
             made.dispatch.CopyFrom(signed.to_message())
@@ -236,7 +249,7 @@ async def _answer(peer: AgencyId, opened: grpc.aio.Channel) -> ProvenAnswer:
         notes.extend(message.notes)
         deliveries.extend(_sent(each) for each in message.deliveries)
         receipts.extend(
-            GivenReceipt(delivery=each.delivery, receipt=receipt_from_message(each.receipt))
+            GivenReceipt(delivery=each.delivery, receipt=receipt_from_message(each.receipt), content=each.content)
             for each in message.receipts
         )
         if len(deliveries) + len(receipts) + len(notes) > MAX_ITEMS:
@@ -272,4 +285,5 @@ def _sent(each: node_pb2.RecoveredDelivery) -> SentDelivery:
         receipt=receipt_from_message(each.receipt),
         kind=each.kind,
         number=each.number,
+        content=each.content,
     )

@@ -117,7 +117,13 @@ def add_peer_services(server: grpc.aio.Server, lanes: LaneService, directory: Di
         request_deserializer=node_pb2.RecoverRequest.FromString,
         response_serializer=encode.serialize,
     )
-    handler = grpc.method_handlers_generic_handler("exchange.v1.Lane", {"Follow": follow, "Recover": recover})
+    hand_back = grpc.unary_stream_rpc_method_handler(
+        lanes.HandBack,
+        request_deserializer=node_pb2.HandBackRequest.FromString,
+        response_serializer=encode.serialize,
+    )
+    methods: dict[str, Any] = {"Follow": follow, "Recover": recover, "HandBack": hand_back}
+    handler = grpc.method_handlers_generic_handler("exchange.v1.Lane", methods)
     server.add_generic_rpc_handlers((handler,))
     node_pb2_grpc.add_DirectoryServicer_to_server(directory, server)  # type: ignore[arg-type] # the stubs want their own context class
     node_pb2_grpc.add_AuditLogServicer_to_server(auditlog, server)  # type: ignore[arg-type] # the stubs want their own context class

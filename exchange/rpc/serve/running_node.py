@@ -29,6 +29,7 @@ from exchange.rpc.lane.inflight_marker import count_deaths
 from exchange.rpc.lane.records import RecordAdoption
 from exchange.rpc.lane.service import LaneService
 from exchange.rpc.lane.session import Follower
+from exchange.rpc.recovery.hand_back import ask_back
 from exchange.rpc.serve import listeners, metrics
 from exchange.rpc.serve.daily import keep_up
 from exchange.rpc.serve.hourly import stamp_forever
@@ -339,6 +340,7 @@ class RunningNode:
         node.on_group.append(self._fanout.on_group)
         self._follow_all()
         self._have_witnessed()
+        self._go(ask_back(self._runtime, self._followers))
         for each in self._health:
             await each.serving(True)
         say_signing(node.paths.home)

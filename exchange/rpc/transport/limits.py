@@ -44,6 +44,7 @@ class Settings:
     connection_age_seconds: float = CONNECTION_AGE_S
     witness_seconds: float = 1.0  # witnesses are shown a newer checkpoint at most so often
     proven_seconds: float = 30.0  # so often a peer is asked for its newest cosigned checkpoint, if ours is behind
+    hand_back_seconds: float = 60.0  # so often contents that were lost are asked back
     heartbeat_seconds: float = 60.0  # a log in which nothing was entered for so long says that its node lives
 
 

@@ -27,6 +27,8 @@ EVENTS = frozenset(
         "adopted",
         "renewed",
         "erased",
+        "handed-back",
+        "hand-back-refused",
         "stamped",
         "alarm",
         "fault",
