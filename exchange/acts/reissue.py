@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from audit.entry.entry import Kind, parse_body, parse_entry
+from exchange.acts import directory
 from exchange.acts.unit_of_work import UnitOfWork
 from exchange.store.log_position import epoch_of, index_of, log_position
 from keys.errors import UnavailableError
@@ -35,8 +36,9 @@ def renew(work: UnitOfWork, position: int, old_entry: OldEntry | None) -> int:
         return int.from_bytes(known, "big")
     if old_entry is None:
         raise UnavailableError(f"entry {index_of(position)} of epoch {epoch_of(position)} is not here", 60)
+    body = parse_body(parse_entry(old_entry(position)).body)
     # The records in force are those of now; what was in force then the first entry says.
-    body = parse_body(parse_entry(old_entry(position)).body)._replace(records=b"")
+    body = body._replace(records=_records_now(work, position, body.kind))
     if body.refers_to:
         earlier = log_position(body.refers_to_epoch or epoch_of(position), body.refers_to)
         if body.kind == Kind.DUPLICATE:
@@ -45,3 +47,11 @@ def renew(work: UnitOfWork, position: int, old_entry: OldEntry | None) -> int:
     new = work.position(work.log.add(body))
     work.rows.set_meta(name, new.to_bytes(8, "big"))
     return new
+
+
+def _records_now(work: UnitOfWork, position: int, kind: int) -> bytes:
+    """Return the digest over the records in force of whoever made the bulletin of a PUBLISHED or RECEIVED."""
+    if kind not in (Kind.PUBLISHED, Kind.RECEIVED):
+        return b""
+    stored = work.rows.stored_since(position - 1, 1, sent=kind == Kind.PUBLISHED)
+    return directory.records_of(work.rows, stored[0].sender) if stored else b""

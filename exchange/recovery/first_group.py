@@ -16,8 +16,8 @@ from audit.note.tlogproof import parse_proof
 from audit.record.dispatch import parse_dispatch
 from audit.record.lane import Delivery, LaneClass, LaneId, delivery_digest, parse_delivery
 from audit.record.statement import opening, parse_statement
+from exchange.acts import directory
 from exchange.acts.delivery import Settled, record_answer
-from exchange.acts.directory import records_of
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import UnitOfWork
@@ -68,11 +68,7 @@ def enter(
     Raises:
         RefusedError: EQUIVOCATION; a peer holds another delivery or statement of ours than the home does.
     """
-    total = sum(each.count for each in recovered)
-    _log_restored(work, None, end, total)  # 1
-    for answer in recovered:
-        if answer.newest is not None:
-            _log_restored(work, view.member_number(answer.peer), answer.newest, answer.count)
+    view = _begin(work, recovered, view, end)  # 1
     bulletins = deliveries = receipts = 0
     for answer in recovered:
         for each in answer.deliveries:
@@ -93,6 +89,17 @@ def enter(
         given=sum(len(answer.receipts) for answer in recovered),
         wanted=wanted,
     )
+
+
+def _begin(work: UnitOfWork, recovered: Sequence[Recovered], view: NodeView, end: Checkpoint) -> NodeView:
+    """Say what the epoch goes on from, and whose records are in force; return our view with those."""
+    _log_restored(work, None, end, sum(each.count for each in recovered))
+    for answer in recovered:
+        if answer.newest is not None:
+            _log_restored(work, view.member_number(answer.peer), answer.newest, answer.count)
+    directory.adopt_again(work, view)
+    members = [each.agency for each in view.federation.roster.members]
+    return replace(view, records={each: directory.records_of(work.rows, each) for each in members})
 
 
 def _log_restored(work: UnitOfWork, peer: int | None, checkpoint: Checkpoint, count: int) -> None:
@@ -122,7 +129,7 @@ def _take_back(work: UnitOfWork, each: ProvenDelivery, peer: AgencyId, view: Nod
     recorded = row is not None and not row.receipt
     if row is not None and recorded:
         settled = Settled(row=row, receipt=each.receipt, proven=each.proven, peer_number=view.member_number(peer))
-        work.rows.settle_outbound([record_answer(work, settled, records_of(work.rows, peer))])
+        work.rows.settle_outbound([record_answer(work, settled, view.records[peer])])
     work.rows.move_lane(replace(state, taken=max(state.taken, each.sequence)))
     return fresh, int(row is not None and row.sequence == each.sequence and _is_new(row, work)), int(recorded)
 
@@ -188,6 +195,7 @@ def _publish_again(work: UnitOfWork, each: ProvenDelivery, view: NodeView) -> St
             statement_digest=dispatch.statement_digest,
             retain_until_day=body.retain_until_day,
             retention_rule=body.retention_rule,
+            records=view.records[view.agency],
         )
     )
     stored = StoredBulletin(

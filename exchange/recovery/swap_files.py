@@ -134,7 +134,6 @@ def build(
             rows.lose_keys(view.storage.secrets)
             directory.begin_again(work, view, plan.catalogue)
             entered = first_group.enter(work, plan.recovered, view, plan.end, plan.without)
-            directory.adopt_again(work, view)
             stage.write(rows)
         stage.verify_read_back(store.reader())
         log.commit(stage)

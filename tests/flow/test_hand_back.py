@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.entry.entry import Kind
+from exchange.acts.stored_bulletin import open_content
 from exchange.recovery.hand_back import give, is_given
 from exchange.store.rows import StoredBulletin, Wanted
 from exchange.store.sqlite_backup import back_up
-from exchange.v1 import node_pb2
 from keys.errors import RefusedError
 from keys.identity import AgencyId
 from tests.flow.recovering import recover
@@ -62,10 +62,11 @@ async def test_contents_come_back_from_recipients_and_senders(tmp_path: Path) ->
         await until(lambda: not world[A].node.reads.wanted(("", b""), 10))
         assert stored(world[A], A, bulletin_id(ours)).facts.number == number
         await all_receipted(world, A, B, C)
-        async with world[A].desk() as desk:
-            for each in (await desk.Inbox(node_pb2.InboxRequest())).items:
-                opened = await desk.Read(node_pb2.ReadRequest(read=world[A].read_request(each).to_message()))
-                assert opened.statement.payload
+        for sender, each in ((A, ours), (B, theirs), (C, urgent)):
+            kept = stored(world[A], sender, bulletin_id(each))
+            content = world[A].node.reads.content(kept.entry_index)
+            assert content is not None
+            assert open_content(content, kept, world[A].node.view.storage).payload
         duplicates = world[A].bodies(Kind.DUPLICATE)
         assert len(duplicates) == 2
         asked = [len(world[B].bodies(Kind.QUEUED)), len(world[C].bodies(Kind.QUEUED))]

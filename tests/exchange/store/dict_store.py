@@ -8,7 +8,7 @@ asked, and nothing of it survives the process: a store that is opened again is a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,7 +18,6 @@ from exchange.store.rows import (
     AdoptedRecord,
     AgencyRecords,
     Content,
-    Facts,
     InboundRow,
     LaneState,
     LoggedReading,
@@ -26,9 +25,9 @@ from exchange.store.rows import (
     OutboundRow,
     Settlement,
     StoredBulletin,
-    Wanted,
 )
 from keys.errors import UnavailableError
+from tests.exchange.store.dict_lost import LostReads, LostWrites
 from tests.exchange.store.dict_tables import Tables
 
 K = TypeVar("K")
@@ -43,7 +42,7 @@ class Kept:
     writing: threading.Lock = field(default_factory=threading.Lock)
 
 
-class DictReads:
+class DictReads(LostReads):
     """Reads of what is committed, or of what a transaction has done."""
 
     def __init__(self, tables: Callable[[], Tables]) -> None:
@@ -176,21 +175,11 @@ class DictReads:
     def attempts(self, lane: int, first: int, last: int) -> dict[int, int]:
         return {at: died for (of, at), died in self._t.attempts.items() if of == lane and first <= at <= last}
 
-    def lost(self, after: int, limit: int) -> list[StoredBulletin]:
-        contents = self._t.contents
-        return self._bulletins(after, limit, lambda each: not each.erased and not contents[each.entry_index].stored_key)
-
-    def wanted(self, after: tuple[str, bytes], limit: int) -> list[Wanted]:
-        return [row for key, row in sorted(self._t.wanted.items()) if key > after][:limit]
-
-    def dispatch_of(self, queued_index: int) -> bytes | None:
-        return self._t.dispatches.get(queued_index)
-
     def evidence(self) -> Iterator[tuple[int, str, bytes]]:
         yield from self._t.evidence
 
 
-class DictTransaction(DictReads):
+class DictTransaction(DictReads, LostWrites):
     """A copy of what is committed, on which a transaction works."""
 
     def __init__(self, tables: Tables) -> None:
@@ -314,27 +303,6 @@ class DictTransaction(DictReads):
         self._change(self.tables.contents, entry_index, body=b"", wrap=b"", stored_key=b"")
         for row in self.outbound_of(entry_index):
             self._change(self.tables.outbound, (row.lane, row.sequence), wrap=b"")
-
-    def lose_keys(self, living: Collection[bytes]) -> None:
-        for index, content in list(self._t.contents.items()):
-            if content.stored_key and content.stored_key[:32] not in living:
-                self._t.contents[index] = replace(content, stored_key=b"")
-
-    def bring_back(self, entry_index: int, facts: Facts, content: Content) -> None:
-        dispatch = self._t.contents[entry_index].dispatch
-        self._t.contents[entry_index] = replace(content, dispatch=dispatch)
-        stored = self._t.bulletins[entry_index]
-        self._t.bulletins[entry_index] = replace(stored, facts=facts)
-        self.unwant(stored.sender, stored.bulletin_id)
-
-    def want(self, wanted: Wanted) -> None:
-        self._t.wanted[wanted.sender, wanted.bulletin_id] = wanted
-
-    def unwant(self, sender: str, bulletin_id: bytes) -> None:
-        self._t.wanted.pop((sender, bulletin_id), None)
-
-    def add_dispatch(self, queued_index: int, dispatch: bytes) -> None:
-        _add(self._t.dispatches, queued_index, dispatch)
 
     def erase_reading(self, entry_index: int) -> None:
         self.tables.readings.pop(entry_index, None)
