@@ -38,7 +38,7 @@ class Federation:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.nodes = Nodes(world, Settings(retry_most_seconds=2.0))
+        self.nodes = Nodes(world, Settings(retry_most_seconds=2.0, hand_back_seconds=1.0))
 
     def agency(self, name: str) -> DemoAgency:
         return next(each for each in self.world.agencies if each.id == name)

@@ -88,8 +88,7 @@ def recover(
     if close:
         if manifest is not None or roster is not None:
             raise click.UsageError("--close is for a whole home, before there is a manifest: leave the other files out")
-        keys = load_node(home, read_passphrase(passphrase_fd, "the node"))
-        _close(steps, home, keys, addresses, list(without))
+        _close(steps, home, load_node(home, read_passphrase(passphrase_fd, "the node")), addresses, list(without))
         return steps.end()
     with _occupied(home):
         if _completed(steps, home):
@@ -98,10 +97,11 @@ def recover(
             compare_words(roster, told)
         with _empty_folder(home / LOOK) as look, _old_database(home, look, roster is not None) as store:
             _add_old(steps, home, store)
-            secret, now_ms = read_passphrase(passphrase_fd, "the node"), _now_ms()
-            keys = load_keys(home, secret, now_ms, os.urandom, keep=manifest is not None)
-            view = _known(store, keys, roster, given, now_ms)
+            secret = read_passphrase(passphrase_fd, "the node")
+            keys = load_keys(home, secret, _now_ms(), os.urandom, keep=manifest is not None)
+            view = _known(store, keys, roster, given, _now_ms())
             gathered = _gather(steps, home, view, keys, addresses, list(without))
+            _list_lost(steps, home, store, gathered)
             _go_on(steps, home, gathered, (look if store is not None else None, keys), manifest)
     return steps.end()
 
@@ -277,6 +277,19 @@ def _gather(
         steps.add(f"{name}  has cosigned size {size:,} of {gathered.view.origin}")
     steps.add("", members=members_told, witnesses=cosigned)
     return gathered
+
+
+def _list_lost(steps: RecoverySteps, home: Path, store: NodeStore | None, gathered: Gathered) -> None:
+    """List the bulletins whose content nobody has any more."""
+    from exchange.evidence.epoch_proofs import RECOVERED
+    from exchange.recovery.not_given import not_given, save_list
+
+    view = gathered.view
+    lost = not_given(gathered.recovered, view.agency, store.reads() if store is not None else None, view.storage)
+    path = save_list(home / RECOVERED, lost)
+    told = [{"sender": each.sender, "bulletin_id": each.bulletin_id.hex(), "number": each.number} for each in lost]
+    line = f"no member has the content of {len(lost)} bulletins any more; they are listed in {path}" if lost else ""
+    steps.add(line, not_given=told)
 
 
 def _go_on(

@@ -101,6 +101,7 @@ def test_a_node_whose_home_is_gone_but_for_its_keys_is_rebuilt_by_hand(federatio
                 {"agency": PEER, **seen, "deliveries": 1, "receipts": 1},
             ],
             "witnesses": {},
+            "not_given": [],
             "stage": "gathered",
             "folder": str(kept),
             "origin": origin,
@@ -136,6 +137,7 @@ def test_a_node_whose_home_is_gone_but_for_its_keys_is_rebuilt_by_hand(federatio
         "old_database": True,
         "new_keys": False,
         "witnesses": {},
+        "not_given": [],
         "stage": "unchanged",
         "epoch": "hk-sb.exercise.example/log/2",
     }

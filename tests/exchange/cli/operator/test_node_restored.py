@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from exchange.client import Opened
 from exchange.demo.world import PASSPHRASE_FILE, ROSTER_FILE
+from keys.errors import RefusedError
 from keys.key_files import load_node
 from tests.exchange.cli.operator.test_node_recover import stop_one, typed, typed_with
 from tests.support.home_files import DATABASE, LOCK
@@ -27,17 +30,32 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     gc.collect()
 
 
+def until_read(read: Callable[[], Opened]) -> object:
+    """Read a bulletin once its content has come back."""
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            return read().bulletin
+        except RefusedError as refusal:
+            if refusal.code != "KEY_GONE" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
 def test_backup_lost_disk_and_recover_end_with_a_node_that_publishes(federation: Federation, tmp_path: Path) -> None:
     home, folder, safe = federation.home(LOST), federation.world.folder, tmp_path / "safe"
     file = tmp_path / "hk.backup"
     with federation.client(LOST) as ours, federation.client(PEER) as theirs:
         early = ours.publish(note("Before the backup", PEER, OTHER, originator=LOST))
         federation.await_received(ours, early)
+        first = theirs.publish(note("To us, before", LOST, originator=PEER))
+        federation.await_received(theirs, first)
         made = typed(federation, "node", "backup", "--home", home, "-o", file, "--passphrase-fd", "0")
         assert made.returncode == 0, made.stderr
         late = ours.publish(note("After it", PEER, originator=LOST))
         federation.await_received(ours, late)
-        federation.await_received(theirs, theirs.publish(note("To us, after it", LOST, originator=PEER)))
+        second = theirs.publish(note("To us, after it", LOST, originator=PEER))
+        federation.await_received(theirs, second)
     stop_one(federation, LOST)
     secret = (home / PASSPHRASE_FILE).read_text()
     # What lies elsewhere: the root in a safe, people's keys on their laptops. The disk itself is gone.
@@ -68,6 +86,7 @@ def test_backup_lost_disk_and_recover_end_with_a_node_that_publishes(federation:
     assert asked[0] == 0, asked[2]
     told = json.loads(asked[1])
     assert (told["old_database"], told["new_keys"], told["stage"]) == (True, True, "gathered")
+    assert told["not_given"] == []
     kept, opened = home / "recovered", tmp_path / "manifest-2"
     signed = type_(
         *("keys", "make", "epoch", kept / "checkpoint", "--home", safe, "--roster", folder / ROSTER_FILE),
@@ -86,6 +105,14 @@ def test_backup_lost_disk_and_recover_end_with_a_node_that_publishes(federation:
     keys = load_node(home, secret.strip().encode())
     federation.nodes.add(replace(federation.agency(LOST), node_keys=keys))
     with federation.client(LOST) as ours, federation.client(PEER) as theirs:
+        for sent, text in ((early, "Before the backup"), (late, "After it")):
+            assert text in str(
+                until_read(lambda sent=sent: ours.read(ours.find(sent.bulletin_id), case="C-1", because="x"))
+            )
+        for got, text in ((first, "To us, before"), (second, "To us, after it")):
+            federation.await_item(ours, got.bulletin_id)
+            item = next(each for each in ours.inbox() if each.bulletin_id == got.bulletin_id)
+            assert text in str(until_read(lambda item=item: ours.read(item, case="C-1", because="x")))
         more = ours.publish(note("It publishes", PEER, OTHER, originator=LOST))
         federation.await_received(ours, more)
         reply = theirs.publish(note("And is sent to", LOST, originator=PEER))
