@@ -47,8 +47,6 @@ _FILES = frozenset(
         CA_FILE,
         OPERATIONS_FILE,
         APPLICATION_FILE,
-        "issuing.keys",
-        "issuing.der",
         "witnesses.vkeys",
         "witnessing.json",
     }
