@@ -246,7 +246,7 @@ def title(signed: SignedPayload) -> str:
 def endpoints_before(reads: Reads, newest: Adopted[Manifest]) -> list[str]:
     """Return what an agency's manifests before the newest have said of where it is, the later ones' first."""
     agency = newest.record.agency
-    kept = [each for each in reads.records() if each.kind == RecordKind.MANIFEST and each.agency == agency]
+    kept = [each for each in reads.standing_records() if each.kind == RecordKind.MANIFEST and each.agency == agency]
     older = sorted(kept, key=lambda each: each.rank, reverse=True)
     signed = [SignedPayload.decode(each.signed) for each in older if each.digest != newest.digest]
     return [endpoint for each in signed for endpoint in parse_manifest(each.payload).endpoints]
@@ -319,7 +319,7 @@ def records_of(reads: Reads, agency: str, before: int = END) -> bytes:
 
 def find(reads: Reads, kind: RecordKind, agency: str) -> AdoptedRecord | None:
     """Return the newest version that is known."""
-    versions = [record for record in reads.records() if record.kind == kind and record.agency == agency]
+    versions = [record for record in reads.standing_records() if record.kind == kind and record.agency == agency]
     return max(versions, key=lambda record: record.rank, default=None)
 
 
@@ -347,6 +347,6 @@ def _write(work: UnitOfWork, kind: RecordKind, agency: str, known: _Record, numb
 def adopted(reads: Reads) -> list[AdoptedRecord]:
     """List the newest version of every record, ascending by kind and agency."""
     newest: dict[tuple[int, str], AdoptedRecord] = {}
-    for record in reads.records():
+    for record in reads.standing_records():
         newest[record.kind, record.agency] = record
     return [newest[key] for key in sorted(newest)]

@@ -25,7 +25,7 @@ def restore_federation(reads: Reads, now_ms: int) -> tuple[Federation, dict[byte
     Raises:
         IntegrityError: The store has no roster, or records that do not verify, or are issued in the future.
     """
-    records = sorted(reads.records(), key=lambda each: (each.position, each.kind, each.agency, each.rank))
+    records = sorted(reads.standing_records(), key=lambda each: (each.position, each.kind, each.agency, each.rank))
     rosters = [record for record in records if record.kind == RecordKind.ROSTER]
     if not rosters:
         raise IntegrityError("the database holds no roster")

@@ -135,7 +135,7 @@ def manifest_of(reads: Reads, agency: AgencyId, sheet: KeySheet | None, present:
     """Return the own manifest under which a key sheet was made; None where that is not known."""
     if sheet is None:
         return None
-    records = [each for each in reads.records() if each.kind == RecordKind.MANIFEST and each.agency == agency]
+    records = [each for each in reads.standing_records() if each.kind == RecordKind.MANIFEST and each.agency == agency]
     wanted = [each for each in records if each.version == (sheet.manifest_version or present.version - 1)]
     return parse_manifest(SignedPayload.decode(wanted[-1].signed).payload) if wanted else None
 

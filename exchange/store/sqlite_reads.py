@@ -132,6 +132,10 @@ class SqliteReads:
     def records(self) -> list[AdoptedRecord]:
         return [_record(row) for row in self._db.execute(_RECORD + " ORDER BY kind, agency, rank")]
 
+    def standing_records(self) -> list[AdoptedRecord]:
+        where = " WHERE kind <> 3 OR rank = (SELECT max(rank) FROM records AS r WHERE r.kind = 3 AND r.agency = records.agency)"
+        return [_record(row) for row in self._db.execute(_RECORD + where + " ORDER BY kind, agency, rank")]
+
     def record(self, kind: int, agency: str, version: int) -> AdoptedRecord | None:
         where = " WHERE kind = ? AND agency = ? AND version = ? ORDER BY rank DESC LIMIT 1"
         row = self._one(_RECORD + where, kind, agency, version)

@@ -88,6 +88,12 @@ class Reads(Protocol):
     def records(self) -> list[AdoptedRecord]:
         """Return all that was adopted, ascending by kind, agency, rank. As many as there are; asked at a start."""
 
+    def standing_records(self) -> list[AdoptedRecord]:
+        """Return every roster and manifest, and of each agency the highest key sheet, ascending by kind, agency, rank.
+
+        Key sheets are many, and only the newest is in force. As many as there are members; asked at a start.
+        """
+
     def record(self, kind: int, agency: str, version: int) -> AdoptedRecord | None:
         """Return one adopted record, of several of this version the highest in rank. One."""
 

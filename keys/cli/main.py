@@ -117,7 +117,7 @@ def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: 
     root, ca = load_authority(home, Passphrases.taken(passphrase_fd)("root"))
     made = make_officer(ca, person, now_ms=now_ms(), random_bytes=os.urandom)
     save_officer(home, made, Passphrases.taken(passphrase_fd, fresh=True)(person.id), os.urandom)
-    made_line = f"made {root.agency}/{person.id}; make and adopt a new manifest and key sheet"
+    made_line = f"made {root.agency}/{person.id}; make and adopt a new manifest"
     answer(as_json, {"agency": root.agency, "officer": person.id}, [made_line])
 
 

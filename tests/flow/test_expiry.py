@@ -160,3 +160,27 @@ async def test_a_person_whom_the_manifest_names_no_more_is_refused_at_once(tmp_p
         error = status.error_of(raised.value)
         assert isinstance(error, RefusedError)
         assert error.code == "PEER_UNTRUSTED"
+
+
+async def test_a_new_manifest_of_a_running_node_has_a_key_sheet_under_it_at_its_peers(tmp_path: Path) -> None:
+    world = World(tmp_path, (A, B, C), member=Keyed, founded=founded(windows=30))
+    await started(world)
+    await world.connected()
+    member = world[A]
+    known = member.node.view.federation.manifests[member.agency].record
+    head = RecordHead(
+        agency=member.agency, federation=known.federation_id, now_ms=time.time_ns() // 1_000_000, version=2
+    )
+    without = tuple(each for each in known.officers if each.id != "officer-1")
+    signed = make_manifest(
+        member.keys.root.root, head, operations=known.operations_keys, officers=without, endpoints=known.endpoints
+    )
+    await member.node.adopt(RecordKind.MANIFEST, signed)
+
+    def sheet_at(other: str) -> tuple[int, int, set[str]]:
+        sheet = world[other].node.view.federation.key_sheets[member.agency].record
+        return sheet.manifest_version, sheet.version, {each.owner for each in sheet.pins}
+
+    await until(lambda: all(sheet_at(each)[:2] == (2, 1) for each in (A, B, C)))
+    assert sheet_at(B)[2] == {A, f"{A}/robot-1"}
+    assert all(world[each].bodies(Kind.OWN_KEY_MISUSE) == [] for each in (A, B, C))

@@ -39,11 +39,18 @@ class RecordsContract:
         assert reads.records_at("HK-SB", 9).digests == (roster.digest, other.digest, bytes(32))
         assert [reads.record_by_digest(each.digest) for each in (second, other)] == [second, other]
         assert reads.record_by_digest(b"no" * 16) is None
+        later = replace(record_at(10), kind=3, version=2, rank=1 << 32 | 2, position=8)
         with store.transaction() as rows:
             rows.add_record(again)
+            rows.add_record(later)
         assert store.reads().records_at("TH-DSI", 8) == (roster, again, sheet)
         assert reads.record(2, "TH-DSI", 2) == again
         assert reads.records()[1:4] == [other, first, second]
+        sheets = [each for each in reads.records() if each.kind == 3]
+        assert len(sheets) == 2
+        assert [each for each in reads.standing_records() if each.kind == 3] == [later]
+        rest = [each for each in reads.records() if each.kind != 3]
+        assert [each for each in reads.standing_records() if each.kind != 3] == rest
 
     def test_readings_of_a_bulletin_stand_in_their_order_and_tell_which_failed(self, store: NodeStore) -> None:
         with store.transaction() as rows:

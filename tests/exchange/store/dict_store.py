@@ -116,6 +116,10 @@ class DictReads(LostReads):
     def records(self) -> list[AdoptedRecord]:
         return [record for _, record in sorted(self._t.records.items())]
 
+    def standing_records(self) -> list[AdoptedRecord]:
+        highest = {each.agency: each.rank for each in self.records() if each.kind == 3}
+        return [each for each in self.records() if each.kind != 3 or each.rank == highest[each.agency]]
+
     def record(self, kind: int, agency: str, version: int) -> AdoptedRecord | None:
         found = [each for each in self._records(kind, agency) if each.version == version]
         return found[-1] if found else None
