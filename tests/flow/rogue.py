@@ -53,6 +53,9 @@ class Rogue:
     async def Recover(self, request: node_pb2.RecoverRequest, context: Any) -> None:
         """Give nothing back."""
 
+    async def HandBack(self, request: node_pb2.HandBackRequest, context: Any) -> None:
+        """Give nothing back."""
+
     async def Follow(self, requests: AsyncIterator[node_pb2.FollowRequest], context: Any) -> None:
         """Take the start, answer it, and go on by the script."""
         self.follows += 1
