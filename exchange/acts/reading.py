@@ -1,18 +1,21 @@
 """Reading: the officer's signed request is committed to the log before anything is opened.
 
-Only ``open_bulletin`` makes an ``OpenedBulletin``, and only from a grant, which exists once OPENED is durable.
+Only ``open_bulletin`` makes an ``OpenedBulletin``, and only from a grant, which exists once OPENED is durable. An OPENED
+is never taken back. What its reader could not show is said by a READ_FAILED of the same officer, and reading once more is
+a new OPENED that refers to the first and is for the same case and reason.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from audit.entry.entry import Body, Kind, Outcome, Role
-from audit.record.statement import Asked, ReadRequest, opened_digest, parse_read
+from audit.record.statement import Asked, ReadRequest, opened_digest, parse_read, parse_stored_read
 from exchange.acts.node_view import NodeView
 from exchange.acts.stored_bulletin import open_content
 from exchange.acts.unit_of_work import NOTHING, RandomBytes, UnitOfWork
-from exchange.store.rows import StoredBulletin
+from exchange.store.rows import LoggedReading, StoredBulletin
 from exchange.store.store import Reads
 from keys import dsse
 from keys.dsse import SignedPayload
@@ -21,7 +24,7 @@ from keys.identity import record_digest, short
 from keys.manifest import Officer
 from keys.signer import PublicKey
 
-OPENS_NOTHING = frozenset({Asked.HOLD, Asked.RELEASE})
+OPENS_NOTHING = frozenset({Asked.HOLD, Asked.RELEASE, Asked.FAILED})
 _OPENING = {Asked.EXPORT: Kind.EXPORTED, Asked.LIST: Kind.LISTED}
 CLOCK_MS = 5 * 60_000  # how far an officer's clock may be from the node's
 
@@ -60,15 +63,14 @@ class OpenedBulletin:
 def check_request(signed: SignedPayload, *, caller: str, view: NodeView, now_ms: int) -> Reader:
     """Check an officer's request to read.
 
-    0 what is asked is done here; 1 federation and agency; 2 the caller is who signed; 3 the request names them; 4 their signature; 5 the time.
+    1 federation and agency; 2 the caller is who signed; 3 the request names them; 4 their signature; 5 the time.
     The nonce is taken in the transaction (6); whether they may read that is judged there too (7), because a
-    denial is logged.
+    denial is logged. That our manifest has run out closes no old mail: the officer's own key must hold.
 
     Raises:
-        RefusedError: NOT_UNDERSTOOD, WRONG_FEDERATION, WRONG_MAKER, AUTHOR_DIFFERS, CLOCK_DIFFERS and those of signatures.
+        RefusedError: WRONG_FEDERATION, WRONG_MAKER, AUTHOR_DIFFERS, CLOCK_DIFFERS and those of signatures.
     """
     request = parse_read(signed.payload)
-    check_asked(request)  # 0
     check_federation(request, view)  # 1
     if len(signed.signatures) != 1:
         raise RefusedError("SIGNERS_DIFFER", f"{len(signed.signatures)} signatures on a request to read")
@@ -81,13 +83,6 @@ def check_request(signed: SignedPayload, *, caller: str, view: NodeView, now_ms:
     return Reader(
         officer=officer, key=key, request=request, signed=signed, digest=record_digest("read", signed.payload)
     )
-
-
-def check_asked(request: ReadRequest) -> None:
-    if request.position:
-        raise RefusedError(
-            "NOT_UNDERSTOOD", f"this node does not take requests to read that ask {request.asked.name.lower()}"
-        )
 
 
 def check_federation(request: ReadRequest, view: NodeView) -> None:
@@ -126,14 +121,21 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
         What may be opened after the commit; where it is denied, why.
 
     Raises:
-        RefusedError: REPLAYED, NO_SUCH_BULLETIN, KEY_GONE for what is erased, MALFORMED. Nothing is logged.
+        RefusedError: REPLAYED, NO_SUCH_BULLETIN, KEY_GONE for what is erased, MALFORMED, NOT_ALLOWED for somebody
+            else's reading. Nothing is logged.
+        RecordsMovedError: Check the request again, by what is in force now.
     """
+    work.check_in_force(view.adopted_at)
     request = reader.request
     check_opens(request)
-    wanted = request.listed or ((request.sender, request.bulletin_id),)
+    first = first_reading(work.rows, reader) if request.asked is Asked.AGAIN else None
+    meant = first.request if first is not None else request
+    wanted = request.listed or ((meant.sender, meant.bulletin_id),)
     stored = tuple(find_stored(work, sender, bulletin_id) for sender, bulletin_id in wanted)
     if not request.listed:
-        check_statement(stored[0], request)
+        check_statement(stored[0], meant)
+    if first is not None:
+        check_opened(work.rows, stored[0], first.position)
     check_nonce(work, request)  # 6
     denied = None
     try:
@@ -141,11 +143,94 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
     except RefusedError as refusal:
         denied = refusal
     random = random_bytes(32)
-    index = work.log.add(_entry(work, reader, stored, denied, random, view))
-    work.rows.add_reading(work.position(index), random, reader.signed.encode())
+    position = work.position(work.log.add(_entry(work, reader, stored, denied, random, view, first)))
+    work.rows.add_reading(position, random, reader.signed.encode())
     if denied is None and not request.listed:
         work.rows.mark_opened(stored[0].entry_index)
-    return Granted(entry_index=work.position(index), stored=stored, blind=random, denied=denied)
+        work.rows.add_opened(position, stored[0].entry_index)
+    return Granted(entry_index=position, stored=stored, blind=random, denied=denied)
+
+
+def fail(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomBytes) -> Granted:
+    """Log that an officer's program could not show what was opened: READ_FAILED, for that very reading.
+
+    8 it is one of the same officer; 9 the nonce is new.
+
+    Returns:
+        The entry; nothing may be opened.
+
+    Raises:
+        RefusedError: NO_SUCH_BULLETIN, NOT_ALLOWED, MALFORMED, REPLAYED. Nothing is logged.
+    """
+    request = reader.request
+    if request.asked is not Asked.FAILED or request.outcome is None:
+        raise RefusedError("MALFORMED", f"a request to {request.asked.name.lower()} reports no failure")
+    first = first_reading(work.rows, reader)
+    stored = work.rows.find(first.request.sender, first.request.bulletin_id)
+    if stored is None:
+        raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {short(first.request.bulletin_id)} is here")
+    check_opened(work.rows, stored, request.position)  # 8
+    check_nonce(work, request)  # 9
+    random = random_bytes(32)
+    body = Body(
+        kind=Kind.READ_FAILED,
+        actor=view.pseudonym(reader.key.owner),
+        actor_epoch=view.pseudonym_epoch,
+        role=Role.READER,
+        bulletin_id=stored.bulletin_id,
+        purpose=int(first.request.purpose or 0),
+        outcome=request.outcome,
+        digest=opened_digest(random, reader.digest),
+        **work.refers(request.position),
+    )
+    position = work.position(work.log.add(body))
+    work.rows.add_reading(position, random, reader.signed.encode())
+    work.rows.fail_opened(request.position, position)
+    return Granted(entry_index=position, stored=(), blind=random)
+
+
+class FirstReading(NamedTuple):
+    """The reading whose case and reason a later one takes over."""
+
+    position: int  # of its OPENED
+    request: ReadRequest
+
+
+def first_reading(reads: Reads, reader: Reader) -> FirstReading:
+    """Find the reading that a request is about, or the one that this repeats: of the same officer.
+
+    Raises:
+        RefusedError: NO_SUCH_BULLETIN where it is not here any more, NOT_ALLOWED where it is somebody else's.
+    """
+    position = reader.request.position
+    while True:
+        kept = reads.reading(position)
+        if kept is None:
+            raise RefusedError("NO_SUCH_BULLETIN", f"no reading stands at position {position}, or it was erased")
+        request = parse_stored_read(SignedPayload.decode(kept[1]).payload)
+        if request.officer != reader.request.officer:
+            raise RefusedError("NOT_ALLOWED", f"the reading at position {position} is not yours")
+        if request.asked is not Asked.AGAIN:
+            return FirstReading(position, request)
+        position = request.position
+
+
+def check_opened(reads: Reads, stored: StoredBulletin, position: int) -> None:
+    """Refuse a position that is of no reading which opened the bulletin: RefusedError NO_SUCH_BULLETIN."""
+    if position not in {each.entry_index for each in reads.readings_of(stored.entry_index)}:
+        raise RefusedError("NO_SUCH_BULLETIN", f"the entry at position {position} did not open this bulletin")
+
+
+def last_reading(reads: Reads, stored: StoredBulletin, officer: str) -> LoggedReading | None:
+    """Return the newest OPENED of a bulletin by one officer; None where there is none, or its request was erased."""
+    for each in reversed(reads.readings_of(stored.entry_index)):
+        kept = reads.reading(each.entry_index)
+        if kept is None:
+            continue
+        request = parse_stored_read(SignedPayload.decode(kept[1]).payload)
+        if request.officer == officer and request.asked is not Asked.EXPORT:
+            return each
+    return None
 
 
 def check_opens(request: ReadRequest) -> None:
@@ -192,8 +277,11 @@ def _entry(
     denied: RefusedError | None,
     random: bytes,
     view: NodeView,
+    first: FirstReading | None,
 ) -> Body:
     listing = bool(reader.request.listed)
+    meant = first.request if first is not None else reader.request
+    about = first.position if first is not None else stored[0].entry_index
     kind = Kind.ACCESS_DENIED if denied else _OPENING.get(reader.request.asked, Kind.OPENED)
     return Body(
         kind=kind,
@@ -201,11 +289,12 @@ def _entry(
         actor_epoch=view.pseudonym_epoch,
         role=Role.READER,
         bulletin_id=b"" if listing else stored[0].bulletin_id,
-        purpose=int(reader.request.purpose or 0),
+        purpose=int(meant.purpose or 0),
         outcome=Outcome[denied.code] if denied else 0 if kind is Kind.EXPORTED else Outcome.DONE,
         count=len(stored) if listing else 0,
         digest=opened_digest(random, reader.digest),
-        **(NOTHING if listing else work.refers(stored[0].entry_index)),
+        records=view.records[view.agency] if kind is Kind.OPENED else b"",
+        **(NOTHING if listing else work.refers(about)),
     )
 
 

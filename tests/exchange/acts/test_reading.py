@@ -93,14 +93,91 @@ def test_a_request_is_logged_and_then_opens_the_bulletin(receiver: Desk, stored:
     assert receiver.node.reads.find("HK-IMMD", granted.stored[0].bulletin_id).opened
 
 
-@pytest.mark.parametrize("outcome", [None, Outcome.SIGNER_UNKNOWN], ids=["again", "failed"])
-def test_0_a_request_about_a_reading_is_not_understood_so_far(
-    outcome: Outcome | None, receiver: Desk, stored: Bulletin
+def about(desk: Desk, position: int, **changes: object) -> ReadRequest:
+    """Make a request about a reading: to read again, or with an outcome that it failed."""
+    honest = ReadRequest(
+        federation_id=desk.view.federation.federation_id,
+        agency=desk.agency,
+        officer="officer-1",
+        nonce=os.urandom(16),
+        time_ms=NOW_MS,
+        position=position,
+    )
+    return replace(honest, **changes)
+
+
+def fail(desk: Desk, reader: Reader) -> Granted:
+    return desk.node.writer.run(lambda w: reading.fail(w, reader, desk.view, os.urandom))
+
+
+def not_failed(desk: Desk, made: ReadRequest, code: str, officer: str = "officer-1") -> None:
+    size = desk.node.reads.size()
+    with pytest.raises(RefusedError) as raised:
+        fail(desk, check(desk, sign(made, officer), caller=f"TH-DSI/{officer}"))
+    assert raised.value.code == code, raised.value
+    assert desk.node.reads.size() == size
+
+
+def test_reading_again_refers_to_the_first_reading_and_takes_over_what_it_is_for(
+    receiver: Desk, stored: Bulletin
 ) -> None:
-    position = grant(receiver, check(receiver, sign(request(receiver, stored)))).entry_index
-    bare = {"purpose": None, "case": "", "reason": "", "sender": "", "bulletin_id": b"", "statement_digest": b""}
-    about = request(receiver, stored, position=position, outcome=outcome, **bare)
-    refused(receiver, sign(about), "NOT_UNDERSTOOD")
+    first = grant(receiver, check(receiver, sign(request(receiver, stored, purpose=ReadPurpose.OVERSIGHT))))
+    again = grant(receiver, check(receiver, sign(about(receiver, first.entry_index))))
+    third = grant(receiver, check(receiver, sign(about(receiver, again.entry_index))))
+    bodies = receiver.bodies(Kind.OPENED)[-2:]
+    assert [each.refers_to for each in bodies] == [first.entry_index, first.entry_index]
+    assert {each.purpose for each in bodies} == {int(ReadPurpose.OVERSIGHT)}
+    opened = open_bulletin(third, third.stored[0], receiver.view, receiver.node.reads)
+    assert parse_bulletin(parse_statement(opened.statement.payload).bulletin) == stored
+
+
+def test_a_reading_that_could_not_be_shown_is_logged_and_the_opening_stays(receiver: Desk, stored: Bulletin) -> None:
+    first = grant(receiver, check(receiver, sign(request(receiver, stored))))
+    signed = sign(about(receiver, first.entry_index, outcome=Outcome.SIGNER_UNKNOWN))
+    failed = fail(receiver, check(receiver, signed))
+    body, opened = receiver.bodies(Kind.READ_FAILED)[-1], receiver.bodies(Kind.OPENED)[-1]
+    assert (body.refers_to, body.outcome, body.bulletin_id) == (
+        first.entry_index,
+        Outcome.SIGNER_UNKNOWN,
+        first.stored[0].bulletin_id,
+    )
+    assert (body.actor, body.purpose) == (opened.actor, opened.purpose)
+    random, kept = receiver.node.reads.reading(failed.entry_index)
+    assert body.digest == opened_digest(random, read_digest(signed.payload))
+    assert kept == signed.encode()
+    last = reading.last_reading(receiver.node.reads, first.stored[0], "officer-1")
+    assert last is not None
+    assert (last.entry_index, last.failed) == (first.entry_index, failed.entry_index)
+
+
+def test_8_nobody_reads_again_or_fails_for_somebody_else(receiver: Desk, stored: Bulletin) -> None:
+    first = grant(receiver, check(receiver, sign(request(receiver, stored))))
+    made = about(receiver, first.entry_index, officer="reader-1")
+    refused(receiver, sign(made, "reader-1"), "NOT_ALLOWED", caller="TH-DSI/reader-1")
+    not_failed(receiver, replace(made, outcome=Outcome.DAMAGED), "NOT_ALLOWED", "reader-1")
+
+
+def test_8_what_opened_no_bulletin_is_neither_read_again_nor_failed(receiver: Desk, stored: Bulletin) -> None:
+    listed = grant(receiver, check(receiver, sign(listing(receiver, stored))))
+    for position in (listed.entry_index, 1 << 40):
+        with pytest.raises(RefusedError):
+            grant(receiver, check(receiver, sign(about(receiver, position))))
+        not_failed(receiver, about(receiver, position, outcome=Outcome.DAMAGED), "NO_SUCH_BULLETIN")
+
+
+def test_9_a_failure_is_told_once(receiver: Desk, stored: Bulletin) -> None:
+    first = grant(receiver, check(receiver, sign(request(receiver, stored))))
+    made = about(receiver, first.entry_index, outcome=Outcome.DAMAGED)
+    fail(receiver, check(receiver, sign(made)))
+    not_failed(receiver, made, "REPLAYED")
+
+
+def test_a_request_to_open_reports_no_failure_and_one_about_a_failure_opens_nothing(
+    receiver: Desk, stored: Bulletin
+) -> None:
+    not_failed(receiver, request(receiver, stored), "MALFORMED")
+    first = grant(receiver, check(receiver, sign(request(receiver, stored))))
+    refused(receiver, sign(about(receiver, first.entry_index, outcome=Outcome.DAMAGED)), "MALFORMED")
 
 
 def test_1_a_request_of_another_federation_is_refused_row_6(receiver: Desk, stored: Bulletin) -> None:
