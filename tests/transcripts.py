@@ -45,6 +45,8 @@ def files() -> dict[str, Path]:
 def stage(folder: Path) -> Iterator[Federation]:
     """Run a federation and stand in its folder, with an officer's files beside the homes."""
     with running(folder / "world", NAMES) as federation, chdir(folder / "world"):
+        for name in NAMES:
+            shutil.move(Path(name, "root"), f"{name}.root")  # as its makers were told
         lay_out(Path.cwd())
         yield federation
 

@@ -33,7 +33,7 @@ from keys.durations import DAY_MS
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import GRACE_MS, Federation
 from keys.identity import AgencyId
-from keys.key_files import NodeKeys, load_node
+from keys.key_files import ROOT_FOLDER, NodeKeys, load_node
 from keys.refusals import Cure, Exit, cured_by
 from keys.roster import Member
 
@@ -68,7 +68,7 @@ def exit_code(findings: Sequence[CheckFinding]) -> int:
 def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list[CheckFinding]:
     """Examine a home and its peers.
 
-    1 settings; 2 keys; 3 storage; 4 clock, since to a wrong one all that follows seems expired or not yet to hold;
+    1 settings; 2 keys, and that the root's are not beside them; 3 storage; 4 clock, since to a wrong one all that follows seems expired or not yet to hold;
     5 log against lock; 6 roster; 7 own records; then each peer.
 
     Args:
@@ -91,6 +91,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
     except FileNotFoundError as error:
         return [*findings, _ended("keys", f"{error.filename} is missing")]
     findings.append(_keys(keys, config, now_ms))  # 2
+    findings += _root(home)
     findings.append(_storage(home))  # 3
     try:
         store = open_store(paths_of(home).store)
@@ -159,6 +160,16 @@ def _keys(keys: NodeKeys, config: NodeConfig, now_ms: int) -> CheckFinding:
         hint = "the node makes the next ones as it starts and once a day; no-key-sheet in its log says why not"
         return CheckFinding(name="keys", result="WARN", detail=detail, hint=hint)
     return CheckFinding(name="keys", result="ok", detail=detail)
+
+
+def _root(home: Path) -> list[CheckFinding]:
+    """Examine whether the root's keys lie here, with which whoever has this machine could speak for the agency."""
+    folder = home / ROOT_FOLDER
+    if not folder.exists():
+        return []
+    detail = f"{folder}: the root's keys lie on the node"
+    hint = f"move {folder} to a machine that is never connected, with its passphrase, and keep a second copy apart"
+    return [CheckFinding(name="root", result="FAIL", detail=detail, hint=hint)]
 
 
 def _storage(home: Path) -> CheckFinding:

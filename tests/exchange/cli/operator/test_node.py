@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def home(tmp_path: Path) -> Path:
         tmp_path / "world", now_us=time.time_ns() // 1000, random_bytes=os.urandom, names=("HK-SB", "TH-DSI")
     )
     world.reserved_ports.close()
+    shutil.move(world.folder / "HK-SB" / "root", world.folder / "HK-SB.root")  # as its makers were told
     return world.folder / "HK-SB"
 
 
@@ -47,6 +49,14 @@ def test_the_examination_as_json_is_one_object(home: Path) -> None:
     assert (typed.code, told["ok"]) == (7, False)
     assert [each["number"] for each in told["findings"]] == list(range(1, len(told["findings"]) + 1))
     assert {each["result"] for each in told["findings"]} <= {"ok", "WARN", "FAIL"}
+
+
+def test_the_roots_keys_on_the_node_end_with_6_and_say_where_they_lie(home: Path) -> None:
+    shutil.move(home.parent / "HK-SB.root", home / "root")
+    typed = _check(home)
+    assert typed.code == 6
+    assert f"FAIL  root      {home}/root: the root's keys lie on the node" in typed.out
+    assert f"→ move {home}/root to a machine that is never connected" in typed.out
 
 
 def test_a_missing_lock_ends_with_6(home: Path) -> None:
