@@ -118,7 +118,9 @@ def _tell_founding(world: World, tell: Tell) -> None:
         tell(f"  {'  '.join(names[at : at + 9])}")
     tell(f"{len(names)} agencies have signed roster 1 of {roster.federation_name}; homes, keys and logs are under")
     tell(f"{world.folder}. Its twelve words, which people compare over the telephone:")
-    tell(f"  {' '.join(words(roster_digest(world.roster)))}")
+    found = words(roster_digest(world.roster))
+    for half in (found[:6], found[6:]):
+        tell(f"  {' '.join(half)}")
 
 
 # ------------------------------------------------------------------ bulletins

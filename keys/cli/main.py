@@ -18,6 +18,7 @@ from keys.cli.epoch import make_epoch_command
 from keys.cli.manifest import make_manifest_command
 from keys.cli.options import FD, FILE, FOLDER, HOME, JSON, OUTPUT, ROSTER, VERSION, Passphrases, federation_of, now_ms
 from keys.cli.renew import renew_command
+from keys.cli.roster_words import after, confirm
 from keys.errors import RefusedError
 from keys.refusals import Exit
 
@@ -168,7 +169,7 @@ def make_roster_command(
         as_json,
         {"file": str(output), "version": 1, "agencies": len(applications), "words": named},
         [f"made {output}: roster 1 of {len(applications)} agencies{more}, unsigned"],
-        [f"its words are: {named}"],
+        [after("its words are:", named.split())],
     )
 
 
@@ -192,9 +193,9 @@ def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | 
     named = _words_of(signed)
     if not as_json:
         told = f"roster {roster.version} of {roster.federation_name}, {len(roster.members)} members"
-        click.echo(f"exchange: {told}\nexchange: its words are: {named}", err=True)
+        click.echo(f"exchange: {told}\nexchange: {after('its words are:', named.split())}", err=True)
     if not yes:
-        click.confirm("Are these the words that the other agencies read?", abort=True, err=True)
+        confirm(named.split(), "Are these the words that the other agencies read?")
     root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
     if root.roster_root is None:
         raise RefusedError("SIGNER_UNKNOWN", f"{root.agency} holds no root of the roster")

@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keys.errors import RefusedError
+from keys.cli.roster_words import WordsError, after, confirm
 
 if TYPE_CHECKING:
     from keys.dsse import SignedPayload
-
-
-class WordsError(RefusedError):
-    """The roster is not the one whose words were told."""
-
-    def __init__(self, found: str) -> None:
-        super().__init__("PEER_UNTRUSTED", f"the roster's words are: {found}")
-        self.hint = "these are not the words that you were told; go no further, ask who sent you the file"
 
 
 def compare_words(roster: SignedPayload, told: str | None) -> None:
@@ -33,10 +25,9 @@ def compare_words(roster: SignedPayload, told: str | None) -> None:
     found = words(roster_digest(roster))
     if told is not None:
         if told.lower().split() != found:
-            raise WordsError(" ".join(found))
+            raise WordsError(found)
         return
     if not sys.stdin.isatty():
         raise click.UsageError("nobody is there to compare the roster's words; say --words")
-    click.echo(f"The roster's words:  {' '.join(found)}", err=True)
-    if not click.confirm("Are these the words that you were told by another way?", err=True):
-        raise WordsError(" ".join(found))
+    click.echo(after("The roster's words: ", found), err=True)
+    confirm(found, "Are these the words that you were told by another way?")
