@@ -36,6 +36,7 @@ from keys.keystore import (
     INTERACTIVE,
     NODE_FILE,
     ROOT,
+    Passphrase,
     Profile,
     StoredKey,
     new_signing_key,
@@ -276,11 +277,11 @@ def save_officer(
     write_file(folder / TLS_FILE, made.tls_leaf, mode=PUBLIC)
 
 
-def load_authority(home: Path, passphrase: bytes) -> tuple[RootKeys, Authority]:
+def load_authority(home: Path, passphrase: Passphrase) -> tuple[RootKeys, Authority]:
     """Open an agency's root with its CA; errors as ``load_keystore`` and PEER_UNTRUSTED."""
-    root = load_root(home, passphrase)
     name = load_application(home).federation_name
     der = _beside_root(home, CA_FILE).read_bytes()
+    root = load_root(home, passphrase)
     return root, certificate.load_authority(der, root.ca_private, root.agency, name)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from keys.errors import RefusedError
@@ -50,6 +53,41 @@ def write_file(path: Path, data: bytes, *, mode: int, replace: bool = False, dur
         temporary.unlink(missing_ok=True)
     if durable:
         sync_folder(path.parent)
+
+
+def check_empty(target: Path) -> None:
+    """Refuse a folder in which something is, or that is none: FileExistsError."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(17, "exists", str(target))
+
+
+@contextmanager
+def whole_folder(target: Path, mode: int) -> Iterator[Path]:
+    """Make a folder whole or not at all: what is written goes into one beside it, which takes its name at the end.
+
+    Args:
+        target: Not there yet, or empty.
+        mode: Of the new folder.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        FileExistsError: Something is in the target; it stays as it is.
+    """
+    check_empty(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.absolute().with_name(f".{target.absolute().name}.new")
+    if part.exists():
+        shutil.rmtree(part)  # left by a crash; it was never the folder
+    part.mkdir(mode=mode)
+    try:
+        yield part
+        part.replace(target)
+        sync_folder(target.absolute().parent)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def overwrite_in_place(path: Path, data: bytes) -> None:

@@ -16,8 +16,17 @@ from pathlib import Path
 from keys import certificate
 from keys.certificate import PrivateKey
 from keys.errors import RefusedError
+from keys.files import read_private
 from keys.identity import AgencyId, record_digest, split_owner
-from keys.keystore import NODE_FILE, StoredKey, load_keystore, load_sealing_keys
+from keys.keystore import (
+    MAX_FILE_BYTES,
+    NODE_FILE,
+    SEALING_FILE,
+    Passphrase,
+    StoredKey,
+    load_keystore,
+    load_sealing_keys,
+)
 from keys.seal import WindowOpener
 from keys.secret import Secret
 from keys.signer import Signer, record_of
@@ -136,18 +145,23 @@ def open_officer(stored: Stored) -> OfficerKeys:
     return OfficerKeys(agency=agency, id=name, signer=signer, tls_private=_private(_take(stored, "tls")))
 
 
-def load_root(home: Path, passphrase: bytes) -> RootKeys:
+def load_root(home: Path, passphrase: Passphrase) -> RootKeys:
     """Open an agency's root; errors as ``load_keystore``."""
     return open_root(load_keystore(home / ROOT_FOLDER / ROOT_FILE, passphrase).keys)
 
 
-def load_node(home: Path, passphrase: bytes) -> NodeKeys:
+def load_node(home: Path, passphrase: Passphrase) -> NodeKeys:
     """Open a node's keys, both files by one derivation; errors as ``load_keystore``."""
-    store = load_keystore(home / NODE_FILE, passphrase)
+
+    def late() -> bytes:
+        read_private(home / SEALING_FILE, MAX_FILE_BYTES)  # without it a passphrase opens nothing
+        return passphrase() if callable(passphrase) else passphrase
+
+    store = load_keystore(home / NODE_FILE, late)
     return open_node(store.keys, load_sealing_keys(home, store.derived), store.derived)
 
 
-def load_officer(home: Path, officer: str, passphrase: bytes) -> OfficerKeys:
+def load_officer(home: Path, officer: str, passphrase: Passphrase) -> OfficerKeys:
     """Open an officer's or a system's keys; errors as ``load_keystore``."""
     return open_officer(load_keystore(officer_folder(home, officer) / OFFICER_FILE, passphrase).keys)
 

@@ -42,6 +42,7 @@ MAX_FILE_BYTES = 1 << 18  # a node's keys for a year of windows stay below
 MIN_MEMORY_KIB, MIN_PASSES = 64 * 1024, 3  # the floor: RFC 9106's second recommendation
 MAX_MEMORY_KIB, MAX_PASSES = 1024 * 1024, 16  # above, an altered header only wastes our memory
 _KEY_BYTES, _SALT_BYTES, _NONCE_BYTES = 32, 16, 24
+Passphrase = bytes | Callable[[], bytes]  # itself, or what asks for it
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -155,8 +156,12 @@ def save_keystore(
     return Keystore(keys=dict(keys), derived=Secret(derived))
 
 
-def load_keystore(path: Path, passphrase: bytes) -> Keystore:
+def load_keystore(path: Path, passphrase: Passphrase) -> Keystore:
     """Open a holder's keys.
+
+    Args:
+        path: The file.
+        passphrase: Or what asks for it: only once there is a file that a passphrase may open.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -165,7 +170,8 @@ def load_keystore(path: Path, passphrase: bytes) -> Keystore:
     """
     data = read_private(path, MAX_FILE_BYTES)
     head, _ = _split(str(path), data)
-    derived = derive(passphrase, *parameters(str(path), head))
+    costs = parameters(str(path), head)
+    derived = derive(passphrase() if callable(passphrase) else passphrase, *costs)
     return Keystore(keys=_open(str(path), data, derived), derived=Secret(derived))
 
 

@@ -26,7 +26,7 @@ class KeySource(Protocol):
 
 
 def _key_file(path: str, passphrase: Passphrase) -> Keystore:
-    return load_keystore(Path(path), passphrase(path))
+    return load_keystore(Path(path), lambda: passphrase(path))
 
 
 _SOURCES: dict[str, Callable[[str, Passphrase], KeySource]] = {"file": _key_file}

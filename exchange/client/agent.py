@@ -63,7 +63,7 @@ def open_keys(enrolment: Enrolment, passphrase: Callable[[], bytes] | None) -> O
         return known
     if passphrase is None:
         raise AgentError(f"the keys of {enrolment.owner} are closed", "exchange unlock opens them for a sitting")
-    return load_officer(enrolment.home, enrolment.officer, passphrase())
+    return load_officer(enrolment.home, enrolment.officer, passphrase)
 
 
 # ------------------------------------------------------------------ who asks

@@ -23,7 +23,7 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import Federation
 from keys.identity import AgencyId
 from keys.key_files import NodeKeys, load_node
-from keys.keystore import SEALING_FILE
+from keys.keystore import SEALING_FILE, Passphrase
 
 MAX_BEHIND_MS = 1000  # what NTP corrects without anybody noticing
 _SIGNS = "signs"
@@ -70,14 +70,23 @@ def check_startable(home: Path) -> None:
         raise RestoredError(home)
 
 
-def open_node(home: Path, passphrase: bytes) -> tuple[Node, NodeKeys]:
+def open_node(home: Path, passphrase: Passphrase) -> tuple[Node, NodeKeys]:
     """Open a home's keys and database and check database, log and lock against each other.
 
+    Args:
+        home: The node's.
+        passphrase: Or what asks for it, once nothing is known that would make it useless.
+
     Raises:
+        UnavailableError: A node runs here already.
         IntegrityError: Something is missing, older than what was signed, or contradicts the rest.
         RefusedError: The passphrase does not open the keys.
     """
+    if (process := running_process(home)) is not None:
+        raise OccupiedError(home, str(process))
     check_startable(home)
+    if not store_exists(paths_of(home).store):
+        open_store(paths_of(home).store)  # says what to do
     keys = load_node(home, passphrase)
     return open_home(home, keys), keys
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from keys.cli.ending import answer
-from keys.cli.options import FD, FILE, HOME, JSON, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
+from keys.cli.options import FD, FILE, HOME, JSON, OUTPUT, ROSTER, Passphrases, check_new, federation_of, now_ms
 
 
 @click.command("epoch", short_help="Open a new epoch of the agency's log.")
@@ -38,12 +38,13 @@ def make_epoch_command(
     from keys.roster import save_signed
     from keys.show import load_kind
 
+    check_new(output)
     federation, before = federation_of(roster), load_kind(manifest, "manifest")
     member = federation.member(parse_manifest(before.payload).agency, now_ms())
     opening = read_end(checkpoint.read_bytes().decode("utf-8", "replace"), member)
     if not as_json:  # before the passphrase is asked for
         click.echo(f"exchange: {opening.previous_origin} ended at size {opening.previous_size}", err=True)
-    root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
+    root = load_root(home, Passphrases.late(passphrase_fd, "root"))
     signed = open_epoch(root.root, before, opening, now_ms())
     federation.with_manifest(signed, now_ms())
     save_signed(output, signed)

@@ -16,7 +16,21 @@ from keys.cli.backup_key import make_backup_key_command
 from keys.cli.ending import EndingGroup, answer
 from keys.cli.epoch import make_epoch_command
 from keys.cli.manifest import make_manifest_command
-from keys.cli.options import FD, FILE, FOLDER, HOME, JSON, OUTPUT, ROSTER, VERSION, Passphrases, federation_of, now_ms
+from keys.cli.options import (
+    FD,
+    FILE,
+    FOLDER,
+    HOME,
+    JSON,
+    OUTPUT,
+    ROSTER,
+    VERSION,
+    Passphrases,
+    check_member,
+    check_new,
+    federation_of,
+    now_ms,
+)
 from keys.cli.renew import renew_command
 from keys.cli.roster_words import after, confirm
 from keys.errors import RefusedError
@@ -25,6 +39,7 @@ from keys.refusals import Exit
 if TYPE_CHECKING:
     from keys.agency import Person
     from keys.dsse import SignedPayload
+    from keys.roster import Roster
 
 
 @click.group(cls=EndingGroup)
@@ -75,10 +90,12 @@ def make_agency_command(
     each person in the order of their ids; from a file descriptor they are lines, of which the last serves all the
     rest.
     """
-    from keys.agency import WINDOWS, KeyPlan, make_agency, save_agency
+    from keys.agency import FOLDER_MODE, WINDOWS, KeyPlan, make_agency, save_agency
+    from keys.files import check_empty, whole_folder
     from keys.identity import parse_agency
     from keys.keystore import INTERACTIVE, ROOT
 
+    check_empty(output)
     people = [_person(each, system=False) for each in officers] + [_person(each, system=True) for each in systems]
     made = make_agency(
         parse_agency(agency),
@@ -89,7 +106,8 @@ def make_agency_command(
         plan=KeyPlan(roster_root=roster_root, windows=windows or WINDOWS, issuing=issuing),
     )
     secrets = Passphrases.taken(passphrase_fd, fresh=True)
-    save_agency(output, made, secrets, os.urandom, root_profile=INTERACTIVE if floor else ROOT)
+    with whole_folder(output, FOLDER_MODE) as part:
+        save_agency(part, made, secrets, os.urandom, root_profile=INTERACTIVE if floor else ROOT)
     notes = (f"send {output / 'application'} to whoever puts the roster together",)
     answer(
         as_json,
@@ -113,9 +131,12 @@ def make_agency_command(
 def make_officer_command(officer: str, home: Path, system: bool, passphrase_fd: int | None, as_json: bool) -> None:
     """Make one more person's keys; needs the root's passphrase, then the person's."""
     from keys.agency import load_authority, make_officer, save_officer
+    from keys.key_files import OFFICER_FILE, officer_folder
 
     person = _person(officer, system=system)
-    root, ca = load_authority(home, Passphrases.taken(passphrase_fd)("root"))
+    if (there := officer_folder(home, person.id) / OFFICER_FILE).exists():
+        raise FileExistsError(17, "exists", str(there))
+    root, ca = load_authority(home, Passphrases.late(passphrase_fd, "root"))
     made = make_officer(ca, person, now_ms=now_ms(), random_bytes=os.urandom)
     save_officer(home, made, Passphrases.taken(passphrase_fd, fresh=True)(person.id), os.urandom)
     made_line = f"made {root.agency}/{person.id}; make and adopt a new manifest"
@@ -190,13 +211,14 @@ def sign_roster_command(file: Path, home: Path, yes: bool, passphrase_fd: int | 
     roster = parse_roster(signed.payload)
     if as_json and not yes:
         raise click.UsageError("--json cannot ask; say --yes")
+    _check_root(home, roster)
     named = _words_of(signed)
     if not as_json:
         told = f"roster {roster.version} of {roster.federation_name}, {len(roster.members)} members"
         click.echo(f"exchange: {told}\nexchange: {after('its words are:', named.split())}", err=True)
     if not yes:
         confirm(named.split(), "Are these the words that the other agencies read?")
-    root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
+    root = load_root(home, Passphrases.late(passphrase_fd, "root"))
     if root.roster_root is None:
         raise RefusedError("SIGNER_UNKNOWN", f"{root.agency} holds no root of the roster")
     signed = sign_roster(signed, root.roster_root)
@@ -236,8 +258,10 @@ def make_sheet_command(
     from keys.key_files import load_node
     from keys.roster import save_signed
 
+    check_new(output)
     federation = federation_of(roster)
-    node = load_node(home, Passphrases.taken(passphrase_fd)("node"))
+    check_member(home, federation)
+    node = load_node(home, Passphrases.late(passphrase_fd, "node"))
     pins = read_pins(home, node.agency)
     signed = make_key_sheet(
         node.operations,
@@ -274,8 +298,9 @@ def make_request_command(
     from keys.files import PUBLIC, write_file
     from keys.key_files import load_node, load_officer
 
-    secrets = Passphrases.taken(passphrase_fd)
-    holder = load_officer(home, officer, secrets(officer)) if officer else load_node(home, secrets("node"))
+    check_new(output)
+    late = Passphrases.late(passphrase_fd, officer or "node")
+    holder = load_officer(home, officer, late) if officer else load_node(home, late)
     write_file(output, make_request(holder.tls_private), mode=PUBLIC)
     line = f"made {output}: a request for {officer or 'the node'}"
     answer(as_json, {"file": str(output), "holder": officer or "node"}, [line])
@@ -296,8 +321,9 @@ def make_leaf_command(
     from keys.certificate import make_node_leaf, make_officer_leaf, read_request, spki_sha256
     from keys.files import PUBLIC, write_file
 
+    check_new(output)
     public = read_request(request.read_bytes())
-    _, ca = load_authority(home, Passphrases.taken(passphrase_fd)("root"))
+    _, ca = load_authority(home, Passphrases.late(passphrase_fd, "root"))
     issue = make_node_leaf if holder == "node" else make_officer_leaf
     leaf = issue(ca, public, now_ms(), os.urandom)
     write_file(output, leaf, mode=PUBLIC)
@@ -337,6 +363,18 @@ def _person(text: str, *, system: bool) -> Person:
         ceiling=int(ceiling) if ceiling else 2,
         system=system,
     )
+
+
+def _check_root(home: Path, roster: Roster) -> None:
+    """Refuse a roster that a home's root cannot sign, before anybody types a passphrase; RefusedError SIGNER_UNKNOWN."""
+    from keys.agency import load_application
+
+    application = load_application(home)
+    agency, mine = application.member.agency, application.roster_root
+    if mine is None:
+        raise RefusedError("SIGNER_UNKNOWN", f"{agency} holds no root of the roster")
+    if mine.key_id not in {each.key_id for each in roster.roots}:
+        raise RefusedError("SIGNER_UNKNOWN", f"the root of {agency} in {home} does not stand in this roster")
 
 
 def _words_of(roster: SignedPayload) -> str:

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from keys.cli.ending import answer
-from keys.cli.options import FD, FILE, HOME, JSON, OUTPUT, ROSTER, Passphrases, federation_of, now_ms
+from keys.cli.options import (
+    FD,
+    FILE,
+    HOME,
+    JSON,
+    OUTPUT,
+    ROSTER,
+    Passphrases,
+    check_member,
+    check_new,
+    federation_of,
+    now_ms,
+)
 from keys.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -60,9 +72,11 @@ def make_manifest_command(
     from keys.key_files import load_root
     from keys.roster import save_signed
 
+    check_new(output)
     federation = federation_of(roster)
+    check_member(home, federation)
     terms = manifest_terms(home, federation, present, remove, version, endpoints)
-    root = load_root(home, Passphrases.taken(passphrase_fd)("root"))
+    root = load_root(home, Passphrases.late(passphrase_fd, "root"))
     if terms.head.agency != root.agency:
         raise RefusedError("WRONG_MAKER", f"{home} is {root.agency}'s, the manifest given is {terms.head.agency}'s")
     version, officers = terms.head.version, terms.officers

@@ -47,6 +47,11 @@ class Passphrases:
             read[_LINES] = all_passphrases(descriptor)
         return cls(fresh=fresh, lines=read[_LINES])
 
+    @classmethod
+    def late(cls, descriptor: int | None, holder: str) -> Callable[[], bytes]:
+        """Return what asks for one holder's passphrase, once it is called."""
+        return lambda: cls.taken(descriptor)(holder)
+
     def __call__(self, holder: str) -> bytes:
         """Return the passphrase of ``root``, ``node`` or a person."""
         if self.lines:
@@ -63,6 +68,24 @@ def federation_of(roster: Path) -> Federation:
     from keys.show import load_kind
 
     return Federation.found(load_kind(roster, "roster"))
+
+
+def check_new(output: Path) -> None:
+    """Refuse a file that is there already, or whose folder is not, before anybody types a passphrase."""
+    if output.exists():
+        raise FileExistsError(17, "exists", str(output))
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(2, "no such folder", str(output.parent))
+
+
+def check_member(home: Path, federation: Federation) -> None:
+    """Refuse a roster in which a home's keys do not stand, before anybody types a passphrase; NOT_A_MEMBER."""
+    from keys.agency import load_application
+
+    mine = load_application(home).member
+    member = federation.member(mine.agency, now_ms())
+    if member.root.key_id != mine.root.key_id:
+        raise RefusedError("NOT_A_MEMBER", f"the roster names another root of {mine.agency} than {home} has")
 
 
 def now_ms() -> int:

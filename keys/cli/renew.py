@@ -49,7 +49,7 @@ def renew_command(
     if not as_json:
         for line in facts(asked, before, issuing=not no_issuing, at_ms=at_ms):
             click.echo(f"exchange: {line}", err=True)
-    root, ca = load_authority(home, Passphrases.taken(passphrase_fd)("root"))
+    root, ca = load_authority(home, Passphrases.late(passphrase_fd, "root"))
     following = following_manifest(asked, at_ms, before.version if before is not None else 0)
     manifest = sign_following(asked, root, ca, following, issuing=not no_issuing, random_bytes=os.urandom)
     made = renew(asked, root, ca, manifest, at_ms, os.urandom)

@@ -137,7 +137,7 @@ def _alone(home: Path, stored: StoredBulletin, purpose: str, fields: tuple[str, 
     from exchange.evidence.export import export_alone
     from exchange.node.home import open_node
 
-    node, _ = open_node(home, read_passphrase(fd, f"the node in {home}"))
+    node, _ = open_node(home, lambda: read_passphrase(fd, f"the node in {home}"))
     try:
         return export_alone(node, stored, purpose, fields)
     finally:

@@ -28,7 +28,7 @@ def unlock(home: Path, officer: str | None, passphrase_fd: int | None, minutes: 
     from keys.key_files import load_officer
 
     enrolment = load_enrolment(home, officer or only_officer(home))
-    keys = load_officer(home, enrolment.officer, read_passphrase(passphrase_fd, enrolment.owner))
+    keys = load_officer(home, enrolment.officer, lambda: read_passphrase(passphrase_fd, enrolment.owner))
     agent = Agent(socket_path(enrolment), keys, idle_seconds=minutes * 60.0)
     detach(agent)
     line = f"The keys of {enrolment.owner} are open; they close after {minutes} idle minutes, or: exchange lock"

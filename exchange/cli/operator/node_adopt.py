@@ -161,7 +161,7 @@ def _by_database(home: Path, passphrase: Callable[[], bytes]) -> Iterator[Adopt]
     from keys.node_certificates import check_renewal, put_renewal
     from keys.renewal import is_renewal
 
-    opened, _ = open_node(home, passphrase())
+    opened, _ = open_node(home, passphrase)
 
     def take(record: SignedPayload) -> str | None:
         renewal = check_renewal(record, opened.view, home, now_ms()) if is_renewal(record) else None

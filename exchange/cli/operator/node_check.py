@@ -87,7 +87,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
     except IntegrityError as error:
         return [*findings, _ended("home", str(error), getattr(error, "hint", ""))]
     try:
-        keys = load_node(home, passphrase(str(config.agency)))
+        keys = load_node(home, lambda: passphrase(str(config.agency)))
     except FileNotFoundError as error:
         return [*findings, _ended("keys", f"{error.filename} is missing")]
     findings.append(_keys(keys, config, now_ms))  # 2

@@ -88,7 +88,8 @@ def recover(
     if close:
         if manifest is not None or roster is not None:
             raise click.UsageError("--close is for a whole home, before there is a manifest: leave the other files out")
-        _close(steps, home, load_node(home, read_passphrase(passphrase_fd, "the node")), addresses, list(without))
+        keys = load_node(home, lambda: read_passphrase(passphrase_fd, "the node"))
+        _close(steps, home, keys, addresses, list(without))
         return steps.end()
     with _occupied(home):
         if _completed(steps, home):

@@ -55,7 +55,7 @@ def _ask(home: Path, passphrase_fd: int | None) -> SignedPayload:
     from exchange.node.home import open_node
     from keys.node_certificates import own_request
 
-    opened, keys = open_node(home, read_passphrase(passphrase_fd, str(config.agency)))
+    opened, keys = open_node(home, lambda: read_passphrase(passphrase_fd, str(config.agency)))
     try:
         return own_request(home, opened.view, keys, time.time_ns() // 1_000_000)
     finally:

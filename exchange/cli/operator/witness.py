@@ -96,7 +96,7 @@ def serve(home: Path, listen: str, passphrase_fd: int | None, quiet: bool, as_js
 
     address = _address(listen)
     name = load_application(home).name
-    opened = open_witness(home, read_passphrase(passphrase_fd, name), lambda: int(time.time()))
+    opened = open_witness(home, lambda: read_passphrase(passphrase_fd, name), lambda: int(time.time()))
     try:
         server = WitnessServer(address, opened, log=None if quiet else sys.stderr)
     except OSError as error:

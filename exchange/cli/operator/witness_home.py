@@ -23,7 +23,7 @@ from keys.errors import IntegrityError, RefusedError
 from keys.external_witness import MAX_FILE_BYTES, ExternalWitness, make_external_witness
 from keys.files import PUBLIC, write_file
 from keys.identity import Usage, federation_id, parse_witness_name
-from keys.keystore import INTERACTIVE, new_signing_key, save_keystore
+from keys.keystore import INTERACTIVE, Passphrase, new_signing_key, save_keystore
 from keys.manifest import LogEpoch, Manifest, parse_manifest, verify_manifest
 from keys.roster import Roster, load_signed, roster_digest, save_signed, verify_first_roster
 from keys.signer_factory import open_keys
@@ -163,7 +163,7 @@ def load_trusted(home: Path) -> Trusted:
     return Trusted(roster=roster, digest=roster_digest(signed), manifests={each.agency: each for each in found})
 
 
-def open_witness(home: Path, passphrase: bytes, clock_s: Callable[[], int]) -> Witness:
+def open_witness(home: Path, passphrase: Passphrase, clock_s: Callable[[], int]) -> Witness:
     """Open a witness to serve.
 
     Raises:
@@ -171,7 +171,7 @@ def open_witness(home: Path, passphrase: bytes, clock_s: Callable[[], int]) -> W
         IntegrityError: What was cosigned is missing, or the keys are not those of the application.
     """
     application, trusted = load_application(home), load_trusted(home)
-    keys = open_keys(f"file:{home / KEYS_FILE}", lambda _: passphrase)
+    keys = open_keys(f"file:{home / KEYS_FILE}", lambda _: passphrase() if callable(passphrase) else passphrase)
     signers = tuple(keys.signer(name) for name in (ED25519, MLDSA44))
     if [each.key.public_key for each in signers] != [record.public_key for record in application.records]:
         raise IntegrityError(f"{home / KEYS_FILE} holds other keys than {home / APPLICATION_FILE}")

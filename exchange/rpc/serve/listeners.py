@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from keys.node_certificates import own_chain
 
 HEALTH = "grpc.health.v1.Health"
 PEER_SERVICES = ("exchange.v1.Lane", "exchange.v1.Directory", "exchange.v1.AuditLog")
+_WHY = "cannot listen on {}: another program has it, or this machine has no such address"
 DESK_SERVICES = ("exchange.v1.Desk",)
 
 
@@ -89,13 +91,27 @@ def credentials(
     )
 
 
+def check_free(address: str) -> None:
+    """Refuse an address that cannot be had now, before anybody types a passphrase; UnavailableError as ``bind``."""
+    host, _, port = address.rpartition(":")
+    if port in ("", "0"):
+        return
+    try:
+        family, kind, _, _, at = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            line.bind(at)
+    except OSError as error:
+        raise UnavailableError(_WHY.format(address), 5) from error
+
+
 def bind(server: grpc.aio.Server, address: str, made: grpc.ServerCredentials) -> int:
     """Listen; give the port.
 
     Raises:
         UnavailableError: The address cannot be had.
     """
-    why = f"cannot listen on {address}: another program has it, or this machine has no such address"
+    why = _WHY.format(address)
     try:
         port = server.add_secure_port(address, made)
     except RuntimeError as error:
