@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from keys.cli.failure import CommandError
 from keys.errors import RefusedError
 from keys.files import PUBLIC, write_file
@@ -100,3 +102,16 @@ def write_new(path: str, data: bytes) -> None:
         raise FileExistsError(17, "it is there already", path) from error
     except OSError as error:
         raise CommandError("NOT_WRITTEN", f"{path} cannot be written: {error.strerror}") from error
+
+
+def parse_now(now: str | None) -> int | None:
+    """Return the time of ``--now`` in seconds since 1970, None where it was not given; UsageError for no time."""
+    from datetime import UTC, datetime
+
+    if now is None:
+        return None
+    try:
+        read = datetime.fromisoformat(now)
+    except ValueError as error:
+        raise click.UsageError(f"--now: {shown(now)} is no time; write it as 2026-11-22T10:00:00Z") from error
+    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())

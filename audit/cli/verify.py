@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audit.cli.epoch import epoch_end
-from audit.cli.shared import RENDER, judging, open_folder, shown, working
+from audit.cli.shared import RENDER, judging, open_folder, parse_now, shown, working
 from audit.cli.verify_options import VerifyOptions
 from keys.cli.ending import print_json
 from keys.cli.failure import CommandError
@@ -121,7 +121,7 @@ def verify(
         against=against,
         as_json=as_json,
         witnesses_file=witnesses_file,
-        now_s=_seconds(now),
+        now_s=parse_now(now),
         since_file=since_file,
         tsa_file=tsa_file,
         stamps=stamps,
@@ -271,18 +271,6 @@ def witness_rules(folder: "TileFolder", options: VerifyOptions) -> "WitnessRules
     if not policy.witnesses:  # a federation of one member
         return None
     return WitnessRules(policy=policy, source=source, log_mldsa44=second, now_s=options.now_s)
-
-
-def _seconds(now: str | None) -> int | None:
-    from datetime import UTC, datetime
-
-    if now is None:
-        return None
-    try:
-        read = datetime.fromisoformat(now)
-    except ValueError as error:
-        raise click.UsageError(f"--now: {shown(now)} is no time; write it as 2026-11-22T10:00:00Z") from error
-    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
 
 
 def read_external(name: str, folder: "TileFolder") -> "ExternalCheckpoint":

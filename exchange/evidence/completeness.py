@@ -2,13 +2,14 @@
 
 The sender's newest lane head says how many deliveries there are and which one is the last it sent. Deliveries chain
 backwards from there, so their digests are fixed by that signature. Each of them has its answer in our log. What the
-sender never numbered stands in no lane; for that its log is compared with ours (``exchange audit compare``).
+sender never numbered stands in no lane; for that its log is compared with ours (``exchange audit compare``). All that is
+known is as of the newest head: whoever holds back its heads holds back what it numbered since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from audit.entry.entry import HEAD_LENGTH, parse_body
 from audit.entry.grammar import ANSWERS
@@ -24,6 +25,7 @@ from keys.identity import AgencyId, short
 from keys.signer import PublicKey
 
 _PAGE = 1000
+MAX_HEAD_AGE_MS = 2 * 60_000  # a sender that is connected signs a head every 30 s
 
 ReadEntry = Callable[[int], bytes | None]
 """Reads an entry of our published log; None beyond its checkpoint."""
@@ -38,11 +40,16 @@ class Completeness:
     latest: int  # by the sender's signature
     head_ms: int  # when it said so, milliseconds UTC
     unpublished: int = 0  # answers that our published log does not hold yet
+    followed: bool = False  # the sender's log goes on in a later epoch, whose lane says more: this one stands still
 
     @property
     def complete(self) -> bool:
         """Return whether all that the sender has numbered is answered in our log."""
         return self.answered == self.latest and not self.unpublished
+
+    def overdue(self, now_ms: int) -> bool:
+        """Return whether the newest head is so old that the sender may have numbered more, and nobody has told us."""
+        return not self.followed and now_ms - self.head_ms > MAX_HEAD_AGE_MS
 
 
 def prove_lanes(reads: Reads, federation: Federation, agency: AgencyId, read_entry: ReadEntry) -> list[Completeness]:
@@ -52,9 +59,12 @@ def prove_lanes(reads: Reads, federation: Federation, agency: AgencyId, read_ent
         RefusedError: A head, a delivery or an entry contradicts another; the message names lane and number.
     """
     found = []
-    for state in reads.lanes():
-        if state.outgoing or not state.head:
-            continue
+    states = [state for state in reads.lanes() if not state.outgoing and state.head]
+    newest: dict[tuple[str, int], int] = {}
+    for state in states:
+        key = state.peer, state.lane_class
+        newest[key] = max(newest.get(key, 0), state.epoch)
+    for state in states:
         lane = LaneId(
             federation_id=federation.federation_id,
             sender=AgencyId(state.peer),
@@ -62,7 +72,8 @@ def prove_lanes(reads: Reads, federation: Federation, agency: AgencyId, read_ent
             lane_class=LaneClass(state.lane_class),
             epoch=state.epoch,
         )
-        found.append(_prove(reads, state, lane, federation, read_entry))
+        proven = _prove(reads, state, lane, federation, read_entry)
+        found.append(replace(proven, followed=state.epoch < newest[state.peer, state.lane_class]))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from audit.entry.kinds import Kind
 from audit.record.lane import LaneClass, delivery_digest, parse_delivery
 from exchange.acts.delivery import sign_head
 from exchange.acts.lane_position import lane_id
-from exchange.evidence.completeness import Completeness, prove_lanes
+from exchange.cli.auditor.audit_lanes import lane_line
+from exchange.evidence.completeness import MAX_HEAD_AGE_MS, Completeness, prove_lanes
 from exchange.store.rows import InboundRow, LaneState
 from exchange.store.store import Reads
 from keys.errors import RefusedError
@@ -60,10 +62,15 @@ def prove(receiver: Desk, reads: Any = None, size: int | None = None) -> list[Co
     return prove_lanes(reads or own, records().adopted(NOW_MS), AgencyId(RECEIVER), read)
 
 
-def head_of(sender: Desk, latest: int, digest: bytes | None = None, signer: str = SENDER) -> bytes:
-    """Sign a head of the routine lane, as the sender's node would."""
+def state_of(sender: Desk) -> LaneState:
     state = sender.node.reads.lane(outgoing=True, peer=RECEIVER, lane_class=2, epoch=1)
     assert state is not None
+    return state
+
+
+def head_of(sender: Desk, latest: int, digest: bytes | None = None, signer: str = SENDER) -> bytes:
+    """Sign a head of the routine lane, as the sender's node would."""
+    state = state_of(sender)
     view = replace(sender.view, operations=keys_of(signer).node.operations)
     last = (state.sequence, digest or state.digest)
     return sign_head(lane_id(state, sender.view), last, latest, [], view, NOW_MS + 9).encode()
@@ -87,6 +94,39 @@ def test_an_answer_that_is_not_published_yet_is_not_complete(desks: tuple[Desk, 
     receiver = desks[1]
     last = max(i for i, body in enumerate(receiver.bodies()) if body.kind == Kind.RECEIVED)
     assert any(not each.complete and each.unpublished for each in prove(receiver, size=last))
+
+
+def test_what_is_complete_is_so_as_of_the_newest_head_for_two_minutes(desks: tuple[Desk, Desk]) -> None:
+    [found] = prove(desks[1], Altered(desks[1].node.reads))
+    at_ms, said = found.head_ms, f"{datetime.fromtimestamp(found.head_ms / 1000, UTC):%H:%M}"
+    assert lane_line(found, at_ms).endswith(f": complete as of {said}")
+    assert not found.overdue(at_ms + MAX_HEAD_AGE_MS)
+    assert found.overdue(at_ms + MAX_HEAD_AGE_MS + 1)
+    assert lane_line(found, at_ms + 14 * 3_600_000).endswith(
+        f": complete as of {said}, and nothing newer for 14 hours: is HK-IMMD connected?"
+    )
+    less = replace(found, answered=3)
+    assert lane_line(less, at_ms).endswith(": not complete yet")
+    assert "nothing newer for 121 seconds" not in lane_line(less, at_ms + 121_000)  # in minutes
+    assert lane_line(less, at_ms + 121_000).endswith("yet, and nothing newer for 2 minutes: is HK-IMMD connected?")
+
+
+def test_a_lane_that_goes_on_in_a_later_epoch_is_asked_for_no_newer_head(desks: tuple[Desk, Desk]) -> None:
+    sender, receiver = desks
+    state = next(each for each in receiver.node.reads.lanes() if each.lane_class == 2)
+    lane = replace(lane_id(state_of(sender), sender.view), epoch=2)
+    head = sign_head(lane, (0, bytes(32)), 0, [], sender.view, NOW_MS + 99).encode()
+
+    class Later(Altered):
+        def lanes(self) -> list[LaneState]:
+            return [*super().lanes(), replace(state, row=99, epoch=2, sequence=0, digest=b"", head=head)]
+
+        def inbound_after(self, lane: int, after: int, limit: int) -> list[InboundRow]:
+            return [] if lane == 99 else super().inbound_after(lane, after, limit)
+
+    old, new = prove(receiver, Later(receiver.node.reads))
+    assert (old.lane.epoch, old.complete, old.overdue(old.head_ms + 10**9)) == (1, True, False)
+    assert (new.lane.epoch, new.complete, new.overdue(new.head_ms + 10**9)) == (2, True, True)
 
 
 def following(row: InboundRow, previous: bytes) -> InboundRow:
