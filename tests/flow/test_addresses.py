@@ -9,9 +9,11 @@ from pathlib import Path
 
 from audit.entry.entry import Kind, Outcome
 from exchange.acts.directory import RecordKind
+from exchange.rpc.lane.records import MAX_RECORDS
+from exchange.v1 import node_pb2, node_pb2_grpc
 from tests.flow.moving import manifest, mover, moving_world
 from tests.flow.test_admin import adopt
-from tests.flow.test_records import sheet, version
+from tests.flow.test_records import refusal, sheet, version
 from tests.flow.world import Member, bulletin, until
 
 A, B, C = "HK-IMMD", "TH-DSI", "TW-NHRC"
@@ -66,6 +68,35 @@ async def test_a_node_starts_though_all_others_have_moved_while_it_was_away(tmp_
     async with world.serving():  # A asks at the old address, where nobody is; B dials A and tells it
         await world.connected()
         assert manifest_version(world[A], B) == 2
+
+
+async def test_an_operator_tells_a_node_that_waits_where_another_has_moved(tmp_path: Path) -> None:
+    world = moving_world(tmp_path, (A, B), hidden=(A,))  # so that B cannot tell it
+    async with only_dialled(world[B], world[A]):
+        pass
+    mover(world, B).move()
+    new = manifest(world[B], 2, endpoints=[mover(world, B).address])
+    opened = world[B].open()
+    opened.adopt_now(RecordKind.MANIFEST, new)
+    opened.stop()
+    waiting = await world[A].serve()
+    running = await world[B].serve(alone=True)
+    await running.ready()
+    (result,) = await adopt(world[A], new)
+    assert result.refusal.code == "UNAVAILABLE"
+    await waiting.ready()
+    await until(lambda: manifest_version(world[A], B) == 2)  # offered by B, or fetched from it
+
+
+async def test_no_more_records_are_given_at_once_than_are_verified_in_a_moment(tmp_path: Path) -> None:
+    world = moving_world(tmp_path, (A, B))
+    async with world.serving(), world[A].dial(world[B]) as channel:
+        stub = node_pb2_grpc.DirectoryStub(channel)
+        given = [manifest(world[A], number).to_message() for number in range(2, 7)]
+        assert await refusal(stub.Offer(node_pb2.OfferRequest(given=given))) == "TOO_MANY"
+        assert manifest_version(world[B], A) == 1
+        told = node_pb2.OfferRequest(records=[node_pb2.AdoptedRecord()] * (MAX_RECORDS + 1))
+        assert await refusal(stub.Offer(told)) == "TOO_MANY"
 
 
 async def test_a_new_manifest_of_one_is_in_force_at_all_connected_peers(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exchange.node.node import Node
-from exchange.rpc.lane.records import RecordAdoption, known_records, record_messages
+from exchange.rpc.lane.records import MAX_GIVEN, RecordAdoption, known_records, record_messages
 from exchange.rpc.transport.grpc_types import Context
 from exchange.rpc.transport.interceptor import caller
 from exchange.v1 import node_pb2
@@ -38,9 +38,10 @@ class Directory:
 
         Raises:
             RefusedError: TOO_MANY; a record that does not verify.
-            UnavailableError: This node adopts nothing now, because it signs nothing.
         """
         peer = caller().agency
+        if len(request.given) > MAX_GIVEN:
+            raise RefusedError("TOO_MANY", f"{len(request.given)} records are given, at most {MAX_GIVEN}")
         for each in request.given:
             await self._adoption.hear(SignedPayload.from_message(each), peer)
         return node_pb2.OfferResponse(wanted=self._adoption.wanted(request.records))

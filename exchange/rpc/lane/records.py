@@ -20,13 +20,15 @@ from exchange.node.rollback_check import KeyMisuseError, is_strange_sheet, save_
 from exchange.rpc.transport.program_log import ProgramLog
 from exchange.v1 import node_pb2
 from keys.dsse import SignedPayload
-from keys.errors import RefusedError
+from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.refusals import Cure, cured_by
 
 MAX_RECORDS = 4096  # of one message; more members than a roster of 1 MiB holds
 # A record that cannot be adopted now is no fault of whoever tells of it: the stream goes on, and we without the record.
 NOBODYS_FAULT = cured_by(Cure.RECORDS, Cure.RENEWAL)
+MAX_GIVEN = 4  # records that a peer hands over in one message: each costs a signature's verification
+ADOPT_SECONDS = 10.0  # so soon a node that is only starting may adopt
 Fetch = Callable[[node_pb2.AdoptedRecord], Awaitable[SignedPayload]]
 Told = Sequence[node_pb2.AdoptedRecord]
 
@@ -172,9 +174,12 @@ class RecordAdoption:
         Raises:
             RefusedError: As ``directory.adopt`` and ``check_own``; nothing of it is kept, but for what proves
                 equivocation.
-            UnavailableError: This node signs nothing now.
+            UnavailableError: This node signs nothing now; where a manifest says its maker is, it is asked all the same.
         """
         kind = directory.kind_of_record(signed)
+        if self._node.writer.suspended:
+            self._listen(kind, signed)
+            raise UnavailableError(f"nothing is adopted yet: {self._node.writer.suspended}", ADOPT_SECONDS)
         async with self._one:
             if directory.is_known(self._node.reads, kind, signed):
                 return False
