@@ -57,13 +57,9 @@ def own_chain(home: Path, view: Standing) -> bytes:
     return shown
 
 
-def leaf_ends_ms(home: Path, view: Standing) -> int:
-    """Return until when peers take the node's leaf: its end, or its issuer's, if that is sooner."""
-    leaf, issuing = own_leaf(home), view.federation.issuing(view.agency)
-    ends = certificate.ends_ms(leaf)
-    if issuing and certificate.load(leaf).issuer == certificate.load(issuing).subject:
-        ends = min(ends, certificate.ends_ms(issuing))
-    return ends
+def leaf_ends_ms(home: Path) -> int:
+    """Return until when peers take the node's leaf, milliseconds UTC; it never outlives its issuer."""
+    return certificate.ends_ms(own_leaf(home))
 
 
 def leaves_of(home: Path, view: Standing) -> dict[str, bytes]:

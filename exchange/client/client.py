@@ -43,6 +43,7 @@ from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import receipt_from_message
 from exchange.store.log_position import log_position
 from exchange.v1 import node_pb2
+from keys.countdown import Deadline
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.identity import AgencyId
@@ -116,6 +117,10 @@ class Client:
     def now_ms(self) -> int:
         """The client's clock, milliseconds UTC."""
         return self._line.clock_ms()
+
+    def countdown(self) -> list[Deadline]:
+        """Return what ends soon for our agency's node and for us, as ``Line.countdown``."""
+        return self._line.countdown()
 
     # ------------------------------------------------------------------ publishing
 

@@ -13,16 +13,18 @@ import grpc
 
 from audit.record.statement import LogHead, ReadPurpose, ReadRequest
 from exchange.client.verifier import Verifier
-from exchange.node.enrolment import Enrolment, load_seen, save_seen
+from exchange.node.enrolment import Enrolment, load_seen, save_leaf, save_seen
 from exchange.records.receipt import VerifiedReceipt
 from exchange.rpc.transport import channel
 from exchange.rpc.transport.channel import blocking_desk_channel
 from exchange.rpc.transport.status import error_of
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys import certificate, dsse
+from keys.countdown import Deadline, deadlines, own_deadlines, warned
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.key_files import OfficerKeys
+from keys.key_sheet import parse_key_sheet
 
 PAGE = 500
 _Answer = TypeVar("_Answer")
@@ -99,6 +101,10 @@ class Line:
             agency=self.enrolment.agency,
             now_ms=self.clock_ms(),
         )
+        leaf = self.enrolment.leaf
+        if profile.leaf and save_leaf(self.enrolment, profile.leaf, self.clock_ms()):
+            leaf = profile.leaf
+        self._ends = (certificate.ends_ms(leaf), profile.node_leaf_ends_ms or None, profile.key_sheet.payload)
         head = trust.check_head(profile.checkpoint, self.seen)
         self.seen = LogHead(origin=head.origin, size=head.size, root=head.root)
         return trust
@@ -114,6 +120,17 @@ class Line:
             raise RefusedError("KEY_EXPIRED", f"the certificate of {self.enrolment.owner} has expired")
         if "expired" in channel.server_fault(self._address, self.enrolment.ca, self.enrolment.node_name):
             raise ExpiredNodeError(self.enrolment)
+
+    def countdown(self) -> list[Deadline]:
+        """Return what ends within its countdown, the soonest first: what the node has, and our own key and certificate.
+
+        The end of its windows and of its certificate the node alone has told; the rest is signed.
+        """
+        own_ends, node_ends, sheet = self._ends
+        federation, agency = self.trust.federation, self.enrolment.agency
+        told = deadlines(federation, agency, node_ends, parse_key_sheet(sheet))
+        told += own_deadlines(federation, agency, self.enrolment.officer, own_ends)
+        return sorted(warned(told, self.clock_ms()), key=lambda each: each.ends_ms)
 
     def call(self, method: Callable[..., _Answer], request: object) -> _Answer:
         """Make one call; raises RefusedError, UnavailableError or IntegrityError."""

@@ -118,6 +118,23 @@ def save_seen(enrolment: Enrolment, head: LogHead) -> None:
     write_file(enrolment.folder / SEEN_FILE, text.encode() + b"\n", mode=PRIVATE, replace=True)
 
 
+def save_leaf(enrolment: Enrolment, leaf: bytes, now_ms: int) -> bool:
+    """Keep a renewed certificate that waited at the desk, where it is ours and holds longer than the one of now.
+
+    Returns:
+        Whether it was kept; a folder that takes no file is no reason to end, for the countdown goes on.
+    """
+    try:
+        if certificate.verify_client_leaf(leaf, enrolment.ca, now_ms) != certificate.spki_sha256(enrolment.leaf):
+            return False
+        if certificate.ends_ms(leaf) <= certificate.ends_ms(enrolment.leaf):
+            return False
+        write_file(enrolment.folder / TLS_FILE, leaf, mode=PUBLIC, replace=True)
+    except (RefusedError, OSError):
+        return False
+    return True
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

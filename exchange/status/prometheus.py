@@ -32,6 +32,11 @@ def to_text(report: NodeReport, now_ms: int) -> str:
         ("up", "Whether the node runs.", _one(report.process is not None)),
         ("signs", "Whether the node runs and may sign.", _one(report.signs)),
         *((name, told, _one(getattr(report, name))) for name, told in _DAYS.items()),
+        (
+            "countdown_step_days",
+            "At which step of its countdown something is: 90, 30 or 7 days before its end, 0 after it.",
+            [({"what": each.what}, each.step(now_ms) or 0) for each in report.ending],
+        ),
         ("log_entries", "Entries of the log.", _one(report.log_size)),
         ("log_published_entries", "Entries that are published as files.", _one(report.published_size)),
         *_witness(report, now_ms),

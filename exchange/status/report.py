@@ -19,6 +19,7 @@ from exchange.store.rows import LaneState
 from exchange.store.store import Reads
 from keys.agency import TLS_FILE
 from keys.certificate import ends_ms
+from keys.countdown import Deadline, deadlines, warned
 from keys.durations import DAY_MS
 from keys.federation import Federation
 from keys.identity import AgencyId
@@ -63,6 +64,7 @@ class NodeReport:
     manifest: int  # the version of our own; 0 where there is none
     endpoints: tuple[str, ...]  # where it tells peers to dial us
     leaf_days: int  # of the node's own TLS leaf
+    ending: tuple[Deadline, ...]  # what is in its countdown, the soonest first
     log_size: int
     published_size: int
     witness: WitnessReport
@@ -102,6 +104,7 @@ def report_of(
         **countdowns(paths.home, agency, federation, now_ms),
         manifest=manifest.record.version if manifest is not None else 0,
         endpoints=manifest.record.endpoints if manifest is not None else (),
+        ending=_ending(paths.home, agency, federation, now_ms),
         log_size=reads.size(),
         published_size=_published(paths),
         witness=_witness(paths.home, now_ms),
@@ -126,6 +129,12 @@ def countdowns(home: Path, agency: AgencyId, federation: Federation, now_ms: int
         "leaf_days": ends_ms(leaf.read_bytes()) if leaf.exists() else 0,
     }
     return {name: (each - now_ms) // DAY_MS if each else -1 for name, each in until.items()}
+
+
+def _ending(home: Path, agency: AgencyId, federation: Federation, now_ms: int) -> tuple[Deadline, ...]:
+    leaf = home / TLS_FILE
+    known = deadlines(federation, agency, ends_ms(leaf.read_bytes()) if leaf.exists() else None)
+    return tuple(warned(known, now_ms))
 
 
 def _others(federation: Federation, agency: AgencyId) -> list[AgencyId]:

@@ -33,16 +33,25 @@ def inbox(
     """
     if subjects and (not case or not because or watch):
         raise click.UsageError("--subjects needs --for CASE and --because TEXT, and does not go with --watch")
+    ending = say_ending(node, silent=as_json)
     if watch:
         _watch(node, after, as_json)
         return
     items = list(node.inbox(after))
     told = node.subjects(items, case=case, because=because) if subjects and case and because else {}
     if as_json:
-        print_json({"ok": True, "items": [to_json(each, told) for each in items]})
+        print_json({"ok": True, "items": [to_json(each, told) for each in items], "ending": ending})
         return
     for line in to_lines(items, told, now_ms=node.now_ms):
         click.echo(line)
+
+
+def say_ending(node: Client, *, silent: bool = False) -> list[dict[str, Any]]:
+    """Say on stderr what ends soon, a line each; return it for programs."""
+    ending, at_ms = node.countdown(), node.now_ms
+    for each in () if silent else ending:
+        click.echo(f"exchange: {each.line(at_ms)}", err=True)
+    return [each.to_json(at_ms) for each in ending]
 
 
 def _watch(node: Client, after: int, as_json: bool) -> None:

@@ -74,7 +74,9 @@ def admin(home: Path) -> Iterator[AdminStub]:
     opened = open_home(home)
     try:
         # gRPC waits for a socket that is not there yet, as long as the call may take.
-        with grpc.insecure_channel(address_in(opened), options=message_options()) as channel:
+        # A descriptor's number comes again for another home, so no connection is shared by address.
+        options = [*message_options(), ("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(address_in(opened), options=options) as channel:
             yield AdminStub(channel)
     except grpc.RpcError as error:
         if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:

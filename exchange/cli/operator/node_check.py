@@ -29,15 +29,17 @@ from exchange.store.store import NodeStore
 from exchange.v1 import node_pb2, node_pb2_grpc
 from keys import certificate
 from keys.agency import TLS_FILE
+from keys.countdown import STEPS, deadlines, warned
 from keys.durations import DAY_MS
 from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.federation import GRACE_MS, Federation
 from keys.identity import AgencyId
 from keys.key_files import ROOT_FOLDER, NodeKeys, load_node
+from keys.node_certificates import leaf_ends_ms
 from keys.refusals import Cure, Exit, cured_by
 from keys.roster import Member
 
-WARN_DAYS = 30
+WARN_DAYS = STEPS[0]
 WINDOW_DAYS = 25  # a node that runs has 30 days of windows ahead
 OLD_MAIL = "what there is can be read"
 RENEW = "exchange node renewal-request, then exchange keys renew where the agency's root lies"
@@ -102,6 +104,7 @@ def examine(home: Path, passphrase: Callable[[str], bytes], now_ms: int) -> list
         federation, _ = restore_federation(store.reads(), now_ms)
         findings.append(_log(store, federation, config, home))  # 5
         findings += records(federation, config.agency, now_ms)  # 6, 7
+        findings += _ending(home, federation, config.agency, now_ms)
         findings += _listener(home, config, federation)
         others = [each.agency for each in federation.roster.members if each.agency != config.agency]
         addresses = {each: addresses_of(each, federation, store.reads(), config) for each in others}
@@ -231,6 +234,16 @@ def _records(federation: Federation, agency: AgencyId, now_ms: int) -> CheckFind
     if days < WARN_DAYS:
         return CheckFinding(name="records", result="WARN", detail=detail, hint=RENEW)
     return CheckFinding(name="records", result="ok", detail=detail)
+
+
+def _ending(home: Path, federation: Federation, agency: AgencyId, now_ms: int) -> list[CheckFinding]:
+    """Warn of the node's certificate in its countdown; roster, manifest and windows have a line of their own."""
+    ends = deadlines(federation, agency, leaf_ends_ms(home))
+    return [
+        CheckFinding(name=each.what, result="WARN", detail=each.told(now_ms), hint=each.cure)
+        for each in warned(ends, now_ms)
+        if each.what == "certificate"
+    ]
 
 
 def _clock(store: NodeStore, now_ms: int) -> CheckFinding:

@@ -47,6 +47,7 @@ def read_status(home: Path, now_ms: int) -> dict[str, Any]:
         "federation": report.federation,
         "roster": report.roster,
         **{name: getattr(report, name) for name in COUNTDOWNS},
+        "ending": [{**each.to_json(now_ms), "line": each.line(now_ms)} for each in report.ending],
         "listen": config.listen,
         "desk": config.desk,
         "desk_classical_tls": config.desk_classical_tls,
@@ -94,6 +95,7 @@ def to_lines(told: dict[str, Any]) -> list[str]:
     rows += [("ALARM", f"{peer} {sentence}") for peer, sentence in told["silent"].items()]
     if told["address_warning"]:
         rows.append(("WARN", told["address_warning"]))
+    rows += [("WARN", each["line"]) for each in told["ending"]]
     if told["stopped_lanes"]:
         rows.append(("ALARM", f"lanes stopped: {', '.join(told['stopped_lanes'])}"))
     if told["witness_alarm"]:

@@ -61,7 +61,7 @@ class Desk:
             checkpoint=self._node.note,
             owner=owner,
             leaf=node_certificates.newer_leaf(home, officer, shown),
-            node_leaf_ends_ms=node_certificates.leaf_ends_ms(home, view),
+            node_leaf_ends_ms=node_certificates.leaf_ends_ms(home),
         )
 
     async def ReserveNumber(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from exchange.acts import directory
+from exchange.acts.directory import RecordKind
 from exchange.acts.node_view import NodeView
 from exchange.node.node import Node
 from exchange.rpc.lane.records import RecordAdoption
@@ -62,7 +64,7 @@ class OwnCertificates:
         """
         view, now_ms = self._node.view, self._now_ms()
         async with self._one:
-            if certificates.leaf_ends_ms(self._home, view) > now_ms:
+            if certificates.leaf_ends_ms(self._home) > now_ms:
                 return
             work = (self._home, view, self._keys, now_ms, self._node.random_bytes)
             try:
@@ -85,7 +87,7 @@ class OwnCertificates:
         """
         async with self._one:
             now_ms, view = self._now_ms(), self._node.view
-            if certificates.leaf_ends_ms(self._home, view) - now_ms < certificates.DUE_MS:
+            if certificates.leaf_ends_ms(self._home) - now_ms < certificates.DUE_MS:
                 work = (self._home, view, self._keys, now_ms, self._node.random_bytes)
                 if await asyncio.to_thread(certificates.renew_leaf, *work):
                     self.show()
@@ -109,6 +111,8 @@ class OwnCertificates:
         async with self._one:
             view = self._node.view
             renewal = certificates.check_renewal(signed, view, self._home, self._now_ms())  # 1
+            if not directory.is_known(self._node.reads, RecordKind.MANIFEST, renewal.manifest):
+                directory.check_own(RecordKind.MANIFEST, renewal.manifest, view, self._now_ms())
             await asyncio.to_thread(certificates.put_renewal, self._home, view, renewal)  # 2
             fresh = await adoption.take(renewal.manifest)  # 3
             self.show()  # 4
@@ -130,7 +134,7 @@ class OwnCertificates:
             await asyncio.sleep(pause)
 
     def _due(self, now_ms: int) -> list[Deadline]:
-        ends_ms = certificates.leaf_ends_ms(self._home, self._node.view)
+        ends_ms = certificates.leaf_ends_ms(self._home)
         told = deadlines(self._node.view.federation, self._node.view.agency, ends_ms)
         return [each for each in told if each.by_root and each.ends_ms - now_ms < certificates.DUE_MS]
 
