@@ -88,8 +88,7 @@ def recover(
     if close:
         if manifest is not None or roster is not None:
             raise click.UsageError("--close is for a whole home, before there is a manifest: leave the other files out")
-        keys = load_node(home, lambda: read_passphrase(passphrase_fd, "the node"))
-        _close(steps, home, keys, addresses, list(without))
+        _close(steps, home, load_node(home, _late(passphrase_fd)), addresses, list(without))
         return steps.end()
     with _occupied(home):
         if _completed(steps, home):
@@ -105,6 +104,11 @@ def recover(
             _list_lost(steps, home, store, gathered)
             _go_on(steps, home, gathered, (look if store is not None else None, keys), manifest)
     return steps.end()
+
+
+def _late(passphrase_fd: int | None) -> Callable[[], bytes]:
+    """Return what asks for the node's passphrase, once it is called."""
+    return lambda: read_passphrase(passphrase_fd, "the node")
 
 
 @contextmanager
