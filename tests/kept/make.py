@@ -90,8 +90,8 @@ class Maker:
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
         return done.stdout.decode().strip()
 
-    def found(self) -> None:
-        """Hold the ceremony, and carry the roots away."""
+    def found(self, *, introduced: bool = True) -> None:
+        """Hold the ceremony, and carry the roots away; not *introduced*, nodes know each other's addresses alone."""
         for agency in AGENCIES:
             person = f"{OFFICER}:author,reader:3"
             names = ("--agency", agency, "--federation", FEDERATION, "--officer", person)
@@ -111,6 +111,9 @@ class Maker:
             own = ("--manifest", f"{agency}.manifest", "--key-sheet", f"{agency}.sheet")
             at = [f"127.0.0.1:{self.ports[agency] + more}" for more in (0, 1)]
             records = [word for each in others for word in ("--record", each)]
+            if not introduced:
+                where = [f"{each}=127.0.0.1:{self.ports[each]}" for each in AGENCIES if each != agency]
+                records = [word for each in where for word in ("--peer", each)]
             common = ("--home", agency, "--agency", agency, "--roster", "roster", "--words", words)
             self.type("node", "init", *common, *own, *records, "--listen", at[0], "--desk", at[1])
             (self.folder / "roots" / agency).mkdir(parents=True)

@@ -49,6 +49,9 @@ def node() -> None:
 @click.option(
     "--record", "records", type=FILE, multiple=True, help="Another member's manifest or key sheet; repeat it."
 )
+@click.option(
+    "--peer", "peers", multiple=True, metavar="AGENCY=HOST:PORT", help="Where a member is, whose records come later."
+)
 @click.option("--listen", default="0.0.0.0:7443", show_default=True, help="Where peers dial us.")
 @click.option("--desk", default="127.0.0.1:7444", show_default=True, help="Where our own officers dial us.")
 @click.option("--words", "told", metavar="WORDS", help="The roster's twelve words, as you were told them; or be asked.")
@@ -60,6 +63,7 @@ def init(
     manifest_file: Path,
     sheet_file: Path,
     records: tuple[Path, ...],
+    peers: tuple[str, ...],
     listen: str,
     desk: str,
     told: str | None,
@@ -70,12 +74,14 @@ def init(
     Nothing is trusted on first use: the roster's twelve words are compared with what you were told by another way.
     """
     from exchange.acts.directory import FirstRecords
+    from exchange.cli.operator.recovery_steps import addresses_of
     from exchange.node.config import parse_config
     from exchange.node.node_init import settle
     from exchange.rules.catalogue import packaged_catalogue
     from keys.show import load_kind
 
-    config = parse_config({"agency": agency, "listen": listen, "desk": desk}, "the options")
+    given = {each: found[-1] for each, found in addresses_of(peers).items()}
+    config = parse_config({"agency": agency, "listen": listen, "desk": desk, "peers": given}, "the options")
     roster = load_kind(roster_file, "roster")
     manifest, key_sheet = load_kind(manifest_file, "manifest"), load_kind(sheet_file, "key-sheet")
     compare_words(roster, told)
