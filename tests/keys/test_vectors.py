@@ -17,7 +17,9 @@ from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest,
 from keys.issuing import check_issuing
 from keys.key_files import load_node
 from keys.keystore import load_keystore
-from keys.roster import catalogue_digest, parse_roster, words
+from keys.manifest import parse_manifest
+from keys.renewal import verify_renewal, verify_request
+from keys.roster import Application, catalogue_digest, parse_roster, words
 from keys.seal import EncryptionKey, open_body, unpad, wrap_info
 from keys.signer import KeyRecord, register, signer_from_seed
 from tests.keys import cobblestone, world
@@ -193,6 +195,17 @@ def test_certificates(name: str) -> None:
         check_issuing(issuing, ca, case["agency"])
         assert certificate.verify_node_leaf(renewed, ca, case["now_ms"], issuing) == case["node_name"]
         refused("PEER_UNTRUSTED", lambda: certificate.verify_node_leaf(renewed, ca, case["now_ms"]))
+
+
+def test_a_request_to_the_root_and_its_answer() -> None:
+    case = load("renewal")
+    member = Application.decode(h(case["application"])).member
+    asked, answer = (SignedPayload.decode(h(case[each])) for each in ("request", "renewal"))
+    request = verify_request(asked, member, case["now_ms"])
+    renewal = verify_renewal(answer, member, h(case["federation_id"]), case["now_ms"])
+    assert (request.encode(), renewal.encode()) == (asked.payload, answer.payload)
+    assert renewal.leaves.keys() == request.leaves.keys()
+    assert parse_manifest(renewal.manifest.payload).version == request.present.version + 1
 
 
 @pytest.mark.parametrize("name", ["keystore", "keystore-without-mldsa44"])

@@ -22,6 +22,7 @@ from keys.identity import AgencyId, Usage, federation_id, key_id, record_digest,
 from keys.issuing import issuing_authority, make_issuing
 from keys.key_files import load_node
 from keys.keystore import INTERACTIVE
+from keys.renewal import following_manifest, make_request, parse_request, renew, sign_following
 from keys.roster import catalogue_digest, words
 from keys.signer import Ed25519Signer, HybridSigner, MlDsa44Signer, Signer, make_record
 from tests.keys import world
@@ -41,6 +42,7 @@ def main() -> None:
         "records": records(agencies),
         "certificates": certificates(agencies[0]),
         "keystore": keystore(agencies[0]),
+        "renewal": renewal(agencies[0]),
     }
     for name, content in files.items():
         (HERE / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=True) + "\n")
@@ -207,6 +209,27 @@ def certificates(agency: AgencyKeys) -> dict[str, Any]:
         "node": {"certificate": agency.tls_leaf.hex(), "pin": certificate.spki_sha256(agency.tls_leaf).hex()},
         "officer": {"certificate": leaf.hex(), "pin": certificate.spki_sha256(leaf).hex()},
         "issuing": {"certificate": issuing.hex(), "node": renewed.hex()},
+    }
+
+
+def renewal(agency: AgencyKeys) -> dict[str, Any]:
+    """A request to the root, and what it gives back."""
+    random_bytes, at_ms = world.stream("renewal"), world.NOW
+    signed = ceremony.agency_manifest(agency, world.roster_of([agency]), ["127.0.0.1:7001"], at_ms)
+    leaves = {each.entry.id: each.tls_leaf for each in agency.officers}
+    asked = make_request(agency.node, signed, b"R" * 32, leaves, at_ms)
+    request = parse_request(asked.payload)
+    following = following_manifest(request, at_ms)
+    manifest = sign_following(
+        request, agency.root, agency.authority, following, issuing=True, random_bytes=random_bytes
+    )
+    answer = renew(request, agency.root, agency.authority, manifest, at_ms, random_bytes)
+    return {
+        "now_ms": at_ms,
+        "application": agency.application.encode().hex(),
+        "federation_id": request.federation_id.hex(),
+        "request": asked.encode().hex(),
+        "renewal": answer.encode().hex(),
     }
 
 
