@@ -7,6 +7,7 @@ the same renewal is. Officers' leaves wait in ``HOME/officers/<id>`` until their
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -85,9 +86,14 @@ def put_request(home: Path, request: bytes) -> None:
 
 
 def note_leaf(home: Path, officer: str, leaf_pem: bytes) -> None:
-    """Keep the leaf with which somebody came to the desk, where the home has none of theirs: a renewal needs it."""
+    """Keep the leaf with which somebody came to the desk, where the home has none of theirs: a renewal needs it.
+
+    A home that takes no file just now is no reason to turn anybody away; the next call notes it.
+    """
     path = officer_folder(home, officer) / TLS_FILE
-    if not path.exists():
+    if path.exists():
+        return
+    with suppress(OSError):
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         write_file(path, certificate.to_der(leaf_pem), mode=PUBLIC, replace=True)
 

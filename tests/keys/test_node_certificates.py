@@ -111,6 +111,12 @@ def test_leaves_that_come_to_the_desk_are_noted_and_renewed_ones_wait(home: Path
     assert leaf_ends_ms(home) > LATER + 300 * DAY_MS
 
 
+def test_nobody_is_turned_away_because_the_home_takes_no_file(home: Path, view: View, keys: AgencyKeys) -> None:
+    (home / "officers").write_bytes(b"a file where a folder belongs")
+    note_leaf(home, "duty", certificate.to_pem(keys.officers[1].tls_leaf))
+    assert leaves_of(home, view) == {}
+
+
 def test_a_leaf_that_the_key_sheet_does_not_pin_stays_out(home: Path, view: View, keys: AgencyKeys) -> None:
     chief, duty = keys.officers
     made = answer(home, view, keys)
