@@ -25,6 +25,10 @@ def desk(tmp_path: Path) -> Iterator[Keeper]:
     made.close()
 
 
+async def nothing() -> None:
+    """Renew nothing."""
+
+
 class Told(Upkeep):
     """An upkeep that says when it ran, and fails as it is told."""
 
@@ -54,7 +58,9 @@ def test_it_erases_while_others_write_and_says_so(desk: Keeper) -> None:
     desk.node.on_group.append(lambda group, queued: threads.add(threading.get_ident()))
 
     async def day() -> None:
-        task = asyncio.create_task(keep_up(Told(desk), ProgramLog(told, "HK-IMMD"), failures.append, day_seconds=0.05))
+        task = asyncio.create_task(
+            keep_up(Told(desk), ProgramLog(told, "HK-IMMD"), failures.append, renew=nothing, day_seconds=0.05)
+        )
         others = [desk.node.writer.submit(lambda w: w.rows.next_number("ADV", 2026)) for _ in range(50)]
         assert sorted(await asyncio.gather(*others)) == list(range(1, 51))
         await until(lambda: '"erased"' in told.getvalue())
@@ -73,7 +79,14 @@ def test_what_cannot_be_done_now_is_tried_again_and_what_contradicts_itself_stop
 
     async def run(upkeep: Told, enough: Callable[[], bool]) -> None:
         task = asyncio.create_task(
-            keep_up(upkeep, ProgramLog(told, "HK-IMMD"), failures.append, day_seconds=0.01, again_seconds=0.01)
+            keep_up(
+                upkeep,
+                ProgramLog(told, "HK-IMMD"),
+                failures.append,
+                renew=nothing,
+                day_seconds=0.01,
+                again_seconds=0.01,
+            )
         )
         await until(enough)
         task.cancel()
@@ -101,7 +114,7 @@ def test_a_drain_waits_for_the_act_on_its_way_and_no_longer(desk: Keeper) -> Non
             super()._go_on()
 
     async def drain() -> None:
-        task = asyncio.create_task(keep_up(Slow(desk), ProgramLog(None, "HK-IMMD"), lambda error: None))
+        task = asyncio.create_task(keep_up(Slow(desk), ProgramLog(None, "HK-IMMD"), lambda error: None, renew=nothing))
         assert await asyncio.to_thread(begun.wait, 120)
         task.cancel()
         await asyncio.sleep(0.05)
