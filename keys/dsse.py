@@ -117,6 +117,12 @@ def add(signed: SignedPayload, role: str, signer: Signer) -> SignedPayload:
     return SignedPayload(payload=signed.payload, signatures=tuple(sorted([*others, made], key=_order)))
 
 
+def merge(one: SignedPayload, other: SignedPayload) -> SignedPayload:
+    """Put the signatures of two copies of one payload together; one that both have stands once."""
+    found = {_order(each): each for each in (*one.signatures, *other.signatures)}
+    return SignedPayload(payload=one.payload, signatures=tuple(found[each] for each in sorted(found)))
+
+
 def verify(
     signed: SignedPayload,
     role: str,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keys.cli.backup_key import make_backup_key_command
+from keys.cli.collect import collect_command
 from keys.cli.ending import EndingGroup, answer
 from keys.cli.epoch import make_epoch_command
 from keys.cli.manifest import make_manifest_command
@@ -386,5 +387,6 @@ def _words_of(roster: SignedPayload) -> str:
 
 make.add_command(make_epoch_command)
 make.add_command(make_manifest_command)
+keys.add_command(collect_command)
 keys.add_command(renew_command)
 make.add_command(make_backup_key_command)
