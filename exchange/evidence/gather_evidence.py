@@ -119,13 +119,15 @@ def gather(
     if shown is not None:
         core |= _content(logs, epoch, index, shown)
     core |= proofs.stamped(index)
-    return core | _manifests(reads, core, stored.sender, later=epoch < logs.newest.epoch), left
+    at = {stored.sender: stored.entry_index}  # where it was accepted; the content was taken out later
+    if shown is not None:
+        at.setdefault(own_agency(reads), log_position(logs.newest.epoch, shown.exported_index))
+    return core | _manifests(reads, core, stored.sender, at, later=epoch < logs.newest.epoch), left
 
 
 def _others(reads: Reads, stored: StoredBulletin) -> str:
     """Return who has entries about the same bulletin in logs of their own."""
-    own = (reads.meta("agency") or b"").decode()
-    if stored.sender != own:
+    if stored.sender != own_agency(reads):
         return f"{stored.sender} sent it, and its own log proves that: it can write evidence for it"
     peers = sorted({parse_delivery(row.delivery).lane.recipient for row in reads.outbound_of(stored.entry_index)})
     return f"Its recipients' own logs prove that they received it: {', '.join(peers)} can write evidence for it"
@@ -174,6 +176,11 @@ def _word_field(name: str, value: bytes) -> Iterable[str]:
     for each, _ in message.ListFields():
         block.add(each.name.replace("_", " "), *field_lines(message, each.name, {}))
     yield from block.lines()
+
+
+def own_agency(reads: Reads) -> str:
+    """Return whose node it is."""
+    return (reads.meta("agency") or b"").decode()
 
 
 def _all(reads: Reads, *, sent: bool) -> Iterable[StoredBulletin]:
@@ -313,12 +320,16 @@ def _content(logs: EpochLogs, epoch: int, index: int, shown: Shown) -> dict[str,
     return members
 
 
-def _manifests(reads: Reads, core: Mapping[str, bytes], sender: str, *, later: bool) -> dict[str, bytes]:
-    """The newest manifests in which the keys stand that signed: the sender's, and of who asked for the content.
+def _manifests(
+    reads: Reads, core: Mapping[str, bytes], sender: str, at: Mapping[str, int], *, later: bool
+) -> dict[str, bytes]:
+    """The manifests by which was judged who signed: the sender's, and that of who asked for the content.
 
-    Where the bulletin is of an earlier epoch (*later* ones followed), our newest one too: it says where that ended.
+    It is the one in force at the position that *at* names, so that what is adopted later makes no other file; a key
+    that does not stand in it is looked for in the others, the newest first. Where the bulletin is of an earlier epoch
+    (*later* ones followed), our newest one too: it says where that ended.
     """
-    own = (reads.meta("agency") or b"").decode()
+    own = own_agency(reads)
     wanted: dict[str, set[bytes]] = {sender: set()}
     if file.DISPATCH in core:
         signed = SignedPayload.decode(core[file.DISPATCH])
@@ -334,15 +345,16 @@ def _manifests(reads: Reads, core: Mapping[str, bytes], sender: str, *, later: b
         rows = [each for each in reads.records() if each.kind == RecordKind.MANIFEST and each.agency == own]
         members |= {f"manifests/{own}-{each.version}.signed": each.signed for each in rows[-1:]}  # ascending
     for agency, keys in wanted.items():
-        for version, data in _with_keys(reads, agency, keys):
+        for version, data in _with_keys(reads, agency, keys, at.get(agency, 0)):
             members[f"manifests/{agency}-{version}.signed"] = data
     return members
 
 
-def _with_keys(reads: Reads, agency: str, keys: set[bytes]) -> Iterable[tuple[int, bytes]]:
+def _with_keys(reads: Reads, agency: str, keys: set[bytes], position: int) -> Iterable[tuple[int, bytes]]:
     missing = set(keys)
     rows = [each for each in reads.records() if each.kind == RecordKind.MANIFEST and each.agency == agency]
-    for each in sorted(rows, key=lambda row: -row.version):
+    in_force = reads.records_at(agency, position).manifest
+    for each in sorted(rows, key=lambda row: (row != in_force, -row.rank)):
         manifest: Manifest = parse_manifest(SignedPayload.decode(each.signed).payload)
         here = missing & {*manifest.operations_by_id, *manifest.officers_by_key}
         if here:
