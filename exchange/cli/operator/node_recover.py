@@ -83,8 +83,7 @@ def recover(
     manifest = load_kind(manifest_file, "manifest") if manifest_file is not None else None
     roster = load_kind(roster_file, "roster") if roster_file is not None else None
     given = [load_kind(each, "manifest", "key-sheet") for each in records]
-    addresses = addresses_of(peers)
-    steps = RecoverySteps(as_json)
+    addresses, steps = addresses_of(peers), RecoverySteps(as_json)
     if close:
         if manifest is not None or roster is not None:
             raise click.UsageError("--close is for a whole home, before there is a manifest: leave the other files out")
@@ -97,7 +96,7 @@ def recover(
             compare_words(roster, told)
         with _empty_folder(home / LOOK) as look, _old_database(home, look, roster is not None) as store:
             _add_old(steps, home, store)
-            secret = read_passphrase(passphrase_fd, "the node")
+            secret = read_passphrase(passphrase_fd, "the node")  # after the facts
             keys = load_keys(home, secret, _now_ms(), os.urandom, keep=manifest is not None)
             view = _known(store, keys, roster, given, _now_ms())
             gathered = _gather(steps, home, view, keys, addresses, list(without))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from exchange.store.rows import Content, InboundRow, Notice
+from exchange.store.rows import Content, InboundRow, Notice, Wanted
 from exchange.store.store import NodeStore, Reads, Transaction
 from tests.exchange.store.rows import LANE, content, entries, outbound, record_at, stored
 
@@ -95,6 +95,49 @@ class KeepingContract:
         assert store.scrub()
         assert store.reads().reading(6) == (bytes(32), b"another")
         assert store.reads().reading(5) is None
+
+    def test_content_under_a_key_that_is_gone_is_lost_and_comes_back_but_nothing_that_was_erased(
+        self, store: NodeStore
+    ) -> None:
+        def keyed(index: int, key: int) -> Content:
+            return replace(content(index), stored_key=bytes([key]) * 32 + bytes(72))
+
+        with store.transaction() as rows:
+            for index, key in ((1, 7), (2, 8), (3, 7)):
+                rows.add_bulletin(stored(index), keyed(index, key))
+            rows.erase(3)
+        with store.transaction() as rows:
+            rows.lose_keys([bytes([8]) * 32])
+        reads = store.reads()
+        assert [each.entry_index for each in reads.lost(-1, 9)] == [1]
+        assert reads.lost(1, 9) == []
+        assert reads.content(2) == keyed(2, 8)
+        lost = stored(1)
+        wanted = Wanted(
+            sender=lost.sender, bulletin_id=lost.bulletin_id, statement_digest=lost.statement_digest, refused=("A", "B")
+        )
+        with store.transaction() as rows:
+            rows.want(replace(wanted, refused=()))
+            rows.want(wanted)
+        assert reads.wanted(("", b""), 9) == [wanted]
+        assert reads.wanted((lost.sender, lost.bulletin_id), 9) == []
+        facts = replace(lost.facts, number="HK-SB/NOT/2026/000009")
+        with store.transaction() as rows:
+            rows.bring_back(1, facts, replace(keyed(1, 8), dispatch=b"another"))
+        assert reads.content(1) == keyed(1, 8), "the dispatch stays"
+        found = reads.find(lost.sender, lost.bulletin_id)
+        assert found is not None
+        assert found.facts == facts
+        assert (reads.lost(-1, 9), reads.wanted(("", b""), 9)) == ([], [])
+
+    def test_a_delivery_that_was_made_again_has_a_dispatch_of_its_own(self, store: NodeStore) -> None:
+        with store.transaction() as rows:
+            rows.add_dispatch(5, b"again")
+            rows.want(Wanted(sender="HK-SB", bulletin_id=bytes(16), statement_digest=bytes(32)))
+            rows.unwant("HK-SB", bytes(16))
+            rows.unwant("HK-SB", bytes(16))
+        reads = store.reads()
+        assert (reads.dispatch_of(5), reads.dispatch_of(6), reads.wanted(("", b""), 9)) == (b"again", None, [])
 
     def test_that_copies_are_dropped_changes_nothing_in_the_store(self, store: NodeStore) -> None:
         with store.transaction() as rows:

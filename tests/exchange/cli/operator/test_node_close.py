@@ -76,6 +76,8 @@ def test_a_whole_home_closes_its_epoch_and_goes_on_in_the_next(federation: Feder
     assert done == {
         "ok": True,
         "old_database": True,
+        "new_keys": False,
+        "not_given": [],
         "witnesses": {},
         "stage": "recovered",
         "epoch": "hk-sb.exercise.example/log/2",
