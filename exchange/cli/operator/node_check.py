@@ -198,7 +198,7 @@ def _log(store: NodeStore, federation: Federation, config: NodeConfig, home: Pat
         log = open_log(member.origin(epoch), end, store.reader(), store.name)
         check_start(log, lock, store.reader(), store.name)
     except IntegrityError as error:
-        hint = "nothing is signed until this is explained; see docs/decisions, the lock"
+        hint = "stop every other copy and bring back the newest node.db; else: exchange node recover --from-peers"
         return CheckFinding(name="log", result="FAIL", detail=str(error), hint=hint)
     finally:
         if lock is not None:
