@@ -7,7 +7,7 @@ a new OPENED that refers to the first and is for the same case and reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from audit.entry.entry import Body, Kind, Outcome, Role
@@ -142,13 +142,13 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
         check_allowed(reader, stored)  # 7
     except RefusedError as refusal:
         denied = refusal
-    random = random_bytes(32)
-    position = work.position(work.log.add(_entry(work, reader, stored, denied, random, view, first)))
-    work.rows.add_reading(position, random, reader.signed.encode())
+    granted = Granted(entry_index=0, stored=stored, blind=random_bytes(32), denied=denied)
+    position = work.position(work.log.add(_entry(work, reader, granted, view, first)))
+    work.rows.add_reading(position, granted.blind, reader.signed.encode())
     if denied is None and not request.listed:
         work.rows.mark_opened(stored[0].entry_index)
         work.rows.add_opened(position, stored[0].entry_index)
-    return Granted(entry_index=position, stored=stored, blind=random, denied=denied)
+    return replace(granted, entry_index=position)
 
 
 def fail(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomBytes) -> Granted:
@@ -273,12 +273,11 @@ def check_allowed(reader: Reader, stored: tuple[StoredBulletin, ...]) -> None:
 def _entry(
     work: UnitOfWork,
     reader: Reader,
-    stored: tuple[StoredBulletin, ...],
-    denied: RefusedError | None,
-    random: bytes,
+    granted: Granted,
     view: NodeView,
     first: FirstReading | None,
 ) -> Body:
+    stored, denied = granted.stored, granted.denied
     listing = bool(reader.request.listed)
     meant = first.request if first is not None else reader.request
     about = first.position if first is not None else stored[0].entry_index
@@ -292,7 +291,7 @@ def _entry(
         purpose=int(meant.purpose or 0),
         outcome=Outcome[denied.code] if denied else 0 if kind is Kind.EXPORTED else Outcome.DONE,
         count=len(stored) if listing else 0,
-        digest=opened_digest(random, reader.digest),
+        digest=opened_digest(granted.blind, reader.digest),
         records=view.records[view.agency] if kind is Kind.OPENED else b"",
         **(NOTHING if listing else work.refers(about)),
     )

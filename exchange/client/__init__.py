@@ -17,10 +17,12 @@ if TYPE_CHECKING:  # "as" makes it a name of this module's own
     from exchange.client.values import Exported as Exported
     from exchange.client.values import Hold as Hold
     from exchange.client.values import Opened as Opened
+    from exchange.client.values import OwnReading as OwnReading
     from exchange.client.values import Published as Published
     from exchange.client.values import Received as Received
     from exchange.client.values import Sent as Sent
     from exchange.client.values import SentState as SentState
+    from exchange.client.values import UnverifiedError as UnverifiedError
     from exchange.rules.complaint import RulesError as RulesError
     from keys.errors import IntegrityError as IntegrityError
     from keys.errors import RefusedError as RefusedError
@@ -31,7 +33,8 @@ _NAMES = {
     "exchange.client.client": ["Client"],
     "exchange.client.session": ["Surroundings"],
     "exchange.client.values": [
-        *("Composed", "Exported", "Hold", "Opened", "Published", "Received", "Sent", "SentState"),
+        *("Composed", "Exported", "Hold", "Opened", "OwnReading", "Published", "Received", "Sent", "SentState"),
+        "UnverifiedError",
     ],
     "exchange.rules.complaint": ["RulesError"],
     "keys.errors": ["IntegrityError", "RefusedError", "UnavailableError"],

@@ -9,17 +9,19 @@ itself; what it hands out as opened it has verified against the roster that was 
             opened = node.read(item, case="2025/17", because="intake")
 
 Errors: RefusedError (``code``; for a bulletin's own faults RulesError with ``complaints``), UnavailableError (nothing
-is wrong, try again), IntegrityError (the node's log contradicts what was seen of it).
+is wrong, try again), IntegrityError (the node's log contradicts what was seen of it), UnverifiedError (opened, and not
+to be verified now: it was not handled, read it again).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from audit.entry.entry import Kind
+from audit.entry.entry import Kind, Outcome
 from audit.note.epochs import epoch_of_origin
 from audit.record.statement import ReadPurpose
 from exchange.client.agent import open_keys
@@ -31,21 +33,23 @@ from exchange.client.values import (
     Exported,
     Hold,
     Opened,
+    OwnReading,
     Published,
     Received,
     Sent,
+    UnverifiedError,
     received_of,
     sent_of,
     uuid_text,
 )
 from exchange.node.enrolment import Enrolment, load_enrolment
 from exchange.records.bulletin import id_bytes
-from exchange.records.receipt import receipt_from_message
+from exchange.records.receipt import VerifiedReceipt, receipt_from_message
 from exchange.store.log_position import log_position
 from exchange.v1 import node_pb2
 from keys.countdown import Deadline
 from keys.dsse import SignedPayload
-from keys.errors import RefusedError, UnavailableError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.key_files import OfficerKeys
 
@@ -224,10 +228,51 @@ class Client:
         Raises:
             RefusedError: NOT_ALLOWED, KEY_GONE and others of the node; of the verification SIGNATURE_INVALID,
                 AUTHOR_DIFFERS, RECIPIENTS_DIFFER, STATEMENT_DIFFERS, RECEIPT_INVALID and others.
+            UnverifiedError: It was opened and cannot be verified now; the node knows that this reading failed.
         """
-        signed = self._sign_about(item, purpose, case, because)
+        return self._read(item, self._sign_about(item, purpose, case, because), item.cursor)
+
+    def own_reading(self, item: Received | Sent) -> OwnReading | None:
+        """Return where this person's last reading of a bulletin stands, and whether it failed; None before the first."""
+        wanted = id_bytes(item.bulletin_id)
+        items: list[node_pb2.InboxItem] | list[node_pb2.OutboxItem] = (
+            [each for each in self._line.inbox_page(0, wanted).items if each.sender == item.sender]
+            if isinstance(item, Received)
+            else list(self._line.outbox_page(0, wanted).items)
+        )
+        found = next((each.own_reading for each in items if each.HasField("own_reading")), None)
+        return OwnReading(position=found.index, failed=found.failed) if found is not None else None
+
+    def read_again(self, item: Received | Sent) -> Opened:
+        """Read once more what this person has read, for the same case and reason; the log has a new OPENED.
+
+        Raises:
+            RefusedError: NO_SUCH_BULLETIN where this person has not read it before, or the request was erased; as ``read``.
+        """
+        last = self.own_reading(item)
+        if last is None:
+            raise RefusedError("NO_SUCH_BULLETIN", f"you have not read {item.bulletin_id} before: say case and reason")
+        return self._read(item, self._line.sign_request(None, "", "", position=last.position), last.position)
+
+    def _read(self, item: Received | Sent, signed: SignedPayload, about: int) -> Opened:
         answer = self._line.call(self._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
-        return self._verify_opened(item, signed, answer, Kind.OPENED)
+        proven = self._prove_reading(item, signed, answer, Kind.OPENED, about)
+        try:
+            return self._verify_opened(item, answer, proven)
+        except (RefusedError, IntegrityError) as error:
+            self._report_failed(log_position(epoch_of_origin(proven.checkpoint.origin), proven.entry.index), error)
+            raise UnverifiedError(error) from error
+
+    def _report_failed(self, position: int, error: RefusedError | IntegrityError) -> None:
+        """Tell the node that this reading showed nothing; where that cannot be entered the reading still showed nothing."""
+        code = error.code if isinstance(error, RefusedError) else "DAMAGED"
+        outcome = Outcome[code] if code in Outcome.__members__ else Outcome.DAMAGED
+        signed = self._line.sign_request(None, "", "", position=position, outcome=outcome)
+        with suppress(RefusedError, UnavailableError):
+            request = node_pb2.ReportFailedRequest(read=signed.to_message())
+            answer = self._line.call(self._line.stub.ReportFailed, request)
+            receipt = receipt_from_message(answer.receipt)
+            self._line.saw(self.trust.check_reading(receipt, Kind.READ_FAILED, answer.blind, signed))
 
     def export(self, item: Received | Sent, *, case: str, because: str) -> Exported:
         """Open one bulletin to show some of it outside: as ``read``, but the log says EXPORTED.
@@ -237,7 +282,8 @@ class Client:
         """
         signed = self._sign_about(item, ReadPurpose.EXPORT, case, because)
         answer = self._line.call(self._line.stub.Export, node_pb2.ExportRequest(read=signed.to_message()))
-        opened = self._verify_opened(item, signed, answer.opened, Kind.EXPORTED)
+        proven = self._prove_reading(item, signed, answer.opened, Kind.EXPORTED, item.cursor)
+        opened = self._verify_opened(item, answer.opened, proven)
         receipt = receipt_from_message(answer.published)
         self.trust.check_committed(receipt, id_bytes(item.bulletin_id), opened.statement)
         return Exported(opened=opened, proof=receipt, request=signed, blind=answer.opened.blind)
@@ -267,24 +313,34 @@ class Client:
             statement_digest=item.statement_digest,
         )
 
-    def _verify_opened(
-        self, item: Received | Sent, signed: SignedPayload, answer: node_pb2.ReadResponse, kind: Kind
-    ) -> Opened:
-        """Hold an answer against what was asked and what the author signed."""
-        sender = item.sender if isinstance(item, Received) else self.agency
-        bulletin_id, receipt = id_bytes(item.bulletin_id), receipt_from_message(answer.receipt)
-        proven = self.trust.check_reading(receipt, kind, answer.blind, signed)
+    def _prove_reading(
+        self, item: Received | Sent, signed: SignedPayload, answer: node_pb2.ReadResponse, kind: Kind, about: int
+    ) -> VerifiedReceipt:
+        """Verify that our log commits to this very reading: of the bulletin, or of an earlier reading of it."""
+        proven = self.trust.check_reading(receipt_from_message(answer.receipt), kind, answer.blind, signed)
         epoch = proven.body.refers_to_epoch or epoch_of_origin(proven.checkpoint.origin)
-        if (proven.body.bulletin_id, log_position(epoch, proven.body.refers_to)) != (bulletin_id, item.cursor):
+        refers = log_position(epoch, proven.body.refers_to)
+        again = about != item.cursor and item.cursor < refers <= about  # the first of the readings of it
+        if proven.body.bulletin_id != id_bytes(item.bulletin_id) or (refers != about and not again):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another bulletin")
         self._line.saw(proven)
+        return proven
+
+    def _verify_opened(self, item: Received | Sent, answer: node_pb2.ReadResponse, proven: VerifiedReceipt) -> Opened:
+        """Hold an answer against what the author signed, by the records in force when our node accepted it."""
+        sender = item.sender if isinstance(item, Received) else self.agency
+        at_ms = item.received_ms if isinstance(item, Received) else item.published_ms
+        if answer.HasField("accepted"):
+            accepted = receipt_from_message(answer.accepted)
+            at_ms = self.trust.check_accepted(accepted, item.cursor, id_bytes(item.bulletin_id), answer.records)
+        manifest = SignedPayload.from_message(answer.author_manifest)
         statement = SignedPayload.from_message(answer.statement)
         verified = self.trust.check_statement(
             statement,
             sender=sender,
             digest=item.statement_digest,
-            manifest=SignedPayload.from_message(answer.author_manifest),
-            at_ms=item.received_ms if isinstance(item, Received) else item.published_ms,
+            manifest=self.trust.manifest_of_before(manifest, sender, answer.records.manifest),
+            at_ms=at_ms,
         )
         return Opened(
             bulletin=verified.bulletin,
@@ -294,7 +350,7 @@ class Client:
             author=verified.author,
             key_id=verified.key_id,
             log_index=proven.entry.index,
-            receipt=receipt,
+            receipt=receipt_from_message(answer.receipt),
             received=item if isinstance(item, Received) else None,
         )
 
@@ -307,7 +363,7 @@ class Client:
             RefusedError: RECEIPT_INVALID and others where the node tells what no receipt proves.
         """
         for item in self._outbox_items(after):
-            yield sent_of(item, self.trust.check_states(item))
+            yield sent_of(item, self.trust.check_states(item, self._line.own_manifest(item.manifest)))
 
     def _inbox_items(self, name: str) -> Iterator[Received]:
         """Yield where a name can be found: one question for an id, the whole inbox for a number or a beginning."""

@@ -152,7 +152,8 @@ class BulletinPublisher:
         if result.HasField("refusal"):
             raise _refusal(result.refusal)
         bulletin_id = composed.bulletin.header.bulletin_id
-        proven, dispatch = self._line.trust.check_published(result, statement, signed, id_bytes(bulletin_id))
+        manifest = self._line.own_manifest(result.manifest)
+        proven, dispatch = self._line.trust.check_published(result, statement, signed, id_bytes(bulletin_id), manifest)
         self._line.saw(proven)
         return Published(
             number=composed.number,

@@ -25,6 +25,7 @@ from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
 from keys.key_files import OfficerKeys
 from keys.key_sheet import parse_key_sheet
+from keys.manifest import Manifest
 
 PAGE = 500
 _Answer = TypeVar("_Answer")
@@ -70,6 +71,8 @@ class Line:
         self._deadline = surroundings.deadline_seconds
         self._address = address
         self._lock = threading.Lock()
+        self._records: dict[bytes, SignedPayload] = {}  # by digest
+        self._manifests: dict[bytes, Manifest] = {}  # our own of before, verified, by digest
         self._saved = self.seen = load_seen(enrolment)
         self._channel = blocking_desk_channel(
             address,
@@ -151,8 +154,24 @@ class Line:
         answer: node_pb2.OutboxResponse = self.call(self.stub.Outbox, request)
         return answer
 
-    def sign_request(self, purpose: ReadPurpose, case: str, because: str, **aim: Any) -> SignedPayload:
-        """Sign a request to read; *aim* is what it is for, as fields of ReadRequest."""
+    def record(self, digest: bytes) -> SignedPayload:
+        """Ask for a record by its digest, once for this line."""
+        if digest not in self._records:
+            answer = self.call(self.stub.Record, node_pb2.RecordRequest(digest=digest))
+            self._records[digest] = SignedPayload.from_message(answer.record)
+        return self._records[digest]
+
+    def own_manifest(self, digest: bytes) -> Manifest | None:
+        """Return our own manifest of a digest, verified; None where it is the present one, or no node names it."""
+        if not digest or digest == self.trust.manifest_digest:
+            return None
+        if digest not in self._manifests:
+            signed = self.record(digest)
+            self._manifests[digest] = self.trust.manifest_of_before(signed, self.enrolment.agency, digest)
+        return self._manifests[digest]
+
+    def sign_request(self, purpose: ReadPurpose | None, case: str, because: str, **aim: Any) -> SignedPayload:
+        """Sign a request to read; *aim* is what it is for, as fields of ReadRequest. About a reading it has no purpose."""
         request = ReadRequest(
             federation_id=self.trust.federation.federation_id,
             agency=self.enrolment.agency,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from audit.record.statement import Statement
@@ -12,6 +13,7 @@ from exchange.store.rows import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
+from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId
 
 ABSENT = 6  # exchange.v1.DELIVERY_STATE_ABSENT, which no stored delivery has
@@ -65,6 +67,27 @@ class Received:
     not_understood: bool
     notices: tuple[tuple[int, str], ...]  # (relation type, bulletin id) of corrections and recalls that apply
     erased: bool = False  # there is nothing left to open
+
+
+class OwnReading(NamedTuple):
+    """Where a person's last reading of a bulletin stands in the own log, and whether it could not be shown."""
+
+    position: int
+    failed: bool
+
+
+class UnverifiedError(RefusedError):
+    """What was opened cannot be shown, because it cannot be verified now; ``code`` says why.
+
+    It says nothing against the bulletin: a record may be missing here, or the node may be wrong. The node has entered
+    that this reading failed. Do not go on as if the bulletin were handled: ``Client.read_again`` reads it once more.
+    """
+
+    def __init__(self, cause: RefusedError | IntegrityError) -> None:
+        super().__init__(
+            cause.code if isinstance(cause, RefusedError) else "DAMAGED", f"cannot be verified now: {cause}"
+        )
+        self.hint = "your reading is logged as failed; read it again later, case and reason are taken over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

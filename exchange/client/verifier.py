@@ -38,6 +38,7 @@ from exchange.records.receipt import (
     verify_receipt,
 )
 from exchange.rules.catalogue import Catalogue, packaged_catalogue
+from exchange.store.log_position import log_position
 from exchange.store.rows import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
@@ -45,8 +46,8 @@ from keys import dsse
 from keys.dsse import SignedPayload
 from keys.errors import IntegrityError, RefusedError
 from keys.federation import Federation
-from keys.identity import AgencyId, short
-from keys.manifest import verify_manifest
+from keys.identity import AgencyId, record_digest, records_digest, short
+from keys.manifest import Manifest, verify_manifest
 from keys.refusals import Cure, cured_by
 from keys.roster import catalogue_digest
 
@@ -182,8 +183,61 @@ class Verifier:
             raise RefusedError("RECEIPT_INVALID", f"entry {verified.entry.index} commits to another bulletin's fields")
         return verified
 
+    def manifest_of_before(self, signed: SignedPayload, agency: str, digest: bytes) -> Manifest:
+        """Verify a manifest that was in force once, by the root that our roster names; only its time is not judged.
+
+        Args:
+            signed: As the node hands it out.
+            agency: Whose.
+            digest: Which one it is said to be.
+
+        Raises:
+            RefusedError: PEER_UNTRUSTED for another one than it is said to be, NOT_A_MEMBER, and as manifests.
+        """
+        if record_digest("manifest", signed.payload) != digest:
+            raise RefusedError("PEER_UNTRUSTED", f"the node hands out another manifest than {short(digest)}")
+        member = self.federation.roster.member(agency)
+        if member is None:
+            raise RefusedError("NOT_A_MEMBER", f"{agency} is not in roster {self.federation.roster.version}")
+        return verify_manifest(signed, member, self.federation.federation_id, None)
+
+    @property
+    def manifest_digest(self) -> bytes:
+        """Name our own manifest as the node showed it first."""
+        return self.federation.manifests[self.agency].digest
+
+    def check_accepted(
+        self, receipt: Receipt, position: int, bulletin_id: bytes, records: node_pb2.RecordsInForce
+    ) -> int:
+        """Verify the entry by which our node accepted a bulletin, and by whose records it says so.
+
+        1. it is that entry of our log; 2. it is of that bulletin; 3. it names those records, but for one that an older
+        program wrote, which names none.
+
+        Returns:
+            When that was, milliseconds UTC.
+
+        Raises:
+            RefusedError: RECEIPT_INVALID, NOT_A_MEMBER.
+        """
+        proven = verify_receipt(receipt, self.log_key(self.agency, origin_of(receipt)))
+        body, epoch = proven.body, epoch_of_origin(proven.checkpoint.origin)
+        if log_position(epoch, proven.entry.index) != position:  # 1
+            raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is not where it was accepted")
+        if body.kind not in (Kind.PUBLISHED, Kind.RECEIVED) or body.bulletin_id != bulletin_id:  # 2
+            raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} accepted another bulletin")
+        named = records_digest(records.roster, records.manifest, records.key_sheet)
+        if body.records and body.records != named:  # 3
+            raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} names other records than the node shows")
+        return proven.entry.time_us // 1000
+
     def check_published(
-        self, result: node_pb2.PublishResult, statement: Statement, signed: SignedPayload, bulletin_id: bytes
+        self,
+        result: node_pb2.PublishResult,
+        statement: Statement,
+        signed: SignedPayload,
+        bulletin_id: bytes,
+        manifest: Manifest | None = None,
     ) -> tuple[VerifiedReceipt, Dispatch]:
         """Verify what our node answers to a statement: it is in the log, and sealed for exactly whom we named.
 
@@ -194,20 +248,20 @@ class Verifier:
         digest = statement_digest(signed.payload)
         if (proven.body.statement_digest, proven.body.bulletin_id) != (digest, bulletin_id):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another statement")
-        dispatch = self.check_dispatch(SignedPayload.from_message(result.dispatch), digest)
+        dispatch = self.check_dispatch(SignedPayload.from_message(result.dispatch), digest, manifest)
         if proven.body.dispatch_digest != dispatch_digest(result.dispatch.payload):
             raise RefusedError("RECEIPT_INVALID", f"entry {proven.entry.index} is of another dispatch")
         check_recipients(statement, dispatch)
         check_signers(signed, dispatch)
         return proven, dispatch
 
-    def check_dispatch(self, signed: SignedPayload, digest: bytes) -> Dispatch:
-        """Verify a dispatch of ours.
+    def check_dispatch(self, signed: SignedPayload, digest: bytes, manifest: Manifest | None = None) -> Dispatch:
+        """Verify a dispatch of ours, by our manifest when it was signed; the present one if none is given.
 
         Raises:
             RefusedError: STATEMENT_DIFFERS, SENDER_DIFFERS, SIGNER_UNKNOWN, SIGNATURE_INVALID.
         """
-        keys = self.federation.manifests[self.agency].record.operations_by_id
+        keys = (manifest or self.federation.manifests[self.agency].record).operations_by_id
         dsse.verify(signed, "dispatch", lambda key_id: keys[key_id].public if key_id in keys else None)
         dispatch = parse_dispatch(signed.payload)
         check_dispatch_built(dispatch)
@@ -218,19 +272,18 @@ class Verifier:
         return dispatch
 
     def check_statement(
-        self, signed: SignedPayload, *, sender: str, digest: bytes, manifest: SignedPayload, at_ms: int
+        self, signed: SignedPayload, *, sender: str, digest: bytes, manifest: Manifest, at_ms: int
     ) -> Verified:
         """Verify a bulletin that our node has opened for us.
 
-        1. it is the statement that was asked for; 2. the author's manifest, by the root that our roster names; 3. the
-        author's signature; 4. federation, roster, originator, author, audience; 5. we are of the audience.
+        1. it is the statement that was asked for; 2. the manifest is the author's agency's; 3. the author's signature; 4. federation, roster, originator, author, audience; 5. we are of the audience.
 
         Args:
             signed: As the node hands it out.
             sender: Whose it is said to be.
             digest: Of the statement that was asked for.
-            manifest: The author's agency's.
-            at_ms: When it was received: keys that held then count.
+            manifest: The author's agency's in force when our node accepted it, verified.
+            at_ms: When that was: keys that held then count.
 
         Raises:
             RefusedError: STATEMENT_DIFFERS, WRONG_FEDERATION, ROSTER_UNKNOWN, SENDER_DIFFERS, AUTHOR_DIFFERS,
@@ -238,9 +291,9 @@ class Verifier:
         """
         if statement_digest(signed.payload) != digest:  # 1
             raise RefusedError("STATEMENT_DIFFERS", f"statement {short(digest)} was asked for, another one came")
-        member = self.federation.member(sender, at_ms)
-        known = verify_manifest(manifest, member, self.federation.federation_id, at_ms)  # 2
-        officer, key = known.person(signed.signatures[0].key_id if signed.signatures else b"", at_ms)
+        if manifest.agency != sender:  # 2
+            raise RefusedError("WRONG_MAKER", f"a manifest of {manifest.agency} for a statement of {sender}")
+        officer, key = manifest.person(signed.signatures[0].key_id if signed.signatures else b"", at_ms)
         dsse.verify(signed, "statement", lambda key_id: key if key_id == key.key_id else None)  # 3
         statement = parse_statement(signed.payload)
         check_statement_built(statement)
@@ -263,13 +316,13 @@ class Verifier:
         if recipients_of(bulletin.header.addressees, sender) != statement.recipients:
             raise RefusedError("RECIPIENTS_DIFFER", "the statement's recipients are not the bulletin's addressees")
 
-    def check_states(self, item: node_pb2.OutboxItem) -> tuple[SentState, ...]:
-        """Verify what became of one bulletin of ours, recipient by recipient.
+    def check_states(self, item: node_pb2.OutboxItem, manifest: Manifest | None = None) -> tuple[SentState, ...]:
+        """Verify what became of one bulletin of ours, recipient by recipient; *manifest* as for ``check_dispatch``.
 
         Raises:
             RefusedError: RECIPIENTS_DIFFER where one is missing or too many, RECEIPT_INVALID, as ``check_dispatch``.
         """
-        dispatch = self.check_dispatch(SignedPayload.from_message(item.dispatch), item.statement_digest)
+        dispatch = self.check_dispatch(SignedPayload.from_message(item.dispatch), item.statement_digest, manifest)
         digest = dispatch_digest(item.dispatch.payload)
         absent = {each.agency: each.reason for each in dispatch.absent}
         states = [self._state(each, digest) for each in item.recipients if each.agency not in absent]

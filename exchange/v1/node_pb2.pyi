@@ -282,8 +282,11 @@ class PublishResult(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     DISPATCH_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
     statement_digest: _builtins.bytes
     """32 bytes"""
+    manifest: _builtins.bytes
+    """32 bytes, digest of our own in force when the dispatch was signed"""
     @_builtins.property
     def receipt(self) -> _dispatch_pb2.Receipt:
         """of PUBLISHED in our own log; or"""
@@ -301,10 +304,11 @@ class PublishResult(_message.Message):
         receipt: _dispatch_pb2.Receipt | None = ...,
         refusal: Global___Refusal | None = ...,
         dispatch: _signed_pb2.SignedPayload | None = ...,
+        manifest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "receipt", b"receipt", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "receipt", b"receipt", "refusal", b"refusal", "statement_digest", b"statement_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "manifest", b"manifest", "receipt", b"receipt", "refusal", b"refusal", "statement_digest", b"statement_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,6 +489,7 @@ class InboxItem(_message.Message):
     NOTICES_FIELD_NUMBER: _builtins.int
     NOT_UNDERSTOOD_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    OWN_READING_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """of RECEIVED in our log"""
     sender: _builtins.str
@@ -515,6 +520,10 @@ class InboxItem(_message.Message):
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedNotice]:
         """corrections and recalls that apply to it"""
 
+    @_builtins.property
+    def own_reading(self) -> Global___OwnReading:
+        """the caller's last; only where one bulletin is asked for"""
+
     def __init__(
         self,
         *,
@@ -535,14 +544,41 @@ class InboxItem(_message.Message):
         notices: _abc.Iterable[Global___AppliedNotice] | None = ...,
         not_understood: _builtins.bool = ...,
         erased: _builtins.bool = ...,
+        own_reading: Global___OwnReading | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["own_reading", b"own_reading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "erased", b"erased", "expires_ms", b"expires_ms", "index", b"index", "kind", b"kind", "not_understood", b"not_understood", "notices", b"notices", "number", b"number", "opened", b"opened", "received_ms", b"received_ms", "reply_due_ms", b"reply_due_ms", "sender", b"sender", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "erased", b"erased", "expires_ms", b"expires_ms", "index", b"index", "kind", b"kind", "not_understood", b"not_understood", "notices", b"notices", "number", b"number", "opened", b"opened", "own_reading", b"own_reading", "received_ms", b"received_ms", "reply_due_ms", b"reply_due_ms", "sender", b"sender", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InboxItem: _TypeAlias = InboxItem  # noqa: Y015
+
+@_typing.final
+class OwnReading(_message.Message):
+    """An OPENED of the caller's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """position of its entry"""
+    failed: _builtins.bool
+    """the caller's program could not show what was opened"""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        failed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnReading: _TypeAlias = OwnReading  # noqa: Y015
 
 @_typing.final
 class AppliedNotice(_message.Message):
@@ -701,6 +737,8 @@ class ReadResponse(_message.Message):
     AUTHOR_MANIFEST_FIELD_NUMBER: _builtins.int
     AUTHOR_ROSTER_FIELD_NUMBER: _builtins.int
     BLIND_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
     blind: _builtins.bytes
     """32 bytes; with it the entry's digest opens to the request"""
     @_builtins.property
@@ -719,10 +757,20 @@ class ReadResponse(_message.Message):
 
     @_builtins.property
     def author_manifest(self) -> _signed_pb2.SignedPayload:
-        """What the client needs to verify the author's signature: the author's manifest and roster, as they were adopted."""
+        """What the client needs to verify the author's signature: the author's manifest that was in force here when the
+        bulletin was accepted, and the roster that the statement names.
+        """
 
     @_builtins.property
     def author_roster(self) -> _signed_pb2.SignedPayload: ...
+    @_builtins.property
+    def records(self) -> Global___RecordsInForce:
+        """the author's agency's, when the bulletin was accepted"""
+
+    @_builtins.property
+    def accepted(self) -> _dispatch_pb2.Receipt:
+        """of PUBLISHED or RECEIVED; absent where that is of an earlier epoch of our log"""
+
     def __init__(
         self,
         *,
@@ -733,14 +781,94 @@ class ReadResponse(_message.Message):
         author_manifest: _signed_pb2.SignedPayload | None = ...,
         author_roster: _signed_pb2.SignedPayload | None = ...,
         blind: _builtins.bytes = ...,
+        records: Global___RecordsInForce | None = ...,
+        accepted: _dispatch_pb2.Receipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["author_manifest", b"author_manifest", "author_roster", b"author_roster", "dispatch", b"dispatch", "item", b"item", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "author_manifest", b"author_manifest", "author_roster", b"author_roster", "dispatch", b"dispatch", "item", b"item", "receipt", b"receipt", "records", b"records", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author_manifest", b"author_manifest", "author_roster", b"author_roster", "blind", b"blind", "dispatch", b"dispatch", "item", b"item", "receipt", b"receipt", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "author_manifest", b"author_manifest", "author_roster", b"author_roster", "blind", b"blind", "dispatch", b"dispatch", "item", b"item", "receipt", b"receipt", "records", b"records", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadResponse: _TypeAlias = ReadResponse  # noqa: Y015
+
+@_typing.final
+class RecordsInForce(_message.Message):
+    """By what an agency was judged at one entry of our log. The entry's field records is the digest over these three."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROSTER_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    KEY_SHEET_FIELD_NUMBER: _builtins.int
+    roster: _builtins.bytes
+    """32 bytes, digest"""
+    manifest: _builtins.bytes
+    """32 bytes, digest"""
+    key_sheet: _builtins.bytes
+    """32 bytes, digest; zeros where none was known"""
+    def __init__(
+        self,
+        *,
+        roster: _builtins.bytes = ...,
+        manifest: _builtins.bytes = ...,
+        key_sheet: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_sheet", b"key_sheet", "manifest", b"manifest", "roster", b"roster"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordsInForce: _TypeAlias = RecordsInForce  # noqa: Y015
+
+@_typing.final
+class ReportFailedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def read(self) -> _signed_pb2.SignedPayload:
+        """type read, with failed"""
+
+    def __init__(
+        self,
+        *,
+        read: _signed_pb2.SignedPayload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportFailedRequest: _TypeAlias = ReportFailedRequest  # noqa: Y015
+
+@_typing.final
+class ReportFailedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    BLIND_FIELD_NUMBER: _builtins.int
+    blind: _builtins.bytes
+    """32 bytes; with it the entry's digest opens to the request"""
+    @_builtins.property
+    def receipt(self) -> _dispatch_pb2.Receipt:
+        """of READ_FAILED"""
+
+    def __init__(
+        self,
+        *,
+        receipt: _dispatch_pb2.Receipt | None = ...,
+        blind: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportFailedResponse: _TypeAlias = ReportFailedResponse  # noqa: Y015
 
 @_typing.final
 class ExportRequest(_message.Message):
@@ -912,6 +1040,8 @@ class OutboxItem(_message.Message):
     DISPATCH_FIELD_NUMBER: _builtins.int
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    OWN_READING_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """of PUBLISHED in our log"""
     bulletin_id: _builtins.bytes
@@ -925,10 +1055,16 @@ class OutboxItem(_message.Message):
     published_ms: _builtins.int
     erased: _builtins.bool
     """there is nothing left to open"""
+    manifest: _builtins.bytes
+    """32 bytes, digest of our own that was in force when it was published"""
     @_builtins.property
     def dispatch(self) -> _signed_pb2.SignedPayload: ...
     @_builtins.property
     def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutboxState]: ...
+    @_builtins.property
+    def own_reading(self) -> Global___OwnReading:
+        """the caller's last; only where one bulletin is asked for"""
+
     def __init__(
         self,
         *,
@@ -945,10 +1081,12 @@ class OutboxItem(_message.Message):
         dispatch: _signed_pb2.SignedPayload | None = ...,
         recipients: _abc.Iterable[Global___OutboxState] | None = ...,
         erased: _builtins.bool = ...,
+        manifest: _builtins.bytes = ...,
+        own_reading: Global___OwnReading | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispatch", b"dispatch", "own_reading", b"own_reading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "dispatch", b"dispatch", "erased", b"erased", "index", b"index", "kind", b"kind", "number", b"number", "published_ms", b"published_ms", "recipients", b"recipients", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulletin_id", b"bulletin_id", "classification", b"classification", "dispatch", b"dispatch", "erased", b"erased", "index", b"index", "kind", b"kind", "manifest", b"manifest", "number", b"number", "own_reading", b"own_reading", "published_ms", b"published_ms", "recipients", b"recipients", "statement_digest", b"statement_digest", "status", b"status", "tlp", b"tlp", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

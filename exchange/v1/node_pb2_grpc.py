@@ -79,6 +79,16 @@ class DeskStub:
                 request_serializer=exchange_dot_v1_dot_node__pb2.ExportRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_node__pb2.ExportResponse.FromString,
                 _registered_method=True)
+        self.ReportFailed = channel.unary_unary(
+                '/exchange.v1.Desk/ReportFailed',
+                request_serializer=exchange_dot_v1_dot_node__pb2.ReportFailedRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.ReportFailedResponse.FromString,
+                _registered_method=True)
+        self.Record = channel.unary_unary(
+                '/exchange.v1.Desk/Record',
+                request_serializer=exchange_dot_v1_dot_node__pb2.RecordRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.RecordResponse.FromString,
+                _registered_method=True)
         self.Hold = channel.unary_unary(
                 '/exchange.v1.Desk/Hold',
                 request_serializer=exchange_dot_v1_dot_node__pb2.HoldRequest.SerializeToString,
@@ -156,6 +166,20 @@ class DeskServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportFailed(self, request, context):
+        """A client could not show what was opened for it: READ_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Record(self, request, context):
+        """A record that an answer names by its digest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Hold(self, request, context):
         """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED.
         """
@@ -216,6 +240,16 @@ def add_DeskServicer_to_server(servicer, server):
                     servicer.Export,
                     request_deserializer=exchange_dot_v1_dot_node__pb2.ExportRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_node__pb2.ExportResponse.SerializeToString,
+            ),
+            'ReportFailed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportFailed,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.ReportFailedRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.ReportFailedResponse.SerializeToString,
+            ),
+            'Record': grpc.unary_unary_rpc_method_handler(
+                    servicer.Record,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.RecordRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.RecordResponse.SerializeToString,
             ),
             'Hold': grpc.unary_unary_rpc_method_handler(
                     servicer.Hold,
@@ -471,6 +505,60 @@ class Desk:
             '/exchange.v1.Desk/Export',
             exchange_dot_v1_dot_node__pb2.ExportRequest.SerializeToString,
             exchange_dot_v1_dot_node__pb2.ExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportFailed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Desk/ReportFailed',
+            exchange_dot_v1_dot_node__pb2.ReportFailedRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.ReportFailedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Record(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.Desk/Record',
+            exchange_dot_v1_dot_node__pb2.RecordRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.RecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

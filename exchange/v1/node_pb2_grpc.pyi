@@ -50,6 +50,10 @@ class DeskStub:
     """One bulletin, after OPENED is committed."""
     Export: _grpc.UnaryUnaryMultiCallable[_node_pb2.ExportRequest, _node_pb2.ExportResponse]
     """As Read, to hand content to somebody outside, after EXPORTED is committed."""
+    ReportFailed: _grpc.UnaryUnaryMultiCallable[_node_pb2.ReportFailedRequest, _node_pb2.ReportFailedResponse]
+    """A client could not show what was opened for it: READ_FAILED."""
+    Record: _grpc.UnaryUnaryMultiCallable[_node_pb2.RecordRequest, _node_pb2.RecordResponse]
+    """A record that an answer names by its digest."""
     Hold: _grpc.UnaryUnaryMultiCallable[_node_pb2.HoldRequest, _node_pb2.HoldResponse]
     """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED."""
     Outbox: _grpc.UnaryUnaryMultiCallable[_node_pb2.OutboxRequest, _node_pb2.OutboxResponse]
@@ -74,6 +78,10 @@ class DeskAsyncStub(DeskStub):
     """One bulletin, after OPENED is committed."""
     Export: _aio.UnaryUnaryMultiCallable[_node_pb2.ExportRequest, _node_pb2.ExportResponse]  # type: ignore[assignment]
     """As Read, to hand content to somebody outside, after EXPORTED is committed."""
+    ReportFailed: _aio.UnaryUnaryMultiCallable[_node_pb2.ReportFailedRequest, _node_pb2.ReportFailedResponse]  # type: ignore[assignment]
+    """A client could not show what was opened for it: READ_FAILED."""
+    Record: _aio.UnaryUnaryMultiCallable[_node_pb2.RecordRequest, _node_pb2.RecordResponse]  # type: ignore[assignment]
+    """A record that an answer names by its digest."""
     Hold: _aio.UnaryUnaryMultiCallable[_node_pb2.HoldRequest, _node_pb2.HoldResponse]  # type: ignore[assignment]
     """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED."""
     Outbox: _aio.UnaryUnaryMultiCallable[_node_pb2.OutboxRequest, _node_pb2.OutboxResponse]  # type: ignore[assignment]
@@ -149,6 +157,22 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.ExportResponse, _abc.Awaitable[_node_pb2.ExportResponse]]:
         """As Read, to hand content to somebody outside, after EXPORTED is committed."""
+
+    @_abc_1.abstractmethod
+    def ReportFailed(
+        self,
+        request: _node_pb2.ReportFailedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.ReportFailedResponse, _abc.Awaitable[_node_pb2.ReportFailedResponse]]:
+        """A client could not show what was opened for it: READ_FAILED."""
+
+    @_abc_1.abstractmethod
+    def Record(
+        self,
+        request: _node_pb2.RecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_pb2.RecordResponse, _abc.Awaitable[_node_pb2.RecordResponse]]:
+        """A record that an answer names by its digest."""
 
     @_abc_1.abstractmethod
     def Hold(

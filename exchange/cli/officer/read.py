@@ -11,33 +11,47 @@ from exchange.cli.options import json_option, officer_options
 from keys.cli.ending import print_json
 
 if TYPE_CHECKING:
-    from exchange.client import Client, Opened
+    from exchange.client import Client, Opened, Received, Sent
 
 _PURPOSES = ("case-work", "triage", "reply", "oversight", "automated")
 
 
 @click.command()
 @click.argument("name", metavar="ID")
-@click.option("--for", "case", required=True, metavar="CASE", help="The case that you read it for.")
-@click.option("--because", required=True, metavar="TEXT", help="Why, in your own words.")
+@click.option("--for", "case", metavar="CASE", help="The case that you read it for.")
+@click.option("--because", metavar="TEXT", help="Why, in your own words.")
 @click.option("--purpose", type=click.Choice(_PURPOSES), default=_PURPOSES[0], show_default=True, help="For the log.")
+@click.option("--again", is_flag=True, help="For the case and reason of your last reading of it.")
 @json_option
 @officer_options
-def read(node: Client, name: str, case: str, because: str, purpose: str, as_json: bool) -> None:
+def read(
+    node: Client, name: str, case: str | None, because: str | None, purpose: str, again: bool, as_json: bool
+) -> None:
     """Open one bulletin and show it.
 
     The request with your case and reason is signed by you and stands in the log before anything is opened. Author,
-    audience and signature are verified on this machine. ID is a number, an id, or its first eight characters.
+    audience and signature are verified on this machine. ID is a number, an id, or its first eight characters. What you
+    have read before, or could not be shown, is read again for the same case and reason.
     """
     from exchange.client import ReadPurpose
 
     number = ReadPurpose(_PURPOSES.index(purpose) + 1)
     item = node.find(name)
-    opened = node.read(item, case=case, because=because, purpose=number)
+    if again or (not case and not because and _failed(node, item)):
+        opened = node.read_again(item)
+    elif case and because:
+        opened = node.read(item, case=case, because=because, purpose=number)
+    else:
+        raise click.UsageError(f"Missing option '{'--because' if case else '--for'}'.")
     if as_json:
         print_json({"ok": True, **to_json(node, opened)})
         return
     click.echo(to_text(node, opened), nl=False)
+
+
+def _failed(node: Client, item: Received | Sent) -> bool:
+    last = node.own_reading(item)
+    return last is not None and last.failed
 
 
 def to_text(node: Client, opened: Opened) -> str:

@@ -62,6 +62,7 @@ def outbox_item(
         status=facts.status,
         published_ms=stored.at_ms,
         erased=stored.erased,
+        manifest=reads.records_at(view.agency, stored.entry_index).digests[1],
     )
     states = [_state(row, peer, view) for peer, row in _newest(reads.outbound_of(stored.entry_index), lanes)]
     if content is not None:

@@ -99,14 +99,14 @@ class PublishStream:
         ]
 
     def _submit(self, prepared: Prepared | StoredBulletin, view: NodeView) -> asyncio.Future[node_pb2.PublishResult]:
-        finish = partial(self._finish, prepared)
+        finish = partial(self._finish, prepared, view)
         if isinstance(prepared, StoredBulletin):
             again = partial(_again, stored=prepared, old_entry=self._node.old_entry)
             return self._node.writer.submit(again, finish)
         return self._node.writer.submit(partial(publishing.publish, prepared=prepared, view=view), finish)
 
     def _finish(
-        self, prepared: Prepared | StoredBulletin, published: PublishOutcome, group: Group
+        self, prepared: Prepared | StoredBulletin, view: NodeView, published: PublishOutcome, group: Group
     ) -> node_pb2.PublishResult:
         """Make the answer, once it is durable and signed for."""
         if isinstance(prepared, StoredBulletin) or not published.queued:
@@ -114,12 +114,15 @@ class PublishStream:
             stored = prepared if isinstance(prepared, StoredBulletin) else published
             content = self._node.reads.content(stored.entry_index)
             dispatch = SignedPayload.decode(content.dispatch).to_message() if content is not None else None
+            manifest = self._node.reads.records_at(view.agency, stored.entry_index).digests[1]
         else:
             dispatch = prepared.sealed.dispatch.to_message()
+            manifest = view.federation.manifests[view.agency].digest
         return node_pb2.PublishResult(
             statement_digest=published.statement_digest,
             receipt=group.receipt(published.entry_index, self._node.entry).to_message(),
             dispatch=dispatch,
+            manifest=manifest,
         )
 
     def _refused(self, payload: bytes, refusal: RefusedError, caller: Caller) -> node_pb2.PublishResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from audit.record.statement import Asked, parse_statement
 from exchange.acts import legal_hold, reading
@@ -21,12 +21,13 @@ from exchange.rpc.transport.interceptor import caller
 from exchange.rpc.transport.limits import MAX_PAGE, PAGE
 from exchange.rpc.transport.runtime import Runtime
 from exchange.rpc.transport.silence import silences
+from exchange.store.log_position import epoch_of
 from exchange.store.rows import StoredBulletin
 from exchange.v1 import node_pb2
 from keys import node_certificates
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError, UnavailableError
-from keys.identity import AgencyId
+from keys.identity import short
 from keys.v1 import signed_pb2
 
 YEARS = range(1970, 10_000)
@@ -87,6 +88,8 @@ class Desk:
         """List received bulletins after a cursor, or one by its id."""
         stored = self._page(request.after, request.limit, request.bulletin_id, sent=False)
         items = [inbox_item(each, self._node.reads) for each in stored]
+        if request.bulletin_id:
+            self._tell_own_readings(items, stored)
         return node_pb2.InboxResponse(items=items, cursor=cursor(stored, request.after))
 
     async def Watch(self, request: node_pb2.WatchRequest, context: Context) -> None:
@@ -123,6 +126,8 @@ class Desk:
                 break  # the rest is asked for with the cursor
             items.append(item)
             shown.append(each)
+        if request.bulletin_id:
+            self._tell_own_readings(items, shown)
         return node_pb2.OutboxResponse(items=items, cursor=cursor(shown, request.after))
 
     async def ListSubjects(
@@ -132,7 +137,7 @@ class Desk:
         reader = self._check(request.read)
         if reader.request.asked is not Asked.LIST:
             raise RefusedError("MALFORMED", "a request to list that lists nothing")
-        granted, receipt = await self._grant(reader)
+        granted, receipt, _ = await self._grant(reader)
         lines = [self._subject(granted, each) for each in granted.stored]
         return node_pb2.ListSubjectsResponse(subjects=lines, receipt=receipt.to_message(), blind=granted.blind)
 
@@ -141,20 +146,39 @@ class Desk:
         reader = self._check(request.read)
         if reader.request.asked in (Asked.LIST, Asked.EXPORT):
             raise RefusedError("MALFORMED", "a request to open that lists bulletins, or is one to export")
-        granted, receipt = await self._grant(reader)
-        return self._opened(granted, receipt)
+        granted, receipt, accepted = await self._grant(reader)
+        return self._opened(granted, receipt, accepted)
+
+    async def ReportFailed(
+        self, request: node_pb2.ReportFailedRequest, context: Context
+    ) -> node_pb2.ReportFailedResponse:
+        """Enter that an officer's program could not show what was opened for it."""
+        reader, view = self._check(request.read), self._node.view
+        failed, receipt = await self._node.writer.submit(
+            lambda work: reading.fail(work, reader, view, self._node.random_bytes),
+            lambda failed, group: (failed, group.receipt(failed.entry_index, self._node.entry)),
+        )
+        return node_pb2.ReportFailedResponse(receipt=receipt.to_message(), blind=failed.blind)
+
+    async def Record(self, request: node_pb2.RecordRequest, context: Context) -> node_pb2.RecordResponse:
+        """Return a record by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
+        record = self._node.reads.record_by_digest(request.digest)
+        if record is None:
+            raise RefusedError("ROSTER_UNKNOWN", f"no record {short(request.digest)} is here")
+        return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
 
     async def Export(self, request: node_pb2.ExportRequest, context: Context) -> node_pb2.ExportResponse:
         """Open one bulletin to be shown outside, once EXPORTED is committed; with the proof of what the log says of it."""
         reader = self._check(request.read)
         if reader.request.asked is not Asked.EXPORT:
             raise RefusedError("MALFORMED", "a request that is not one to export")
-        granted, receipt = await self._grant(reader)
+        granted, receipt, accepted = await self._grant(reader)
         published = await self._node.writer.submit(
             lambda work: renew(work, granted.stored[0].entry_index, self._node.old_entry),
             lambda position, group: group.receipt(position, self._node.entry),
         )
-        return node_pb2.ExportResponse(opened=self._opened(granted, receipt), published=published.to_message())
+        opened = self._opened(granted, receipt, accepted)
+        return node_pb2.ExportResponse(opened=opened, published=published.to_message())
 
     async def Hold(self, request: node_pb2.HoldRequest, context: Context) -> node_pb2.HoldResponse:
         """Keep a bulletin from erasure, or let it go, once that is committed."""
@@ -167,18 +191,21 @@ class Desk:
             raise kept.denied
         return node_pb2.HoldResponse(receipt=receipt.to_message(), blind=kept.blind, count=kept.count)
 
-    def _opened(self, granted: Granted, receipt: Receipt) -> node_pb2.ReadResponse:
+    def _opened(self, granted: Granted, receipt: Receipt, accepted: Receipt | None) -> node_pb2.ReadResponse:
         failpoint("opened-committed")
         stored, view = granted.stored[0], self._node.view
         opened = reading.open_bulletin(granted, stored, view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
-        manifest = view.federation.manifests.get(AgencyId(stored.sender))
+        records = self._node.reads.records_at(stored.sender, stored.entry_index)
+        manifest, (roster_digest, manifest_digest, sheet_digest) = records.manifest, records.digests
         response = node_pb2.ReadResponse(
             statement=opened.statement.to_message(),
             dispatch=opened.dispatch.to_message(),
             receipt=receipt.to_message(),
             blind=granted.blind,
-            author_manifest=manifest.signed.to_message() if manifest is not None else None,
+            author_manifest=SignedPayload.decode(manifest.signed).to_message() if manifest is not None else None,
+            records=node_pb2.RecordsInForce(roster=roster_digest, manifest=manifest_digest, key_sheet=sheet_digest),
+            accepted=accepted.to_message() if accepted is not None else None,
         )
         if stored.sender != view.agency:
             response.item.CopyFrom(inbox_item(stored, self._node.reads))
@@ -201,18 +228,32 @@ class Desk:
             SignedPayload.from_message(read), caller=caller().owner, view=self._node.view, now_ms=self._now_ms()
         )
 
-    async def _grant(self, reader: Reader) -> tuple[Granted, Receipt]:
+    async def _grant(self, reader: Reader) -> tuple[Granted, Receipt, Receipt | None]:
         """Log the reading; what was denied is raised only now, when its entry is durable."""
         view = self._node.view
-        granted, receipt = await self._node.writer.submit(
+        done: tuple[Granted, Receipt, Receipt | None] = await self._node.writer.submit(
             lambda work: reading.grant(work, reader, view, self._node.random_bytes), self._finish
         )
+        granted = done[0]
         if granted.denied is not None:
             raise granted.denied
-        return granted, receipt
+        return done
 
-    def _finish(self, granted: Granted, group: Group) -> tuple[Granted, Receipt]:
-        return granted, group.receipt(granted.entry_index, self._node.entry)
+    def _finish(self, granted: Granted, group: Group) -> tuple[Granted, Receipt, Receipt | None]:
+        """Prove the entry, and the one by which what is opened was accepted, where this epoch of the log has that."""
+        accepted, entry = granted.stored[0].entry_index, self._node.entry
+        here = len(granted.stored) == 1 and epoch_of(accepted) == epoch_of(granted.entry_index)
+        return granted, group.receipt(granted.entry_index, entry), group.receipt(accepted, entry) if here else None
+
+    def _tell_own_readings(
+        self, items: Sequence[node_pb2.InboxItem | node_pb2.OutboxItem], stored: list[StoredBulletin]
+    ) -> None:
+        """Tell the caller's own last reading of each, so that it can be read again without case and reason."""
+        officer = caller().owner.partition("/")[2]
+        for item, each in zip(items, stored, strict=True):
+            last = reading.last_reading(self._node.reads, each, officer)
+            if last is not None:
+                item.own_reading.CopyFrom(node_pb2.OwnReading(index=last.entry_index, failed=last.failed > 0))
 
     def _subject(self, granted: Granted, stored: StoredBulletin) -> node_pb2.SubjectLine:
         opened = reading.open_bulletin(granted, stored, self._node.view, self._node.reads)

@@ -31,7 +31,9 @@ def check_answer(trust: Verifier, answer: node_pb2.ReadResponse, item: Received,
         SignedPayload.from_message(answer.statement),
         sender=sender or item.sender,
         digest=item.statement_digest,
-        manifest=SignedPayload.from_message(answer.author_manifest),
+        manifest=trust.manifest_of_before(
+            SignedPayload.from_message(answer.author_manifest), sender or item.sender, answer.records.manifest
+        ),
         at_ms=item.received_ms,
     )
 
