@@ -15,7 +15,15 @@ from exchange.acts.directory import FirstRecords
 from exchange.node import node
 from exchange.rules.catalogue import packaged_catalogue
 from keys.agency import AgencyKeys
-from keys.ceremony import agency_key_sheet, agency_manifest, make_roster_1, member_of, sign_roster
+from keys.ceremony import (
+    FOUNDING,
+    RosterTerms,
+    agency_key_sheet,
+    agency_manifest,
+    make_roster_1,
+    member_of,
+    sign_roster,
+)
 from keys.dsse import SignedPayload
 from keys.external_witness import ExternalWitness
 from keys.federation import Federation
@@ -104,6 +112,7 @@ def found_federation(
     endpoints: Mapping[str, str] | None = None,
     catalogue: bytes | None = None,
     witnesses: Sequence[ExternalWitness] = (),
+    terms: RosterTerms = FOUNDING,
 ) -> FoundedFederation:
     """Hold the ceremony: roster 1, then everybody's manifest and key sheet.
 
@@ -113,8 +122,9 @@ def found_federation(
         endpoints: Where each one's node listens for peers; nowhere if not given.
         catalogue: The catalogue's digest; the packaged one's if not given.
         witnesses: External witnesses that the roster names.
+        terms: Of the roster.
     """
-    roster = found_roster(agencies, now_ms=now_ms, catalogue=catalogue, witnesses=witnesses)
+    roster = found_roster(agencies, now_ms=now_ms, catalogue=catalogue, witnesses=witnesses, terms=terms)
     at = endpoints or {}
     return FoundedFederation(
         keys={keys.agency: keys for keys in agencies},
@@ -132,11 +142,12 @@ def found_roster(
     now_ms: int,
     catalogue: bytes | None = None,
     witnesses: Sequence[ExternalWitness] = (),
+    terms: RosterTerms = FOUNDING,
 ) -> SignedPayload:
     """Return roster 1, signed by every root that an agency brings."""
     digest = catalogue_digest(packaged_catalogue().files) if catalogue is None else catalogue
     applications = [member_of(keys) for keys in agencies]
-    roster = make_roster_1(applications, catalogue_digest=digest, now_ms=now_ms, witnesses=witnesses)
+    roster = make_roster_1(applications, catalogue_digest=digest, now_ms=now_ms, witnesses=witnesses, terms=terms)
     for keys in agencies:
         if keys.root.roster_root is not None:
             roster = sign_roster(roster, keys.root.roster_root)
