@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.years import Years
-from tests.support.scale import SCALE, SLOW
+from tests.support.scale import SCALE
 
 TWELVE = (
     "HK-HKPF",
@@ -24,16 +24,12 @@ TWELVE = (
     "TH-TPB",
     "TW-NHRC",
 )
-STEP = 1 if SCALE > 1 else 3  # days
+LIVES = [pytest.param(("HK-IMMD", "HK-SB", "TH-DSI"), 392, 7, id="a-year-of-three")]
+if SCALE > 1:  # half an hour and more
+    LIVES.append(pytest.param(TWELVE, 3 * 365, 3, id="three-years-of-twelve", marks=pytest.mark.timeout(7200)))
 
 
-@pytest.mark.parametrize(
-    ("agencies", "days", "step"),
-    [
-        pytest.param(("HK-IMMD", "HK-SB", "TH-DSI"), 392, 7, id="a-year-of-three"),
-        pytest.param(TWELVE, 3 * 365, STEP, id="three-years-of-twelve", marks=[SLOW, pytest.mark.timeout(7200)]),
-    ],
-)
+@pytest.mark.parametrize(("agencies", "days", "step"), LIVES)
 def test_nothing_that_was_accepted_is_lost_over_the_years(
     tmp_path: Path, agencies: tuple[str, ...], days: int, step: int
 ) -> None:
