@@ -13,7 +13,7 @@ from typing import NamedTuple
 from audit.entry.entry import Body, Kind, Outcome, Role
 from audit.record.statement import Asked, ReadRequest, opened_digest, parse_read, parse_stored_read
 from exchange.acts.node_view import NodeView
-from exchange.acts.stored_bulletin import open_content
+from exchange.acts.stored_bulletin import check_showable, open_content
 from exchange.acts.unit_of_work import NOTHING, RandomBytes, UnitOfWork
 from exchange.store.rows import LoggedReading, StoredBulletin
 from exchange.store.store import Reads
@@ -115,14 +115,15 @@ def check_time(request: ReadRequest, now_ms: int) -> None:
 def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomBytes) -> Granted:
     """Log a reading: OPENED, LISTED or EXPORTED, or ACCESS_DENIED where it is not allowed.
 
-    6 the nonce is new; 7 role and ceiling.
+    6 the nonce is new; 7 role and ceiling; before them what can be checked of the bulletin without opening it (10 to
+    12, ``check_showable``).
 
     Returns:
         What may be opened after the commit; where it is denied, why.
 
     Raises:
         RefusedError: REPLAYED, NO_SUCH_BULLETIN, KEY_GONE for what is erased, MALFORMED, NOT_ALLOWED for somebody
-            else's reading. Nothing is logged.
+            else's reading; as ``check_showable``. Nothing is logged.
         RecordsMovedError: Check the request again, by what is in force now.
     """
     work.check_in_force(view.adopted_at)
@@ -134,6 +135,7 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
     stored = tuple(find_stored(work, sender, bulletin_id) for sender, bulletin_id in wanted)
     if not request.listed:
         check_statement(stored[0], meant)
+        check_showable(stored[0], view.storage, work.rows)  # 10, 11, 12
     if first is not None:
         check_opened(work.rows, stored[0], first.position)
     check_nonce(work, request)  # 6

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from audit.record.dispatch import parse_dispatch
+from collections.abc import Callable
+from functools import lru_cache
+
+from audit.record.dispatch import Dispatch, ciphertext_digest, parse_dispatch
 from audit.record.statement import parse_statement, statement_digest
 from exchange.acts.node_view import NodeView
 from exchange.acts.unit_of_work import UnitOfWork
@@ -19,8 +22,8 @@ from exchange.records.bulletin import (
 from exchange.records.corrections import mismatches
 from exchange.records.sealed_statement import open_sealed
 from exchange.rules.catalogue import Catalogue
-from exchange.store.rows import Content, Facts, StoredBulletin
-from exchange.store.storage_key import StorageKeys
+from exchange.store.rows import AdoptedRecord, Content, Facts, StoredBulletin
+from exchange.store.storage_key import ID_BYTES, StorageKeys
 from exchange.store.store import Reads
 from exchange.v1 import bulletin_pb2
 from exchange.v1.bulletin_pb2 import Bulletin, Relation
@@ -28,7 +31,7 @@ from keys.dsse import SignedPayload, verify
 from keys.durations import HOUR_MS
 from keys.errors import IntegrityError, RefusedError
 from keys.identity import short
-from keys.manifest import parse_manifest
+from keys.manifest import Manifest, parse_manifest
 from keys.seal import open_body, unpad
 from keys.signer import PublicKey
 from keys.values import hot_value
@@ -119,6 +122,65 @@ def _author_keys(agency: str, reads: Reads) -> dict[bytes, PublicKey]:
     found = [each for each in reads.records() if each.kind == MANIFESTS and each.agency == agency]
     manifests = [parse_manifest(SignedPayload.decode(each.signed).payload) for each in found]
     return {officer.public.key_id: officer.public for each in manifests for officer in each.officers}
+
+
+def check_showable(stored: StoredBulletin, storage: StorageKeys, reads: Reads) -> None:
+    """Check all of a stored bulletin that can be checked without opening it, before a reading of it is entered.
+
+    10 its bytes are here, and the storage key that opens them; 11 the body is the one that its dispatch names; 12 the
+    dispatch is signed by its sender, and a manifest of the sender names the author's key.
+
+    Raises:
+        RefusedError: KEY_GONE; DAMAGED, the stored bytes are not what was received; SIGNER_UNKNOWN and those of
+            signatures. One damaged bulletin is no reason to stop a node.
+    """
+    content = reads.content(stored.entry_index)
+    if content is None or content.erased or content.stored_key[:ID_BYTES] not in storage.secrets:  # 10
+        raise RefusedError("KEY_GONE", f"nothing here opens bulletin {short(stored.bulletin_id)} any more")
+    signed = SignedPayload.decode(content.dispatch)
+    dispatch = parse_dispatch(signed.payload)
+    if ciphertext_digest(content.body) != dispatch.ciphertext_digest:  # 11
+        raise RefusedError("DAMAGED", f"the body of bulletin {short(stored.bulletin_id)} is not what was received")
+    manifest_of(stored, lambda each: author_key(dispatch) in each.officers_by_key, reads)  # 12
+    maker = signed.signatures[0].key_id if signed.signatures else b""
+    keys = manifest_of(stored, lambda each: maker in each.operations_by_id, reads)[0].operations_by_id
+    verify(signed, "dispatch", lambda key_id: keys[key_id].public if key_id in keys else None)
+
+
+def author_key(dispatch: Dispatch) -> bytes:
+    """Return the key id of a dispatch's author: its first signer."""
+    return dispatch.signers[0].key_id
+
+
+def manifest_of(
+    stored: StoredBulletin, names: Callable[[Manifest], bool], reads: Reads
+) -> tuple[Manifest, AdoptedRecord]:
+    """Return the sender's manifest that was in force where a bulletin was accepted, if it names a key.
+
+    What came back after a loss was accepted again later: where that manifest does not name the key, the newest of the
+    sender's that does.
+
+    Args:
+        stored: The bulletin.
+        names: Whether a manifest names the key.
+        reads: The store.
+
+    Raises:
+        RefusedError: SIGNER_UNKNOWN, none names it.
+    """
+    at = reads.records_at(stored.sender, stored.entry_index).manifest
+    others = [each for each in reads.records() if each.kind == MANIFESTS and each.agency == stored.sender]
+    for each in (*((at,) if at is not None else ()), *reversed(others)):
+        manifest = _manifest(each.signed)
+        if names(manifest):
+            return manifest, each
+    raise RefusedError("SIGNER_UNKNOWN", f"no manifest of {stored.sender} that is here names a signer of its bulletin")
+
+
+@lru_cache(16)
+def _manifest(signed: bytes) -> Manifest:
+    """Parse a manifest that was verified when it was adopted."""
+    return parse_manifest(SignedPayload.decode(signed).payload)
 
 
 def corrected_by(bulletin: Bulletin, sender: str, reads: Reads, storage: StorageKeys) -> Bulletin | None:

@@ -100,7 +100,7 @@ def test_the_guides_hold_command_lines_for_this_test_to_check() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["exchange publsh a.yaml", "exchange publish --nope a.yaml", "exchange keys make-officer", "exchange read 1"],
+    ["exchange publsh a.yaml", "exchange publish --nope a.yaml", "exchange keys make-officer", "exchange hold 1"],
 )
 def test_a_line_that_cannot_be_typed_is_found(line: str) -> None:
     program, *words = line.split()

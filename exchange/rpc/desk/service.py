@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from audit.record.dispatch import parse_dispatch
 from audit.record.statement import Asked, parse_statement
 from exchange.acts import legal_hold, reading
 from exchange.acts.reading import Granted, Reader
 from exchange.acts.reissue import renew
+from exchange.acts.stored_bulletin import author_key, manifest_of
 from exchange.node.failpoint import failpoint
 from exchange.node.writer import Group
 from exchange.records.bulletin import parse_bulletin
@@ -196,15 +198,19 @@ class Desk:
         stored, view = granted.stored[0], self._node.view
         opened = reading.open_bulletin(granted, stored, view, self._node.reads)
         statement = parse_statement(opened.statement.payload)
-        records = self._node.reads.records_at(stored.sender, stored.entry_index)
-        manifest, (roster_digest, manifest_digest, sheet_digest) = records.manifest, records.digests
+        author = author_key(parse_dispatch(opened.dispatch.payload))
+        reads, names = self._node.reads, lambda manifest: author in manifest.officers_by_key
+        roster_digest, then, sheet_digest = reads.records_at(stored.sender, stored.entry_index).digests
+        _, manifest = manifest_of(stored, names, reads)
+        if manifest.digest != then:
+            accepted = None  # it came back after a loss, behind records that name its author no more
         response = node_pb2.ReadResponse(
             statement=opened.statement.to_message(),
             dispatch=opened.dispatch.to_message(),
             receipt=receipt.to_message(),
             blind=granted.blind,
-            author_manifest=SignedPayload.decode(manifest.signed).to_message() if manifest is not None else None,
-            records=node_pb2.RecordsInForce(roster=roster_digest, manifest=manifest_digest, key_sheet=sheet_digest),
+            author_manifest=SignedPayload.decode(manifest.signed).to_message(),
+            records=node_pb2.RecordsInForce(roster=roster_digest, manifest=manifest.digest, key_sheet=sheet_digest),
             accepted=accepted.to_message() if accepted is not None else None,
         )
         if stored.sender != view.agency:

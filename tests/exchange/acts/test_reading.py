@@ -7,6 +7,7 @@ import itertools
 import os
 from dataclasses import replace
 
+import apsw
 import pytest
 
 from audit.entry.entry import Kind, Outcome
@@ -22,6 +23,7 @@ from keys.errors import IntegrityError, RefusedError
 from keys.identity import AgencyId
 from tests.exchange.acts.forge import Forger
 from tests.exchange.acts.parcels import broken
+from tests.support.home_files import DATABASE
 from tests.support.world import NOW_MS, Desk, advisory, signer
 
 _serials = itertools.count(1)
@@ -288,6 +290,45 @@ def test_a_bulletin_whose_storage_key_was_destroyed_is_gone(receiver: Desk, stor
     with pytest.raises(RefusedError) as raised:
         open_bulletin(granted, granted.stored[0], later, receiver.node.reads)
     assert raised.value.code == "KEY_GONE"
+
+
+def altered(desk: Desk, message: Bulletin, column: str, value: bytes) -> None:
+    """Change what the database holds of a bulletin, as a bad disk or an administrator does."""
+    found = desk.node.reads.find("HK-IMMD", id_bytes(message.header.bulletin_id))
+    assert found is not None
+    database = apsw.Connection(str(desk.home / DATABASE))
+    database.execute(f"UPDATE contents SET {column} = ? WHERE entry_index = ?", (value, found.entry_index))
+    database.close()
+
+
+def test_10_what_no_key_here_opens_is_refused_before_a_reading_is_entered(receiver: Desk, stored: Bulletin) -> None:
+    reader = check(receiver, sign(request(receiver, stored)))
+    later, size = replace(receiver.view, storage=StorageKeys.of(bytes(32))), receiver.node.reads.size()
+    with pytest.raises(RefusedError) as raised:
+        receiver.node.writer.run(lambda w: reading.grant(w, reader, later, os.urandom))
+    assert raised.value.code == "KEY_GONE"
+    assert receiver.node.reads.size() == size
+
+
+def test_11_a_body_that_is_not_the_dispatch_s_is_told_before_a_reading_is_entered(
+    receiver: Desk, stored: Bulletin
+) -> None:
+    altered(receiver, stored, "body", b"another body")
+    refused(receiver, sign(request(receiver, stored)), "DAMAGED")
+
+
+def test_12_a_dispatch_that_its_sender_did_not_sign_is_told_before_a_reading_is_entered(
+    receiver: Desk, stored: Bulletin
+) -> None:
+    found = receiver.node.reads.find("HK-IMMD", id_bytes(stored.header.bulletin_id))
+    signed = SignedPayload.decode(receiver.node.reads.content(found.entry_index).dispatch)
+    good = signed.signatures[0]
+    for signature, code in (
+        (replace(good, signature=bytes(64)), "SIGNATURE_INVALID"),
+        (replace(good, key_id=bytes(32)), "SIGNER_UNKNOWN"),
+    ):
+        altered(receiver, stored, "dispatch", replace(signed, signatures=(signature,)).encode())
+        refused(receiver, sign(request(receiver, stored)), code)
 
 
 def test_stored_bytes_that_were_changed_are_an_integrity_error(receiver: Desk, stored: Bulletin) -> None:
