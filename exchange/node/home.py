@@ -70,6 +70,12 @@ def check_startable(home: Path) -> None:
         raise RestoredError(home)
 
 
+def check_idle(home: Path) -> None:
+    """Refuse a home whose node runs: OccupiedError."""
+    if (process := running_process(home)) is not None:
+        raise OccupiedError(home, str(process))
+
+
 def open_node(home: Path, passphrase: Passphrase) -> tuple[Node, NodeKeys]:
     """Open a home's keys and database and check database, log and lock against each other.
 
@@ -82,8 +88,7 @@ def open_node(home: Path, passphrase: Passphrase) -> tuple[Node, NodeKeys]:
         IntegrityError: Something is missing, older than what was signed, or contradicts the rest.
         RefusedError: The passphrase does not open the keys.
     """
-    if (process := running_process(home)) is not None:
-        raise OccupiedError(home, str(process))
+    check_idle(home)
     check_startable(home)
     if not store_exists(paths_of(home).store):
         open_store(paths_of(home).store)  # says what to do

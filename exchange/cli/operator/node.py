@@ -149,12 +149,13 @@ def serve(home: Path, passphrase_fd: int | None, alone: bool, trust_clock: bool,
 
     from exchange.node.config import authority_of, load_config
     from exchange.node.garbage import collect_rarely
-    from exchange.node.home import check_startable, open_node
+    from exchange.node.home import check_idle, check_startable, open_node
     from exchange.rpc.serve.listeners import check_free
     from exchange.rpc.serve.running_node import serve as start
 
     config = load_config(home)
     authority = authority_of(config, home)
+    check_idle(home)
     check_startable(home)
     for address in (config.listen, config.desk, config.admin, config.metrics):
         check_free(address)
