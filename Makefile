@@ -8,10 +8,12 @@ PYTHON_CODE := exchange keys audit proto bench tests examples
 # Names of ours that vermin takes for Python 2's, and then leaves the whole file unread.
 LIKENESSES := --exclude file --exclude str.decode
 
-.PHONY: demo test slow testbed lint bench bench-check plain soak mutants transcripts lock clean
+.PHONY: demo install test slow testbed lint bench bench-check plain soak mutants transcripts lock clean
 
 demo: .venv/run.stamp ## the 25 bulletins between the 18 agencies, then an auditor
 	@$(BIN)/exchange demo
+
+install: .venv/run.stamp ## the program alone, each package pinned by its hash: .venv/bin/exchange
 
 test: testbed ## every test but those that only repeat, some minutes
 	@$(PYTEST) -m 'not slow' $(ARGS)
