@@ -12,9 +12,7 @@ from tests.exchange.store.dict_tables import Tables
 class LostReads:
     """Questions about what was lost, over the tables of whoever inherits it."""
 
-    @property
-    def _t(self) -> Tables:
-        raise NotImplementedError
+    _t: Tables
 
     def lost(self, after: int, limit: int) -> list[StoredBulletin]:
         contents = self._t.contents
