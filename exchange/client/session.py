@@ -157,7 +157,7 @@ class Line:
     def record(self, digest: bytes) -> SignedPayload:
         """Ask for a record by its digest, once for this line."""
         if digest not in self._records:
-            answer = self.call(self.stub.Record, node_pb2.RecordRequest(digest=digest))
+            answer = self.call(self.stub.Record, node_pb2.DeskRecordRequest(digest=digest))
             self._records[digest] = SignedPayload.from_message(answer.record)
         return self._records[digest]
 

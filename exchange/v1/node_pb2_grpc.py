@@ -86,8 +86,8 @@ class DeskStub:
                 _registered_method=True)
         self.Record = channel.unary_unary(
                 '/exchange.v1.Desk/Record',
-                request_serializer=exchange_dot_v1_dot_node__pb2.RecordRequest.SerializeToString,
-                response_deserializer=exchange_dot_v1_dot_node__pb2.RecordResponse.FromString,
+                request_serializer=exchange_dot_v1_dot_node__pb2.DeskRecordRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_node__pb2.DeskRecordResponse.FromString,
                 _registered_method=True)
         self.Hold = channel.unary_unary(
                 '/exchange.v1.Desk/Hold',
@@ -248,8 +248,8 @@ def add_DeskServicer_to_server(servicer, server):
             ),
             'Record': grpc.unary_unary_rpc_method_handler(
                     servicer.Record,
-                    request_deserializer=exchange_dot_v1_dot_node__pb2.RecordRequest.FromString,
-                    response_serializer=exchange_dot_v1_dot_node__pb2.RecordResponse.SerializeToString,
+                    request_deserializer=exchange_dot_v1_dot_node__pb2.DeskRecordRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_node__pb2.DeskRecordResponse.SerializeToString,
             ),
             'Hold': grpc.unary_unary_rpc_method_handler(
                     servicer.Hold,
@@ -557,8 +557,8 @@ class Desk:
             request,
             target,
             '/exchange.v1.Desk/Record',
-            exchange_dot_v1_dot_node__pb2.RecordRequest.SerializeToString,
-            exchange_dot_v1_dot_node__pb2.RecordResponse.FromString,
+            exchange_dot_v1_dot_node__pb2.DeskRecordRequest.SerializeToString,
+            exchange_dot_v1_dot_node__pb2.DeskRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,7 +52,7 @@ class DeskStub:
     """As Read, to hand content to somebody outside, after EXPORTED is committed."""
     ReportFailed: _grpc.UnaryUnaryMultiCallable[_node_pb2.ReportFailedRequest, _node_pb2.ReportFailedResponse]
     """A client could not show what was opened for it: READ_FAILED."""
-    Record: _grpc.UnaryUnaryMultiCallable[_node_pb2.RecordRequest, _node_pb2.RecordResponse]
+    Record: _grpc.UnaryUnaryMultiCallable[_node_pb2.DeskRecordRequest, _node_pb2.DeskRecordResponse]
     """A record that an answer names by its digest."""
     Hold: _grpc.UnaryUnaryMultiCallable[_node_pb2.HoldRequest, _node_pb2.HoldResponse]
     """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED."""
@@ -80,7 +80,7 @@ class DeskAsyncStub(DeskStub):
     """As Read, to hand content to somebody outside, after EXPORTED is committed."""
     ReportFailed: _aio.UnaryUnaryMultiCallable[_node_pb2.ReportFailedRequest, _node_pb2.ReportFailedResponse]  # type: ignore[assignment]
     """A client could not show what was opened for it: READ_FAILED."""
-    Record: _aio.UnaryUnaryMultiCallable[_node_pb2.RecordRequest, _node_pb2.RecordResponse]  # type: ignore[assignment]
+    Record: _aio.UnaryUnaryMultiCallable[_node_pb2.DeskRecordRequest, _node_pb2.DeskRecordResponse]  # type: ignore[assignment]
     """A record that an answer names by its digest."""
     Hold: _aio.UnaryUnaryMultiCallable[_node_pb2.HoldRequest, _node_pb2.HoldResponse]  # type: ignore[assignment]
     """Keep a bulletin from erasure, or let it go again: HOLD_SET or HOLD_RELEASED."""
@@ -169,9 +169,9 @@ class DeskServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Record(
         self,
-        request: _node_pb2.RecordRequest,
+        request: _node_pb2.DeskRecordRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_node_pb2.RecordResponse, _abc.Awaitable[_node_pb2.RecordResponse]]:
+    ) -> _typing.Union[_node_pb2.DeskRecordResponse, _abc.Awaitable[_node_pb2.DeskRecordResponse]]:
         """A record that an answer names by its digest."""
 
     @_abc_1.abstractmethod

@@ -162,12 +162,12 @@ class Desk:
         )
         return node_pb2.ReportFailedResponse(receipt=receipt.to_message(), blind=failed.blind)
 
-    async def Record(self, request: node_pb2.RecordRequest, context: Context) -> node_pb2.RecordResponse:
+    async def Record(self, request: node_pb2.DeskRecordRequest, context: Context) -> node_pb2.DeskRecordResponse:
         """Return a record by its digest; RefusedError ROSTER_UNKNOWN if it is not here."""
         record = self._node.reads.record_by_digest(request.digest)
         if record is None:
             raise RefusedError("ROSTER_UNKNOWN", f"no record {short(request.digest)} is here")
-        return node_pb2.RecordResponse(record=SignedPayload.decode(record.signed).to_message())
+        return node_pb2.DeskRecordResponse(record=SignedPayload.decode(record.signed).to_message())
 
     async def Export(self, request: node_pb2.ExportRequest, context: Context) -> node_pb2.ExportResponse:
         """Open one bulletin to be shown outside, once EXPORTED is committed; with the proof of what the log says of it."""
