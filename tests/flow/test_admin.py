@@ -10,12 +10,20 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from audit.entry.entry import Kind
+from exchange.acts import directory
+from exchange.acts.directory import RecordKind
+from exchange.acts.unit_of_work import RecordsMovedError
+from exchange.node.node import now_ms
 from exchange.rpc.admin.unix_socket import SOCKET, AdminSocket, address_in, open_home
+from exchange.rpc.desk.publish_stream import PublishStream, settled
+from exchange.rpc.transport.caller import Caller
 from exchange.v1 import admin_pb2, admin_pb2_grpc
 from keys.dsse import SignedPayload
 from keys.errors import RefusedError
+from keys.identity import AgencyId
 from tests.flow.test_records import sheet
-from tests.flow.world import Member, World, until
+from tests.flow.world import Member, World, bulletin, runtime, until
 
 A, B = "HK-IMMD", "TH-DSI"
 
@@ -115,3 +123,22 @@ async def test_another_user_is_refused_as_long_as_he_is_connected(tmp_path: Path
     await server.stop(0)
     made.close()
     assert not (tmp_path / SOCKET).exists()
+
+
+async def test_what_was_sealed_before_a_record_came_into_force_is_judged_once_more(tmp_path: Path) -> None:
+    """Its entry stands behind the adoption, and so it must name what is in force there."""
+    world = World(tmp_path, (A, B))
+    async with world.serving():
+        node = world[A].node
+        stream = PublishStream(runtime(node, now_ms))
+        adopting = asyncio.ensure_future(node.adopt(RecordKind.KEY_SHEET, sheet(world[A], 2)))
+        await asyncio.sleep(0)  # it waits for the writer, and what is sealed now joins its group
+        statement = world[A].statement(bulletin(A, B))
+        waiting = await stream.enter([statement.to_message()], Caller(AgencyId(A), f"{A}/officer-1", 1))
+        (result,) = await settled(waiting)
+        await adopting
+        assert isinstance(waiting[0], tuple)
+        assert isinstance(waiting[0][1].exception(), RecordsMovedError)  # the control: it was judged before
+        assert not result.HasField("refusal")
+        [published] = world[A].bodies(Kind.PUBLISHED)
+        assert published.records == node.view.records[A] == directory.records_of(node.reads, A)

@@ -6,7 +6,7 @@ The next batch is sealed while the one before is being committed. No task for ea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 from audit.record.statement import statement_digest
@@ -14,7 +14,7 @@ from exchange.acts import publishing
 from exchange.acts.node_view import NodeView
 from exchange.acts.publishing import Arrival, Prepared, PublishOutcome, admit_all
 from exchange.acts.reissue import OldEntry, renew
-from exchange.acts.unit_of_work import UnitOfWork
+from exchange.acts.unit_of_work import RecordsMovedError, UnitOfWork
 from exchange.node.writer import Group
 from exchange.rpc.transport.caller import Caller
 from exchange.rpc.transport.grpc_types import Context
@@ -31,7 +31,12 @@ IN_FLIGHT = 4  # batches of one stream being committed
 AT_ONCE = 16  # statements checked and sealed together; about 12 ms
 TURNS = 4  # of the loop that others get between: to accept a call, or to end a group, takes so many
 
-Waiting = tuple[bytes, asyncio.Future[node_pb2.PublishResult]] | node_pb2.PublishResult  # payload, what becomes of it
+Again = Callable[[], Awaitable[node_pb2.PublishResult]]
+Waiting = (  # payload, what becomes of it, what judges it once more where a record was adopted meanwhile
+    tuple[bytes, asyncio.Future[node_pb2.PublishResult]]
+    | tuple[bytes, asyncio.Future[node_pb2.PublishResult], Again]
+    | node_pb2.PublishResult
+)
 
 
 class PublishStream:
@@ -93,10 +98,14 @@ class PublishStream:
         return [
             self._refused(message.payload, outcome, caller)
             if isinstance(outcome, RefusedError)
-            else (message.payload, self._submit(outcome, view))
+            else (message.payload, self._submit(outcome, view), partial(self._enter_again, message, caller))
             for message, each in zip(messages, signed, strict=True)
             for outcome in (each if isinstance(each, RefusedError) else next(outcomes),)
         ]
+
+    async def _enter_again(self, message: signed_pb2.SignedPayload, caller: Caller) -> node_pb2.PublishResult:
+        (result,) = await settled(self._enter_some([message], caller))
+        return result
 
     def _submit(self, prepared: Prepared | StoredBulletin, view: NodeView) -> asyncio.Future[node_pb2.PublishResult]:
         finish = partial(self._finish, prepared, view)
@@ -193,10 +202,15 @@ async def settled(batch: list[Waiting]) -> list[node_pb2.PublishResult]:
         if isinstance(each, node_pb2.PublishResult):
             results.append(each)
             continue
+        payload, future, *again = each
         try:
-            results.append(await each[1])
+            results.append(await future)
         except RefusedError as refusal:
-            results.append(refused_result(each[0], refusal))
+            results.append(refused_result(payload, refusal))
+        except RecordsMovedError:
+            if not again:
+                raise
+            results.append(await again[0]())
     return results
 
 

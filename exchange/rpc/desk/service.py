@@ -10,6 +10,7 @@ from exchange.acts import legal_hold, reading
 from exchange.acts.reading import Granted, Reader
 from exchange.acts.reissue import renew
 from exchange.acts.stored_bulletin import author_key, manifest_of
+from exchange.acts.unit_of_work import RecordsMovedError
 from exchange.node.failpoint import failpoint
 from exchange.node.writer import Group
 from exchange.records.bulletin import parse_bulletin
@@ -33,6 +34,7 @@ from keys.identity import short
 from keys.v1 import signed_pb2
 
 YEARS = range(1970, 10_000)
+ATTEMPTS = 3  # at entering a reading while records are adopted beside it
 
 
 class Desk:
@@ -236,14 +238,24 @@ class Desk:
 
     async def _grant(self, reader: Reader) -> tuple[Granted, Receipt, Receipt | None]:
         """Log the reading; what was denied is raised only now, when its entry is durable."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                done = await self._enter_grant(reader)
+            except RecordsMovedError:
+                if not left:
+                    raise
+                reader = self._check(reader.signed.to_message())
+                continue
+            if done[0].denied is not None:
+                raise done[0].denied
+            return done
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _enter_grant(self, reader: Reader) -> tuple[Granted, Receipt, Receipt | None]:
         view = self._node.view
-        done: tuple[Granted, Receipt, Receipt | None] = await self._node.writer.submit(
+        return await self._node.writer.submit(
             lambda work: reading.grant(work, reader, view, self._node.random_bytes), self._finish
         )
-        granted = done[0]
-        if granted.denied is not None:
-            raise granted.denied
-        return done
 
     def _finish(self, granted: Granted, group: Group) -> tuple[Granted, Receipt, Receipt | None]:
         """Prove the entry, and the one by which what is opened was accepted, where this epoch of the log has that."""
