@@ -16,4 +16,4 @@ with Client.connect(Path(home), me, passphrase=lambda: Path(secret).read_bytes()
             print("received", opened.bulletin.header.number, "from", opened.author, flush=True)
         except RefusedError as refusal:
             print("refused", item.number, refusal.code, flush=True)
-        cursor.write_text(str(item.cursor))  # at least once; sender and bulletin id tell a repetition
+        cursor.write_text(str(item.cursor))  # not where it ends with UnverifiedError: that one comes again

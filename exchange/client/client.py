@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -38,9 +38,11 @@ from exchange.client.values import (
     Received,
     Sent,
     UnverifiedError,
+    is_named,
     received_of,
     sent_of,
     uuid_text,
+    whole_id,
 )
 from exchange.node.enrolment import Enrolment, load_enrolment
 from exchange.records.bulletin import id_bytes
@@ -53,7 +55,6 @@ from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 from keys.key_files import OfficerKeys
 
-MIN_PREFIX = 8  # characters of an id that people may type
 WAIT_SECONDS = 0.2
 SUBJECTS = 100  # of one request: their texts must fit one message
 
@@ -180,8 +181,8 @@ class Client:
             RefusedError: NO_SUCH_BULLETIN; TOO_MANY where the beginning fits several.
         """
         wanted = name.strip()
-        found: list[Received | Sent] = [each for each in self._inbox_items(wanted) if _names(wanted, each)]
-        found += [each for each in self._sent_items(wanted) if _names(wanted, each)]
+        found: list[Received | Sent] = [each for each in self._inbox_items(wanted) if is_named(wanted, each)]
+        found += [each for each in self._sent_items(wanted) if is_named(wanted, each)]
         if not found:
             raise RefusedError("NO_SUCH_BULLETIN", f"{wanted[:60]!a} is neither in the inbox nor sent")
         if len(found) > 1:
@@ -257,8 +258,14 @@ class Client:
     def _read(self, item: Received | Sent, signed: SignedPayload, about: int) -> Opened:
         answer = self._line.call(self._line.stub.Read, node_pb2.ReadRequest(read=signed.to_message()))
         proven = self._prove_reading(item, signed, answer, Kind.OPENED, about)
-        try:
+        with self._reporting(proven):
             return self._verify_opened(item, answer, proven)
+
+    @contextmanager
+    def _reporting(self, proven: VerifiedReceipt) -> Iterator[None]:
+        """Report to the node what cannot be shown of a reading whose entry is proven, and raise UnverifiedError."""
+        try:
+            yield
         except (RefusedError, IntegrityError) as error:
             self._report_failed(log_position(epoch_of_origin(proven.checkpoint.origin), proven.entry.index), error)
             raise UnverifiedError(error) from error
@@ -275,7 +282,7 @@ class Client:
             self._line.saw(self.trust.check_reading(receipt, Kind.READ_FAILED, answer.blind, signed))
 
     def export(self, item: Received | Sent, *, case: str, because: str) -> Exported:
-        """Open one bulletin to show some of it outside: as ``read``, but the log says EXPORTED.
+        """Open one bulletin to show some of it outside: as ``read``, with its errors, but the log says EXPORTED.
 
         Returns:
             What was opened, with the proof of the entry that commits to its fields.
@@ -283,9 +290,10 @@ class Client:
         signed = self._sign_about(item, ReadPurpose.EXPORT, case, because)
         answer = self._line.call(self._line.stub.Export, node_pb2.ExportRequest(read=signed.to_message()))
         proven = self._prove_reading(item, signed, answer.opened, Kind.EXPORTED, item.cursor)
-        opened = self._verify_opened(item, answer.opened, proven)
-        receipt = receipt_from_message(answer.published)
-        self.trust.check_committed(receipt, id_bytes(item.bulletin_id), opened.statement)
+        with self._reporting(proven):
+            opened = self._verify_opened(item, answer.opened, proven)
+            receipt = receipt_from_message(answer.published)
+            self.trust.check_committed(receipt, id_bytes(item.bulletin_id), opened.statement)
         return Exported(opened=opened, proof=receipt, request=signed, blind=answer.opened.blind)
 
     def hold(self, item: Received | Sent, *, case: str, because: str, release: bool = False) -> Hold:
@@ -367,12 +375,12 @@ class Client:
 
     def _inbox_items(self, name: str) -> Iterator[Received]:
         """Yield where a name can be found: one question for an id, the whole inbox for a number or a beginning."""
-        whole = _whole_id(name)
+        whole = whole_id(name)
         return map(received_of, self._line.inbox_page(0, whole).items) if whole else self.inbox()
 
     def _sent_items(self, name: str) -> Iterator[Sent]:
         """The same of the outbox, states left out."""
-        whole = _whole_id(name)
+        whole = whole_id(name)
         for item in self._line.outbox_page(0, whole).items if whole else self._outbox_items(0):
             yield sent_of(item, ())
 
@@ -383,17 +391,3 @@ class Client:
             if not page.items:  # a page may be short because its receipts filled it, so only an empty one is the end
                 return
             after = page.cursor
-
-
-def _whole_id(name: str) -> bytes:
-    """Return the 16 bytes of a whole bulletin id; nothing for anything else."""
-    try:
-        return id_bytes(name)
-    except RefusedError:
-        return b""
-
-
-def _names(wanted: str, item: Received | Sent) -> bool:
-    if wanted in (item.number, item.bulletin_id):
-        return True
-    return len(wanted) >= MIN_PREFIX and item.bulletin_id.startswith(wanted.lower())

@@ -8,14 +8,17 @@ from typing import NamedTuple
 from uuid import UUID
 
 from audit.record.statement import Statement
+from exchange.records.bulletin import id_bytes
 from exchange.records.receipt import Receipt
 from exchange.store.rows import DeliveryState
 from exchange.v1 import node_pb2
 from exchange.v1.bulletin_pb2 import Bulletin
 from keys.dsse import SignedPayload
-from keys.errors import IntegrityError, RefusedError
+from keys.errors import IntegrityError, RefusedError, UnavailableError
 from keys.identity import AgencyId
 
+MIN_PREFIX = 8  # characters of an id that people may type
+UNVERIFIED_SECONDS = 60.0  # a missing record comes with the next connection to a peer
 ABSENT = 6  # exchange.v1.DELIVERY_STATE_ABSENT, which no stored delivery has
 
 
@@ -76,17 +79,17 @@ class OwnReading(NamedTuple):
     failed: bool
 
 
-class UnverifiedError(RefusedError):
+class UnverifiedError(UnavailableError):
     """What was opened cannot be shown, because it cannot be verified now; ``code`` says why.
 
     It says nothing against the bulletin: a record may be missing here, or the node may be wrong. The node has entered
-    that this reading failed. Do not go on as if the bulletin were handled: ``Client.read_again`` reads it once more.
+    that this reading failed. It is no RefusedError, so that no loop that goes on after refusals takes the bulletin for
+    handled: ``Client.read_again`` reads it once more.
     """
 
     def __init__(self, cause: RefusedError | IntegrityError) -> None:
-        super().__init__(
-            cause.code if isinstance(cause, RefusedError) else "DAMAGED", f"cannot be verified now: {cause}"
-        )
+        super().__init__(f"cannot be verified now: {cause}", UNVERIFIED_SECONDS)
+        self.code = cause.code if isinstance(cause, RefusedError) else "DAMAGED"
         self.hint = "your reading is logged as failed; read it again later, case and reason are taken over"
 
 
@@ -205,3 +208,18 @@ def sent_of(item: node_pb2.OutboxItem, states: tuple[SentState, ...]) -> Sent:
         recipients=states,
         erased=item.erased,
     )
+
+
+def whole_id(name: str) -> bytes:
+    """Return the 16 bytes of a whole bulletin id; nothing for anything else."""
+    try:
+        return id_bytes(name)
+    except RefusedError:
+        return b""
+
+
+def is_named(wanted: str, item: Received | Sent) -> bool:
+    """Return whether what somebody typed is a bulletin's number, its id or the beginning of that."""
+    if wanted in (item.number, item.bulletin_id):
+        return True
+    return len(wanted) >= MIN_PREFIX and item.bulletin_id.startswith(wanted.lower())

@@ -165,6 +165,11 @@ class Lying:
             answer.statement.signatures[0].signature = bytes(64)
         return answer
 
+    def Export(self, request: node_pb2.ExportRequest, **more: object) -> node_pb2.ExportResponse:
+        answer: node_pb2.ExportResponse = self._stub.Export(request, **more)  # type: ignore[attr-defined]
+        answer.opened.statement.signatures[0].signature = bytes(64)
+        return answer
+
 
 def test_what_cannot_be_verified_now_is_told_logged_as_failed_and_read_again(
     federation: Federation, adopted: Published
@@ -192,6 +197,30 @@ def test_what_cannot_be_verified_now_is_told_logged_as_failed_and_read_again(
         Kind.READ_FAILED,
         Kind.OPENED,
     ]
+
+
+def test_a_loop_that_goes_on_after_refusals_does_not_take_it_for_handled() -> None:
+    assert not issubclass(UnverifiedError, RefusedError)
+
+
+def test_an_export_that_cannot_be_verified_is_logged_as_failed(federation: Federation, adopted: Published) -> None:
+    with federation.client("TH-DSI") as client:
+        item = client.find(adopted.bulletin_id)
+        client._line.stub = Lying(client._line.stub)  # type: ignore[assignment]
+        with pytest.raises(UnverifiedError) as caught:
+            client.export(item, case="9/26", because="for the court")
+    assert caught.value.code == "SIGNATURE_INVALID"
+    store = open_reading(paths_of(federation.home("TH-DSI")).store)
+    try:
+        [(exported, failed)] = [
+            (each.entry_index, each.failed)
+            for each in store.reads().readings_of(item.cursor)
+            if parse_body(parse_entry(store.reads().read_entries(each.entry_index, 1)[0]).body).kind == Kind.EXPORTED
+        ]
+        body = parse_body(parse_entry(store.reads().read_entries(failed, 1)[0]).body)
+    finally:
+        store.close()
+    assert (body.kind, body.refers_to) == (Kind.READ_FAILED, exported)
 
 
 def test_the_command_reads_again_without_case_and_reason(federation: Federation, adopted: Published) -> None:
