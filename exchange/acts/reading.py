@@ -64,7 +64,7 @@ def check_request(signed: SignedPayload, *, caller: str, view: NodeView, now_ms:
     """Check an officer's request to read.
 
     1 federation and agency; 2 the caller is who signed; 3 the request names them; 4 their signature; 5 the time.
-    The nonce is taken in the transaction (6); whether they may read that is judged there too (7), because a
+    The nonce is taken in the transaction (7); whether they may read that is judged there too (8), because a
     denial is logged. That our manifest has run out closes no old mail: the officer's own key must hold.
 
     Raises:
@@ -115,8 +115,7 @@ def check_time(request: ReadRequest, now_ms: int) -> None:
 def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomBytes) -> Granted:
     """Log a reading: OPENED, LISTED or EXPORTED, or ACCESS_DENIED where it is not allowed.
 
-    6 the nonce is new; 7 role and ceiling; before them what can be checked of the bulletin without opening it (10 to
-    12, ``check_showable``).
+    6 all that can be checked of the bulletin without opening it; 7 the nonce is new; 8 role and ceiling.
 
     Returns:
         What may be opened after the commit; where it is denied, why.
@@ -135,13 +134,13 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
     stored = tuple(find_stored(work, sender, bulletin_id) for sender, bulletin_id in wanted)
     if not request.listed:
         check_statement(stored[0], meant)
-        check_showable(stored[0], view.storage, work.rows)  # 10, 11, 12
+        check_showable(stored[0], view.storage, work.rows)  # 6
     if first is not None:
         check_opened(work.rows, stored[0], first.position)
-    check_nonce(work, request)  # 6
+    check_nonce(work, request)  # 7
     denied = None
     try:
-        check_allowed(reader, stored)  # 7
+        check_allowed(reader, stored)  # 8
     except RefusedError as refusal:
         denied = refusal
     granted = Granted(entry_index=0, stored=stored, blind=random_bytes(32), denied=denied)
@@ -156,7 +155,7 @@ def grant(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: Random
 def fail(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomBytes) -> Granted:
     """Log that an officer's program could not show what was opened: READ_FAILED, for that very reading.
 
-    8 it is one of the same officer; 9 the nonce is new.
+    9 it is one that opened this bulletin; 10 the nonce is new.
 
     Returns:
         The entry; nothing may be opened.
@@ -171,8 +170,8 @@ def fail(work: UnitOfWork, reader: Reader, view: NodeView, random_bytes: RandomB
     stored = work.rows.find(first.request.sender, first.request.bulletin_id)
     if stored is None:
         raise RefusedError("NO_SUCH_BULLETIN", f"no bulletin {short(first.request.bulletin_id)} is here")
-    check_opened(work.rows, stored, request.position)  # 8
-    check_nonce(work, request)  # 9
+    check_opened(work.rows, stored, request.position)  # 9
+    check_nonce(work, request)  # 10
     random = random_bytes(32)
     body = Body(
         kind=Kind.READ_FAILED,

@@ -127,7 +127,7 @@ def _author_keys(agency: str, reads: Reads) -> dict[bytes, PublicKey]:
 def check_showable(stored: StoredBulletin, storage: StorageKeys, reads: Reads) -> None:
     """Check all of a stored bulletin that can be checked without opening it, before a reading of it is entered.
 
-    10 its bytes are here, and the storage key that opens them; 11 the body is the one that its dispatch names; 12 the
+    1 its bytes are here, and the storage key that opens them; 2 the body is the one that its dispatch names; 3 the
     dispatch is signed by its sender, and a manifest of the sender names the author's key.
 
     Raises:
@@ -135,13 +135,13 @@ def check_showable(stored: StoredBulletin, storage: StorageKeys, reads: Reads) -
             signatures. One damaged bulletin is no reason to stop a node.
     """
     content = reads.content(stored.entry_index)
-    if content is None or content.erased or content.stored_key[:ID_BYTES] not in storage.secrets:  # 10
+    if content is None or content.erased or content.stored_key[:ID_BYTES] not in storage.secrets:  # 1
         raise RefusedError("KEY_GONE", f"nothing here opens bulletin {short(stored.bulletin_id)} any more")
     signed = SignedPayload.decode(content.dispatch)
     dispatch = parse_dispatch(signed.payload)
-    if ciphertext_digest(content.body) != dispatch.ciphertext_digest:  # 11
+    if ciphertext_digest(content.body) != dispatch.ciphertext_digest:  # 2
         raise RefusedError("DAMAGED", f"the body of bulletin {short(stored.bulletin_id)} is not what was received")
-    manifest_of(stored, lambda each: author_key(dispatch) in each.officers_by_key, reads)  # 12
+    manifest_of(stored, lambda each: author_key(dispatch) in each.officers_by_key, reads)  # 3
     maker = signed.signatures[0].key_id if signed.signatures else b""
     keys = manifest_of(stored, lambda each: maker in each.operations_by_id, reads)[0].operations_by_id
     verify(signed, "dispatch", lambda key_id: keys[key_id].public if key_id in keys else None)

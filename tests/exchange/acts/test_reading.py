@@ -12,7 +12,7 @@ import pytest
 
 from audit.entry.entry import Kind, Outcome
 from audit.record.statement import ReadPurpose, ReadRequest, opened_digest, parse_statement, read_digest
-from exchange.acts import reading
+from exchange.acts import legal_hold, reading
 from exchange.acts.reading import CLOCK_MS, Granted, Reader, open_bulletin
 from exchange.records.bulletin import id_bytes, parse_bulletin
 from exchange.store.storage_key import StorageKeys
@@ -152,14 +152,14 @@ def test_a_reading_that_could_not_be_shown_is_logged_and_the_opening_stays(recei
     assert (last.entry_index, last.failed) == (first.entry_index, failed.entry_index)
 
 
-def test_8_nobody_reads_again_or_fails_for_somebody_else(receiver: Desk, stored: Bulletin) -> None:
+def test_9_nobody_reads_again_or_fails_for_somebody_else(receiver: Desk, stored: Bulletin) -> None:
     first = grant(receiver, check(receiver, sign(request(receiver, stored))))
     made = about(receiver, first.entry_index, officer="reader-1")
     refused(receiver, sign(made, "reader-1"), "NOT_ALLOWED", caller="TH-DSI/reader-1")
     not_failed(receiver, replace(made, outcome=Outcome.DAMAGED), "NOT_ALLOWED", "reader-1")
 
 
-def test_8_what_opened_no_bulletin_is_neither_read_again_nor_failed(receiver: Desk, stored: Bulletin) -> None:
+def test_9_what_opened_no_bulletin_is_neither_read_again_nor_failed(receiver: Desk, stored: Bulletin) -> None:
     listed = grant(receiver, check(receiver, sign(listing(receiver, stored))))
     for position in (listed.entry_index, 1 << 40):
         with pytest.raises(RefusedError):
@@ -167,7 +167,14 @@ def test_8_what_opened_no_bulletin_is_neither_read_again_nor_failed(receiver: De
         not_failed(receiver, about(receiver, position, outcome=Outcome.DAMAGED), "NO_SUCH_BULLETIN")
 
 
-def test_9_a_failure_is_told_once(receiver: Desk, stored: Bulletin) -> None:
+def test_9_a_hold_on_a_bulletin_opened_nothing(receiver: Desk, stored: Bulletin) -> None:
+    reader = check(receiver, sign(request(receiver, stored, purpose=ReadPurpose.HOLD)))
+    kept = receiver.node.writer.run(lambda w: legal_hold.hold(w, reader, receiver.view, os.urandom))
+    refused(receiver, sign(about(receiver, kept.entry_index)), "NO_SUCH_BULLETIN")
+    not_failed(receiver, about(receiver, kept.entry_index, outcome=Outcome.DAMAGED), "NO_SUCH_BULLETIN")
+
+
+def test_10_a_failure_is_told_once(receiver: Desk, stored: Bulletin) -> None:
     first = grant(receiver, check(receiver, sign(request(receiver, stored))))
     made = about(receiver, first.entry_index, outcome=Outcome.DAMAGED)
     fail(receiver, check(receiver, sign(made)))
@@ -230,14 +237,14 @@ def test_5_a_request_more_than_five_minutes_from_the_nodes_clock_is_refused(
     check(receiver, sign(request(receiver, stored, time_ms=NOW_MS + limit)))
 
 
-def test_6_a_request_opens_once_row_14(receiver: Desk, stored: Bulletin) -> None:
+def test_7_a_request_opens_once_row_14(receiver: Desk, stored: Bulletin) -> None:
     signed = sign(request(receiver, stored))
     grant(receiver, check(receiver, signed))
     refused(receiver, signed, "REPLAYED")
 
 
 @pytest.mark.parametrize(("officer", "marked"), [("writer-1", False), ("officer-2", True)], ids=["role", "ceiling"])
-def test_7_who_may_not_read_is_denied_and_the_denial_is_logged(
+def test_8_who_may_not_read_is_denied_and_the_denial_is_logged(
     receiver: Desk, forger: Forger, officer: str, marked: bool
 ) -> None:
     message = advisory("HK-IMMD", "TH-DSI", serial=next(_serials))
@@ -301,7 +308,7 @@ def altered(desk: Desk, message: Bulletin, column: str, value: bytes) -> None:
     database.close()
 
 
-def test_10_what_no_key_here_opens_is_refused_before_a_reading_is_entered(receiver: Desk, stored: Bulletin) -> None:
+def test_6_what_no_key_here_opens_is_refused_before_a_reading_is_entered(receiver: Desk, stored: Bulletin) -> None:
     reader = check(receiver, sign(request(receiver, stored)))
     later, size = replace(receiver.view, storage=StorageKeys.of(bytes(32))), receiver.node.reads.size()
     with pytest.raises(RefusedError) as raised:
@@ -310,14 +317,14 @@ def test_10_what_no_key_here_opens_is_refused_before_a_reading_is_entered(receiv
     assert receiver.node.reads.size() == size
 
 
-def test_11_a_body_that_is_not_the_dispatch_s_is_told_before_a_reading_is_entered(
+def test_6_a_body_that_is_not_the_dispatch_s_is_told_before_a_reading_is_entered(
     receiver: Desk, stored: Bulletin
 ) -> None:
     altered(receiver, stored, "body", b"another body")
     refused(receiver, sign(request(receiver, stored)), "DAMAGED")
 
 
-def test_12_a_dispatch_that_its_sender_did_not_sign_is_told_before_a_reading_is_entered(
+def test_6_a_dispatch_that_its_sender_did_not_sign_is_told_before_a_reading_is_entered(
     receiver: Desk, stored: Bulletin
 ) -> None:
     found = receiver.node.reads.find("HK-IMMD", id_bytes(stored.header.bulletin_id))
