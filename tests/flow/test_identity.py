@@ -201,6 +201,26 @@ async def test_refusals_of_strangers_are_logged_once_a_minute_with_their_count(w
     assert member.refused() == {(0, Outcome.PEER_UNTRUSTED): 20}
 
 
+async def test_a_follower_who_is_cut_off_before_its_first_word_is_not_refused_and_one_who_says_nothing_is(
+    world: World,
+) -> None:
+    member = world["TH-DSI"]
+    assert member.running is not None
+    for tenths in range(20):
+        async with world["HK-IMMD"].dial(member) as opened:
+            cut_off = node_pb2_grpc.LaneStub(opened).Follow()
+            await asyncio.sleep(tenths / 1000)
+            cut_off.cancel()
+    async with world["HK-IMMD"].dial(member) as opened:
+        silent = node_pb2_grpc.LaneStub(opened).Follow()
+        await silent.done_writing()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await silent.read()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    await member.running._refusals.flush()
+    assert member.refused() == {(1, Outcome.MALFORMED): 1}
+
+
 def tls_version(port: int, member: Member, highest: ssl.TLSVersion) -> str | None:
     """Shake hands as a client that knows no newer TLS than *highest*."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
